@@ -82,11 +82,6 @@ def mape(error: Floats, moved: Floats, noise_mm: Floats) -> float:
     """Mean |error| / |movement| over the horizon; NaN where a tenth of the movements is lost in the noise.
 
     Displacement is counted from an arbitrary zero, so a percentage of its level means nothing; of the movement it does.
-
-    Args:
-        error: Errors, shape (N, S), NaN where not scored.
-        moved: Observed movements over the horizon, shape (N, S).
-        noise_mm: Noise of each station, shape (S,).
     """
     use = np.isfinite(error) & np.isfinite(moved)
     large = use & (np.abs(moved) > 2.0 * noise_mm)
@@ -103,7 +98,6 @@ def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
     Args:
         error: |error| of the candidate, shape (N, S), NaN where unknown.
         other: The same of the one that it must beat.
-        steps: Horizon in rows.
     """
     both = np.isfinite(error) & np.isfinite(other)
     count = both.sum(axis=1)

@@ -100,11 +100,7 @@ def model_ids() -> tuple[str, ...]:
 
 
 def load(name: str) -> Any:
-    """The object behind a model id: a fitting function of a simple forecast or the class of a network.
-
-    Raises:
-        UnknownModelError: No model of that name.
-    """
+    """The object behind a model id: a fitting function of a simple forecast or the class of a network."""
     path = (BASELINES | NETWORKS).get(name)
     if path is None:
         raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")

@@ -1,10 +1,9 @@
 """The comparison every detector must stand: equal budget, injected faults, real noise, held-out time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
 from detection.anomaly.certain.finding import CertainFault
@@ -181,16 +180,11 @@ def _alarms(
     out = {}
     for name, series in samples.items():
         raised = np.nan_to_num(scores[name], nan=0.0) > limit
-        out[name] = (raised | find_certain(series) if with_checks else raised).astype(np.float64)
+        if with_checks:
+            for finding in (*find_stuck(series), *find_replay(series)):
+                raised[int(np.searchsorted(series.times_s, finding.at_s))] = True
+        out[name] = raised.astype(np.float64)
     return out
-
-
-def find_certain(series: Series) -> NDArray[np.bool_]:
-    """Where the checks of stuck and replayed readings find something, shape (n,)."""
-    found = np.zeros(len(series.values), dtype=bool)
-    for finding in (*find_stuck(series), *find_replay(series)):
-        found[int(np.searchsorted(series.times_s, finding.at_s))] = True
-    return found
 
 
 def _row(
@@ -221,7 +215,6 @@ def _row(
 
 
 def _by_kind(outcomes: Sequence[DetectionOutcome]) -> dict[str, float]:
-    """The share of the events of each kind that was found, over all outcomes."""
     kinds = sorted({kind for one in outcomes for kind in one.by_kind})
     found = {kind: [one.by_kind.get(kind, (0, 0)) for one in outcomes] for kind in kinds}
     return {kind: round(sum(n for n, _ in of) / sum(count for _, count in of), 3) for kind, of in found.items()}
@@ -235,42 +228,30 @@ def _mean(values: Sequence[float]) -> float | None:
 def format_table(rows: Sequence[BenchRow]) -> str:
     """The rows as plain text, one line per detector."""
     kinds = sorted({kind for row in rows for kind in row["recall_by_kind"]})
-    head = ["detector", "P", "R", "F1", "FA/month", "FA clean", "R equal FA", "delay d", *kinds]
-    body = [
+    columns = "precision recall f1 false_alarms_per_sensor_month false_alarms_clean recall_at_equal_false_alarms"
+    return _align(
+        ["detector", "P", "R", "F1", "FA/month", "FA clean", "R equal FA", "delay d", *kinds],
         [
-            str(row["detector"]),
-            *map(_cell, (row["precision"], row["recall"], row["f1"])),
-            _cell(row["false_alarms_per_sensor_month"], 3),
-            _cell(row["false_alarms_clean"], 3),
-            _cell(row["recall_at_equal_false_alarms"]),
-            _cell(row["median_delay_days"], 1),
-            *(_cell(row["recall_by_kind"].get(kind)) for kind in kinds),
-        ]
-        for row in rows
-    ]
-    return _align([head, *body])
+            [
+                row["detector"],
+                *map(row.get, [*columns.split(), "median_delay_days"]),
+                *map(row["recall_by_kind"].get, kinds),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def format_certain(rows: Sequence[CertainFaultRow]) -> str:
     """What the checks found as plain text, one line per kind."""
-    head = ["check", "events", "R", "delay d", "untouched/month"]
-    body = [
-        [
-            str(row["kind"]),
-            str(row["events"]),
-            _cell(row["recall"]),
-            _cell(row["median_delay_days"], 1),
-            _cell(row["untouched_per_sensor_month"], 3),
-        ]
-        for row in rows
+    columns = ("kind", "events", "recall", "median_delay_days", "untouched_per_sensor_month")
+    return _align(["check", "events", "R", "delay d", "untouched/month"], [list(map(row.get, columns)) for row in rows])
+
+
+def _align(head: list[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [
+        head,
+        *([f"{v:.3f}" if isinstance(v, float) else "-" if v is None else str(v) for v in row] for row in rows),
     ]
-    return _align([head, *body])
-
-
-def _align(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
-
-
-def _cell(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -125,19 +125,14 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     if name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
     scored = Detector(name, {}, weights, notes).score(samples)
-    return Detector(
-        name, {name: _set_threshold([scored[key] for key in sorted(samples)], ordered, budget)}, weights, notes
-    )
-
-
-def _set_threshold(scored: list[Array], ordered: list[Series], budget: float) -> DetectorThreshold:
     parts = [slice(int(len(s.values) * TRAIN_UNTIL), int(len(s.values) * VALIDATE_UNTIL)) for s in ordered]
-    return choose_threshold(
-        [row[part] for row, part in zip(scored, parts, strict=True)],
+    threshold = choose_threshold(
+        [scored[key][part] for key, part in zip(sorted(samples), parts, strict=True)],
         [s.times_s[part] for s, part in zip(ordered, parts, strict=True)],
         ordered[0].step_s,
         budget,
     )
+    return Detector(name, {name: threshold}, weights, notes)
 
 
 def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,8 +35,6 @@ from detection.anomaly.records import (
     ScoringRequest,
     TrainedDetector,
     UnscoredStation,
-    describe_excess_alarms,
-    describe_short_holdout,
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
@@ -51,6 +49,13 @@ from detection.anomaly.windows import Series, build_series, fewest_readings, sca
 from forecasting.message import Figure, Message, NameList, Template, spread
 from forecasting.whole_file import replacing
 
+_SHORT: Final = Template(
+    "vote.short",
+    "{months} sensor-months were held out: {needed} are needed to count {budget} false alarms per sensor-month",
+)
+_LOUD: Final = Template(
+    "vote.loud", "{rate} alarms per sensor-month on held-out time, more than the budget of {budget}"
+)
 _NO_GAIN: Final = Template(
     "vote.no_gain",
     "it cannot be compared with the best of {names} at equal false alarms; {needed} is needed",
@@ -134,10 +139,6 @@ def train(request: DetectorTraining) -> TrainedDetector:
 def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
-    Args:
-        budget: false alarms per sensor-month.
-        seed: of the faults that are injected where it is a network.
-
     Raises:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
@@ -157,7 +158,10 @@ def score(request: ScoringRequest) -> Scores:
     samples, unusable = _read_samples(request.samples, request.step_s, withhold=True)
     since_s = -np.inf if request.since_s is None else request.since_s
     findings = [
-        one for name in sorted(samples) for one in _find_certain(name, samples[name], request.samples[name][0], since_s)
+        FaultFinding(name, one.at_s, one.kind, one.detail)
+        for name in sorted(samples)
+        for one in check_series(samples[name], list(request.samples[name][0]))
+        if one.at_s > since_s
     ]
     if request.detector in CHECKS:
         mine = tuple(one for one in findings if one.kind == CHECKS[request.detector])
@@ -196,7 +200,6 @@ OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
 def _score_and_name(
     detector: Detector, samples: Mapping[str, Series]
 ) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt, dict[str, NDArray[np.bool_]]]:
-    """Scores, per cell what the strangest part or residual looks like, which others it was compared with, echoes."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
         return detector.score(samples), looks, lambda _name, _cell: (0, ()), {}
@@ -218,16 +221,9 @@ def _score_and_name(
     return rows, named, others_at, echoes
 
 
-def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[FaultFinding]:
-    return [
-        FaultFinding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s
-    ]
-
-
 def _read_samples(
     samples: Samples, step_s: float, *, withhold: bool = False
 ) -> tuple[dict[str, Series], tuple[UnscoredStation, ...]]:
-    """Series by station; with `withhold` a bad station is left out with its reason instead of raised."""
     out: dict[str, Series] = {}
     unusable = []
     for name, (times_s, values) in samples.items():
@@ -277,7 +273,14 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
     scored = detector.score(samples, holds=False)
     alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
     heldout = evaluate_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
+    heldout_rate = heldout.false_alarms_per_sensor_month
     months = max(t.months for t in detector.thresholds.values())
+    runs, digest = 0, hashlib.sha256()  # several rules that alarm at once are one run
+    for name, series in sorted(samples.items()):
+        part = slice(int(len(series.values) * TRAIN_UNTIL), int(len(series.values) * VALIDATE_UNTIL))
+        runs += count_runs(series.times_s[part][alarms[name][part]])
+        for content in (name.encode(), series.times_s.tobytes(), series.values.tobytes()):
+            digest.update(content)
     card: dict[str, Any] = {
         "detector": detector.name,
         "seed": seed,
@@ -286,16 +289,16 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         "budget_per_sensor_month": budget,
         "threshold": detector.limit,
         "thresholds": {part: asdict(one) for part, one in sorted(detector.thresholds.items())},
-        "validation_false_alarms_per_sensor_month": _count_validation(alarms, samples) / months,
+        "validation_false_alarms_per_sensor_month": runs / months,
         "validation_months": months,
-        "heldout_alarms_per_sensor_month": _finite(heldout.false_alarms_per_sensor_month),
+        "heldout_alarms_per_sensor_month": heldout_rate if np.isfinite(heldout_rate) else None,
         "heldout_months": heldout.months,
         "train_until_share": TRAIN_UNTIL,
         "validate_until_share": VALIDATE_UNTIL,
         "readings": sum(int(s.observed.sum()) for s in samples.values()),
         "from_s": min(float(s.times_s[0]) for s in samples.values()),
         "to_s": max(float(s.times_s[-1]) for s in samples.values()),
-        "data_sha256": _hash_samples(samples),
+        "data_sha256": digest.hexdigest(),
         "training": dict(detector.notes),
         "role": "advice",
     }
@@ -307,51 +310,22 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
                 ready[name] = train_detector(name, samples, budget, seed)
         rows = run_bench(samples, tuple(ready), budget, (seed,), ready)
         gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
-    against = _find_against_vote(detector.name, heldout.false_alarms_per_sensor_month, heldout.months, budget, gain)
+    against = _find_against_vote(detector.name, heldout_rate, heldout.months, budget, gain)
     card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
     return card
 
 
 def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[Message]:
-    """Why the record does not show that this detector may count as a witness; empty where it does.
-
-    Args:
-        rate: alarms per sensor-month on the part of the record that nothing was fitted on.
-        months: sensor-months of that part.
-        budget: false alarms per sensor-month that were allowed.
-        gain: of a network, in recall over the better of `persistence-z` and `rules` at equal false alarms.
-    """
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
-        found.append(describe_short_holdout(months, COUNTABLE, budget))
+        needed = Figure(COUNTABLE / budget, ".0f")
+        found.append(_SHORT(months=Figure(months, ".1f"), needed=needed, budget=budget))
     elif rate > budget:
-        found.append(describe_excess_alarms(rate, budget))
+        found.append(_LOUD(rate=Figure(rate, ".3g"), budget=budget))
     if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
-        needed, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
+        least, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
         if gain is None:
-            found.append(_NO_GAIN(names=best, needed=needed))
+            found.append(_NO_GAIN(names=best, needed=least))
         else:
-            found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=needed))
+            found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=least))
     return found
-
-
-def _count_validation(alarms: Mapping[str, NDArray[np.bool_]], samples: Mapping[str, Series]) -> int:
-    """Alarm runs in the validation part; several rules that speak at once are one run."""
-    runs = 0
-    for name, series in samples.items():
-        part = slice(int(len(series.values) * TRAIN_UNTIL), int(len(series.values) * VALIDATE_UNTIL))
-        runs += count_runs(series.times_s[part][alarms[name][part]])
-    return runs
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _hash_samples(samples: Mapping[str, Series]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(samples):
-        digest.update(name.encode())
-        digest.update(samples[name].times_s.tobytes())
-        digest.update(samples[name].values.tobytes())
-    return digest.hexdigest()

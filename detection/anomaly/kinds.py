@@ -51,7 +51,6 @@ def name_kinds(scaled: Array) -> list[str]:
 
 
 def _walk(scaled: Sequence[float], state: State, keep: int) -> tuple[list[str], State]:
-    """Kinds of cells, and the state after the first `keep` of them."""
     names: list[str] = []
     begun, mixed = state
     for cell, value in enumerate(scaled):

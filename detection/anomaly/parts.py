@@ -45,35 +45,26 @@ class DetectorPart:
     kind: str | None = None  # what an alarm of this part is called; None: what the residual looks like (`name_kinds`)
 
 
-def _size(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001 - the shape of a table
-    return AbsoluteSize()
-
-
-def _mean(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001
-    return SmoothedMean(rows)
-
-
-def _sum(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001
-    return Cusum(rows)
-
-
-def _spread(rows: int, step_s: float) -> ScoringStage:
-    return RollingRms(rows, count_steps(step_s, NOISE_DAYS, at_least=6))
-
-
-def _step(joined: Array, k: int, width: int) -> Array:  # noqa: ARG001
-    return beyond_last(joined, k)
-
-
 PARTS: Final[Mapping[str, DetectorPart]] = {
-    "level": DetectorPart(beyond_median, 7.0, 5, _size, 7.0, (90.0,)),  # distance from the median of seven days
-    "trend": DetectorPart(beyond_line, 10.0, 8, _size, 10.0),  # from the line of ten days
-    "drift": DetectorPart(
-        beyond_line, 60.0, 15, _mean, 60.0, kind="drift"
-    ),  # smoothed distance from the line of sixty days
-    "creep": DetectorPart(beyond_line, 60.0, 15, _sum, 60.0, kind="drift"),  # what adds up to one side of it
-    "bend": DetectorPart(beyond_line, 30.0, 15, _mean, 30.0, kind="drift"),  # of thirty days
-    "noise": DetectorPart(_step, 0.0, 1, _spread, NOISE_DAYS, kind="noise"),  # size of the increments of eight days
+    # distance from the median of seven days
+    "level": DetectorPart(beyond_median, 7.0, 5, lambda *_: AbsoluteSize(), 7.0, (90.0,)),
+    # from the line of ten days
+    "trend": DetectorPart(beyond_line, 10.0, 8, lambda *_: AbsoluteSize(), 10.0),
+    # smoothed distance from the line of sixty days
+    "drift": DetectorPart(beyond_line, 60.0, 15, lambda rows, _: SmoothedMean(rows), 60.0, kind="drift"),
+    # what adds up to one side of it
+    "creep": DetectorPart(beyond_line, 60.0, 15, lambda rows, _: Cusum(rows), 60.0, kind="drift"),
+    # of thirty days
+    "bend": DetectorPart(beyond_line, 30.0, 15, lambda rows, _: SmoothedMean(rows), 30.0, kind="drift"),
+    # size of the increments of eight days
+    "noise": DetectorPart(
+        lambda joined, k, _: beyond_last(joined, k),
+        0.0,
+        1,
+        lambda rows, step_s: RollingRms(rows, count_steps(step_s, NOISE_DAYS, at_least=6)),
+        NOISE_DAYS,
+        kind="noise",
+    ),
 }
 
 
@@ -279,7 +270,6 @@ class StrongestPart:
         return np.where(np.isfinite(score), score, np.nan), ratios.argmax(axis=0)
 
     def _hold_back(self, ratios: Array, stuck: NDArray[np.bool_], first: int, keep: int) -> NDArray[np.bool_]:
-        """Where a part says again what was reported, shape (parts, rows, k)."""
         echoes = np.zeros(ratios.shape, dtype=bool)
         if self._shown_above is None:
             return echoes

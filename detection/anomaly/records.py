@@ -5,15 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import Figure, Message, Template
-
-_SHORT: Final = Template(
-    "vote.short",
-    "{months} sensor-months were held out: {needed} are needed to count {budget} false alarms per sensor-month",
-)
-_LOUD: Final = Template(
-    "vote.loud", "{rate} alarms per sensor-month on held-out time, more than the budget of {budget}"
-)
 MONTH_S: Final = 30.4375 * 86400.0
 RUN_GAP_S: Final = 7.0 * 86400.0  # scores closer than that are one alarm
 HOLE: Final = 3.5  # intervals from one reading to the next, beyond which readings are missing
@@ -99,13 +90,3 @@ class Scores:
     withheld: tuple[UnscoredStation, ...]
     detector: str
     model_hash: str | None
-
-
-def describe_short_holdout(months: float, countable: float, budget: float) -> Message:
-    """That too little time was held out to count what a budget allows."""
-    return _SHORT(months=Figure(months, ".1f"), needed=Figure(countable / budget, ".0f"), budget=budget)
-
-
-def describe_excess_alarms(rate: float, budget: float) -> Message:
-    """That more alarms came than a budget allows."""
-    return _LOUD(rate=Figure(rate, ".3g"), budget=budget)

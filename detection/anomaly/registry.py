@@ -93,10 +93,6 @@ def list_served() -> list[str]:
 def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> str:
     """What a score of this kind was compared with, in words; empty for a detector of another version.
 
-    Args:
-        others: how many other series of the site it was compared with as well.
-        named: some of them, or all, by name.
-
     >>> compared_with("rules", "drift"), compared_with("rules", "spike", 3, ("G2", "G3", "G4"))
     ('the lines of its last 30 and 60 days', 'its last 7 to 10 days, and with 3 other series (G2, G3 and G4)')
     >>> compared_with("rules", "noise", 17, ("G2", "G3"))

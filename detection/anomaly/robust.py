@@ -28,13 +28,9 @@ def robust_z(series: Series) -> Array:
 
 def ewma(series: Series) -> Array:
     """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
-    return as_row(SmoothedMean(1).feed(drift_residual(series)[None], series.first_cell, 0))
-
-
-def drift_residual(series: Series) -> Array:
-    """Value minus the line through the previous days carried to now, in its trailing scale; shape (n,)."""
     width = series.steps(60.0, at_least=15)
-    return _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
+    left = _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
+    return as_row(SmoothedMean(1).feed(left[None], series.first_cell, 0))
 
 
 def slope_change(series: Series) -> Array:
@@ -63,7 +59,6 @@ def variance(series: Series) -> Array:
 
 
 def _standardise(values: Array, series: Series) -> Array:
-    """Divide by the larger of the robust scales of the previous ninety days and two years."""
     return as_row(Standardise(1, series.step_s).feed(values[None], series.first_cell, 0))
 
 

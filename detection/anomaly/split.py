@@ -40,8 +40,6 @@ BETA: Final = 1.2
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """A part at one share of the budget: its threshold, the cells that alarm, and which injected faults it finds."""
-
     limit: float
     alarms: NDArray[np.int64]
     found: NDArray[np.bool_]
@@ -85,7 +83,11 @@ def split_budget(
     months = _count_months(clean, step_s)
     far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
     allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
-    options = _list_options(clean, times, allowed, _find_worst(trials))
+    worst, options = _find_worst(trials), Options()
+    for part, by in clean.items():
+        joined = _join(by)
+        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
     watched = sum(
         int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
     )
@@ -99,20 +101,7 @@ def split_budget(
 
 
 def _join(rows: Mapping[str, Array]) -> Array:
-    """The scores of a part at all stations, one after the other by their names; 0 where there is none."""
     return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
-
-
-def _list_options(
-    clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
-) -> Options:
-    """Each part at each share of the budget, counted in runs; `worst`: its score in each injected fault."""
-    options: Options = {}
-    for part, by in clean.items():
-        joined = _join(by)
-        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
-        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
-    return options
 
 
 def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:
@@ -135,7 +124,6 @@ def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dic
 
 
 def _count_months(clean: Mapping[str, Mapping[str, Array]], step_s: float) -> float:
-    """Sensor-months that the part with the most scores has."""
     return max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
 
 
@@ -151,10 +139,6 @@ def _without_common(
 
     That is a movement of the slope, an earthquake or a fault of the reference, and no false alarm of single sensors:
     counted as such, one event of the past would silence the rules that see movement.
-
-    Args:
-        clean: scores by part and station.
-        allowed: alarm runs that the budget allows.
     """
     names = sorted(past)
     times = [past[name].times_s for name in names]
@@ -178,7 +162,6 @@ def _without_common(
 
 
 def _find_worst(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
-    """The largest score of each part inside each injected fault."""
     worst: dict[str, list[float]] = {}
     for laid, events in trials:
         for part, by in score_parts(laid).items():
@@ -212,7 +195,6 @@ class _Value:
 
 
 def _climb(options: Options, value: _Value) -> Choice:
-    """The best choice reached from several beginnings by changing one part, or one up and another down."""
     last = len(SHARES)
     moves: list[Choice] = [{part: by} for part in options for by in range(1 - last, last) if by]
     moves += [{up: a, down: -b} for up, down in permutations(options, 2) for a in STEPS for b in STEPS]

@@ -44,17 +44,17 @@ def carry_over(
     }
 
 
-def count_runs(times_s: Array, gap_s: float = RUN_GAP_S) -> int:
+def count_runs(times_s: Array) -> int:
     """Alarms closer than the gap are one run; `times_s` ascending.
 
     >>> count_runs(np.array([0.0, 86400.0, 30 * 86400.0]))
     2
     """
-    return 0 if len(times_s) == 0 else 1 + int((np.diff(times_s) > gap_s).sum())
+    return 0 if len(times_s) == 0 else 1 + int((np.diff(times_s) > RUN_GAP_S).sum())
 
 
 def choose_threshold(
-    scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float = RUN_GAP_S
+    scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float
 ) -> DetectorThreshold:
     """The lowest threshold whose alarm runs on validation stay within the budget.
 
@@ -66,7 +66,6 @@ def choose_threshold(
         scores: per station, shape (n_i,), NaN where no score.
         times_s: per station, shape (n_i,), ascending.
         budget: false alarm runs per sensor-month.
-        gap_s: alarms closer than this are one run.
 
     Raises:
         ThresholdError: the budget is not positive, nothing was scored, or the tail is too thin to fit.
@@ -85,12 +84,11 @@ def choose_threshold(
             [t[k] for t, k in zip(times_s, kept, strict=True)],
             step_s,
             budget,
-            gap_s,
         )
         if budget * months < COUNTABLE
-        else descend(scores, times_s, int(budget * months + 1e-9), gap_s)
+        else descend(scores, times_s, int(budget * months + 1e-9), RUN_GAP_S)
     )
-    alarms = sum(count_runs(t[k][s[k] > value], gap_s) for s, t, k in zip(scores, times_s, kept, strict=True))
+    alarms = sum(count_runs(t[k][s[k] > value]) for s, t, k in zip(scores, times_s, kept, strict=True))
     return DetectorThreshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
 
 
@@ -129,17 +127,21 @@ def descend_to_each(
     return found
 
 
-def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float) -> float:
+def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float) -> float:
     """Peaks over threshold (Pickands 1975) on the largest score of each run, fitted by probability-weighted moments.
 
     The base is the 98 % point; where runs melt there and fewer than ten peaks remain, 95 % or 90 %.
     """
     pooled = np.concatenate(list(scores))
     # A fast sensor has independent peaks within a week; fewer merged peaks only make the threshold more careful.
-    gap_s = min(gap_s, 12.0 * step_s)
+    gap_s = min(RUN_GAP_S, 12.0 * step_s)
     for share in (0.98, 0.95, 0.90):
         base = float(np.quantile(pooled, share))
-        peaks = _find_peaks(scores, times_s, base, gap_s)
+        peaks = []
+        for row, times in zip(scores, times_s, strict=True):
+            if len(over := np.flatnonzero(row > base)):
+                groups = np.split(over, np.flatnonzero(np.diff(times[over]) > gap_s) + 1)
+                peaks += [float(row[g].max()) for g in groups]
         if len(peaks) >= FEWEST_PEAKS:
             break
     else:
@@ -162,13 +164,3 @@ def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, 
     if ratio >= 1.0:
         return base
     return base + (sigma / xi * (ratio**-xi - 1.0) if abs(xi) > 1e-6 else -sigma * float(np.log(ratio)))
-
-
-def _find_peaks(scores: Sequence[Array], times_s: Sequence[Array], base: float, gap_s: float) -> list[float]:
-    peaks: list[float] = []
-    for row, times in zip(scores, times_s, strict=True):
-        over = np.flatnonzero(row > base)
-        if len(over):
-            groups = np.split(over, np.flatnonzero(np.diff(times[over]) > gap_s) + 1)
-            peaks += [float(row[g].max()) for g in groups]
-    return peaks

@@ -93,15 +93,12 @@ def as_row(rows: Array) -> Array:
     return only
 
 
-def trailing_scale(values: Array, width: int, at_least: int = 20, first_cell: int = 0) -> Array:
-    """Robust standard deviation about zero of the `width` cells before each cell (`stages.Scale`), shape (n,)."""
-    return as_row(RobustScale(1, width, at_least).feed(values[None], first_cell, 0)) if len(values) else values
-
-
 def long_scale(values: Array, series: Series) -> Array:
     """The larger of the robust scales of the previous ninety days and two years, shape (n,)."""
+    if not len(values):
+        return values
     spans = (series.steps(days, at_least=30) for days in (90.0, 730.0))
-    return np.fmax(*(trailing_scale(values, width, first_cell=series.first_cell) for width in spans))
+    return np.fmax(*(as_row(RobustScale(1, width).feed(values[None], series.first_cell, 0)) for width in spans))
 
 
 def residuals(series: Series) -> Array:

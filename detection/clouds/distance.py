@@ -6,7 +6,6 @@ Lague, Brodu and Leroux (2013), ISPRS Journal of Photogrammetry and Remote Sensi
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,24 +16,22 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from shapely.geometry import mapping
 
-from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
-from detection.clouds.ground import choose_rule
+from detection.clouds.gridding import choose_rule
+from detection.clouds.header import CloudError, NoPointsError
 from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
 from detection.geojson import Geometry
 from detection.imagery.change.surface import DOUBTED, warn_of_heights
 from detection.imagery.errors import AoiError
-from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
-from forecasting.whole_file import replacing, write_json
+from forecasting.whole_file import write_json
 
 SIZE_MOST_M: Final = 100.0  # of normals and cylinders: all points within lie in memory at once
 CORE_MOST: Final = 10_000_000
@@ -48,22 +45,8 @@ STABLE_LEAST: Final = 100
 # A normal has two ends. It is turned towards the sky, or between the sky and where the face looks; at right angles to
 # that (within 20 degrees) nobody knows which end is out.
 TURN_LEAST: Final = 0.34
-# Two surfaces lie over each other in a cell where its points stand in two groups, this many in each, apart by more than
-# the radius of normals and by most of their height.
-APART: Final = 0.5
-OVERLAID: Final = "two surfaces lie over each other (a cave, a deep overhang, a tree): the sign may be wrong"
 BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
-FILES: Final = {"raster": "m3c2.tif", "points": "m3c2.gpkg", "zones": "m3c2.geojson", "run": "m3c2.json"}
-COLUMNS: Final = {
-    "distance_m": "REAL",
-    "level_of_detection_m": "REAL",
-    "height_m": "REAL",
-    "normal_east": "REAL",
-    "normal_north": "REAL",
-    "normal_up": "REAL",
-    "points_older": "INTEGER",
-    "points_newer": "INTEGER",
-}
+FILES: Final = {"raster": "m3c2.tif", "zones": "m3c2.geojson", "run": "m3c2.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +80,6 @@ class DistanceZone:
     mean_m: float  # distance; of an area over all its places
     mean_error_m: float  # one sigma; the error of the registration is not averaged away
     most_m: float  # the distance farthest from 0
-    caution: str  # one sentence where gain may be loss; empty else
     geometry: Geometry  # geoJSON, longitude and latitude
 
 
@@ -108,7 +90,6 @@ class CloudDistances:
     places: int  # where a distance was measured
     asked: int  # places of the older cloud
     steep: int  # places left out because nobody knows on which side of them the air is
-    overlaid: int  # places where two surfaces lie over each other: of one of them the normal points inwards
     shift_m: tuple[float, float, float]  # east, north and up by which the newer cloud lay off; it was taken away
     registration_m: float  # error of that, one sigma
     registration_from: str  # `given`, `stable ground`, or `what differs as a whole` where no stable ground was named
@@ -124,15 +105,13 @@ class CloudDistances:
 
 @dataclass(frozen=True, slots=True)
 class _MeasuredDistances:
-    """At n places: columns, rows and heights; normals (east, north, up); distances, errors, counts of points."""
+    """At n places: columns, rows and heights; normals (east, north, up); distances and their errors."""
 
     at: Points
     normals: Points
     distance: NDArray[np.float64]
     sigma: NDArray[np.float64]
     quantile: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    overlaid: NDArray[np.bool_]
 
 
 def compare_clouds(
@@ -158,6 +137,11 @@ def compare_clouds(
         raise CloudError(f"the error of the registration is a number of metres, not {request.registration_m:g}")
     if request.outward_deg is not None and not 0 <= request.outward_deg <= 360:
         raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {request.outward_deg:g}")
+    # into which half of the sphere normals are turned: up, or half-way between up and where the wall looks
+    outward = np.array([0.0, 0.0, 1.0])
+    if request.outward_deg is not None:
+        azimuth = np.radians(request.outward_deg)
+        outward = np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
     place = find_place(older, request.crs, request.height_unit)
     later = find_place(newer, request.crs, request.height_unit)
     grid = plan_grid(older, place, request.spacing_m)
@@ -179,30 +163,20 @@ def compare_clouds(
             count += len(core)
             others = read_ground(now, square, rules[1], cell_m, reach) if len(core) else core
             if len(others):
-                parts.append(_measure(core, points, others, cell_m, request))
+                parts.append(_measure(core, points, others, cell_m, request, outward))
             progress("distances", number / len(squares))
-    measured = None if not parts else _join(parts)
-    if measured is None or not len(measured.at):
+    if not sum(len(part.at) for part in parts):
         raise NoPointsError(f"{older[0]} and {newer[0]}: no place has points of both dates")
-    towards = np.abs(measured.normals @ _find_outward(request)) >= TURN_LEAST
+    names = _MeasuredDistances.__dataclass_fields__
+    measured = _MeasuredDistances(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    towards = np.abs(measured.normals @ outward) >= TURN_LEAST
     if steep := int((~towards).sum()):
         line = f"{steep:,} of {len(towards):,} places are too steep to say which is gain: give --outward"
         if steep == len(towards):
             raise NoPointsError(f"{older[0]}: {line}")
         warnings.append(line)
-        measured = _MeasuredDistances(
-            **{name: getattr(measured, name)[towards] for name in _MeasuredDistances.__dataclass_fields__}
-        )
+        measured = _MeasuredDistances(**{name: getattr(measured, name)[towards] for name in names})
     return _sum_up(measured, (count, steep), grid, request, place.vertical, list(dict.fromkeys(warnings)))
-
-
-def _find_outward(request: CloudDistanceRequest) -> NDArray[np.float64]:
-    """Into which half of the sphere normals are turned: up, or half-way between up and where the wall looks."""
-    if request.outward_deg is None:
-        return np.array([0.0, 0.0, 1.0])
-    azimuth = np.radians(request.outward_deg)
-    towards: NDArray[np.float64] = np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
-    return towards
 
 
 def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:
@@ -217,36 +191,31 @@ def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Poi
     return np.asarray(points[order[first]])
 
 
-def _find_overlaid(core: Points, points: Points, apart_m: float) -> NDArray[np.bool_]:
-    """Whether the points in the cell of each place stand in two groups, one over the other."""
-    cells = np.floor(points[:, :2]).astype(np.int64)
-    order = np.lexsort((points[:, 2], cells[:, 0], cells[:, 1]))
-    cells, height = cells[order], points[order, 2]
-    begins = np.flatnonzero(np.r_[True, (np.diff(cells, axis=0) != 0).any(axis=1)])
-    ends = np.r_[begins[1:], len(cells)]
-    found = set()
-    for begin, end in zip(begins, ends, strict=True):
-        steps = np.diff(height[begin:end])[SAMPLES_LEAST - 1 : -(SAMPLES_LEAST - 1)]
-        if len(steps) and steps.max() > max(apart_m, APART * (height[end - 1] - height[begin])):
-            found.add((int(cells[begin, 0]), int(cells[begin, 1])))
-    return np.array([cell in found for cell in map(tuple, np.floor(core[:, :2]).astype(int).tolist())], bool)
-
-
 def _measure(
-    core: Points, older: Points, newer: Points, cell_m: float, request: CloudDistanceRequest
+    core: Points,
+    older: Points,
+    newer: Points,
+    cell_m: float,
+    request: CloudDistanceRequest,
+    outward: NDArray[np.float64],
 ) -> _MeasuredDistances:
-    library = _load_library()
+    import py4dgeo
+
+    log = logging.getLogger("py4dgeo")  # it writes a log file where one stands
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    log.propagate = False
     turn = np.array([cell_m, -cell_m, 1.0])  # rows count southwards
     middle = core.mean(axis=0)
-    epochs = tuple(library.Epoch(np.ascontiguousarray((points - middle) * turn)) for points in (older, newer))
-    run = library.M3C2(
+    epochs = tuple(py4dgeo.Epoch(np.ascontiguousarray((points - middle) * turn)) for points in (older, newer))
+    run = py4dgeo.M3C2(
         epochs=epochs,
         corepoints=np.ascontiguousarray((core - middle) * turn),
         normal_radii=(request.normal_m,),
         cyl_radius=request.radius_m,
         max_distance=request.depth_m,
         registration_error=0.0,
-        orientation_vector=_find_outward(request),
+        orientation_vector=outward,
     )
     distance, uncertainty = run.run()
     counts = np.column_stack([uncertainty["num_samples1"], uncertainty["num_samples2"]]).astype(np.int64)
@@ -257,24 +226,7 @@ def _measure(
     freedom = total**2 / np.maximum((parts**2 / (counts - 1)).sum(axis=1), 1e-30)  # Welch and Satterthwaite
     quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
     normals = np.asarray(run.corepoint_normals, np.float64)[enough]
-    overlaid = _find_overlaid(core[enough], older, request.normal_m)
-    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
-
-
-def _load_library() -> Any:
-    """The library without what it says on its own: it writes a log file where one stands."""
-    import py4dgeo
-
-    log = logging.getLogger("py4dgeo")
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-    log.propagate = False
-    return py4dgeo
-
-
-def _join(parts: Sequence[_MeasuredDistances]) -> _MeasuredDistances:
-    fields = _MeasuredDistances.__dataclass_fields__
-    return _MeasuredDistances(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile)
 
 
 def _sum_up(
@@ -307,13 +259,9 @@ def _sum_up(
             limit = measured.quantile * measured.sigma + 1.96 * registration_m
     significant = np.abs(distance) > limit
     column, row = measured.at[:, 0].astype(np.int64), measured.at[:, 1].astype(np.int64)
-    fields = np.full((3, grid.height, grid.width), np.nan)
-    fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan)
-    sides = np.full((2, grid.height, grid.width), np.nan)
-    sides[:, row, column] = measured.sigma, measured.overlaid
-    zones = _find_zones(fields, sides, registration_m, grid, request, warnings)
-    if overlaid := int(measured.overlaid.sum()):
-        warnings.append(f"at {overlaid:,} of {len(measured.at):,} places {OVERLAID}")
+    fields = np.full((4, grid.height, grid.width), np.nan)
+    fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan), measured.sigma
+    zones = _find_zones(fields, registration_m, grid, request, warnings)
     if len(measured.at) + steep < 0.5 * count:
         warnings.append(
             f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
@@ -323,7 +271,6 @@ def _sum_up(
         places=len(measured.at),
         asked=count,
         steep=steep,
-        overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
         registration_from=(
@@ -339,7 +286,13 @@ def _sum_up(
     )
     if request.out_dir is None:
         return found
-    return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, request.out_dir)
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    values = np.where(np.isfinite(fields[:3]), fields[:3], NODATA).astype(np.float32)
+    write_geotiff(request.out_dir / FILES["raster"], values, grid, nodata=NODATA, descriptions=BANDS)
+    found = replace(found, outputs={name: str(request.out_dir / file) for name, file in FILES.items()})
+    write_json(request.out_dir / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
+    write_json(request.out_dir / FILES["run"], asdict(found))
+    return found
 
 
 def _read_stable(measured: _MeasuredDistances, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
@@ -386,7 +339,6 @@ def _fit_shift(
 
 def _find_zones(
     fields: NDArray[np.float64],
-    sides: NDArray[np.float64],
     registration_m: float,
     grid: Grid,
     request: CloudDistanceRequest,
@@ -394,8 +346,7 @@ def _find_zones(
 ) -> list[DistanceZone]:
     """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
 
-    Of each cell `fields` holds distance, limit, and the distance where it is significant; `sides` the error of the
-    distance, and 1 where two surfaces lie over each other.
+    `fields`: of each cell distance, limit, the distance where it is significant, and the error of the distance.
     """
     found, named = [], []
     for kind, beyond in (("loss", fields[2] < 0), ("gain", fields[2] > 0)):
@@ -405,16 +356,13 @@ def _find_zones(
             if body.sum() * request.spacing_m**2 >= request.minimum_area_m2:
                 outline = shapely.union_all(outline_pixels(body))
                 outline = shapely.affinity.translate(outline, place[1].start, place[0].start)
-                here = (slice(None), *place)
-                values = fields[here][:, body], sides[here][:, body]
-                found.append(_describe("", kind, outline, *values, registration_m, grid, request))
+                values = fields[(slice(None), *place)][:, body]
+                found.append(_describe("", kind, outline, values, registration_m, grid, request))
     for name, outline in [] if request.places is None else read_outlines(request.places, warnings):
         pixels = to_pixels(outline, grid)
         inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
         if inside.any():
-            named.append(
-                _describe(name, "area", pixels, fields[:, inside], sides[:, inside], registration_m, grid, request)
-            )
+            named.append(_describe(name, "area", pixels, fields[:, inside], registration_m, grid, request))
     if request.places is not None and not named:
         raise AoiError(f"{request.places}: no area of it has a distance")
     return [*sorted(found, key=lambda zone: -zone.area_m2), *named]
@@ -425,12 +373,11 @@ def _describe(
     kind: str,
     outline: Any,
     fields: NDArray[np.float64],
-    sides: NDArray[np.float64],
     registration_m: float,
     grid: Grid,
     request: CloudDistanceRequest,
 ) -> DistanceZone:
-    distance, (sigma, overlaid) = fields[0], sides
+    distance, _, significant, sigma = fields
     # cylinders of neighbouring places share points: so many of them are independent
     share = min(1.0, request.spacing_m**2 / (np.pi * request.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
@@ -440,60 +387,9 @@ def _describe(
         kind=kind,
         area_m2=round(float(len(distance) * request.spacing_m**2), 2),
         places=len(distance),
-        significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
+        significant_share=round(float(np.isfinite(significant).mean()), 4),
         mean_m=round(float(distance.mean()), 4),
         mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
-        caution=f"at {overlaid.mean():.0%} of its places {OVERLAID}" if overlaid.any() else "",
         geometry=cast("Geometry", mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7)))),
     )
-
-
-def _write(
-    found: CloudDistances,
-    measured: _MeasuredDistances,
-    limit: NDArray[np.float64],
-    significant: NDArray[np.bool_],
-    fields: NDArray[np.float64],
-    grid: Grid,
-    out_dir: Path,
-) -> CloudDistances:
-    """The same with the paths of the files that were written; the points are the significant ones."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    values = np.where(np.isfinite(fields), fields, NODATA).astype(np.float32)
-    write_geotiff(out_dir / FILES["raster"], values, grid, nodata=NODATA, descriptions=BANDS)
-    lon, lat = grid.to_lonlat(*grid.to_crs(measured.at[significant, 0], measured.at[significant, 1]))
-    columns = np.column_stack(
-        [
-            measured.distance[significant],
-            limit[significant],
-            measured.at[significant, 2],
-            measured.normals[significant],
-            measured.counts[significant],
-        ]
-    ).round(4)
-    rows = (
-        {
-            "geometry": {"type": "Point", "coordinates": (float(x), float(y))},
-            **{
-                name: int(v) if kind == "INTEGER" else float(v)
-                for (name, kind), v in zip(COLUMNS.items(), row, strict=True)
-            },
-        }
-        for x, y, row in zip(lon, lat, columns, strict=True)
-    )
-    with replacing(out_dir / FILES["points"]) as partial:
-        write_geopackage(
-            partial,
-            rows,
-            COLUMNS,
-            table="m3c2",
-            changed_at=datetime(2000, 1, 1, tzinfo=UTC),
-            kind="POINT",
-            description="Significant distances between two point clouds",
-        )
-    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    features = list_features(found.zones)
-    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
-        write_json(out_dir / FILES[name], content)
-    return found

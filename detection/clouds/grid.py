@@ -5,11 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detection.clouds.errors import CloudError, NoPointsError
-from detection.clouds.gridding import BANDS, MARGIN, make_heights, usual_spread
-from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
+from detection.clouds.gridding import BANDS, MARGIN, RIM_M, Rule, choose_rule, find_ground, make_heights, usual_spread
+from detection.clouds.header import CloudError, NoPointsError
 from detection.clouds.spool import (
     CELLS_MOST,
     Points,
@@ -68,23 +66,24 @@ def grid_clouds(
 ) -> CloudGrid:
     """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
 
-    Args:
-        files: LAS or LAZ of one date.
-        out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
-
-    Raises:
-        CloudError: a file cannot be used.
+    Raises CloudError: a file cannot be used.
     """
     place = find_place(files, request.crs, request.height_unit)
     grid = plan_grid(files, place, request.cell_m) if request.like is None else _take_grid(request.like)
     cell_m = cell_of(grid)
     with spooling(files, grid, out.parent, request.crs, request.height_unit, progress) as spool:
         rule = choose_rule(request.ground, is_classified=spool.is_classified)
-        usual_m = _find_usual(spool, rule, cell_m)
+        squares = spool.squares()
+        # how far points usually scatter about the ground
+        spreads = [
+            usual_spread(read_ground(spool, square, rule, cell_m, 1))
+            for square in squares[:: -(-len(squares) // SAMPLED_SQUARES)]
+        ]
+        known = [one for one in spreads if np.isfinite(one)]
+        usual_m = float(np.median(known)) if known else cell_m
         loose = spool.folder / "heights.tif"
         samples, used, covered = [], 0, 0
         with writing_geotiff(loose, grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
-            squares = spool.squares()
             for number, square in enumerate(squares, start=1):
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
@@ -126,7 +125,6 @@ def grid_clouds(
 
 
 def _take_grid(like: Path) -> Grid:
-    """The grid of a raster, where heights can be laid onto it."""
     grid = read_grid(like)
     if not grid.crs.is_projected or grid.transform.b or grid.transform.d:
         raise CloudError(f"{like}: in degrees, or turned; a grid for heights is projected, with north up")
@@ -151,14 +149,3 @@ def read_ground(spool: Spool, square: tuple[int, int], rule: Rule, cell_m: float
     rim = RIM_M / cell_m if rule == "cloth" else 0.0
     points, kind = spool.read(square, halo + rim)
     return points[find_ground(points, kind, rule, cell_m)]
-
-
-def _find_usual(spool: Spool, rule: Rule, cell_m: float) -> float:
-    """How far points usually scatter about the ground, from squares spread over the cloud."""
-    squares = spool.squares()
-    spreads = [
-        usual_spread(read_ground(spool, square, rule, cell_m, 1))
-        for square in squares[:: -(-len(squares) // SAMPLED_SQUARES)]
-    ]
-    known: NDArray[np.float64] = np.array([one for one in spreads if np.isfinite(one)])
-    return float(np.median(known)) if len(known) else cell_m

@@ -9,7 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from detection.clouds.errors import DamagedCloudError, NoPointsError
+from detection.imagery.errors import ImageryError
+
+
+class CloudError(ImageryError):
+    """A point cloud that cannot be used; the message names the file and the reason."""
+
+
+class DamagedCloudError(CloudError):
+    """The file contradicts itself: its header, its size, or what its points say."""
+
+
+class NoPointsError(CloudError):
+    """The file has no point, or none that lies on the ground."""
+
+
+class NoPlaceError(CloudError):
+    """The file does not say in which system its coordinates are, or that system cannot be used."""
+
 
 SIGNATURE: Final = b"LASF"
 SHORTEST: Final = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # minor version -> octets of its header
@@ -94,7 +111,6 @@ def _check(path: Path, head: bytes, size: int) -> Header:
 
 
 def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
-    """A cloud that reaches further than any slope is none."""
     sizes = [h - w for w, h in zip(low, high, strict=True)]
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
     if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low[2]), abs(high[2])) > HEIGHT_MOST:

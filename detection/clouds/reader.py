@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
-from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError
-from detection.clouds.header import Header, read_header
+from detection.clouds.header import CloudError, DamagedCloudError, Header, NoPlaceError, read_header
 from detection.imagery.raster.reading.values import HEIGHT
 
 PART_BYTES: Final = 64 << 20
@@ -54,12 +53,9 @@ class CloudChunk:
 def read_place(path: Path, crs: str | None = None, height_unit: str | None = None) -> CloudPlace:
     """Read where a cloud lies from its header: WKT, or GeoTIFF keys.
 
-    Args:
-        crs: of a file that does not say; `EPSG:code`.
-        height_unit: `m`, `ft` or `us-ft`, of a file that does not say.
+    `crs` (`EPSG:code`) and `height_unit` (`m`, `ft`, `us-ft`) are those of a file that does not say.
 
-    Raises:
-        NoPlaceError: nobody says it, two say different things, or it is in degrees.
+    Raises NoPlaceError: nobody says it, two say different things, or it is in degrees.
     """
     if height_unit is not None and height_unit not in METRES:
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
@@ -68,7 +64,10 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
     if declared is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
-    given = None if crs is None else _know(crs)
+    try:
+        given = None if crs is None else pyproj.CRS.from_user_input(crs)
+    except CRSError:
+        raise NoPlaceError(f"--crs {crs!r} is no coordinate reference system; such as EPSG:32632") from None
     if declared is None:
         assert given is not None
         declared = given
@@ -89,8 +88,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
 def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, unit: float) -> float:
     """Metres in one unit of heights: what the header or the caller says, else those of x and y where they are metres.
 
-    Raises:
-        NoPlaceError: both say different units, or nobody says one.
+    Raises NoPlaceError: both say different units, or nobody says one.
     """
     if height_m is not None and height_unit is not None and abs(height_m - METRES[height_unit]) > 1e-9:
         raise NoPlaceError(f"{path}: its header says another unit of heights than --height-unit {height_unit}")
@@ -104,13 +102,6 @@ def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, 
             )
         height_m = 1.0
     return height_m
-
-
-def _know(crs: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(crs)
-    except CRSError:
-        raise NoPlaceError(f"--crs {crs!r} is no coordinate reference system; such as EPSG:32632") from None
 
 
 def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:
@@ -162,8 +153,7 @@ def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, 
 def read_parts(path: Path, height_m: float) -> Iterator[CloudChunk]:
     """Yield the points of a file, without those that are withheld or of a class of noise.
 
-    Raises:
-        DamagedCloudError: it ends early, or points lie outside of the bounds that its header says.
+    Raises DamagedCloudError: it ends early, or points lie outside of the bounds that its header says.
     """
     header = read_header(path)
     size = max(1, min(PART_MOST, PART_BYTES // header.record_bytes))

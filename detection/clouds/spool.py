@@ -1,9 +1,7 @@
 """Points sorted into squares on the disk, so that a cloud of any size is worked on in the memory of one square."""
 
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,8 +13,7 @@ import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 
-from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
-from detection.clouds.header import read_header
+from detection.clouds.header import CloudError, NoPlaceError, NoPointsError, read_header
 from detection.clouds.reader import GROUND, CloudPlace, read_parts, read_place
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
@@ -30,8 +27,6 @@ SQUARE_CELLS: Final = (32, 1024)
 CELLS_MOST: Final = 1_000_000_000
 # Points around a square that lie in memory at once.
 HALO_MOST: Final = 12_000_000
-LEFT_S: Final = 86_400.0
-NAME: Final = ".slopeward-points-"
 # A map whose metre differs by more from a metre on the ground makes every distance and volume wrong.
 OFF_MOST: Final = 0.01
 # A cloud with fewer points of class 2 than this share was not classified.
@@ -93,8 +88,7 @@ class Spool:
 
         `halo`: how far around it, cells.
 
-        Raises:
-            CloudError: more points than memory is taken for.
+        Raises CloudError: more points than memory is taken for.
         """
         column, row = square
         reach = int(np.ceil(halo / self.side))
@@ -142,8 +136,7 @@ class Spool:
 def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
     """Return the grid over some clouds, its corner at a whole number of cells: two dates then fit onto each other.
 
-    Raises:
-        CloudError: more cells than can be worked on, or metres of the map are none on the ground.
+    Raises CloudError: more cells than can be worked on, or metres of the map are none on the ground.
     """
     if not 0 < cell_m < np.inf:
         raise CloudError(f"cells of {cell_m:g} m are not possible")
@@ -176,11 +169,7 @@ def check_metres(path: Path, grid: Grid) -> None:
 
 
 def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) -> CloudPlace:
-    """Return where the files of one date lie.
-
-    Raises:
-        NoPlaceError: not all in one system.
-    """
+    """Return where the files of one date lie; raises NoPlaceError: not all in one system."""
     places = [read_place(file, crs, height_unit) for file in files]
     for file, place in zip(files, places, strict=True):
         if not pyproj.CRS(place.crs_wkt).equals(pyproj.CRS(places[0].crs_wkt), ignore_axis_order=True):
@@ -206,8 +195,7 @@ def spooling(
 
     Where nothing is written (`parent` is None) it lies where temporary files of the system do.
 
-    Raises:
-        CloudError: too many points, no room, or a damaged file.
+    Raises CloudError: too many points, no room, or a damaged file.
     """
     headers = [read_header(file) for file in files]
     count = sum(header.points for header in headers)
@@ -215,15 +203,13 @@ def spooling(
         raise CloudError(f"{files[0]}: {count:,} points, the limit is {POINTS_MOST:,}; cut out the slope")
     parent = parent or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
     if (free := shutil.disk_usage(parent).free) < 1.1 * count * POINT.itemsize:
         raise CloudError(
             f"{parent}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
         )
-    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".slopeward-points-", dir=parent, ignore_cleanup_errors=True) as folder:
         side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
-        spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
+        spool = Spool(Path(folder), grid, int(np.clip(side, *SQUARE_CELLS)))
         read = 0
         for file, header in zip(files, headers, strict=True):
             place = read_place(file, crs, height_unit)
@@ -242,28 +228,3 @@ def spooling(
         if not spool.points:
             raise NoPointsError(f"{files[0]}: no point on the grid")
         yield spool
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what killed runs left: the process of the name is gone, and nobody wrote to it for a day.
-
-    The day is for runs of another computer on the same disk, whose processes cannot be seen.
-    """
-    for left in parent.glob(f"{NAME}*"):
-        number = left.name.removeprefix(NAME).split("-")[0]
-        if not (number.isdecimal() and left.is_dir() and _is_gone(int(number))):
-            continue
-        if time.time() - left.stat().st_mtime > LEFT_S:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False

@@ -35,15 +35,6 @@ class NetworkEntry:
     fixed: dict[str, Any] = field(default_factory=dict)  # options that make this name out of its family
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A network that is told from its entry by options; `parameters` as in `NetworkEntry`."""
-
-    network: str
-    options: dict[str, Any]
-    parameters: tuple[int, int]
-
-
 def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: bool) -> NetworkEntry:
     fixed: dict[str, Any] = {"unit": unit, "residual": residual}
     if unit not in {"sru", "sbconv"}:
@@ -128,21 +119,6 @@ CLASSIFIERS: dict[str, NetworkEntry] = {
         "triage_resnet:TriageResnet", False, 32, 0, "He et al. 2016, arXiv 1512.03385", (11_177_538, 11_212_034)
     ),
 }
-
-_LARGE = {"peak": 1024, "up": "transpose"}
-VARIANTS: tuple[Variant, ...] = (
-    Variant("unet", _LARGE, (31_037_698, 31_044_034)),
-    Variant("sru-unet", _LARGE, (31_049_474, 31_055_810)),
-    Variant("bru-unet", _LARGE, (37_368_834, 37_375_170)),
-    Variant("sbconv-unet", _LARGE, (37_380_610, 37_386_946)),
-    Variant("resunet", _LARGE, (32_436_418, 32_443_458)),
-    Variant("sru-resunet", _LARGE, (32_448_194, 32_455_234)),
-    Variant("bru-resunet", _LARGE, (38_767_554, 38_774_594)),
-    Variant("sbconv-resunet", _LARGE, (38_779_330, 38_786_370)),
-    Variant("scdnn", {"blocks": (2, 2, 2, 2)}, (20_596_388, 20_602_724)),
-    Variant("deeplabv3plus-resnet50", {"depth": 101}, (59_339_426, 59_373_922)),
-    Variant("deeplabv3plus-resnet50", {"pooling": False}, (39_756_962, 39_791_458)),
-)
 
 
 def find_entry(name: str) -> NetworkEntry:

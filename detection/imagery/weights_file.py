@@ -77,12 +77,7 @@ class TrainingDomain(TypedDict, total=False):
     crispness_least: float
     steps_least: float
     contrast_least: float
-    colour_least: float
-    detail_least: float
-    red_over_green_least: float
-    green_least: float
     grain_most: float
-    smear_most: float
     counts_as_they_came: bool
 
 
@@ -306,24 +301,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _are(fits: Callable[[Any], bool], values: Any, count: int | None = None) -> bool:
-    """Whether it is a list that is not empty, of `count` where that is given, and each value fits."""
     return isinstance(values, list) and bool(values) and count in {None, len(values)} and all(map(fits, values))
 
 
 def _is_range(value: Any) -> bool:
     return _are(_is_number, value, 2) and value[0] <= value[1]
-
-
-def _text(value: Any, _: Any) -> bool:
-    return _is_text(value)
-
-
-def _texts(value: Any, _: Any) -> bool:
-    return _are(_is_text, value)
-
-
-def _object(value: Any, _: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _number(low: float, high: float = 1e30) -> Callable[[Any, Any], bool]:
@@ -334,6 +316,10 @@ def _whole(high: int) -> Callable[[Any, Any], bool]:
     return lambda value, _: _is_whole(value, 1, high)
 
 
+def _kind(kind: Any) -> Callable[[Any, Any], bool]:
+    return lambda value, _: isinstance(value, kind)
+
+
 def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, ModelCard], bool]:
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
@@ -342,56 +328,57 @@ def _by_domain(value: Any, card: ModelCard) -> bool:
     return _are(_is_range, value, len((card["domain"] or {})["bands"]))
 
 
-def _scale(value: Any, card: ModelCard) -> bool:
-    return _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"]))
-
-
-def _between_ends(value: Any, card: ModelCard) -> bool:
-    return _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"])
-
-
-def _has_scale(value: Any, _: Any) -> bool:
-    return isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value)
-
-
 SIDE_MOST: Final = 1 << 14
 FIELDS: Final = (
-    CardField("name", "a text", _text),
-    CardField("network", "an object", _object),
-    CardField("network.name", "a text", _text),
+    CardField("name", "a text", lambda value, _: _is_text(value)),
+    CardField("network", "an object", _kind(dict)),
+    CardField("network.name", "a text", lambda value, _: _is_text(value)),
     CardField("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST)),
     CardField("network.width", f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST)),
-    CardField("network.options", "an object", _object),
+    CardField("network.options", "an object", _kind(dict)),
     CardField(
         "bands", "a list of different names", lambda value, _: _are(_is_text, value) and len({*value}) == len(value)
     ),
-    CardField("radiometry", "an object, with a scale where its stretch is reflectance", _has_scale),
-    CardField("radiometry.stretch", "a text", _text),
-    CardField("radiometry.scale", "a number above 0, or one for each band", _scale, needed=False),
+    CardField(
+        "radiometry",
+        "an object, with a scale where its stretch is reflectance",
+        lambda value, _: isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value),
+    ),
+    CardField("radiometry.stretch", "a text", lambda value, _: _is_text(value)),
+    CardField(
+        "radiometry.scale",
+        "a number above 0, or one for each band",
+        lambda value, card: _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"])),
+        needed=False,
+    ),
     CardField("radiometry.block_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
-    CardField("normalisation", "an object", _object),
+    CardField("normalisation", "an object", _kind(dict)),
     CardField("normalisation.mean", "a number for each band", _by_band(_is_number)),
     CardField("normalisation.std", "a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30))),
     CardField("normalisation.value_range", "a lowest and a highest value for each band", _by_band(_is_range)),
     CardField("threshold", "a number from 0 to 1", _number(0, 1)),
     CardField("pixel_size_m", "a number above 0", _number(1e-6)),
-    CardField("other_pixels", "an object", _object, needed=False),
+    CardField("other_pixels", "an object", _kind(dict), needed=False),
     CardField("other_pixels.finest_m", "a number above 0", _number(1e-6)),
     CardField("other_pixels.coarsest_m", "a number above 0", _number(1e-6)),
-    CardField("other_pixels.coarse_at_m", "a number from finest_m to coarsest_m", _between_ends),
+    CardField(
+        "other_pixels.coarse_at_m",
+        "a number from finest_m to coarsest_m",
+        lambda value, card: _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"]),
+    ),
     CardField("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
     CardField("temperature", "a number above 0", _number(1e-6), needed=False),
     CardField("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),
-    CardField("classes", "a list of names", _texts, needed=False),
-    CardField("linear_classes", "a list", lambda value, _: isinstance(value, list), needed=False),
-    CardField("gate", "an object", _object, needed=False),
-    CardField("gate.passed", "true or false", lambda value, _: isinstance(value, bool)),
-    CardField("gate.reasons", "a list", lambda value, _: isinstance(value, list), needed=False),
-    CardField("domain", "an object or null", lambda value, _: value is None or isinstance(value, dict), needed=False),
+    CardField("classes", "a list of names", lambda value, _: _are(_is_text, value), needed=False),
+    CardField("linear_classes", "a list", _kind(list), needed=False),
+    CardField("gate", "an object", _kind(dict), needed=False),
+    CardField("gate.passed", "true or false", _kind(bool)),
+    CardField("gate.reasons", "a list", _kind(list), needed=False),
+    CardField("domain", "an object or null", _kind(dict | None), needed=False),
     CardField(
         "domain.bands",
         "a list of bands of the card",
-        lambda value, card: _texts(value, 0) and {*value} <= {*card["bands"]},
+        lambda value, card: _are(_is_text, value) and {*value} <= {*card["bands"]},
     ),
     CardField("domain.pixel_size_m", "a number above 0", _number(1e-6)),
     CardField("domain.median", "a lowest and a highest value for each of its bands", _by_domain),
@@ -400,10 +387,8 @@ FIELDS: Final = (
     CardField("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
     CardField("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
     CardField("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
-    CardField("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
-    CardField("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
     CardField("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
-    CardField("steadiness", "an object", _object, needed=False),
+    CardField("steadiness", "an object", _kind(dict), needed=False),
     CardField("steadiness.noise_counts", "a number, 0 or more", _number(0)),
     CardField(
         "steadiness.f1",

@@ -41,7 +41,8 @@ def compare_maps(tried: HeldOutCounts, seed: int = 0) -> WeightsGate:
     everything = np.stack([network[:, 0] + network[:, 2], network[:, 1] + network[:, 3]], axis=1)
     everything = np.concatenate([everything, np.zeros_like(everything)], axis=1)
     maps = {"network": network, "logistic": logistic, "index": index, "everything": everything}
-    f1 = {name: measure_f1(counts) for name, counts in maps.items()}
+    sums = {name: counts.sum(axis=0)[:3] for name, counts in maps.items()}
+    f1 = {name: float(2 * tp / max(1, 2 * tp + fp + fn)) for name, (tp, fp, fn) in sums.items()}
     idle = "index" if f1["index"] >= f1["everything"] else "everything"
     less_logistic = compare(network, logistic, seed)
     less_idle = compare(network, index if idle == "index" else everything, seed)
@@ -84,9 +85,3 @@ def _decide(less_logistic: list[float] | None, less_idle: list[float] | None) ->
     if less_logistic is None or less_logistic[0] <= -NOT_WORSE:
         return WORSE
     return BETTER if less_logistic[0] > 0 else AS_GOOD
-
-
-def measure_f1(counts: NDArray[np.int64]) -> float:
-    """F1 of all of them together; 0 where there is nothing to find and nothing found."""
-    tp, fp, fn, _ = counts.sum(axis=0)
-    return float(2 * tp / max(1, 2 * tp + fp + fn))

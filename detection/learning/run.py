@@ -13,7 +13,6 @@ from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
@@ -29,8 +28,8 @@ from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.imagery.weights_file import WeightsGate
-from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, LengthTrial, measure_budget, search
+from detection.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
+from detection.learning.cross_validation import Budget, CrossValidation, ValidatedLength, measure_budget
 from detection.learning.gate import HeldOutCounts, compare_maps
 from detection.learning.labels import find_least_m2
 from detection.learning.records import LearningError, LearningRequest, Report, SceneWindow
@@ -49,8 +48,8 @@ ENDING_S: Final = 3.0  # to write cards and pictures; to look at tiles comes on 
 BATCH: Final = 4
 """Four tiles a step: of few tiles more steps bring more than larger ones, and the time goes by tiles."""
 CHOSEN_ON: Final = (
-    "passes, seed, temperature and threshold: cross-validation over images or blocks; learnt from all tiles of train; "
-    "test part: scored once"
+    "temperature and threshold: cross-validation over images or blocks; learnt from all tiles of train; test part: "
+    "scored once"
 )
 STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
@@ -102,7 +101,12 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
     hooks = hooks or Hooks()
-    begun, left = time.monotonic(), _count_down(60 * request.minutes, hooks.clock)
+    begun, until_s = time.monotonic(), hooks.clock() + 60 * request.minutes
+
+    def left() -> float:
+        """Processor time of this process that is left, in seconds."""
+        return until_s - hooks.clock()
+
     torch.set_num_threads(1)
     prepared = _prepare(request, report)
     if (request.out / ANSWER).is_file():
@@ -110,10 +114,13 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         return LearningResult(
             json.loads((request.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(request))
         )
-    train, test = _open_tiles(request.out, prepared.plan)
+    bands = tuple(prepared.plan["bands"])
+    train, test = (
+        tile_folder.read(request.out / "tiles", part, bands=bands).remember() for part in ("train", "validation")
+    )
     work = request.out / "work"
     folds, budget, chosen = _choose(request, prepared, (train, test), left, hooks, report)
-    _train(request, prepared, chosen.best, work, hooks)
+    _train(request, prepared, chosen, work, hooks)
     gate = compare_maps(_try(work, train, test, folds), request.seed)
     weights = _keep(request, prepared, gate, work, (folds, chosen))
     report("looking for the tiles that the network is least sure of")
@@ -131,9 +138,9 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         "least_sure": len(unsure),
         "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"],
-        "epochs": chosen.best.epochs,
-        "told": [*prepared.plan["told"], *chosen.doubts(budget)],
-        "cross_validation": _search_to_json(folds, chosen),
+        "epochs": chosen.epochs,
+        "told": [*prepared.plan["told"], *budget.list_doubts(chosen.epochs)],
+        "cross_validation": _describe_validation(folds, chosen),
         "seed": request.seed,
         "seconds": round(time.monotonic() - begun, 1),
         "cpu_s": round(60 * request.minutes - left(), 1),
@@ -143,19 +150,11 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
 
 
 def _place_unsure(request: LearningRequest) -> tuple[Path, Path]:
-    """The file of the tiles to look at, and the folder that its names of scenes begin from."""
     root = Path(os.path.commonpath([path.parent for path in request.scenes])) if request.scenes else request.out
     return request.out / UNSURE, root
 
 
-def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], float]:
-    """How much of so much processor time of this process is left."""
-    begun = clock()
-    return lambda: seconds - (clock() - begun)
-
-
 def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
-    """Cut the tiles and deal them out, or find that this was done."""
     path = request.out / PLAN
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -191,7 +190,6 @@ def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
 def _deal(
     request: LearningRequest, readable: ReadableScenes, stage: Path, report: Report
 ) -> tuple[LearningPlan, tuple[SceneWindow, ...]]:
-    """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
     cut = cut_tiles(
         readable,
         request.labels,
@@ -207,16 +205,21 @@ def _deal(
     landslide, pairs = np.array([tile.landslide_px for tile in cut.tiles]), list_touching(windows, windows)
     blocks = find_blocks(windows, pairs)
     left_out = leave_out(blocks, landslide, request.seed, pairs)
-    pairs = np.concatenate([pairs, _pair_twins(stage / "cut")], axis=1)
+    patches = tile_folder.read(stage / "cut", "train")  # tiles that show the same picture are as ones that touch
+    places = {name: number for number, name in enumerate(patches.names)}
+    twins = [(places[a], places[b]) for a, b, _ in find_twins(patches, patches) if a != b]
+    pairs = np.concatenate([pairs, np.array(twins, np.int64).reshape(-1, 2).T], axis=1)
     gone = find_touched(left_out, pairs)
     kept = ~gone
     # in the order in which the tiles are read again
     order = sorted(np.flatnonzero(~gone & ~left_out), key=lambda k: (blocks[k], cut.tiles[k].name))
     train = np.array(order, np.int64)
+    back = np.argsort(train)  # the pairs among these, by their positions there
+    own = back[np.searchsorted(train[back], pairs[:, np.isin(pairs, train).all(axis=0)])]
     folds = dict[str, list[list[list[int]]]]()
     for count in FOLDS:
         try:
-            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, request.seed)
+            dealt = deal_folds(blocks[train], landslide[train], own, count, request.seed)
         except LearningError:
             if count == FOLDS[-1]:
                 raise
@@ -247,7 +250,6 @@ def _deal(
 
 
 def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
-    """A digest of all that the tiles follow from."""
     digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
     for scene in readable.scenes:
         for file in scene.files:
@@ -256,26 +258,6 @@ def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
     for label in request.labels:
         digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
     return digest.hexdigest()
-
-
-def _pair_twins(cut: Path) -> Pairs:
-    """Tiles that show the same picture."""
-    patches = tile_folder.read(cut, "train")
-    places = {name: number for number, name in enumerate(patches.names)}
-    found = [(places[a], places[b]) for a, b, _ in find_twins(patches, patches) if a != b]
-    return np.array(found, np.int64).reshape(-1, 2).T
-
-
-def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
-    """The pairs among some tiles, by their positions in `kept`."""
-    order = np.argsort(kept)
-    return order[np.searchsorted(kept[order], pairs[:, np.isin(pairs, kept).all(axis=0)])]
-
-
-def _open_tiles(out: Path, plan: LearningPlan) -> tuple[Patches, Patches]:
-    bands = tuple(plan["bands"])
-    train, test = (tile_folder.read(out / "tiles", part, bands=bands).remember() for part in ("train", "validation"))
-    return train, test
 
 
 def read_folds(plan: LearningPlan, count: int) -> list[Parts]:
@@ -291,9 +273,9 @@ def _choose(
     left: Callable[[], float],
     hooks: Hooks,
     report: Report,
-) -> tuple[list[Parts], Budget, BestTrial]:
-    """Choose length, seed, temperature and threshold; the time for it is decided once, and kept."""
-    (train, test), work, settings = tiles, request.out / "work", ImageryTrainingSettings(batch=BATCH)
+) -> tuple[list[Parts], Budget, ValidatedLength]:
+    (train, test), work = tiles, request.out / "work"
+    settings = ImageryTrainingSettings(seed=request.seed, batch=BATCH)
     path = work / "pace.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -317,22 +299,16 @@ def _choose(
         f"learning from {len(train)} tiles in {len(folds)} folds ({len(test)} more are left out): "
         f"{budget.seconds:.0f} s, a pass takes {budget.folds_s + budget.last_s:.1f} s"
     )
-    fitting = CrossValidation(train, folds, settings, work, hooks)
-    chosen = search(fitting.run, budget, request.seed, report, fitting.tried())
-    best, spent_s = chosen.best, sum(one.cpu_s for one in chosen.tried)
+    chosen = CrossValidation(train, folds, settings, work, hooks).run(budget.fit())
     report(
-        f"the search ended after {spent_s:.0f} s, {best.epochs * budget.last_s:.0f} s remain for the last network: "
-        f"{chosen.why}; it learns from all tiles, {best.epochs} passes, threshold {best.threshold}"
+        f"F1 {chosen.f1:.3f} on tiles not learnt from (cross-validation, {chosen.cpu_s:.0f} s); the last network takes "
+        f"all tiles, {chosen.epochs} passes, threshold {chosen.threshold}"
     )
     return folds, budget, chosen
 
 
-def _search_to_json(folds: list[Parts], chosen: BestTrial) -> dict[str, Any]:
-    """What cross-validation said, for the answer and the card."""
-    tried = [
-        {"seed": one.seed, "epochs": one.epochs, "f1": round(one.f1, 4), "cpu_s": one.cpu_s} for one in chosen.tried
-    ]
-    return {"folds": len(folds), "f1": round(chosen.best.f1, 4), "tried": tried, "ended": chosen.why}
+def _describe_validation(folds: list[Parts], chosen: ValidatedLength) -> dict[str, Any]:
+    return {"folds": len(folds), "f1": round(chosen.f1, 4), "epochs": chosen.epochs, "cpu_s": chosen.cpu_s}
 
 
 class _EnoughError(Exception):
@@ -362,31 +338,31 @@ def _measure_pace(
     return max(step_s, LEAST_STEP_S), clock() - begun
 
 
-def _train(request: LearningRequest, prepared: PreparedTiles, best: LengthTrial, work: Path, hooks: Hooks) -> None:
-    """Train by a recipe that stands beside the tiles; nothing where that was done."""
+def _train(
+    request: LearningRequest, prepared: PreparedTiles, chosen: ValidatedLength, work: Path, hooks: Hooks
+) -> None:
     recipe_file = request.out / f"{request.name}.recipe.toml"
     with replacing(recipe_file) as partial:
-        partial.write_text(_format_recipe(request.name, prepared.plan, best), encoding="utf-8")
+        partial.write_text(_format_recipe(request, prepared.plan, chosen), encoding="utf-8")
     if (work / "network.json").is_file():
         return
     recipe: TrainingRecipe = read_recipe(recipe_file)
     run_recipe(recipe, work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
 
 
-def _format_recipe(name: str, plan: LearningPlan, best: LengthTrial) -> str:
+def _format_recipe(request: LearningRequest, plan: LearningPlan, chosen: ValidatedLength) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
-        f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"
+        f"name = {json.dumps(request.name)}\nbands = [{bands}]\nseed = {request.seed}\n\n"
         f'[data]\nsource = "folder"\nfolder = "tiles"\nbands = [{bands}]\n\n'
         f'[radiometry]\nstretch = "reflectance"\nscale = {plan["scale"]!r}\n\n'
-        f'[training]\nsplit = "{ALL}"\nepochs = {best.epochs}\nbatch = {BATCH}\n'
-        f"# by cross-validation over images\nthreshold = {best.threshold}\n"
-        f"temperature = {best.calibration.temperature}\n"
+        f'[training]\nsplit = "{ALL}"\nepochs = {chosen.epochs}\nbatch = {BATCH}\n'
+        f"# by cross-validation over images\nthreshold = {chosen.threshold}\n"
+        f"temperature = {chosen.calibration.temperature}\n"
     )
 
 
 def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldOutCounts:
-    """Look once at the tiles that were left out."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
     network = score_maps(map_patches(model, test), threshold, draws=0, objects=False)
@@ -401,19 +377,18 @@ def _keep(
     prepared: PreparedTiles,
     gate: WeightsGate,
     work: Path,
-    search: tuple[list[Parts], BestTrial],
+    validated: tuple[list[Parts], ValidatedLength],
 ) -> Path:
-    """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = model.card
     del card["format"], card["weights_sha256"]  # written anew
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
-    tries, best = {"seeds": [*request.tried, request.seed]}, search[1].best
+    tries, chosen = {"seeds": [*request.tried, request.seed]}, validated[1]
     card |= {
         "gate": gate,
-        "learnt": {**facts, "tries": tries, "cross_validation": _search_to_json(*search)},
-        "calibration": asdict(best.calibration),
-        "metrics": {**card["metrics"], "held_f1": round(best.f1, 4), "chosen_on": CHOSEN_ON},
+        "learnt": {**facts, "tries": tries, "cross_validation": _describe_validation(*validated)},
+        "calibration": asdict(chosen.calibration),
+        "metrics": {**card["metrics"], "held_f1": round(chosen.f1, 4), "chosen_on": CHOSEN_ON},
         "recipe_file": f"{request.name}.recipe.toml",
         # nobody outlined smaller ones; a plan of before does not say
         "minimum_area_m2": max(card.get("minimum_area_m2", 0.0), prepared.plan.get("least_outline_m2", 0.0)),

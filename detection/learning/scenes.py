@@ -71,7 +71,12 @@ def read_scenes(paths: tuple[Path, ...]) -> ReadableScenes:
     scenes, notes = [], []
     for path in paths:
         try:
-            scene = _read_scene(path)
+            try:
+                scene = read_scene(path)
+            except ManifestError:
+                if path.is_dir():
+                    raise
+                scene = read_scene(path, UNKNOWN)  # it does not say when it was taken
             if not set(BANDS) & set(scene.bands):
                 raise LearningError(f"{path}: none of its bands has a known name (B4, red, ...)")
         except ImageryError as error:
@@ -91,16 +96,6 @@ def read_scenes(paths: tuple[Path, ...]) -> ReadableScenes:
     if left := sorted({name for scene in scenes for name in BANDS if name in scene.bands} - set(bands)):
         notes.append(f"bands {', '.join(left)} are not used: not every scene has them")
     return ReadableScenes(tuple(scenes), bands, _find_scale(scenes, bands, notes), tuple(notes))
-
-
-def _read_scene(path: Path) -> Scene:
-    """A scene, also one that does not say when it was taken."""
-    try:
-        return read_scene(path)
-    except ManifestError:
-        if path.is_dir():
-            raise
-        return read_scene(path, UNKNOWN)
 
 
 def _find_scale(scenes: list[Scene], bands: tuple[str, ...], notes: list[str]) -> float:

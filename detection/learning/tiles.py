@@ -58,8 +58,6 @@ class LabelledTiles:
 
 
 class _Outlines:
-    """What is known of one scene, in its pixels: outlines with their kinds, and what was looked at as a whole."""
-
     def __init__(self, shapes: list[Any], kinds: list[str]) -> None:
         self._shapes, self._kinds = shapes, kinds
         self._tree = shapely.STRtree(shapes)
@@ -73,8 +71,6 @@ class _Outlines:
 
 @dataclass(frozen=True, slots=True)
 class _Surveyed:
-    """What is known of a scene: outlines in its pixels, and its windows that they reach into."""
-
     scene: Scene
     outlines: _Outlines
     windows: tuple[SceneWindow, ...]
@@ -82,8 +78,6 @@ class _Surveyed:
 
 @dataclass(slots=True)
 class _Survey:
-    """All scenes that can be opened, in the order in which they are cut, and what is told of the others."""
-
     places: list[_Surveyed]
     others: list[SceneWindow]
     days: list[set[date]]
@@ -116,7 +110,6 @@ def cut_tiles(
     a landslide.
 
     Args:
-        folder: gets `images` and `masks`.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
 
     Raises:
@@ -154,7 +147,6 @@ def cut_tiles(
 def _survey(
     readable: ReadableScenes, labels: Sequence[GroundLabel], side_px: int, notes: list[str], *, around: bool
 ) -> _Survey:
-    """Find the windows that outlines reach into; no pixel is read."""
     shapes = np.array([label.shape for label in labels], object)
     survey = _Survey([], [], [set() for _ in labels], [])
     for scene in readable.scenes:
@@ -200,7 +192,6 @@ def _draw_order(survey: _Survey, seed: int, most: int) -> tuple[list[Place], dic
 
 
 def _take_turns(places: list[Place], rng: np.random.Generator) -> list[Place]:
-    """Order places so that every scene has its first before any has its second."""
     turns, ranked = dict[int, int](), []
     for k in rng.permutation(len(places)):
         number = places[k][0]
@@ -212,7 +203,6 @@ def _take_turns(places: list[Place], rng: np.random.Generator) -> list[Place]:
 def _cut_scene(
     place: _Surveyed, windows: Sequence[SceneWindow], readable: ReadableScenes, folder: Path, tiles: list[LabelledTile]
 ) -> None:
-    """Write some tiles of a scene and add them to `tiles`; none of it stays where the scene cannot be read."""
     begun = len(tiles)
     try:
         with open_scene(place.scene, readable.bands) as reader:
@@ -230,7 +220,6 @@ def _cut_scene(
 
 
 def _describe_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[LabelledTile]) -> str:
-    """How many labelled tiles are used and left out, of each kind; those that turned out to be unusable are neither."""
     used, left = len(tiles), len(order) - begun
     used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
     images, every = len({tile.window.scene for tile in tiles}), len({number for number, _ in order})
@@ -243,7 +232,6 @@ def _describe_drawn(order: list[Place], begun: int, holds: dict[Place, bool], ti
 
 
 def _describe_doubts(readable: ReadableScenes, labels: Sequence[GroundLabel], days: Sequence[set[date]]) -> list[str]:
-    """What is doubtful about the days and places of outlines."""
     notes = []
     if several := sum(
         len(own) > 1 and not label.since and label.kind != NOTHING for label, own in zip(labels, days, strict=True)
@@ -316,7 +304,6 @@ def _place(
 
 
 def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[SceneWindow]:
-    """Windows that cover a scene, the last of a row or column moved back into it."""
     for row in list_starts(grid.height, side):
         for column in list_starts(grid.width, side):
             yield SceneWindow(scene.path, column, row, side, _frame(grid, column, row, side, side))
@@ -329,7 +316,6 @@ def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[
 
 
 def _name(number: str, scene: Scene) -> str:
-    """With the day, by which readers of tiles know the season."""
     return number if scene.acquired_at == UNKNOWN else f"{number}_{scene.acquired_at:%Y%m%d}"
 
 
@@ -342,7 +328,6 @@ def _cut(
     number: str,
     scene: Scene,
 ) -> tuple[int, int] | None:
-    """Write one tile; landslide and known pixels, None where too few are known."""
     column, row, side = window.column, window.row, window.side_px
     mask = paint(found.near(window), (column, row), side)
     size = min(side, reader.grid.width - column), min(side, reader.grid.height - row)

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.errors import FactorError
-from detection.susceptibility.study import Factor
+from detection.susceptibility.study import Factor, FactorError
 
 RAREST: Final = 20  # a class with fewer sampled cells teaches nothing of its own
 MOST_CLASSES: Final = 60
@@ -20,7 +19,6 @@ class EncodedFactor:
 
     name: str  # of the factor
     kind: str  # `number`, `direction` or `classes`
-    group: str  # factors whose importance is also told together
     low: float = 0.0  # lowest value of the training
     high: float = 0.0  # highest value of the training
     classes: tuple[int, ...] = ()  # those that have a column; every other one is unknown, with 0 in all of them
@@ -64,12 +62,12 @@ class Encoder:
             for end in named.get(one.kind, [f"={kind}" for kind in one.classes])
         ]
 
-    def places(self, by: str = "name") -> dict[str, list[int]]:
-        """Which columns belong to each factor, or (`group`) to each group of factors."""
+    def places(self) -> dict[str, list[int]]:
+        """Which columns belong to each factor."""
         found: dict[str, list[int]] = {}
         place = 0
         for one in self.factors:
-            found.setdefault(getattr(one, by), []).extend(range(place, place + one.width))
+            found[one.name] = list(range(place, place + one.width))
             place += one.width
         return found
 
@@ -83,11 +81,11 @@ class Encoder:
         return np.asarray(np.sum(parts, axis=0, dtype=np.uint8))
 
 
-def read_factor(name: str, kind: str, group: str, low: float, high: float, classes: Sequence[int]) -> EncodedFactor:
+def read_factor(name: str, kind: str, low: float, high: float, classes: Sequence[int]) -> EncodedFactor:
     """Read back its fields as a file has them; ValueError where no training would have written it."""
     if len(classes) > MOST_CLASSES:
         raise ValueError("more columns than a model has")
-    return EncodedFactor(str(name), str(kind), str(group), float(low), float(high), tuple(map(int, classes)))
+    return EncodedFactor(str(name), str(kind), float(low), float(high), tuple(map(int, classes)))
 
 
 def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encoder:
@@ -95,8 +93,7 @@ def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encod
 
     `values`: factors x cells.
 
-    Raises:
-        FactorError: a factor is the same everywhere, or has too many classes.
+    Raises FactorError: a factor is the same everywhere, or has too many classes.
     """
     return Encoder(tuple(_fit(factor, own) for factor, own in zip(factors, values, strict=True)))
 
@@ -107,9 +104,9 @@ def _fit(factor: Factor, values: NDArray[np.float32]) -> EncodedFactor:
             f"{factor.path}: {factor.name} is {values.min():g} in the whole sample and teaches nothing; leave it out"
         )
     if factor.is_direction:
-        return EncodedFactor(factor.name, "direction", factor.group)
+        return EncodedFactor(factor.name, "direction")
     if factor.kind != "classes":
-        return EncodedFactor(factor.name, "number", factor.group, float(values.min()), float(values.max()))
+        return EncodedFactor(factor.name, "number", float(values.min()), float(values.max()))
     kinds, counts = np.unique(values, return_counts=True)
     kept = kinds[counts >= RAREST]
     if len(kept) > MOST_CLASSES:
@@ -122,4 +119,4 @@ def _fit(factor: Factor, values: NDArray[np.float32]) -> EncodedFactor:
         )
     if (kept != np.rint(kept)).any():
         raise FactorError(f"{factor.path}: classes are whole numbers ({factor.name}); a factor of values is `file`")
-    return EncodedFactor(factor.name, "classes", factor.group, classes=tuple(int(one) for one in kept))
+    return EncodedFactor(factor.name, "classes", classes=tuple(int(one) for one in kept))

@@ -18,8 +18,7 @@ from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import FACTOR
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
-from detection.susceptibility.errors import FactorError
-from detection.susceptibility.study import TERRAIN_FIELDS, Factor, Study
+from detection.susceptibility.study import TERRAIN_FIELDS, Factor, FactorError, Study
 from detection.susceptibility.vectors import read_vectors
 
 FLAT: Final = -1.0  # an aspect of flat ground: there is none

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from detection.imagery.errors import NoValidPixelsError
 from detection.imagery.footprints.outputs import open_workplace
 from detection.imagery.raster.raster import write_cog, writing_geotiff
-from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.model import CLASSES, SusceptibilityModel, load_model
 from detection.susceptibility.picture import draw_picture
-from detection.susceptibility.study import Study, read_study
+from detection.susceptibility.study import Study, StudyError, read_study
 
 NODATA: Final = -1.0
 BANDS: Final = ("probability", "spread", "class", "factors outside of the training")
 RASTER, PICTURE, RECORD = "susceptibility.tif", "susceptibility.png", "map.json"
-KEPT_BITS: Final = 12  # of the 23 of a float32: a four-thousandth, and a third of the bytes
 Progress = Callable[[str, float], None]
 
 
@@ -44,8 +42,7 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
     The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
     to 5), and how many factors lie outside of what the training saw. Memory is bounded by a window.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
     began = time.process_time()
     model, study = load_model(request.model), read_study(request.study)
@@ -56,12 +53,12 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
         with Factors(study, work) as factors:
             grid, notes = factors.grid, factors.notes
             with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
-                for share, box in windows(grid):
+                for done, box in windows(grid):
                     bands = _map_window(model, factors, box)
                     write(bands, box[0], box[1])
                     counts += np.bincount(np.maximum(bands[2], 0).astype(np.int64).ravel(), minlength=len(counts))
                     outside += int((bands[3] > 0).sum())
-                    progress("map", share)
+                    progress("map", done)
         known = int(counts[1:].sum())
         if not known:
             raise NoValidPixelsError(f"{study.path}: no pixel has a value of every factor; do they overlap?")
@@ -69,6 +66,10 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
         tags = _tag(model, request.day)
         write_cog(work / "plain.tif", work / RASTER, overviews="nearest", tags=tags, descriptions=BANDS)
         drawn = draw_picture(work / RASTER, work / PICTURE)
+        warnings = [*notes, *model.card.get("warnings", ())]
+        if outside > 0.05 * known:
+            share = f"{outside / known:.0%} of the map"
+            warnings.append(f"{share} lie outside of what the training saw; they are marked in band 4")
         record = {
             "model": str(request.model),
             **{name.lower(): value for name, value in tags.items()},
@@ -83,7 +84,7 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
             "outputs": {"map": RASTER, "picture": PICTURE},
             "cpu_s": round(time.process_time() - began, 1),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-            "warnings": [*notes, *_list_warnings(outside / known, model)],
+            "warnings": warnings,
         }
         (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (request.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
@@ -95,8 +96,10 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
 
 def _check_factors(study: Study, model: SusceptibilityModel, path: Path) -> None:
     """The study must have the factors of the model, of the same kinds and in the same order."""
-    kinds = {"classes": "classes"}
-    own = [(f.name, "direction" if f.is_direction else kinds.get(f.kind, "number")) for f in study.factors]
+    own = [
+        (f.name, "direction" if f.is_direction else "classes" if f.kind == "classes" else "number")
+        for f in study.factors
+    ]
     wanted = [(one.name, one.kind) for one in model.encoder.factors]
     if own != wanted:
         described = ", ".join(f"{name} ({kind})" for name, kind in wanted)
@@ -108,27 +111,15 @@ def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, in
     bands = np.full((len(BANDS), box[3], box[2]), NODATA, np.float32)
     if not known.any():
         return bands
-    chance, spread = model.map(values, known)
-    bands[0], bands[1] = _shorten(chance), _shorten(spread)
+    chance, bands[1] = model.map(values)
+    bands[0] = chance
     bands[2] = np.searchsorted(model.bounds, chance, side="right") + 1
     bands[3] = model.encoder.count_outside(values)
     bands[:, ~known] = NODATA
     return bands
 
 
-def _shorten(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to `KEPT_BITS` of the fraction: what follows is noise, and does not pack.
-
-    >>> [float(x) for x in _shorten(np.array([0.0, 0.5, 1 / 3]))]
-    [0.0, 0.5, 0.33331298828125]
-    """
-    cut = 23 - KEPT_BITS
-    bits = values.astype(np.float32).view(np.uint32) + np.uint32(1 << (cut - 1))
-    return np.asarray((bits & np.uint32(-(1 << cut) & 0xFFFFFFFF)).view(np.float32))
-
-
 def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
-    """What the raster says of itself, so that it can be shown and used without its record."""
     card = model.card
     inventory, scores = card["inventory"], card["scores"]
     return {
@@ -144,10 +135,3 @@ def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
         "INVENTORY_TO": inventory["to"] or "",
         "LANDSLIDES": str(inventory["landslides"]),
     }
-
-
-def _list_warnings(outside: float, model: SusceptibilityModel) -> list[str]:
-    found = [str(one) for one in model.card.get("warnings", ())]
-    if outside > 0.05:
-        found.append(f"{outside:.0%} of the map lie outside of what the training saw; they are marked in band 4")
-    return found

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ModelError
-from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_factor
 from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read, write_numbers
 from detection.susceptibility.records import SusceptibilityCard
 from detection.susceptibility.study import MOST_FACTORS
+from detection.susceptibility.validation import Calibrator, read_calibrator
 from forecasting.whole_file import replacing
 
 FORMAT: Final = 1
@@ -37,18 +37,16 @@ class SusceptibilityModel:
     card: SusceptibilityCard  # what it was made of and what it is worth
     model_hash: str = ""  # sha256 of the file
 
-    def map(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+    def map(self, values: NDArray[np.float32]) -> tuple[Numbers, Numbers]:
         """Return probability and its spread (standard deviation over the models of the folds) of a window.
 
-        Args:
-            values: factors x height x width, with the rim that the learner looks at.
-            known: of the same size.
+        `values`: factors x height x width.
         """
         columns = self.encoder.encode(values)
-        chance = self.calibrator.apply(self.fitted.score(columns, known))
+        chance = self.calibrator.apply(self.fitted.score(columns))
         total, squares = np.zeros_like(chance), np.zeros_like(chance)
         for one in self.folds:
-            own = self.calibrator.apply(one.score(columns, known))
+            own = self.calibrator.apply(one.score(columns))
             total += own
             squares += own**2
         number = max(1, len(self.folds))
@@ -76,11 +74,7 @@ def save_model(path: Path, model: SusceptibilityModel) -> str:
 
 
 def load_model(path: Path) -> SusceptibilityModel:
-    """Read a model.
-
-    Raises:
-        ModelError: it is none, is damaged, or is of another format.
-    """
+    """Read a model; raises ModelError: it is none, is damaged, or is of another format."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -120,8 +114,8 @@ def _open(document: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
         model_hash,
     )
     # whoever changed a number of columns is found out here and not in the middle of a map
-    columns, known = np.ones((len(encoder.columns), 1, 1), np.float32), np.ones((1, 1), bool)
-    scores = [one.score(columns, known) for one in (model.fitted, *model.folds)]
+    columns = np.ones((len(encoder.columns), 1, 1), np.float32)
+    scores = [one.score(columns) for one in (model.fitted, *model.folds)]
     if any(score.shape != (1, 1) or not np.isfinite(score).all() for score in scores):
         raise ValueError("no model")
     return model

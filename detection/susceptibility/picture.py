@@ -31,8 +31,7 @@ def draw_picture(path: Path, out: Path) -> ShownMap:
 
     `path`: the raster, probability in band 1.
 
-    Raises:
-        ImageryError: no raster that can be read, or one without any value.
+    Raises ImageryError: no raster that can be read, or one without any value.
     """
     facts = inspect(path)
     frame = lonlat_frame(read_grid(path), LONGEST_PX)

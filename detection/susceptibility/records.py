@@ -39,7 +39,7 @@ class CalibrationScores(TypedDict):
 
 
 class Importance(TypedDict):
-    """AUC that is lost where a factor, or a group of them, is shuffled: the mean over folds, the least, the most."""
+    """AUC that is lost where a factor is shuffled: the mean over folds, the least, the most."""
 
     name: str
     auc_lost: float
@@ -60,7 +60,6 @@ class SusceptibilityScores(TypedDict):
     success_rate: list[dict[str, float]]
     prediction_rate: list[dict[str, float]]
     importance: list[Importance]
-    importance_of_groups: list[Importance]
 
 
 class SusceptibilityCard(TypedDict, total=False):
@@ -72,15 +71,14 @@ class SusceptibilityCard(TypedDict, total=False):
     learners: list[str]
     software: dict[str, str]
     grid: dict[str, Any]  # crs, width, height, cell_m2
-    factors: list[dict[str, Any]]  # name, kind, file, group, date
+    factors: list[dict[str, Any]]  # name, kind, file, date
     inventory: dict[str, Any]  # file, source, licence, from, to, landslides, left_out
     sample: dict[str, int]
     blocks: dict[str, float]
     classes: dict[str, Any]  # rule, bounds
     scores: SusceptibilityScores
     warnings: list[str]
-    model: str  # path of what was trained, as the two that follow
-    page: str
+    model: str  # path of what was trained, and its hash
     model_hash: str
 
 

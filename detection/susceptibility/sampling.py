@@ -16,9 +16,8 @@ from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.reading.shapes import take_outlines
-from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
-from detection.susceptibility.study import Factor, Inventory, Study
+from detection.susceptibility.study import Factor, FactorError, Inventory, InventoryError, Study
 from detection.susceptibility.vectors import read_vectors
 
 LEAST_LANDSLIDES: Final = 30
@@ -53,15 +52,6 @@ class CellSample:
     notes: tuple[str, ...] = ()  # what was left out of the factors, one sentence each
 
 
-@dataclass(slots=True)
-class _GatheredCells:
-    """What was gathered so far, one entry for each window."""
-
-    values: list[NDArray[np.float32]]
-    slide: list[NDArray[np.int64]]
-    pixel: list[NDArray[np.int64]]
-
-
 def draw_sample(
     factors: Factors,
     study: Study,
@@ -72,18 +62,23 @@ def draw_sample(
 ) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
-    Raises:
-        InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
+    Raises InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
     """
     inventory, grid = study.inventory, factors.grid
     assert inventory is not None
     shapes = _open_inventory(inventory, factors)
-    tree, near = shapely.STRtree(shapes), _widen(shapes, inventory.buffer_m, factors)
+    tree = shapely.STRtree(shapes)
+    across, down = spacing_m(grid, grid.width / 2, grid.height / 2)
+    # ground beside outlines that teaches nothing
+    wide = np.asarray(shapely.buffer(shapes, inventory.buffer_m / min(across, down), quad_segs=4))
+    wide_tree = shapely.STRtree(wide) if inventory.buffer_m else None
     rng = np.random.default_rng((seed, STREAM))
     # shares are taken that leave more than enough; what is too much is thinned at the end
     slide_share = min(1.0, AMPLE * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
     other_share = min(1.0, AMPLE * MOST_OTHER_CELLS / (grid.width * grid.height))
-    drawn = _GatheredCells([], [], [])
+    drawn_values: list[NDArray[np.float32]] = []
+    drawn_slides: list[NDArray[np.int64]] = []
+    drawn_pixels: list[NDArray[np.int64]] = []
     seen: set[int] = set()
     cells = slide_cells = others = 0
     area = make_mask(study.area, grid, work, factors.notes) if study.area else None
@@ -97,25 +92,58 @@ def draw_sample(
             on_slide = known & (ids != NOTHING)
             free = known & (ids == NOTHING)
             others += int(free.sum())
-            if near is not None:
-                free &= _burn(near[0], near[1], box) == NOTHING
+            if wide_tree is not None:
+                free &= _burn(wide, wide_tree, box) == NOTHING
             slide_cells += int(on_slide.sum())
             cells += int(known.sum())
             seen.update(np.unique(ids[on_slide]).tolist())
             chance = rng.random(free.shape)
-            picked = (on_slide & (chance < slide_share)) | (free & (chance < other_share))
-            _keep(drawn, picked, ids, values, box)
+            rows, columns = np.nonzero((on_slide & (chance < slide_share)) | (free & (chance < other_share)))
+            drawn_values.append(values[:, rows, columns])
+            drawn_slides.append(ids[rows, columns])
+            drawn_pixels.append(np.stack([columns + box[0], rows + box[1]], axis=1))
             progress(share)
     if not cells:
         raise InventoryError(f"{study.path}: no pixel of the area has a value of every factor; do they overlap?")
-    _check(
-        inventory.path,
-        len(shapes),
-        len(seen),
-        others,
-        "".join(f" ({line})" for line in factors.notes if "layers" in line),
+    notes = "".join(f" ({line})" for line in factors.notes if "layers" in line)
+    if not seen:
+        raise InventoryError(
+            f"{inventory.path}: none of its {len(shapes)} landslides lies where all factors are known{notes}"
+        )
+    if len(seen) < LEAST_LANDSLIDES:
+        raise InventoryError(
+            f"{inventory.path}: {len(seen)} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} "
+            f"are needed{notes}"
+        )
+    if others < len(seen):
+        raise InventoryError(
+            f"{inventory.path}: hardly any ground without landslides is left ({others} pixels): one class only"
+        )
+    # as many cells as are wanted, and how many each stands for
+    slide = np.concatenate(drawn_slides)
+    chosen = []
+    for own, most in ((slide != NOTHING, MOST_SLIDE_CELLS), (slide == NOTHING, MOST_OTHER_CELLS)):
+        places = np.flatnonzero(own)
+        chosen.append(np.sort(rng.choice(places, min(most, len(places)), replace=False)))
+    if not len(chosen[1]):
+        raise InventoryError("no ground without landslides is left beyond buffer_m: one class only")
+    taken = np.concatenate(chosen)
+    of_slide = slide[taken] != NOTHING
+    pixel = np.concatenate(drawn_pixels)[taken] + 0.5
+    pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
+    sample = CellSample(
+        values=np.concatenate(drawn_values, axis=1)[:, taken],
+        label=of_slide.astype(np.int64),
+        weight=np.where(of_slide, slide_cells / len(chosen[0]), others / len(chosen[1])),
+        slide=slide[taken],
+        place_m=pixel * (across, down),
+        landslides=len(seen),
+        left_out=len(shapes) - len(seen),
+        cells=cells,
+        slide_cells=slide_cells,
+        cell_m2=across * down,
+        notes=tuple(factors.notes),
     )
-    sample = _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
     for factor, values in zip(factors.factors, sample.values, strict=True):
         _refuse_fill(factor, values, sample.weight)
     return sample
@@ -165,15 +193,6 @@ def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
     return np.asarray(shapes)
 
 
-def _widen(shapes: NDArray[Any], buffer_m: float, factors: Factors) -> tuple[NDArray[Any], shapely.STRtree] | None:
-    """Outlines with the ground beside them that teaches nothing; None where nobody asked for that."""
-    if not buffer_m:
-        return None
-    across, down = spacing_m(factors.grid, factors.grid.width / 2, factors.grid.height / 2)
-    wide = np.asarray(shapely.buffer(shapes, buffer_m / min(across, down), quad_segs=4))
-    return wide, shapely.STRtree(wide)
-
-
 def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.int64]:
     """Which shape each pixel of a window belongs to; one too small for any centre takes the pixel of its middle."""
     column, row, width, height = box
@@ -190,62 +209,3 @@ def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.i
         burnt = rasterio.features.rasterize(drawn, out_shape=ids.shape, fill=NOTHING, dtype="int32")
         ids = np.where(burnt != NOTHING, burnt, ids)
     return ids
-
-
-def _keep(
-    drawn: _GatheredCells, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
-) -> None:
-    rows, columns = np.nonzero(picked)
-    drawn.values.append(values[:, rows, columns])
-    drawn.slide.append(ids[rows, columns])
-    drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
-
-
-def _check(path: Path, named: int, found: int, others: int, notes: str) -> None:
-    if not found:
-        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{notes}")
-    if found < LEAST_LANDSLIDES:
-        raise InventoryError(
-            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{notes}"
-        )
-    if others < found:
-        raise InventoryError(f"{path}: hardly any ground without landslides is left ({others} pixels): one class only")
-
-
-def _thin(
-    drawn: _GatheredCells,
-    shapes: NDArray[Any],
-    seen: set[int],
-    counted: tuple[int, int, int],
-    factors: Factors,
-    rng: np.random.Generator,
-) -> CellSample:
-    """Take as many cells as are wanted, and say how many each stands for."""
-    cells, slide_cells, others = counted
-    slide = np.concatenate(drawn.slide)
-    chosen = []
-    for own, most in ((slide != NOTHING, MOST_SLIDE_CELLS), (slide == NOTHING, MOST_OTHER_CELLS)):
-        places = np.flatnonzero(own)
-        chosen.append(np.sort(rng.choice(places, min(most, len(places)), replace=False)))
-    if not len(chosen[1]):
-        raise InventoryError("no ground without landslides is left beyond buffer_m: one class only")
-    taken = np.concatenate(chosen)
-    label = (slide[taken] != NOTHING).astype(np.int64)
-    weight = np.where(label == 1, slide_cells / len(chosen[0]), others / len(chosen[1]))
-    across, down = spacing_m(factors.grid, factors.grid.width / 2, factors.grid.height / 2)
-    pixel = np.concatenate(drawn.pixel)[taken] + 0.5
-    of_slide = label == 1
-    pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
-    return CellSample(
-        values=np.concatenate(drawn.values, axis=1)[:, taken],
-        label=label,
-        weight=weight,
-        slide=slide[taken],
-        place_m=pixel * (across, down),
-        landslides=len(seen),
-        left_out=len(shapes) - len(seen),
-        cells=cells,
-        slide_cells=slide_cells,
-        cell_m2=across * down,
-        notes=tuple(factors.notes),
-    )

@@ -8,7 +8,28 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from detection.susceptibility.errors import StudyError
+from detection.imagery.errors import ImageryError
+
+
+class SusceptibilityError(ImageryError):
+    """Root of what this room raises on purpose."""
+
+
+class StudyError(SusceptibilityError):
+    """The study file is no TOML, lacks a key, or names what is not there."""
+
+
+class VectorError(SusceptibilityError):
+    """Outlines, points or lines that cannot be read, or whose place is not known."""
+
+
+class FactorError(SusceptibilityError):
+    """A factor from which nothing can be learned."""
+
+
+class InventoryError(SusceptibilityError):
+    """An inventory from which nothing can be learned: too few, elsewhere, of one class."""
+
 
 MOST_BYTES: Final = 1 << 20
 MOST_FACTORS: Final = 64
@@ -25,7 +46,7 @@ TERRAIN_FIELDS: Final = {
     "roughness": "roughness",
 }
 KEYS: Final = ("grid", "area", "factors", "inventory")
-FACTOR_KEYS: Final = (*SOURCES, "band", "most_m", "group", "date")
+FACTOR_KEYS: Final = (*SOURCES, "band", "most_m", "date")
 INVENTORY_KEYS: Final = ("file", "from", "to", "source", "licence", "buffer_m")
 
 
@@ -38,7 +59,6 @@ class Factor:
     path: Path  # raster, elevation model or lines
     band: int = 1  # of the raster, from 1
     most_m: float = MOST_M  # longest distance that is told apart
-    group: str = ""  # factors whose importance is also told together
     day: date | None = None  # what it shows is of this day; None where that does not matter (geology)
 
     @property
@@ -168,7 +188,6 @@ def _read_factor(path: Path, name: str, value: Any) -> Factor:
         path=_file(path, f"{where}.{named[0]}", value[named[0]]),
         band=band,
         most_m=_number(path, f"{where}.most_m", value.get("most_m", MOST_M), 1.0),
-        group=_text(path, f"{where}.group", value.get("group", kind if kind in {"terrain", "distance"} else name)),
         day=_day(path, f"{where}.date", value.get("date")),
     )
 

@@ -4,30 +4,29 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.card import write_markdown
 from detection.susceptibility.encoding import fit_encoder
-from detection.susceptibility.errors import InventoryError, StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import Numbers, SampledCells
 from detection.susceptibility.model import SusceptibilityModel, save_model
 from detection.susceptibility.records import SusceptibilityCard, SusceptibilityScores
 from detection.susceptibility.sampling import CellSample, draw_sample
-from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
-from detection.susceptibility.study import Study, read_study
+from detection.susceptibility.study import InventoryError, Study, StudyError, read_study
 from detection.susceptibility.validation import (
     Fits,
     ValidationCells,
+    bound_auc,
     choose,
-    count_fits,
+    mean_auc,
+    measure_auc,
+    measure_calibration,
     measure_importance,
-    split_at_random,
+    trace_rate,
     validate,
 )
 
@@ -42,15 +41,6 @@ FOLDS: Final = 5
 BLOCKS: Final = 100  # squares that the area is divided into where nobody says their side
 
 
-def default_side_m(sample: CellSample) -> float:
-    """Side of blocks of which about a hundred cover the area, metres.
-
-    Blocks must be larger than the distance over which landslides and factors resemble themselves; nobody knows that
-    distance beforehand, and a side of a tenth of the area is what the literature takes most often.
-    """
-    return float(np.sqrt(sample.cells * sample.cell_m2 / BLOCKS))
-
-
 def find_blocks(sample: CellSample, side_m: float) -> NDArray[np.int64]:
     """Return the number of the block of each cell, 0 on; all cells of a landslide are in one block."""
     squares = np.floor(sample.place_m / side_m).astype(np.int64)
@@ -60,8 +50,7 @@ def find_blocks(sample: CellSample, side_m: float) -> NDArray[np.int64]:
 def deal_folds(sample: CellSample, block: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """Deal the blocks into folds with about as many landslides each; returns the fold of each cell.
 
-    Raises:
-        InventoryError: landslides lie in fewer blocks than there are folds.
+    Raises InventoryError: landslides lie in fewer blocks than there are folds.
     """
     number = int(block.max()) + 1
     pairs = np.unique(np.stack([block[sample.label == 1], sample.slide[sample.label == 1]], axis=1), axis=0)
@@ -88,7 +77,7 @@ class SusceptibilityTrainingRequest:
     """How to train."""
 
     study: Path  # the study file
-    out: Path  # the JSON file to write; a page of Markdown with the same name lies beside it
+    out: Path  # the JSON file to write
     day: date  # of the training, as the card says
     learners: tuple[str, ...] = ("logistic", "boosting")  # ids to choose from
     block_m: float | None = None  # side of the blocks; None: a hundred blocks cover the area
@@ -99,8 +88,7 @@ class SusceptibilityTrainingRequest:
 def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> SusceptibilityCard:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
     study = read_study(request.study)
     if study.inventory is None:
@@ -110,25 +98,35 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         grid = factors.grid
         about = {"crs": grid.crs_name, "width": grid.width, "height": grid.height}
     encoder = fit_encoder(study.factors, sample.values)
-    side_m = request.block_m or default_side_m(sample)
+    # blocks must be larger than the distance over which landslides and factors resemble themselves; nobody knows it
+    # beforehand, and a side of a tenth of the area is what the literature takes most often
+    side_m = request.block_m or float(np.sqrt(sample.cells * sample.cell_m2 / BLOCKS))
     block = find_blocks(sample, side_m)
-    cells = SampledCells(encoder.encode(sample.values).T.copy())
+    cells = encoder.encode(sample.values).T.copy()
     ground = ValidationCells(cells, sample.label, sample.weight, block, deal_folds(sample, block, request.seed))
-    fits = Fits(ground, request.seed, _counting(count_fits(len(request.learners), FOLDS), progress))
+    fits = Fits(ground, request.seed)
     nested = validate(fits, request.learners)
     learner, calibrator, aucs = choose(fits, request.learners)
     fitted = fits.without(learner)
     left_out = calibrator.apply(fits.left_out(learner))
+    # the four probabilities between the five classes, by left-out cells
+    weight = sample.weight * (sample.label if request.classes == "landslides" else 1.0)
+    order = np.argsort(-left_out, kind="stable")
+    places = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), RULES[request.classes])
+    bounds = tuple(sorted(float(one) for one in left_out[order][np.minimum(places, len(order) - 1)]))
     model = SusceptibilityModel(
         learner,
         encoder,
         fitted,
         tuple(fits.without(learner, fold) for fold in range(FOLDS)),
         calibrator,
-        _bound_classes(left_out, sample, request.classes),
+        bounds,
         {},
     )
     progress("scores", 0.0)
+    # what folds of single cells would have claimed: beside cells of the same landslide and slope
+    fold = np.random.default_rng(request.seed).permutation(len(sample.label)) % FOLDS
+    mixed = replace(ground, fold=fold)
     scored: SusceptibilityScores = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
         "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, request.seed)),
@@ -138,39 +136,16 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         ],
         "chosen_by_fold": list(nested.chosen),
         "by_learner": aucs,
-        "random_split": split_at_random(fits, learner),
+        "random_split": mean_auc(Fits(mixed, request.seed).left_out(learner), mixed),
         "calibration": {"kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)},
-        "success_rate": trace_rate(calibrator.apply(fitted.score_cells(ground.cells)), sample.label, sample.weight),
+        "success_rate": trace_rate(calibrator.apply(fitted.score(cells.T)), sample.label, sample.weight),
         "prediction_rate": trace_rate(nested.chance, sample.label, sample.weight),
-        "importance": measure_importance(fits, nested, encoder, "name"),
-        "importance_of_groups": measure_importance(fits, nested, encoder, "group"),
+        "importance": measure_importance(fits, nested, encoder),
     }
     card = _make_card(request, study, sample, about, (side_m, int(block.max()) + 1), model, scored)
     model_hash = save_model(request.out, replace(model, card=card))
-    page = request.out.with_suffix(".md")
-    write_markdown(page, card, model_hash)
     progress("scores", 1.0)
-    return {**card, "model": str(request.out), "page": str(page), "model_hash": model_hash}
-
-
-def _counting(number: int, progress: Progress) -> Callable[[], None]:
-    done = 0
-
-    def report() -> None:
-        nonlocal done
-        done += 1
-        progress("models", min(1.0, done / number))
-
-    return report
-
-
-def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[float, ...]:
-    """The four probabilities between the five classes, by left-out cells."""
-    weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
-    order = np.argsort(-chance, kind="stable")
-    filled = np.cumsum(weight[order]) / weight.sum()
-    places = np.minimum(np.searchsorted(filled, RULES[rule]), len(order) - 1)
-    return tuple(sorted(float(one) for one in chance[order][places]))
+    return {**card, "model": str(request.out), "model_hash": model_hash}
 
 
 def _make_card(
@@ -195,14 +170,13 @@ def _make_card(
         "seed": request.seed,
         "learner": model.learner,
         "learners": list(request.learners),
-        "software": {name: found for name in ("scikit-learn", "torch", "numpy") if (found := _version(name))},
+        "software": {name: version(name) for name in ("scikit-learn", "numpy")},
         "grid": {**grid, "cell_m2": sample.cell_m2},
         "factors": [
             {
                 "name": one.name,
                 "kind": one.kind,
                 "file": one.path.name,
-                "group": one.group,
                 "date": one.day.isoformat() if one.day else None,
             }
             for one in study.factors
@@ -227,10 +201,3 @@ def _make_card(
         "scores": scored,
         "warnings": warnings,
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -20,7 +20,7 @@ from shapely.geometry import shape
 from detection.imagery.raster.geojson import GeoJsonError, read_features
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.reading.shapes import join_rings
-from detection.susceptibility.errors import VectorError
+from detection.susceptibility.study import VectorError
 
 MOST_BYTES: Final = 512 << 20
 MOST_FEATURES: Final = 1_000_000
@@ -57,8 +57,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
 
     `field`: the one property that is read with them; the table beside a shapefile is not looked at.
 
-    Raises:
-        VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
+    Raises VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
     """
     notes: list[str] = []
     try:
@@ -77,7 +76,13 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         notes.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
     if not len(found):
         raise VectorError("; ".join([f"{path}: no feature in it has a place", *notes[:1]]))
-    _check_bounds(path, shapely.total_bounds(found), crs, is_json=head.lstrip()[:1] == b"{")
+    bounds = shapely.total_bounds(found)
+    if not np.isfinite(bounds).all():
+        raise VectorError(f"{path}: coordinates that are no numbers")
+    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
+        is_json = head.lstrip()[:1] == b"{"
+        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if is_json else ""
+        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
     return Vectors(
         path, found, crs, tuple(None if value is None else str(value)[:100] for _, value in pairs), tuple(notes)
     )
@@ -98,7 +103,6 @@ _DAMAGED: Final = (
 
 
 def _read_any(path: Path, head: bytes, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    """The shapes, their system and the words of `field`, by what the file begins with."""
     if path.stat().st_size > MOST_BYTES:
         raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
     if head.startswith(GEOPACKAGE):
@@ -107,28 +111,16 @@ def _read_any(path: Path, head: bytes, field: str, notes: list[str]) -> tuple[li
         shapes, crs = _read_shapefile(path)
         return shapes, crs, [None] * len(shapes)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return _read_geojson(path, field)
+        features, crs = read_features(path, MOST_BYTES)
+        _check_count(path, len(features))
+        words = [(one.get("properties") or {}).get(field) for one in features]
+        return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
     raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
-
-
-def _check_bounds(path: Path, bounds: NDArray[Any], crs: pyproj.CRS, *, is_json: bool) -> None:
-    if not np.isfinite(bounds).all():
-        raise VectorError(f"{path}: coordinates that are no numbers")
-    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
-        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if is_json else ""
-        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
 
 
 def _check_count(path: Path, count: int) -> None:
     if count > MOST_FEATURES:
         raise VectorError(f"{path}: more than {MOST_FEATURES:,} features")
-
-
-def _read_geojson(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    features, crs = read_features(path, MOST_BYTES)
-    _check_count(path, len(features))
-    words = [(one.get("properties") or {}).get(field) for one in features]
-    return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
 
 
 def _read_geopackage(path: Path, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
@@ -156,13 +148,12 @@ def _read_geopackage(path: Path, field: str, notes: list[str]) -> tuple[list[Any
     if not known and str(definition).strip().lower() in {"", "undefined"}:
         raise VectorError(f"{path}: says no coordinate reference system")
     crs = pyproj.CRS.from_epsg(int(code)) if known else pyproj.CRS.from_user_input(str(definition))
-    return [None if blob is None else _open_blob(blob) for blob, _ in rows], crs, [value for _, value in rows]
-
-
-def _open_blob(blob: bytes) -> Any:
-    if blob[:2] != b"GP":
+    if any(blob is not None and blob[:2] != b"GP" for blob, _ in rows):
         raise ValueError("no geometry")
-    return shapely.from_wkb(blob[8 + ENVELOPE_BYTES[blob[3] >> 1 & 7] :])
+    shapes = [
+        None if blob is None else shapely.from_wkb(blob[8 + ENVELOPE_BYTES[blob[3] >> 1 & 7] :]) for blob, _ in rows
+    ]
+    return shapes, crs, [value for _, value in rows]
 
 
 def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:

@@ -13,23 +13,13 @@ DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipF
 
 
 def read_part(archive: zipfile.ZipFile, name: str, most_bytes: int | None = None) -> bytes:
-    """One file of a zip, bounded before it is unpacked; no more is unpacked than the archive said.
-
-    Raises:
-        RecipeError: it is larger than `most_bytes` (default `TABLE_BYTES`).
-        KeyError: it is not there.
-    """
+    """One file of a zip, bounded before it is unpacked; no more is unpacked than the archive said."""
     check_part(archive, name, TABLE_BYTES if most_bytes is None else most_bytes)
     return archive.read(name)
 
 
 def check_part(archive: zipfile.ZipFile, name: str, most_bytes: int) -> None:
-    """Refuse one file of a zip that says that it unpacks to more than `most_bytes`.
-
-    Raises:
-        RecipeError: it does.
-        KeyError: it is not there.
-    """
+    """Refuse one file of a zip that says that it unpacks to more than `most_bytes`."""
     if (size := archive.getinfo(name).file_size) > most_bytes:
         raise RecipeError(
             f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {most_bytes >> 20} MiB are read"

@@ -38,9 +38,6 @@ def list_cadences(intervals_s: Mapping[str, float], horizons_s: Sequence[float] 
     Series share one where the slowest comes at most three times as seldom as the fastest, and the same horizons make
     sense for them. So a slower series neither coarsens the panel of a faster one nor takes a horizon from it.
 
-    Args:
-        intervals_s: Name to interval, s.
-
     >>> known = {"gnss": 3600.0, "insar": 518400.0, "crack": 604800.0, "total": 7200.0, "daily": 86400.0}
     >>> [one.names for one in list_cadences(known)]
     [('gnss', 'total'), ('daily',), ('crack', 'insar')]

@@ -20,18 +20,13 @@ LEAST_SHARE = 0.8  # A rain sum over fewer readings than this share of its windo
 
 @dataclass(frozen=True, slots=True)
 class Covariate:
-    """One driver on the grid of a panel.
+    """One driver on the grid of a panel."""
 
-    Attributes:
-        name: `station.quantity`.
-        kind: `rain` (summed per row); `water`, `temperature`, `stations` (movement of another one) or `image` (mean per
-            row; what was read from a picture of that date); `outlook` (expected rain as known at the row); `season`.
-        values: Shape (T,), NaN where nothing was observed.
-    """
-
-    name: str
+    name: str  # `station.quantity`
+    # `rain` (summed per row); `water`, `temperature`, `stations` (movement of another one) or `image` (mean per row;
+    # what was read from a picture of that date); `outlook` (expected rain as known at the row); `season`
     kind: str
-    values: Floats
+    values: Floats  # shape (T,), NaN where nothing was observed
 
 
 def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], panel: Panel) -> tuple[Covariate, ...]:
@@ -135,9 +130,7 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
 def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel) -> DriverRows | None:
     """The drivers with what of each station does not change; as they are where nothing is said of any.
 
-    Args:
-        drivers: On the rows of the panel, or None.
-        facts: By station, name to value; NaN stands for what is not said.
+    `facts`: by station, name to value; NaN stands for what is not said.
     """
     if not facts:
         return drivers

@@ -12,20 +12,14 @@ from forecasting.errors import PanelError
 
 @dataclass(frozen=True, slots=True)
 class DriverRows:
-    """Channels on the grid of a panel, and what of its stations does not change.
+    """Channels on the grid of a panel, and what of its stations does not change."""
 
-    Attributes:
-        names: One per channel, such as `R1.rain_mm.sum_3d`.
-        kinds: One of `KINDS` per channel.
-        values: Shape (T, C), NaN where nothing is known; row t rests on no reading, and on no word, after t.
-        static_names: One per fixed fact, such as `height_m`.
-        static: Shape (S, A) in the order of the panel's stations, NaN where not known; None where nobody asks for it.
-    """
-
-    names: tuple[str, ...]
-    kinds: tuple[str, ...]
+    names: tuple[str, ...]  # one per channel, such as `R1.rain_mm.sum_3d`
+    kinds: tuple[str, ...]  # one of `KINDS` per channel
+    # shape (T, C), NaN where nothing is known; row t rests on no reading, and on no word, after t
     values: NDArray[np.float64]
-    static_names: tuple[str, ...] = ()
+    static_names: tuple[str, ...] = ()  # one per fixed fact, such as `height_m`
+    # shape (S, A) in the order of the panel's stations, NaN where not known; None where nobody asks for it
     static: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:

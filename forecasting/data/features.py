@@ -48,13 +48,7 @@ def noise_floor(values: Floats) -> Floats:
 
 
 def windows(values: Floats, origins: Ints, noise_mm: Floats, *, window: int, lag: int) -> Windows:
-    """Cut and scale the `window` rows that end at each origin.
-
-    Args:
-        values: Panel values, shape (T, S).
-        origins: Row numbers, shape (N,).
-        noise_mm: Floor of the scale, shape (S,).
-    """
+    """Cut and scale the `window` rows that end at each origin."""
     rows = origins[:, None] + np.arange(1 - window, 1)
     cut = values[np.maximum(rows, 0)]
     cut[rows < 0] = np.nan

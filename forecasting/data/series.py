@@ -1,4 +1,11 @@
-"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps."""
+"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps.
+
+In all of `forecasting`, where nothing else is said: `values` of a panel are in mm, shape (T, S), NaN where nothing was
+observed; its last row is the moment of issue; `origins` are row numbers, shape (N,); `steps` and `longest` are horizons
+in rows, `horizons_s` in seconds; fans have the quantiles .025, .1, .5, .9, .975 on their last axis, shape (N, S, 5),
+and what was observed is NaN where unknown. Of one series `times_s` are rising epoch seconds, `values` displacement in
+any unit and `sigmas` its standard deviations, 0 where unknown, each of shape (n,); velocities are per day.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecasting.data.bounds import check_size
 from forecasting.data.cadence import USUAL_HORIZONS_S, list_cadences
-from forecasting.data.units import read_scale
+from forecasting.data.kinds import read_scale
 from forecasting.errors import HorizonError, PanelError
 
 if TYPE_CHECKING:
@@ -70,11 +77,7 @@ class Panel:
         return self.start_s + self.step_s * float(self.values.shape[0] - 1)
 
     def steps(self, horizon_s: float) -> int:
-        """Rows that a horizon spans.
-
-        Raises:
-            HorizonError: The horizon is shorter than half a row.
-        """
+        """Rows that a horizon spans."""
         count = round(horizon_s / self.step_s)
         if count < 1:
             raise HorizonError(f"a horizon of {horizon_s:g} s is shorter than the sampling interval {self.step_s:g} s")
@@ -100,12 +103,8 @@ def panel_from_samples(
 
     Args:
         samples: Station to (times in epoch seconds, values in mm), in any order.
-        step_s: Grid interval in seconds, the sensors' own nominal interval.
         end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
         xy_m: Station to plan coordinates in metres; used only where every station has one.
-
-    Raises:
-        PanelError: No finite sample, or times and values of different length.
     """
     if not step_s > 0:
         raise PanelError("panel: step_s must be positive")
@@ -148,24 +147,14 @@ def read_long_csv(
     except for `HARMLESS` ones.
 
     The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
-
-    Args:
-        quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
-        step_s: Grid interval; default is the median interval of the file.
-
-    Raises:
-        PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.
+    `quantity`: which quantity to take; default is the only one whose name starts with `displacement`.
     """
     samples = read_long_samples(path, quantity=quantity, name=name)
     return panel_from_samples(samples, find_step(samples, name or path) if step_s is None else step_s)
 
 
 def find_step(samples: Samples, name: str | Path) -> float:
-    """The usual interval of several series.
-
-    Raises:
-        PanelError: None of them has two samples.
-    """
+    """The usual interval of several series."""
     gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
     if not gaps.size:
         raise PanelError(f"{name}: one sample per station gives no interval")
@@ -174,9 +163,6 @@ def find_step(samples: Samples, name: str | Path) -> float:
 
 def split_by_interval(samples: Samples, horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> list[tuple[Samples, float]]:
     """Stations that share a grid with its step, the shortest first (`list_cadences`); one sample has no interval.
-
-    Raises:
-        PanelError: No station has two samples.
 
     >>> hours, days = range(0, 864000, 3600), range(0, 864000, 86400)
     >>> parts = split_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours), "D": ([0], [1])})
@@ -205,7 +191,7 @@ def split_by_interval(samples: Samples, horizons_s: Sequence[float] = USUAL_HORI
 def read_long_panels(
     path: str | Path, *, name: str | None = None, horizons_s: Sequence[float] = USUAL_HORIZONS_S
 ) -> list[Panel]:
-    """Displacement of a long CSV, on a grid for each cadence; arguments and errors as those of `read_long_csv`."""
+    """Displacement of a long CSV, on a grid for each cadence; arguments as those of `read_long_csv`."""
     samples = read_long_samples(path, name=name)
     try:
         return [panel_from_samples(*part) for part in split_by_interval(samples, horizons_s)]
@@ -214,7 +200,7 @@ def read_long_panels(
 
 
 def read_long_samples(path: str | Path, *, quantity: str | None = None, name: str | None = None) -> Samples:
-    """Times in epoch seconds and displacement in mm by station; arguments and errors as those of `read_long_csv`."""
+    """Times in epoch seconds and displacement in mm by station; arguments as those of `read_long_csv`."""
     import pandas as pd
 
     called = name or path
@@ -270,11 +256,7 @@ def find_flagged(frame: "pd.DataFrame") -> "pd.Series[bool]":
 
 
 def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":
-    """A CSV as a frame.
-
-    Raises:
-        PanelError: It cannot be opened, or is no table.
-    """
+    """A CSV as a frame."""
     import pandas as pd
 
     try:

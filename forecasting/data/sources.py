@@ -37,17 +37,12 @@ FORMATS = ("long", "wide", "solution", "points")
 
 @dataclass(frozen=True, slots=True)
 class RecordRecipe:
-    """What a configuration file says about a record and how to score it.
+    """What a configuration file says about a record and how to score it."""
 
-    Attributes:
-        data: The table `[data]`.
-        run: The table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`.
-        name: The file, for messages.
-    """
-
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # the table `[data]`
+    # the table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`
     run: Mapping[str, Any] = field(default_factory=dict)
-    name: str = "recipe"
+    name: str = "recipe"  # the file, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +87,7 @@ TYPES = {
 
 
 def read_recipe(path: Path) -> RecordRecipe:
-    """Read a recipe; unknown keys are refused with what was expected.
-
-    Raises:
-        RecipeError: The file cannot be read or holds a key that does not exist.
-    """
+    """Read a recipe; unknown keys are refused with what was expected."""
     try:
         text = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -124,11 +115,7 @@ def data_root() -> Path:
 
 
 def find_file(name: str | Path) -> Path:
-    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K).
-
-    Raises:
-        RecipeError: There is none.
-    """
+    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K)."""
     root = data_root()
     tries = [Path(name), root / name, root / "timeseries" / name]
     if str(name) in BENCHMARKS:
@@ -158,9 +145,6 @@ def read_records(
         data: File, folder or benchmark; None takes `data.file` of the recipe.
         apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
         horizons_s: That are asked for: stations share a grid where the same ones make sense for them.
-
-    Raises:
-        ForecastingError: File or content cannot be used.
     """
     name = recipe.data.get("file") if data is None else data
     if name is None:
@@ -210,7 +194,6 @@ def _with_drivers(panel: Panel, samples: Samples) -> Record:
 
 
 def _long_drivers(path: Path, quantity: str | None) -> Samples:
-    """Every quantity of a long CSV that is no displacement, and not what is forecast, as `station.quantity`."""
     import pandas as pd
 
     frame = read_sound_rows(path)
@@ -224,7 +207,6 @@ def _long_drivers(path: Path, quantity: str | None) -> Samples:
 
 
 def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:
-    """One row per instant, one column per station: CSV or one sheet of a workbook."""
     import pandas as pd
 
     try:
@@ -300,7 +282,6 @@ def _along(latitude: Floats, longitude: Floats, azimuth: float) -> Floats:
 
 
 def _read_points(path: Path, recipe: RecordRecipe) -> Samples:
-    """Satellite points as the European Ground Motion Service delivers them: a column per date, a row per point."""
     import pandas as pd
 
     frame = read_table(_member(path), name=str(path), dtype={"pid": str})

@@ -49,11 +49,7 @@ class Split:
 
 
 def split(rows: int, test_first: int | None = None, test_end: int | None = None) -> Split:
-    """Cut the rows before `test_first` into 65 % fit, 15 % early stop, 20 % calibration (more of a short record).
-
-    Raises:
-        NotEnoughDataError: Fewer than 10 rows stand before the test.
-    """
+    """Cut the rows before `test_first` into 65 % fit, 15 % early stop, 20 % calibration (more of a short record)."""
     known = rows if test_first is None else test_first
     if known < 10:
         raise NotEnoughDataError(f"{known} rows are too few to cut into fit, early stop and calibration")
@@ -90,12 +86,7 @@ def count_rows(steps: int, *, short: bool = False) -> int:
 def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196, *, last: int | None = None) -> list[Split]:
     """Expanding splits whose tests follow one another and end with the record.
 
-    Args:
-        test_share: Length of one test as a share of the record.
-        last: Targets one row ahead that all tests together hold, in place of the share.
-
-    Raises:
-        NotEnoughDataError: The record is too short for that many folds.
+    `last`: targets one row ahead that all tests together hold, in place of the share.
     """
     # a target belongs to a test only if its origin does, so a test needs one row more than it has targets
     length = int(rows * test_share) if last is None else -(-last // folds) + 1

@@ -26,11 +26,6 @@ def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int,
     """Moments over the last m rows, origin included, for every m of `lengths` in one pass.
 
     Sums run lag by lag in a fixed order and read nothing after the origin, so a later value cannot change one bit.
-
-    Args:
-        values: Shape (T, S), NaN where missing.
-        origins: Row numbers, shape (N,).
-        lengths: Window lengths in rows.
     """
     wanted = set(lengths)
     width = max(1, IN_CACHE // max(1, origins.size))

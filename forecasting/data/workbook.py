@@ -43,9 +43,6 @@ def read_sheet(path: Path) -> "pd.DataFrame":
     """The first visible worksheet, its first used row as names of columns.
 
     Numbers are floats, dates ISO 8601 text without a zone; empty cells and errors such as #N/A are missing.
-
-    Raises:
-        RecipeError: The file is no workbook, its sheet is empty, or it would take more than the bounds.
     """
     import pandas as pd
 
@@ -68,9 +65,6 @@ def read_sheets(
     Args:
         rows: So many of each, also where formulas have no result; None: all.
         as_shown: A number that is shown as a percentage is the text that people see: 0.297 is "29.7%".
-
-    Raises:
-        RecipeError: The file is no workbook, it has no such sheet, or it would take more than the bounds.
     """
     check_parts(path)
     request = json.dumps({"names": list(names), "first": first, "rows": rows, "as_shown": as_shown})
@@ -104,11 +98,7 @@ def read_day_zero(path: Path) -> str:
 
 
 def check_parts(path: Path) -> None:
-    """Refuse a workbook of which one part says that it unpacks to more than `SHEET_BYTES`.
-
-    Raises:
-        RecipeError: it does, or the file is no zip.
-    """
+    """Refuse a workbook of which one part says that it unpacks to more than `SHEET_BYTES`."""
     try:
         with zipfile.ZipFile(path) as book:
             for part in book.infolist():
@@ -118,7 +108,6 @@ def check_parts(path: Path) -> None:
 
 
 def _print_sheets(path: str, names: Sequence[str], *, first: bool, rows: int | None, as_shown: bool) -> None:
-    """Visible worksheets as JSON: name -> a list for each row."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     found = {}
@@ -185,7 +174,6 @@ def _list_percent_styles(styles: bytes) -> set[str]:
 
 
 def _find_place(cell: str) -> tuple[int, int] | None:
-    """Row and column, from 0, of a cell such as B3."""
     match = re.fullmatch(r"([A-Z]{1,3})(\d{1,7})", cell)
     if match is None:
         return None

@@ -1,6 +1,5 @@
 """Complete ensemble empirical mode decomposition with adaptive noise (Torres et al. 2011), with a fixed seed."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -44,10 +43,5 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
             break
         modes.append(mean)
         left = left - mean
-    return order_parts(modes, left, size)
-
-
-def order_parts(modes: Sequence[Floats], left: Floats, size: float) -> tuple[tuple[str, ...], Floats]:
-    """What is left and the waves, from slow to fast, in the unit of the series."""
     names = ("trend", *(f"mode {i}" for i in range(len(modes), 0, -1)))
     return names, size * np.stack([left, *modes[::-1]])

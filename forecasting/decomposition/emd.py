@@ -51,11 +51,7 @@ def has_mode(values: Floats) -> bool:
 def first_modes(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """The fastest wave of each of several series of one length, all sifted together; to the bit as one by one.
 
-    Args:
-        values: Shape (C, n).
-
-    Returns:
-        The waves (C, n), and which there are: 0 where a series has fewer than two extremes of a kind.
+    Returns the waves (C, n), and which there are: 0 where a series has fewer than two extremes of a kind.
     """
     middles, found = _middles(values)
     modes, rows = np.zeros_like(values), np.flatnonzero(found)

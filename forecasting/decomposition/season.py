@@ -45,57 +45,34 @@ _GAP: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """The split of one series, or why there is none.
+    """The split of one series, or why there is none."""
 
-    Attributes:
-        grid: `day` or `month`; a row is the mean of its readings, UTC.
-        period_rows: Rows of one year.
-        rows: From the first reading to the last.
-        first_s: Begin of the first row, epoch seconds; 0 without any reading.
-        last_s: Begin of the last row.
-        reason: Why there is no split; empty where there is one.
-        at_s: Begin of each observed row.
-        value: What was observed, in the unit of the series, shape (n,); trend + season + remainder.
-        trend: Shape (n,).
-        season: Shape (n,).
-        remainder: Shape (n,).
-        trend_strength: From 0 to 1 (Wang, Smith and Hyndman 2006); None without a split.
-        season_strength: The same of the season, less what noise alone would give in so many years.
-        season_range: Highest less lowest season of the last year, in the unit of the series.
-        parameters: Of the method, with the version of statsmodels.
-        method: `STL`, or `MSTL` where the season of the day was taken out; empty without a split.
-        day_strength: Of the season of the day beside trend and remainder of its parts; None where it was not found.
-        day_range: Highest less lowest part of `day_parts`.
-        day_parts: What the season of the day was in the newest `DAY_SPAN` days, by part of the UTC day.
-    """
-
-    grid: str
-    period_rows: int
-    rows: int = 0
-    first_s: float = 0.0
-    last_s: float = 0.0
-    reason: str = ""
-    at_s: tuple[float, ...] = ()
+    grid: str  # `day` or `month`; a row is the mean of its readings, UTC
+    period_rows: int  # rows of one year
+    rows: int = 0  # from the first reading to the last
+    first_s: float = 0.0  # begin of the first row, epoch seconds; 0 without any reading
+    last_s: float = 0.0  # begin of the last row
+    reason: str = ""  # why there is no split; empty where there is one
+    at_s: tuple[float, ...] = ()  # begin of each observed row
+    # what was observed, in the unit of the series, shape (n,); trend + season + remainder
     value: tuple[float, ...] = ()
-    trend: tuple[float, ...] = ()
-    season: tuple[float, ...] = ()
-    remainder: tuple[float, ...] = ()
-    trend_strength: float | None = None
-    season_strength: float | None = None
-    season_range: float | None = None
-    parameters: dict[str, str] = field(default_factory=dict)
-    method: str = ""
+    trend: tuple[float, ...] = ()  # shape (n,)
+    season: tuple[float, ...] = ()  # shape (n,)
+    remainder: tuple[float, ...] = ()  # shape (n,)
+    trend_strength: float | None = None  # from 0 to 1 (Wang, Smith and Hyndman 2006); None without a split
+    season_strength: float | None = None  # the same of the season, less what noise alone would give in so many years
+    season_range: float | None = None  # highest less lowest season of the last year, in the unit of the series
+    parameters: dict[str, str] = field(default_factory=dict)  # of the method, with the version of statsmodels
+    method: str = ""  # `STL`, or `MSTL` where the season of the day was taken out; empty without a split
+    # of the season of the day beside trend and remainder of its parts; None where it was not found
     day_strength: float | None = None
-    day_range: float | None = None
+    day_range: float | None = None  # highest less lowest part of `day_parts`
+    # what the season of the day was in the newest `DAY_SPAN` days, by part of the UTC day
     day_parts: tuple[float, ...] = ()
 
 
 def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     """Split a series into trend, season and remainder, or say why it cannot be.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: In any unit, shape (n,).
 
     >>> made = split_season([30.5 * 86400.0 * k for k in range(14)], [0.0] * 14)
     >>> made.grid, made.reason
@@ -110,7 +87,8 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     row = _rows(at, DAY_S) if daily else np.array([_month(one) for one in at], dtype=np.int64)
     first, series = _lay(row, observed)
     count = series.size
-    begins = tuple(_begin_s(first + k, daily=daily) for k in range(count))
+    span = range(first, first + count)
+    begins = tuple(k * DAY_S if daily else datetime(k // 12, k % 12 + 1, 1, tzinfo=UTC).timestamp() for k in span)
     found = Season(grid, period, count, begins[0], begins[-1])
     reason = _why_not(series, grid, period)
     if reason is not None:
@@ -132,7 +110,6 @@ def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
 
 
 def _split_twice(found: Season, series: Floats, begins: tuple[float, ...], parts: Floats) -> Season:
-    """Trend and the seasons of the day and of the year; the rows that are told are days all the same."""
     # what is missing before the first reading takes its value
     known = np.flatnonzero(np.isfinite(parts))
     filled = fill_forward(np.where(np.arange(parts.size) < known[0], parts[known[0]], parts))
@@ -221,7 +198,3 @@ def _plain(values: Floats) -> tuple[float, ...]:
 def _month(at_s: float) -> int:
     at = datetime.fromtimestamp(at_s, UTC)
     return 12 * at.year + at.month - 1
-
-
-def _begin_s(row: int, *, daily: bool) -> float:
-    return row * DAY_S if daily else datetime(row // 12, row % 12 + 1, 1, tzinfo=UTC).timestamp()

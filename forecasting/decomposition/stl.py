@@ -1,11 +1,37 @@
-"""Seasonal-trend decomposition by loess (Cleveland et al. 1990); below two years the trailing mean stands in."""
+"""Trailing means, polynomials, and seasonal-trend decomposition by loess (Cleveland et al. 1990)."""
 
 from typing import Any
 
 import numpy as np
 
 from forecasting.data.series import Floats
-from forecasting.decomposition import trailing
+
+
+def split_trailing(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
+    """Mean of the last year (or of what there is of it) and the rest, parts of shape (2, n)."""
+    sums = np.concatenate([[0.0], np.cumsum(values - values[0])])
+    ends = np.arange(1, values.size + 1)
+    begins = np.maximum(0, ends - max(2, period))
+    trend = values[0] + (sums[ends] - sums[begins]) / (ends - begins)
+    return ("trend", "rest"), np.stack([trend, values - trend])
+
+
+def split_cubic(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
+    """Least-squares cubic and the rest, parts of shape (2, n)."""
+    del period
+    return _split(values, 3)
+
+
+def split_quintic(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
+    """Least-squares polynomial of fifth order and the rest, parts of shape (2, n)."""
+    del period
+    return _split(values, 5)
+
+
+def _split(values: Floats, order: int) -> tuple[tuple[str, ...], Floats]:
+    x = np.linspace(-1.0, 1.0, values.size)
+    trend = np.polynomial.chebyshev.chebval(x, np.polynomial.chebyshev.chebfit(x, values, order))
+    return ("trend", "rest"), np.stack([trend, values - trend])
 
 
 def configure(values: Floats, period: int, *, steady: bool = False) -> Any:
@@ -36,10 +62,10 @@ def configure_two(values: Floats, periods: tuple[int, int], span: int) -> tuple[
     return MSTL(values, **settings, stl_kwargs=dict(each)), settings | each
 
 
-def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
+def split_stl(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
     """Trend, season and rest, parts of shape (3, n)."""
     if period < 2 or values.size < 2 * period:
-        _, (trend, rest) = trailing.split_known(values, period)
+        _, (trend, rest) = split_trailing(values, period)
         return ("trend", "season", "rest"), np.stack([trend, np.zeros(values.size), rest])
     made = configure(values, period).fit()
     return ("trend", "season", "rest"), np.stack([made.trend, made.seasonal, made.resid])

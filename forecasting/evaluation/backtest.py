@@ -11,8 +11,8 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
+from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
-from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
 from forecasting.serving.calibration import calibrate
@@ -42,7 +42,6 @@ def run_trials(
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
     Args:
-        horizons_s: Horizons in seconds.
         last: Score this many last rows in place of a share (divided among the folds).
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
@@ -114,7 +113,7 @@ def _run_fold(
     values = known.values
     level, _ = last_value(values, parts.test.origins)
     before = values[: parts.test.first]
-    stages = find_stages(values, parts.test.origins, noise_floor(before), spans_of(known.step_s))
+    stages = find_stages(values, parts.test.origins, noise_floor(before), known.step_s)
     for i, horizon_s in enumerate(horizons_s):
         yield Trial(
             fold=fold,
@@ -137,9 +136,8 @@ def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float)
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
     open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
     if not open_ones:
-        return Answer(
-            "gated", "gated", simple[..., 2], simple, GateVerdict(None, shown=True, reason=reason, seconds=cost)
-        )
+        verdict = GateVerdict(None, shown=True, reason=reason, seconds=cost)
+        return Answer("gated", "gated", simple[..., 2], simple, verdict)
     best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
     return Answer("gated", "gated", best.point, best.quantiles, best.verdict)
 
@@ -155,7 +153,6 @@ def _simple_answers(
     simple: Sequence[Floats],
     on_progress: Progress,
 ) -> list[list[Answer]]:
-    """Answers of a simple forecast, and the time its fit took."""
     fitted: Baseline = auto
     if name == "auto":
         reasons: list[str] = [auto.explain(i) for i in range(len(auto.steps))]
@@ -170,17 +167,10 @@ def _simple_answers(
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
         on_progress(f"{count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
+    verdicts = [GateVerdict(None, shown=True, reason=reason, seconds=seconds) for reason in reasons]
     return [
-        [
-            Answer(
-                name,
-                "plain",
-                quantiles[..., 2],
-                quantiles,
-                GateVerdict(None, shown=True, reason=reason, seconds=seconds),
-            )
-        ]
-        for quantiles, reason in zip(fans, reasons, strict=True)
+        [Answer(name, "plain", quantiles[..., 2], quantiles, verdict)]
+        for quantiles, verdict in zip(fans, verdicts, strict=True)
     ]
 
 
@@ -208,7 +198,6 @@ def _network_answers(
     training: Mapping[str, Any],
     learn: Panel | None = None,
 ) -> list[list[Answer]]:
-    """A network's own answers, its blend, and what its gate lets through, per horizon."""
     from forecasting.evaluation.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn as learn_here

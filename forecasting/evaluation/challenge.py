@@ -10,56 +10,65 @@ import numpy as np
 from forecasting.data.series import Floats
 from forecasting.evaluation.distribution import roll
 from forecasting.evaluation.resampling import block_bootstrap
-from forecasting.evaluation.significance import diebold_mariano
-from forecasting.metrics import or_none
+from forecasting.metrics import or_none, sum_lags
 from forecasting.serving.promotion import RollingRecord, Scored, summarise
+
+MINIMUM_ROWS = 10
+
+
+def diebold_mariano(loss: Floats, reference: Floats, steps: int) -> tuple[float, float]:
+    """Test of equal accuracy: statistic (negative = `loss` is the smaller) and two-sided p.
+
+    Diebold and Mariano 1995 with the small-sample correction of Harvey, Leybourne and Newbold 1997. Stations are
+    averaged per issue time first: they move together and are no independent witnesses. The long-run variance takes the
+    h - 1 lags over which forecasts overlap, with Bartlett weights, so that it is never negative. `loss`: losses, shape
+    (N, S), rows in order of time, NaN where not scored. Returns (statistic, p); NaN where there are fewer than 10
+    issue times or the two never differ.
+    """
+    both = np.isfinite(loss) & np.isfinite(reference)
+    count = both.sum(axis=1)
+    rows = count > 0
+    apart = np.where(both, loss - reference, 0.0).sum(axis=1)[rows] / count[rows]
+    n = apart.size
+    if n < MINIMUM_ROWS or not np.any(apart):
+        return math.nan, math.nan
+    centred = apart - apart.mean()
+    lags = min(steps - 1, n // 2)
+    variance = sum_lags(centred, lags) / n
+    if variance <= 0:
+        return math.nan, math.nan
+    correction = max(n + 1 - 2 * (lags + 1) + (lags + 1) * lags / n, 1.0) / n
+    statistic = float(apart.mean()) / math.sqrt(variance / n) * math.sqrt(correction)
+    from scipy.special import stdtr  # Student's t; scipy.stats would take longer to load than all of this
+
+    return statistic, float(2.0 * stdtr(n - 1, -abs(statistic)))
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One forecaster against a reference on the same stations and issue times.
+    """One forecaster against a reference on the same stations and issue times."""
 
-    Attributes:
-        record: What its forecasts were worth there, skill against the best simple forecast included.
-        reference_mae: Mean absolute error of the reference there.
-        winkler_80: Mean Winkler score of its 80 % intervals.
-        reference_winkler_80: The same of the reference.
-        statistic: Diebold-Mariano, negative where it is the better one; None below 10 issue times.
-        p: Two-sided.
-        mae_95: 95 % interval of the mean absolute error, by blocks of issue times; None for fewer than three blocks.
-        coverage_80_95: The same of the coverage.
-        crps: Mean continuous ranked probability score, in the unit of the errors.
-        crps_95: Its 95 % interval.
-        pinball: Mean quantile loss over the five quantiles.
-        pit_below_10: Share that came below the 10 % quantile; honest fans have a tenth there.
-        pit_above_90: Share that came above the 90 % quantile.
-        lowest_30: Lowest coverage of the 80 % interval over 30 scored forecasts in a row, of any station.
-        newest_30: Coverage of the newest 30 of each station, over all stations.
-    """
-
-    record: RollingRecord
-    reference_mae: float | None
-    winkler_80: float | None
-    reference_winkler_80: float | None
-    statistic: float | None
-    p: float | None
+    record: RollingRecord  # what its forecasts were worth there, skill against the best simple forecast included
+    reference_mae: float | None  # mean absolute error of the reference there
+    winkler_80: float | None  # mean Winkler score of its 80 % intervals
+    reference_winkler_80: float | None  # the same of the reference
+    statistic: float | None  # Diebold-Mariano, negative where it is the better one; None below 10 issue times
+    p: float | None  # two-sided
+    # 95 % interval of the mean absolute error, by blocks of issue times; None for fewer than three blocks
     mae_95: tuple[float, float] | None = None
-    coverage_80_95: tuple[float, float] | None = None
-    crps: float | None = None
-    crps_95: tuple[float, float] | None = None
-    pinball: float | None = None
-    pit_below_10: float | None = None
-    pit_above_90: float | None = None
+    coverage_80_95: tuple[float, float] | None = None  # the same of the coverage
+    crps: float | None = None  # mean continuous ranked probability score, in the unit of the errors
+    crps_95: tuple[float, float] | None = None  # its 95 % interval
+    pinball: float | None = None  # mean quantile loss over the five quantiles
+    pit_below_10: float | None = None  # share that came below the 10 % quantile; honest fans have a tenth there
+    pit_above_90: float | None = None  # share that came above the 90 % quantile
+    # lowest coverage of the 80 % interval over 30 scored forecasts in a row, of any station
     lowest_30: float | None = None
-    newest_30: float | None = None
+    newest_30: float | None = None  # coverage of the newest 30 of each station, over all stations
 
 
 def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: float) -> Challenge:
-    """Compare on what both have.
-
-    Args:
-        horizon_s: Horizon, s: forecasts that overlap share their errors.
-    """
+    """Compare on what both have."""
     other = {(r.issued_s, r.station): r for r in reference}
     both = [r for r in rows if (r.issued_s, r.station) in other]
     same = [other[r.issued_s, r.station] for r in both]
@@ -83,11 +92,18 @@ def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> d
     apart_s = float(np.median(np.diff(issued))) if len(issued) > 1 else horizon_s
     steps = max(1, math.ceil(horizon_s / apart_s))
 
-    def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
-        return _table(rows, issued, stations, of)
+    at = {issued_s: i for i, issued_s in enumerate(issued)}
+    column = {name: i for i, name in enumerate(stations)}
 
-    errors, inside = lay(both, _off), lay(both, _held)
-    statistic, p = diebold_mariano(errors, lay(same, _off), steps)
+    def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
+        out = np.full((len(issued), len(stations)), np.nan)
+        for r in rows:
+            value = of(r)
+            out[at[r.issued_s], column[r.station]] = math.nan if value is None else value
+        return out
+
+    errors, inside = lay(both, lambda r: abs(r.error)), lay(both, lambda r: float(r.inside_80))
+    statistic, p = diebold_mariano(errors, lay(same, lambda r: abs(r.error)), steps)
     rolled = [one for one in (roll(column) for column in inside.T) if one.size]
     return {
         "statistic": or_none(statistic),
@@ -98,27 +114,6 @@ def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> d
         "lowest_30": min((float(one.min()) for one in rolled), default=None),
         "newest_30": _mean([float(one[-1]) for one in rolled]),
     }
-
-
-def _table(
-    rows: Sequence[Scored], issued: Sequence[float], stations: Sequence[str], of: Callable[[Scored], float | None]
-) -> Floats:
-    """One score of each forecast, shape (N, S), NaN where there is none."""
-    out = np.full((len(issued), len(stations)), np.nan)
-    at = {issued_s: i for i, issued_s in enumerate(issued)}
-    column = {name: i for i, name in enumerate(stations)}
-    for r in rows:
-        value = of(r)
-        out[at[r.issued_s], column[r.station]] = math.nan if value is None else value
-    return out
-
-
-def _off(row: Scored) -> float:
-    return abs(row.error)
-
-
-def _held(row: Scored) -> float:
-    return float(row.inside_80)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

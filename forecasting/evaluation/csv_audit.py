@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.data.kinds import read_scale
 from forecasting.data.series import find_flagged, read_long_table
-from forecasting.data.units import read_scale
 from forecasting.evaluation.scoring import format_horizon
 from forecasting.evaluation.screening import Finding
 
@@ -21,13 +21,8 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
 
     A row that repeats a time is used as the last of its kind; a row without a number is left out; an empty value is a
     gap and no finding. A displacement beyond 1 km refuses every horizon: no score on such a record means anything.
-
-    Returns:
-        Findings with the codes `flagged`, `no_number`, `doubled_row` and `implausible_value`; the station of a quantity
-        that is no displacement is written `station.quantity`.
-
-    Raises:
-        PanelError: The file cannot be read.
+    Returns findings with the codes `flagged`, `no_number`, `doubled_row` and `implausible_value`; the station of a
+    quantity that is no displacement is written `station.quantity`.
     """
     import pandas as pd
 
@@ -43,29 +38,29 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
         moves = str(quantity).startswith("displacement")
         name = str(station) if moves else f"{station}.{quantity}"
         flagged = find_flagged(every)
-        found += _find_flags(name, every[flagged])
-        rows = every[~flagged]
-        found += _find_words(name, rows)
+        bad, rows = every[flagged], every[~flagged]
+        found += _report(name, "flagged", "readings bear a flag and are left out", bad, "flags")
+        is_number = rows["number"].between(float("-inf"), float("inf"), inclusive="neither")
+        bad = rows.assign(shown=rows["value"].map(repr))[(rows["value"] != "") & ~is_number]
+        found += _report(name, "no_number", "values are no number and left out", bad, "shown")
         found += _find_doubles(name, rows)
         if moves:
-            in_mm = rows.assign(number=rows["number"] * read_scale(str(quantity)))
-            found += _find_impossible(name, in_mm, horizons_s)
+            in_mm = rows["number"].abs() * read_scale(str(quantity))
+            bad = rows[in_mm.between(MOST_MM, float("inf"), inclusive="neither")]
+            text = f"displacements beyond {MOST_MM:g} mm cannot be meant"
+            found += _report(name, "implausible_value", text, bad, "value", tuple(map(format_horizon, horizons_s)))
     return found
 
 
-def _find_flags(name: str, bad: "pd.DataFrame") -> list[Finding]:
+def _report(
+    name: str, code: str, text: str, bad: "pd.DataFrame", column: str, refused: tuple[str, ...] = ()
+) -> list[Finding]:
     if bad.empty:
         return []
-    words = _list([f"{place}: {flags}" for place, flags in zip(_places(bad), bad["flags"], strict=True)])
-    return [Finding(name, "flagged", f"{len(bad)} readings bear a flag and are left out: {words}")]
-
-
-def _find_words(name: str, rows: "pd.DataFrame") -> list[Finding]:
-    bad = rows[(rows["value"] != "") & ~rows["number"].between(float("-inf"), float("inf"), inclusive="neither")]
-    if bad.empty:
-        return []
-    words = _list([f"{place}: {value!r}" for place, value in zip(_places(bad), bad["value"], strict=True)])
-    return [Finding(name, "no_number", f"{len(bad)} values are no number and left out: {words}")]
+    rows = [
+        f"line {line} ({time}): {one}" for line, time, one in zip(bad["line"], bad["time"], bad[column], strict=True)
+    ]
+    return [Finding(name, code, f"{len(bad)} {text}: {_list(rows)}", refused)]
 
 
 def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
@@ -84,20 +79,6 @@ def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
         return []
     text = f"{len(again)} rows repeat a time, the last of each is used: {_list(again)}"
     return [Finding(name, "doubled_row", text)]
-
-
-def _find_impossible(name: str, rows: "pd.DataFrame", horizons_s: Sequence[float]) -> list[Finding]:
-    bad = rows[rows["number"].abs().between(MOST_MM, float("inf"), inclusive="neither")]
-    if bad.empty:
-        return []
-    words = _list([f"{place}: {value}" for place, value in zip(_places(bad), bad["value"], strict=True)])
-    text = f"{len(bad)} displacements beyond {MOST_MM:g} mm cannot be meant: {words}"
-    return [Finding(name, "implausible_value", text, tuple(format_horizon(h) for h in horizons_s))]
-
-
-def _places(rows: "pd.DataFrame") -> list[str]:
-    """Line and time of rows as the file writes them: who mends the file finds them by either."""
-    return [f"line {line} ({time})" for line, time in zip(rows["line"], rows["time"], strict=True)]
 
 
 def _list(words: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import Floats
+from forecasting.data.series import DAY_S, Floats, Ints
+from forecasting.data.windows import trailing
 from forecasting.serving.quantiles import NORMAL
 
 NODES: Final = 400
@@ -34,12 +35,7 @@ _WEIGHTS: Final = _compute_node_weights()
 def crps(quantiles: Floats, observed: Floats) -> Floats:
     """Continuous ranked probability score: twice the pinball loss over all quantiles (Gneiting and Raftery 2007).
 
-    Args:
-        quantiles: Quantiles 2.5, 10, 50, 90, 97.5 %, shape (..., 5).
-        observed: What came, shape (...).
-
-    Returns:
-        In the unit of the values, lower is better, NaN where something is missing.
+    It is in the unit of the values, lower is better, NaN where something is missing.
 
     >>> float(np.round(crps(NORMAL, np.array(0.0)), 3))  # a standard normal: (sqrt 2 - 1) / sqrt pi
     0.234
@@ -51,10 +47,6 @@ def crps(quantiles: Floats, observed: Floats) -> Floats:
 
 def pit(quantiles: Floats, observed: Floats) -> Floats:
     """Probability that the fan gave to less than what came; even over 0 to 1 where fans are honest (Dawid 1984).
-
-    Args:
-        quantiles: Quantiles, not falling, shape (..., 5).
-        observed: What came, shape (...).
 
     >>> [round(float(pit(NORMAL, np.array(y))), 3) for y in (-1.959964, 0.0, 3.0)]
     [0.025, 0.5, 0.999]
@@ -76,9 +68,7 @@ def pit(quantiles: Floats, observed: Floats) -> Floats:
 def roll(inside: Floats, window: int = ROLLING) -> Floats:
     """Coverage of each `window` scored forecasts in a row, oldest first; empty where there are fewer.
 
-    Args:
-        inside: 1 held, 0 missed, NaN not scored, in order of time, shape (N,).
-        window: Forecasts in a row.
+    `inside`: 1 held, 0 missed, NaN not scored, in order of time, shape (N,).
 
     >>> roll(np.array([1.0, 0.0, np.nan, 1.0, 1.0]), 2).tolist()
     [0.5, 0.5, 1.0]
@@ -89,3 +79,20 @@ def roll(inside: Floats, window: int = ROLLING) -> Floats:
     total = np.concatenate([[0.0], np.cumsum(known)])
     out: Floats = (total[window:] - total[:-window]) / window
     return out
+
+
+QUIET, STEADY, RUSHING = 0, 1, 2
+STAGES = ("quiet", "steady", "rushing")
+SHORT_DAYS, LONG_DAYS = 14, 60
+RUSH = 1.5  # ratio of the short to the long velocity from which a station counts as rushing
+CLEAR = 3.0  # movement over the short span, in units of the noise, below which a station counts as quiet
+
+
+def find_stages(values: Floats, rows: Ints, noise_mm: Floats, step_s: float) -> Ints:
+    """0 quiet, 1 steady, 2 rushing for each row and station, shape (N, S), from rows up to it."""
+    short, long = (max(2, round(days * DAY_S / step_s)) for days in (SHORT_DAYS, LONG_DAYS))
+    found = trailing(values, rows, (short, long))
+    fast, slow = np.abs(found[short].slope), np.abs(found[long].slope)
+    moves = fast * short > CLEAR * noise_mm
+    rushes = moves & (fast > RUSH * slow)
+    return np.where(rushes, RUSHING, np.where(moves, STEADY, QUIET)).astype(np.int64)

@@ -23,11 +23,7 @@ LEARNING = {"epochs": 10, "patience": 4, "learning_rate": 3e-3, "dropout": 0.0}
 
 
 def hold_out(panel: Panel, seed: int) -> tuple[Panel, Panel]:
-    """Two panels without a common point: one to learn from, one to be forecast; drawn by seed.
-
-    Raises:
-        NotEnoughDataError: One of them would hold fewer than 20 points.
-    """
+    """Two panels without a common point: one to learn from, one to be forecast; drawn by seed."""
     count = len(panel.stations)
     cut = round(count / 2)
     if min(cut, count - cut) < MINIMUM_POINTS:

@@ -48,11 +48,7 @@ def score_with_peers(
     origins: int = 10,
     on_progress: Progress = lambda _: None,
 ) -> list[PeerScore]:
-    """Score models and peers on the origins of rolling folds, in order of horizon and model.
-
-    Args:
-        horizons_s: Horizons, s.
-    """
+    """Score models and peers on the origins of rolling folds, in order of horizon and model."""
     longest = max(panel.steps(h) for h in horizons_s)
     blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
     fans: dict[tuple[int, str], Floats] = {}

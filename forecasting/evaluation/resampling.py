@@ -18,13 +18,9 @@ def block_bootstrap(
     """Interval of the mean of scores by the circular block bootstrap (Politis and Romano 1992).
 
     A block holds as many issue times as a horizon spans, and never fewer than the cube root of all (Hall, Horowitz and
-    Jing 1995). Stations of one issue time stay together: they move together and are no independent witnesses.
-
-    Args:
-        scores: Shape (N,) or (N, S), rows in order of time, NaN where not scored.
-
-    Returns:
-        Low and high end; None for fewer than three blocks.
+    Jing 1995). Stations of one issue time stay together: they move together and are no independent witnesses. `scores`:
+    shape (N,) or (N, S), rows in order of time, NaN where not scored. Returns low and high end; None for fewer
+    than three blocks.
     """
     table = scores[:, None] if scores.ndim == 1 else scores
     known = np.isfinite(table)
@@ -45,7 +41,6 @@ def block_bootstrap(
 
 
 def _sum_blocks(values: Floats, length: int) -> Floats:
-    """Sum of `length` values from each place on, around the end, shape (N,)."""
     around = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
     out: Floats = around[length : length + values.size] - around[: values.size]
     return out

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
-from forecasting.evaluation.significance import diebold_mariano
-from forecasting.evaluation.stages import STAGES
+from forecasting.evaluation.challenge import diebold_mariano
+from forecasting.evaluation.distribution import STAGES
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.registry import name_blend
 from forecasting.serving.quantiles import QUANTILES, bounds
@@ -40,22 +41,15 @@ class GateVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One model's answer on the test origins of a fold at one horizon.
-
-    Attributes:
-        model: Id.
-        variant: `plain` (simple forecasts); for networks `ungated` (its own), `blend` (with `auto`, weight chosen on
-            calibration), `gated` (the blend, or the best simple forecast where its gate is closed).
-        point: Median in mm, shape (N, S).
-        quantiles: Quantiles, shape (N, S, 5), or None where the model gives no interval.
-        verdict: Gate and cost.
-    """
+    """One model's answer on the test origins of a fold at one horizon."""
 
     model: str
+    # `plain` (simple forecasts); for networks `ungated` (its own), `blend` (with `auto`, weight chosen on calibration),
+    # `gated` (the blend, or the best simple forecast where its gate is closed)
     variant: str
-    point: Floats
-    quantiles: Floats | None
-    verdict: GateVerdict
+    point: Floats  # median in mm, shape (N, S)
+    quantiles: Floats | None  # quantiles, shape (N, S, 5), or None where the model gives no interval
+    verdict: GateVerdict  # gate and cost
 
     @property
     def label(self) -> str:
@@ -67,36 +61,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """All models on one fold at one horizon.
+    """All models on one fold at one horizon."""
 
-    Attributes:
-        fold: From 0, in order of time.
-        horizon_s: Horizon in seconds.
-        steps: The same in rows.
-        stations: Names, S of them.
-        target_s: Instants of the targets, epoch seconds, shape (N,).
-        level: Newest value known at each origin, mm, shape (N, S).
-        observed: Values at the targets, mm, NaN where unknown or outside the fold, shape (N, S).
-        best: The best simple forecast, chosen on calibration, shape (N, S).
-        chosen: Its name.
-        scale_mm: Mean |step| of each station before the test, the unit of MASE, shape (S,).
-        noise_mm: Noise of each station, shape (S,).
-        answers: The models.
-        stages: How each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None.
-    """
-
-    fold: int
+    fold: int  # from 0, in order of time
     horizon_s: float
     steps: int
     stations: tuple[str, ...]
-    target_s: Floats
-    level: Floats
-    observed: Floats
-    best: Floats
-    chosen: str
-    scale_mm: Floats
-    noise_mm: Floats
+    target_s: Floats  # instants of the targets, epoch seconds, shape (N,)
+    level: Floats  # newest value known at each origin, mm, shape (N, S)
+    observed: Floats  # values at the targets, mm, NaN where unknown or outside the fold, shape (N, S)
+    best: Floats  # the best simple forecast, chosen on calibration, shape (N, S)
+    chosen: str  # its name
+    scale_mm: Floats  # mean |step| of each station before the test, the unit of MASE, shape (S,)
+    noise_mm: Floats  # noise of each station, shape (S,)
     answers: tuple[Answer, ...]
+    # how each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None
     stages: Ints | None = None
 
     def at(self, rows: Ints, own: Sequence[Answer], others: Sequence[Answer]) -> "Trial":
@@ -128,32 +107,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`.
-
-    Attributes:
-        station: Name, or None over all stations.
-        month: Month of the targets as `2018-07`, or None over all.
-        stage: How the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all.
-        n: Pairs scored: the same for every model of a fold and horizon.
-        mae_mm: Mean absolute error.
-        rmse_mm: Root mean square error.
-        mase: MAE in units of the station's mean |step| before the test (Hyndman and Koehler 2006).
-        mape: Mean |error| / |movement|, NaN where movements are too small for it to mean anything.
-        bias_mm: Mean of forecast - observed.
-        skill_persistence: 1 - MAE / MAE of persistence.
-        skill_drift: The same against drift.
-        skill_lld: The same against lld.
-        skill_best: The same against the simple forecast chosen on calibration.
-        coverage_80: Share inside the 80 % interval (NaN without one).
-        worst_80: The same of the worst station.
-        coverage_95: Share inside the 95 % interval.
-        width_80: Mean width of the 80 % interval, mm.
-        winkler_80: Interval score, mm.
-        pinball: Mean quantile loss over the five quantiles, mm.
-        dm_best: Diebold-Mariano statistic against the best simple forecast (negative = better than it).
-        dm_p: Its two-sided p.
-        reference_mm: By the name of a skill the MAE that it compares with, on the same pairs.
-    """
+    """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`."""
 
     model: str
     variant: str
@@ -162,44 +116,41 @@ class Score:
     month: str | None
     fold: int
     horizon_s: float
-    n: int
+    n: int  # pairs scored: the same for every model of a fold and horizon
     mae_mm: float
     rmse_mm: float
-    mase: float
-    mape: float
-    bias_mm: float
-    skill_persistence: float
+    mase: float  # MAE in units of the station's mean |step| before the test (Hyndman and Koehler 2006)
+    mape: float  # mean |error| / |movement|, NaN where movements are too small for it to mean anything
+    bias_mm: float  # mean of forecast - observed
+    skill_persistence: float  # 1 - MAE / MAE of persistence
     skill_drift: float
     skill_lld: float
     skill_best: float
-    coverage_80: float
-    worst_80: float
+    coverage_80: float  # share inside the 80 % interval (NaN without one)
+    worst_80: float  # the same of the worst station
     coverage_95: float
     width_80: float
-    winkler_80: float
-    pinball: float
-    dm_best: float
+    winkler_80: float  # interval score, mm
+    pinball: float  # mean quantile loss over the five quantiles, mm
+    dm_best: float  # Diebold-Mariano statistic against the best simple forecast (negative = better than it)
     dm_p: float
     baseline: str
     weight: float | None
     shown: bool
     reason: str
     seconds: float
-    stage: str | None = None
+    stage: str | None = None  # how the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all
+    # by the name of a skill the MAE that it compares with, on the same pairs
     reference_mm: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
-        row = {
-            _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-            if key not in {"model", "variant", "reference_mm"}
-        }
+        kept = {key: value for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}}
+        row: dict[str, Any] = {}
+        for key, value in kept.items():
+            is_float = isinstance(value, float)
+            row[_JSON_NAMES.get(key, key)] = value if not is_float else round(value, 6) if isfinite(value) else None
         return row | {"station": self.station or "all", "horizon": format_horizon(self.horizon_s)}
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def format_horizon(horizon_s: float) -> str:

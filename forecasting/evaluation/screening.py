@@ -19,22 +19,15 @@ GAP_ROWS = 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing an audit found at one station.
-
-    Attributes:
-        station: Name.
-        code: `interpolated_input`, `unexplained_jump`, `spike`, `gaps` or `short_record`; of single rows
-            `no_number`, `doubled_row`, `implausible_value`, `flagged` (`forecasting.evaluation.csv_audit`).
-        text: One plain sentence.
-        refused_horizons: Horizons at which no score may be given, as the command line writes them.
-        knot_spacing_s: Distance of the knots of an interpolated curve.
-    """
+    """One thing an audit found at one station."""
 
     station: str
+    # `interpolated_input`, `unexplained_jump`, `spike`, `gaps` or `short_record`; of single rows `no_number`,
+    # `doubled_row`, `implausible_value`, `flagged` (`forecasting.evaluation.csv_audit`)
     code: str
-    text: str
-    refused_horizons: tuple[str, ...] = ()
-    knot_spacing_s: float | None = None
+    text: str  # one plain sentence
+    refused_horizons: tuple[str, ...] = ()  # horizons at which no score may be given, as the command line writes them
+    knot_spacing_s: float | None = None  # distance of the knots of an interpolated curve
 
     @property
     def refuses(self) -> bool:
@@ -160,10 +153,8 @@ def jumps(series: Floats, *, rows: int = 7) -> tuple[Ints, Floats]:
     """Rows at which the level jumps and stays: offsets that no catalogue named, or movement; a person says which.
 
     The medians of the `rows` values before and after differ by more than 6 sigma of such differences (their median
-    absolute deviation), and the step between the two neighbouring values makes up at least half of it.
-
-    Returns:
-        Row of the first value after each jump, and its size in mm.
+    absolute deviation), and the step between the two neighbouring values makes up at least half of it. Returns the row
+    of the first value after each jump, and its size in mm.
     """
     count = series.size
     if count < 2 * rows + _MINIMUM:

@@ -75,26 +75,17 @@ class _Step:
 
 @dataclass(slots=True)
 class Counted:
-    """What a counter counted, reading by reading.
+    """What a counter counted, reading by reading."""
 
-    Attributes:
-        interval_s: Between two readings.
-        period_s: A day or an hour, where a sum begins anew each time.
-        starts_s: When in it, half an interval before its first reading, UTC; two where a clock goes to summer time.
-        is_sure: It does so each time, also where it shows more than before.
-        times_s: Of its readings.
-        amounts_mm: Since the reading before.
-        unknown: Stretches in which nobody knows what fell.
-        resets_s: Readings at which it had begun anew: what fell before that is lost.
-    """
-
-    interval_s: float
-    period_s: float = DAY_S
+    interval_s: float  # between two readings
+    period_s: float = DAY_S  # a day or an hour, where a sum begins anew each time
+    # when in it, half an interval before its first reading, UTC; two where a clock goes to summer time
     starts_s: tuple[float, ...] = ()
-    is_sure: bool = False
-    times_s: list[float] = field(default_factory=list)
-    amounts_mm: list[float] = field(default_factory=list)
-    unknown: list[tuple[float, float]] = field(default_factory=list)
+    is_sure: bool = False  # it does so each time, also where it shows more than before
+    times_s: list[float] = field(default_factory=list)  # of its readings
+    amounts_mm: list[float] = field(default_factory=list)  # since the reading before
+    unknown: list[tuple[float, float]] = field(default_factory=list)  # stretches in which nobody knows what fell
+    # readings at which it had begun anew: what fell before that is lost
     resets_s: list[float] = field(default_factory=list)
     _shown: list[float] = field(default_factory=list)
     _falls: list[_Fall] = field(default_factory=list)
@@ -188,11 +179,8 @@ def most_mm(span_s: float) -> float:
 def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     """What fell between the readings of a counter.
 
-    A jump beyond any rain is left out, and believed to be another counter when it stays.
-
-    Args:
-        rows: Instant in seconds and what the counter showed in mm, in order of time.
-        interval_s: Between two readings, seconds.
+    A jump beyond any rain is left out, and believed to be another counter when it stays. `rows`: instant in seconds and
+    what the counter showed in mm, in order of time.
 
     >>> reset = count_up([(0.0, 5.0), (60.0, 5.5), (120.0, 0.0), (180.0, 0.25)], 60.0)
     >>> reset.amounts_mm, reset.known
@@ -264,11 +252,8 @@ def _is_counted(value: float, count_mm: float) -> bool:
 def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
     """Of sums nearer to each other than half an interval the one on the beat of those before; else the first.
 
-    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat.
-
-    Args:
-        rows: End of the interval in seconds and what fell in it, in order of time.
-        interval_s: Length of each, seconds.
+    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat. `rows`:
+    end of the interval in seconds and what fell in it, in order of time.
 
     >>> pick_sums([(600.0, 4.0), (648.0, 4.0), (1200.0, 2.0), (1248.0, 2.0)], 600.0)
     [(600.0, 4.0), (1200.0, 2.0)]
@@ -300,9 +285,7 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
 def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: float) -> list[tuple[float, float]]:
     """Sums of intervals, where an interval whose sum was replaced by the total of an hour or a day keeps its own.
 
-    Args:
-        rows: End of the interval in seconds, what it says now and what it said first (None: the same), by time.
-        interval_s: Length of each, seconds.
+    `rows`: end of the interval in seconds, what it says now and what it said first (None: the same), by time.
 
     >>> drop_totals([(600.0 * k, 2.0, None) for k in range(1, 6)] + [(3600.0, 12.0, 2.0)], 600.0)[-1]
     (3600.0, 2.0)
@@ -324,9 +307,7 @@ def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: f
 def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
     """Ends of sums by which more time was covered than passed, whatever the jitter: a fault of the gauge.
 
-    Args:
-        times_s: Ends of the intervals, of which none is nearer than half an interval to another.
-        interval_s: Length that is stated of each, seconds.
+    `times_s`: ends of the intervals, of which none is nearer than half an interval to another.
 
     >>> find_overlaps([600.0, 1200.0, 1800.0], 600.0), find_overlaps([600.0, 900.0, 1200.0], 600.0)
     ([], [1200.0])
@@ -347,9 +328,6 @@ def find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
 
     It is the usual gap, or that to the next but one where each sum comes twice.
 
-    Raises:
-        ValueError: fewer than two instants.
-
     >>> find_interval([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), find_interval([0.0, 60.0, 120.0])
     ((600.0, True), (60.0, True))
     """
@@ -367,8 +345,7 @@ def find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
 def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """What fell by the readings of a gauge of which nobody states what they are; tips stay as they are.
 
-    Args:
-        rows: Instant in seconds and amount in mm, in order of time.
+    `rows`: instant in seconds and amount in mm, in order of time.
 
     >>> count_undeclared([(600.0 * k, 0.5 * (k // 2)) for k in range(40)])[:3]
     [(600.0, 0.0), (1200.0, 0.5), (1800.0, 0.0)]
@@ -388,9 +365,6 @@ def adds_up(rows: Sequence[tuple[float, float]]) -> bool | None:
     """Whether amounts add up from a beginning, as those of a counter or since midnight; None where nobody can tell.
 
     Sums of intervals fall about as often as they rise. A running sum falls where it begins anew alone.
-
-    Args:
-        rows: Instant in seconds and amount, in order of time.
 
     >>> adds_up([(600.0 * k, 0.2 * (k // 2)) for k in range(40)]), adds_up([(0.0, 0.0), (600.0, 0.2)])
     (True, None)

@@ -59,21 +59,18 @@ class Extremes:
 def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
     """Fit annual maxima by probability-weighted moments.
 
-    Args:
-        maxima_mm: one maximum per year with enough data, mm.
-        method: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood
-            1985, Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
-
-    Raises:
-        TooFewYearsError: fewer years than LEAST_YEARS of the method.
-        ValueError: a maximum is not positive, or all are alike.
+    `method`: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood 1985,
+    Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
     """
     years, needed = len(maxima_mm), LEAST_YEARS[method]
     if years < needed:
         raise TooFewYearsError(f"{years} annual maxima are too few for {method}, which needs {needed}")
     if min(maxima_mm) <= 0.0 or min(maxima_mm) == max(maxima_mm):
         raise ValueError("annual maxima must be above zero and not all alike")
-    b0, b1, b2 = _weighted_moments(sorted(maxima_mm))
+    ordered, n = sorted(maxima_mm), years  # unbiased probability-weighted moments
+    b0 = fsum(ordered) / n
+    b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
+    b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
     if method == "gumbel":
         scale = (2.0 * b1 - b0) / log(2.0)
         return Extremes(b0 - _EULER * scale, scale, 0.0, years)
@@ -89,9 +86,6 @@ def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
 
 def join_quantiles(quantiles: Sequence[tuple[float, float]], return_years: float) -> float:
     """Depth between given (return period in years, depth in mm), straight lines on Gumbel's reduced variate.
-
-    Raises:
-        TooFewYearsError: the return period lies outside those that are given.
 
     >>> round(join_quantiles([(2.0, 50.0), (10.0, 80.0)], 5.0), 2)
     68.05
@@ -118,11 +112,7 @@ def years_of_depth(quantiles: Sequence[tuple[float, float]], depth_mm: float) ->
 
 
 def require_record(extremes: Extremes, return_years: float) -> None:
-    """Refuse a return period far beyond the record.
-
-    Raises:
-        TooFewYearsError: it is longer than BEYOND_RECORD times the years of the record.
-    """
+    """Refuse a return period far beyond the record."""
     if return_years > BEYOND_RECORD * extremes.years:
         raise TooFewYearsError(
             f"a return period of {return_years:g} years is more than {BEYOND_RECORD:g} times the "
@@ -132,12 +122,3 @@ def require_record(extremes: Extremes, return_years: float) -> None:
 
 def _reduced(return_years: float) -> float:
     return -log(-log1p(-1.0 / return_years))
-
-
-def _weighted_moments(ordered: Sequence[float]) -> tuple[float, float, float]:
-    """Unbiased b0, b1, b2 of rising values."""
-    n = len(ordered)
-    b0 = fsum(ordered) / n
-    b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
-    b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
-    return b0, b1, b2

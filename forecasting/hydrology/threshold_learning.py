@@ -82,8 +82,6 @@ def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, a
 
     Args:
         times_s: instants, rising; each rate is the movement that begins there.
-        rates: mm/day.
-        over: mm/day.
         apart_s: fast times nearer to each other than this are one event.
     """
     labels: list[bool | None] = []
@@ -104,12 +102,8 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
 
     The rate of a window that reaches forward is fast up to a whole window before anything moves, and rain that fell
     meanwhile would come too late for it. The beginning is the last reading at which no more than ONSET_SHARE of the
-    window's displacement had happened; instants between are left out.
-
-    Args:
-        samples: labels by the rate of the window that begins at each instant.
-        times_s: of the displacement, rising.
-        values: displacement, mm.
+    window's displacement had happened; instants between are left out. `samples`: labels by the rate of the window that
+    begins at each instant.
     """
     labels = list(samples.event)
     index = {t: i for i, t in enumerate(samples.times_s)}
@@ -176,11 +170,7 @@ def learn_threshold(
     lags_s: Sequence[float],
     least_events: int = LEAST_EVENTS,
 ) -> Learned:
-    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out.
-
-    Raises:
-        TooFewEventsError: fewer than `least_events` events with rain known, or events in fewer than two years.
-    """
+    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out."""
     years = [datetime.fromtimestamp(t, UTC).year for t in samples.times_s]
     series = {
         (w, lag): predict_rain(rain_s, rain_mm, interval_s, samples.times_s, w, lag)
@@ -194,29 +184,26 @@ def learn_threshold(
         if label is not None and all(s[i] is not None for s in series.values())
     ]
     beginnings = [i for i in used if samples.event[i]]
-    _check_events([years[i] for i in beginnings], least_events)
+    if len(beginnings) < least_events:
+        raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
+    if len(of := {years[i] for i in beginnings}) < LEAST_YEARS:
+        raise TooFewEventsError(f"all events lie in {min(of)}: cross-validation by year needs {LEAST_YEARS} years")
     (window_s, lag_s), over = _choose(series, samples, used)
     values = series[window_s, lag_s]
     table = _table(values, samples, used)
+    curve = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
     short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
     return Learned(
         window_s,
         lag_s,
         _score(values, samples, used, over),
         _cross_validate(series, samples, used, years, over),
-        _area(table),
+        fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(curve)),
         tuple(table),
         tuple(samples.times_s[i] for i in beginnings),
         _lead(short, samples, beginnings, over, lag_s),
         tuple(sorted({years[i] for i in used})),
     )
-
-
-def _check_events(years: Sequence[int], least_events: int) -> None:
-    if len(years) < least_events:
-        raise TooFewEventsError(f"{len(years)} events with rain known before them; at least {least_events} needed")
-    if len({*years}) < LEAST_YEARS:
-        raise TooFewEventsError(f"all events lie in {min(years)}: cross-validation by year needs {LEAST_YEARS} years")
 
 
 def _cross_validate(
@@ -238,7 +225,6 @@ def _cross_validate(
 def _choose(
     series: dict[tuple[float, float], list[float | None]], samples: Samples, used: Sequence[int]
 ) -> tuple[tuple[float, float], float]:
-    """The window, lag and threshold of greatest skill; of equals the shorter lag, then window, the higher bound."""
     best = None
     for (window_s, lag_s), values in series.items():
         for row in _table(values, samples, used):
@@ -281,24 +267,13 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
     return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
-def _area(table: Sequence[ThresholdScore]) -> float:
-    """Area under the curve by trapezia from (0, 0) to (1, 1)."""
-    points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
-    return fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points))
-
-
 def _lead(
     values: Sequence[float | None], samples: Samples, beginnings: Sequence[int], over: float, lag_s: float
 ) -> float | None:
     leads = []
     for i in beginnings:
         at = samples.times_s[i]
-        crossed = []
-        j = i
-        while j >= 0 and samples.times_s[j] > at - lag_s:
-            if (values[j] or 0.0) > over:
-                crossed.append(at - samples.times_s[j])
-            j -= 1
-        if crossed:
-            leads.append(max(crossed))
+        first = bisect_right(samples.times_s, at - lag_s)
+        crossed = next((at - samples.times_s[j] for j in range(first, i + 1) if (values[j] or 0.0) > over), None)
+        leads += [] if crossed is None else [crossed]
     return sorted(leads)[len(leads) // 2] if leads else None

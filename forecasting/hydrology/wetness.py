@@ -15,12 +15,7 @@ SHARE: Final = 0.9
 def is_after_rain(times_s: Sequence[float], amounts: Sequence[float], at_s: float) -> bool | None:
     """Whether the rain of the three days before is among the wettest tenth of the four months before.
 
-    Args:
-        times_s: Rising ends of the intervals, epoch seconds, shape (n,).
-        amounts: Rain of each interval, shape (n,).
-
-    Returns:
-        None where the gauge knows less than a month before.
+    Returns None where the gauge knows less than a month before.
 
     >>> day = [86400.0 * i for i in range(60)]
     >>> is_after_rain(day, [0.0] * 58 + [30.0, 0.0], day[-1]), is_after_rain(day, [0.0] * 60, day[-1])

@@ -37,16 +37,8 @@ def fit_acceleration(
 
     Orthogonal polynomials (Forsythe 1957, J. SIAM 5) keep the three numbers apart, so that a long time axis costs no
     digits. The error comes from the residuals, widened by their lag-one autocorrelation as in `fit_velocity`, and is
-    never below what the stated sigmas imply.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
-        sigmas: One standard deviation each, shape (n,); all zero means that it is unknown.
-        window_s: Length of the window that ends with the newest epoch, seconds.
-
-    Returns:
-        The fit, or None for fewer than 5 epochs in the window or no extent in time.
+    never below what the stated sigmas imply. `sigmas`: one standard deviation each, shape (n,); all zero means that it
+    is unknown. Returns the fit, or None for fewer than 5 epochs in the window or no extent in time.
 
     >>> fit = fit_acceleration([i * 86400.0 for i in range(9)], [0.5 * i * i for i in range(9)], [0.0] * 9, 9 * 86400.0)
     >>> round(fit.rate, 9), round(fit.velocity, 9), fit.mid_s / 86400.0
@@ -87,15 +79,15 @@ def fit_acceleration(
         low, high = min(low, without), max(high, without)
     lean = -cross - mean_t  # d(bend)/dt at the middle of the window, where the velocity is stamped
     return Acceleration(
-        rate=2.0 * curve,
-        error=2.0 * unit / sqrt(bend2),
-        velocity=slope + curve * lean,
-        velocity_error=unit * sqrt(1.0 / line2 + lean * lean / bend2),
-        n=n,
-        mid_s=mid_s,
-        newest_s=times[-1],
-        low=2.0 * low,
-        high=2.0 * high,
+        2.0 * curve,
+        2.0 * unit / sqrt(bend2),
+        slope + curve * lean,
+        unit * sqrt(1.0 / line2 + lean * lean / bend2),
+        n,
+        mid_s,
+        times[-1],
+        2.0 * low,
+        2.0 * high,
     )
 
 

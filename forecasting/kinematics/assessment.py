@@ -30,8 +30,6 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """What is known at a look: the first `last` epochs."""
-
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
@@ -69,23 +67,11 @@ def classify_movement(
 ) -> tuple[MovementFacts, Velocity | None]:
     """Gather what `classify_stage` needs from data up to now; data after `now_s` are not looked at.
 
-    The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above
-    nothing; where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to
-    eight epochs and an hour. Accelerations are fitted over 2, 3, 4 and 6 times the window. The velocities that the
-    site file warns of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than
-    70 % of those expected in 7 to 30 days.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement along the movement, shape (n,).
-        sigmas: One standard deviation each, shape (n,); zero where unknown.
-        now_s: Epoch seconds of the look.
-        interval_s: Nominal sampling interval, seconds.
-        v_eq: Reviewed steady velocity per day, or None.
-        bounds: Velocities that the site file warns of.
-
-    Returns:
-        The facts, and the velocity they rest on with its error and stamp.
+    The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above nothing;
+    where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to eight epochs
+    and an hour. Accelerations are fitted over 2, 3, 4 and 6 times the window. The velocities that the site file warns
+    of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than 70 % of those
+    expected in 7 to 30 days. Returns the facts, and the velocity they rest on with its error and stamp.
     """
     known = _Series(times_s, values, sigmas, bisect_right(times_s, now_s))
     if known.last == 0:
@@ -100,6 +86,8 @@ def classify_movement(
     if present is not None and present.error < scatter:
         # in a short window a daily cycle or noise that wanders bends the path as much as it moves it
         calm, present = present.error / scatter, present._replace(error=scatter)
+    count = known.last - bisect_right(known.times_s, known.newest_s - long_s, 0, known.last)
+    held_s = min(long_s / interval_s, (known.newest_s - known.times_s[0]) / interval_s + 1.0)
     facts = MovementFacts(
         known.newest_s,
         None if present is None else present.rate,
@@ -112,28 +100,19 @@ def classify_movement(
         exceeded=_find_exceeded_bound(known, bounds),
         usual_velocity=median(usual) if len(usual) >= 6 else None,
         recent_max=max(chain([present.rate], past if past is not usual else (), usual[:6])) if present else None,
-        stale=_is_stale(known, now_s, long_s, interval_s),
+        stale=known.newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * held_s,
         failing=failing,
     )
     return facts, present
 
 
-def _is_stale(known: _Series, now_s: float, window_s: float, interval_s: float) -> bool:
-    count = known.last - bisect_right(known.times_s, known.newest_s - window_s, 0, known.last)
-    held_s = min(window_s / interval_s, (known.newest_s - known.times_s[0]) / interval_s + 1.0)
-    return known.newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * held_s
-
-
 def _past(known: _Series, window_s: float, history_s: float) -> list[float]:
-    fits = (
-        known.fit(known.newest_s - k * window_s, window_s)
-        for k in range(1, min(PAST_WINDOWS, int(history_s / window_s)) + 1)
-    )
+    count = min(PAST_WINDOWS, int(history_s / window_s))
+    fits = (known.fit(known.newest_s - k * window_s, window_s) for k in range(1, count + 1))
     return [fit.rate for fit in fits if fit is not None]
 
 
 def _bends(known: _Series, window_s: float) -> list[float]:
-    """Acceleration in standard errors over 2, 3, 4 and 6 windows."""
     found = []
     for factor in (2.0, 3.0, 4.0, 6.0):
         first = bisect_right(known.times_s, known.newest_s - factor * window_s, 0, known.last)
@@ -160,7 +139,6 @@ def _sigma(known: _Series) -> float:
 
 
 def _window_s(known: _Series, sigma: float, interval_s: float) -> float:
-    """The shortest of 7 to 30 days in which the present velocity can be told."""
     rough = known.fit(known.newest_s, SHORTEST_S) or known.fit(known.newest_s, LONGEST_S)
     if rough is None:
         return LONGEST_S
@@ -210,6 +188,5 @@ def _scattered(known: _Series, window_s: float) -> list[float]:
 
 
 def _pick(low: int, high: int, most: int = MOST_EPOCHS) -> list[int]:
-    """Indices low..high-1, thinned evenly to at most `most`, the newest always among them."""
     step = max(1, -(-(high - low) // most))
     return list(range(high - 1, low - 1, -step))[::-1]

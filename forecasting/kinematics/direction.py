@@ -15,10 +15,6 @@ def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, f
     Syst. Tech. J. 24), so a still point seems to move at 1.25 sigma in the plane. The variances are taken off before
     the root, and a length below them is nothing. It has no sign: where the direction is known, a projection is better.
 
-    Args:
-        components: Displacement or velocity by axis, shape (k,).
-        sigmas: One standard deviation by axis, shape (k,).
-
     >>> norm([3.0, 4.0], [0.0, 0.0])
     (5.0, 0.0)
     >>> norm([0.5, 0.5], [1.0, 1.0])[0]
@@ -39,9 +35,7 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     (Rayleigh), and (1 + r^2 / n)^(-n / 2) where the error was learnt from n degrees of freedom. What is taken off the
     square makes the rest exceed `sureness` errors no more often than a signed value of Student's t does, the same of
     the vertical beside it included. Without any sureness it is about the bias of a length, two variances and more.
-
-    Args:
-        freedom: Degrees of freedom of the error; `NORMAL` where it is known.
+    `freedom`: degrees of freedom of the error; `NORMAL` where it is known.
 
     >>> free_of_noise(3.7, 1.0, 3.0) < 3.0 < free_of_noise(3.8, 1.0, 3.0)
     True

@@ -1,13 +1,157 @@
-"""Many filters, many exponents, one window: how far the fits agree and what they leave open."""
+"""Inverse velocity (Fukuzono 1985; Voight 1988): onset, lines by filter and exponent, and how far they agree."""
 
-from collections.abc import Sequence
-from math import exp, fsum, inf, log
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, fsum, inf, log, sqrt
 from typing import Final
 
-from forecasting.kinematics.inverse_velocity import InverseFit, measure_scatter
-from forecasting.kinematics.noise import median
+from forecasting.kinematics.cells import Speed
+from forecasting.kinematics.noise import median, quantile
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Figure, Message, Template, join
+
+UNUSUAL = 0.9  # quantile of the past that the present must exceed
+TIMES_USUAL = 2.0  # times the median of the past
+FEWEST_PAST = 4
+_TOO_SHORT: Final = Template("failure.short_past", "the past is too short to compare with")()
+_USUAL: Final = Template(
+    "failure.usual", "velocity {velocity} mm/day <= {times} times the median {median} mm/day of the past"
+)
+_NOT_RARE: Final = Template(
+    "failure.not_rare", "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past"
+)
+
+
+def find_onset(speeds: Iterable[Speed]) -> Speed | None:
+    """The last onset: the lowest velocity after which it only grew.
+
+    Going back from the newest, the velocity falls; where it stands two standard errors (of the difference) and a tenth
+    above the lowest met so far, an earlier motion begins, and that lowest is the onset. A velocity that cannot be told
+    from nothing ends the motion too: the onset is the one after it. `speeds`: velocities, the newest first; read only
+    as far back as the answer needs.
+
+    >>> from forecasting.kinematics.cells import Speed
+    >>> find_onset(Speed(v, 0.1, float(i)) for i, v in enumerate([4.0, 2.0, 1.0, 3.0, 5.0])).rate
+    1.0
+    """
+    lowest = newer = None
+    for here in speeds:
+        if here.rate <= here.error:
+            return newer or here
+        if lowest is None or here.rate < lowest.rate:
+            lowest = here
+        elif here.rate > 1.1 * lowest.rate + 2.0 * (here.error**2 + lowest.error**2) ** 0.5:
+            return lowest
+        newer = here
+    return lowest
+
+
+def is_unusual(rate: float, past: Sequence[float]) -> Message | None:
+    """Why a velocity is not beyond what the past has shown; None where it is.
+
+    The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak. `past`:
+    velocities before the onset, any order.
+
+    >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])
+    (True, 'velocity 2.5 mm/day <= 2 times the median 1.35 mm/day of the past')
+    """
+    if len(past) < FEWEST_PAST:
+        return _TOO_SHORT
+    middle = median(past)
+    if rate <= TIMES_USUAL * middle:
+        return _USUAL(velocity=Figure(rate, ".3g"), times=TIMES_USUAL, median=Figure(middle, ".3g"))
+    edge = quantile(sorted(past), UNUSUAL)
+    if rate <= edge:
+        return _NOT_RARE(velocity=Figure(rate, ".3g"), percent=100 * UNUSUAL, quantile=Figure(edge, ".3g"))
+    return None
+
+
+FINE = 0.03  # share of a velocity that no law is held to
+RELATIVE = 0.1  # how far real velocities stray from any law, as a share: keeps single fast points from ruling the fit
+
+
+@dataclass(frozen=True, slots=True)
+class InverseFit:
+    """A line through v^-(alpha - 1)."""
+
+    failure_s: float  # where it reaches nothing, epoch seconds; infinite where it does not fall
+    error_s: float  # one standard error of that instant from the scatter about the line, seconds; infinite likewise
+    r2: float  # weighted coefficient of determination
+    slope: float  # per day; negative where the motion accelerates
+    misfit: float  # mean squared residual in standard errors
+    n: int  # points
+
+
+def fit_inverse(
+    stamps_s: Sequence[float], velocities: Sequence[float], errors: Sequence[float], alpha: float = 2.0
+) -> InverseFit | None:
+    """Fit dv/dt = A v^alpha in its linear form: v^-(alpha - 1) falls straight to nothing at failure.
+
+    Each point weighs by the error of v carried through the power, (alpha - 1) v^-alpha se(v), with a tenth of v added:
+    1/v of a slow point is mostly noise.
+
+    Args:
+        velocities: Positive velocities, shape (n,); others must be left out before.
+        alpha: Exponent, above 1; 2 is the classical straight line of 1/v.
+
+    Returns:
+        The fit; None for fewer than 4 points.
+
+    >>> lead = [40.0, 30.0, 20.0, 10.0]
+    >>> fit = fit_inverse([-x * 86400.0 for x in lead], [50.0 / x for x in lead], [0.1] * 4)
+    >>> round(fit.failure_s, 3) + 0.0, round(fit.r2, 6)
+    (0.0, 1.0)
+    """
+    n = len(stamps_s)
+    if n < 4:
+        return None
+    power = 1.0 - alpha
+    origin = stamps_s[-1]
+    total = sum_t = sum_y = 0.0
+    points = []
+    for stamp, v, error in zip(stamps_s, velocities, errors, strict=True):
+        y = v**power
+        bound = -power * y * ((error / v) ** 2 + RELATIVE * RELATIVE) ** 0.5
+        w = 1.0 / (bound * bound)
+        t = (stamp - origin) / DAY_S
+        points.append((w, t, y))
+        total += w
+        sum_t += w * t
+        sum_y += w * y
+    mean_t, mean_y = sum_t / total, sum_y / total
+    spread = product = square = 0.0
+    for w, t, y in points:
+        spread += w * (t - mean_t) * (t - mean_t)
+        product += w * (t - mean_t) * (y - mean_y)
+        square += w * (y - mean_y) * (y - mean_y)
+    if spread <= 0.0 or square <= 0.0:
+        return None
+    slope = product / spread
+    misfit = max(0.0, square - product * slope) / (n - 2)
+    r2 = product * slope / square
+    if slope >= 0.0:
+        return InverseFit(float("inf"), float("inf"), r2, slope, misfit, n)
+    ahead = -mean_y / slope  # days from the middle of the data to failure
+    error = sqrt(misfit * (1.0 / total + ahead * ahead / spread)) / -slope
+    return InverseFit(origin + (mean_t + ahead) * DAY_S, error * DAY_S, r2, slope, misfit, n)
+
+
+def measure_scatter(
+    fit: InverseFit, stamps_s: Sequence[float], velocities: Sequence[float], errors: Sequence[float], alpha: float
+) -> float:
+    """Mean square of how far the velocities lie off a fitted law, in their own standard errors.
+
+    Windows overlap, so what is noise alone stays below 1 (0.45 in the middle of drawn curves); rain that drives the
+    motion, or the stairs of an interpolated record, show above.
+    """
+    power = 1.0 - alpha
+    square = 0.0
+    for stamp, v, error in zip(stamps_s, velocities, errors, strict=True):
+        y = v**power
+        off = (y - fit.slope * (stamp - fit.failure_s) / DAY_S) / (power * y)
+        square += off * off / ((error / v) ** 2 + FINE * FINE)
+    return square / (fit.n - 2)
+
 
 ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent of Voight's law, belief in it
 STRAIGHT = 2  # place of exponent 2: 1/v is a straight line

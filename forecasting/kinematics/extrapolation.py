@@ -68,7 +68,6 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
 
     Args:
         values: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit.
-        steps: Horizons in rows, rising.
         window: Early edge, middle and late edge of the failure window in rows from now, where one stands: then it
             says when the slope fails, and most is believed of it.
 
@@ -183,15 +182,15 @@ def _fit(values: Floats, window: int, sigma: float, failure: Failure | None) -> 
     by_lag = np.maximum.accumulate(np.concatenate([by_lag, by_lag[-1] * beyond]))
     last = values[-NEWEST:] - level[-1][:, None] - rate[-1][:, None] * past[:, -NEWEST:]
     return _Fits(
-        missed=by_lag,
-        weight=weight[-1],
-        level=level[-1],
-        rate=rate[-1],
-        newest=np.nansum(last**2, axis=1),
-        variance=float(variance[-1, 0]),
-        centre=centre[-1],
-        room=room[-1],
-        count=float(count[-1, 0]),
+        by_lag,
+        weight[-1],
+        level[-1],
+        rate[-1],
+        np.nansum(last**2, axis=1),
+        float(variance[-1, 0]),
+        centre[-1],
+        room[-1],
+        float(count[-1, 0]),
     )
 
 

@@ -14,15 +14,16 @@ from forecasting.kinematics.ensemble import (
     Fits,
     compute_exponent_weights,
     describe_exponents,
+    find_onset,
+    fit_inverse,
+    is_unusual,
     middle_lead_s,
     scatter_of_best,
     stretch_window,
     weighted_quantile,
     why_ended,
 )
-from forecasting.kinematics.inverse_velocity import fit_inverse
 from forecasting.kinematics.noise import median
-from forecasting.kinematics.onset import find_onset, is_unusual
 from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Figure, Message, Template
@@ -88,8 +89,6 @@ class FailureIssue:
 
 @dataclass(frozen=True, slots=True)
 class _WindowFinding:
-    """One look before persistence: a window where `why` is None."""
-
     why: Message | None
     cell_s: float
     speed: Speed | None = None
@@ -118,11 +117,6 @@ def watch_failure(
 
     Cells of the series are filled when they are first needed and kept for the call, so a backlog of n data costs
     O(n), and one issue with a year of hourly data before it a few milliseconds.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement along the movement, shape (n,).
-        sigmas: One standard deviation each, shape (n,); zero where unknown.
     """
     watch = Watch(times_s, values, sigmas, spec)
     first = bisect_right(times_s, from_s)

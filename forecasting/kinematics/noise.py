@@ -12,17 +12,11 @@ FEWEST = 4  # epochs below which no line is judged
 def measure_sigma(times_s: Sequence[float], values: Sequence[float], *, longest_gap_s: float | None = None) -> float:
     """White noise of a series, robustly, from how far each epoch lies off the line through its two neighbours.
 
-    With even spacing this is 1.4826 median(|second difference|) / sqrt(6) (median absolute deviation: Hampel 1974,
-    J. Am. Stat. Assoc. 69); uneven spacing weighs the neighbours by their distance. Slow motion and a few outliers
-    leave it alone. Coloured noise makes it too small: it is a lower bound.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
-        longest_gap_s: Triples that span more than twice this are left out; by default none.
-
-    Returns:
-        One standard deviation, in the unit of the values; 0 for fewer than 3 epochs.
+    With even spacing this is 1.4826 median(|second difference|) / sqrt(6) (median absolute deviation: Hampel 1974, J.
+    Am. Stat. Assoc. 69); uneven spacing weighs the neighbours by their distance. Slow motion and a few outliers leave
+    it alone. Coloured noise makes it too small: it is a lower bound. `longest_gap_s`: triples that span more than twice
+    this are left out; by default none. Returns one standard deviation in the unit of the values; 0 for fewer
+    than 3 epochs.
 
     >>> round(measure_sigma([0.0, 1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, 1.0, 0.0]), 4)
     1.2105
@@ -77,8 +71,6 @@ def choose_window_s(sigma: float, interval_s: float, velocity: float, *, longest
     the window follows from the noise and is not a setting.
 
     Args:
-        sigma: Noise of one epoch, unit of the values.
-        interval_s: Sampling interval, seconds.
         velocity: Velocity to be told, unit of the values per day; its sign does not matter.
         longest_s: Longest window, seconds; also the answer where the velocity is nothing.
 

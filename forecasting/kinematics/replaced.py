@@ -73,7 +73,6 @@ def propose_offset(
     """What to take from the readings of a new sensor; a message where nobody can say.
 
     Args:
-        times_s: usable epochs, rising.
         from_s: begin of the work: what was read before it is of the old sensor.
         to_s: its end: what was read from then on is of the new one.
         noise: the smallest standard deviation of a reading, in their unit.
@@ -93,8 +92,9 @@ def propose_offset(
     gap_s = after.at_s - before.at_s
     rates = [side.rate_per_day for side in (before, after) if side.rate_per_day is not None]
     rate = fsum(rates) / len(rates) if rates else 0.0
+    apart = max(rates) - min(rates) if rates else 0.0
     unsure = hypot(before.rate_error_per_day, after.rate_error_per_day) / max(1, len(rates))
-    motion, motion_error = rate * gap_s / DAY_S, max(unsure, _spread(rates)) * gap_s / DAY_S
+    motion, motion_error = rate * gap_s / DAY_S, max(unsure, apart / 2.0) * gap_s / DAY_S
     doubts = list(_find_doubts(before, after))
     return ProposedOffset(
         after.at_s,
@@ -106,10 +106,6 @@ def propose_offset(
         (before.count, after.count),
         tuple(doubts if rates else [*doubts, _NO_PACE()]),
     )
-
-
-def _spread(rates: Sequence[float]) -> float:
-    return (max(rates) - min(rates)) / 2.0 if rates else 0.0
 
 
 def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> Side:
@@ -129,13 +125,9 @@ def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> 
 
 
 def _find_doubts(before: Side, after: Side) -> list[Message]:
-    """What says that the new sensor counts otherwise: no offset mends that."""
     old, new = before.rate_per_day, after.rate_per_day
-    sure = (
-        old is not None
-        and new is not None
-        and all(abs(rate) > CLEAR * side.rate_error_per_day for rate, side in ((old, before), (new, after)))
-    )
+    sides = ((old, before), (new, after))
+    sure = all(rate is not None and abs(rate) > CLEAR * side.rate_error_per_day for rate, side in sides)
     if sure and old is not None and new is not None:
         if old * new < 0.0 and abs(old + new) < max(abs(old), abs(new)) / 2.0:
             return [_TURNED()]

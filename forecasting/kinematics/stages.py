@@ -1,10 +1,11 @@
-"""The stage a slope is in, and where it tends, as a state slow to change: three looks up, fourteen days down."""
+"""The stage a slope is in, and where it tends, as a state slow to change; the tangential angle, and words for both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import erf, sqrt
+from math import atan, degrees, erf, isfinite, sqrt
 from typing import Any, Final
 
+from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Duration, Figure, Message, Template, Term, join
 
@@ -63,38 +64,25 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class MovementFacts:
-    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days.
+    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days."""
 
-    Attributes:
-        at_s: Newest datum used, epoch seconds: the clock of the hysteresis.
-        velocity: Velocity over the window that the motion allows (`assessment`); None where it could not be fitted.
-        velocity_error: One standard error of it.
-        accelerations_z: Acceleration in standard errors, one per velocity window.
-        window_s: Window of the velocity, seconds; None where nobody says.
-        rising: The newest velocity is above the one before it.
-        v_eq: Reviewed velocity of the steady stage; None where nobody set one.
-        usual_velocity: Median of the past year: stands in for v_eq, said so in the reasons.
-        creep_most: Lowest velocity that the site file warns of; beyond it nothing is creep because it was always so.
-            None where there is none. A reviewed v_eq stands above it.
-        exceeded: The highest velocity of the site file that is really exceeded in its own window: no creep, at once.
-        recent_max: Largest velocity of the same window in the recent past.
-        stale: The series cannot be judged now.
-        failing: A trusted failure window stands.
-    """
-
-    at_s: float
+    at_s: float  # newest datum used, epoch seconds: the clock of the hysteresis
+    # velocity over the window that the motion allows (`assessment`); None where it could not be fitted
     velocity: float | None
-    velocity_error: float | None
-    accelerations_z: tuple[float, ...] = ()
-    window_s: float | None = None
-    rising: bool = False
-    v_eq: float | None = None
-    usual_velocity: float | None = None
+    velocity_error: float | None  # one standard error of it
+    accelerations_z: tuple[float, ...] = ()  # acceleration in standard errors, one per velocity window
+    window_s: float | None = None  # window of the velocity, seconds; None where nobody says
+    rising: bool = False  # the newest velocity is above the one before it
+    v_eq: float | None = None  # reviewed velocity of the steady stage; None where nobody set one
+    usual_velocity: float | None = None  # median of the past year: stands in for v_eq, said so in the reasons
+    # lowest velocity that the site file warns of; beyond it nothing is creep because it was always so. None where there
+    # is none. A reviewed v_eq stands above it.
     creep_most: float | None = None
+    # the highest velocity of the site file that is really exceeded in its own window: no creep, at once
     exceeded: Exceeded | None = None
-    recent_max: float | None = None
-    stale: bool = False
-    failing: bool = False
+    recent_max: float | None = None  # largest velocity of the same window in the recent past
+    stale: bool = False  # the series cannot be judged now
+    failing: bool = False  # a trusted failure window stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +104,7 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
     downwards after fourteen days in which all do; a look that cannot see stands still and starts those days anew, so
     missing data never lowers. The same look twice changes nothing.
 
-    Args:
-        state: What the last call returned; {} or None at the start. It may come from JSON.
-
-    Returns:
-        The movement, and the state for the next look.
+    `state` is what the last call returned, {} or None at the start; it may come from JSON.
     """
     kept: StageState = dict(state or {})
     if facts.stale or facts.velocity is None or facts.velocity_error is None:
@@ -132,7 +116,8 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
         return Movement(kept["stage"], kept["trend"], share, (_NO_NEWS,)), kept
     first = kept.get("stage") is None
     requested, reasons = _find_stage(facts, kept)
-    _keep_quiet(kept, facts)
+    is_loud = any(abs(z) >= BENT for z in facts.accelerations_z)
+    kept["quiet_since_s"] = None if is_loud else (kept.get("quiet_since_s") or facts.at_s)
     if facts.exceeded is not None and kept.get("stage") == "creep":
         kept["stage"] = "intermediate"
     _climb_or_fall(kept, requested, facts.at_s, reasons)
@@ -148,7 +133,6 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
 
 # ---- one look ---------------------------------------------------------------------------------------------------
 def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
-    """The stage that this look alone asks for."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
     speed = _format_velocity(velocity, facts.window_s)
     bent = _bent_windows(facts, 1.0)
@@ -259,13 +243,7 @@ def _normal(z: float) -> float:
 
 
 # ---- the state --------------------------------------------------------------------------------------------------
-def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
-    loud = any(abs(z) >= BENT for z in facts.accelerations_z)
-    kept["quiet_since_s"] = None if loud else (kept.get("quiet_since_s") or facts.at_s)
-
-
 def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Message]) -> None:
-    """Three looks up, fourteen days down; what is asked for meanwhile is said."""
     stage = kept.get("stage")
     if stage is None:
         # the first look decides alone, but progressive waits for its three
@@ -303,3 +281,40 @@ def _turn(kept: StageState, bend: str) -> None:
     kept["turn_to"] = bend
     if kept["turn"] >= UP_ISSUES:
         kept["trend"], kept["turn"], kept["turn_to"] = bend, 0, None
+
+
+SITUATIONS: Final = ("critical", "accelerating", "after a step", "after rain", "steady", "creep")
+
+
+def name_situation(stage: str | None, *, critical: bool, wet: bool) -> str | None:
+    """The word: the first of `SITUATIONS` that fits.
+
+    `stage`: how the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
+
+    >>> name_situation("progressive", critical=True, wet=True), name_situation("creep", critical=False, wet=True)
+    ('critical', 'after rain')
+    """
+    if critical:
+        return "critical"
+    if stage in {"progressive", "step"}:
+        return "accelerating" if stage == "progressive" else "after a step"
+    if wet:
+        return "after rain"
+    return {"intermediate": "steady", "creep": "creep"}.get(stage or "")
+
+
+def tangential_angle_deg(velocity: float, v_eq: float) -> float:
+    """Angle of the displacement-time curve in degrees, atan(v / v_eq) (Xu, Tang, Li and others 2009).
+
+    The curve S(t) is drawn as T(t) with T = S / v_eq, so that steady creep stands at 45 degrees and the unit of the
+    axes no longer decides the angle. It is only as good as v_eq: a reviewed, dated parameter of the site. On a curve
+    that moves in steps (rain, reservoir) it shows "critical" without a failure to come.
+
+    Returns degrees in -90 to 90; negative for motion backwards.
+
+    >>> round(tangential_angle_deg(2.0, 2.0), 6), round(tangential_angle_deg(11.43, 1.0), 1)
+    (45.0, 85.0)
+    """
+    if not (isfinite(v_eq) and v_eq > 0.0):
+        raise NotEnoughDataError(f"tangential angle: v_eq must be a positive velocity, not {v_eq!r}")
+    return degrees(atan(velocity / v_eq))

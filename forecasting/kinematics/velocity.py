@@ -30,15 +30,9 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
 
     The leave-one-out slopes are exact: dropping point i changes the slope by -w x e / (S (1 - h)) with leverage h
     (Belsley, Kuh and Welsch 1980, Regression Diagnostics, chapter 2). The error counts as many independent epochs as
-    the lag-one autocorrelation of the residuals leaves (Santer et al. 2000, J. Geophys. Res. 105, section 4).
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
-        sigmas: One standard deviation each, same unit, shape (n,); all zero means that it is unknown.
-
-    Returns:
-        The velocity per day, or None for fewer than 4 epochs or no extent in time.
+    the lag-one autocorrelation of the residuals leaves (Santer et al. 2000, J. Geophys. Res. 105, section 4). `sigmas`:
+    one standard deviation each, same unit, shape (n,); all zero means that it is unknown. Returns the velocity per
+    day, or None for fewer than 4 epochs or no extent in time.
 
     >>> v = fit_velocity([0.0, 86400.0, 172800.0, 259200.0], [0.0, 2.0, 4.0, 6.0], [0.0] * 4)
     >>> round(v.rate, 9), round(v.low, 9), v.n
@@ -64,7 +58,6 @@ def fit_velocities(
     Bit for bit: array operations round each product and difference as plain ones do, and sums are exact as well.
 
     Args:
-        times_s: Rising epoch seconds, shape (n,).
         values: By series, shape (k, n).
         sigmas: One standard deviation of each series, shape (k,).
     """
@@ -97,15 +90,9 @@ def fit_velocities(
 def fit_rates(
     times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
-    """Rate per day and its error for several components of one series, as `fit_velocity` gives them.
+    """(rate per day, its error) of several components (k, n) of one series, each as `fit_velocity` gives it.
 
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: By component, shape (k, n).
-        sigmas: By component, shape (k, n).
-
-    Returns:
-        (rate, error) of each component, or None for fewer than 4 epochs or no extent in time.
+    None for fewer than 4 epochs or no extent in time.
     """
     layouts = _lay_out_each(times_s, sigmas)
     if layouts is None:
@@ -127,10 +114,9 @@ def fit_slopes(
 def estimate_slopes(
     times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
-    """The rates of `fit_slopes` as nearly as rounding lets, for a quarter of the work.
+    """(rate of `fit_slopes`, more than rounding moves it) of each component, for a quarter of the work.
 
-    Returns:
-        (rate, more than rounding moves it) of each component; None where there are none, or errors differ.
+    None where there are none, or errors differ.
     """
     layout = _lay_out(times_s, sigmas[0]) if all(map(_are_alike, sigmas)) else None
     if layout is None:
@@ -154,7 +140,6 @@ class _Layout:
 
 
 def _lay_out_each(times_s: Sequence[float], sigmas: Sequence[Sequence[float]]) -> list[_Layout] | None:
-    """The layout of every component; None for fewer than 4 epochs or no extent in time."""
     found: list[_Layout] = []
     shared: _Layout | None = None
     for deviations in sigmas:
@@ -190,7 +175,6 @@ def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | Non
 
 @lru_cache(maxsize=128)
 def _lay_out_evenly(offsets_s: tuple[float, ...]) -> _Layout | None:
-    """The layout where all errors are alike: the same for every regular window."""
     days = [t / DAY_S for t in offsets_s]
     mean = fsum(days) / float(len(days))
     x = [t - mean for t in days]
@@ -207,7 +191,6 @@ def _are_alike(sigmas: Sequence[float]) -> bool:
 
 
 def _fit_slope(layout: _Layout, values: Sequence[float]) -> tuple[float, list[float]]:
-    """Rate, and the values less their mean."""
     weights = layout.weights
     mean = fsum(values if weights is None else map(mul, weights, values)) / layout.total
     y = [v - mean for v in values]
@@ -233,7 +216,6 @@ def _line_error(layout: _Layout, count: int, square: float, weighed: float, shar
 
 
 def _stated_error(layout: _Layout, sigmas: Sequence[float]) -> float:
-    """The error of the slope by the stated sigmas alone; 0 where they state none."""
     if layout.weights is None:
         return sqrt(sigmas[0] * sigmas[0] / layout.spread) if sigmas[0] > 0.0 else 0.0
     return sqrt(1.0 / layout.spread) if max(sigmas) > 0.0 else 0.0

@@ -28,11 +28,7 @@ def model_hash(content: bytes) -> str:
 
 
 def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
-    """Write `<model_hash>.safetensors` and `.json` into an existing or new folder; both appear whole or not at all.
-
-    Returns:
-        Path of the safetensors file.
-    """
+    """Write `<model_hash>.safetensors` and `.json` into an existing or new folder; both appear whole or not at all."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     target = place / f"{model_hash(content)}.safetensors"
@@ -44,9 +40,6 @@ def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
 
 def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
     """Load a checkpoint by the path of its safetensors or JSON file.
-
-    Returns:
-        The forecaster and its card.
 
     Raises:
         CheckpointError: A file is absent, damaged, or not what its name says.

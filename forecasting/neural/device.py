@@ -15,9 +15,6 @@ def pick_device() -> torch.device:
     """What SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` = an accelerator where there is one.
 
     The same bytes for the same seed are promised on the processor; these networks are small and gain little elsewhere.
-
-    Raises:
-        ForecastingError: Another word, or `cuda` on a machine without.
     """
     wanted = os.environ.get(VARIABLE, "cpu").strip().lower() or "cpu"
     if wanted not in CHOICES:

@@ -16,8 +16,7 @@ from forecasting.data.features import CLIP, FEATURES, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import run_network
-from forecasting.neural.head import QUANTILES
-from forecasting.neural.network import Network, Shape
+from forecasting.neural.network import QUANTILES, Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift
@@ -104,7 +103,6 @@ class NeuralForecaster:
 
         Args:
             values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
-            origins: Row numbers, shape (N,).
             noise_mm: Scale floors, shape (S,); default is the recipe's.
             drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
         """
@@ -128,14 +126,10 @@ class NeuralForecaster:
 
         A graph network reads exactly its own stations (absent ones are silent columns); the others read any station,
         with the typical floor for one that training did not know.
-
-        Raises:
-            OtherIntervalError: The panel's interval is not the one of training.
         """
         recipe = self.recipe
         if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:
-            text = f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s"
-            raise OtherIntervalError(text)
+            raise OtherIntervalError(f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s")
         known = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
         names = recipe.stations if recipe.supports is not None else panel.stations
         typical = float(np.median(recipe.noise_mm))
@@ -164,11 +158,6 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
     A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
     correction is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of
     the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
-
-    Args:
-        values: Shape (T, S).
-        origins: Issue times, shape (N,).
-        noise_mm: Floor of each station's scale, shape (S,).
     """
     cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
     scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
@@ -191,10 +180,6 @@ def cut_drivers(
     """Further inputs of a network: windows of its driver channels (N, W, C, 2), facts of stations (N, S, A, 2).
 
     Nothing for one that reads no drivers.
-
-    Args:
-        origins: Issue times, shape (N,).
-        scale_mm: Scale of each window, shape (N, S).
     """
     sources = recipe.sources
     if sources is None:

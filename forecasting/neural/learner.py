@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import numpy as np
 import torch
@@ -14,12 +14,39 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
-from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import pick_device, run_network
-from forecasting.neural.examples import Examples, make_examples
-from forecasting.neural.forecaster import Recipe
-from forecasting.neural.head import QUANTILES
-from forecasting.neural.network import Network
+from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion
+from forecasting.neural.network import QUANTILES, Network
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples of one record, one for each issue time."""
+
+    # what the network reads, each (N, ...), float32: the windows, and the drivers where it reads them
+    inputs: tuple[Tensor, ...]
+    wanted: Tensor  # observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(one.nbytes for one in (*self.inputs, self.wanted))
+
+    def take(self, rows: Ints) -> Self:
+        """Some of them."""
+        which = torch.from_numpy(rows)
+        inputs = tuple(one[which] for one in self.inputs)
+        return type(self)(inputs, self.wanted[which])
+
+
+def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
+    """The examples at some issue times of a block."""
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
+    observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
+    wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
+    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
+    return Examples((torch.from_numpy(cut.inputs), *more), wanted)
+
 
 Progress = Callable[[int, int, float], None]  # called after each epoch with (epoch, epochs, validation loss)
 
@@ -65,11 +92,7 @@ class Member:
         return every[every >= (self.least or self.recipe.window) - 1][:: self.stride]
 
     def require(self) -> None:
-        """Refuse a record that is too short, or without any target at some horizon.
-
-        Raises:
-            NotEnoughDataError: It is.
-        """
+        """Refuse a record that is too short, or without any target at some horizon."""
         recipe, parts = self.recipe, self.parts
         usable = parts.fit.end - max(parts.fit.first, recipe.window - 1)
         if usable < MINIMUM_ORIGINS or not self.origins(parts.early_stop).size:
@@ -87,9 +110,7 @@ class Learner:
     """The moving parts of one training.
 
     Args:
-        network: What learns.
         members: Records it learns from; each step takes a batch of one of them.
-        settings: How.
         judges: The record whose early-stop block decides; all members where None.
     """
 
@@ -106,11 +127,7 @@ class Learner:
     def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
 
-        Args:
-            begun: When the work began, monotonic seconds.
-
-        Returns:
-            Early-stop loss before training and after each pass, and why it ended.
+        Returns the early-stop loss before training and after each pass, and why it ended.
 
         Raises:
             ForecastingError: Half of the time is over before the early-stop blocks are read once, or it will go into
@@ -119,7 +136,7 @@ class Learner:
         settings, network = self.settings, self.network
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
-        optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
+        optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         order = np.random.default_rng(settings.seed)
         losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
         self._after_s, late = self._time_judging(), False
@@ -136,7 +153,9 @@ class Learner:
         network.to("cpu").eval()
         return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
 
-    def _pass(self, optimiser: AdamW, learns: list[nn.Parameter], order: np.random.Generator, begun: float) -> bool:
+    def _pass(
+        self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
+    ) -> bool:
         """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
         self.network.train()
         for member, origins in self._batches(order):
@@ -165,7 +184,6 @@ class Learner:
         return total_s
 
     def _read(self, member: Member, block: Block, origins: Ints) -> None:
-        """Ask the network once, and keep nothing."""
         with torch.inference_mode():
             run_network(
                 self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs

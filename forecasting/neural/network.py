@@ -1,12 +1,12 @@
 """What every network has in common: how it is built, what goes in and out, and how one station's window is read."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from forecasting.data.features import FEATURES
-from forecasting.neural.head import QuantileHead
 
 _OBSERVED = FEATURES.index("observed")
 _SEASON = 3  # sine, cosine and mask
@@ -42,17 +42,10 @@ class Network(nn.Module):
 
     A subclass gives `head` and `answer`. What drives the slope is joined to the rows of every station, as node
     attributes are in a graph; what is known of the time ahead goes to the head beside the state.
-
-    Args:
-        shape: Sizes.
-
-    Attributes:
-        needs_graph: True when the stations are read together: they are then those of training, in their order.
-        directed: True when the graphs say who leads whom, instead of who is alike.
     """
 
-    needs_graph = False
-    directed = False
+    needs_graph = False  # whether the stations are read together: they are then those of training, in their order
+    directed = False  # whether the graphs say who leads whom, instead of who is alike
 
     head: nn.Module
 
@@ -130,17 +123,11 @@ class Network(nn.Module):
         """What the last pass adds to the loss besides the error; None for most networks."""
         return None
 
-    def maps(self) -> list[tuple[str, Tensor, str]]:
-        """Where the last pass looked, for display: kind, values and what their order is; none for most networks."""
-        return []
-
 
 class StationNetwork(Network):
     """A network that reads each station by itself with shared weights; subclasses only encode a window.
 
-    Args:
-        shape: Sizes.
-        width: Width of what `encode` returns; the hidden width by default.
+    `width`: width of what `encode` returns; the hidden width by default.
     """
 
     def __init__(self, shape: Shape, width: int | None = None) -> None:
@@ -159,15 +146,10 @@ class StationNetwork(Network):
 
 
 class SiteNetwork(Network):
-    """A network that reads the stations of one site together, tied by graphs.
+    """A network that reads the stations of one site together, tied by graphs."""
 
-    Attributes:
-        supports: Those of its shape, (G, S, S).
-        keeps_graph: Whether they are among its weights: what is made of them may do.
-    """
-
-    needs_graph = keeps_graph = True
-    supports: Tensor
+    needs_graph = keeps_graph = True  # keeps: the graphs are among its weights; what is made of them may do
+    supports: Tensor  # those of its shape, (G, S, S)
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -180,11 +162,7 @@ class SiteNetwork(Network):
 
 
 def require_supports(shape: Shape, name: str) -> Tensor:
-    """The graphs of a network that needs them.
-
-    Raises:
-        ValueError: There are none.
-    """
+    """The graphs of a network that needs them."""
     if shape.supports is None:
         raise ValueError(f"{name} needs supports")
     return shape.supports.float()
@@ -203,3 +181,35 @@ def mix(nodes: Tensor, graphs: Tensor) -> Tensor:
     stations = nodes.shape[0]
     mixed = graphs.flatten(0, 1) @ nodes.reshape(stations, -1)
     return torch.cat([nodes, *mixed.reshape(-1, *nodes.shape).unbind(0)], dim=-1)
+
+
+QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
+
+# In units of the median |error| of a Gaussian (0.6745 sigma) the 90 % quantile lies at 1.90 and the 97.5 % one at 2.91.
+_INNER = math.log(math.expm1(1.90))
+_OUTER = math.log(math.expm1(1.01))
+
+
+class QuantileHead(nn.Module):
+    """Maps a state (..., hidden) to quantiles (..., H, 5) of the scaled residual to `lld`.
+
+    The median is free; the others are stacked on it by cumulative softplus, so they never cross. Weights start at zero:
+    the median is then exactly 0 (the forecast is `lld`) and the fan that of a Gaussian.
+    """
+
+    def __init__(self, hidden: int, horizons: int) -> None:
+        super().__init__()
+        self.horizons = horizons
+        self.linear = nn.Linear(hidden, horizons * len(QUANTILES))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Quantiles in the order of `QUANTILES`, shape (..., H, 5)."""
+        raw = self.linear(state).unflatten(-1, (self.horizons, len(QUANTILES)))
+        middle = raw[..., 0]
+        up = nn.functional.softplus(raw[..., 1] + _INNER)
+        up_far = nn.functional.softplus(raw[..., 2] + _OUTER)
+        down = nn.functional.softplus(raw[..., 3] + _INNER)
+        down_far = nn.functional.softplus(raw[..., 4] + _OUTER)
+        return torch.stack([middle - down - down_far, middle - down, middle, middle + up, middle + up + up_far], dim=-1)

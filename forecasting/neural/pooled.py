@@ -41,13 +41,6 @@ def train_pooled(
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
     It reads the motion alone: what drives one slope has another name, and another meaning, at the next.
-
-    Args:
-        horizons_s: Horizons in seconds, the same for all.
-
-    Raises:
-        ForecastingError: A network with a graph: its stations are those of one record.
-        NotEnoughDataError: A record is too short, or there is none.
     """
     if load(model).needs_graph:
         raise ForecastingError(f"{model} reads the stations of one site together; take one without graph, e.g. lstm")
@@ -76,21 +69,14 @@ def fine_tune(
     parts: Split,
     settings: Settings | None = None,
     *,
-    head_only: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
 ) -> Training:
-    """A new candidate from a trained network: the old one stays as it is.
+    """A new candidate from a trained network, as `forecaster` is: the old one stays as it is.
 
     Args:
-        forecaster: Where the weights come from.
         parts: Its blocks; its early-stop block alone decides.
-        head_only: True freezes all but the head.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
-
-    Raises:
-        ForecastingError: It reads drivers, and these are not the same.
-        NotEnoughDataError: The record is too short.
     """
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
@@ -103,29 +89,19 @@ def fine_tune(
         _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
         for other, blocks in replay
     ]
-    return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress)
+    return tune(forecaster.network, mine, others, settings, progress=progress)
 
 
 def tune(
-    start: Network,
-    mine: Member,
-    others: Sequence[Member],
-    settings: Settings,
-    *,
-    head_only: bool = False,
-    progress: Progress | None = None,
+    start: Network, mine: Member, others: Sequence[Member], settings: Settings, *, progress: Progress | None = None
 ) -> Training:
     """Weights tuned to one record, beside as many batches of others; arguments as in `fine_tune`."""
     begun = time.monotonic()
     wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(mine.parts.fit).size))
     others = [replace(m, stride=m.stride * wanted) for m in others]
     network = copy.deepcopy(start)
-    for name, weights in network.named_parameters():
-        weights.requires_grad_(not head_only or name.startswith("head."))
     with deterministic(settings.seed):
         losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
-    for weights in network.parameters():
-        weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)
     return Training(tuned, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 

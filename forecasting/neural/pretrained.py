@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from forecasting.data.features import noise_floor
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
-from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template
@@ -61,10 +61,6 @@ def learn(
     Returns:
         The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
         checkpoint was left, or an empty text.
-
-    Raises:
-        ForecastingError: The checkpoint is another network's, of stations that are read together, or does not fit.
-        NotEnoughDataError: The record is too short.
     """
     tuning = replace(
         settings,
@@ -112,11 +108,7 @@ def _describe_unlike(
 
 
 def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
-    """A shipped network and its card.
-
-    Raises:
-        CheckpointError: There is none of that name, or its file is damaged.
-    """
+    """A shipped network and its card."""
     path = PLACE / f"{model}.safetensors"
     if not path.is_file():
         raise CheckpointError(f"{model} has no weights here; {INSTALL()}")
@@ -124,11 +116,7 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
 
 
 def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Sequence[float]) -> NeuralForecaster:
-    """The shipped network on a record: `lld` from calibration, noise floors from the rows before, head at its horizons.
-
-    Args:
-        horizons_s: Horizons in seconds.
-    """
+    """The shipped network on a record: `lld` from calibration, floors from the rows before, head at its horizons."""
     old = shipped.recipe
     steps = tuple(panel.steps(h) for h in horizons_s)
     weights = _between(old.steps, steps)
@@ -162,11 +150,7 @@ def adapt(
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
 ) -> Training:
-    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was.
-
-    Args:
-        horizons_s: Horizons in seconds.
-    """
+    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was."""
     old = shipped.recipe
     settings = replace(settings, window=old.window, hidden=old.hidden, dropout=old.dropout)
 

@@ -1,7 +1,7 @@
 """Brings driver channels to a common scale, fitted on the fit block, and cuts the windows a network reads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,27 +16,18 @@ _CLIP = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SourceScale:
-    """What a network that reads drivers keeps of them; part of its recipe.
+    """What a network that reads drivers keeps of them; part of its recipe."""
 
-    Attributes:
-        names: Channels in the order the network was built for.
-        kinds: Source of each.
-        centre: Mean of each on the fit block.
-        scale: Standard deviation of each on the fit block; 1 where it never moved or was never known.
-        static: Fixed facts of a station, in the order the network was built for.
-        static_centre: Mean of each over the stations.
-        static_scale: Standard deviation of each over the stations; 1 where they are alike.
-        motion: Mean and spread of the logarithm of the windows' scale in mm, or None where it is not read. Drivers act
-            in mm, the answer is on the scale of the window: who reads them must know it.
-    """
-
-    names: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    centre: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()  # channels in the order the network was built for
+    kinds: tuple[str, ...] = ()  # source of each
+    centre: tuple[float, ...] = ()  # mean of each on the fit block
+    # standard deviation of each on the fit block; 1 where it never moved or was never known
     scale: tuple[float, ...] = ()
-    static: tuple[str, ...] = ()
-    static_centre: tuple[float, ...] = ()
-    static_scale: tuple[float, ...] = ()
+    static: tuple[str, ...] = ()  # fixed facts of a station, in the order the network was built for
+    static_centre: tuple[float, ...] = ()  # mean of each over the stations
+    static_scale: tuple[float, ...] = ()  # standard deviation of each over the stations; 1 where they are alike
+    # mean and spread of the logarithm of the windows' scale in mm, or None where it is not read. Drivers act in mm, the
+    # answer is on the scale of the window: who reads them must know it.
     motion: tuple[float, float] | None = None
 
     @property
@@ -45,25 +36,9 @@ class SourceScale:
         return self.static if self.motion is None else ("motion_scale", *self.static)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return (
-            {
-                "names": list(self.names),
-                "kinds": list(self.kinds),
-                "centre": list(self.centre),
-                "scale": list(self.scale),
-            }
-            | (
-                {
-                    "static": list(self.static),
-                    "static_centre": list(self.static_centre),
-                    "static_scale": list(self.static_scale),
-                }
-                if self.static
-                else {}
-            )
-            | ({"motion": list(self.motion)} if self.motion is not None else {})
-        )
+        """Plain values; what is not read is left out."""
+        left = () if self.static else ("static", "static_centre", "static_scale")
+        return {name: list(one) for name, one in asdict(self).items() if one is not None and name not in left}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -97,12 +72,7 @@ class SourceScale:
         return _pair(raw, self.centre, self.scale)
 
     def place(self, drivers: DriverRows | None, scale_mm: Floats) -> NDArray[np.float32]:
-        """The facts of each station as (value, known), shape (N, S, A, 2); 0 and 0 where unknown.
-
-        Args:
-            drivers: With the fixed facts of the stations, or None.
-            scale_mm: Scale of each window, shape (N, S).
-        """
+        """The facts of each station as (value, known), shape (N, S, A, 2); 0 and 0 where unknown."""
         raw = np.full((scale_mm.shape[1], len(self.static)), np.nan)
         if drivers is not None and drivers.static is not None:
             raw = in_order(drivers.static, drivers.static_names, self.static)

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
-from forecasting.data.units import format_span
+from forecasting.serving.experience import see_pace
 from forecasting.serving.gate import Gate, blend_weight, decide
-from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import Auto, answer_in_halves
 from forecasting.simple.baselines import Baseline, fit_lld
@@ -54,10 +54,6 @@ def calibrate(
             stands in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
-        horizons_s: Horizons in seconds.
-
-    Returns:
-        The origins, and one result per horizon.
     """
     end = parts.calibration.end if last is None else last
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)
@@ -91,5 +87,4 @@ def calibrate(
 
 
 def _fit_trend(base: Trend, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    """The path as it is: what it leans on is chosen."""
     return replace(base, rest=fit_lld(panel, calibration, steps))

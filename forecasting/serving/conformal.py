@@ -93,11 +93,7 @@ def relax_score(value: Floats | float, stretch: Floats | float) -> Floats:
 
 
 def update(state: ConformalState, value: float, *, covered: bool | None = None) -> ConformalState:
-    """Take the score of a forecast whose target has now been observed.
-
-    Args:
-        covered: Whether the issued (widened) interval held; None compares with the present margin.
-    """
+    """Take the score of a forecast whose target has now been observed; `covered`: whether the issued interval held."""
     if not np.isfinite(value):
         return state
     alpha = state.alpha
@@ -117,8 +113,7 @@ def feedback(
 ) -> dict[float, ConformalState]:
     """The states of one station and horizon, by nominal coverage, after the target of a forecast has been observed.
 
-    Args:
-        issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
+    `issued`: nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
     """
     out = {}
     for level, (bottom, top, widened) in issued.items():
@@ -133,9 +128,6 @@ def margin(state: ConformalState, steps: int = 1) -> float:
     >>> few = ConformalState(0.8, 0.01, 0.2, tuple(float(i) for i in range(1, 31)), 30)
     >>> margin(few), margin(few, 7)
     (25.0, 30.0)
-
-    Args:
-        steps: Horizon in rows.
     """
     return float(margins_of([state], steps)[0])
 
@@ -178,7 +170,6 @@ def replay(
     Args:
         scores: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
             unknown, shape (N, S).
-        steps: Horizon in rows.
         nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
         stretch: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N, S).
 
@@ -240,7 +231,6 @@ class _Level:
 
 
 def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:
-    """Take one score out of each ranked column and put one in, in place; infinite where there is none."""
     if np.isfinite(gone).any():
         above = ranked >= gone
         np.copyto(ranked[:-1], ranked[1:], where=above[:-1])

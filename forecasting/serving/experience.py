@@ -26,6 +26,11 @@ LEAST_TOP: Final = 3.0  # deviations that any past holds, however short or still
 SPANS: Final = (4, 8, 16, 32)  # rows over which velocity and acceleration are taken
 LEVEL_ROWS: Final = 3
 """A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
+PACE_ROWS: Final = 8  # rows over which the present velocity is taken
+PACE_FEWEST: Final = 40  # rows without which every pace is the usual one
+USUAL_SHARE: Final = 0.9  # of the rows before, which moved no faster than the usual pace: nothing is stretched up to it
+MOST_STRETCH: Final = 4.0  # times by which a margin is stretched at most; far beyond lies what calibration never saw
+PACE_EVERY: Final = 30  # rows after which what is usual is looked up again
 RESOLUTION: Final = 1e-3  # change of a level that no instrument resolves, mm: below it no scatter is believed
 FAILING: Final = Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")()
 _LARGER: Final = Template(
@@ -41,15 +46,11 @@ _OUTSIDE: Final = frozenset({FAILING.id, LATELY.id, _LARGER.id, _UNSEEN.id})
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """The present of one station beside its past.
+    """The present of one station beside its past."""
 
-    Attributes:
-        novelty: The score as a share of the limit: above 1 lies outside. None where too little was seen.
-        reason: Why it lies outside, one plain sentence; None inside.
-    """
-
+    # the score as a share of the limit: above 1 lies outside. None where too little was seen.
     novelty: float | None = None
-    reason: Message | None = None
+    reason: Message | None = None  # why it lies outside, one plain sentence; None inside
 
 
 def is_outside(reason: str) -> bool:
@@ -60,12 +61,7 @@ def is_outside(reason: str) -> bool:
 
 
 def compare_motion(panel: Panel, longest: int) -> list[Experience]:
-    """Velocity and acceleration of every station in the last row beside the rows before.
-
-    Args:
-        panel: Its last row is the present.
-        longest: Longest horizon in rows.
-    """
+    """Velocity and acceleration of every station in the last row beside the rows before."""
     new = max(longest, TOO_NEW)
     values = panel.values[-(SEEN + new + 3 * max(SPANS)) :]
     features = np.concatenate([find_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
@@ -86,12 +82,7 @@ def compare_motion(panel: Panel, longest: int) -> list[Experience]:
 
 
 def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
-    """Rain and water in the last row beside the rows before; the season comes as it must.
-
-    Args:
-        drivers: What a model reads, None where it reads none.
-        longest: Longest horizon in rows.
-    """
+    """Rain and water in the last row beside the rows before; the season comes as it must."""
     drivers = drivers and drivers.without(("season",))
     if drivers is None or not drivers.names:
         return Experience()
@@ -116,13 +107,7 @@ def _outside(novelty: float, what: Value, now: float, largest: float, unit: str,
 
 
 def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
-    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,).
-
-    Args:
-        seen: Features of the rows before, shape (T, S, F).
-        now: Of the present, shape (S, F).
-        floor: Least scatter of each feature, shape (F,).
-    """
+    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,)."""
     stations = now.shape[0]
     if seen.shape[0] < FEWEST_SEEN:
         return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
@@ -155,3 +140,53 @@ def find_rates(values: Floats, span: int) -> Floats:
     out[span:, :, 0] = (level[span:] - level[:-span]) / span
     out[span:, :, 1] = (out[span:, :, 0] - out[:-span, :, 0]) / span
     return out
+
+
+# ---- pace -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Motion at some origins beside what was usual before them, mm per row, each (N, S)."""
+
+    velocity: Floats  # over the newest rows, without its sign, at least the usual one; NaN where not known
+    usual: Floats  # velocity that 90 % of the rows before kept below; NaN where too few are known
+    step: Floats  # median change from one row to the next: motion and noise of a reading
+
+    def stretch_over(self, steps: int) -> Floats:
+        """Times by which errors over so many rows are larger than usual, 1 to 4, shape (N, S)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            square = (self.step**2 + (steps * self.velocity) ** 2) / (self.step**2 + (steps * self.usual) ** 2)
+        return np.clip(np.where(np.isfinite(square), np.sqrt(square), 1.0), 1.0, MOST_STRETCH)
+
+
+def see_pace(values: Floats, origins: Ints) -> Pace:
+    """The pace at consecutive origins; nothing after an origin is read.
+
+    >>> rows = np.concatenate([np.zeros(60), np.arange(1.0, 9.0) * 5.0]) + np.arange(68) % 2
+    >>> see_pace(rows[:, None], np.array([59, 67])).stretch_over(7)[:, 0].round(1).tolist()
+    [1.0, 4.0]
+    """
+    if not origins.size:
+        return Pace(*(np.empty((0, values.shape[1])) for _ in range(3)))
+    begin = max(0, int(origins[0]) - SEEN - PACE_ROWS - LEVEL_ROWS)
+    seen = values[begin : int(origins[-1]) + 1]
+    speed = np.abs(find_rates(seen, PACE_ROWS)[:, :, 0])
+    change = np.abs(np.diff(seen, axis=0, prepend=np.nan))
+    velocity = speed[origins - begin]
+    usual, step = np.empty(velocity.shape), np.empty(velocity.shape)
+    # counted from the last origin, so that it has the same answer alone
+    for end in range(origins.size - 1 + PACE_EVERY, 0, -PACE_EVERY):
+        block = slice(max(0, end - PACE_EVERY), end)
+        at = int(origins[block][0]) - begin
+        usual[block] = _find_share(speed[max(0, at - SEEN) : at], USUAL_SHARE)
+        step[block] = _find_share(change[max(0, at - SEEN) : at], 0.5)
+    return Pace(np.maximum(velocity, usual), usual, step)
+
+
+def _find_share(rows: Floats, share: float) -> Floats:
+    """What so many of the known rows keep below, shape (S,); NaN where fewer than 40 are known."""
+    if rows.shape[0] < PACE_FEWEST:
+        return np.full(rows.shape[1], np.nan)
+    count = np.isfinite(rows).sum(axis=0)
+    ranked = np.sort(rows, axis=0)  # NaN comes last
+    found = ranked[np.minimum((share * count).astype(np.int64), ranked.shape[0] - 1), np.arange(rows.shape[1])]
+    return np.where(count >= PACE_FEWEST, found, np.nan)

@@ -78,12 +78,7 @@ class Gate:
 
 
 def blend_weight(observed: Floats, simple: Floats, network: Floats) -> float:
-    """The weight with the lowest MAE; ties go to the smaller weight, no pair at all gives 0.
-
-    Args:
-        observed: Values at the targets, NaN where unknown, any shape.
-        simple: Medians of the best simple forecast, the same shape.
-    """
+    """The weight with the lowest MAE; ties go to the smaller weight, no pair at all gives 0."""
     errors = [mae(observed - (weight * network + (1.0 - weight) * simple)) for weight in WEIGHTS]
     return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
 
@@ -110,11 +105,7 @@ def decide(
 ) -> Gate:
     """Judge one network at one horizon on its calibration block.
 
-    Args:
-        observed: Values at the targets, shape (N, S), NaN where unknown.
-        quantiles: Quantiles of the blend with its interval, shape (N, S, 5).
-        weight: Of the network in the blend.
-        steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
+    `steps`: the horizon in rows: errors of overlapping forecasts are not that many independent ones.
     """
     score, other = quantile_loss(quantiles, observed), quantile_loss(best, observed)
     pairs = np.isfinite(score) & np.isfinite(other)
@@ -163,7 +154,10 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
     for row in rows:
         if id(row) not in kept:
             continue
-        out.append(_mark(row, winners[row.station, row.horizon_s]))
+        winner = winners[row.station, row.horizon_s]
+        shown = row is winner and _merit(winner)[0] >= 0
+        another = NOT_SHOWN(text=_ANOTHER(model=winner.model))
+        out.append(replace(row, shown=shown, reason=another if row.shown and not shown else row.reason))
     return out
 
 
@@ -174,18 +168,9 @@ def _keep_one_kinematic(group: Sequence[Forecast]) -> list[Forecast]:
     return [row for row in group if row.model != KINEMATIC or row is first]
 
 
-def _mark(row: Forecast, winner: Forecast) -> Forecast:
-    shown = row is winner and _merit(winner)[0] >= 0
-    if not row.shown or shown:
-        return replace(row, shown=shown)
-    return replace(row, shown=False, reason=NOT_SHOWN(text=_ANOTHER(model=winner.model)))
-
-
 _BASELINE_ORDER = (
     *(name for name in BASELINES if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
-    "seasonal",
-    "drift",
-    "persistence",
+    *("seasonal", "drift", "persistence"),
     "lld",
 )
 
@@ -199,13 +184,12 @@ def _merit(row: Forecast) -> tuple[int, float]:
 
 def _merit_inside(row: Forecast) -> tuple[int, float]:
     """(1, skill) for an open network, (0, rank) for a baseline, (-1, 0) for a closed network."""
+    most = len(_BASELINE_ORDER)
     if row.model == "auto":
-        return 0, float(len(_BASELINE_ORDER) + 1)
+        return 0, float(most + 1)
     if row.model in _BASELINE_ORDER:
-        best = row.model == row.baseline
-        return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(row.model))
-    is_open = row.shown or is_outside(row.reason)
-    return (1, row.skill or 0.0) if is_open else (-1, 0.0)
+        return 0, float(most if row.model == row.baseline else _BASELINE_ORDER.index(row.model))
+    return (1, row.skill or 0.0) if row.shown or is_outside(row.reason) else (-1, 0.0)
 
 
 def _find_fault(gate: Gate, gap: float, horizon: str) -> Message | None:

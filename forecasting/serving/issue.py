@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
-from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
 from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, TRAINING_ROWS, find_network, is_blend
@@ -23,12 +23,12 @@ from forecasting.serving.conformal import (
     margins_of,
     stretch_margin,
 )
+from forecasting.serving.experience import Pace, see_pace
 from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
-from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.promotion import describe_own
 from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
-from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
+from forecasting.serving.records import SHORT, Forecast, Lack, Withheld, name_quantiles
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
@@ -89,10 +89,6 @@ class Issue:
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
 
-    def weight(self, horizon_s: float) -> float | None:
-        """The share of the network in a blend; None of any other model."""
-        return weight_of(self.gates, horizon_s) if is_blend(self.model) else None
-
 
 def open_issue(
     panel: Panel,
@@ -108,10 +104,6 @@ def open_issue(
 
     From a `cut` on nothing was known when simple forecasts were fitted: all origins since then, and those that
     intervals learn from, are forecast.
-
-    Raises:
-        UnknownModelError: Nobody has such a model.
-        CheckpointError: A network without its checkpoint, or with that of another.
     """
     rows = panel.values.shape[0]
     known = panel if cut is None else panel.head(cut)
@@ -123,12 +115,7 @@ def open_issue(
 
 
 def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
-    """The network behind a model, from its checkpoint, and its card.
-
-    Raises:
-        UnknownModelError: Nobody has such a model.
-        CheckpointError: There is no checkpoint, or it is damaged or of another network.
-    """
+    """The network behind a model, from its checkpoint, and its card."""
     network = find_network(model)
     if network is None:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
@@ -143,7 +130,6 @@ def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster,
 
 
 def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:
-    """The last row; also the past where a state of an interval is not at hand."""
     rows = panel.values.shape[0]
     settled = all(
         _is_ready(conformal.get(conformal_key(name, h, level)))
@@ -156,7 +142,6 @@ def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mappin
 
 
 def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
-    """The best simple forecast of these horizons, and the seconds that its choice took."""
     if not horizons_s:
         return Auto("auto", (), (), (), {}), 0.0
     begun = time.perf_counter()
@@ -246,11 +231,7 @@ def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[st
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
-    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column.
-
-    Args:
-        origins: Rows, shape (N,).
-    """
+    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column."""
     seen, floors = forecaster.on_panel(panel)
     made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
     if seen.stations == panel.stations:
@@ -288,7 +269,9 @@ def forecast_horizon(
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         lack = None if reason is None else issue.lacks.get(name)
-        margins, borrowed = _find_margins(usual, used, s, steps)
+        margins = {level: float(usual[level][s]) for level in LEVELS}
+        missing = [level for level, value in margins.items() if not np.isfinite(value)]
+        margins |= {level: _pooled(used[level], steps) for level in missing}
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
@@ -309,21 +292,12 @@ def forecast_horizon(
             continue
         assert until_s is not None, "a station without any observation is silent"
         notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [_BORROWED] if borrowed else []
+        notes += [_BORROWED] if missing else []
         notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
         row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
         rows.append(replace(row, stretch=times))
     return rows, withheld
-
-
-def _find_margins(
-    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
-) -> tuple[dict[float, float], bool]:
-    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
-    own = {level: float(usual[level][column]) for level in LEVELS}
-    missing = [level for level in LEVELS if not np.isfinite(own[level])]
-    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def make_row(
@@ -341,7 +315,6 @@ def make_row(
     """One forecast, of the origin that stands `at` in the issue; `notes` is said behind why it may be shown."""
     panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
-    q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
     return Forecast(
         station=panel.stations[column],
@@ -352,23 +325,18 @@ def make_row(
         target_s=issued_s + panel.steps(horizon_s) * panel.step_s,
         data_until_s=until_s,
         data_value=newest,
-        q025=q025,
-        q10=q10,
-        q50=q50,
-        q90=q90,
-        q975=q975,
+        **name_quantiles(quantiles),
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[at, column, index]),
         skill=verdict.get("skill") if blend else None,
-        weight=issue.weight(horizon_s),
+        weight=weight_of(issue.gates, horizon_s) if blend else None,
         shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join([_explain(issue, index, column, horizon_s), *notes]),
     )
 
 
 def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
-    """Why a forecast may be shown, or why not: a network itself stands beside what its gate makes of it."""
     if not issue.gates:
         return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
     verdict = issue.gates[horizon_key(horizon_s)]

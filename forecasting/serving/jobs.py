@@ -5,24 +5,25 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import Panel, horizon_key
+from forecasting.data.kinds import format_span
+from forecasting.data.series import Ints, Panel, horizon_key
 from forecasting.data.splits import MINIMUM_TARGETS, Split, split, taught_blocks
-from forecasting.data.units import format_span
+from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
 from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
+from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
-from forecasting.serving.path import lay_paths
-from forecasting.serving.physical import hold_rows
+from forecasting.serving.path import hold_rows, lay_paths
+from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
 from forecasting.simple.auto import fit_auto
 
@@ -44,9 +45,6 @@ def train(
     Returns:
         Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
         reason for each that the record is too short for.
-
-    Raises:
-        ForecastingError: Unknown model, unusable panel, too little data.
     """
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
@@ -58,14 +56,12 @@ def train(
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
     horizons_s, dropped = _trainable(model, panel, parts, _horizons(request.horizons_s))
-    settings = replace(
-        Settings(
-            seed=request.seed,
-            epochs=request.epochs,
-            time_limit_s=request.time_limit_s,
-            stride=request.stride,
-            window=WINDOW,
-        )
+    settings = Settings(
+        seed=request.seed,
+        epochs=request.epochs,
+        time_limit_s=request.time_limit_s,
+        stride=request.stride,
+        window=WINDOW,
     )
     others = [found for other in replay if (found := _replayable(model, other, panel, parts, horizons_s))]
     training, begun_from = learn(
@@ -79,10 +75,10 @@ def train(
         replay=others,
         progress=progress,
     )
-    unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
-    dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
-    horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
+    unknown = {*horizons_s} - {*recipe.horizons_s}
+    dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
+    horizons_s = recipe.horizons_s
     auto = fit_auto(panel, parts.calibration, recipe.steps)
     _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
@@ -91,13 +87,20 @@ def train(
         "model_hash": model_hash(content),
         "model": model,
         "kind": "forecaster",
-        "code_version": _code_version(),
+        "code_version": version("slopeward"),
         "torch_version": version("torch"),
         "created_at": request.created_at,
         "config": recipe.to_json(),
         "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
-        "bounds": _bounds(panel, parts),
+        "bounds": {
+            name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
+            for name, block in (
+                ("fit", parts.fit),
+                ("early_stop", parts.early_stop),
+                ("calibration", parts.calibration),
+            )
+        },
         "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
         "training": spread(
             {
@@ -141,13 +144,9 @@ def forecast(
     ones stand beside them (`step_in`).
 
     Args:
-        panel: The record; its last row is the moment of issue.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
-
-    Raises:
-        ForecastingError: Unknown model, damaged checkpoint, unusable panel.
     """
     begun = time.perf_counter()
     wanted = _horizons(horizons_s)
@@ -201,11 +200,7 @@ def data_hash(panel: Panel) -> str:
 def _trainable(
     model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...]
 ) -> tuple[tuple[float, ...], dict[float, str]]:
-    """Horizons that this record can teach, and why the others cannot be learnt.
-
-    Raises:
-        NotEnoughDataError: None is left, or no station has the observations that the network needs.
-    """
+    """Horizons that this record can teach, and why the others cannot be learnt."""
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
     if observed < (least := count_needed(model)):
         way = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
@@ -255,7 +250,6 @@ def drop_horizons(
 
 
 def _horizons(given: Sequence[float]) -> tuple[float, ...]:
-    """Horizons in seconds, distinct, in rising order."""
     out = tuple(sorted({float(h) for h in given}))
     if not out or not all(np.isfinite(h) and h > 0 for h in out):
         raise HorizonError("horizons_s needs at least one positive number of seconds")
@@ -266,15 +260,30 @@ def _possible(panel: Panel, horizons_s: Sequence[float]) -> tuple[float, ...]:
     return tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
 
 
-def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:
-    return {
-        name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
-        for name, block in (("fit", parts.fit), ("early_stop", parts.early_stop), ("calibration", parts.calibration))
-    }
+_MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()
 
 
-def _code_version() -> str:
-    try:
-        return version("slopeward")
-    except PackageNotFoundError:
-        return "unknown"
+def forecast_past(
+    panel: Panel, model: str, horizons_s: Sequence[float], cut: int, origins: Ints, checkpoint: str | None = None
+) -> list[Forecast]:
+    """Forecasts of one model from past rows; none is shown.
+
+    Args:
+        horizons_s: Those that reach a row.
+        cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
+        origins: Rows from `cut` on, shape (N,).
+    """
+    issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
+    value, age = last_value(panel.values, origins)
+    at = origins - int(issue.origins[0])
+    out = []
+    for i, steps in enumerate(panel.steps(h) for h in issue.horizons_s):
+        margins = conform(issue.fans[i], panel.values, issue.origins, steps, issue.pace).margins
+        made, simple = widen(issue.fans[i], margins)[at], issue.best[at, :, i]
+        ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(simple)
+        for n, s in zip(*np.nonzero(ready), strict=True):
+            until_s = panel.start_s + panel.step_s * float(origins[n] - age[n, s])
+            mine = {level: float(one[at[n], s]) for level, one in margins.items()}
+            row = make_row(issue, i, s, made[n, s], mine, at[n], until_s=until_s, newest=float(value[n, s]))
+            out.append(replace(row, shown=False, skill=None, reason=_MADE_AFTER))
+    return out

@@ -8,15 +8,23 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel
-from forecasting.data.units import format_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
-from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, compare_drivers, compare_motion
-from forecasting.serving.pace import Pace, see_pace
+from forecasting.serving.experience import (
+    FAILING,
+    LATELY,
+    SEEN,
+    Experience,
+    Pace,
+    compare_drivers,
+    compare_motion,
+    see_pace,
+)
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, QUANTILE_NAMES, SHORT, Forecast, Withheld, name_quantiles
 from forecasting.simple.auto import Auto
 
 PACE_ROWS: Final = 24
@@ -26,7 +34,6 @@ TAKES_OVER: Final = 4
 """Newest rows outside after which the kinematic forecast stands alone; as many inside, and it is gone."""
 SCORED: Final = 8  # newest forecasts of the nearest horizon whose errors hasten that, or hold it back
 SWAY: Final = 3.0  # times the odds that they can change
-QUANTILES: Final = ("q025", "q10", "q50", "q90", "q975")
 _PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
 _ENDS: Final = Template(
     "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
@@ -36,19 +43,13 @@ _BOUNDLESS: Final = Template("forecast.boundless", "a reading lies beyond all bo
 
 @dataclass(frozen=True, slots=True)
 class _Present:
-    """One station now: whether its motion was seen before, and the failure that it leads to.
+    """One station now: whether its motion was seen before, and the failure that it leads to."""
 
-    Attributes:
-        experience: As its velocity and acceleration say, or the failure.
-        window: Early edge, middle and late edge of the failure window, in rows from now; None where none stands.
-        late_s: When it would have failed at the latest, where that can be trusted.
-        lasted: Of the newest `TAKES_OVER` rows, how many lay outside.
-    """
-
-    experience: Experience
+    experience: Experience  # as its velocity and acceleration say, or the failure
+    # early edge, middle and late edge of the failure window, in rows from now; None where none stands
     window: tuple[float, float, float] | None = None
-    late_s: float = inf
-    lasted: int = 0
+    late_s: float = inf  # when it would have failed at the latest, where that can be trusted
+    lasted: int = 0  # of the newest `TAKES_OVER` rows, how many lay outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,7 @@ class Motion:
 
 
 def see_motion(panel: Panel, longest: int) -> Motion:
-    """Look at the motion of every station in the last row.
-
-    Args:
-        panel: Its last row is the moment of issue.
-        longest: Longest horizon in rows.
-    """
+    """Look at the motion of every station in the last row."""
     rows = panel.values.shape[0]
     judged = [compare_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
     return Motion(
@@ -127,9 +123,7 @@ def step_in(
     tomorrow is not believed alone.
 
     Args:
-        panel: Its last row is the moment of issue.
         drivers: Those that the model of the rows reads.
-        longest: Longest horizon in rows.
         motion: As `see_motion` finds it, where another model has looked.
         auto: What the errors of the kinematic forecast are compared with; None: rows alone count.
     """
@@ -180,15 +174,10 @@ def _extrapolate(
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue
-        q025, q10, q50, q90, q975 = map(float, quantiles)
         out.append(
             replace(
                 row,
-                q025=q025,
-                q10=q10,
-                q50=q50,
-                q90=q90,
-                q975=q975,
+                **name_quantiles(quantiles),
                 model=KINEMATIC,
                 model_hash=None,
                 margins={},
@@ -207,19 +196,13 @@ def _mix(alone: Sequence[Forecast], served: Sequence[Forecast]) -> list[Forecast
     out = []
     for one in alone:
         other, share = rows[one.replaces or "", one.horizon_s], 1.0 if one.weight is None else one.weight
-        joined = {q: share * getattr(one, q) + (1.0 - share) * getattr(other, q) for q in QUANTILES}
+        joined = {q: share * getattr(one, q) + (1.0 - share) * getattr(other, q) for q in QUANTILE_NAMES}
         out.append(replace(one, **joined) if share < 1.0 else one)
     return out
 
 
 def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present:
-    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands.
-
-    Args:
-        panel: Its last row is the present.
-        values: Of one station, shape (T,).
-        judged: What its newest rows were beside theirs, the present first.
-    """
+    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands."""
     found = judged[0]
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
     still = all(one.novelty is not None and one.novelty < NEAR for one in judged)

@@ -9,9 +9,8 @@ import numpy as np
 from forecasting.data.series import Floats, Panel
 from forecasting.message import Template, join, list_parts
 from forecasting.registry import NETWORKS
-from forecasting.serving.path import lay_paths
-from forecasting.serving.physical import hold_rows
-from forecasting.serving.records import Forecast, Limits, ScoredError
+from forecasting.serving.path import hold_rows, lay_paths
+from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
 from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
@@ -28,9 +27,6 @@ def join_networks(
     The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
     At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a
     network the first row counts; one that lies outside what its calibration saw has no share.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
     """
     if not scored or len(panel.stations) > MANY_STATIONS:
         return list(rows)
@@ -58,7 +54,7 @@ def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, floa
     by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
     names = name_shares(shares)
     reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
-    quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+    quantiles = {q: getattr(row, q) + by for q in QUANTILE_NAMES}
     return replace(row, **quantiles, weight=sum(shares.values()), reason=reason)
 
 
@@ -77,7 +73,6 @@ def compute_network_weights(
 
     Args:
         scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
-        horizons_s: Horizons in seconds.
         answers: Station, horizon and network of each forecast that can have a share.
     """
     networks = sorted({name for _, _, name in answers})

@@ -1,4 +1,4 @@
-"""One path over the horizons of a station: each target within reach of the one before, and never surer than it."""
+"""Physical bounds on what is forecast: one path over the horizons of a station, and no value beyond declared limits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ import numpy as np
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
 from forecasting.kinematics.extrapolation import measure_grid_noise
-from forecasting.message import Template, join, list_parts
+from forecasting.message import Figure, Template, join, list_parts
 from forecasting.serving.quantiles import NORMAL
-from forecasting.serving.records import Forecast
+from forecasting.serving.records import Forecast, Limits, name_quantiles
 
 MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
@@ -29,26 +29,16 @@ NOISE_ROWS: Final = 365
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far the stations of a panel may move over some rows, by what their records hold.
+    """How far the stations of a panel may move over some rows, by what their records hold."""
 
-    Attributes:
-        noise: Of one reading, mm, shape (S,).
-        low: Rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer.
-        high: The same forward, at least 0.
-    """
-
-    noise: Floats
+    noise: Floats  # of one reading, mm, shape (S,)
+    # rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer
     low: Mapping[int, Floats]
-    high: Mapping[int, Floats]
+    high: Mapping[int, Floats]  # the same forward, at least 0
 
 
 def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
-    """What each station has done over so many rows at any time, noise apart, or does if its present velocity doubles.
-
-    Args:
-        values: Panel values, shape (T, S); the last row is the moment of issue.
-        steps: Numbers of rows that are asked for.
-    """
+    """What each station has done over so many rows at any time, noise apart, or will if its velocity doubles."""
     noise = np.array([measure_grid_noise(one, NOISE_ROWS) for one in values.T])
     # a difference of two readings holds the noise of both
     chance = CHANCE * np.sqrt(2.0) * noise
@@ -81,9 +71,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
     [-1.0, -0.5, 0.0, 0.5, 1.0]
 
     Args:
-        quantiles: Quantiles by rising horizon, shape (H, 5).
         steps: Rows from the last reading to each target, rising.
-        value: The last reading, mm.
         reach: Of the panel, for `steps` and the rows between them.
     """
     noise = float(reach.noise[column])
@@ -104,11 +92,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
 
 
 def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
-    """The rows of every station and model on one path each, in the order given; the reason says where a median moved.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
-    """
+    """The rows of every station and model on one path each, in their order; the reason says where a median moved."""
     groups: dict[tuple[str, str], list[Forecast]] = {}
     for row in rows:
         groups.setdefault((row.station, row.model), []).append(row)
@@ -121,13 +105,12 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     laid: dict[int, Forecast] = {}
     for key, group in groups.items():
         ordered, s = _by_horizon(group), column[key[0]]
-        quantiles = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
+        quantiles = np.array([row.quantiles for row in ordered])
         path = lay(quantiles, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, quantiles, path, strict=True):
             moved = abs(now[2] - was[2]) > reach.noise[s]
             reason = join([*list_parts(row.reason), MOVED]) if moved else row.reason
-            q025, q10, q50, q90, q975 = map(float, now)
-            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=reason)
+            laid[id(row)] = replace(row, **name_quantiles(now), reason=reason)
     return [laid[id(row)] for row in rows]
 
 
@@ -155,3 +138,52 @@ def _present_velocity(values: Floats, noise: Floats) -> tuple[Floats, Floats]:
         slow = np.where(used, np.minimum(slow, slope - DOUBT * error), slow)
         fast = np.where(used, np.maximum(fast, slope + DOUBT * error), fast)
     return slow, fast
+
+
+ABOVE: Final = Template("forecast.held_above", "held above {bound} mm, a physical bound")
+BELOW: Final = Template("forecast.held_below", "held below {bound} mm, a physical bound")
+"""They follow the reason of a forecast of which a quantile was held."""
+NONE: Final = Limits()
+
+
+def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
+    """The quantiles of one target within the limits; their order stays.
+
+    What may fall or rise counts from the newest reading, which has noise of its own: a motion that is only noise is no
+    motion, and no interval becomes narrower than a reading allows. Where the newest reading itself lies beyond a
+    limit, the limit is wrong or its offset is, and the reading stands in its place.
+
+    >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
+    >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
+    [88.0, 88.0, 88.0, 88.0, 139.0]
+    """
+    chance = CHANCE * np.sqrt(2.0) * noise
+    spread = LEAST_WIDTH * noise * NORMAL
+    lowest = value - limits.may_fall - chance + spread
+    highest = value + limits.may_rise + chance + spread
+    within = np.minimum(np.maximum(quantiles, lowest), highest)
+    out: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
+    return out
+
+
+def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
+    """The rows of any models within the limits of their stations; the reason says where a quantile was held."""
+    noise: dict[str, float] = {}
+    out = []
+    for row in rows:
+        own = limits.get(row.station, NONE)
+        if own == NONE:
+            out.append(row)
+            continue
+        if row.station not in noise:
+            column = panel.values[:, panel.stations.index(row.station)]
+            noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
+        quantiles = np.array(row.quantiles)
+        held = hold(quantiles, row.data_value, noise[row.station], own)
+        reasons = [*list_parts(row.reason)]
+        if (held > quantiles).any():
+            reasons.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
+        if (held < quantiles).any():
+            reasons.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
+        out.append(replace(row, **name_quantiles(held), reason=join(reasons)))
+    return out

@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
-from forecasting.data.units import format_span
 from forecasting.data.windows import last_value, targets
-from forecasting.message import Figure, Message, Template
+from forecasting.message import Figure, Template
 from forecasting.metrics import or_none
 from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
 from forecasting.serving.issue import FEW_ERRORS, find_silent
@@ -98,22 +98,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Forecasting:
-    """Forecast a table of points.
+    """Forecast a table of points."""
 
-    Attributes:
-        record: the points.
-        end_s: newest acquisition of the set, from which all horizons count.
-        step_s: interval of the grid.
-        rows: of the grid; one for all tables, so that errors of all points begin at the same date.
-        horizons: the rules.
-        widest_mm: half an interval of 80 % that is too noisy one acquisition ahead; None where nobody knows it.
-    """
-
-    record: PointRecord
-    end_s: float
-    step_s: float
-    rows: int
-    horizons: tuple[Tried, ...]
+    record: PointRecord  # the points
+    end_s: float  # newest acquisition of the set, from which all horizons count
+    step_s: float  # interval of the grid
+    rows: int  # of the grid; one for all tables, so that errors of all points begin at the same date
+    horizons: tuple[Tried, ...]  # the rules
+    # half an interval of 80 % that is too noisy one acquisition ahead; None where nobody knows it
     widest_mm: float | None = None
 
 
@@ -202,7 +194,10 @@ def forecast_points(request: Forecasting) -> PointForecasts:
     follows = np.stack(lines, axis=1)
     found = []
     for k, name in enumerate(names):
-        noisy = silent.get(name) or _find_noise(request, half[k])
+        error, bound = half[k][0], request.widest_mm
+        noisy = silent.get(name)
+        if noisy is None and bound is not None and np.isfinite(error) and error > bound:
+            noisy = _NOISE(error=Figure(float(error), ".0f"), bound=Figure(bound, ".1f"))
         gone = noisy is not None
         reason = noisy or _find_lack(request, half[k])
         found.append(
@@ -215,12 +210,6 @@ def forecast_points(request: Forecasting) -> PointForecasts:
             )
         )
     return PointForecasts(tuple(found))
-
-
-def _find_noise(request: Forecasting, half: Floats) -> Message | None:
-    if request.widest_mm is None or not np.isfinite(half[0]) or half[0] <= request.widest_mm:
-        return None
-    return _NOISE(error=Figure(float(half[0]), ".0f"), bound=Figure(request.widest_mm, ".1f"))
 
 
 def _find_lack(request: Forecasting, half: Floats) -> str:

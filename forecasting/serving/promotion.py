@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
 from forecasting.message import Figure, Message, Template, Term
 from forecasting.registry import name_blend
@@ -94,36 +94,22 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class RollingRecord:
-    """What scored forecasts add up to; None where there are too few.
+    """What scored forecasts add up to; None where there are too few."""
 
-    Attributes:
-        issues: Distinct issue times.
-        n: Forecasts, all stations together.
-        mae: Mean absolute error.
-        baseline_mae: The same of the best simple forecast named at each issue.
-        skill: 1 - mae / baseline_mae.
-        coverage_80: Share inside the 80 % interval.
-        worst_80: The same at the worst station that has 20 scores.
-        worst_station: Which one.
-        coverage_95: Share inside the 95 % interval.
-        crps: Mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside;
-            None where these are fewer than half.
-        baseline_crps: That of `auto`.
-        unit: What the errors are in; of several series in several units all of them.
-    """
-
-    issues: int
-    n: int
+    issues: int  # distinct issue times
+    n: int  # forecasts, all stations together
     mae: float | None
-    baseline_mae: float | None
+    baseline_mae: float | None  # that of the best simple forecast named at each issue
     skill: float | None
     coverage_80: float | None
-    worst_80: float | None
-    worst_station: str | None
+    worst_80: float | None  # the same at the worst station that has 20 scores
+    worst_station: str | None  # which one
     coverage_95: float | None
+    # mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside; None where
+    # these are fewer than half
     crps: float | None = None
-    baseline_crps: float | None = None
-    unit: str = ""
+    baseline_crps: float | None = None  # that of `auto`
+    unit: str = ""  # what the errors are in; of several series in several units all of them
 
     @property
     def gain(self) -> float | None:
@@ -151,21 +137,11 @@ class Verdict:
     lacking: Message | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why a network is not shown, and what it lacks."""
-
-    reason: str
-    lacking: Message
-
-
 def find_earliest_s(
     horizon_s: float, *, begin_s: float, every_s: float, issues: int = 0, now_s: float = -math.inf
 ) -> float:
     """When a network can be shown at the earliest, epoch seconds: its time in the shadow is never shorter.
 
-    Args:
-        horizon_s: Horizon, s.
         begin_s: When it came into the shadow, or when it can come.
         now_s: Of the question; nothing is shown before the next issue after it.
 
@@ -232,12 +208,8 @@ def take_newest(rows: Iterable[Scored], issues: int = ROLLING_ISSUES) -> list[Sc
 def check_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     """Whether a network that is shown at a horizon stays so.
 
-    Args:
-        horizon_s: Horizon in seconds.
-
-    Returns:
-        `shadow` when over the newest 30 scored issue times it did not beat the best simple forecast or its 80 %
-        interval held less than 70 %; fewer than 10 issue times decide nothing.
+    It goes into the shadow when over the newest 30 scored issue times it did not beat the best simple forecast or its
+    80 % interval held less than 70 %; fewer than 10 issue times decide nothing. `horizon_s`: seconds.
     """
     record, at = summarise(take_newest(rows)), format_span(horizon_s)
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
@@ -260,19 +232,11 @@ def check_shadow(
     shadow_s: float,
     latency_limit_ms: float,
 ) -> Verdict:
-    """Whether a network in the shadow may be shown at a horizon.
-
-    Args:
-        horizon_s: Horizon in seconds.
-
-    Returns:
-        `active` when calibration, time in the shadow, skill and coverage all allow it; else `shadow` and the first
-        reason against it.
-    """
+    """Whether a network in the shadow may be shown at a horizon (seconds), or the first reason against it."""
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", IN_SHADOW(text=fault.reason), record, fault.lacking)
+        return Verdict("shadow", IN_SHADOW(text=fault[0]), record, fault[1])
     return check_shown(horizon_s, rows)
 
 
@@ -301,29 +265,28 @@ def _find_fault(
     recent: RollingRecord,
     shadow_s: float,
     latency_limit_ms: float,
-) -> _Fault | None:
-    """The first reason not to show it, or None."""
+) -> tuple[str, Message] | None:
+    """The first reason not to show it and what it lacks, or None."""
     at, whole = format_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return _Fault(calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING())
+        return calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING()
     if not _had_its_time(whole.issues, shadow_s):
-        days = math.floor(shadow_s / DAY_S)
         young = _TOO_YOUNG(
             n=whole.issues,
             horizon=at,
-            days=days,
+            days=math.floor(shadow_s / DAY_S),
             needed=SHADOW_ISSUES,
             days_needed=SHADOW_S / DAY_S,
             fewest=MINIMUM_ISSUES,
         )
-        return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
+        return young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES)
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:
-            return _Fault(record.describe_worse(at), _LACK_SCORE())
+            return record.describe_worse(at), _LACK_SCORE()
     if narrow := _find_coverage_fault(at, whole, recent):
-        return _Fault(narrow, _LACK_WIDTH())
+        return narrow, _LACK_WIDTH()
     slow = _find_slowness(rows, latency_limit_ms)
-    return None if slow is None else _Fault(slow, _LACK_SPEED())
+    return None if slow is None else (slow, _LACK_SPEED())
 
 
 def _find_coverage_fault(at: str, whole: RollingRecord, recent: RollingRecord) -> Message | None:

@@ -7,7 +7,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import targets
 from forecasting.serving.conformal import ConformalState, replay
-from forecasting.serving.pace import Pace, see_pace
+from forecasting.serving.experience import Pace, see_pace
 from forecasting.simple.baselines import Baseline
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -42,10 +42,6 @@ def blend_quantiles(simple: Floats, network: Floats, weight: float) -> Floats:
 def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
     """Twice the mean quantile loss, a CRPS of five quantiles: error and interval in one, lower is better.
 
-    Args:
-        quantiles: Quantiles, shape (..., 5).
-        observed: What came, shape (...).
-
     >>> two = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]])
     >>> quantile_loss(two, np.zeros(2)).round(2).tolist()
     [0.12, 0.74]
@@ -58,12 +54,7 @@ def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
 def conform(quantiles: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 
-    Args:
-        quantiles: Base quantiles, shape (N, S, 5).
-        values: Panel values, shape (T, S).
-        origins: Consecutive rows, shape (N,).
-        steps: Horizon in rows.
-        pace: At the origins, where several horizons share it.
+    `pace`: at the origins, where several horizons share it.
     """
     observed = targets(values, origins, steps)
     stretch = (pace or see_pace(values, origins)).stretch_over(steps)

@@ -1,5 +1,6 @@
 """What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -13,85 +14,64 @@ if TYPE_CHECKING:  # who reads forecasts needs no numpy
 NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
 SHORT: Final = Template("forecast.short", "the record is too short for this model")()
 KINEMATIC: Final = "kinematic"  # model of a forecast that steps in where the present lies outside what calibration saw
+QUANTILE_NAMES: Final = ("q025", "q10", "q50", "q90", "q975")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """One target of one model at one station; quantiles and baseline are absolute values at the target, mm.
-
-    Attributes:
-        station: Of the panel.
-        model: Its id.
-        model_hash: Of the checkpoint; None for a simple forecast.
-        horizon_s: As it was asked for.
-        issued_s: The last row of the panel, epoch seconds.
-        target_s: The row that is forecast.
-        data_until_s: The newest observation of the station.
-        data_value: Its value: what persistence says.
-        q025: Quantiles, after conformal correction.
-        q10: The same.
-        q50: The same.
-        q90: The same.
-        q975: The same.
-        margins: Nominal coverage as text to what was added to both ends.
-        stretch: Times that of the usual pace, at least 1.
-        baseline: The best simple forecast.
-        baseline_q50: Its value.
-        skill: Over it, of a blend.
-        weight: Of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it;
-            of a kinematic forecast: its own, the rest is the model that it replaces.
-        shown: Whether it may be the forecast that people see.
-        reason: Why, or why not.
-        latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
-            all models share, counts for `auto`.
-        outside: Whether the present lies outside what calibration saw.
-        novelty: How far the motion lies from what calibration saw, as a share of the limit; None where too little was
-            seen.
-        replaces: Of a kinematic forecast: the model that would be shown.
-    """
+    """One target of one model at one station; quantiles and baseline are absolute values at the target, mm."""
 
     station: str
     model: str
     model_hash: str | None = None
-    horizon_s: float
-    issued_s: float
-    target_s: float
-    data_until_s: float
-    data_value: float
+    horizon_s: float  # as it was asked for
+    issued_s: float  # the last row of the panel, epoch seconds
+    target_s: float  # the row that is forecast
+    data_until_s: float  # the newest observation of the station
+    data_value: float  # its value: what persistence says
     q025: float
     q10: float
     q50: float
     q90: float
     q975: float
-    margins: dict[str, float]
-    stretch: float = 1.0
-    baseline: str
+    margins: dict[str, float]  # nominal coverage as text to what was added to both ends
+    stretch: float = 1.0  # times that of the usual pace, at least 1
+    baseline: str  # the best simple forecast
     baseline_q50: float
-    skill: float | None = None
+    skill: float | None = None  # over it, of a blend
+    # of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it; of a
+    # kinematic forecast: its own, the rest is the model that it replaces
     weight: float | None = None
-    shown: bool
-    reason: str
+    shown: bool  # whether it may be the forecast that people see
+    reason: str  # why, or why not
+    # what all forecasts of the model took together; fitting and choosing what `auto` chooses from, which all models
+    # share, counts for `auto`
     latency_ms: float = 0.0
-    outside: bool = False
+    outside: bool = False  # whether the present lies outside what calibration saw
+    # how far the motion lies from what calibration saw, as a share of the limit; None where too little was seen
     novelty: float | None = None
-    replaces: str | None = None
+    replaces: str | None = None  # of a kinematic forecast: the model that would be shown
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """After conformal correction, rising."""
+        return self.q025, self.q10, self.q50, self.q90, self.q975
+
+
+def name_quantiles(values: Iterable[float]) -> dict[str, Any]:
+    """The five quantiles of a forecast by their names."""
+    return dict(zip(QUANTILE_NAMES, map(float, values), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the values of a series cannot pass, declared by whoever knows the quantity, mm.
+    """What the values of a series cannot pass, declared by whoever knows the quantity, mm."""
 
-    Attributes:
-        low: No value lies below.
-        high: No value lies above.
-        may_fall: How far below its newest reading a value can come, whatever the horizon; 0 of what never decreases.
-        may_rise: The same upward.
-    """
-
-    low: float = -inf
-    high: float = inf
+    low: float = -inf  # no value lies below
+    high: float = inf  # no value lies above
+    # how far below its newest reading a value can come, whatever the horizon; 0 of what never decreases
     may_fall: float = inf
-    may_rise: float = inf
+    may_rise: float = inf  # the same upward
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,31 +121,19 @@ class Forecasts:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """How one network is trained.
-
-    Attributes:
-        model: Its id.
-        horizons_s: What it shall learn to look ahead.
-        folder: Where its checkpoint is written.
-        seed: Of its first weights.
-        epochs: Most passes over the record.
-        time_limit_s: Wall time after which it stops with the best it has.
-        stride: Rows between two examples.
-        created_at: Text kept in the card.
-        start: Checkpoint of the same network whose weights are tuned, in place of new ones.
-        own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
-            those of now the training begins anew, in place of being refused.
-    """
+    """How one network is trained."""
 
     model: str
     horizons_s: tuple[float, ...]
     folder: Path
     seed: int = 7
     epochs: int = 30
-    time_limit_s: float = 300.0
-    stride: int = 1
+    time_limit_s: float = 300.0  # wall time after which it stops with the best it has
+    stride: int = 1  # rows between two examples
     created_at: str | None = None
-    start: Path | None = None
+    start: Path | None = None  # checkpoint of the same network whose weights are tuned, in place of new ones
+    # whether that is an earlier one of this very place; where its interval, horizons or drivers are not those of now
+    # the training begins anew, in place of being refused
     own_start: bool = False
 
 

@@ -49,16 +49,11 @@ class Arima(Fitted):
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """What the filter saw.
+    """What the filter saw."""
 
-    Attributes:
-        error: Innovations, shape (T, ...), 0 where nothing was observed.
-        variance: Their variances in units of the noise's, 1 where nothing was observed.
-        states: Level in mm, last move about the constant and its memory after each row, each (T, ...).
-    """
-
-    error: Floats
-    variance: Floats
+    error: Floats  # innovations, shape (T, ...), 0 where nothing was observed
+    variance: Floats  # their variances in units of the noise's, 1 where nothing was observed
+    # level in mm, last move about the constant and its memory after each row, each (T, ...)
     states: tuple[Floats, Floats, Floats]
 
 
@@ -67,12 +62,7 @@ def filter_states(values: Floats, p1: Floats, p2: Floats, q: Floats, c: Floats) 
 
     State: level y, move x = w - c, memory s = p2 x(-1) + q e; y is observed without noise.
 
-    Args:
-        values: Shape (T, S), NaN where missing.
-        p1: First autoregressive weight, any shape (..., S) that all four share.
-        p2: Second autoregressive weight.
-        q: Moving-average weight.
-        c: Mean step per row, mm.
+    `p1`: first autoregressive weight, any shape (..., S) that all four share.
     """
     error, variance, level, move, memory = run(_filter, values, (p1, p2, q, c, *_prior(p1, p2, q)))
     return Filtered(error, variance, (level, move, memory))

@@ -1,14 +1,16 @@
 """The average of simple forecasts that a station and horizon ask for, by their errors on past data only."""
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import targets
 from forecasting.message import Message, NameList, Template
@@ -20,8 +22,112 @@ from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
-from forecasting.simple.season import HarmonicSeason, fit_season
 from forecasting.simple.trend import Followed, Trend, fit_local_trend, recall
+
+YEAR_S: Final = 365.25 * DAY_S
+HARMONICS: Final = 2
+SHARE_OF_YEAR: Final = 0.25  # between the rows of an increment
+SHORTEST_S: Final = 7 * DAY_S  # of the longest horizon: within less a season moves less than the noise
+LEAST_YEARS: Final = 1.9
+LEAST_A_YEAR: Final = 24  # rows: four sizes from twelve monthly readings follow the one event of a year
+LEAST_INCREMENTS: Final = 12  # of a station, for five numbers
+MOST_ROWS: Final = 3000  # of increments that are learnt from, evenly taken
+SHARES: Final = (0.0, 0.5, 1.0)
+ROUNDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class HarmonicSeason:
+    """`s(t) = sum_k a_k cos(2 pi k t / year) + b_k sin(2 pi k t / year)` of each station, t in rows of its panel."""
+
+    year: float  # rows of a year
+    # (a_1, b_1, a_2, b_2) in mm of each station, 0 where no season is believed, shape (S, 4)
+    sizes: tuple[tuple[float, ...], ...]
+
+    def compute(self, rows: int) -> Floats:
+        """The season at the first rows in mm, shape (rows, S)."""
+        out = np.zeros((rows, len(self.sizes)))
+        # one after the other: a matrix product may round by its shape
+        for wave, size in zip(make_waves(rows, self.year), np.array(self.sizes).T, strict=True):
+            out = out + wave[:, None] * size
+        return out
+
+    def is_at(self, column: int | None) -> bool:
+        """Whether a station has one; of None, any."""
+        sizes = self.sizes if column is None else self.sizes[column : column + 1]
+        return any(any(one) for one in sizes)
+
+
+def make_waves(rows: int, year: float) -> Floats:
+    """Cosine and sine of each harmonic at rows 0, 1, ..., shape (2 HARMONICS, rows)."""
+    turn = 2.0 * np.pi / year * np.arange(rows)
+    return np.stack([wave(k * turn) for k in range(1, HARMONICS + 1) for wave in (np.cos, np.sin)])
+
+
+def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> HarmonicSeason | None:
+    """The season of the rows before `end`; None where none is believed, or where too little is known.
+
+    A station's season counts whole, by half or not at all: by what would have erred least over the longest horizon in
+    each year, had it been learnt from the other years. `panel`: the record; rows from `end` on are not read.
+    """
+    year, reach = YEAR_S / panel.step_s, max(steps)
+    known = panel.values[:end]
+    if reach * panel.step_s < SHORTEST_S or year < LEAST_A_YEAR or end < LEAST_YEARS * year:
+        return None
+    waves = make_waves(end, year)
+    lag = max(1, round(SHARE_OF_YEAR * year))
+    begins = np.arange(0, end - lag, 1 + (end - lag) // MOST_ROWS)
+    moved = known[begins + lag] - known[begins]
+    turned = np.vstack([np.ones(begins.size), waves[:, begins + lag] - waves[:, begins]]).T
+    edges = np.linspace(0, end, max(2, round(end / year)) + 1).astype(int)
+    cost = np.zeros((len(SHARES), known.shape[1]))
+    for first, after in itertools.pairwise(edges.tolist()):
+        inside = (begins + lag > first) & (begins < after)
+        sizes = _fit_sizes(turned[~inside], moved[~inside])
+        at = np.arange(first, max(first, after - reach))
+        moves, season = known[at + reach] - known[at], (waves[:, at + reach] - waves[:, at]).T @ sizes
+        cost += [_sum_errors(moves - share * season) for share in SHARES]
+    share = np.array(SHARES)[cost.argmin(axis=0)]  # the first, none, where nothing was foretold
+    sizes = (_fit_sizes(turned, moved) * share).T
+    return HarmonicSeason(year, tuple(map(tuple, sizes.tolist()))) if sizes.any() else None
+
+
+def _fit_sizes(turned: Floats, moved: Floats) -> Floats:
+    """Sizes of the waves by reweighted least squares, shape (4, S); 0 where a station has too few increments.
+
+    Args:
+        turned: A constant and what the waves moved, shape (N, 5).
+        moved: What the stations moved, shape (N, S), NaN where it is unknown.
+    """
+    seen: NDArray[np.bool_] = np.isfinite(moved)
+    enough = seen.sum(axis=0) >= LEAST_INCREMENTS
+    out = np.zeros((turned.shape[1] - 1, moved.shape[1]))
+    seen, moved = seen[:, enough], np.where(seen, moved, 0.0)[:, enough]
+    if not enough.any():
+        return out
+    weight = seen.astype(np.float64)
+    for _ in range(ROUNDS):
+        square = np.einsum("np,ns,nq->spq", turned, weight, turned, optimize=True)
+        found = np.linalg.solve(
+            square + 1e-9 * np.eye(turned.shape[1]), np.einsum("np,ns->sp", turned, weight * moved)[..., None]
+        )
+        off = np.where(seen, np.abs(moved - turned @ found[..., 0].T), np.nan)
+        spread = np.maximum(1.4826 * np.nanmedian(off, axis=0), 1e-9)
+        weight = np.where(seen, 1.0 / np.maximum(off / spread, 1.0), 0.0)
+    out[:, enough] = found[:, 1:, 0].T
+    return out
+
+
+def _sum_errors(moves: Floats) -> Floats:
+    """Absolute deviations from the median move of each station, summed, shape (S,); 0 where none is known."""
+    known = np.isfinite(moves)
+    middle = np.zeros(moves.shape[1])
+    some = known.any(axis=0)
+    if some.any():
+        middle[some] = np.nanmedian(moves[:, some], axis=0)
+    out: Floats = np.where(known, np.abs(moves - middle), 0.0).sum(axis=0)
+    return out
+
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
@@ -44,37 +150,26 @@ _recent: dict[str, "Auto"] = {}
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """The average of simple forecasts whose weights follow what each has cost so far, per station and horizon.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The fitted candidates.
-        chosen: Name of the candidate with the largest weight, per horizon.
-        errors_mm: Calibration MAE per member and horizon.
-        judged: The candidates that have a weight, the standard first, answering for the past as they could have then.
-        first: Row from which errors count.
-        weights: Weights after calibration, shape (H, S, candidates with a weight).
-        rule: How errors move weights.
-        known: The values it was fitted to, up to the last row of calibration.
-        season: What is taken off before the candidates are fitted, and laid on what they forecast.
-        mixed: The average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model.
-        seconds: What fitting all members and weighing them took.
-    """
+    """The average of simple forecasts whose weights follow what each has cost so far, per station and horizon."""
 
     name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
-    chosen: tuple[str, ...]
-    errors_mm: dict[str, tuple[float, ...]]
+    steps: tuple[int, ...]  # horizons in rows
+    members: tuple[Baseline, ...]  # the fitted candidates
+    chosen: tuple[str, ...]  # name of the candidate with the largest weight, per horizon
+    errors_mm: dict[str, tuple[float, ...]]  # calibration MAE per member and horizon
+    # the candidates that have a weight, the standard first, answering for the past as they could have then
     judged: tuple[Baseline, ...] = ()
-    first: int = 0
+    first: int = 0  # row from which errors count
+    # weights after calibration, shape (H, S, candidates with a weight)
     weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
-    rule: Rule = field(default_factory=Rule)
+    rule: Rule = field(default_factory=Rule)  # how errors move weights
+    # the values it was fitted to, up to the last row of calibration
     known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
+    # what is taken off before the candidates are fitted, and laid on what they forecast
     season: HarmonicSeason | None = None
+    # the average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model
     mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
-    seconds: float = field(default=0.0, compare=False, repr=False)
+    seconds: float = field(default=0.0, compare=False, repr=False)  # what fitting all members and weighing them took
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); before row `first` those of the standard."""

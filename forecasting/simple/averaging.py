@@ -71,7 +71,6 @@ class Ewa:
 
 
 def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
-    """The average at every row from forecasts and errors of shape (experts, rows, stations)."""
     experts, rows, stations = made.shape
     out = np.full((rows, stations), np.nan)
     loss, count = np.zeros((experts, stations)), np.zeros((experts, stations))

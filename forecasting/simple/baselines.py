@@ -160,13 +160,7 @@ def fit_climatology(panel: Panel, calibration: Block, steps: Sequence[int]) -> B
 def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
     """Fit one baseline by its id.
 
-    Args:
-        panel: The record; only rows up to the end of `calibration` are read.
-        calibration: Where parameters are chosen.
-        steps: Horizons in rows.
-
-    Raises:
-        UnknownModelError: No baseline of that name.
+    `panel`: the record; only rows up to the end of `calibration` are read.
     """
     if name not in BASELINES:
         raise UnknownModelError(f"no baseline is called {name}; there are {', '.join(BASELINES)}")

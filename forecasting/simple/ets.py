@@ -51,7 +51,6 @@ def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tu
     """Errors, levels and slopes after each row, each (T, ...), for many series side by side.
 
     Args:
-        values: Shape (T, S), NaN where missing.
         a: Share of the error that moves the level, any shape (..., S) that all four share.
         g: Share that moves the slope.
         p: Damping.

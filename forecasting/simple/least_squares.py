@@ -91,18 +91,12 @@ def _best_of(residuals: Callable[[Floats], Floats], starts: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A model of four parameters for each station.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        params: Per station; NaN where it was too short to fit.
-        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
-    """
+    """A model of four parameters for each station."""
 
     name: str
-    steps: tuple[int, ...]
-    params: Params
+    steps: tuple[int, ...]  # horizons in rows
+    params: Params  # per station; NaN where it was too short to fit
+    # stations whose fit was ended before it came to its best; known after a fit alone
     unsettled: int = field(default=0, compare=False)
 
 

@@ -15,39 +15,28 @@ OTHERS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How fast errors move weights: of the rules that do alike on records left out, the best on quiet ones is shipped.
+    """How fast errors move weights: of the rules that do alike on records left out, the best on quiet ones is this."""
 
-    Attributes:
-        prior: Weight of the standard beside 1 of each other before any error is known.
-        sharpness: What one independent error, as large as that of the standard on average, is worth in the exponent.
-        discount: What an error still counts for one row later; of noise, which stays as it is, more.
-        blocks: Spans of one horizon that must have been scored before the standard is departed from; fully at twice it.
-        startled: Usual errors from which a newest one is a surprise: what was scored before counts that much less.
-    """
-
-    prior: float = 6.0
+    prior: float = 6.0  # weight of the standard beside 1 of each other before any error is known
+    # what one independent error, as large as that of the standard on average, is worth in the exponent
     sharpness: float = 1.0
-    discount: float = 0.995
+    discount: float = 0.995  # what an error still counts for one row later; of noise, which stays as it is, more
+    # spans of one horizon that must have been scored before the standard is departed from; fully at twice it
     blocks: int = 2
+    # usual errors from which a newest one is a surprise: what was scored before counts that much less
     startled: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shorter:
-    """What was scored at the horizons before one.
+    """What was scored at the horizons before one."""
 
-    Attributes:
-        errors: |Errors| of the standard at the shortest of them (N, S), NaN where the target is not known.
-        shortest: Its rows.
-        score: Evidence against each forecast at the longest of them, shape (E, N, S); None where that is the shortest,
-            whose errors are of noise rather than of motion.
-        steps: The rows of the longest.
-    """
-
-    errors: Floats
-    shortest: int
+    errors: Floats  # |Errors| of the standard at the shortest of them (N, S), NaN where the target is not known
+    shortest: int  # its rows
+    # evidence against each forecast at the longest of them, shape (E, N, S); None where that is the shortest, whose
+    # errors are of noise rather than of motion
     score: Floats | None
-    steps: int
+    steps: int  # the rows of the longest
 
 
 def compute_weights(
@@ -85,15 +74,11 @@ def compute_weights(
     Args:
         made: Forecasts (E, N, S), the standard first, NaN where one does not answer.
         errors: Their |errors|, NaN where the target is not known.
-        steps: The horizon in rows.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
         scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
         groups: Columns of each motion: their shares of excess are averaged, so that they obey one choice.
         shorter: What was scored at the horizons before; None where this is the shortest.
-
-    Returns:
-        The weights, and what the next horizon learns from this one.
     """
     keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
     own, noise = errors[0], np.zeros(keep.shape)
@@ -175,8 +160,6 @@ def find_noise_share(
 
     Args:
         errors: |Errors| at this horizon (N, S), NaN where the target is not known.
-        steps: The horizon in rows.
-        shortest: Its rows.
         keep: What a surprise leaves of what was scored before, shape (N, S).
         groups: Columns of one motion: their shares are averaged.
     """

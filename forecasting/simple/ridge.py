@@ -17,18 +17,12 @@ _CARRY = 3
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """`y(t+h) - y(t) = w0 + sum_j w_j (y(t) - y(t - lag_j))`, one set of weights per station and horizon.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        lags: Lags in rows.
-        weights: Shape (H, S, 1 + lags) as nested tuples; NaN where a station had too few pairs.
-    """
+    """`y(t+h) - y(t) = w0 + sum_j w_j (y(t) - y(t - lag_j))`, one set of weights per station and horizon."""
 
     name: str
-    steps: tuple[int, ...]
-    lags: tuple[int, ...]
+    steps: tuple[int, ...]  # horizons in rows
+    lags: tuple[int, ...]  # lags in rows
+    # shape (H, S, 1 + lags) as nested tuples; NaN where a station had too few pairs
     weights: tuple[tuple[tuple[float, ...], ...], ...]
 
     def predict(self, values: Floats, origins: Ints) -> Floats:

@@ -28,7 +28,6 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
 
     Args:
         step: The filter, row by row, of arithmetic alone, so that it takes floats as well as arrays.
-        values: Shape (T, S), NaN where missing.
         params: Its parameters, any shape (..., S) that all share.
     """
     shared = np.broadcast_arrays(*params)

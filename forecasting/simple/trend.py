@@ -160,10 +160,7 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
 def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
     """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
 
-    Args:
-        values: Shape (T, S), NaN where missing.
-        steps: Horizons in rows.
-        groups: Columns that are believed together; None believes each by itself.
+    `groups`: columns that are believed together; None believes each by itself.
     """
     each = tuple((column,) for column in range(values.shape[1])) if groups is None else tuple(map(tuple, groups))
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
@@ -186,13 +183,7 @@ def count_bytes(shape: Sequence[int]) -> int:
 
 
 def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
-    """Run all lanes over the rows; what stands at a row rests on it and on those before.
-
-    Args:
-        values: Shape (T, S), NaN where missing.
-        steps: Horizons in rows.
-        groups: Columns that are believed together.
-    """
+    """Run all lanes over the rows; what stands at a row rests on it and on those before."""
     path, doubt = (np.full((*values.shape, len(steps)), np.nan) for _ in range(2))
     surprise = np.zeros(values.shape)
     rungs = _climb(steps)
@@ -341,7 +332,6 @@ class _Changes:
             miss: Reading less what the lane said, mm.
             slope: Of the lane, mm per row.
             spread: Its standard deviation in those of a reading.
-            use: Where there is a reading, shape (S,).
         """
         away = miss / (spread * self.usual)
         known = use & (self.count >= 6.0)

@@ -87,10 +87,8 @@ def evaluate_site(
 
     Args:
         site: the declaration, already saved with `save_site`.
-        now: the instant of the evaluation, aware UTC.
         trigger: data, tick, person or start.
         draining: True while a backlog is being read: levels may rise, nothing falls, silence is not judged.
-        dry_run: True writes nothing.
         looking: what earlier evaluations of this very site left in memory; a change is decided again without it.
 
     Raises:
@@ -130,7 +128,6 @@ class _Snapshot(NamedTuple):
 
 
 def _load_snapshot(db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool) -> _Snapshot:
-    """Memory and view of one snapshot."""
     with db.read() as c:
         row = find_state(c, site.id)
         view, known_until = load_view(c, site, now, draining=draining, looking=looking)
@@ -168,7 +165,10 @@ def load_facts(
     reads = {x.kind.facts for x in site.criteria}
     stations, horizons_s = list_needed_forecasts(site)
     scored_until = scored_until or now
-    events_since, strict_s = min(since, now - timedelta(seconds=events_reach_s(site))), event_span_s(site)
+    # a step that an earthquake explained is found again at every walk: without it it would be movement
+    walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
+    strict_s = event_span_s(site)
+    events_since = min(since, now - timedelta(seconds=max(strict_s, walked_s + BEFORE_READINGS_S)))
     return {
         "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
@@ -190,23 +190,8 @@ def list_needed_forecasts(site: Site) -> tuple[set[str], set[float]]:
     return {station for x in asking for station in x.stations}, horizons_s
 
 
-def events_reach_s(site: Site) -> float:
-    """How far back events are read, s: as long as they matter by themselves, and as far as readings are walked.
-
-    A step that an earthquake explained is found again at every walk: without the earthquake it would be movement.
-    """
-    walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
-    return max(event_span_s(site), walked_s + BEFORE_READINGS_S)
-
-
 def _store(
-    db: Database,
-    site: Site,
-    seen: _Snapshot,
-    decision: Decision,
-    state: CanonicalText,
-    now: datetime,
-    trigger: str,
+    db: Database, site: Site, seen: _Snapshot, decision: Decision, state: CanonicalText, now: datetime, trigger: str
 ) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone

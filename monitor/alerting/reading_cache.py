@@ -82,7 +82,6 @@ class SiteReadingCache:
         return {key: self._held[series_id].readings for series_id, key, _ in wanted}
 
     def _renew(self, c: Connection, wanted: Sequence[tuple[int, datetime]], now: datetime) -> None:
-        """Bring what is held of each series up to now."""
         known = [
             (i, held.from_at, held.last_at)
             for i, from_at in wanted

@@ -19,7 +19,7 @@ from monitor.store.alerting.alerts import FAILING
 from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import load_tested
 from monitor.store.upkeep.backup import sqlite_file
-from monitor.store.upkeep.copies import find_last_try, find_newest
+from monitor.store.upkeep.copies import find_newest
 
 MIB, GIB = 1024**2, 1024**3
 DISK_BAD: Final = 500 * MIB
@@ -150,7 +150,7 @@ def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
 
 def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
     with footing.db.read() as c:
-        newest, last = find_newest(c), find_last_try(c)
+        newest, last = find_newest(c), find_newest(c, succeeded=False)
     wanted = footing.config.backup
     if wanted.every_s is None:
         yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)

@@ -22,7 +22,6 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
-from monitor.cli.session import open_database
 from monitor.domain.alert import COMMAND, TOKEN, Actor
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
@@ -103,17 +102,6 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
     proof = _prove(db, account, here)
     db.closed_because = None
     return Actor(account.name, "person", COMMAND, here, proof)
-
-
-@contextmanager
-def acting(
-    by: str | None, where: Where = None, *, own: str | None = None, urgent: bool = False
-) -> Iterator[tuple[Connection, Actor, datetime]]:
-    """One write transaction of who acts, with who that is and when; takes and raises what `prove` does."""
-    with open_database() as db:
-        who = prove(db, by, where, own=own)
-        with db.write(urgent=urgent) as c:
-            yield c, who, datetime.now(UTC)
 
 
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
@@ -214,7 +202,14 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
 def _prove(db: Database, account: User, here: str) -> str:
     if account.os_user is not None and account.os_user == here:
         return "os_user"
-    password = _read_password(account.name)
+    password = _read_secret(PASSWORD, PASSWORD_FD)
+    if password is None and sys.stdin.isatty():
+        password = getpass.getpass(f"Password of {account.name}: ")
+    if password is None:
+        raise RefusedError(
+            f"whoever acts as {account.name} proves it: give the password on a terminal, in {PASSWORD}, or by the file "
+            f"descriptor that {PASSWORD_FD} names"
+        )
     db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
     with db.write() as c:
         turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
@@ -231,17 +226,6 @@ def _prove(db: Database, account: User, here: str) -> str:
         actor = Actor(account.name, "person", COMMAND, here)
         add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
-
-
-def _read_password(name: str) -> str:
-    if (given := _read_secret(PASSWORD, PASSWORD_FD)) is not None:
-        return given
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Password of {name}: ")
-    raise RefusedError(
-        f"whoever acts as {name} proves it: give the password on a terminal, in {PASSWORD}, or by the file descriptor "
-        f"that {PASSWORD_FD} names"
-    )
 
 
 def _read_secret(name: str, fd_name: str) -> str | None:

@@ -6,30 +6,27 @@ from typing import Final
 
 from forecasting.message import Message, NameList, Template
 from monitor.decision.criteria.kinds.velocity import assess_rates
-from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector
 from monitor.decision.series.witness import StationMotion, move_as_one
 from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.site import Site, Station
-from monitor.domain.witnesses import OBSERVERS
+from monitor.domain.site import Station
+from monitor.domain.witnesses import OBSERVERS, Groups
 
 MOVE_ALIKE: Final = Template(
-    "question.move_as_one",
-    "{stations} move as one on reference {reference}, and nothing else moves",
+    "question.move_as_one", "{stations} move as one on reference {reference}, and nothing else moves"
 )
 
 
 def find_common(
-    windows: DecisionContext,
-    assessments: Sequence[Assessment],
-    sightings: Mapping[StepKey, StepCandidate],
-    groups: Mapping[str, str],
+    windows: DecisionContext, assessments: Assessments, sightings: Mapping[StepKey, StepCandidate], groups: Groups
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
-    moving = {*open_steps, *_list_moving(site, assessments)}
+    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
+    moving = {*open_steps, *{w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
     sentences: dict[str, Message] = {}
@@ -48,15 +45,9 @@ def find_common(
     return found, sentences
 
 
-def _list_moving(site: Site, assessments: Sequence[Assessment]) -> set[str]:
-    """Witnesses that ask for a level by measured motion, or by what people saw."""
-    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
-    return {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
-
-
 def _find_moved(
     windows: DecisionContext,
-    assessments: Sequence[Assessment],
+    assessments: Assessments,
     open_steps: Mapping[str, Vector],
     members: Sequence[Station],
     *,
@@ -80,9 +71,7 @@ def _says_nothing(windows: DecisionContext, station: Station, rovers: Sequence[S
     return lives and all(r.station != station.id for r in rovers)
 
 
-def _motions(
-    assessments: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station
-) -> list[StationMotion]:
+def _motions(assessments: Assessments, open_steps: Mapping[str, Vector], station: Station) -> list[StationMotion]:
     """The motion of a rover that is heard: its open step, else its velocity."""
     mine = [w for w in assessments if w.station == station.id and w.motion is not None]
     if station.id in open_steps:

@@ -26,7 +26,7 @@ from monitor.decision.late_crossings import find_late
 from monitor.decision.lost_levels import RARE, describe_lost, rare_key
 from monitor.decision.orphaned_votes import GONE as ORPHANED
 from monitor.decision.proof import list_unproven
-from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
@@ -38,7 +38,7 @@ from monitor.domain.alert import OVER, AlertCategory, AlertChange
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.alerts.message import GROWN, OF_LEVEL
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import Condition, Memory, Step, instant, seconds
+from monitor.domain.decision import Condition, Memory, Steps, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
@@ -51,8 +51,7 @@ _LONE_TOP: Final = Template(
 )
 _ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
 _ALL_SILENT: Final = Template(
-    "health.all_silent",
-    "{parent} is silent, and with it all that hangs on it ({names}): {text}",
+    "health.all_silent", "{parent} is silent, and with it all that hangs on it ({names}): {text}"
 )
 NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
 _BEFORE_WATCH: Final = Template(
@@ -80,8 +79,7 @@ _DOUBTED: Final = Template(
     "question.doubted", "counts for nothing until a person says movement, or later epochs show it"
 )
 _BY_OFFSET: Final = Template(
-    "offset.answers_step",
-    "the step of {station} that counted is answered by offset of {name}: {text} offset {numbers}",
+    "offset.answers_step", "the step of {station} that counted is answered by offset of {name}: {text} offset {numbers}"
 )
 _GOES_ON: Final = Template("offset.goes_on", "it goes on counting for {level} until a second person confirms")
 _NO_MORE: Final = Template("offset.no_more", "it counts no more; somebody else ought to confirm")
@@ -119,9 +117,7 @@ _SUPPORT: Final = Template("level.support", "{station} ({rule})")
 _STEP_AT: Final = Template("level.step_at", "{station} at {at}")
 _BY_PERSON: Final = Template("level.person_must_lower", "a person must lower it")
 _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
-
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
-
 HAZARD_KEY = "hazard"
 GROWTH: Final = 2.0  # of a rate, since people were last notified of it
 HOLDING_NAMED: Final = 5
@@ -172,12 +168,19 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
             found[SILENT_SLOPE] = situation.sight.silence.describe()
     found |= find_late(windows, situation.level_state.level)
     found |= _list_undecided(windows, assessments)
-    found |= _list_advice(windows, assessments)
+    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
+    found |= {
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
+        for w in assessments
+        if w.criterion in advice
+        and w.raise_level > 0
+        and w.newest_s is not None
+        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
+    }
     return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
 
 
 def _keep_since(condition: Condition, known: Condition | None) -> Condition:
-    """A condition that goes on, since when it was open before."""
     if known is None or known.level != condition.level or known.since_s == condition.since_s:
         return condition
     return replace(condition, since_s=known.since_s)
@@ -254,7 +257,7 @@ def _find_first_back(
 
 
 def _list_steps(
-    windows: DecisionContext, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
+    windows: DecisionContext, steps: Steps, partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
@@ -283,7 +286,7 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+def _list_offsets(windows: DecisionContext, before: Memory, steps: Steps) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
     if not windows.view.offsets:
         return {}
@@ -345,7 +348,6 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 def _list_sight(
     site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
 ) -> dict[str, Condition]:
-    """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
     if outlook.reachable_level < site.top_level:
         text = _UNREACHABLE(
@@ -370,7 +372,7 @@ def _list_sight(
     return found
 
 
-def _list_undecided(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_undecided(windows: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
     voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
     is_open = any(UNDECIDED in key for key in windows.memory.conditions)
@@ -388,18 +390,6 @@ def _list_undecided(windows: DecisionContext, assessments: Sequence[Assessment])
             elif known is not None and not assessment.fresh:
                 found[key] = known
     return found
-
-
-def _list_advice(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
-    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
-    return {
-        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
-        for w in assessments
-        if w.criterion in advice
-        and w.raise_level > 0
-        and w.newest_s is not None
-        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
-    }
 
 
 def list_changes(
@@ -459,9 +449,7 @@ def follow_growth(
     nor one reading makes a reminder. What falls and comes back makes none, so their number is bounded by the motion.
 
     Args:
-        before: what the decision before left.
         level: that stands now; with another one a message goes out anyway, and says the rates of now.
-        rates: what every vote measured.
     """
     asking = [r for r in rates if r.counted and r.level >= level > 0 and r.bound]
     known = before.reported if level == before.level else {}
@@ -483,7 +471,6 @@ def explain_growth(sentence: Message, grown: StationRate, known: Mapping[str, fl
 
 
 def _along(rate: StationRate, value: float) -> float:
-    """A rate in the direction of its bound."""
     return value if rate.bound > 0.0 else -value
 
 
@@ -513,7 +500,12 @@ def explain_level(situation: Situation) -> Message:
     if 0 < level <= requested.level:
         return _STANDS(level=name, text=_name_asking(situation))
     if held_by:
-        return _HOLDS(level=name, text=join(_list_holding(held_by)))
+        names = [_name_support(key) for key in held_by if key != BY_PERSON]
+        listed = join(names[:HOLDING_NAMED], ", ")
+        if len(names) > HOLDING_NAMED:
+            listed = AND_MORE(text=listed, n=len(names) - HOLDING_NAMED)
+        found = [_NOT_BACK(text=listed)] if names else []
+        return _HOLDS(level=name, text=join([*found, _BY_PERSON()] if BY_PERSON in held_by else found))
     if level > 0:
         return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
     return OF_LEVEL(level=name, text=_NOTHING())
@@ -524,18 +516,7 @@ def of_witness(witness: Value, reason: Value) -> Message:
     return TEXT_OF(name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason)
 
 
-def _list_holding(held_by: Sequence[str]) -> list[Message]:
-    """What keeps a level from falling: witnesses, and that a person must lower it."""
-    names = [_name_support(key) for key in held_by if key != BY_PERSON]
-    listed = join(names[:HOLDING_NAMED], ", ")
-    if len(names) > HOLDING_NAMED:
-        listed = AND_MORE(text=listed, n=len(names) - HOLDING_NAMED)
-    found = [_NOT_BACK(text=listed)] if names else []
-    return [*found, _BY_PERSON()] if BY_PERSON in held_by else found
-
-
 def _name_support(key: str) -> Message:
-    """What a level rests on, as people read it."""
     support = read_support(key)
     if isinstance(support, StepVote):
         return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))

@@ -8,13 +8,7 @@ from typing import Final
 from forecasting.message import Message, Template, Term
 from monitor.decision.common_mode import find_common
 from monitor.decision.common_silence import find_common_silence
-from monitor.decision.conditions import (
-    explain_growth,
-    follow_growth,
-    list_changes,
-    list_conditions,
-    review_due_s,
-)
+from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions, review_due_s
 from monitor.decision.criteria.reachable import shut
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.evidence import describe
@@ -24,8 +18,7 @@ from monitor.decision.lost_levels import find_barred
 from monitor.decision.orphaned_votes import find_orphaned_supporters
 from monitor.decision.prepare import PreparedSite, prepare
 from monitor.decision.proof import next_proof_s
-from monitor.decision.scattering import hold_scattering
-from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext, EvaluationCache
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import NeighbourCheck, check_neighbours
@@ -41,18 +34,35 @@ from monitor.decision.series.steps import (
     says_no,
     update_steps,
 )
-from monitor.decision.signatures import keep_signatures
 from monitor.decision.single_offsets import merge
 from monitor.decision.situation import CommonMotion, Observability, Situation
-from monitor.decision.vote_status import VoteStatus, classify_votes
-from monitor.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
+from monitor.decision.vote_status import VoteStatus, classify_votes, hold_scattering
+from monitor.decision.votes import (
+    REFERENCE,
+    drop_exceeded_answers,
+    find_lasting,
+    keep_answers,
+    keep_signatures,
+    update_votes,
+)
 from monitor.domain.alerts.headline import list_rates
-from monitor.domain.decision import Condition, Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
+from monitor.domain.decision import (
+    Condition,
+    Decision,
+    DecisionInputs,
+    Memory,
+    Step,
+    Steps,
+    Vote,
+    Votes,
+    instant,
+    seconds,
+)
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site, once_per_record
-from monitor.domain.witnesses import compute_reachable_level, find_moving_series, find_voting_series
+from monitor.domain.witnesses import Groups, compute_reachable_level, find_moving_series, find_voting_series
 
 _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
 _MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
@@ -64,10 +74,6 @@ def decide(
     """Decide once.
 
     Args:
-        site: the declaration.
-        memory: what the decision before left.
-        view: everything that was known at `now`.
-        now: the instant of the decision; no clock is read here.
         warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
 
     Returns:
@@ -110,8 +116,12 @@ def compute_situation(prepared: PreparedSite) -> Situation:
     rulings = tuple(
         apply_rule(site, rule, statuses, prepared.groups, context.memory.answered) for rule in site.fusion.rules
     )
-    counted = list_counted(prepared, statuses, steps.steps, covered, rulings)
-    requested = fuse(site, counted, lambda key: group_of(key, prepared.groups))
+    counted: dict[Support, int] = {
+        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in prepared.witnesses},
+        **{StepVote(k): requested_level(s) for k, s in steps.steps.items() if s.state in ACTIVE and k not in covered},
+        **{key: r.rule.level for r in rulings for key in r.keys},
+    }
+    requested = fuse(site, counted, lambda key: prepared.groups.get(key.station, key.station))
     level_state = find_level(count, steps.steps, rulings, requested)
     return Situation(
         windows=context,
@@ -147,7 +157,7 @@ def assess_criteria(prepared: PreparedSite) -> tuple[list[Assessment], list[Asse
     return silence_blind(prepared.context.site, found, prepared.series_health), measured
 
 
-def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesHealthMap) -> list[Assessment]:
+def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap) -> list[Assessment]:
     """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
 
     A digit too coarse for a rate says where a level stands all the same.
@@ -227,7 +237,7 @@ class FollowedSteps:
     sentences: Mapping[str, Message]  # for people, by reference
 
 
-def follow_steps(prepared: PreparedSite, measured: Sequence[Assessment]) -> FollowedSteps:
+def follow_steps(prepared: PreparedSite, measured: Assessments) -> FollowedSteps:
     """Find jumps in the cleaned tracks and what became of those that are known."""
     context, tracks, groups = prepared.context, prepared.tracks, prepared.groups
     candidates = find_step_candidates(context, prepared.followed)
@@ -243,7 +253,7 @@ class VoteCount:
     """Votes after this evaluation, and for what each counts."""
 
     context: DecisionContext  # without answers that the motion has outgrown
-    assessments: Sequence[Assessment]  # what scatters too much says nothing
+    assessments: Assessments  # what scatters too much says nothing
     scattering: Mapping[str, Condition]  # conditions of what scatters
     votes: dict[VoteKey, Vote]
     statuses: Mapping[VoteKey, VoteStatus]
@@ -253,10 +263,7 @@ class VoteCount:
 
 
 def count_votes(
-    prepared: PreparedSite,
-    assessments: Sequence[Assessment],
-    measured: Sequence[Assessment],
-    moved: FollowedSteps,
+    prepared: PreparedSite, assessments: Assessments, measured: Assessments, moved: FollowedSteps
 ) -> VoteCount:
     """Update the votes of all witnesses and find for what each counts: neighbours, references and maintenance."""
     before, voters, health = prepared.context, prepared.voters, prepared.series_health
@@ -283,9 +290,7 @@ def count_votes(
     )
 
 
-def find_scattering(
-    site: Site, assessments: Sequence[Assessment], health: SeriesHealthMap
-) -> dict[VoteKey, tuple[str, str]]:
+def find_scattering(site: Site, assessments: Assessments, health: SeriesHealthMap) -> dict[VoteKey, tuple[str, str]]:
     """Witnesses whose series scatters far more than usual, each with that series."""
     bursts = {place for place, one in health.items() if one.burst}
     if not bursts:
@@ -293,30 +298,13 @@ def find_scattering(
     return {w.key: place for w in assessments for place in series_behind(site, w.key, {}) if place in bursts}
 
 
-def list_counted(
-    prepared: PreparedSite,
-    statuses: Mapping[VoteKey, VoteStatus],
-    steps: Mapping[StepKey, Step],
-    covered: Mapping[StepKey, Message],
-    rulings: Sequence[RuleStatus],
-) -> dict[Support, int]:
-    """The level that each vote, step and rule asks for which counts."""
-    return {
-        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in prepared.witnesses},
-        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
-        **{key: r.rule.level for r in rulings for key in r.keys},
-    }
-
-
-def find_level(
-    count: VoteCount, steps: Mapping[StepKey, Step], rulings: Sequence[RuleStatus], requested: RequestedLevel
-) -> LevelState:
+def find_level(count: VoteCount, steps: Steps, rulings: Sequence[RuleStatus], requested: RequestedLevel) -> LevelState:
     """Where the ladder stands after what is asked for; nothing falls while a backlog drains."""
     context, aside = count.context, {k: s.aside for k, s in count.statuses.items() if s.aside is not None}
 
     def is_over(key: Support, level: int) -> bool:
         if isinstance(key, RuleKey):
-            return is_denied(key, rulings)
+            return any(r.rule.id == key.rule and r.holds is False for r in rulings)
         return is_clear(key, level, count.votes, steps, count.fresh, aside)
 
     return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.view.draining)
@@ -324,7 +312,7 @@ def find_level(
 
 def find_pending_reasons(
     site: Site,
-    votes: Mapping[VoteKey, Vote],
+    votes: Votes,
     criteria: Mapping[str, Criterion],
     senses: SeriesHealthMap,
     suspects: Mapping[str, Message],
@@ -358,7 +346,7 @@ def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, M
     return found
 
 
-def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
+def find_covered(steps: Steps, covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason
@@ -367,16 +355,11 @@ def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Maintenance
     }
 
 
-def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
-    """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
-    return any(r.rule.id == key.rule and r.holds is False for r in rulings)
-
-
 def is_clear(
     key: VoteKey | StepVote,
     level: int,
-    votes: Mapping[VoteKey, Vote],
-    steps: Mapping[StepKey, Step],
+    votes: Votes,
+    steps: Steps,
     fresh: set[VoteKey],
     pended: Mapping[VoteKey, str],
 ) -> bool:
@@ -388,18 +371,9 @@ def is_clear(
     return vote is not None and key in fresh and key not in pended and vote.level < level
 
 
-def group_of(key: Support, groups: Mapping[str, str]) -> str:
-    """Independence group of a vote or step."""
-    return groups.get(key.station, key.station)
-
-
 # ---- sight -----------------------------------------------------------------------------------------------------
 def assess_observability(
-    windows: DecisionContext,
-    rung: LevelState,
-    senses: SeriesHealthMap,
-    steps: Mapping[StepKey, Step],
-    groups: Mapping[str, str],
+    windows: DecisionContext, rung: LevelState, senses: SeriesHealthMap, steps: Steps, groups: Groups
 ) -> Observability:
     """Observability and reachable level now; while a backlog drains those of before are kept."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
@@ -428,7 +402,7 @@ def assess_observability(
     return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
 
 
-def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:
+def series_behind(site: Site, key: Support, steps: Steps) -> list[tuple[str, str]]:
     """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
     station = key.station
     if isinstance(key, StepVote):
@@ -455,7 +429,6 @@ def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: Serie
 
 
 def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
-    """When a series ought to have spoken at the latest."""
     spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
     return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
@@ -475,18 +448,13 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     silent = [_deadline(windows, p, s.newest_s) for p, s in situation.series_health.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]
-    due += _list_gone(windows, situation.series_health)
-    due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
-    return min((d for d in due if d > windows.now_s), default=None)
-
-
-def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]:
-    """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
-    return [
+    due += [
         newest_s + gone_s
         for place, gone_s in _list_patient(windows.site)
-        if (newest_s := senses[place].newest_s) is not None
+        if (newest_s := situation.series_health[place].newest_s) is not None
     ]
+    due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
+    return min((d for d in due if d > windows.now_s), default=None)
 
 
 @once_per_record

@@ -9,7 +9,7 @@ from monitor.decision.vote_status import VoteStatus
 from monitor.domain.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
 from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
-from monitor.domain.witnesses import is_met
+from monitor.domain.witnesses import Groups, is_met
 
 _SENTENCES: Final = {
     True: Template("rule.holds", "rule {rule} holds: {clause}"),
@@ -45,16 +45,12 @@ def apply_rule(
     site: Site,
     rule: FusionRule,
     standings: Mapping[VoteKey, VoteStatus],
-    groups: Mapping[str, str],
+    groups: Groups,
     answered: Mapping[Support, float],
 ) -> RuleStatus:
     """Judge a rule of a site on how each vote stands.
 
     Args:
-        site: the declaration.
-        rule: one of its rules.
-        standings: how every vote stands, by `criterion|witness`.
-        groups: independence group of each witness.
         answered: by rule's vote: data up to this instant were answered by a person.
     """
 

@@ -51,9 +51,6 @@ def advance_level(
     """Advance the level: it rises at once and falls only where every vote behind it is clear.
 
     Args:
-        site: levels and which of them fall by themselves.
-        memory: the level before and its supporters.
-        requested: what the votes ask for.
         is_clear: (vote, level) -> its witness has fresh data beyond the recovery limit of that level.
         may_fall: False while a backlog drains.
     """

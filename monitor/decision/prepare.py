@@ -14,7 +14,7 @@ from monitor.decision.series.station_health import SeriesHealthMap, examine
 from monitor.decision.series.tracks import Track
 from monitor.domain.decision import Condition, DecisionInputs, Memory, StationHealth
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_groups
+from monitor.domain.witnesses import Groups, find_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class PreparedSite:
     variants: Sequence[DecisionContext]
     factor: float
     questions: Mapping[str, Message]
-    groups: Mapping[str, str]
+    groups: Groups
     witnesses: Mapping[str, Criterion]
     voters: Mapping[str, Criterion]
     followed: Sequence[tuple[Criterion, Track]]
@@ -63,22 +63,21 @@ def prepare(
     """Compute bounds in force, roles, cleaned tracks and health of a site at one instant.
 
     Args:
-        site: the declaration.
-        inputs: everything that was known at `now_s`.
-        memory: what the decision before left.
-        now_s: the instant of the decision, epoch seconds.
         warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
     """
     factor = lowered_factor(site, inputs, now_s)
     # once, so that criteria, steps and rules see the same roles and bounds
     site = lower_bounds(as_advice(site, find_unproven(inputs.proofs, now_s)), factor)
-    declared = DecisionContext(
-        site, inputs, _begin_memory(site, memory, now_s), now_s, EvaluationCache() if warm is None else warm
-    )
+    if memory.started_s is None:
+        memory = replace(memory, started_s=now_s, since_s=now_s)
+    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
+        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
+    declared = DecisionContext(site, inputs, memory, now_s, EvaluationCache() if warm is None else warm)
     corrections = find_corrections(declared)
     variants = list(list_variants(declared, corrections))
     context = variants[-1]
-    followed = list_followed_tracks(context)
+    stepping = [c for c in context.site.criteria if c.kind.followed and c.quantity != "rain"]
+    followed = [(c, context.track(c, station)) for c in stepping for station in c.stations]
     tracks: dict[str, list[Track]] = {}
     for _, track in followed:
         tracks.setdefault(track.station, []).append(track)
@@ -100,15 +99,6 @@ def prepare(
     )
 
 
-def _begin_memory(site: Site, memory: Memory, now_s: float) -> Memory:
-    """The memory as this declaration takes it up: from its first look on, and on a ladder that may be shorter now."""
-    if memory.started_s is None:
-        memory = replace(memory, started_s=now_s, since_s=now_s)
-    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
-        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
-    return memory
-
-
 def list_variants(declared: DecisionContext, corrections: Sequence[Correction]) -> Iterator[DecisionContext]:
     """Contexts as declared, without offsets of one person alone, and as values arrived; each where it differs."""
     yield declared
@@ -118,12 +108,6 @@ def list_variants(declared: DecisionContext, corrections: Sequence[Correction]) 
     arrived = without_corrections(measured, corrections)
     if arrived is not measured:
         yield arrived
-
-
-def list_followed_tracks(context: DecisionContext) -> list[tuple[Criterion, Track]]:
-    """The cleaned track of every series in which steps are looked for, by criterion and station."""
-    followed = [c for c in context.site.criteria if c.kind.followed and c.quantity != "rain"]
-    return [(c, context.track(c, station)) for c in followed for station in c.stations]
 
 
 def find_witness_criteria(site: Site) -> dict[str, Criterion]:

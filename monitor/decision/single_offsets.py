@@ -3,12 +3,11 @@
 There a series is judged as declared and as measured, and what asks for more counts. Below, it counts as declared.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Message, NameList, Template, Term, join
-from monitor.decision.series.assessment import ARRIVED, Assessment, DecisionContext
+from monitor.decision.series.assessment import ARRIVED, Assessment, Assessments, DecisionContext
 from monitor.decision.series.coseismic_steps import VERIFY
 from monitor.decision.series.steps import high_level
 from monitor.decision.situation import Situation
@@ -30,17 +29,15 @@ _WAITING: Final = Template(
     "offset {n} of {name} on {series}: {text} until a second person confirms it (slopeward offsets confirm {n2})",
 )
 _UNTIL_TWO: Final = Template(
-    "offset.until_two",
-    "were the values that the instrument sent wrong? Two people must answer; until then, {text}",
+    "offset.until_two", "were the values that the instrument sent wrong? Two people must answer; until then, {text}"
 )
 _HIGH: Final = Template("offset.high", "for {level} the values count as measured as well")
 _BOTH_HIGH: Final = Template("offset.both_high", "for {level} and {level2} the values count as measured as well")
 _BELOW: Final = Template("offset.below", "{text}, below they count with it")
-
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
 
 
-def merge(windows: DecisionContext, declared: Sequence[Assessment], measured: Sequence[Assessment]) -> list[Assessment]:
+def merge(windows: DecisionContext, declared: Assessments, measured: Assessments) -> list[Assessment]:
     """One assessment of each witness: as declared, and for the two highest levels as measured if that asks for more."""
     also = {w.key: w for w in measured}
     found = [_merge(windows, w, also.pop(w.key)) if w.key in also else w for w in declared]
@@ -83,7 +80,7 @@ def _explain_without(windows: DecisionContext, station: str) -> Message:
 
 def list_waiting(situation: Situation) -> dict[str, Condition]:
     """A notice for each offset that waits for a second person; urgent while a level stands or is asked for."""
-    level = _urgency(situation)
+    level, high = _urgency(situation), _name_high(situation.site)
     return {
         f"health:{o.station}{WAITS}{o.id}": Condition(
             "health",
@@ -94,7 +91,7 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
                 name=o.by,
                 series=name_series(f"{o.station}.{o.quantity}"),
                 n2=o.id,
-                text=_explain_effect(situation.site),
+                text=_BELOW(text=high) if high_level(situation.site) > 1 else high,
             ),
         )
         for o in situation.windows.view.offsets
@@ -108,10 +105,7 @@ def list_corrected(situation: Situation) -> dict[str, Condition]:
     level = _urgency(situation)
     return {
         f"health:{question}:verify": Condition(
-            "health",
-            level,
-            situation.windows.now_s,
-            VERIFY(text=join([sentence, _UNTIL_TWO(text=_name_high(site))])),
+            "health", level, situation.windows.now_s, VERIFY(text=join([sentence, _UNTIL_TWO(text=_name_high(site))]))
         )
         for question, sentence in situation.corrected.items()
         if answers.get(question) is None
@@ -125,7 +119,3 @@ def _urgency(situation: Situation) -> int:
 def _name_high(site: Site) -> Message:
     names = [Term(level.name) for level in site.levels[high_level(site) :]]
     return _HIGH(level=names[0]) if len(names) == 1 else _BOTH_HIGH(level=names[0], level2=names[1])
-
-
-def _explain_effect(site: Site) -> Message:
-    return _BELOW(text=_name_high(site)) if high_level(site) > 1 else _name_high(site)

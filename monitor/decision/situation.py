@@ -8,12 +8,12 @@ from monitor.decision.common_silence import CommonSilence
 from monitor.decision.criteria.reachable import Barriers
 from monitor.decision.fusion_rules import RuleStatus
 from monitor.decision.ladder import LevelState, RequestedLevel
-from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.neighbours import NeighbourCheck
 from monitor.decision.series.paired_steps import CommonDisturbance
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.vote_status import VoteStatus
-from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
+from monitor.domain.decision import Condition, Memory, StationHealth, Step, Votes
 from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
 
@@ -47,7 +47,7 @@ class Situation:
 
     windows: DecisionContext  # the site with the bounds in force, the inputs, the memory of before and the instant
     factor: float  # the share of themselves to which bounds are lowered; 1 = as declared
-    assessments: Sequence[Assessment]  # the result of every criterion
+    assessments: Assessments  # the result of every criterion
     steps: dict[StepKey, Step]  # all steps after this evaluation
     disturbed: CommonDisturbance  # steps that wait for those of other stations
     sick: Mapping[str, Condition]  # conditions of instruments
@@ -55,7 +55,7 @@ class Situation:
     series_health: SeriesHealthMap  # health of every series
     common: CommonMotion  # references under suspicion
     neighbours: NeighbourCheck  # votes that their neighbours do not share
-    votes: Mapping[VoteKey, Vote]  # votes after this evaluation, by key
+    votes: Votes  # votes after this evaluation, by key
     vote_statuses: Mapping[VoteKey, VoteStatus]  # status of every vote
     covered: Mapping[StepKey, Message]  # steps that maintenance sets aside, with the reason
     rulings: Sequence[RuleStatus]  # status of every rule over several criteria

@@ -1,13 +1,20 @@
-"""How each vote stands now: what it asks for, what of that counts, and why it was set aside or held down."""
+"""For what each vote counts, and what holds back those whose series scatters far more than usual."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
-from forecasting.message import Message
+from forecasting.message import TEXT_OF, Message
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import VoteCap
-from monitor.domain.decision import Vote
-from monitor.domain.keys import VoteKey
+from monitor.decision.series.station_health import SeriesHealthMap, scatter_key
+from monitor.decision.series.step_clocks import clock_s
+from monitor.domain.decision import Condition, Votes
+from monitor.domain.instruments.parents import Place
+from monitor.domain.keys import RuleKey, VoteKey
+from monitor.domain.witnesses import Groups
 
 
 class VoteStatus(NamedTuple):
@@ -41,7 +48,7 @@ class VoteStatus(NamedTuple):
 
 
 def classify_votes(
-    votes: Mapping[VoteKey, Vote],
+    votes: Votes,
     pended: Mapping[VoteKey, Message],
     caps: Mapping[VoteKey, VoteCap],
     covers: Mapping[str, MaintenanceMask],
@@ -51,12 +58,8 @@ def classify_votes(
     """Classify every vote: what it asks for, what of that counts, and why not all.
 
     Args:
-        votes: by `criterion|witness`.
         pended: votes whose series is sick or whose reference is under suspicion, with the reason.
         caps: votes that their neighbours do not share.
-        covers: stations under maintenance.
-        fresh: votes whose witness has spoken with fresh data.
-        now_s: the instant.
     """
     found = {}
     for key, vote in votes.items():
@@ -80,3 +83,60 @@ def classify_votes(
             newest_s=vote.newest_s,
         )
     return found
+
+
+def hold_scattering(
+    windows: DecisionContext,
+    assessments: Assessments,
+    scattering: Mapping[VoteKey, Place],
+    senses: SeriesHealthMap,
+    groups: Groups,
+) -> tuple[list[Assessment], dict[str, Condition]]:
+    """What every criterion says, and why series cannot be judged; urgent where a vote is held.
+
+    No vote on such a series rises before its clock is over, and none falls further than what others hold.
+
+    Args:
+        scattering: votes whose series cannot be judged, with the series.
+    """
+    found: dict[str, Condition] = {}
+    if not scattering:
+        return list(assessments), found
+    memory, now_s = windows.memory, windows.now_s
+    others = list(_list_others(windows, assessments, scattering))
+    held: list[Assessment] = []
+    for one in assessments:
+        place = scattering.get(one.key)
+        if place is None:
+            held.append(one)
+            continue
+        key, vote = scatter_key(place), memory.votes.get(one.key)
+        before = 0 if vote is None else vote.level
+        since_s = memory.conditions[key].since_s if key in memory.conditions else now_s
+        waits = now_s < since_s + clock_s(windows.site, one.station)
+        level = min(one.raise_level, before) if waits else one.raise_level
+        levels = [w.hold_level for w in others if groups.get(w.station) != groups.get(one.station)]
+        hold = max([level, *(levels or [one.hold_level])])
+        held.append(replace(one, raise_level=level, hold_level=hold, fresh=one.fresh and bool(levels)))
+        urgency = 2 if max(before, one.raise_level) > 0 or (key in found and found[key].level == 2) else 1
+        text = TEXT_OF(name=".".join(place), text=senses[place].burst or "")
+        found[key] = Condition("health", urgency, since_s, text)
+    return held, found
+
+
+def _list_others(
+    windows: DecisionContext, assessments: Assessments, scattering: Collection[VoteKey]
+) -> Iterator[Assessment]:
+    """What those say that raised the level too and were in sight, without a pause, for their longest window."""
+    memory = windows.memory
+    behind = {k.vote if isinstance(k, RuleKey) else k for k, v in memory.supporters.items() if v >= memory.level > 0}
+    followed = {c.id: c for c in windows.site.criteria if c.kind.followed}
+    for one in assessments:
+        criterion = followed.get(one.criterion)
+        if criterion is None or one.key not in behind or one.key in scattering or not (one.has_data and one.fresh):
+            continue
+        spec = windows.site.series(one.station, criterion.quantity)
+        from_s = windows.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])
+        times = [t for t in windows.track(criterion, one.station).times_s if t > from_s]
+        if spec is not None and all(b - a <= spec.max_silence_s for a, b in pairwise([from_s, *times, windows.now_s])):
+            yield one

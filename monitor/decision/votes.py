@@ -1,14 +1,15 @@
-"""What votes become at each look: they rise on evidence, age with their data, and fall only on a fresh assessment."""
+"""How votes live: they rise and fall with fresh data, age, and end; what answers and signatures do to them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
+from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
-from monitor.decision.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
-from monitor.domain.decision import Memory, Step, Vote
+from monitor.decision.series.steps import MOVEMENT, OFFSET, QUIET, high_level, requested_level, says_no
+from monitor.domain.decision import Memory, Signature, Steps, Vote, Votes
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
 
@@ -17,10 +18,7 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    windows: DecisionContext,
-    assessments: Sequence[Assessment],
-    criteria: Mapping[str, Criterion],
-    steps: Mapping[StepKey, Step],
+    windows: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
 ) -> dict[VoteKey, Vote]:
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
     memory, high = windows.memory, high_level(windows.site)
@@ -50,9 +48,7 @@ def update_votes(
     return votes
 
 
-def drop_exceeded_answers(
-    site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
-) -> Memory:
+def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float, steps: Steps) -> Memory:
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
 
     Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
@@ -80,7 +76,7 @@ def drop_exceeded_answers(
     )
 
 
-def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s: float) -> int:
+def find_height(site: Site, question: str, votes: Votes, now_s: float) -> int:
     """The highest level that the motion behind a question asks for; whatever a correction might hide is the top one."""
     if question.startswith(CORRECTED):
         return site.top_level
@@ -92,9 +88,7 @@ def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s:
     return max(found, default=0)
 
 
-def find_lasting(
-    site: Site, assessments: Sequence[Assessment], votes: Mapping[VoteKey, Vote], now_s: float
-) -> set[str]:
+def find_lasting(site: Site, assessments: Assessments, votes: Votes, now_s: float) -> set[str]:
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
         w.station
@@ -117,3 +111,22 @@ def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: fl
         return "@" in key and StepKey.read(key).at_s > now_s - ANSWER_KEPT_S
 
     return {key: answer for key, answer in answers.items() if matters(key)}
+
+
+def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepKey], now_s: float) -> int:
+    """The level that a question's votes, or the steps it asks about, ask for at this moment."""
+    shaken = find_shaken(site, memory.steps)
+    requested = max(
+        (memory.steps[k].level if k in shaken else requested_level(memory.steps[k]) for k in steps), default=0
+    )
+    return max(requested, find_height(site, key, memory.votes, now_s))
+
+
+def needs_two(site: Site, height: int) -> bool:
+    """True where "no movement" would set aside one of the two highest levels."""
+    return height >= high_level(site)
+
+
+def keep_signatures(memory: Memory, open_questions: Collection[str]) -> dict[str, Signature]:
+    """First signatures of questions that still wait for the second one."""
+    return {k: s for k, s in sorted(memory.signed.items()) if k in open_questions and k not in memory.answers}

@@ -93,12 +93,8 @@ def health_alarm(
     """A change of an alarm about the service or its instruments.
 
     Args:
-        key: of the alert, `health:...`.
         level: 1 = a notice, 2 = the top route; of one that is over it does not matter.
-        reason: one sentence.
-        is_open: False = it is over.
         evidence: facts to freeze; the reason alone where nothing is given.
-        notify: whether people are told.
     """
     facts = canonical_json({"reason": reason} if evidence is None else evidence)
     return AlertChange(AlertCategory.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)

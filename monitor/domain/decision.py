@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -259,7 +260,6 @@ _FACTS: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 def _freeze(value: Any) -> Any:
-    """Lists of JSON as the tuples that they were."""
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
@@ -320,6 +320,10 @@ class Step:
     words: int | None = None  # people behind the event that explains it; None = none does
 
 
+Votes = Mapping[VoteKey, Vote]
+Steps = Mapping[StepKey, Step]
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The first of two words that a question is about no movement; alone it changes nothing."""
@@ -348,12 +352,12 @@ class Memory:
     level_source: str = "auto"  # auto or person
     since_s: float = 0.0  # since when it stands
     floor: int = 0  # a level set by a person that data may not lower
-    votes: Mapping[VoteKey, Vote] = field(default_factory=dict)  # by `criterion|station`
+    votes: Votes = field(default_factory=dict)  # by `criterion|station`
     # votes the standing level rests on, with the highest level each has asked for since it was raised
     supporters: Mapping[Support, int] = field(default_factory=dict)
     # by vote, or its share in a rule: data up to this instant were answered by a person and raise no more
     answered: Mapping[Support, float] = field(default_factory=dict)
-    steps: Mapping[StepKey, Step] = field(default_factory=dict)  # by `station@instant`
+    steps: Steps = field(default_factory=dict)  # by `station@instant`
     # what a person said of a step, a common motion or another question: movement, or what it was instead
     answers: Mapping[str, str] = field(default_factory=dict)
     common: Mapping[str, float] = field(default_factory=dict)  # by reference: since when its rovers move as one
@@ -469,26 +473,20 @@ class Decision:
 
 
 def _record_to_json(record: Any) -> dict[str, Any]:
-    """A flat record as plain data, its messages with id and values."""
     found: dict[str, Any] = spread(_read_fields(record))
     return found
 
 
 def _read_fields(record: Any) -> dict[str, Any]:
     """Names and values of a record; `asdict` would copy every one of them, and this is done at every look."""
-    names, read = _fields_of(type(record))
+    names, read = _fields_of(record.__class__)
     return dict(zip(names, read(record), strict=True))
 
 
-_READERS: dict[type, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {}
-
-
+@cache
 def _fields_of(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    found = _READERS.get(kind)
-    if found is None:
-        names = tuple(f.name for f in fields(kind))
-        found = _READERS[kind] = (names, attrgetter(*names))
-    return found
+    names = tuple(f.name for f in fields(kind))
+    return names, attrgetter(*names)
 
 
 seconds: Final = epoch_s  # of an instant; the inverse of `instant`

@@ -148,7 +148,6 @@ def _load_others(taken: set[str]) -> list[Extension]:
 
 
 def _names_extensions(folder: str) -> bool:
-    """Whether a package that is installed in a folder has an entry point of the group."""
     with suppress(OSError), os.scandir(folder or ".") as entries:
         for one in entries:
             if one.name.endswith("-info"):

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 from monitor.domain.terms import Key
 
-__all__ = ["Clause", "Fusion", "FusionRule", "Neighbours"]
-
 
 @dataclass(frozen=True, slots=True)
 class Clause:
@@ -101,7 +99,6 @@ def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: 
     """Whether a clause could be found true (or false) when only some witnesses can speak.
 
     Args:
-        clause: the tree.
         able: (leaf, wanted) -> the witnesses that can speak could make the leaf so.
         wanted: True = could it hold; False = could it be known not to hold.
     """

@@ -1,6 +1,5 @@
 """Places on the ground: distances, hulls, rings, and the European grid that products of satellites come on."""
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import asin, cos, isfinite, log, radians, sin, sqrt
@@ -83,57 +82,14 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 def crosses_itself(ring: Sequence[tuple[float, float]]) -> bool:
     """Whether two edges of a closed ring cross or touch; neighbours may share their corner, and nothing more.
 
-    A line sweeps over the edges (Shamos and Hoey 1976): only those that follow each other along it are compared.
-
     >>> crosses_itself([(0, 0), (0, 1), (1, 1), (1, 0)]), crosses_itself([(0, 0), (1, 1), (0, 1), (1, 0)])
     (False, True)
     >>> crosses_itself([(0, 0), (0, 2), (0, 1), (1, 1)])  # back along the same line
     True
     """
-    count = len(ring)
-    for k in range(count):
-        a, b, c = ring[k - 1], ring[k], ring[(k + 1) % count]
-        if _turn(a, b, c) == 0 and (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) <= 0:
-            return True  # the next edge turns back, or has no length
-    if len(set(ring)) < count:
-        return True
-    edges = [(min(a, b), max(a, b)) for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
-    begins = [(edge[0], True, k) for k, edge in enumerate(edges)]
-    ends = [(edge[1], False, k) for k, edge in enumerate(edges)]
-    line: list[int] = []  # edges that it crosses now, from below
+    from shapely import LinearRing  # few sites draw outlines
 
-    def is_hit(low: int, high: int) -> bool:
-        if low < 0 or high >= len(line) or (line[high] - line[low]) % count in {1, count - 1}:
-            return False
-        return _meet(*edges[line[low]], *edges[line[high]])
-
-    for at, begun, k in sorted(begins + ends):  # at one place ends come first
-        if not begun:
-            place = line.index(k)
-            del line[place]
-            if is_hit(place - 1, place):
-                return True
-            continue
-        place = bisect_left(line, True, key=lambda j: _turn(*edges[j], at) <= 0)
-        if place < len(line) and _turn(*(near := edges[line[place]]), at) == 0:
-            if near[0] != at:
-                return True  # on another edge
-            place += _turn(*near, edges[k][1]) > 0
-        line.insert(place, k)
-        if is_hit(place - 1, place) or is_hit(place, place + 1):
-            return True
-    return False
-
-
-def _meet(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float], d: tuple[float, float]) -> bool:
-    """Whether two stretches have a place in common."""
-
-    def is_on(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float]) -> bool:
-        within = min(p[0], q[0]) <= r[0] <= max(p[0], q[0]) and min(p[1], q[1]) <= r[1] <= max(p[1], q[1])
-        return within and _turn(p, q, r) == 0
-
-    crosses = _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
-    return crosses or is_on(a, b, c) or is_on(a, b, d) or is_on(c, d, a) or is_on(c, d, b)
+    return len(set(ring)) < len(ring) or not LinearRing(ring).is_simple
 
 
 def measure_area_m2(ring: Sequence[tuple[float, float]]) -> float:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = ["format_about", "format_duration"]
-
 Span = tuple[datetime, datetime]
 _NO_SPAN: Final = Template("instant.no_span", "'{text}' is no span; give one such as 4h or 2d")
 _LONG_SPAN: Final = Template("instant.long_span", "'{text}' is longer than ten years; give a span such as 4h or 2d")

@@ -57,7 +57,7 @@ def configure(process: str, level: str = "INFO") -> None:
     handler.setFormatter(
         _RedactingFormatter(
             f"%(asctime)s.%(msecs)03dZ %(levelname)s {process} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-        ),
+        )
     )
     handler.addFilter(_RedactionFilter())
     logging.Formatter.converter = __import__("time").gmtime

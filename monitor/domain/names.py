@@ -1,17 +1,22 @@
-"""Names and words of people: how they are written down; when two spellings are one person is decided here alone."""
+"""Names of people and files: how they are written down; when two spellings are one person is decided here alone."""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from forecasting.message import Message, MessageList, Template, Value
+
 # characters that show nothing, or a blank, and that Unicode does not class as such
 _UNSEEN: Final = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)))
 _SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0000, 0xE0FFF))  # of variants and tags: they show nothing
-
 _TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the direction of a line
-
 _STATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def split_table(table: str) -> tuple[str, ...]:
+    """The words of a table in the code, which stand between semicolons; blanks and lines around them do not count."""
+    return tuple(" ".join(text.split()) for text in table.split(";"))
 
 
 def is_station(text: str) -> bool:
@@ -88,7 +93,6 @@ def unify_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _is_unseen(sign: str) -> bool:
-    """Whether a character is a blank, controls the line, or shows nothing."""
     if sign.isspace() or sign in _UNSEEN or unicodedata.category(sign) in {"Cc", "Cf", "Zs", "Zl", "Zp"}:
         return True
     return any(low <= ord(sign) <= high for low, high in _SELECTORS)
@@ -97,3 +101,27 @@ def _is_unseen(sign: str) -> bool:
 def list_names(names: Sequence[str]) -> str:
     """Names with commas; of many the first twelve, and how many more there are."""
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+UNREADABLE: Final = Template("file.unreadable", "cannot be read: {problem}")
+EMPTY: Final = Template("file.empty", "the file is empty")
+
+
+def rename_file(text: str, path: str, name: str) -> str:
+    """A text with the name of a file in place of its path, in the values of a message as well.
+
+    >>> from forecasting.message import TEXT_OF
+    >>> said = rename_file(TEXT_OF(name="/tmp/x7", text="it is empty"), "/tmp/x7", "a.csv")
+    >>> said, said.values["name"]
+    ('a.csv: it is empty', 'a.csv')
+    """
+    if not isinstance(text, Message):
+        return text.replace(path, name)
+    values = {key: _rename(value, path, name) for key, value in text.values.items()}
+    return Message(str(text).replace(path, name), text.id, values)
+
+
+def _rename(value: Value, path: str, name: str) -> Value:
+    if isinstance(value, MessageList):
+        return MessageList(tuple(_rename(item, path, name) for item in value.items), value.separator)
+    return rename_file(value, path, name) if isinstance(value, str) else value

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
 
+from monitor.domain.names import split_table
+
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
@@ -32,7 +34,6 @@ class PhysicalLimits(NamedTuple):
 
 ENDS: Final = ("low", "high")
 LOW: Final = ("low",)
-
 BATTERY: Final = "battery_voltage"
 BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
 SIGNAL: Final = "signal_strength"  # of the radio by which readings come
@@ -41,7 +42,6 @@ OF_GROUND: Final = ("displacement", "crack", "tilt", "strain")  # so begin those
 PRESSURES: Final = ("pore_pressure", "earth_pressure")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level")
 MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion
-
 QUANTITIES: Final[dict[str, Quantity]] = {
     q.name: q
     for q in (
@@ -77,18 +77,14 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity(SIGNAL, "dBm", -200.0, 50.0),
     )
 }
-
 # what scenes say of the place of a station: not what the instrument there is for
 OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
-
 # what a map of velocities says of the ground of a station: its mean; how fast 95 % of it are at most, either way; the
 # share of it that moves
 OF_VELOCITY_MAPS: Final = ("velocity", "velocity_p95", "moving_share")
 OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
-
 # how stations begin under whose names landslides are followed on scenes; they are no instruments
 LANDSLIDE: Final = "F-"
-
 # unit -> (canonical unit, factor, offset): canonical = value * factor + offset
 UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "mm": ("mm", 1.0, 0.0),
@@ -156,75 +152,18 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "1": ("1", 1.0, 0.0),
     "index": ("index", 1.0, 0.0),
 }
-
 # what instruments give before their calibration is applied: no unit, and never guessed to be one
 RAW: Final = frozenset(
-    {
-        "hz",
-        "khz",
-        "hz2",
-        "khz2",
-        "digit",
-        "digits",
-        "dig",
-        "counts",
-        "count",
-        "cnt",
-        "adc",
-        "raw",
-        "b-units",
-        "lu",
-        "linear units",
-        "mv/v",
-        "ma",
-        "ohm",
-        "ohms",
-        "kohm",
-    }
+    split_table("""
+        hz; khz; hz2; khz2; digit; digits; dig; counts; count; cnt; adc; raw; b-units; lu; linear units; mv/v; ma;
+        ohm; ohms; kohm
+    """)
 )
-
 # units by which names end, as `_kpa` and `_mm_per_day`
-_ENDING: Final = (
-    "mm/day",
-    "mm/h",
-    "m/day",
-    "mm/yr",
-    "mm/s2",
-    "m/s2",
-    "mm",
-    "cm",
-    "m",
-    "mrad",
-    "urad",
-    "rad",
-    "deg",
-    "kPa",
-    "Pa",
-    "MPa",
-    "bar",
-    "psi",
-    "hPa",
-    "mbar",
-    "degC",
-    "K",
-    "degF",
-    "microstrain",
-    "V",
-    "mV",
-    "dBm",
-    "g",
-    "index",
-    "in",
-    "ft",
-    "um",
-    "mil",
-    "gon",
-    "arcsec",
-    "mmHg",
-    "inHg",
-    "cmH2O",
-    "mH2O",
-)
+_ENDING: Final = split_table("""
+    mm/day; mm/h; m/day; mm/yr; mm/s2; m/s2; mm; cm; m; mrad; urad; rad; deg; kPa; Pa; MPa; bar; psi; hPa; mbar;
+    degC; K; degF; microstrain; V; mV; dBm; g; index; in; ft; um; mil; gon; arcsec; mmHg; inHg; cmH2O; mH2O
+""")
 _TRACES: Final = frozenset({"t", "tr", "tr.", "trace", "traces"})  # fallen, and too little to be measured
 # suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
@@ -233,8 +172,6 @@ SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
         key=lambda item: -len(item[0]),
     )
 )
-
-
 _BRIDGES: Final = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}
 
 

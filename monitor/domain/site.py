@@ -239,8 +239,7 @@ class ForecastPlan:
     """Which models run for the site, how far and how often."""
 
     models: Annotated[
-        tuple[str, ...],
-        Key("`auto`, simple forecasts, networks: see `slopeward forecast models --all`", min_length=1),
+        tuple[str, ...], Key("`auto`, simple forecasts, networks: see `slopeward forecast models --all`", min_length=1)
     ] = ("auto",)
     horizons_s: Annotated[
         tuple[float, ...],

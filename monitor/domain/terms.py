@@ -84,11 +84,19 @@ class Section(BaseModel):
         unknown = [str(key) for key in value if key not in known] if isinstance(value, Mapping) else []
         if not unknown:
             return read(value)
-        faults = [_as_fault(ValueError(describe_unknown(key, known)), key) for key in unknown]
+        faults = [
+            InitErrorDetails(
+                type="value_error", loc=(), input=key, ctx={"error": ValueError(describe_unknown(key, known))}
+            )
+            for key in unknown
+        ]
         try:  # what else is wrong with the table is said at once
             read({key: item for key, item in value.items() if key in known})
         except ValidationError as error:
-            faults += [_keep_fault(item) for item in error.errors(include_url=False)]
+            faults += [
+                InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
+                for item in error.errors(include_url=False)
+            ]
         raise ValidationError.from_exception_data(cls.__name__, faults)
 
     @classmethod
@@ -135,14 +143,6 @@ def make_record(record: type[_Record], table: BaseModel, **more: Any) -> _Record
     known = type(table).model_fields
     names = [field.name for field in fields(record) if field.name in known and field.name not in more]  # type: ignore[arg-type]
     return record(**{name: getattr(table, name) for name in names}, **more)
-
-
-def _as_fault(error: ValueError, value: Any) -> InitErrorDetails:
-    return InitErrorDetails(type="value_error", loc=(), input=value, ctx={"error": error})
-
-
-def _keep_fault(item: ErrorDetails) -> InitErrorDetails:
-    return InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
 
 
 class Faults:
@@ -225,8 +225,6 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     """Turn a validation error into one line: file, key, what was expected (and the next ones, if there are more).
 
     Args:
-        error: what pydantic found.
-        name: the file's name.
         prefix: where in the file the validated table lies, e.g. ``criterion[0]``.
         names: key -> where it was set instead of the file (an environment variable).
     """
@@ -235,7 +233,10 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     for item in found:
         if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
             continue  # pydantic counts the entries that hold: those that do not are named themselves
-        key, message = format_key(item["loc"], prefix), _format_fault(item)
+        text = prefix
+        for part in item["loc"]:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        key, message = text, _format_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
@@ -263,18 +264,6 @@ def _format_fault(item: ErrorDetails) -> str:
 
 def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
     return len(loc) > len(outer) and loc[: len(outer)] == outer
-
-
-def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
-    """Format a location the way it is found in the file.
-
-    >>> format_key(("station", 2, "series", 0, "unit"))
-    'station[2].series[0].unit'
-    """
-    text = prefix
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
 
 
 def find_tables(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -14,6 +14,7 @@ OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
 EARTHQUAKE: Final = "earthquake"
+Groups = Mapping[str, str]  # by witness: who is independent of whom
 Shut = Mapping[tuple[str, str], Collection[int]]  # levels, by criterion and witness
 SHARED: Final = ("reference", "logger", "antenna", "footprint")
 OF_MODELS: Final = frozenset({"anomalies", "forecasts", "footprints"})  # facts of criteria that rest on a model
@@ -29,7 +30,7 @@ class VotingWitness:
 
 
 @once_per_record
-def find_groups(site: Site) -> Mapping[str, str]:
+def find_groups(site: Site) -> Groups:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
     A station that is itself the reference of others belongs to them. Observers, images and radar zones are groups of
@@ -52,18 +53,14 @@ def find_groups(site: Site) -> Mapping[str, str]:
                 join(station.id, owners.setdefault((kind, value), station.id))
         if station.reference in stations:
             join(station.id, station.reference)
-    for mapped in (all_mapped := _list_mapped(site)):
-        join(mapped, all_mapped[0])
+    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
+    if any(one.quantity in OF_ZONES for s in found for one in s.series):
+        for mapped in found:
+            join(mapped.id, found[0].id)
     names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
     zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
     stations_of = {s.id: min(groups[s.id]) for s in site.stations}
     return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
-
-
-def _list_mapped(site: Site) -> list[str]:
-    """Stations that maps of velocities alone give values, where zones are among them."""
-    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    return [s.id for s in found] if any(one.quantity in OF_ZONES for s in found for one in s.series) else []
 
 
 def name_zone(station: str, zone: str) -> str:
@@ -149,7 +146,7 @@ class ReachableLevel:
 
 
 def compute_reachable_level(
-    site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut = MappingProxyType({})
+    site: Site, able: Collection[tuple[str, str]], groups: Groups, shut: Shut = MappingProxyType({})
 ) -> ReachableLevel:
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
@@ -173,7 +170,7 @@ def _remember_reached(_: Site) -> BoundedMemo[frozenset[tuple[str, str]], Reacha
 
 
 def _compute_reachable_level(
-    site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut
+    site: Site, able: Collection[tuple[str, str]], groups: Groups, shut: Shut
 ) -> ReachableLevel:
     voices = {
         name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]
@@ -215,7 +212,7 @@ def _can_request(voice: VotingWitness, level: int, shut: Shut) -> bool:
     return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
 
 
-def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Mapping[str, str]) -> bool:
+def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Groups) -> bool:
     """True when these witnesses are enough for a leaf: k independent ones, in each of so many areas."""
     chosen = [w for w in leaf.witnesses if w in witnesses]
     if leaf.areas == 1:

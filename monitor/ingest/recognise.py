@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.language.file_names import UNREADABLE
+from monitor.domain.names import UNREADABLE
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import is_positions

@@ -35,7 +35,7 @@ from monitor.jobs.anomaly_state import (
 from monitor.jobs.samples import SeriesSamples, load_watched
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget
-from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_by_series
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
@@ -52,10 +52,7 @@ SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
 LEFT_OUT: Final = "not scored"
-# said of what is not the motion of the site, see `watched.TIMES`
 _CARRIED: Final = Template("compared.carried", "{past}, at three times the thresholds of displacement")
-
-
 _STAYS: Final = Template(
     "budget.stays", "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays"
 )
@@ -132,7 +129,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is None and detector not in done:
             parts.append(f"{detector}: no readings of displacement")
             continue
-        if _lacks_threshold(detector, checkpoint):
+        if checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN:
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         if step is not None and detector not in done:
@@ -148,26 +145,15 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
                 done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
         parts.append(f"{detector}: {done[detector]}")
     if failed:
-        raise _find_common_kind(failed)("; ".join(parts))
+        kinds = {type(error) for error in failed}
+        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join(parts))
     return "; ".join(parts)
-
-
-def _find_common_kind(errors: Sequence[JobError]) -> type[JobError]:
-    kinds = {type(error) for error in errors}
-    return kinds.pop() if len(kinds) == 1 else JobError
-
-
-def _lacks_threshold(detector: str, checkpoint: ModelRow | None) -> bool:
-    """Whether a detector cannot score before its threshold was counted on the site's own record."""
-    return checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN
 
 
 def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:
     """The checkpoint that serves, unless it does not fit what the site file asks for."""
     found = find_active(c, task="anomaly", kind=detector, site=site.id)
-    if found is None or why_stale(found, site.anomaly, step_s) is not None:
-        return None
-    return found
+    return None if found is None or why_stale(found, site.anomaly, step_s) is not None else found
 
 
 def _score_all(
@@ -243,7 +229,6 @@ def _make_request(
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
-    """Those of the detectors with a running state that look at a group, and at which of its parts."""
     found = {d: _thresholds(d, checkpoint, group.step_s) for d, checkpoint in serving.items() if d in RUNNING}
     if group.name == MOTION:
         return found
@@ -262,7 +247,6 @@ def _make_rows(
     serving: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
 ) -> dict[str, list[AnomalyRow]]:
-    """What is stored of a group: scores by detector, then faults by check."""
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
     rows = {
         d: [_row(one, ids, d, budget, serving[d], factors.get(d, 1.0)) for one in scores]
@@ -292,7 +276,6 @@ def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> di
 
 
 def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
-    """Readings of a group after it are new to one of the detectors, or to the checks where nothing else looks."""
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
     if not scored:
         return min(first, now - CHECKED_AGAIN)
@@ -314,7 +297,9 @@ def _score_in_worker(
     assert step_s is not None
     with db.read() as c:
         # readings after it are new to the detector
-        since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
+        since = max(latest_by_series(c, site.id, detector).values(), default=None) or now - timedelta(
+            seconds=FIRST_RUN_STEPS * step_s
+        )
     path = None if checkpoint is None else checkpoint.path
     request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
     answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))

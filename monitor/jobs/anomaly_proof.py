@@ -1,6 +1,5 @@
 """Whether detectors may count for the level of their site: what held-out time of its record says is kept as proof."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +9,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
 from monitor.domain.alert import Actor
-from monitor.domain.instants import epoch_s, from_epoch_s, go_on
+from monitor.domain.instants import from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import needs_proof
 from monitor.jobs.anomaly import budget_of_each
@@ -30,12 +29,10 @@ def find_asking(site: Site, detector: str) -> Criterion | None:
     return next((one for one in asking if detector in list_subjects(site, one)), None)
 
 
-def is_untested(c: Connection, site: Site, detector: str, now: datetime, lasts_s: float = math.inf) -> bool:
-    """Whether a detector counts for the level by the site file, and no test of what serves is stored, or an old one."""
+def is_untested(c: Connection, site: Site, detector: str, now: datetime) -> bool:
+    """Whether a detector counts for the level by the site file, and no test of what serves is stored."""
     return any(
-        f.tested_s is None
-        or (f.weights, f.settings) != (f.weights_now, f.settings_now)
-        or epoch_s(now) - f.tested_s > lasts_s
+        f.tested_s is None or (f.weights, f.settings) != (f.weights_now, f.settings_now)
         for f in load_proof_facts(c, site, now)
         if f.name == detector
     )

@@ -40,8 +40,6 @@ LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 @dataclass(frozen=True, slots=True)
 class _StateKey:
-    """What a state was made for; another one needs another state."""
-
     site: Site
     group: Group
     detectors: Mapping[str, Thresholds]
@@ -72,13 +70,10 @@ class DetectionRequest:
     """What is asked of a group."""
 
     group: Group  # its series are neighbours
-    # those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look
-    detectors: Mapping[str, Thresholds]
-    # of each detector, how many thresholds a score must have before people are told; None: nothing is held back
-    # as an echo
+    detectors: Mapping[str, Thresholds]  # those that are wanted; none where only checks look
+    # thresholds that a score of each must have before people are told; None: nothing is held back as an echo
     shown_above: Mapping[str, float | None]
-    # says after which readings are new where nothing is kept, from what each of the detectors has scored
-    since: "Callable[[Sequence[Scored]], datetime]"
+    since: "Callable[[Sequence[Scored]], datetime]"  # after what readings are new, by what each has scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +144,6 @@ def _may_go_on(state: GroupState, key: _StateKey, now: datetime) -> bool:
 def _read_open(
     c: Connection, states: Sequence[GroupState], entered: Mapping[int, Stamp], now: datetime
 ) -> tuple[dict[int, list[Value]], set[str]]:
-    """What came into the open cells of states and after them, and the groups into whose closed cells nothing came."""
     opened: dict[datetime, list[tuple[Stretch, Stamp]]] = {}  # by newest look: one, but where a group is new
     series, nothing = dict[str, list[int]](), Stamp()
     for state in states:
@@ -166,7 +160,6 @@ def _read_open(
 
 
 def _pick(words: Words, group: Group) -> Dismissed:
-    """Those of a group, by label and in seconds."""
     return {
         one.label: (
             epoch_s(verdict.alarms),
@@ -204,7 +197,7 @@ def _score_first(
     *,
     is_known: bool,
 ) -> DetectionResult | None:
-    """Make the state of a group anew from the database, and score what is new."""
+    """Make the state of a group anew from the database; `is_known`: all up to its newest look is in the old one."""
     group, state = key.group, states.get(key.group.name)
     with db.read() as c:
         scored = [latest_by_series(c, key.site.id, d) for d in key.detectors]
@@ -259,7 +252,6 @@ def _begin(
     since: datetime,
     now: datetime,
 ) -> DetectionResult | None:
-    """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.group.name, None)
     if not built:
         return None
@@ -281,14 +273,12 @@ def _begin(
 
 
 def _list_open(state: GroupState) -> list[tuple[int, datetime]]:
-    """Each series, and the instant after which its cells are open."""
     from_s = state.running.open_from_s().tolist()
     at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
     return [(state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
 
 
 def _add_new(state: GroupState, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
-    """Take what came into the open cells and after them; returns the holes before it."""
     holes = list[tuple[Watched, float, float]]()
     names, times, values = list[str](), list[float](), list[float]()
     for name, one in state.series.items():
@@ -305,7 +295,6 @@ def _add_new(state: GroupState, newer: Mapping[int, Sequence[Value]]) -> list[tu
 
 
 def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s: float) -> list[tuple[float, float]]:
-    """Take epochs for the newest ones of a series; returns the holes before them."""
     holes = []
     for at_s, _ in came:
         if at_s > recent[-1]:
@@ -325,7 +314,6 @@ def _check(c: Connection, state: GroupState, suspects: Mapping[str, float], now:
 
 
 def _check_one(one: SeriesSamples, series: Series, group: Group, since_s: float) -> Iterable[FaultFinding]:
-    """What the checks of the quantity find; `gap` is none of them."""
     kinds = {CHECKS[check] for check in group.watch.checks}
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
@@ -360,7 +348,6 @@ def _find_lasting(
 
 
 def _count_left_out(one: SeriesSamples, scored: Sequence[Scored], since: datetime) -> int:
-    """Readings up to an instant that came after the last scored one; none where nothing is scored."""
     if not scored:
         return 0
     last = max((epoch_s(of[one.series_id]) for of in scored if one.series_id in of), default=-inf)

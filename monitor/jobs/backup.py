@@ -16,11 +16,7 @@ HOUR_S: Final = 3600.0  # the job looks as often
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Copy and prove where the newest copy is old enough; returns one line.
-
-    Raises:
-        StoreError: there is no copy, or it is not as it was written.
-    """
+    """Copy and prove where the newest copy is old enough; returns one line."""
     wanted = config.backup
     if wanted.every_s is None:
         return "no copies are made: backup.every says never"

@@ -20,32 +20,24 @@ from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
 SERVICE_SITE = "status"  # alarms of the service itself
-
-
-# A run that a person looks into, or one that was killed, is kept for so long.
-KEPT: Final = timedelta(days=1)
+KEPT: Final = timedelta(days=1)  # of a run that a person looks into, or one that was killed
 
 
 def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
-    """Remove folders of deliveries that were touched or read again since; those of superseded scenes stay.
-
-    Returns:
-        The number of folders removed.
-    """
+    """Remove folders of deliveries that no scene has, read or superseded; returns how many."""
     root = Path(config.paths.inbox).parent / "scenes"
     with db.read() as c:
         named = {Path(row.out_dir).resolve() for row in load_scenes(c) if row.out_dir is not None}
     removed = 0
     # site / name / delivery
     for folder in root.glob("*/*/*") if root.is_dir() else ():
-        if not (folder.is_dir() and not folder.is_symlink()) or folder.resolve() in named:
-            continue
-        if now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
+        is_other = not folder.is_dir() or folder.is_symlink() or folder.resolve() in named
+        if is_other or now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
             continue
         shutil.rmtree(folder, ignore_errors=True)
         removed += 1
@@ -79,16 +71,12 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
     reaches: dict[str, float] = {}
     for site in sites:
         reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
-    return RetentionLimits.of(
-        kept.observations_s,
-        kept.forecasts_s,
-        kept.quarantine_s,
-        now,
-        scores_s=kept.scores_s,
-        quantities={name: (one.raw_s, SPANS.get(one.then, 0)) for name, one in kept.quantities.items()},
-        reaches_s=reaches,
-        photos_s=kept.photos_s,
+    ages_s = (kept.observations_s, kept.forecasts_s, kept.quarantine_s, kept.scores_s, kept.photos_s)
+    observations, forecasts, quarantine, scores, photos = (
+        None if age_s is None else now - timedelta(seconds=age_s) for age_s in ages_s
     )
+    needed_from = {name: now - timedelta(seconds=reach) for name, reach in reaches.items()}
+    return RetentionLimits(observations, forecasts, quarantine, scores, photos, needed_from)
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:

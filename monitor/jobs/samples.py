@@ -66,10 +66,7 @@ def read_all(
 ) -> list[SeriesSamples]:
     """The fit readings of those series that have any, in (since, now] as known at `now`.
 
-    Args:
-        grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
-            each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
-            rate of an instrument.
+    On a grid of `grid_s` seconds each sample is the mean of a 36th of a step, which bounds memory. 0: all count.
     """
     found = (read_samples(c, one, since, now, grid_s) for one in series)
     return [one for one in found if one is not None]

@@ -130,10 +130,15 @@ class Dispatcher(Delivery):
                 due = outbox.due_channels(c, now)
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
-            self._escalate(now)
-            old = self.db.run_read(outbox.old_channels, now)
-            for channel in old:  # whatever their rows say, there is a worker, which looks at them
-                self._worker(channel)
+            try:
+                self.escalate_once(now)
+            except StoreBusyError:
+                raise
+            except Exception:  # the messages that wait go out all the same
+                _LOG.exception("escalation")
+                self.failing = frozenset({ALL_SITES})
+            for channel in self.db.run_read(outbox.old_channels, now):
+                self._worker(channel)  # whatever their rows say, there is one, which looks at them
         for channel in due:
             self._worker(channel).wake()
         return due
@@ -144,15 +149,6 @@ class Dispatcher(Delivery):
             self._trusted_from_s = time.monotonic() + SET_BACK_S
         self._planned_at = now
         return time.monotonic() < self._trusted_from_s
-
-    def _escalate(self, now: datetime) -> None:
-        try:
-            self.escalate_once(now)
-        except StoreBusyError:
-            raise
-        except Exception:  # the messages that wait go out all the same
-            _LOG.exception("escalation")
-            self.failing = frozenset({ALL_SITES})
 
     def escalate_once(self, now: datetime) -> int:
         """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.
@@ -194,10 +190,17 @@ class Dispatcher(Delivery):
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
+        orders = [
+            (a, e)
+            for a in alerts
+            # who hears of one that is back from where it was put aside, else whom escalation is for
+            for e in (escalated.escalate_return(a, first, now) if a.is_back else [])
+            or escalated.apply(a, chain, now, self.limits)
+        ]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
-        found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self.limits)
-        unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self.limits)
+        names = {one.id: one.name for one in self.sites.values()}
+        found = find_unconfirmed(alerts, {site: chain}, names, answers, now, self.limits)
+        unreached = find_unreached(alerts, {site: chain}, names, answers, now, self.limits)
         found |= unreached
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
@@ -207,18 +210,9 @@ class Dispatcher(Delivery):
             renewed = [(renew(c, alert, order.subject, now), alert, order) for alert, order in orders]
         with self.db.write() as c:
             for change in changes:
-                apply_changes(
-                    c,
-                    [change],
-                    ChangeContext(
-                        site,
-                        self.sites.get(site),
-                        self.list_recipients("" if (site, change.key) in unreached else site),
-                        SERVICE,
-                        now,
-                        code_version(),
-                    ),
-                )
+                people = self.list_recipients("" if (site, change.key) in unreached else site)
+                context = ChangeContext(site, self.sites.get(site), people, SERVICE, now, code_version())
+                apply_changes(c, [change], context)
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             return sum(
@@ -226,25 +220,11 @@ class Dispatcher(Delivery):
                 for (subject, body), alert, order in renewed
             )
 
-    def _list_orders(
-        self,
-        alert: outbox.OpenAlert,
-        chain: Sequence[Sequence[Recipient]],
-        addressees: Sequence[Recipient],
-        now: datetime,
-    ) -> list[escalated.Escalation]:
-        """Who hears of an alert that is back from where it was put aside, else whom escalation is for."""
-        returned = escalated.escalate_return(alert, addressees, now) if alert.is_back else []
-        return returned or escalated.apply(alert, chain, now, self.limits)
-
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
         recipient = Recipient(answered.recipient, (), ())
         named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]
         return any(r.is_person(answered.by) for r in (recipient, *named))
-
-    def _names(self) -> dict[str, str]:
-        return {one.id: one.name for one in self.sites.values()}
 
     def find_hanging(self) -> set[str]:
         """Channels that hang and get no new worker: as many as may hang do already."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, cast
 
-from forecasting.message import Message, Value, join
+from forecasting.message import Message, join
 from monitor.domain.alert import Notification
 from monitor.domain.alerts.message import COVERED, split_lines
 from monitor.domain.duty.channels import traits_of
@@ -50,16 +50,14 @@ def translate(notification: Notification) -> Notification:
     """The same message in the language and zone in use; as stored where that fails: no alarm waits for it."""
     try:
         subject = translate_subject(notification.subject)
-        body = "\n".join(_translate_line(line) for line in split_lines(notification.body))
+        lines = []
+        for line in split_lines(notification.body):
+            if isinstance(line, Message) and line.id == COVERED.id:  # the subject of a message that this one stands for
+                covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
+                line = COVERED(at=line.values["at"], text=covered)  # noqa: PLW2901
+            lines.append(str(translate_text(join([line]))))
+        body = "\n".join(lines)
     except Exception:  # people read English rather than nothing
         _LOG.exception("message %d could not be translated; it goes out in English", notification.id)
         return replace(notification, subject=notification.subject[:LONGEST], body=str(notification.body))
     return replace(notification, subject=subject, body=body)
-
-
-def _translate_line(line: Value) -> str:
-    """One line of a body: a sentence, or the subject of a message that this one stands for."""
-    if isinstance(line, Message) and line.id == COVERED.id:
-        covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
-        line = COVERED(at=line.values["at"], text=covered)
-    return str(translate_text(join([line])))

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Template
-from monitor.domain.alert import Actor
 from monitor.domain.errors import DeliveryError, StoreBusyError
 from monitor.domain.language.catalogue import gettext, use
-from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_progress
 from monitor.store.delivery.replies import ANSWERS, ReplyResult
@@ -30,7 +28,7 @@ FOLDERS: Final = ("outbox", "sent", "error", "inbox")
 _IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_\+?\d{3,20}_\d+\.txt")
 _LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
 _MOST: Final = 100  # files looked at in one go
-_UNFINISHED_S: Final = 60.0  # so long a file that is empty, or has another name, may be one that is still being written
+_UNFINISHED_S: Final = 60.0  # so long an empty file, or one of another name, may be one that is being written
 _OURS: Final = "OUTA"  # begins the name of each message of ours
 _STUCK_S: Final = 180.0
 _NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send it")
@@ -82,7 +80,13 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
 
     The daemon writes a text in place, with one write: an empty file is one that it has only just begun.
     """
-    names = [path.name for path in _list(folder / "inbox") if _is_reply(path) and not _is_begun(path)]
+    names = []
+    for path in filter(_is_reply, _list(folder / "inbox")):
+        is_begun = False  # where it cannot be looked at, reading it says why
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            is_begun = found.st_size == 0 and time.time() - found.st_mtime < _UNFINISHED_S
+        names += [] if is_begun else [path.name]
     return sorted(names, key=lambda name: name in failed)[:_MOST]
 
 
@@ -92,17 +96,6 @@ def read_incoming(folder: Path, name: str) -> IncomingText:
         content = file.read(_LARGEST)
     wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
     return IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
-
-
-def list_strange(folder: Path, now: datetime) -> list[str]:
-    """Names of files of the inbox that no telephone number sent, and that nobody is writing any more."""
-    found = []
-    for path in _list(folder / "inbox"):
-        with contextlib.suppress(OSError):
-            age_s = now.timestamp() - path.lstat().st_mtime
-            if age_s > _UNFINISHED_S and not _is_reply(path) and (path.is_symlink() or not path.is_dir()):
-                found.append(path.name)
-    return found
 
 
 def forget(folder: Path, name: str) -> None:
@@ -150,12 +143,10 @@ class ModemWatch:
                     _LOG.exception("modem: the text %s cannot be taken", name)
                 failed.add(name)
         self._failed = failed
-        if strange := list_strange(self._folder, now):
-            detail = {"files": len(strange), "first": strange[0][:100]}
-            with self._db.write() as c:
-                add_audit(c, Actor("modem", "program", via="sms"), "reply.removed", "service", detail, now)
-            for name in strange:
-                forget(self._folder, name)
+        for path in _list(self._folder / "inbox"):  # what no telephone number sent
+            with contextlib.suppress(OSError):
+                if not _is_reply(path) and now.timestamp() - path.lstat().st_mtime > _UNFINISHED_S:
+                    path.unlink()
 
     def _take(self, name: str, now: datetime) -> None:
         one = read_incoming(self._folder, name)
@@ -189,14 +180,6 @@ class ModemWatch:
 
 def _is_reply(path: Path) -> bool:
     return _IN.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
-
-
-def _is_begun(path: Path) -> bool:
-    try:
-        found = path.stat()
-    except OSError:
-        return False  # reading it says why
-    return found.st_size == 0 and time.time() - found.st_mtime < _UNFINISHED_S
 
 
 def _list(folder: Path) -> list[Path]:

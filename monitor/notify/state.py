@@ -201,21 +201,7 @@ def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], valid_s: float,
     at = row["evaluated_at"]
     valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
-    keys = (
-        "site",
-        "level",
-        "level_name",
-        "level_source",
-        "since",
-        "evaluated_at",
-        "observability",
-        "reachable_level",
-        "health",
-        "movement_stage",
-        "trend",
-        "newest_at",
-        "catching_up",
-    )
+    keys = SiteStatusRow.__annotations__.keys() - {"active_alerts", "unacknowledged", "config_version"}
     payload = {
         **{key: value for key, value in row.items() if key in keys},
         "stage": row["movement_stage"],

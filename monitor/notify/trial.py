@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -121,15 +121,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         error, provider_id = send_test(target, settings, db)
         bad += error is not None
         with db.write() as c:
-            number = add_test(
-                c,
-                channel,
-                target,
-                datetime.now(UTC),
-                good=error is None,
-                found=error or TAKEN,
-                provider_id=provider_id,
-            )
+            result: Any = {"found": error or TAKEN, "provider_id": provider_id}
+            number = add_test(c, channel, target, datetime.now(UTC), good=error is None, **result)
         if error is None and traits_of(target).orders:
             waiting.append(number)
     bad += _await_sirens(db, waiting, config.siren.confirm_within_s)

@@ -88,14 +88,7 @@ def find_unreached(
     """The alarm of each urgent alert of whose newest message no channel to a person took anything.
 
     It is one at once where all were refused for good and nobody is left to be notified, else after a minute. A drill
-    makes no alarm.
-
-    Args:
-        alerts: nobody has acknowledged them.
-        chains: by site: who may be notified, step by step, now.
-        names: of sites, as people call them.
-        confirmed: alerts of which a recipient has confirmed the newest message.
-        limits: after how long.
+    makes no alarm. Arguments are those of `find_unconfirmed`.
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:

@@ -102,16 +102,6 @@ def make_key() -> str:
     return encode(number.to_bytes(32, "big"))
 
 
-def save_key(state: Path) -> bool:
-    """Make the key of this service where there is none; whether one was made."""
-    path = state / KEY_FILE
-    if path.exists():
-        return False
-    state.mkdir(parents=True, exist_ok=True)
-    write_private(path, make_key() + "\n")
-    return True
-
-
 def find_key(state: Path, fixed: str = "") -> str:
     """The private key of this service; empty where none was made yet, or it is not for this account."""
     if fixed:
@@ -154,3 +144,13 @@ def _derive(salt: bytes, secret: bytes, info: bytes, length: int) -> bytes:
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=salt, info=info).derive(secret)
+
+
+def save_key(state: Path) -> bool:
+    """Make the key of this service where there is none; whether one was made."""
+    path = state / KEY_FILE
+    if path.exists():
+        return False
+    state.mkdir(parents=True, exist_ok=True)
+    write_private(path, make_key() + "\n")
+    return True

@@ -142,14 +142,15 @@ class ChannelWorker:
         """Send one due message; returns whether there was one."""
         now = self._clock()
         self.resume()
-        if self.circuit.is_open(now) and not self._has_urgent(now):
-            return False
+        if self.circuit.is_open(now):
+            urgent_ones = [w for w in self._db.run_read(outbox.load_waiting, self.channel) if w.urgent]
+            if not any(w.is_due(now) for w in urgent_ones) and not self._find_overdue(urgent_ones, now):
+                return False
         with self._db.write() as c:
             sent = outbox.count_sent_between(c, self.channel, now - timedelta(hours=1), now)
             view = DeliveryContext(now, sent, self._how.limits, self._find_quiet)
-            if (
-                now - self._since > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN
-            ):  # a worker before this one holds none any more
+            # a worker before this one holds none any more
+            if now - self._since > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN:
                 outbox.release_foreign(c, now, self.channel, self.owner)
             left = run_stages(c, self.channel, view)
             urgent = {message.id for message in left if message.urgent}
@@ -199,11 +200,6 @@ class ChannelWorker:
             self.last_error = failing.error
             self._resumed = True
 
-    def _has_urgent(self, now: datetime) -> bool:
-        waiting = self._db.run_read(outbox.load_waiting, self.channel)
-        urgent = [w for w in waiting if w.urgent]
-        return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
-
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
         if not self._db.holds():  # this process slept, or is cut off: whoever took over sends it when our lease is out
             _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
@@ -244,9 +240,8 @@ class ChannelWorker:
         known = self._find_recipient(notification.site, notification.recipient)
         kind, address = split_channel(self.channel)
         if traits_of(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
-            sounds_from, in_exercise = find_sounding(
-                self._how.list_recipients(notification.site), self.channel, exercise=notification.exercise
-            )
+            people = self._how.list_recipients(notification.site)
+            sounds_from, in_exercise = find_sounding(people, self.channel, exercise=notification.exercise)
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
         if not traits_of(self.channel).is_replied:
             return notification
@@ -276,14 +271,10 @@ class ChannelWorker:
             self.circuit.fail(now, wait_s, requested=error.retry_after_s is not None)
         self.last_error = redact(str(error))
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
+        number, wait = notification.id, timedelta(seconds=wait_s)
         self._settle(
             lambda c, at: outbox.mark_failed(
-                c,
-                notification.id,
-                self.owner,
-                error.message,
-                permanent=permanent,
-                next_attempt_at=at + timedelta(seconds=wait_s),
+                c, number, self.owner, error.message, permanent=permanent, next_attempt_at=at + wait
             )
         )
 

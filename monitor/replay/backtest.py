@@ -2,14 +2,11 @@
 
 import gc
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -35,7 +32,6 @@ from monitor.replay.matrix import EventLabel, labels_of_outcomes
 from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
     AlertWithOutcome,
-    count_rows,
     load_past_acts,
     load_past_alerts,
     load_past_configs,
@@ -53,7 +49,6 @@ _COUNTS_HERE: Final = Template(
 )
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = VisibilityRule()
-SPAWN_ROWS: Final = 20_000  # below this a second process costs more than it saves
 Progress = Callable[[float], None]
 
 
@@ -88,14 +83,9 @@ def run_backtest(
     """Replay a site's past through the decision and score it; nothing is written.
 
     Args:
-        db: the database that holds the past.
-        site: the configuration to judge.
-        from_at: first look; windows reach back before it.
-        to_at: end.
         other: a second configuration, replayed over the same time and shown beside the first.
         on_progress: called with the share that is done, 0 to 1.
         labels: events of a file; those that people confirmed (outcome `true`) are added.
-        terms: how.
 
     Raises:
         RefusedError: the time is empty, or the other configuration is of another site.
@@ -106,18 +96,19 @@ def run_backtest(
         raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
     with db.read() as c:
         alerts = load_past_alerts(c, site.id, from_at, to_at)
-        rows = count_rows(c, site.id, from_at, to_at)
         measured = measure_detectors(c, site, to_at, from_at)
         detectors = score_detectors(load_runs(c, site, from_at, to_at), measured)
     events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
-    if other is None:
-        results = [_run_here(db, "A", site, task, on_progress)]
-    elif rows < SPAWN_ROWS or (os.cpu_count() or 1) < 2:
-        half = _halves(on_progress)
-        results = [_run_here(db, "A", site, task, half[0]), _run_here(db, "B", other, task, half[1])]
-    else:
-        results = _run_both(db, site, other, task, on_progress)
+    configs = [("A", site)] if other is None else [("A", site), ("B", other)]
+    results: list[_Result] = []
+    for number, (name, config) in enumerate(configs):
+
+        def report(share: float, done: int = number) -> None:
+            if on_progress is not None:
+                on_progress((done + share) / len(configs))
+
+        results.append(_run_here(db, name, config, task, report))
     if on_progress is not None:
         on_progress(1.0)
     # a level stands in the replay at most so much later than in a service that looks at every arrival
@@ -178,7 +169,7 @@ def _collect_seldom() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Progress | None) -> _Result:
+def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
     with _collect_seldom(), db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
         history = History(
@@ -196,9 +187,9 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
         for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
             tally.add(step)
             share = (seconds(step.at) - from_s) / (to_s - from_s)
-            if on_progress is not None and share - shown >= 0.01:
+            if share - shown >= 0.01:
                 shown = share
-                on_progress(share)
+                report(share)
     tally.finish(to_s)
     known = {
         "rows": history.rows,
@@ -236,28 +227,6 @@ def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
     return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
 
 
-def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:
-    if on_progress is None:
-        return None, None
-    report = on_progress
-    return lambda share: report(share / 2.0), lambda share: report(0.5 + share / 2.0)
-
-
-# ---- two configurations at a time --------------------------------------------------------------------------------
-def _run_both(db: Database, site: Site, other: Site, task: _Task, on_progress: Progress | None) -> list[_Result]:
-    """The second configuration in a process of its own; a child that cannot start is replaced by this process."""
-    url = db.url.render_as_string(hide_password=False)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        second: Future[_Result] = pool.submit(_run_there, url, "B", other, task)
-        first = _run_here(db, "A", site, task, on_progress)
-        return [first, second.result()]
-
-
-def _run_there(url: str, name: str, site: Site, task: _Task) -> _Result:
-    with Database(url) as db:
-        return _run_here(db, name, site, task, None)
-
-
 @dataclass(frozen=True, slots=True)
 class FilePast:
     """Readings of files in a database of their own."""
@@ -280,7 +249,6 @@ def open_files(
 
     Args:
         path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
-        site: the declaration.
         mapping: what the columns of a wide table mean.
         accept_units: a person has said that the declared units are right.
         accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.

@@ -70,12 +70,7 @@ def play(
     """Decide at every instant at which the service would have looked.
 
     Args:
-        history: what was known at each instant.
         plan: (since when in force, declaration), by rising instant; the first one also counts before.
-        from_s: first look, epoch seconds.
-        to_s: end of the replay.
-        pace: when to look.
-        acts: what people did, oldest first.
 
     Yields:
         Every look, in order of time.
@@ -87,7 +82,10 @@ def play(
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
         history.move(now_s)
-        site = site_at(plan, now_s)
+        site = plan[0][1]
+        for since_s, other in plan[1:]:
+            if since_s <= now_s:
+                site = other
         memory, acted = acting.apply(memory, now_s, site)
         view = history.view(site)
         decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
@@ -97,15 +95,6 @@ def play(
             now_s = next(instants, inf)
         else:
             now_s = find_next_s(history, plan, acting, decision, now_s, pace)
-
-
-def site_at(plan: Sequence[tuple[float, Site]], now_s: float) -> Site:
-    """The declaration in force."""
-    site = plan[0][1]
-    for since_s, other in plan[1:]:
-        if since_s <= now_s:
-            site = other
-    return site
 
 
 def find_next_s(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from forecasting.message import Figure, Template
-from monitor.alerting.acts.site_diff import StoredEffect, StoredScorecard
+from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
@@ -31,12 +31,7 @@ def preview_effect(
     Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
 
     Args:
-        db: holds the past.
-        old: the declaration in force.
-        new: the one proposed.
-        now: end of the time that is played.
         months: of 30 days; 0 computes nothing.
-        on_progress: called with the share that is done, 0 to 1.
     """
     if months == 0:
         return {"skipped": _NOT_WANTED()}
@@ -48,18 +43,13 @@ def preview_effect(
     except SlopewardError as error:
         return {**facts, "skipped": FAILED(problem=error.message)}
     names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
-    return {**facts, "names": names, "scorecard": cast("StoredScorecard", card.to_json())}
+    return {**facts, "names": names, "scorecard": card.to_json()}
 
 
 def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: int, *, limit_s: float) -> StoredEffect:
     """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
 
     Args:
-        url: of the database.
-        old: the declaration in force.
-        new: the one proposed.
-        now: end of the time that is played.
-        months: of 30 days.
         limit_s: the replay is ended after so long.
     """
     began_s = time.monotonic()

@@ -24,8 +24,6 @@ from monitor.store.readings.observations import SeriesRow, change_flags, load_se
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
-
-
 MODES: Final = ("auto", "received", "observed")
 SHORTEST_BOUND_S: Final = 86400.0
 
@@ -201,11 +199,7 @@ class History:
     that was known only after it had left every window counts for the newest epoch of its series and nothing else.
 
     Args:
-        c: a read transaction, one snapshot for the whole replay.
         sites: every declaration that the replay will use: the windows are wide enough for all of them.
-        from_at: the first look.
-        to_at: the last look.
-        known: since when a row was known.
         proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
             count. None takes what was stored at each instant.
     """
@@ -408,7 +402,6 @@ class History:
 
 @lru_cache(maxsize=1024)
 def _read_instant(text: str) -> tuple[datetime, float]:
-    """An instant as it is stored, and its epoch seconds; all series of a site have nearly the same ones."""
     at = datetime.fromisoformat(text)
     return at, seconds(at)
 

@@ -22,8 +22,6 @@ from monitor.store.alerting.history import AlertWithOutcome
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
-
-
 CLASSES: Final = {"small": 1, "intermediate": 2, "large": 3, "very_large": 4}
 
 
@@ -241,9 +239,6 @@ def class_at(at_s: float, labels: Sequence[EventLabel], lead_s: float) -> int:
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole > 0.0 else None
-
-
-# event classes of Calvello & Piciullo (2016), by rising size
 
 
 UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -142,7 +142,6 @@ class ReplayTotals:
             self.voting_s[station] += passed_s
 
     def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
-        """What each criterion says now: the highest level that its bounds and dwell ask for."""
         levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
         with_data: set[str] = set()
         for assessment in step.decision.evidence["words"]:
@@ -281,56 +280,32 @@ def find_gains(
     labels: Sequence[EventLabel],
     lead_s: float,
 ) -> tuple[ForecastGain, ...]:
-    """What each forecast criterion adds; nothing where no event is known, or no velocity is judged.
-
-    Args:
-        site: the declaration.
-        strength: of the velocity criteria.
-        spans: what each criterion asked for, over time.
-        data_shares: share of looks at which it had anything to go by.
-        labels: events.
-        lead_s: a warning up to this long before an event belongs to it.
-    """
-    if not labels or not strength.ribbons:
-        return ()
-    return tuple(
-        _compare(site, c, strength, spans.get(c.id, ()), data_shares.get(c.id, 0.0), labels, lead_s)
-        for c in site.criteria
-        if c.kind.facts == "forecasts"
-    )
-
-
-def _compare(
-    site: Site,
-    criterion: Criterion,
-    strength: Strength,
-    spans: Sequence[Span],
-    data_share: float,
-    labels: Sequence[EventLabel],
-    lead_s: float,
-) -> ForecastGain:
-    highest = max((t.level for t in criterion.thresholds), default=site.top_level)
-    reachable = [replace(x, level=min(x.level, highest)) for x in labels]
+    """What each forecast criterion adds; nothing where no event is known, or no velocity is judged."""
 
     def count(spans: Sequence[Span]) -> int:
         return len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True))
 
-    def meet(spans: Sequence[Span]) -> tuple[EventScore, ...]:
-        return tuple(score_event(x, spans, lead_s) for x in reachable)
-
-    plain = strength.warn(AS_DECLARED)
-    both = sorted((*plain, *(s for s in spans if s.level > 0)), key=lambda s: s.from_s)
-    allowed = count(both)
-    place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
-    alone = plain if place is None else strength.warn(place)
-    return ForecastGain(
-        criterion.id,
-        data_share,
-        (count(plain), allowed),
-        None if place is None else FACTORS[place],
-        meet(alone),
-        meet(both),
-    )
+    plain, found = strength.warn(AS_DECLARED), []
+    for criterion in site.criteria if labels and strength.ribbons else ():
+        if criterion.kind.facts != "forecasts":
+            continue
+        highest = max((t.level for t in criterion.thresholds), default=site.top_level)
+        reachable = [replace(x, level=min(x.level, highest)) for x in labels]
+        both = sorted((*plain, *(s for s in spans.get(criterion.id, ()) if s.level > 0)), key=lambda s: s.from_s)
+        allowed = count(both)
+        place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
+        alone = plain if place is None else strength.warn(place)
+        found.append(
+            ForecastGain(
+                criterion.id,
+                data_shares.get(criterion.id, 0.0),
+                (count(plain), allowed),
+                None if place is None else FACTORS[place],
+                tuple(score_event(x, alone, lead_s) for x in reachable),
+                tuple(score_event(x, both, lead_s) for x in reachable),
+            )
+        )
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,16 +348,6 @@ class SensorScore:
     voting_days: float  # time in which a vote of it counted
     health: Mapping[str, int]  # kind of health alert -> times
     pended_days: int
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "station": self.station,
-            "raises": self.raises,
-            "voting_days": round(self.voting_days, 3),
-            "health": dict(self.health),
-            "pended_days": self.pended_days,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,7 +448,7 @@ class Run:
             "false_alarm_day_list": [{"day": d, "cause": c, "level": k} for d, c, k in self.false_day_list],
             "duration_matrix": self.matrix.to_json(),
             "criteria": [c.to_json() for c in self.criteria],
-            "sensors": [s.to_json() for s in self.sensors],
+            "sensors": [asdict(s) | {"voting_days": round(s.voting_days, 3)} for s in self.sensors],
             "forecast_gain": [g.to_json() for g in self.gains],
         }
 
@@ -589,7 +554,16 @@ def score(
         tuple(false_list),
         build_matrix(spans, labels, lead_s, names),
         tuple(_score_criterion(site, c, tally, labels, lead_s) for c in site.criteria),
-        tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
+        tuple(
+            SensorScore(
+                name,
+                tally.raises[name],
+                tally.voting_s.get(name, 0.0) / 86400.0,
+                dict(sorted(tally.health.get(name, {}).items())),
+                len(tally.pended.get(name, ())),
+            )
+            for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))
+        ),
         words,
         find_gains(
             site,
@@ -625,16 +599,6 @@ def _score_criterion(
         by_level,
         judged,
         tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
-    )
-
-
-def _score_sensor(station: str, tally: ReplayTotals) -> SensorScore:
-    return SensorScore(
-        station,
-        tally.raises[station],
-        tally.voting_s.get(station, 0.0) / 86400.0,
-        dict(sorted(tally.health.get(station, {}).items())),
-        len(tally.pended.get(station, ())),
     )
 
 

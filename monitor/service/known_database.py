@@ -1,26 +1,23 @@
 """Tells people where the service starts on another database than the time before: the past is not in it."""
 
+import contextlib
+import json
 import logging
 from pathlib import Path
 from typing import Final
 
 from forecasting.message import Template, Timestamp
+from forecasting.whole_file import replacing
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.database.audit import find_first
 from monitor.store.database.engine import Database
-from monitor.store.upkeep.identity import find_noted, note
 
-_USED_BEFORE: Final = Template(
-    "service.database.used_before",
-    "the database {name} is another one than at the last start, and one that was in use before: what came meanwhile is "
-    "not in it",
-)
 _ANOTHER: Final = Template(
     "service.database.another",
     "the database {path} is another one than at the last start and begins at {at}; its levels, alerts and accounts are "
     "others: stop the service, put the database or a backup in its place, start",
 )
-
+FILE: Final = "database.json"  # in `paths.state`: the hash of the first entry of the audit log
 KEY: Final = "database:other"
 URGENT: Final = 2
 log = logging.getLogger(__name__)
@@ -31,10 +28,7 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
 
     A copy that was restored begins with the same entry. An empty database has none and is left for the next start.
 
-    Args:
-        db: up to date, with the site files of this start in force.
-        state: folder of the service's own files.
-        alarms: store what is told.
+    `db`: up to date, with the site files of this start in force; `state`: folder of the service's own files.
 
     Raises:
         StoreBusyError: nothing was told or noted, call again.
@@ -42,15 +36,18 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     first = db.run_read(find_first)
     if first is None:
         return
-    digest, begun_at = first
-    noted = find_noted(state)
-    if noted[:1] == [digest]:
+    noted, file = "", state / FILE
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        noted = str(json.loads(file.read_text())["first"])
+    if noted == first[0]:
         return
     if noted:
-        name = Path(db.url.database or "").name
-        reason = (
-            _USED_BEFORE(name=name) if digest in noted else _ANOTHER(path=name, at=Timestamp.of(begun_at, "minute"))
-        )
+        reason = _ANOTHER(path=Path(db.url.database or "").name, at=Timestamp.of(first[1], "minute"))
         log.critical("%s", reason)
         alarms.write(make_alarm(KEY, URGENT, reason, is_open=True))  # stored before it is noted: it is told for certain
-    note(state, [digest, *(one for one in noted if one != digest)])
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with replacing(file, flush=True, mode=0o600) as partial:
+            partial.write_text(json.dumps({"first": first[0]}))
+    except OSError as error:
+        log.warning("which database this is could not be noted in %s: %s", file, error)

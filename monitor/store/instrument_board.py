@@ -1,8 +1,7 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
-from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
@@ -16,7 +15,6 @@ from monitor.store.readings.messages import DENIED
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has
@@ -34,14 +32,6 @@ _INSPECT_CLOCK: Final = Template(
     "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
 )
 
-_DENIED: Final = Template(
-    "instrument.denied", "the broker refused {n} messages of it, the last at {at} on topic {topic}"
-)
-_INSPECT_TOPIC: Final = Template(
-    "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
-)
-_DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
-
 
 class BoardRow(InstrumentRow):
     """An instrument, what it is listed under, its findings, and its months, the newest first."""
@@ -49,17 +39,6 @@ class BoardRow(InstrumentRow):
     parent: str
     findings: list[FindingRow]
     months: list[AvailabilityRow]
-
-
-class DeniedMessages(TypedDict):
-    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
-
-    login: str
-    topic: str
-    n: int
-    at: str
-    site: str
-    station: str
 
 
 def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[BoardRow]:
@@ -71,9 +50,11 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     findings = _group(load_view(c, "instrument_findings", order_by=("since",), **only))
     months = _group(load_view(c, "instrument_availability", order_by=("-month",), **only))
     rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
-    causes = _load_causes(c, {number for row in rows if (number := row["parent_alert_id"]) is not None})
-    broker = find_stamp(c, "broker")
-    denied: Sequence[DeniedMessages] = () if broker is None else broker[1].get("denied", ())
+    a, causes = t.alert.c, dict[int, Parent]()
+    for number, name in c.execute(select(a.id, a.key).where(a.id.in_({row["parent_alert_id"] for row in rows}))):
+        kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901
+        if kind in PARENTS:
+            causes[number] = Parent(kind, name)
     board: list[BoardRow] = []
     for found in rows:
         key = (found["site"], found["instrument"])
@@ -82,13 +63,13 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         cause = causes.get(found["parent_alert_id"] or 0)
         parent = next((one.text for one in (cause, *parents) if one is not None), "")
         row: BoardRow = {**found, "findings": findings.get(key, []), "months": months.get(key, []), "parent": parent}
-        _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
+        _explain_state(c, row, cause)
         board.append(row)
     return sorted(board, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 
-def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
-    """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
+def _explain_state(c: Connection, row: BoardRow, cause: Parent | None) -> None:
+    """Add to reason and action of a row what its findings, its cause and the store know of it."""
     # what it sends counts for nothing: it looks silent
     clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
     if cause is not None:
@@ -97,9 +78,6 @@ def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: S
     if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
         row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
         row["action"] = clock or action
-    if (refusal := _describe_denied(row, denied)) is not None:
-        row["reason"] = join([one for one in (row["reason"], refusal) if one])
-        row["action"] = row["action"] or _INSPECT_TOPIC()
     row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
 
 
@@ -133,35 +111,6 @@ def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | Non
         return None
     n = sum(int(times) for _, times, _ in refused)
     return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
-
-
-def _is_of(denied: DeniedMessages, row: BoardRow) -> bool:
-    """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
-    site, station = row["site"], row["instrument"]
-    if denied["station"]:
-        return (denied["site"], denied["station"]) == (site, station)
-    parts = denied["topic"].casefold().split("/")
-    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
-
-
-def _describe_denied(row: BoardRow, denied: Sequence[DeniedMessages]) -> Message | None:
-    """What the broker refused since shortly before the newest reading."""
-    since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
-    late = [one for one in denied if parse(one["at"]) > since]
-    if not late:
-        return None
-    at = Timestamp.of(parse(late[0]["at"]))
-    return _DENIED(n=sum(one["n"] for one in late), at=at, topic=late[0]["topic"])
-
-
-def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:
-    """What the notices of common silence name, by number of the alert."""
-    a, found = t.alert.c, {}
-    for number, key in c.execute(select(a.id, a.key).where(a.id.in_(alerts))):
-        kind, _, name = key.removeprefix("health:").removesuffix(":stale").partition(":")
-        if kind in PARENTS:
-            found[number] = Parent(kind, name)
-    return found
 
 
 def _group(rows: Iterable[OfInstrument]) -> dict[tuple[str, str], list[OfInstrument]]:

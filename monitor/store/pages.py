@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
 from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
@@ -18,21 +17,18 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.store.database.rows import columns_of, load_plain, load_records, match_given, read_record
-from monitor.store.readings.observations import SeriesRow, load_readings, load_series
+from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.scenes.outlines import Bounds
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import (
     AlertEventRow,
     AlertRow,
     DeliveryRow,
-    IssuedForecastRow,
     MessageRow,
-    ModelGateRow,
     ReadingRow,
     ScenePolygonRow,
     SiteStatusRow,
     StationHealthRow,
-    WhyNotShownRow,
 )
 from monitor.store.schema.views import load_view
 
@@ -297,11 +293,9 @@ def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | Non
 
 def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
     """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
-    s = t.scene.c
-    query = select(s.out_dir).join(t.site, t.site.c.id == s.site)
-    found = c.execute(query.where(s.scene_hash == scene_hash, s.site == site, s.state == "done", t.site.c.active))
-    folder: str | None = found.scalar()
-    return folder
+    s, of = t.scene.c, t.site.c
+    mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
+    return c.execute(select(s.out_dir).where(*mine)).scalar()
 
 
 def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
@@ -340,23 +334,15 @@ def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePoly
     return rows
 
 
-def count_readings(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> int:
-    """Revisions of a series in a range."""
-    o = t.observation.c
-    return int(
-        c.execute(
-            select(func.count()).where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
-        ).scalar_one()
-    )
-
-
 def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime) -> list[Reading]:
     """Readings of a range as known at an instant.
 
     Raises:
         RefusedError: the range holds more than one request may read.
     """
-    found = count_readings(c, series_id, from_at, to_at)
+    o = t.observation.c
+    within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
+    found = c.execute(select(func.count()).where(*within)).scalar_one()
     if found > LARGEST_RANGE:
         raise RefusedError(_LONG_RANGE(count=str(found), most=str(LARGEST_RANGE)))
     return load_readings(c, series_id, from_at, to_at, known_at)
@@ -371,9 +357,8 @@ def find_direction(c: Connection, site: str, station: str) -> tuple[float, float
 
 def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The newest not future-dated epoch of some series."""
-    query = select(func.max(t.series_latest.c.observed_at)).where(t.series_latest.c.series_id.in_(series_ids))
-    newest: datetime | None = c.execute(query).scalar()
-    return newest
+    k = t.series_latest.c
+    return c.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
 
 
 def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
@@ -382,12 +367,6 @@ def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(t.series).scalar_subquery()
     found = [at for at in c.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
     return min(found, default=None)
-
-
-def load_issue(c: Connection, series: SeriesRow) -> list[IssuedForecastRow]:
-    """The newest issue of every model for a series, by model and horizon."""
-    which: dict[str, Any] = {"site": series.site, "station": series.station, "quantity": series.quantity}
-    return load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
 
 
 def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
@@ -438,78 +417,10 @@ def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
     """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
     w, f = t.forecast_withheld.c, t.forecast.c
     query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
-    rows = load_plain(
-        c, WithheldForecast, query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
-    )
+    query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
+    rows = load_plain(c, WithheldForecast, query)
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
     return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
-
-
-def load_why_not_shown(c: Connection, site: str) -> list[WhyNotShownRow]:
-    """Every series and model of a site that has no shown forecast, with what is lacking."""
-    return load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
-
-
-def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[Any]:
-    """Skill, coverage or scores of the forecasts of a site, the newest month first."""
-    order = ("-month", "station", "quantity", "horizon_s", "model", *last)
-    return load_view(c, view, order_by=order, limit=300, site=site)
-
-
-ROLLED_DAYS: Final = 90
-
-
-class RolledCoverage(TypedDict):
-    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
-
-    station: str
-    quantity: str
-    horizon_s: float
-    newest: float
-    lowest: float
-    n: int
-
-
-def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
-    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
-    # for this table alone: the page starts without numpy
-    import numpy as np
-
-    from forecasting.evaluation.distribution import ROLLING, roll
-
-    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
-    newest = c.execute(
-        select(func.max(f.target_at))
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .join(t.series, s.id == f.series_id)
-        .where(s.site == site, f.shown)
-    ).scalar()
-    if newest is None:
-        return []
-    rows = c.execute(
-        select(s.station, s.quantity, f.horizon_s, k.inside_80)
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .join(t.series, s.id == f.series_id)
-        .where(s.site == site, f.shown, f.target_at > newest - timedelta(days=ROLLED_DAYS))
-        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
-    )
-    found: list[RolledCoverage] = []
-    for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
-        held = roll(np.array([float(r.inside_80) for r in group]))
-        if held.size:
-            newest_share, lowest, n = float(held[-1]), float(held.min()), int(held.size) + ROLLING - 1
-            found.append(
-                RolledCoverage(
-                    station=station, quantity=quantity, horizon_s=horizon_s, newest=newest_share, lowest=lowest, n=n
-                )
-            )
-    return found
-
-
-def load_forecaster_gates(c: Connection, site: str) -> list[ModelGateRow]:
-    """How every living forecaster stands at each horizon."""
-    rows = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
-    return [row for row in rows if row["model_state"] != "retired"]
 
 
 class AnomalyScore(TypedDict):
@@ -607,21 +518,6 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
             {"at": at, "kind": kind, "station": None, "level": row.to_level, "text": text, "alert": row.alert_id}
         )
     return sorted(marks, key=lambda mark: mark["at"])
-
-
-def load_notifications(
-    c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
-) -> list[MessageRow]:
-    """Newest notifications first."""
-    order = ["-notification_id"]
-    return load_view(c, "notification_status", order_by=order, limit=limit, site=site, state=state)
-
-
-def load_deliveries(
-    c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
-) -> list[DeliveryRow]:
-    """What became of messages, newest first."""
-    return load_view(c, "deliveries", order_by=["-notification_id"], limit=limit, site=site, state=state)
 
 
 def count_undelivered(c: Connection) -> int:

@@ -58,11 +58,7 @@ def start_run(connection: Connection, job: str, site: str | None, now: datetime)
 
 
 def finish_run(connection: Connection, run_id: int, state: str, detail: str | None, now: datetime) -> None:
-    """Note how a run ended.
-
-    Raises:
-        StoreError: the state is not an end, or no run with this id is running.
-    """
+    """Note how a run ended; raises StoreError: the state is not an end, or no run with this id is running."""
     if state not in ENDS:
         raise StoreError(f"a job run cannot end as {state!r}; one of {', '.join(ENDS)}")
     result = connection.execute(

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import NameList, Template, join
+from monitor.alerting.acts.answer_acts import needs_two_people
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import Reason
 from monitor.alerting.acts.on_sites import SiteId, SiteOption
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError

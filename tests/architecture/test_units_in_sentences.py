@@ -38,8 +38,6 @@ PURE = {
     ("criteria/tables.py", "lower.over"),
     ("criteria/tables.py", "lower.under"),
     ("proof.py", "LEAST_ACCEPTED"),
-    ("cli/forecast/catalogue.py", "score['f1']"),
-    ("cli/forecast/catalogue.py", "score['rules_f1']"),
     ("kinematics/ensemble.py", "ALPHAS[likely][0]"),
     ("kinematics/ensemble.py", "ALPHAS[a][0]"),
     ("kinematics/ensemble.py", "max(0.0, median(leads)) / DAY_S"),
@@ -108,7 +106,7 @@ PURE_IN_LINES = {
     ("cli/scenes/learn.py", "value"),
     ("cli/scenes/earlier.py", "found.limit"),
     ("cli/anomaly/labels.py", "row.factor"),  # times the threshold
-    ("cli/scenes/learn.py", "search['f1']"),
+    ("cli/scenes/learn.py", "validated['f1']"),
     ("cli/scenes/review.py", "one.mean_probability"),
     ("cli/scenes/review.py", "one.threshold"),
     ("cli/scenes/susceptibility.py", "scores['auc']"),

@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,10 @@ name = "Duty"
 levels = ["yellow", "orange", "red"]
 channels = ["log:duty"]
 """
+OF_THE_WHOLE = (  # documents name commands and tests of all extensions
+    "tests/contract/test_verbs.py::test_every_command_that_a_page_a_message_or_a_comment_names_exists",
+    "tests/architecture/test_threat_model.py::test_each_test_that_is_named_exists",
+)
 # the service over a small site: `check` passes, core puts its jobs together, the page answers
 START = """
 import asyncio
@@ -173,6 +178,22 @@ def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
     gone = f"import sys\nassert not any(one.startswith('monitor.extensions.{name}') for one in sys.modules)\n"
     out = run_python(tmp_path, START + gone + "import monitor\nprint(monitor.__file__)").stdout
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
+
+
+@pytest.mark.skipif(not os.environ.get("SLOPEWARD_SOAK"), reason="two minutes each: make soak (SLOPEWARD_SOAK)")
+@pytest.mark.parametrize("name", NAMES)
+def test_without_its_folder_and_its_line_the_quick_tests_of_the_core_are_green(tmp_path, name):
+    for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
+        if path and f"extensions/{name}/" not in path:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, tmp_path / path, follow_symlinks=False)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    listed = tmp_path / "monitor/extensions/table.py"
+    listed.write_text(listed.read_text().replace(f'    "monitor.extensions.{name}",\n', ""))
+    left_out = [f"--deselect={one}" for one in OF_THE_WHOLE]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON", "SLOPEWARD_"))}
+    ended = subprocess.run(["tests/quick.sh", *left_out], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
 
 
 def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path):

@@ -14,12 +14,10 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import CheckpointError, ForecastingError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
-from forecasting.neural.examples import make_examples
 from forecasting.neural.forecaster import NeuralForecaster, build_network, cut_motion
-from forecasting.neural.graph import directed_supports, supports
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings
-from forecasting.neural.training import deterministic, prepare, train_network
+from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings, make_examples
+from forecasting.neural.network import QuantileHead
+from forecasting.neural.training import deterministic, directed_supports, prepare, supports, train_network
 from forecasting.registry import NETWORKS, load
 from tests.conftest import take_turns
 

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
@@ -71,23 +69,6 @@ def draw_dates(folder: Path, dates: dict[str, tuple[int, float | None]]) -> Path
         facts = {"with_scar": growth is not None, "scar_growth": growth or 1.0, "size_px": 96}
         write_scene(folder / name, 5, acquired_at=datetime(2026, 5, day, tzinfo=UTC), **facts)
     return folder
-
-
-def draw_tall(folder: Path, times: int, side_px: int = 128) -> None:
-    """A scene of `times` x `side_px` rows: one again and again below itself, each second time mirrored; all scarred."""
-    draw(folder, may(7), 1.0, size_px=side_px)
-    for path in sorted(folder.glob("*.tif")):
-        with rasterio.open(path) as source:
-            profile, values, names = source.profile, source.read(), source.descriptions
-        parts = [values if number % 2 == 0 else values[:, ::-1] for number in range(times)]
-        profile |= {"height": side_px * times, "driver": "GTiff"}
-        path.unlink()
-        with rasterio.open(path, "w", **profile) as target:
-            target.write(np.concatenate(parts, axis=1))
-            target.descriptions = names
-    manifest = folder / "scene.toml"
-    said = manifest.read_text().partition("[files]")[0]  # sizes and digests of the small one go
-    manifest.write_text(f"complete = true\n{said}")
 
 
 def make_config(tmp_path: Path, database_url: str):

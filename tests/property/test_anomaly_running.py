@@ -1,6 +1,7 @@
-"""A site that is scored as its readings come in has the scores and the findings of one look at the whole record."""
+"""Scores block by block or as readings come are those of one pass; thresholds keep their budget in any future."""
 
 import numpy as np
+import pytest
 from hypothesis import Phase, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -9,9 +10,12 @@ from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.jobs import score
-from detection.anomaly.records import ScoringRequest
+from detection.anomaly.neighbours import FEWEST_OTHERS, median_of_others
+from detection.anomaly.parts import PARTS, PartScores
+from detection.anomaly.records import MONTH_S, ScoringRequest
 from detection.anomaly.running.state import DetectorState
-from detection.anomaly.windows import build_series
+from detection.anomaly.threshold import COUNTABLE, choose_threshold, count_runs
+from detection.anomaly.windows import Series, build_series, scaled_residuals
 
 CHECKS = {"stuck": find_stuck, "replay": find_replay, "unit": find_unit_jumps}
 NEW = 90
@@ -103,3 +107,120 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
                 event(finding.kind)
                 assert any(a < finding.at_s <= b + step_s for a, b in suspects[name]), finding
     event(f"{sum(map(len, suspects.values())) * 10 // (stations * NEW) * 10} % of the readings looked at by checks")
+
+
+TOLERANCE = 1e-6
+
+
+def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
+    """Noise with a common part, steps and holes; some series begin late or fall silent."""
+    rng = np.random.default_rng(seed)
+    table = np.round(rng.normal(0, 1, (rows, cells)) + rng.normal(0, 1, cells) + 0.02 * np.arange(cells), 2)
+    table[0, cells // 2 :] += 9.0
+    table[rng.random(table.shape) < holes] = np.nan
+    table[-1, : cells // 3] = np.nan
+    table[rows // 2, cells - 40 :] = np.nan
+    return table * 1000.0 + 5e5
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 7),
+    step_s=st.sampled_from([86400.0, 21600.0, 3600.0, 7 * 86400.0]),
+    first=st.integers(-300, 30000),
+    holes=st.sampled_from([0.0, 0.05, 0.4]),
+    data=st.data(),
+)
+def test_block_by_block_is_the_whole_pass(seed, rows, step_s, first, holes, data):
+    table = draw_table(seed, rows, 260, holes)
+    whole = PartScores(rows, step_s, PARTS).feed(table, first, 0)
+    running = PartScores(rows, step_s, PARTS)
+    done = data.draw(st.integers(1, 200))
+    running.feed(table[:, :done], first, done)
+    rng = np.random.default_rng(seed)
+    while done < table.shape[1]:
+        k = int(rng.choice([1, 2, 3, 30]))
+        block = table[:, done : done + k]
+        # some of the newest readings come later: the cells are seen without them first, and are not closed
+        running.feed(np.where(rng.random(block.shape) < 0.3, np.nan, block), first + done, 0)
+        keep = int(rng.integers(1, block.shape[1] + 1))
+        out = running.feed(block, first + done, keep)
+        for part, scores in out.items():
+            expected = whole[part][:, done : done + k]
+            assert np.array_equal(np.isfinite(scores), np.isfinite(expected)), part
+            np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        done += keep
+    event("scored" if any(np.isfinite(row).any() for row in whole.values()) else "too short for a score")
+    event("neighbours" if rows > FEWEST_OTHERS else "alone")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_median_of_others_is_that_of_the_rows_without_one(seed):
+    table = np.round(draw_table(seed, 5 + seed, 300, 0.3) / 1000.0)  # with ties
+    found = median_of_others(table)
+    for row in range(len(table)):
+        rest = np.delete(table, row, axis=0)
+        for cell in range(table.shape[1]):
+            known = rest[np.isfinite(rest[:, cell]), cell]
+            expected = np.median(known) if len(known) >= FEWEST_OTHERS else np.nan
+            assert found[row, cell] == expected or (np.isnan(found[row, cell]) and np.isnan(expected))
+
+
+DAY = 86400.0
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    stations=st.integers(1, 4),
+    cells=st.integers(200, 500),
+    ties=st.booleans(),
+    holes=st.floats(0.0, 0.6),
+    allowed=st.integers(int(COUNTABLE), 12),
+)
+def test_a_counted_threshold_keeps_the_budget_and_is_the_first_from_above(seed, stations, cells, ties, holes, allowed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.exponential(1.0, cells) for _ in range(stations)]
+    rows = [np.round(row, 1) if ties else row for row in rows]
+    rows = [np.where(rng.random(cells) < holes, np.nan, row) for row in rows]
+    times = np.arange(cells) * DAY
+    months = sum(int(np.isfinite(row).sum()) for row in rows) * DAY / MONTH_S
+    found = choose_threshold(rows, [times] * stations, DAY, (allowed + 0.01) / months)
+
+    def runs(limit, strict):
+        return sum(count_runs(times[row > limit] if strict else times[row >= limit]) for row in rows)
+
+    assert found.method == "count"
+    assert runs(found.value, strict=True) == found.false_alarms <= allowed
+    # Every higher threshold keeps the budget too: no quiet island far down is taken.
+    higher = sorted({v for row in rows for v in row[np.isfinite(row)] if v > found.value})
+    assert all(runs(v, strict=True) <= allowed for v in higher)
+    event("budget binds" if runs(found.value, strict=False) > allowed else "melted or tied")
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cut=st.integers(60, 190), size=st.floats(-1e6, 1e6), holes=st.floats(0.0, 0.4))
+def test_residuals_and_stuck_checks_see_no_future(seed, cut, size, holes):
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(200) < holes, np.nan, np.round(np.cumsum(rng.normal(0, 1, 200)), 1))
+    series = Series(np.arange(200) * DAY, values, DAY)
+    changed = Series(series.times_s, np.where(np.arange(200) >= cut, values * 0.5 + size, values), DAY)
+    assert np.array_equal(scaled_residuals(series)[:cut], scaled_residuals(changed)[:cut], equal_nan=True)
+    early = [f for f in find_stuck(series) if f.at_s < cut * DAY]
+    assert early == [f for f in find_stuck(changed) if f.at_s < cut * DAY]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.floats(-1e6, 1e6)), min_size=1, max_size=60, unique_by=lambda p: p[0])
+)
+def test_a_grid_holds_only_values_that_came(pairs):
+    series = build_series([t for t, _ in pairs], [v for _, v in pairs], 60.0)
+    came = dict(pairs)
+    known = np.flatnonzero(series.observed)
+    assert len(known) >= 1
+    for k in known:
+        assert came[int(series.times_s[k])] == series.values[k]
+    newest = max(came)
+    assert series.values[-1] == came[newest]

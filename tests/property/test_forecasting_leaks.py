@@ -56,7 +56,7 @@ def test_a_thousand_forecasts_of_a_network_do_not_move(name):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_forecasts_from_components_do_not_move(method):
-    dear = method in {"ceemdan", "emd", "iceemdan"}
+    dear = method in {"ceemdan", "emd"}
     rows = (450 if dear else 1500) if SOAK else 60
     steps = tuple(range(1, 9 if dear else 4)) if SOAK else (1,)
     rng = np.random.default_rng(1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerting.signatures import counts_with
+from monitor.alerting.acts.operator_acts import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.errors import PayloadError, RefusedError
@@ -21,7 +21,7 @@ from monitor.ingest.decoders.strict_json import read_person
 from monitor.ingest.message import BrokerMessage, TopicTarget
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
-from monitor.store.alerting import alerts, maintenance, offsets
+from monitor.store.alerting import alerts, offsets
 from monitor.store.alerting.decisions import load_report_facts
 from monitor.store.people import users
 from monitor.store.readings.messages import add_report
@@ -83,7 +83,6 @@ def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
                 counts_with(c, Signature("instrument", first.name, 3), "instrument", 3, second, NOW)
     assert not alerts._are_two(first, second)
     assert not offsets._is_second(first.name, other)
-    assert maintenance._find_second(first.name, other) is None
 
 
 def test_an_account_is_not_opened_twice_under_another_spelling(database):

@@ -13,10 +13,10 @@ from monitor.store.alerting.offsets import revoke_offset
 from monitor.store.readings import observations as module
 from monitor.store.readings.observations import (
     add_observations,
-    choose_speaking,
     find_series_id,
+    iter_readings,
+    iter_speaking,
     load_readings,
-    make_readings,
 )
 from tests.data.store_rows import add_flag, enter_offset
 from tests.property.alerting_histories import SOAK, START
@@ -47,7 +47,7 @@ def check_newest_revision_speaks(seeds):
         offsets = sorted(
             (format_iso(START + rng.uniform(-1.0, 9.0) * HOUR), rng.uniform(-90.0, 90.0)) for _ in range(count)
         )
-        found = make_readings(choose_speaking(rows), offsets, {})
+        found = list(iter_readings(iter_speaking(rows), offsets, {}))
         assert [format_iso(r.observed_at) for r in found] == sorted(best)
         for reading in found:
             at = format_iso(reading.observed_at)

@@ -15,7 +15,6 @@ from detection.anomaly.jobs import score
 from detection.anomaly.jobs import train as train_detector
 from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.imagery.data.generate import write_scene
-from detection.imagery.footprints.detect import detect
 from forecasting.data.series import DAY_S, Panel
 from forecasting.message import gather
 from monitor.config.service import parse_site
@@ -36,6 +35,7 @@ from monitor.store.models.movement import latest_movement, load_failure_facts
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from tests.bench.forecasting.bench_replay_year import sites
+from tests.data.asked_detection import detect
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
 from tests.data.records import SERIES, read_records

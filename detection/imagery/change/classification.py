@@ -1,14 +1,16 @@
 """What became of each footprint of a date, class by class: its change, its parent, and which of before are gone."""
 
 import hashlib
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import shape as shape_of
 
 from detection.imagery.change.dates import DATES_MOST, Date, Near, ground_m2, lay_before
 from detection.imagery.change.guards import scene_of
@@ -16,27 +18,147 @@ from detection.imagery.change.records import (
     FootprintChange,
     KnownOutline,
     PlacedOutline,
-    StoredDate,
     VanishedFootprint,
     join_cautions,
-)
-from detection.imagery.change.rules import (
-    AGAIN_SHARE,
-    Evidence,
-    choose_parent,
-    has_grown,
-    has_vanished,
-    is_new,
-    measure_evidence,
 )
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.raster.areas import slope_deg, spacing_m
-from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.components import EIGHT, NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pixels, window_around
 from detection.imagery.raster.reading.values import HEIGHT
 from forecasting.message import Figure, Template, Term
+
+# Values of the change raster.
+NOTHING, NEW, KNOWN, GONE = 0, 1, 2, 3
+# A pixel this much below the threshold was nearly one: its rise over the threshold is no news (steps of 1/200).
+HYSTERESIS_STEPS = 20
+# Share of an outline that the other date must show before it can be called new by less than the minimum area, known
+# without a parent, or (VANISHED_SEEN) gone.
+SEEN_SHARE = 0.5
+VANISHED_SEEN = 0.8
+# A footprint that was seen earlier, then not, and lies again by this share in its old place, is the same one.
+AGAIN_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the older date says of one outline, in pixels of the newer grid."""
+
+    body: int  # pixels of the outline
+    # of those, valid at the older date, and farther than the tolerance from where more than specks were not: beside a
+    # landslide that nodata may have hidden, the outline wobbles as beside one that was seen
+    seen: int
+    fresh: int  # seen, and farther than the tolerance from all that was nearly a landslide
+    grown: int  # not a landslide at the older date, and near what is fresh: the best estimate of the growth
+
+
+def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """Classify pixels of two dates by their probability steps on one grid; 255 wherever either of them is nodata.
+
+    >>> change_of(np.uint8([200, 200, 0, 0, 200, 255]), np.uint8([0, 200, 200, 0, 255, 0]), 100).tolist()
+    [1, 2, 3, 0, 255, 255]
+    """
+    now, then = newer >= least, older >= least
+    out = np.where(now, np.where(then, KNOWN, NEW), np.where(then, GONE, NOTHING)).astype(np.uint8)
+    out[(newer == NODATA) | (older == NODATA)] = NODATA
+    return out
+
+
+def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
+    """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance."""
+    seen = older != NODATA
+    nearly = seen & (older >= max(1, least - HYSTERESIS_STEPS))
+    hidden = body & ~seen
+    if hidden.any():  # specks of nodata are too narrow to have hidden a landslide
+        hidden = ndimage.binary_opening(hidden, EIGHT)
+    shown = body & seen & ~_widen(hidden, tolerance_px)
+    fresh = shown & ~_widen(nearly, tolerance_px)
+    grown = shown & (older < least) & _widen(fresh, tolerance_px)
+    return Evidence(*(int(np.count_nonzero(part)) for part in (body, shown, fresh, grown)))
+
+
+def _widen(pixels: NDArray[np.bool_], by_px: int) -> NDArray[np.bool_]:
+    if by_px < 1 or not pixels.any():
+        return pixels
+    return np.asarray(ndimage.binary_dilation(pixels, EIGHT, iterations=by_px))
+
+
+def is_new(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool | None:
+    """Whether an outline without a parent is new; None where the older date shows too little of it to say."""
+    if evidence.fresh * pixel_m2 >= minimum_m2 and evidence.fresh:
+        return True
+    if evidence.seen < SEEN_SHARE * evidence.body or not evidence.seen:
+        return None
+    return evidence.fresh * 2 >= evidence.seen
+
+
+def has_grown(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool:
+    """Whether an outline with a parent has grown beyond the wobble, by at least the minimum area."""
+    return bool(evidence.fresh) and 2 * evidence.fresh * pixel_m2 >= minimum_m2 <= evidence.grown * pixel_m2
+
+
+def has_vanished(body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, tolerance_px: int) -> bool:
+    """Whether an older outline is gone: the newer date shows it, and nothing near it is nearly a landslide."""
+    shown = body & (newer != NODATA)
+    if not body.any() or np.count_nonzero(shown) < VANISHED_SEEN * np.count_nonzero(body):
+        return False
+    near = _widen(body, tolerance_px) & (newer != NODATA)
+    return not bool((newer[near] >= max(1, least - HYSTERESIS_STEPS)).any())
+
+
+def choose_parent(outline: Any, candidates: list[Any], tolerance_px: float) -> int | None:
+    """Which older outline this one continues: the one with the largest common area, else the nearest in reach."""
+    near = [(float(outline.distance(one)), position, one) for position, one in enumerate(candidates)]
+    near = [one for one in near if one[0] <= tolerance_px]
+    if len(near) < 2:  # no common area is needed to choose
+        return near[0][1] if near else None
+
+    def rank(one: tuple[float, int, Any]) -> tuple[float, float, int]:
+        away, position, candidate = one
+        return -float(outline.intersection(candidate).area) if away == 0 else 0.0, away, position
+
+    return min(map(rank, near))[2]
+
+
+# An outline of a scene delivered again is that of the version before where they share so much of the smaller one.
+SAME_SHARE = 0.5
+
+
+def keep_lines(
+    outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], before: Iterable[KnownOutline]
+) -> dict[str, FootprintChange]:
+    """What was judged, where outlines without a parent take the root of the outline that they replace.
+
+    >>> from datetime import UTC, datetime
+    >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
+    >>> old = KnownOutline("o", "landslide", square, (0, 0, 2, 2), 900.0, 0.8, root_id="r")
+    >>> own = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
+    >>> word = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
+    >>> keep_lines([own], {"n": word}, [old])["n"].root_id
+    'r'
+    """
+    known = [(shape_of({**one.geometry}), one) for one in before if not one.is_gone]
+    found = dict(changes)
+    for own in outlines:
+        change = changes[own.polygon_id]
+        if change.parent_id is not None or not known:
+            continue
+        outline = shape_of({**own.geometry})
+        shared = [
+            (outline.intersection(other).area / min(outline.area, other.area), one.polygon_id, one)
+            for other, one in known
+            if other.area and outline.area and one.kind == own.kind
+        ]
+        if not shared:
+            continue
+        share, _, one = max(shared, key=lambda item: item[:2])
+        if share >= SAME_SHARE:
+            root, first = one.root_id or one.polygon_id, one.first_seen_at or change.first_seen_at
+            found[own.polygon_id] = replace(change, root_id=root, first_seen_at=first)
+    return found
+
 
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
 _SEEN: Final = Template("caution.seen", "seen on {day}, not on {other}")
@@ -54,16 +176,15 @@ def classify_dates(
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """Classify each footprint of a date against earlier ones (new, grown, known, single), and find those that are gone.
 
-    Args:
-        own: the date that is judged.
-        dates: earlier ones that serve, the newest first.
-
     Returns what became of each footprint by its polygon_id, and the footprints of before that are gone.
     """
     changes: dict[str, FootprintChange] = {}
     vanished: list[VanishedFootprint] = []
     with ExitStack() as stack:
-        slope = _open_dem(own.facts, grid, stack)
+        slope = None
+        with suppress(ImageryError):  # the files of the date are gone
+            dem = Path(own.facts.dem) if own.facts.dem else scene_of(own.facts).dem
+            slope = None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
         for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
             words, gone = ChangeClassifier(own, dates, grid, kind, slope).classify()
             changes |= words
@@ -124,7 +245,10 @@ class ChangeClassifier:
         since, cautions = known_at, list(known_at.cautions)
         if grown and not again:
             cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
-        if not grown and (anchor := self._anchor(known, known_at)) is not None:
+        # the date on which the outline was last declared, if it is another one and at hand
+        anchored = [d for d in self.dates if d.facts.scene_hash == known.anchor_scene and d is not known_at]
+        if not grown and anchored:
+            anchor = anchored[0]
             older = measure_evidence(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
             if has_grown(older, pixel_m2, self.minimum_m2):
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
@@ -145,8 +269,16 @@ class ChangeClassifier:
         new = claim(steps)
         if new is None:
             return self._make_change("single", polygon, None, None)
-        doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
-        change = self._make_change("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
+        doubts = list(date.cautions)
+        if new:
+            doubts += self._doubts(body, steps, source, claim)
+            # a word that flips between classes is no change of the ground
+            for other in (one for one in self.own.facts.classes if one != self.kind):
+                before = lay_before(self.dates, box, other)[0]
+                seen = np.count_nonzero(body & (before >= self.least) & (before != NODATA))
+                if seen > OTHER_SHARE * np.count_nonzero(body):
+                    doubts.append(_OTHER_CLASS(kind=Term(other)))
+        change = self._make_change("new" if new else "known", polygon, None, date, doubts)
         return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
 
     def _doubts(
@@ -161,16 +293,6 @@ class ChangeClassifier:
         if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
             return []
         return [caution for k in numbers for caution in self.dates[k].cautions]
-
-    def _other_classes(self, body: NDArray[np.bool_], box: Box) -> list[str]:
-        """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
-        return [
-            _OTHER_CLASS(kind=Term(other))
-            for other in self.own.facts.classes
-            if other != self.kind
-            and OTHER_SHARE * np.count_nonzero(body)
-            < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
-        ]
 
     def _make_change(
         self,
@@ -215,13 +337,6 @@ class ChangeClassifier:
                 )
         return None
 
-    def _anchor(self, known: KnownOutline, known_at: Date) -> Date | None:
-        """The date on which the outline was last declared, if it is another one and at hand."""
-        wanted = known.anchor_scene
-        if wanted == known_at.facts.scene_hash:
-            return None
-        return next((d for d in self.dates if d.facts.scene_hash == wanted), None)
-
     def _find_vanished(self, children: set[str]) -> Iterable[VanishedFootprint]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.footprints(self.kind):
@@ -252,7 +367,6 @@ class ChangeClassifier:
                 )
 
     def _gate(self, change: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
-        """The same with a caution on flat ground, where a slope is known."""
         if self._slope is None:
             return change
         heights, valid = self._slope.read(*box)
@@ -264,15 +378,3 @@ class ChangeClassifier:
 
     def _pixel_m2(self, box: Box) -> float:
         return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
-
-
-def _open_dem(date: StoredDate, grid: Grid, stack: ExitStack) -> Layer | None:
-    try:
-        dem = Path(date.dem) if date.dem else scene_of(date).dem
-        return None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
-    except ImageryError:
-        return None
-
-
-def _count_at_least(steps: NDArray[np.uint8], body: NDArray[np.bool_], least: int) -> int:
-    return int(np.count_nonzero(body & (steps >= least) & (steps != NODATA)))

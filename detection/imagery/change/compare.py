@@ -1,18 +1,21 @@
-"""Change: one date beside the earlier ones of the same ground."""
+"""Change: one date beside the earlier ones of the same ground; its raster, outlines and picture."""
 
-from collections.abc import Iterable
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from detection.geojson import Geometry
-from detection.imagery.change.classification import classify_dates
-from detection.imagery.change.dates import DATES_MOST, Date
+from detection.imagery.change.classification import NOTHING, change_of, classify_dates
+from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
     WHITE_OF,
@@ -27,31 +30,172 @@ from detection.imagery.change.guards import (
     make_date_comparison,
     scene_of,
 )
-from detection.imagery.change.outlines import FILE as OUTLINES
-from detection.imagery.change.outlines import write_outlines
-from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
     NOT_COMPARED,
+    ChangedAreas,
     Comparison,
     FootprintChange,
+    PlacedOutline,
     StoredDate,
     VanishedFootprint,
     open_geometry,
     read_outlines,
+    record_to_json,
 )
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
-from detection.imagery.footprints.preview import draw_outline, paint_scene
-from detection.imagery.footprints.records import SceneDetection
-from detection.imagery.footprints.unseen import list_unseen
+from detection.imagery.footprints.preview import LONGEST_PX, draw_outline, paint_scene
+from detection.imagery.footprints.probabilities import tile_origins
+from detection.imagery.footprints.records import SceneDetection, Window
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
-from detection.imagery.raster.raster import read_grid, write_png
+from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
+from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.border import list_doubtful
 from detection.imagery.scene.scene import Scene
 from forecasting.message import Figure, Template, error_text
+from forecasting.whole_file import replacing
+
+OUTLINES = "change.geojson"
+WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
+
+
+def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
+    """Write a FeatureCollection (RFC 7946) by temporary name and rename."""
+    rows: list[tuple[PlacedOutline, FootprintChange]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+    rows += [(one.outline, one.change) for one in found.vanished]
+    shared = {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat()}
+    features = []
+    for outline, change in rows:
+        values = record_to_json(change)
+        features.append(
+            {
+                "type": "Feature",
+                "id": outline.polygon_id,
+                "geometry": outline.geometry,
+                "properties": {
+                    "class": outline.kind,
+                    "area_m2": outline.area_m2,
+                    **{key: values[key] for key in WORDS},
+                    **shared,
+                },
+            }
+        )
+    text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def list_unseen(result: SceneDetection) -> list[Window]:
+    """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
+
+    Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
+
+    What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
+    a tile that was passed over lies under tiles that were not.
+
+    >>> told = {"windows": [[0, 0, 40, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    []
+    >>> told = {"windows": [[0, 0, 48, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    [(0, 0, 32, 32)]
+    >>> told = {"windows": [[0, 0, 32, 32]]}
+    >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
+    [(0, 0, 16, 32)]
+    """
+    if not (triage := result.get("passed_over")) or not triage["windows"]:
+        return []
+    passed = {tuple(window) for window in triage["windows"]}
+    own: Mapping[str, Any] = result.get("read_at") or result
+    width, height = int(own["width"]), int(own["height"])
+    pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
+    owned = [(own, read in passed) for read, own in pairs]
+    columns = np.unique([x for (c, _, w, _), _ in owned for x in (c, c + w)])
+    rows = np.unique([y for (_, r, _, h), _ in owned for y in (r, r + h)])
+    hidden, looked = (np.zeros((len(rows) - 1, len(columns) - 1), bool) for _ in range(2))
+    for (column, row, wide, high), is_passed in owned:
+        across = slice(*np.searchsorted(columns, (column, column + wide)))
+        down = slice(*np.searchsorted(rows, (row, row + high)))
+        (hidden if is_passed else looked)[down, across] = True
+    across, down = own.get("step_px", (1, 1))
+    lefts, rights = _bring_sides(columns, across, int(result["width"]))
+    tops, bottoms = _bring_sides(rows, down, int(result["height"]))
+    return [
+        (int(lefts[c]), int(tops[r]), int(rights[c + 1] - lefts[c]), int(bottoms[r + 1] - tops[r]))
+        for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
+    ]
+
+
+def _bring_sides(sides: NDArray[np.int64], step: float, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where windows between such sides begin and end, in pixels of which `length` lie below those, `step` below each.
+
+    >>> begin, end = _bring_sides(np.array([0, 16, 21]), 1.5, 31)
+    >>> begin.tolist(), end.tolist()
+    ([0, 24, 31], [0, 24, 31])
+    """
+    places = np.minimum(sides * step, length)
+    return np.floor(places + 1e-6).astype(np.int64), np.ceil(places - 1e-6).astype(np.int64)
+
+
+def _list_tiles(blend: str, tile: int, halo: int, width: int, height: int) -> Iterable[tuple[Window, Window]]:
+    if blend != "hann":
+        for one in cut(width, height, tile, halo, 1):
+            yield (
+                (one.read_column, one.read_row, one.read_width, one.read_height),
+                (one.own_column, one.own_row, one.own_width, one.own_height),
+            )
+        return
+    for origin in tile_origins(0, height, tile, 0):
+        for start in tile_origins(0, width, tile, 0):
+            column, row = max(0, start), max(0, origin)
+            window = column, row, min(width, start + tile) - column, min(height, origin + tile) - row
+            yield window, window
+
+
+FILE = "change.tif"
+
+
+def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | None) -> dict[str, ChangedAreas]:
+    """Count the pixels of change, and write them as a cloud-optimised GeoTIFF where a folder is given.
+
+    Returns the areas by class, the first class first.
+    """
+    kinds = own.facts.classes
+    least = threshold_steps(own.facts.threshold)
+    counts = np.zeros((len(kinds), 256), np.int64)
+    part = None if out_dir is None or not dates else out_dir / f".{FILE}.part"
+    with ExitStack() as stack:
+        write = None
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            write = stack.enter_context(ByteRaster(part / "pixels.tif", grid, len(kinds)).writing())
+        for box in strips(grid):
+            bands = [change_of(own.steps(box, kind), lay_before(dates, box, kind)[0], least) for kind in kinds]
+            for number, values in enumerate(bands):
+                counts[number] += np.bincount(values.ravel(), minlength=256)
+            if write is not None:
+                write(np.stack(bands), box[0], box[1])
+    if part is not None and out_dir is not None:
+        tags = {
+            "SCENE_HASH": own.facts.scene_hash,
+            "BEFORE": ",".join(d.day for d in dates),
+            "CLASSES": "0 none, 1 new, 2 on both dates, 3 gone",
+        }
+        write_cog(part / "pixels.tif", part / FILE, overviews="mode", tags=tags, descriptions=kinds)
+        (part / FILE).replace(out_dir / FILE)
+        shutil.rmtree(part, ignore_errors=True)
+    pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
+    areas = {}
+    for kind, tally in zip(kinds, counts, strict=True):
+        new, known, gone = (round(int(tally[code]) * pixel_m2, 1) for code in (1, 2, 3))
+        share = round(float(tally[NOTHING:NODATA].sum()) / (grid.width * grid.height), 6)
+        areas[kind] = ChangedAreas(new, known, gone, share)
+    return areas
+
 
 _COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")
 _ANOTHER: Final = Template("change.another", "{file} is of another scene now")
@@ -71,16 +215,14 @@ COLOURS = {
 }
 
 
-def write_change_picture(
-    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path, longest_px: int = 1024
-) -> None:
+def write_change_picture(scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path) -> None:
     """Write an RGBA PNG.
 
     Args:
         change: the change raster, 255 where one of the dates is nodata.
         words: (change, GeoJSON geometry) of all outlines.
     """
-    image, small = paint_scene(scene, grid, longest_px)
+    image, small = paint_scene(scene, grid, LONGEST_PX)
     with Layer(change, small, nearest=True, nodata=NODATA) as layer:
         _, valid = layer.read(0, 0, small.width, small.height)
     grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
@@ -92,7 +234,7 @@ def write_change_picture(
     write_png(path, image)
 
 
-def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = None) -> StoredDate:
+def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
         scene_hash=result["scene_hash"],
@@ -106,7 +248,7 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = No
         doubtful=tuple(list_doubtful(result.get("borders") or ())),
         cloudy=tuple((left, top, width, height) for left, top, width, height in result.get("cloudy") or ()),
         doubts=tuple(result.get("doubts") or ()),
-        dem=dem,
+        dem=None if dem is None else str(dem),
         polygons=read_outlines(result["polygons"]),
     )
 
@@ -121,8 +263,7 @@ def compare(
         out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.
 
-    Raises:
-        ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
+    Raises ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
     """
     newer = replace(newer, polygons=tuple(map(open_geometry, newer.outlines)))
     grid = read_grid(Path(newer.prob))
@@ -141,42 +282,22 @@ def compare(
             _guard(date, own, image, warnings)
         compared = tuple(make_date_comparison(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
-        changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid)
-        changes, vanished = _doubt_white(changes, vanished, own, usable, grid, warnings)
+        changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid, warnings)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
         warnings.append(f"{1 - found.joint_share:.1%} of the pixels are shown on one date only: no change")
-    outputs = _write(newer, grid, found, out_dir) if out_dir and usable else {}
+    outputs = {}
+    if out_dir and usable:
+        write_outlines(newer, found, out_dir / OUTLINES)
+        files = {"change": FILE, "outlines": OUTLINES}
+        if _draw(newer, grid, found, out_dir):
+            files["picture"] = PICTURE
+        outputs = {name: str(out_dir / file) for name, file in files.items()}
     return replace(found, warnings=tuple(warnings), outputs=outputs)
 
 
-def _write(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> dict[str, str]:
-    """Write the files beside the raster of change; return all by name."""
-    write_outlines(newer, found, out_dir / OUTLINES)
-    files = {"change": FILE, "outlines": OUTLINES} | (
-        {"picture": PICTURE} if _draw(newer, grid, found, out_dir) else {}
-    )
-    return {name: str(out_dir / file) for name, file in files.items()}
-
-
 def _doubt(
-    changes: dict[str, FootprintChange], vanished: list[VanishedFootprint], own: Date, dates: list[Date], grid: Grid
-) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """What a network says of a scene unlike its training, badly placed, or beside a border or a cloud, is advice."""
-    outlines = to_pixels(
-        shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
-    )
-    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
-    doubts = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
-    names = [one.polygon_id for one in own.facts.outlines]
-    return (
-        {name: changes[name].doubted(*next(doubts)) for name in names},
-        [replace(one, change=one.change.doubted(*next(doubts))) for one in vanished],
-    )
-
-
-def _doubt_white(
     changes: dict[str, FootprintChange],
     vanished: list[VanishedFootprint],
     own: Date,
@@ -184,11 +305,17 @@ def _doubt_white(
     grid: Grid,
     warnings: list[str],
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """What lies on or beside white ground, on its own date or on that it is compared with, is advice."""
-    words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.change for one in vanished)]
-    outlines = to_pixels(
-        shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
-    )
+    """What is advice: on a scene unlike the training or badly placed, beside a border or a cloud, on or beside white.
+
+    White ground counts on the outline's own date and on that it is compared with.
+    """
+    names = [one.polygon_id for one in own.facts.outlines]
+    shapes = [one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]
+    outlines = to_pixels(shapes_of(shapes), grid)
+    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
+    doubts = doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy)
+    judged = [*(changes[name] for name in names), *(one.change for one in vanished)]
+    words = [change.doubted(*why) for change, why in zip(judged, doubts, strict=True)]
     for date in (own, *dates):
         if date.white is None:
             continue
@@ -197,13 +324,11 @@ def _doubt_white(
         for place in lying:
             words[place] = words[place].doubted(WHITE_OF(day=date.day))
         warnings += describe_white_ground(date.white, date.day, len(lying))
-    names = [one.polygon_id for one in own.facts.outlines]
     gone = zip(vanished, words[len(names) :], strict=True)
     return dict(zip(names, words, strict=False)), [replace(one, change=change) for one, change in gone]
 
 
 def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
-    """Draw the picture of change, where the newer image is still there."""
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
     words += [(one.change.change, one.outline.geometry) for one in found.vanished]
     try:
@@ -221,24 +346,19 @@ def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stor
     return near + [one for one in before[DATES_MOST:] if one.scene_hash in anchors]
 
 
-def _open_layers(stack: ExitStack, facts: StoredDate, grid: Grid) -> dict[str, Layer]:
-    """The kept probabilities of a date by class."""
-    return {
-        kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
-        for number, kind in enumerate(facts.classes, start=1)
-    }
-
-
 def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
     proving_nothing = (*facts.unseen, *facts.cloudy)
     unseen, doubtful, cloudy = (
         join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
     )
-    return Date(facts, _open_layers(stack, facts, grid), unseen=unseen, doubtful=doubtful, cloudy=cloudy)
+    layers = {
+        kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
+        for number, kind in enumerate(facts.classes, start=1)
+    }
+    return Date(facts, layers, unseen=unseen, doubtful=doubtful, cloudy=cloudy)
 
 
 def _is_kept(date: Date) -> bool:
-    """Whether the kept file is still of this date's scene."""
     wanted = date.facts.scene_hash
     return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
 
@@ -267,7 +387,6 @@ def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: 
 
 
 def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
-    """Measure shift and season of an earlier date; what is doubtful is written into its cautions."""
     least, kind = threshold_steps(own.facts.threshold), own.facts.classes[0]
     grid = own.layers[kind].grid
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,6 @@ class Date:
     cloudy: Any = None  # ground beside clouds, in pixels
     white: Any = None  # snow, ice and cloud of its image (`guards.White`), where that was looked for
     _rows: dict[str, Rows] = field(default_factory=dict)
-    _found: dict[str, Near] = field(default_factory=dict)
 
     @property
     def at(self) -> datetime:
@@ -65,23 +63,21 @@ class Date:
             return np.full((box[3], box[2]), NODATA, np.uint8)
         if kind not in self._rows:
             grid = self.layers[kind].grid
-            self._rows[kind] = Rows(partial(self._read_steps, kind), grid.width, grid.height)
-        return self._rows[kind](*box)
 
-    def _read_steps(self, kind: str, *box: int) -> NDArray[np.uint8]:
-        steps = self.layers[kind].read_steps(*box)
-        if self.unseen is not None:
-            part = shapely.clip_by_rect(self.unseen, box[0], box[1], box[0] + box[2], box[1] + box[3])
-            if not part.is_empty:
-                steps[burn(part, (box[0], box[1], box[2], box[3]))] = NODATA
-        return steps
+            def read(*own: int) -> NDArray[np.uint8]:
+                steps = self.layers[kind].read_steps(*own)
+                if self.unseen is not None:
+                    part = shapely.clip_by_rect(self.unseen, own[0], own[1], own[0] + own[2], own[1] + own[3])
+                    if not part.is_empty:
+                        steps[burn(part, (own[0], own[1], own[2], own[3]))] = NODATA
+                return steps
+
+            self._rows[kind] = Rows(read, grid.width, grid.height)
+        return self._rows[kind](*box)
 
     def footprints(self, kind: str) -> Near:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
-        if kind not in self._found:
-            pairs = zip(self.polygons, self.outlines, strict=True)
-            self._found[kind] = [pair for pair in pairs if pair[0].kind == kind]
-        return self._found[kind]
+        return [pair for pair in zip(self.polygons, self.outlines, strict=True) if pair[0].kind == kind]
 
     def list_near(self, outlines: Sequence[Any], kind: str) -> list[Near]:
         """For each outline those that lie within the tolerance of it, in the same order.

@@ -20,7 +20,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, strips, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.registration import Edges, ImageShift, measure_shift, median_ratios
-from detection.imagery.scene.scene import Scene, read_scene, take_heights
+from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from forecasting.message import Figure, Message, Template
 
@@ -61,13 +61,9 @@ Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they 
 
 
 def scene_of(date: StoredDate) -> Scene:
-    """Return the scene of a date by its `scene_path`.
-
-    Raises:
-        ImageryError: its files are gone.
-    """
+    """Return the scene of a date by its `scene_path`; raises ImageryError: its files are gone."""
     scene = read_scene(Path(date.scene_path), date.acquired_at)
-    return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
+    return replace(scene, dem=Path(date.dem)) if date.dem else scene
 
 
 def as_it_came(date: StoredDate) -> StoredDate:
@@ -139,7 +135,7 @@ def landslide_shares(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class Image(ExitStack):
-    """The image of one date on the newer grid; what was read is kept, for the newer one is laid on several others.
+    """The image of one date on the newer grid.
 
     Its files are opened when they are first asked for: an image that is gone is the guard's trouble. Use as a context
     manager.
@@ -149,7 +145,6 @@ class Image(ExitStack):
         super().__init__()
         self._date, self.grid = date, grid
         self._layers: dict[str, Layer] = {}
-        self._blocks: dict[tuple[str, int, int, int, int], Block] = {}
         self._samples: dict[str, Block] = {}
         self.edges: dict[str, Edges] = {}  # by band
 
@@ -160,29 +155,23 @@ class Image(ExitStack):
 
     def read(self, name: str, column: int, row: int, width: int, height: int) -> Block:
         """Values of a band in a window, and where they are valid."""
-        key = name, column, row, width, height
-        if key not in self._blocks:
-            self._blocks[key] = self._layer(name).read(column, row, width, height)
-        return self._blocks[key]
+        return self.layer(name).read(column, row, width, height)
 
     def sample(self, name: str) -> Block:
         """The same at every n-th row and column of each strip: about `SAMPLE` pixels in all."""
         if name not in self._samples:
             step = max(1, int(np.sqrt(self.grid.width * self.grid.height / SAMPLE)))
-            parts = [self._layer(name).read(*box, step) for box in strips(self.grid)]
+            parts = [self.layer(name).read(*box, step) for box in strips(self.grid)]
             values, valid = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
             self._samples[name] = values, valid
         return self._samples[name]
 
-    def read_colours(self, *box: int) -> Block:
-        """Red, green and blue in a window, 3 x height x width, and where all are valid; nothing is kept."""
-        return _stack([self._layer(name).read(*box) for name in COLOURS])
-
     def sample_colours(self) -> Block:
-        """The same as `sample` gives it."""
+        """Red, green and blue as `sample` gives them, 3 x rows x columns, and where all are valid."""
         return _stack([self.sample(name) for name in COLOURS])
 
-    def _layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> Layer:
+        """A band on the grid; nothing that is read of it is kept."""
         if name not in self._layers:
             band = self.scene.bands[name]
             # medians and shifts are compared by ratio: the gain does not matter
@@ -198,16 +187,7 @@ def _stack(blocks: Sequence[Block]) -> Block:
 
 
 class WhiteGround:
-    """The white ground of one image.
-
-    Args:
-        image: of a date, open for as long as this is asked.
-        light: of that image.
-
-    Attributes:
-        share: of the grid of the comparison, what is white.
-        area_m2: of that.
-    """
+    """The white ground of one image: its area, and its share of the grid of the comparison."""
 
     def __init__(self, image: Image, light: SceneBrightness) -> None:
         self._image, self._light, self._grid = image, light, image.grid
@@ -232,7 +212,7 @@ class WhiteGround:
         return found
 
     def _read(self, *box: int) -> NDArray[np.bool_]:
-        return find_white(*self._image.read_colours(*box), self._light)
+        return find_white(*_stack([self._image.layer(name).read(*box) for name in COLOURS]), self._light)
 
 
 def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:

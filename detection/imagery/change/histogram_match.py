@@ -38,8 +38,7 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
         The copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the number
         of pixels that the percentiles rest on, and `every_px`, the stride at which they were read.
 
-    Raises:
-        NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
+    Raises NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -67,7 +66,10 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
                 pairs = _sample(own, other, step)
                 sampled = pairs.shape[1]
                 gain, offset = _fit(pairs, older, name)
-            kind = _choose_type(own, other) if newer.gain == 1 else np.dtype(np.float32)
+            # counts of eight bits stay such where both are: weights of pictures know no others
+            types = {own.dtype, (other or own).dtype}
+            whole = newer.gain == 1 and all(np.issubdtype(one, np.integer) for one in types)
+            kind = np.dtype(np.uint8 if whole and types == {np.dtype(np.uint8)} else np.uint16 if whole else np.float32)
             # a manifest states an offset and no gain: this is applied here
             _write(folder / f"{name}.tif", own, gain * newer.gain, offset * newer.gain, kind)
         digits = 3 if np.issubdtype(kind, np.integer) else 7
@@ -103,16 +105,7 @@ def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:
     return np.concatenate(pairs, axis=1)
 
 
-def _choose_type(own: Layer, other: Layer | None) -> np.dtype[Any]:
-    """Counts of eight bits stay such where both are: weights of pictures know no others."""
-    types = {own.dtype, (other or own).dtype}
-    if types == {np.dtype(np.uint8)}:
-        return np.dtype(np.uint8)
-    return np.dtype(np.uint16 if all(np.issubdtype(one, np.integer) for one in types) else np.float32)
-
-
 def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[Any]) -> None:
-    """Write a band stretched, strip by strip; 0 is nodata, so what is shown is never 0."""
     with writing_geotiff(path, own.grid, kind.name, nodata=0) as write:
         for box in strips(own.grid):
             values, shown = own.read(*box)
@@ -125,7 +118,6 @@ def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[An
 
 
 def _copy_companions(scene: Scene, folder: Path) -> list[str]:
-    """Copy the rasters beside the bands (masks, clouds, heights); returns their lines of the manifest."""
     lines = []
     for name in COMPANIONS:
         path: Path | None = getattr(scene, name)
@@ -139,7 +131,6 @@ def _copy_companions(scene: Scene, folder: Path) -> list[str]:
 
 
 def _fit(pairs: NDArray[np.floating], older: Scene, name: str) -> tuple[float, float]:
-    """Gain and offset that lay two percentiles of the first row on those of the second."""
     if not pairs.shape[1]:
         raise NoValidPixelsError(f"{older.path}: band {name} shares no valid pixel with the newer scene")
     (low, high), (to_low, to_high) = np.percentile(pairs, [LOW, HIGH], axis=1).T

@@ -9,7 +9,7 @@ spread of the scene, and by enough to mean something. For landslides: Mondini an
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +23,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.change.radar_dates import (
     RadarDate,
-    check_geometry,
-    check_order,
+    check_dates,
     find_units,
     read_radar,
     to_power,
@@ -120,10 +119,8 @@ class RadarSource(ExitStack):
 
     def _open(self) -> None:
         request = self.request
-        dates = [date for group in self.dates for date in group]
-        if dates:
-            check_order(*self.dates)
-            self.warnings += check_geometry(dates)
+        if any(self.dates):
+            self.warnings += check_dates(*self.dates)
         self._images = [[self._open_image(date) for date in group] for group in self.dates]
         self._coherences = [self._layer(path, COHERENCES) for path in request.coherence or ()]
         self._angles = [self._layer(path, ANGLE) for path in request.incidence or ()]
@@ -196,7 +193,6 @@ def _read(layer: Layer, box: tuple[int, int, int, int]) -> tuple[NDArray[np.floa
 
 
 def _sample(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Values of some rows spread over the grid of a layer, and where they are valid."""
     grid = layer.grid
     tops = np.linspace(0, grid.height, 5)[:-1].astype(int)
     parts = [_read(layer, (0, int(top), grid.width, min(32, grid.height - int(top)))) for top in tops]
@@ -287,11 +283,7 @@ def log_ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArra
 
 
 def normalised_fall(was: NDArray[np.float64], crossed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(before - across) / (before + across), NaN where there is none.
-
-    >>> [round(float(one), 2) for one in normalised_fall(np.array([0.9, 0.0]), np.array([0.3, 0.0]))]
-    [0.5, nan]
-    """
+    """(before - across) / (before + across), NaN where there is none."""
     total = was + crossed
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, (was - crossed) / total, np.nan)
@@ -367,7 +359,6 @@ def _answer(
 
 
 def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
-    """The law of unchanged ground from strips spread over the scene, and what is doubtful about it."""
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
     falls: list[NDArray[np.float64]] = []
@@ -375,12 +366,12 @@ def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
     tops = np.unique(np.linspace(0, source.cells.height - rows, SAMPLE_STRIPS).astype(int))
     for top in tops:
         cells = source.read(int(top), rows)
-        alone.append(_known(log_ratio(cells.before, cells.after)))
+        alone.append(log_ratio(cells.before, cells.after).ravel())
         # every third cell: their squares of nine do not overlap
         around = log_ratio(mean_of_nine(cells.before), mean_of_nine(cells.after))
-        nine.append(_known(around[1::3, 1::3]))
-        falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
-    single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
+        nine.append(around[1::3, 1::3].ravel())
+        falls.append(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT])
+    single, groups, fall = (all_[np.isfinite(all_)] for all_ in map(np.concatenate, (alone, nine, falls)))
     warnings = []
     laws: tuple[SpeckleLaw | None, SpeckleLaw | None] = (None, None)
     before, after = len(source.dates[0]), len(source.dates[1])
@@ -408,27 +399,17 @@ def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
     return RadarRules(*laws, coherence, source.request.false_alarms), warnings
 
 
-def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[np.isfinite(values)]
-
-
-def _strips(source: RadarSource) -> Iterator[tuple[int, int, int, int]]:
-    """First row and rows of a strip, and of what is read for it: one row more on each side."""
-    height = source.cells.height
-    for top in range(0, height, source.rows):
-        rows = min(source.rows, height - top)
-        first, last = max(0, top - 1), min(height, top + rows + 1)
-        yield top, rows, first, last - first
-
-
 def _write_cells(
     source: RadarSource, rules: RadarRules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
 ) -> tuple[int, int]:
     """Write steps and flags of all cells, and change in dB with both coherences; cells compared and changed."""
     compared = changed = 0
     with marks.writing() as write, writing_geotiff(change, source.cells, "float32", nodata=EMPTY, count=3) as write_db:
-        for top, rows, first, read in _strips(source):
-            cells = source.read(first, read)
+        height = source.cells.height
+        for top in range(0, height, source.rows):
+            rows = min(source.rows, height - top)
+            first, last = max(0, top - 1), min(height, top + rows + 1)  # one row more on each side
+            cells = source.read(first, last - first)
             own = slice(top - first, top - first + rows)
             flags, known, ratio = rules.classify(cells)
             flags, known, ratio, uncertain = flags[own], known[own], ratio[own], cells.uncertain[own]
@@ -437,15 +418,10 @@ def _write_cells(
             steps = np.where(known, np.where(flags > 0, STEPS, 0), NODATA)
             flags = flags | np.where(uncertain, UNCERTAIN, 0).astype(np.uint8)
             write(np.stack([steps.astype(np.uint8), flags]), 0, top)
-            layers = np.stack([to_decibels(ratio), cells.was[own], cells.crossed[own]])
+            layers = np.stack([ratio * to_decibel(1.0), cells.was[own], cells.crossed[own]])
             write_db(np.where(np.isfinite(layers), layers, EMPTY).astype(np.float32), 0, top)
-            on_progress("compared", (top + rows) / source.cells.height)
+            on_progress("compared", (top + rows) / height)
     return compared, changed
-
-
-def to_decibels(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Natural logarithms of ratios in dB."""
-    return np.asarray(ratio * to_decibel(1.0))
 
 
 def _list_outlines(
@@ -477,7 +453,6 @@ def _list_outlines(
 
 
 def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer, Layer]) -> RadarOutline:
-    """What was measured beneath an outline."""
     outline = to_pixels(shape_of({**one.geometry}), grid)
     box = window_around(outline, grid, 0)
     assert box is not None
@@ -489,20 +464,20 @@ def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer,
         values, valid = layer.read(*box)
         below.append(values[valid & body].astype(np.float64))
     ratio, was, crossed = below
+
+    def mean(values: NDArray[np.float64], digits: int) -> float | None:
+        return round(float(values.mean()), digits) if values.size else None
+
     return RadarOutline(
         polygon_id=one.polygon_id,
         by="both" if amplitude and coherence else "amplitude" if amplitude else "coherence",
         area_m2=float(one.area_m2 or 0.0),
-        change_db=_mean(ratio, 2),
+        change_db=mean(ratio, 2),
         brighter_share=None if not ratio.size else round(float(np.mean(ratio > 0)), 3),
-        coherence_was=_mean(was, 3),
-        coherence_is=_mean(crossed, 3),
+        coherence_was=mean(was, 3),
+        coherence_is=mean(crossed, 3),
         uncertain=bool(flags.size) and float(np.mean(flags & UNCERTAIN > 0)) > 0.5,
         touches_masked=one.touches_nodata,
         geometry=one.geometry,
         bbox=one.bbox,
     )
-
-
-def _mean(values: NDArray[np.float64], digits: int) -> float | None:
-    return round(float(values.mean()), digits) if values.size else None

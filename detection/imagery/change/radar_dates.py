@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,19 +34,7 @@ TAGS: Final = {
     "incidence_deg": ("INCIDENCE_DEG", "INCIDENCE_ANGLE"),
     "polarisation": ("POLARISATION", "POLARIZATION"),
 }
-SPELLED: Final = {
-    "linear": "power",
-    "intensity": "power",
-    "linear power": "power",
-    "decibel": "db",
-    "decibels": "db",
-    "asc": "ascending",
-    "desc": "descending",
-    "a": "ascending",
-    "d": "descending",
-    "l": "left",
-    "r": "right",
-}
+SPELLED: Final = {"linear": "power", "intensity": "power", "linear power": "power", "decibels": "db", "decibel": "db"}
 # Sentinel-1 repeats its 175 orbits; the product's name holds the absolute one.
 SENTINEL1: Final = re.compile(r"S1([ABCD])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 FIRST_ORBIT: Final = {"A": 73, "B": 27, "C": 172, "D": 42}
@@ -75,8 +64,7 @@ def read_radar(path: Path, band: int | None = None) -> RadarDate:
 
     `band`: of a raster with several; None: by the descriptions of its bands, else the first.
 
-    Raises:
-        SceneError: no such band, or something is said of it that cannot be.
+    Raises SceneError: no such band, or something is said of it that cannot be.
     """
     if path.is_dir():
         return of_scene(read_scene(path))
@@ -94,11 +82,7 @@ def read_radar(path: Path, band: int | None = None) -> RadarDate:
 
 
 def of_scene(scene: Scene) -> RadarDate:
-    """The radar image of a scene.
-
-    Raises:
-        SceneError: it has no band of a polarisation, or its table [sar] is wrong.
-    """
+    """The radar image of a scene; raises SceneError: it has no band of a polarisation, or its table [sar] is wrong."""
     bands = {name.upper(): band for name, band in scene.bands.items()}
     name = next((one for one in POLARISATIONS if one in bands), None)
     if name is None:
@@ -123,8 +107,8 @@ def _read_metadata(path: Path, declared: Mapping[str, Any], name: str) -> dict[s
             continue
         value = str(declared[key]).strip().lower()
         value = SPELLED.get(value, value)
-        if value in known:
-            found[key] = value
+        if meant := [one for one in known if value and one.startswith(value)]:  # such as `asc`, or `R`
+            found[key] = meant[0]
         elif path.is_dir():
             raise ManifestError(f"{path}: {key} = {declared[key]!r} of [sar] is none of: {', '.join(known)}")
     for key in ("track", "incidence_deg"):
@@ -144,16 +128,12 @@ def _read_metadata(path: Path, declared: Mapping[str, Any], name: str) -> dict[s
 
 
 def find_difference(one: RadarDate, other: RadarDate) -> str | None:
-    """Why two images cannot be compared, or None: another geometry makes slopes lie elsewhere and shine otherwise.
-
-    >>> a = RadarDate(Path("a.tif"), Path("a.tif"), 1, None, {"orbit": "ascending"})
-    >>> find_difference(a, RadarDate(Path("b.tif"), Path("b.tif"), 1, None, {"orbit": "descending"}))
-    'orbit ascending and descending'
-    """
+    """Why two images cannot be compared, or None: another geometry makes slopes lie elsewhere and shine otherwise."""
     for key in ("orbit", "track", "look", "polarisation"):
         first, second = one.metadata.get(key), other.metadata.get(key)
         if first is not None and second is not None and first != second:
-            return f"{key} {_format_value(first)} and {_format_value(second)}"
+            number = "g" if isinstance(first, float) else ""
+            return f"{key} {first:{number}} and {second:{number}}"
     angle, other_angle = (date.metadata.get("incidence_deg") for date in (one, other))
     if angle is not None and other_angle is not None and abs(angle - other_angle) > INCIDENCE_APART_DEG:
         return f"incidence {angle:g} and {other_angle:g} degrees"
@@ -165,46 +145,27 @@ def find_difference(one: RadarDate, other: RadarDate) -> str | None:
     return None
 
 
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
+def check_dates(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> list[str]:
     """Refuse images that cannot be compared; what nobody can prove is said.
 
-    Raises:
-        SceneError: another orbit, side, polarisation or incidence.
+    Raises SceneError: another orbit, side, polarisation or incidence; or one of before is later than one of after.
     """
-    first = dates[0]
-    for other in dates[1:]:
+    for one, other in product(before, after):
+        if one.at is not None and other.at is not None and one.at > other.at:
+            raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
+    first, *others = (*before, *after)
+    for other in others:
         if why := find_difference(first, other):
             raise SceneError(f"{first.path} and {other.path}: {why}; take images of one orbit and one polarisation")
-    if not all({"orbit", "track"} & set(date.metadata) for date in dates):
+    if not all({"orbit", "track"} & set(date.metadata) for date in (first, *others)):
         return [_NO_ORBIT]
     return []
-
-
-def check_order(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> None:
-    """Refuse an image of before that was taken later than one of after, as far as both times are known.
-
-    Raises:
-        SceneError: the order is wrong.
-    """
-    for one in before:
-        for other in after:
-            if one.at is not None and other.at is not None and one.at > other.at:
-                raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
 
 
 def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None = None) -> tuple[str, str]:
     """In which unit backscatter is, and why: said, else found by its sign and size.
 
-    Args:
-        values: some that are valid.
-        given: what a person says.
-
-    Raises:
-        RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
+    Raises RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
     """
     stated = given or date.metadata.get("units")
     if stated and not values.size:

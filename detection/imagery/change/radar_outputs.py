@@ -49,8 +49,7 @@ def _draw(found: RadarChange, grid: Grid, out: Path) -> list[float]:
             layers.append(layer.read(0, 0, small.width, small.height))
     (ratio, seen), (was, one), (crossed, other) = layers
     coherent = one & other
-    share = np.where(seen, np.clip(ratio / FULL_DB, -1, 1), np.where(coherent, np.clip(crossed - was, -1, 0), 0.0))
-    write_png(
-        out / FILES["preview"], paint_signed(share, seen | coherent, [one.geometry for one in found.outlines], small)
-    )
+    values = np.where(seen, ratio, FULL_DB * np.clip(crossed - was, -1, 0))
+    outlines = [one.geometry for one in found.outlines]
+    write_png(out / FILES["preview"], paint_signed(values, seen | coherent, outlines, small, FULL_DB))
     return bounds_of(small)

@@ -159,18 +159,12 @@ def comparison_to_json(found: Comparison) -> dict[str, Any]:
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
-    """A record as JSON has it, one level deep: instants in ISO, tuples as lists.
-
-    >>> record_to_json(ChangedAreas(1.0, 0.0, 0.0, 0.5))
-    {'new_m2': 1.0, 'known_m2': 0.0, 'gone_m2': 0.0, 'joint_share': 0.5}
-    """
-    return {one.name: _value_to_json(getattr(record, one.name)) for one in fields(record)}
-
-
-def _value_to_json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return spread(value) if isinstance(value, tuple) else value
+    """A record as JSON has it, one level deep: instants in ISO, tuples as lists."""
+    values = {one.name: getattr(record, one.name) for one in fields(record)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else spread(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
 
 
 def outline_to_json(one: PlacedOutline) -> FootprintJson:
@@ -208,29 +202,18 @@ def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> Stored
 
 
 def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ...]:
-    """The footprints of a detection (JSON) as outlines of which nothing is known yet.
-
-    >>> square = {"type": "Polygon", "coordinates": []}
-    >>> found = {"polygon_id": "p", "class": "crack", "geometry": square, "bbox": [0, 1, 2, 3], "area_m2": 9.0}
-    >>> read_outlines([{**found, "mean_probability": 0.8}])[0].bbox
-    (0, 1, 2, 3)
-    """
+    """The footprints of a detection (JSON) as outlines of which nothing is known yet."""
     return tuple(
         KnownOutline(
             one["polygon_id"],
             one["class"],
             one["geometry"],
-            _box(one["bbox"]),
+            (one["bbox"][0], one["bbox"][1], one["bbox"][2], one["bbox"][3]),
             cast("float", one["area_m2"]),  # without a place there is none, and change is not judged
             one["mean_probability"],
         )
         for one in footprints
     )
-
-
-def _box(values: Sequence[float]) -> Box:
-    west, south, east, north = values
-    return west, south, east, north
 
 
 def open_geometry(outline: KnownOutline) -> KnownOutline:
@@ -240,10 +223,6 @@ def open_geometry(outline: KnownOutline) -> KnownOutline:
 
 
 def join_cautions(*cautions: str | None) -> str | None:
-    """Cautions as one line, each said once; None where there is none.
-
-    >>> join_cautions("flat ground", None, "flat ground", "another season")
-    'flat ground; another season'
-    """
+    """Cautions as one line, each said once; None where there is none."""
     found = dict.fromkeys(part for caution in cautions if caution for part in list_parts(caution))
     return join(found) if found else None

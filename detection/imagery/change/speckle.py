@@ -45,12 +45,6 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
     What ordinary ground does between the dates (moisture, growth) widens the quartiles and lowers the looks: the
     threshold is then higher than speckle alone asks for.
-
-    Args:
-        logarithms: of many places.
-        before: dates before.
-        after: dates after.
-        looks: where they are known.
     """
     from scipy import stats
 
@@ -62,7 +56,6 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
 
 def _find_looks(spread: float, before: int, after: int) -> float:
-    """The looks whose quartiles lie so far apart, by halving; more looks, less spread."""
     from scipy import stats
 
     least, most = LOOKS
@@ -77,9 +70,5 @@ def _find_looks(spread: float, before: int, after: int) -> float:
 
 
 def to_decibel(logarithm: float) -> float:
-    """A natural logarithm of a ratio of intensities in dB.
-
-    >>> round(to_decibel(float(np.log(2.0))), 2)
-    3.01
-    """
+    """A natural logarithm of a ratio of intensities in dB."""
     return float(logarithm * DECIBEL)

@@ -1,6 +1,6 @@
 """Difference of two surfaces: what was lost, what was gained, and how sure that is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -14,11 +14,10 @@ from shapely.geometry import mapping
 from detection.geojson import Geometry
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR
@@ -149,13 +148,20 @@ def subtract(
     offset = float(np.median(difference[ground]))
     difference -= offset
     scatter = NMAD * float(np.median(np.abs(difference[ground])))
-    sigma = scatter if given is None else given
+    sigma, source = (scatter, "stable ground") if given is None else (given, "given")
     errors: NDArray[np.float64] = np.broadcast_to(np.float64(sigma), difference.shape)
     if given is not None and scatter > 1.5 * given:
         warnings.append(f"stable ground scatters by {scatter:.2f} m, more than the given errors ({given:.2f} m)")
     if cells is not None:
-        errors = cells * _raise_errors(difference[ground] / cells[ground], warnings)
-        sigma = float(np.median(errors[valid]))
+        # by how much errors by cell are too small
+        factor = NMAD * float(np.median(np.abs(difference[ground] / cells[ground])))
+        if factor > RAISE_WARN:
+            warnings.append(
+                f"stable ground scatters {factor:.1f} times more than the errors of the cells say; they are raised by "
+                "that"
+            )
+        errors = cells * max(1.0, factor)
+        sigma, source = float(np.median(errors[valid])), "cells"
     trusted = stable is not None or float((abs(offset) > CONFIDENCE * errors[valid]).mean()) <= DOUBTED
     off_m = 0.0 if trusted else abs(offset)
     if not trusted:
@@ -167,21 +173,31 @@ def subtract(
         offset = 0.0
         if given is None:
             errors = np.hypot(errors, off_m)
-            sigma = float(np.hypot(sigma, off_m))
-    pixel_m2 = _pixel_areas(grid)
+            sigma, source = float(np.hypot(sigma, off_m)), "what differs as a whole"
+    # true areas as a column: they change with latitude where the grid is in degrees
+    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
+    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
+    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
+    pixel_m2 = np.interp(np.arange(grid.height), rows, areas)[:, None]
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = float(np.hypot(_mean_error(scatter, float((ground * pixel_m2).sum()), range_m), off_m))
 
     def err(area_m2: float, sigma_m: float = sigma) -> float:
-        return _volume_error(sigma_m, area_m2, range_m, offset_error)
+        return round(float(area_m2 * np.hypot(_mean_error(sigma_m, area_m2, range_m), offset_error)), 3)
 
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
-    loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
+    totals = []
+    for kind in ("loss", "gain"):
+        own = [body for body in bodies if body.kind == kind]
+        area = sum(body.area_m2 for body in own)
+        volume = round(sum(body.volume_m3 for body in own), 3)
+        totals.append(SurfaceTotal(len(own), round(area, 2), volume, err(area)))
+    loss, gain = totals
     shift_px = _shift(new, difference, ground, warnings)
     found = SurfaceDifference(
         offset_m=round(offset, 4),
         sigma_m=round(sigma, 4),
-        sigma_from=_name_source(given, cells, trusted=trusted),
+        sigma_from=source,
         limit_of_detection_m=round(CONFIDENCE * sigma, 4),
         correlation_range_m=round(range_m, 2),
         stable_share=round(float(ground.sum() / valid.sum()), 4),
@@ -196,16 +212,16 @@ def subtract(
         polygons=tuple(bodies),
         warnings=tuple(warnings),
     )
-    return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
-
-
-def _name_source(given: float | None, cells: NDArray[np.float64] | None, *, trusted: bool) -> str:
-    """What the error of the difference rests on."""
-    if given is not None:
-        return "given"
-    if not trusted:
-        return "what differs as a whole"
-    return "stable ground" if cells is None else "cells"
+    if out_dir is None:
+        return found
+    out_dir.mkdir(parents=True, exist_ok=True)
+    layers = [np.where(valid, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)]
+    names = ("newer - older, m", "limit of detection at 95 %, m")
+    write_geotiff(out_dir / FILES["difference"], np.stack(layers), grid, nodata=-9999.0, descriptions=names)
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    write_json(out_dir / FILES["geojson"], {"type": "FeatureCollection", "features": list_features(found.polygons)})
+    write_json(out_dir / FILES["run"], asdict(found))
+    return found
 
 
 def _read_difference(
@@ -241,16 +257,6 @@ def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | 
     return np.asarray(np.sqrt(variance))
 
 
-def _raise_errors(ratios: NDArray[np.float64], warnings: list[str]) -> float:
-    """By how much errors by cell are too small: the scatter of stable ground over them, at least 1."""
-    factor = NMAD * float(np.median(np.abs(ratios)))
-    if factor > RAISE_WARN:
-        warnings.append(
-            f"stable ground scatters {factor:.1f} times more than the errors of the cells say; they are raised by that"
-        )
-    return max(1.0, factor)
-
-
 def _find_stable(
     difference: NDArray[np.float64], valid: NDArray[np.bool_], stable: Path | None, grid: Grid, warnings: list[str]
 ) -> NDArray[np.bool_]:
@@ -274,18 +280,6 @@ def _find_stable(
     if ground.sum() < STABLE_LEAST * valid.sum():
         warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
     return np.asarray(ground)
-
-
-def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
-    """True area of the pixels, m², as a column (they change with latitude where the grid is in degrees)."""
-    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
-    areas = [
-        true_area_m2(
-            map_outline(shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0), grid.to_crs), grid
-        )
-        for r in rows
-    ]
-    return np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
 
 
 def _correlation_range_m(
@@ -312,15 +306,10 @@ def _correlation_range_m(
 
 
 def _mean_error(sigma: float, area_m2: float, range_m: float) -> float:
-    """Standard error of the mean height over an area (Rolstad et al. 2009, spherical model)."""
     reach = np.pi * range_m**2
     if area_m2 <= 0:
         return sigma
     return float(sigma * np.sqrt(min(1.0, reach / (5 * area_m2) if area_m2 > reach else 1.0)))
-
-
-def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: float) -> float:
-    return round(float(area_m2 * np.hypot(_mean_error(sigma, area_m2, range_m), offset_error)), 3)
 
 
 def _list_bodies(
@@ -331,7 +320,6 @@ def _list_bodies(
     minimum_m2: float,
     err: Callable[[float, float], float],
 ) -> list[SurfaceBody]:
-    """Bodies of loss and gain beyond the limit of detection, the largest volume first."""
     found = []
     for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
         labels, _ = ndimage.label(beyond, structure=EIGHT)
@@ -361,11 +349,6 @@ def _list_bodies(
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 
-def _sum_up(bodies: Sequence[SurfaceBody], err: Callable[[float], float]) -> SurfaceTotal:
-    area = sum(body.area_m2 for body in bodies)
-    return SurfaceTotal(len(bodies), round(area, 2), round(sum(body.volume_m3 for body in bodies), 3), err(area))
-
-
 def _shift(
     new: NDArray[np.float32], difference: NDArray[np.float64], ground: NDArray[np.bool_], warnings: list[str]
 ) -> dict[str, float] | None:
@@ -386,19 +369,3 @@ def _shift(
             "false loss and gain on slopes"
         )
     return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
-
-
-def _write(
-    found: SurfaceDifference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
-) -> SurfaceDifference:
-    """The same with the paths of the files that were written."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    held = np.isfinite(difference)
-    values = np.stack([np.where(held, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)])
-    names = ("newer - older, m", "limit of detection at 95 %, m")
-    write_geotiff(out_dir / FILES["difference"], values, grid, nodata=-9999.0, descriptions=names)
-    features = list_features(found.polygons)
-    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
-        write_json(out_dir / FILES[name], content)
-    return found

@@ -15,9 +15,10 @@ from scipy import ndimage
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.areas import spacing_m
+from detection.imagery.raster.components import Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
-from detection.imagery.raster.overlay import STRIP_PX, Layer
+from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
 from forecasting.whole_file import replacing, write_json
@@ -25,8 +26,6 @@ from forecasting.whole_file import replacing, write_json
 NODES_MOST: Final = 40_000
 WINDOW_PX: Final = (16, 256)
 SEARCH_MOST_PX: Final = 200.0
-STRIP: Final = 128  # rows that are read at once
-STRIPS_KEPT: Final = 4
 SHOWN: Final = 0.9  # of a window, on both images
 CORRELATION_LEAST: Final = 0.5
 # The best place must correlate so many times better than the second best, which lies farther than so many pixels off.
@@ -42,16 +41,9 @@ CHI2_95: Final = 5.991  # of two components
 FILES: Final = {"vectors": "vectors.gpkg", "run": "track.json"}
 COLUMNS: Final = {
     "name": "TEXT",
-    "east_m": "REAL",
-    "north_m": "REAL",
-    "east_error_m": "REAL",
-    "north_error_m": "REAL",
-    "length_m": "REAL",
-    "azimuth_deg": "REAL",
+    **dict.fromkeys(("east_m", "north_m", "east_error_m", "north_error_m", "length_m", "azimuth_deg"), "REAL"),
     "significant": "BOOLEAN",
-    "correlation": "REAL",
-    "ratio": "REAL",
-    "back_px": "REAL",
+    **dict.fromkeys(("correlation", "ratio", "back_px"), "REAL"),
 }
 
 
@@ -109,8 +101,6 @@ class TrackingResult:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Columns and rows that a window moved, their covariance, and how good the match is."""
-
     moved: NDArray[np.float64]
     covariance: NDArray[np.float64]
     correlation: float
@@ -119,40 +109,10 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _GridMatch:
-    """A match there and back at a place of the grid."""
-
     name: str
     at: tuple[float, float]
     match: _Match
     back_px: float
-
-
-class _Strips:
-    """Windows of a layer out of whole strips: neighbouring windows share most of their pixels."""
-
-    def __init__(self, layer: Layer) -> None:
-        self._layer, self.width, self.height = layer, layer.grid.width, layer.grid.height
-        self._rows = max(1, min(STRIP, STRIP_PX // self.width))
-        self._kept: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-
-    def read(self, column: int, row: int, side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Values of a window inside of the grid, and where they are valid."""
-        numbers = range(row // self._rows, (row + side - 1) // self._rows + 1)
-        strips = [self._strip(number) for number in numbers]
-        for old in [number for number in self._kept if number not in numbers][: max(0, len(self._kept) - STRIPS_KEPT)]:
-            del self._kept[old]
-        top = row - numbers[0] * self._rows
-        values, valid = (
-            np.concatenate([strip[part][:, column : column + side] for strip in strips])[top : top + side]
-            for part in (0, 1)
-        )
-        return values, valid
-
-    def _strip(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if number not in self._kept:
-            begin = number * self._rows
-            self._kept[number] = self._layer.read(0, begin, self.width, min(self._rows, self.height - begin))
-        return self._kept[number]
 
 
 class _LostError(Exception):
@@ -181,12 +141,17 @@ def track(
     reach = int(min(np.ceil(request.most_m / step), 1e6)) if request.most_m > 0 else 0
     _check(newer, grid, request, reach, step)
     places = {name: grid.pixel_of(*place) for name, place in request.places.items()}
-    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, request)]
+    half = request.window_px // 2
+    nodes = [
+        ("", (float(column), float(row)))
+        for row in range(half, grid.height - half + 1, request.step_px)
+        for column in range(half, grid.width - half + 1, request.step_px)
+    ]
     found: list[_GridMatch] = []
     lost: dict[str, str] = {}
     dropped: Counter[str] = Counter()
     with Layer(older, grid, request.band) as before, Layer(newer, grid, request.band) as after:
-        then, now = _Strips(before), _Strips(after)
+        then, now = _open_rows(before), _open_rows(after)
         warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if before.warped else []
         windows = [*places.items(), *nodes]
         for number, (name, at) in enumerate(windows):
@@ -214,7 +179,22 @@ def track(
         lost_places=lost,
         warnings=tuple(warnings),
     )
-    return tracked if request.out_dir is None else _write(tracked, request.out_dir)
+    if request.out_dir is None:
+        return tracked
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(request.out_dir / FILES["vectors"]) as partial:
+        write_geopackage(
+            partial,
+            list_rows(tracked),
+            COLUMNS,
+            table="vectors",
+            changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC),
+            kind="POINT",
+            description="Displacement between two images",
+        )
+    tracked = replace(tracked, outputs={name: str(request.out_dir / file) for name, file in FILES.items()})
+    write_json(request.out_dir / FILES["run"], asdict(tracked), default=str)
+    return tracked
 
 
 def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: float) -> None:
@@ -232,15 +212,7 @@ def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: 
         )
 
 
-def _list_nodes(grid: Grid, request: TrackingRequest) -> Iterator[tuple[int, int]]:
-    half = request.window_px // 2
-    for row in range(half, grid.height - half + 1, request.step_px):
-        for column in range(half, grid.width - half + 1, request.step_px):
-            yield column, row
-
-
-def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _GridMatch:
-    """A match there, and back again from where it came to lie."""
+def _follow(name: str, at: tuple[float, float], then: Rows, now: Rows, window: int, reach: int) -> _GridMatch:
     if not np.isfinite(at).all():
         raise _LostError("at the rim")
     column, row = round(at[0]), round(at[1])
@@ -253,7 +225,7 @@ def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, win
     return _GridMatch(name, at, there, left)
 
 
-def _match(one: _Strips, other: _Strips, column: int, row: int, window: int, reach: int) -> _Match:
+def _match(one: Rows, other: Rows, column: int, row: int, window: int, reach: int) -> _Match:
     from skimage.feature import match_template
 
     pattern = _read(one, column - window // 2, row - window // 2, window)
@@ -277,13 +249,23 @@ def _match(one: _Strips, other: _Strips, column: int, row: int, window: int, rea
     return _Match(np.array([left - reach, top - reach]) + shift, covariance, correlation, min(ratio, 99.0))
 
 
-def _read(image: _Strips, column: int, row: int, side: int) -> NDArray[np.float64]:
+def _open_rows(layer: Layer) -> Rows:
+    """Windows of a layer, NaN where it is not valid; neighbouring ones share most of their pixels."""
+
+    def read(*box: int) -> NDArray[np.float32]:
+        values, valid = layer.read(*box)
+        return np.where(valid, values, np.float32(np.nan))
+
+    return Rows(read, layer.grid.width, layer.grid.height)
+
+
+def _read(image: Rows, column: int, row: int, side: int) -> NDArray[np.float64]:
     if column < 0 or row < 0 or column + side > image.width or row + side > image.height:
         raise _LostError("at the rim")
-    stored, valid = image.read(column, row, side)
+    values: NDArray[np.float64] = image(column, row, side, side).astype(np.float64)
+    valid = np.isfinite(values)
     if valid.mean() < SHOWN:
         raise _LostError("not shown")
-    values: NDArray[np.float64] = stored.astype(np.float64)
     values[~valid] = values[valid].mean()
     return values
 
@@ -388,7 +370,6 @@ def _correct(
 
 
 def _place(grid: Grid, at: NDArray[np.float64]) -> tuple[Any, Any, NDArray[np.float64]]:
-    """Longitude and latitude of pixels, and what one column and one row are in east and north there, metres."""
     geod = pyproj.Geod(ellps="WGS84")
     lon, lat = grid.to_lonlat(*grid.to_crs(at[:, 0], at[:, 1]))
     turn = np.empty((len(at), 2, 2))
@@ -412,10 +393,14 @@ def _find_stable(
     if stable is not None:
         held = on_grid.copy()  # those lie inside of the grid
         with Layer(stable, grid, nearest=True) as layer:
-            strips = _Strips(layer)
+
+            def read(*box: int) -> NDArray[np.bool_]:
+                values, known = layer.read(*box)
+                return np.asarray(known & apply_mask("mask", values))
+
+            rows = Rows(read, grid.width, grid.height)
             for k in np.flatnonzero(on_grid):
-                values, known = strips.read(int(at[k, 0]), int(at[k, 1]), 1)
-                held[k] = bool((known & apply_mask("mask", values))[0, 0])
+                held[k] = rows(int(at[k, 0]), int(at[k, 1]), 1, 1)[0, 0]
         return held
     ground = on_grid
     for _ in range(ROUNDS):
@@ -438,27 +423,7 @@ def list_rows(tracked: TrackingResult) -> Iterator[dict[str, Any]]:
     for vector in tracked.vectors:
         yield {
             **asdict(vector),
+            "geometry": {"type": "Point", "coordinates": (vector.longitude, vector.latitude)},
             "length_m": round(float(np.hypot(vector.east_m, vector.north_m)), 5),
             "azimuth_deg": round(float(np.degrees(np.arctan2(vector.east_m, vector.north_m)) % 360), 2),
         }
-
-
-def _write(tracked: TrackingResult, out_dir: Path) -> TrackingResult:
-    """The same with the paths of the files that were written."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(out_dir / FILES["vectors"]) as partial:
-        write_geopackage(
-            partial,
-            (
-                {**row, "geometry": {"type": "Point", "coordinates": (row["longitude"], row["latitude"])}}
-                for row in list_rows(tracked)
-            ),
-            COLUMNS,
-            table="vectors",
-            changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC),
-            kind="POINT",
-            description="Displacement between two images",
-        )
-    tracked = replace(tracked, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    write_json(out_dir / FILES["run"], asdict(tracked), default=str)
-    return tracked

@@ -19,10 +19,6 @@ def read(folder: Path, part: str) -> Patches:
 
     Origin: `landslide/image|mask/*.png` and `non-landslide/image/*.png` (no mask: nothing there), which has no parts,
     so that `part` is not looked at. Copies: `train|val/images|masks/{ls,nls}_NNNN.png`.
-
-    Args:
-        folder: a folder or zip, or a folder that holds the one zip.
-        part: `train` or `validation` (`val`).
     """
     archives = sorted(folder.glob("*.zip")) if folder.is_dir() else []
     files = open_files(archives[0] if len(archives) == 1 else folder)

@@ -23,7 +23,6 @@ class DataTable(TypedDict, total=False):
     bands: list[str]
     pixel_size_m: float
     landslide: int
-    test_regions: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,6 @@ class LabelledDataSet:
     source: str  # where it comes from
     licence: str  # what is known of it
     note: str  # what its scores are no evidence of
-    tried: bool  # whether the reader was tried on the originals; else on files made after the published layout
     pixel_size_m: float | None  # ground size of a pixel, after `size_px`; None: as the files say
     options: tuple[str, ...] = ()  # further keys of `[data]` that the reader takes
     # why nobody knows when the images were taken, where the files do not say it
@@ -59,7 +57,6 @@ SOURCES: dict[str, LabelledDataSet] = {
         "scenes drawn by detection.imagery.data.generate",
         "Apache-2.0, as the project",
         "drawn hills, forest, fields, roads and scars; nothing was measured",
-        tried=True,
         pixel_size_m=10.0,
         options=("train", "test"),
         undated="drawn scenes have no date",
@@ -76,7 +73,6 @@ SOURCES: dict[str, LabelledDataSet] = {
         "and 0.15 % of those before the earthquake; 3.2 % and 1.6 % when each scene is stretched as a whole; "
         "`landslide4sense-standard` marks 4.4 % and 8.9 %, the latter mostly snow: one date in true colour is no "
         "evidence of a new landslide",
-        tried=True,
         pixel_size_m=10.0,
     ),
     "landslide4sense": LabelledDataSet(
@@ -86,7 +82,6 @@ SOURCES: dict[str, LabelledDataSet] = {
         "the data themselves are not shipped",
         "values are divided by a constant per band and are no reflectance: raw Sentinel-2 counts cannot be fed in; "
         "all parts are of the same four regions",
-        tried=True,
         pixel_size_m=10.0,
     ),
     "bijie": LabelledDataSet(
@@ -96,34 +91,13 @@ SOURCES: dict[str, LabelledDataSet] = {
         "one county; 89 % of the landslide pixels lie in the middle quarter of their crops, and the network learns "
         "that: on crops without a landslide its false maps lie in the middle, so a score on crops says little of whole "
         "scenes; each crop is resized to one size, so that the ground size of a pixel varies",
-        tried=True,
         pixel_size_m=1.2,
-    ),
-    "hr-gldd": LabelledDataSet(
-        "detection.imagery.data.hr_gldd:read",
-        "HR-GLDD: PlanetScope patches of ten events, about 3 m (Meena et al. 2023, Earth Syst. Sci. Data 15:3283; "
-        "Zenodo record 7189381)",
-        _UNKNOWN,
-        "whether red or blue is the first band is not said with the arrays",
-        tried=False,
-        pixel_size_m=3.0,
-    ),
-    "cas": LabelledDataSet(
-        "detection.imagery.data.cas:read",
-        "CAS Landslide Dataset: nine regions, satellites and drones, 0.2 to 5 m (Xu et al. 2024, Sci. Data 11:12; "
-        "Zenodo record 10294997)",
-        _UNKNOWN,
-        "ground size of a pixel differs between regions by a factor of 25",
-        tried=False,
-        pixel_size_m=2.0,
-        options=("test_regions",),
     ),
     "folder": LabelledDataSet(
         "detection.imagery.data.folder:read",
         "files of the user's own",
         "as the user knows",
         "what the files show is known to the user alone",
-        tried=True,
         pixel_size_m=None,
         options=("bands", "pixel_size_m", "landslide"),
         undated="not every tile has a tag ACQUIRED_AT or a date in its name",
@@ -133,10 +107,6 @@ SOURCES: dict[str, LabelledDataSet] = {
 
 def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
-
-    Args:
-        data: the table `[data]` of a recipe.
-        native: the train part, before `size_px`.
 
     Raises:
         TrainingRecipeError: neither the files nor the recipe say it.

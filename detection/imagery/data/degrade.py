@@ -75,7 +75,6 @@ def list_losses() -> dict[str, Callable[[NDArray[Any], np.random.Generator], NDA
 
 
 def _return(image: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """Values in the type of an image."""
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

@@ -48,24 +48,21 @@ def read(
         DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
         TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
+    from detection.imagery.raster.raster import inspect
+    from detection.imagery.scene.scene import find_date
+
     root = folder / part if (folder / part).is_dir() else folder
-    pairs = pair_files(root, "images", "masks")
+    pairs = _pair_files(root)
     if not pairs:
         raise TrainingRecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
     _check_masks(root, [mask for _, mask in pairs], landslide)
     names = tuple(name_band(band) for band in bands or _describe(pairs[0][0]))
     patches = read_pairs(root, pairs, names, landslide=landslide)
     images = [image for image, _ in pairs][:: max(1, len(pairs) // PLACES_MOST)]
-    return replace(patches, pixel_size_m=_measure_pixels(root, images, pixel_size_m), months=_list_months(images))
-
-
-def _list_months(images: list[Path]) -> tuple[int, ...]:
-    """The months in which tiles were taken, by their tags or names; none where one of them does not say it."""
-    from detection.imagery.raster.raster import inspect
-    from detection.imagery.scene.scene import find_date
-
     dates = [find_date(image, {} if image.suffix.lower() == ".png" else inspect(image).tags) for image in images]
-    return tuple(sorted({date.month for date in dates if date})) if all(dates) else ()
+    # none where one of the tiles does not say when it was taken
+    months = tuple(sorted({date.month for date in dates if date})) if all(dates) else ()
+    return replace(patches, pixel_size_m=_measure_pixels(root, images, pixel_size_m), months=months)
 
 
 def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> float | None:
@@ -91,31 +88,29 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
     return given_m or middle
 
 
-def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
-    """(image, mask) of the same name in sister folders anywhere below `root`, sorted."""
+def _pair_files(root: Path) -> list[tuple[Path, Path]]:
+    """(image, mask) of the same name in sister folders `images` and `masks` anywhere below `root`, sorted."""
     if not root.is_dir():
         raise TrainingRecipeError(f"{root}: the recipe's data are absent; name their folder with --data")
     pairs = []
     for image in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
-        if image.parent.name.lower() != images:
+        if image.parent.name.lower() != "images":
             continue
-        candidates = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
+        candidates = [image.parent.parent / "masks" / f"{image.stem}{suffix}" for suffix in SUFFIXES]
         if mask := next((file for file in candidates if file.is_file()), None):
             pairs.append((image, mask))
     return pairs
 
 
-def read_pairs(
-    root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], *, landslide: int | None = 1
-) -> Patches:
-    """Patches of image and mask files, read when asked for; `landslide` None: any value but 0 is one."""
+def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], landslide: int = 1) -> Patches:
+    """Patches of image and mask files, read when asked for."""
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, valid = read_whole(pairs[position][0])
         path = pairs[position][1]
-        labels = read_whole(path)[0][0] > 0 if landslide is None else _read_labels(path)
+        labels = _read_labels(path)
         mask = labels.astype(np.uint8)
-        if landslide not in {None, 1}:
+        if landslide != 1:
             if (labels == 1).any():
                 raise DataError(f"{pairs[position][1]}: mask value 1, where {landslide} is said to be landslide")
             mask[labels == landslide] = 1

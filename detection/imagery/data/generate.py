@@ -54,7 +54,6 @@ def draw_scene(
 
     Args:
         size_px: side of the square scene, pixels of 10 m.
-        clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
         scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
 
@@ -75,7 +74,13 @@ def draw_scene(
     scar_rng = np.random.default_rng([seed, 1])
     outlines = []
     for number in range(scars):
-        place = scar_at if number == 0 and scar_at is not None else _steep_place(scar_rng, slope)
+        if number == 0 and scar_at is not None:
+            place = scar_at
+        else:  # away from the border, one of the steepest of a few draws
+            margin = min(12, shape[0] // 4)
+            places = scar_rng.uniform(margin, shape[0] - margin, (6, 2))
+            column, row = places[int(np.argmax([slope[int(row), int(column)] for column, row in places]))]
+            place = float(column), float(row)
         outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
     if scar_growth != 1.0:
         outlines = [shapely.affinity.scale(outline, scar_growth, scar_growth) for outline in outlines]
@@ -92,7 +97,8 @@ def draw_scene(
     reflectance *= np.clip(shade, 0.5, 1.6)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
     if clouds:
-        opacity = _clouds(rng, truth)
+        opacity = np.clip(_noise(rng, shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)  # a few, that hide no scar
+        opacity *= 1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)
         reflectance = reflectance * (1 - opacity) + CLOUD[:, None, None] * opacity
     reflectance += rng.normal(0, 0.0015, reflectance.shape)
     counts = np.clip(np.rint(reflectance * REFLECTANCE_SCALE), 1, 20_000).astype(np.uint16)
@@ -133,12 +139,9 @@ def write_scene(
     """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
 
     Args:
-        folder: made if absent; files are written by temporary name and rename.
         seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
         size_px: side, pixels of 10 m.
-        acquired_at: aware instant; 2000-01-01 UTC when None.
         scar_lonlat: place of the scar; a random steep place when None.
-        geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
     Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
@@ -158,7 +161,13 @@ def write_scene(
     for name, array in files.items():
         nodata = None if name == "dem.tif" else 0
         write_geotiff(folder / name, array[None], grid, nodata=nodata)
-    _write_manifest(folder, acquired_at, role, tuple(scene.bands), tuple(files))
+    lines = [f"acquired_at = {acquired_at.astimezone(UTC).isoformat()}", f'role = "{role}"', 'dem = "dem.tif"', ""]
+    lines += ["[bands]", *(f'{name} = "{name}.tif"' for name in scene.bands), "", "[files]"]
+    for name in files:
+        content = (folder / name).read_bytes()
+        lines.append(f'"{name}" = {{ size = {len(content)}, sha256 = "{sha256(content).hexdigest()}" }}')
+    with replacing(folder / "scene.toml") as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     outlines = [map_outline(scar, grid.to_crs) for scar in scene.scars]
     return {
         "folder": str(folder),
@@ -177,32 +186,17 @@ def write_scene(
     }
 
 
-def _write_manifest(
-    folder: Path, acquired_at: datetime, role: str, bands: tuple[str, ...], files: tuple[str, ...]
-) -> None:
-    lines = [f"acquired_at = {acquired_at.astimezone(UTC).isoformat()}", f'role = "{role}"', 'dem = "dem.tif"', ""]
-    lines += ["[bands]", *(f'{name} = "{name}.tif"' for name in bands), "", "[files]"]
-    for name in files:
-        content = (folder / name).read_bytes()
-        lines.append(f'"{name}" = {{ size = {len(content)}, sha256 = "{sha256(content).hexdigest()}" }}')
-    with replacing(folder / "scene.toml") as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
-    """Smooth noise of unit variance: white noise through a Gaussian of `sigma` pixels."""
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
     return np.asarray(smooth * (2 * sigma * np.sqrt(np.pi)))
 
 
 def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row and column parts of the downhill gradient, metres per metre."""
     by_row, by_column = np.gradient(ndimage.gaussian_filter(dem, smoothing_px), PIXEL_M)
     return -by_row, -by_column
 
 
 def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
     autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
     leaves = AUTUMN * rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.08, 4))
@@ -228,28 +222,11 @@ def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.f
 
 
 def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances in pixels along and across a random direction from a random place."""
     angle, row, column = rng.uniform(0, np.pi), rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
     rows, columns = np.indices(shape, dtype=np.float64)
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
     across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
     return along, across
-
-
-def _clouds(rng: np.random.Generator, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Opacity H x W of a few bright clouds that hide no scar."""
-    opacity = np.clip(_noise(rng, truth.shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)
-    return np.asarray(opacity * (1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)))
-
-
-def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:
-    """A (column, row) away from the border, one of the steepest of a few draws."""
-    size = slope.shape[0]
-    margin = min(12, size // 4)
-    places = rng.uniform(margin, size - margin, (6, 2))
-    steepness = [slope[int(row), int(column)] for column, row in places]
-    column, row = places[int(np.argmax(steepness))]
-    return float(column), float(row)
 
 
 def _scar_outline(
@@ -258,7 +235,6 @@ def _scar_outline(
     down_row: NDArray[np.float64],
     down_column: NDArray[np.float64],
 ) -> shapely.Polygon:
-    """A tongue along the line of steepest descent through `place`: narrow crown, wider toe, ragged flanks."""
     length, half_width = rng.uniform(10, 44), rng.uniform(1.8, 5.0)
     height, width = down_row.shape
 
@@ -296,7 +272,6 @@ def _scar_outline(
 
 
 def _inside(outline: shapely.Polygon, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the outline."""
     inside = np.zeros(shape, bool)
     left, top, right, bottom = outline.bounds
     rows = np.arange(max(0, int(top)), min(shape[0], int(bottom) + 1))

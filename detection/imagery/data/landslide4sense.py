@@ -1,7 +1,6 @@
 """Landslide4Sense patches (Ghorbanzadeh et al. 2022): 14 bands in HDF5, or true-colour PNG with a stretch per patch."""
 
 import io
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,12 +36,7 @@ def read_png(folder: Path, part: str) -> Patches:
 
 
 def read_hdf5(folder: Path, part: str) -> Patches:
-    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1).
-
-    Args:
-        folder: a folder or zip; with the published `TrainData/`, `ValidData/`, `TestData/` below, or files together.
-        part: `train`, `validation` or `test`: which of those; ignored where the files lie together.
-    """
+    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1)."""
     published = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}.get(part, part)
     root = next((folder / name for name in (published, part) if (folder / name).exists()), folder)
     files = open_files(root)
@@ -62,18 +56,12 @@ def read_hdf5(folder: Path, part: str) -> Patches:
     return Patches(tuple(pair[0] for pair in pairs), BANDS, load)
 
 
-def original_ids(patches: Patches) -> list[int]:
-    """Return the number in each name: near numbers are taken for neighbours (not verified by the origin)."""
-    return [int(found[-1]) if (found := re.findall(r"\d+", name)) else 0 for name in patches.names]
-
-
 def _find_part(folder: Path, part: str) -> Path:
     archive = folder / f"{part}.zip"
     return archive if archive.is_file() or not (folder / part).is_dir() else folder / part
 
 
 def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tuple[str, str, str]]:
-    """(name, image file, mask file), in the order of the file names; images without a mask are left out."""
     by_key = {_key(name): file for name, file in masks.items()}
     pairs = [
         (PurePosixPath(name).name, file, by_key[_key(name)]) for name, file in images.items() if _key(name) in by_key
@@ -84,7 +72,6 @@ def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tup
 
 
 def _key(name: str) -> tuple[str, ...]:
-    """What an image and its mask have in common: the folders above, and the number."""
     path = PurePosixPath(name)
     above = path.parent.parts
     above = above[:-1] if above and above[-1].lower() in {"img", "image", "images", "mask", "masks"} else above

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import DataError
-from detection.imagery.scene.indices import DERIVED, derive
 from detection.imagery.scene.moments import standardise
 
 IGNORED = 255
@@ -67,32 +66,17 @@ class Patches:
         return replace(self, names=tuple(self.names[p] for p in chosen), load=lambda i: load(chosen[i]))
 
     def choose(self, bands: tuple[str, ...]) -> "Patches":
-        """Return the patches with some of their bands only, in the order asked for; channels of `DERIVED` are made.
+        """Return the patches with some of their bands only, in the order asked for.
 
         Raises:
             DataError: a band is not among those of the set.
         """
         if bands == self.bands:
             return self
-        wanted = [band if band in self.bands else DERIVED.get(band, (band,)) for band in bands]
-        needed = [name for one in wanted for name in ((one,) if isinstance(one, str) else one)]
-        if missing := [name for name in dict.fromkeys(needed) if name not in self.bands]:
+        if missing := [name for name in bands if name not in self.bands]:
             raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
-        index = self.bands.index
-
-        def pick(image: NDArray[Any], _: NDArray[np.uint8]) -> NDArray[Any]:
-            if all(isinstance(one, str) for one in wanted):
-                return image[[index(str(one)) for one in wanted]]
-            values = as_values(image)
-            made = [
-                values[index(one)]
-                if isinstance(one, str)
-                else np.nan_to_num(derive(name, [values[index(source)] for source in one]))
-                for name, one in zip(bands, wanted, strict=True)
-            ]
-            return np.stack(made).astype(np.float32)
-
-        return replace(self.change(pick), bands=bands)
+        places = [self.bands.index(name) for name in bands]
+        return replace(self.change(lambda image, _: image[places]), bands=bands)
 
     def change(self, how: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
         """Return the same patches with every image changed; `how` is given image and mask."""

@@ -1,4 +1,4 @@
-"""Which patches are fitted and which are held: by chance, neighbourhood, content or folder, and whether any leaked."""
+"""Which patches are fitted and which are held: by chance or folder, and whether any leaked."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.errors import TrainingRecipeError
 
 ALL = "all"
-KINDS = ("seeded", "blocks", "content", "folders", ALL)
+KINDS = ("seeded", "folders", ALL)
 SIDE_PX = 16
 """Patches are compared on a picture of this size."""
 TWIN_CORRELATION = 0.99
@@ -27,39 +27,6 @@ def split_held(total: int, held_share: float, seed: int) -> Parts:
     order = np.random.default_rng(seed).permutation(total)
     held = round(total * held_share)
     return np.sort(order[held:]), np.sort(order[:held])
-
-
-def split_blocks(places: Sequence[int], held_share: float, seed: int, blocks: int = 20) -> Parts:
-    """Split positions into (fit, held) by contiguous blocks of their places, so that neighbours stay on one side.
-
-    Args:
-        places: one number per patch, near numbers near on the ground.
-        blocks: how many blocks of equal count.
-
-    >>> fit, held = split_blocks(list(range(100)), 0.2, 1, blocks=5)
-    >>> len(held), int(held.max() - held.min())
-    (20, 19)
-    """
-    order = np.argsort(np.asarray(places), kind="stable")
-    parts = np.array_split(order, min(blocks, max(2, len(order))))
-    chosen = np.random.default_rng(seed).permutation(len(parts))[: max(1, round(len(parts) * held_share))]
-    held = np.concatenate([parts[number] for number in chosen])
-    return np.setdiff1d(order, held), np.sort(held)
-
-
-def split_content(patches: Patches, held_share: float, seed: int) -> Parts:
-    """Split positions into (fit, held) so that patches that show the same are on one side."""
-    groups = group_twins(patches)
-    names = np.unique(groups)
-    order = np.random.default_rng(seed).permutation(names)
-    wanted, held_groups, held = round(len(patches) * held_share), set(), 0
-    for name in order:
-        if held >= wanted:
-            break
-        held_groups.add(int(name))
-        held += int(np.count_nonzero(groups == name))
-    inside = np.array([int(group) in held_groups for group in groups])
-    return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
 def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
@@ -82,15 +49,9 @@ def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
 
 
 def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
-    """Split by one of `KINDS`; `blocks` takes the number in each patch's name for its place, `all` holds none."""
+    """Split by one of `KINDS`; `all` holds none."""
     if kind == "seeded":
         return split_held(len(patches), held_share, seed)
-    if kind == "blocks":
-        from detection.imagery.data.landslide4sense import original_ids
-
-        return split_blocks(original_ids(patches), held_share, seed)
-    if kind == "content":
-        return split_content(patches, held_share, seed)
     if kind == ALL:
         return np.arange(len(patches)), np.empty(0, np.int64)
     if kind == "folders":
@@ -116,20 +77,6 @@ def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
     return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
-def group_twins(patches: Patches) -> NDArray[np.int64]:
-    """Number the groups of patches that show the same; N numbers, each the first position of its group."""
-    pictures = _describe(patches)
-    flat = pictures.reshape(len(patches), -1)
-    alike = np.zeros((len(patches), len(patches)), bool)
-    for turned in _turn(pictures):
-        alike |= turned @ flat.T >= TWIN_CORRELATION
-    groups = np.arange(len(patches))
-    for i, j in np.argwhere(np.triu(alike | alike.T, 1)):
-        if groups[i] != groups[j]:
-            groups[groups == max(groups[i], groups[j])] = min(groups[i], groups[j])
-    return groups
-
-
 def _describe(patches: Patches) -> NDArray[np.float32]:
     pictures = np.stack([resize_bands(as_values(patch.image), (SIDE_PX, SIDE_PX)) for patch in patches])
     pictures = pictures - pictures.mean(axis=(2, 3), keepdims=True)
@@ -138,7 +85,6 @@ def _describe(patches: Patches) -> NDArray[np.float32]:
 
 
 def _turn(pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The eight ways a square can lie, each N x values."""
     ways = [np.rot90(pictures, turns, (2, 3)) for turns in range(4)]
     ways += [way[:, :, :, ::-1] for way in ways]
     return [np.ascontiguousarray(way).reshape(len(pictures), -1) for way in ways]

@@ -7,9 +7,8 @@ import numpy as np
 import shapely
 
 from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
-from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
+from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, pixel_sides_m
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
@@ -48,13 +47,7 @@ _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 def list_cautions(
     scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
 ) -> list[str]:
-    """Return the cautions of a result, one sentence each.
-
-    Args:
-        reader: its bands, all read.
-        result: the result of the lane, but for its warnings.
-        left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
-    """
+    """Return the cautions of a result, one sentence each."""
     return [
         *_list_training(result, card),
         *_list_edges(result),
@@ -67,7 +60,6 @@ def list_cautions(
 
 
 def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
-    """How the scene lies to what the model was trained on."""
     if card["name"] == INDEX:
         return [join([*result["doubts"], _INDEX_ALONE])]
     found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
@@ -77,7 +69,6 @@ def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
 
 
 def _list_edges(result: SceneDetection) -> Iterator[str]:
-    """Fills and borders: taken as nodata, or left as ground that is doubted."""
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border for border in result["borders"] if border["share"]]
     for fill in result["fills"]:
@@ -98,7 +89,6 @@ def _list_edges(result: SceneDetection) -> Iterator[str]:
 
 
 def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[str]:
-    """Calibration, dates, place and grid of a scene."""
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         yield f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})"
@@ -115,14 +105,15 @@ def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Ite
     if abs(grid.transform.b) + abs(grid.transform.d) > 0:
         yield "the grid is rotated or sheared; areas go through the full affine"
     if abs(error := area_error(grid)) > AREA_TOLERANCE:
+        (a, b, _, d, e), (wide, high) = grid.transform[:5], pixel_sides_m(grid)
+        lengths = max(np.hypot(a, d) / wide - 1, np.hypot(b, e) / high - 1, key=abs)
         yield (
-            f"{grid.crs_name} is not true to scale here: its lengths are off by {length_error(grid):+.2%}, its "
+            f"{grid.crs_name} is not true to scale here: its lengths are off by {lengths:+.2%}, its "
             f"areas by {error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
 
 
 def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[str]:
-    """Size of the pixels and season beside those of the training."""
     by_index = card["name"] == INDEX
     if result["read_at"]:
         yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
@@ -139,7 +130,6 @@ def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetecti
 
 
 def _list_coverage(result: SceneDetection) -> Iterator[str]:
-    """How much of the scene says nothing, and what hangs on the tiles."""
     if result["valid_share"] < 1:
         yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
     if result["unreadable_share"]:
@@ -167,15 +157,15 @@ def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, place
 def doubt_outlines(
     outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[Message, Any]], cloudy: Any
 ) -> list[list[str]]:
-    """Why each outline is advice: a scene unlike the training or badly placed, what may be a border, a cloud.
+    """Why each outline is advice: a scene unlike the training, what may be a border, a cloud.
 
     Args:
         outlines: an array of them, in pixels; anything of its length where no ground is given.
-        doubts: why the scene lies outside of what the network was trained on, and why its place is not known well.
+        doubts: why the scene lies outside of what the network was trained on, and that it was read coarser.
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id in {*MISPLACED, COARSER.id}]
+    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id == COARSER.id]
     unlike = [caution for caution in doubts if caution not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
@@ -200,18 +190,12 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
         yield _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
 
 
-def list_misplaced(doubts: Iterable[str]) -> list[str]:
-    """Of the doubts of a scene those of its place."""
-    return [caution for caution in doubts if isinstance(caution, Message) and caution.id in MISPLACED]
-
-
 def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]:
     """That `auto` read a scene on larger pixels than its own, of `pixel_m`; nothing where it did not."""
     return [COARSER(at=at_m, pixel=Figure(pixel_m, ".3g"))] if at_m and pixel_m else []
 
 
 def _latitude(grid: Grid) -> float | None:
-    """Of the middle of a grid; None where it has no place."""
     if not grid.placed:
         return None
     return float(grid.to_lonlat(*grid.to_crs(np.array([grid.width / 2]), np.array([grid.height / 2])))[1][0])

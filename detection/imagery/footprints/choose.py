@@ -1,9 +1,7 @@
 """Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import (
@@ -40,9 +38,6 @@ _OTHERS_SERVE: Final = Template(
 )
 _NOR_COARSER: Final = Template("weights.nor_coarser", "{text}, and read at {at} m: {text2}")
 _FEW_PIXELS: Final = Template("weights.few_pixels", "{width} x {height} pixels are too few to know ground by")
-_ALL_THE_SAME: Final = Template(
-    "weights.all_the_same", "{command} reads it coarser all the same; {command2} learns a network for such pixels"
-)
 _NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 # Sides of a scene that is read coarser without being asked to: smaller ones say too little of what it shows.
@@ -54,12 +49,11 @@ Answer = TypeVar("Answer")
 
 
 class WeightsRefusal(NamedTuple):
-    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
+    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read."""
 
     weights: str
     why: str
     broken: bool = False
-    mend: Message | None = None
 
     def to_json(self) -> RefusalFacts:
         """As JSON has it; what serves instead follows from it."""
@@ -91,8 +85,7 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         options: `weights`, and `own` where that is `auto`.
         attempt: reads the scene by weights; raises what `REFUSES` holds where they do not fit.
 
-    Raises:
-        DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
+    Raises DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """
     if options.weights != AUTO:
         return attempt(WeightsAttempt(options.weights, doubted=True))
@@ -124,11 +117,6 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     ):  # the first of equal ones
         rest = tuple(one for k, one in enumerate(refused) if k != place)
         return attempt(WeightsAttempt(refused[place].weights, rest, at_m, doubted=True))
-    if finer:
-        coarser_m, place = min(finer)
-        refused[place] = refused[place]._replace(
-            mend=describe_mend(options.scene_path, refused[place].weights, coarser_m)
-        )
     try:
         return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
@@ -140,37 +128,14 @@ REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
 def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
-    """Why no network was used, and why each does not fit.
-
-    >>> describe_refusals([WeightsRefusal("bijie", "pixels of 10 m, trained on 1.2 m")])
-    ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
-    >>> describe_refusals([])
-    ['no network was used']
-    """
+    """Why no network was used, and why each does not fit."""
     if not refused:
         return [_UNUSED]
-    mends = [one.mend for one in refused if one.mend is not None]
-    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
-
-
-def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
-    """The commands that read a scene of finer pixels all the same.
-
-    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
-    "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
-    """
-    detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
-    learn = ["slopeward", "scenes", "learn", str(scene.parent), "--outlines", "FILE"]
-    return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
+    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused)]
 
 
 def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
-    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
-
-    >>> others = [WeightsRefusal("bijie", "pixels of 10 m")]
-    >>> describe_broken([WeightsRefusal("m/mine.safetensors", "torn", True), *others], "index")
-    ['your own weights m/mine.safetensors cannot be read: no network serves instead']
-    """
+    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice."""
     template = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
     return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
@@ -192,11 +157,7 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
 
 
 def check_size(grid: Grid) -> None:
-    """Refuse to read a scene coarser, unasked, that has next to no pixels then.
-
-    Raises:
-        UnfitError: it has.
-    """
+    """Refuse to read a scene coarser, unasked, that has next to no pixels then; raises UnfitError: it has."""
     if min(grid.width, grid.height) < COARSER_LEAST_PX:
         raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
 
@@ -217,6 +178,5 @@ def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
 
 
 def _strip(error: Exception, options: DetectionOptions) -> str:
-    """What an error says without the path of the scene, which is said once."""
     why = error_text(error)
     return why if isinstance(why, Message) else why.removeprefix(f"{options.scene_path}: ")

@@ -1,12 +1,12 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -32,12 +32,11 @@ from detection.imagery.footprints.choose import (
     check_size,
     choose_weights,
     describe_broken,
-    describe_mend,
     describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import DetectionOptions, DetectionPayload, read_options
+from detection.imagery.footprints.options import FORMATS, DetectionOptions
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -63,8 +62,6 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import (
     AUTO,
     INDEX,
-    STRIPS,
-    STRIPS_MOST,
     DemFacts,
     DetectionFacts,
     DetectionPlan,
@@ -80,7 +77,6 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.reading.warped import WarpStorage
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
@@ -94,27 +90,12 @@ from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
-    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
-    take_heights,
-)
-from detection.imagery.scene.strips import (
-    DividedError,
-    Rows,
-    StripTask,
-    are_whole,
-    cut_strips,
-    join_strips,
-    name_strip,
-    read_task,
-    same_facts,
-    write_task,
-    writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
-from detection.imagery.weights_file import ModelCard, weights_path
+from detection.imagery.weights_file import weights_path
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -127,14 +108,7 @@ _TOO_LONG: Final = Template(
 )
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
-PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
-    "other pixels",
-    "brightness",
-    "map",
-    "joins of tiles",
-    "outlines",
-    "files",
-)
+BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -151,29 +125,19 @@ class OpenScene:
     terrain: TerrainReader | None
     sampler: Sampler
     warnings: tuple[str, ...]
-    misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> SceneDetection:
+def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
 
-    Raises:
-        DividedError: the scene is left to several workers (`options.strip_px`).
-        ImageryError: a subclass for each cause, with one clear line.
-        TypeError, ValueError: a key or value of the payload that cannot be meant.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
-    options = read_options(payload)
     scene = _find_scene(options)
-    with hashing_once():
-        return _choose(scene, options, progress)
-
-
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))
@@ -182,7 +146,6 @@ def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> Scen
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
 ) -> SceneDetection:
-    """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
@@ -194,9 +157,8 @@ def _detect(
         return known
     with ExitStack() as stack:
         work = stack.enter_context(open_workplace(options.out_dir))
-        keeping = WarpStorage(work, partial(progress, PIXELS))
         check = partial(_check_grid, model, options, attempt)
-        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
+        opened = stack.enter_context(_open(scene, model.bands, options, work, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
@@ -206,15 +168,8 @@ def _detect(
         wants = passing.wants if passing else None
         run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
-        strips = _find_strips(model, plan, seen.grid, options)
-        folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            report = partial(progress, MAP)
-            if folder:
-                size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, report)
-            else:
-                valid = map_scene(run, write, report)
+            valid = map_scene(run, write, partial(progress, MAP))
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
@@ -258,38 +213,24 @@ def _detect(
         result["doubts"] = [
             *doubts,
             *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
-            *opened.misplaced,
         ]
         _add_cautions(result, grid)
-        _write(result, opened, steps, work, options, partial(progress, FILES))
+        unreadable, out_dir = opened.reader.unreadable, options.out_dir
+        if out_dir and options.later:
+            write_first(result, steps, work, out_dir, unreadable)
+        elif out_dir:
+            write_outputs(result, scene, steps, work, out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 
 
 def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -> ImageryError:
-    """The error of a scene without a pixel to look at."""
     path = opened.scene.path
     if hint := _name_product(opened.reader, opened.scene):
         return RadiometryError(f"{path}: refused by {model.card['name']}: as bright as a cloud{hint}")
     return NoValidPixelsError(
         f"{path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
     )
-
-
-def _write(
-    result: SceneDetection,
-    opened: OpenScene,
-    steps: ByteRaster,
-    work: Path,
-    options: DetectionOptions,
-    progress: Callable[[float], None],
-) -> None:
-    """Write the files of a result, all or those that its rows rest on; none without a folder."""
-    unreadable = opened.reader.unreadable
-    if options.out_dir and options.later:
-        write_first(result, steps, work, options.out_dir, unreadable)
-    elif options.out_dir:
-        write_outputs(result, opened.scene, steps, work, options.out_dir, unreadable, progress)
 
 
 def _set_aside(
@@ -300,63 +241,6 @@ def _set_aside(
     rim = read_rim(opened.reader)
     fills = set_aside_fills(opened.reader, rim, work)
     return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
-
-
-def _find_strips(
-    model: "SegmentationModel | IndexModel", plan: TilingPlan, grid: Grid, options: DetectionOptions
-) -> list[Rows]:
-    """The strips of a scene that may be drawn by several workers; one where it is not."""
-    # a triage counts its tiles, and blocks that cannot be read are counted by one reader
-    is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
-    if options.strip_px is None or is_whole:
-        return [(0, grid.height)]
-    return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
-
-
-def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) -> Path | None:
-    """Where the drawn strips lie; None where this process draws the scene.
-
-    Raises:
-        DividedError: nobody has drawn them yet: what that takes is written.
-    """
-    if len(strips) == 1 or options.out_dir is None:
-        return None
-    folder = options.out_dir / STRIPS
-    if not options.drawn:
-        write_task(folder, task)
-        raise DividedError(len(strips))
-    kept = read_task(folder)
-    if same_facts(kept.facts, task.facts) and len(options.drawn) == len(strips) and are_whole(folder, options.drawn):
-        return folder
-    log.warning("%s: its strips are not those that were drawn; it is drawn again, by one worker", options.scene_path)
-    return None
-
-
-def draw_strip(payload: DetectionPayload, number: int) -> str:
-    """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
-
-    Raises:
-        ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
-    """
-    options = read_options(payload)
-    assert options.out_dir is not None
-    task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
-    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
-    model = _load(task.weights)
-    plan = plan_tiles(model, options)
-    facts = _facts(scene, model, plan, options, None)
-    # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
-    if not same_facts(task.facts, facts):
-        raise SceneError(f"{scene.path}: it is not as it was when it was divided")
-    found: list[str] = []
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
-        seen = _set_aside(opened, model, options, work)[0]
-        rows = _find_strips(model, plan, seen.grid, options)[number]
-        with writing_strip(folder / name_strip(number), found) as write:
-            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
-            map_scene(run, write, lambda _: None, rows)
-    return found[0]
 
 
 def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
@@ -370,7 +254,6 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
 
 
 def _add_cautions(result: SceneDetection, grid: Grid) -> None:
-    """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (
         join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
@@ -406,8 +289,7 @@ def _check_grid(
 ) -> None:
     """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
 
-    Raises:
-        FinerError, UnfitError: see `check_pixels`, `check_size`.
+    Raises FinerError, UnfitError: see `check_pixels`, `check_size`.
     """
     if options.weights != AUTO or isinstance(model, IndexModel):
         return
@@ -471,7 +353,7 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = describe_mend(scene.path, options.weights, error.trained_m)
+        mend = f"--resample-to {error.trained_m:g} reads it coarser all the same"
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
@@ -493,12 +375,11 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(options: DetectionOptions) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
     """
-    options = read_options(payload)
     scene, model = _find_scene(options), _load(options.weights)
     try:
         with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
@@ -509,12 +390,11 @@ def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, .
     return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
-def survey(payload: DetectionPayload) -> DetectionPlan:
+def survey(options: DetectionOptions) -> DetectionPlan:
     """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
 
     The seconds come from one tile of zeros through the network, here and now.
     """
-    options = read_options(payload)
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
@@ -525,7 +405,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work, WarpStorage(work), check) as opened:
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = (
@@ -544,6 +424,12 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
         width, height = seen.grid.width, seen.grid.height
         tiles = plan.count(width, height)
         read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * (1 if plan.blend == "rows" else 4))
+        # a tile takes about six maps of the first level at once, beside the libraries themselves; of rows those are
+        # alive that wait for the decoder: on all levels as many as on the first twice as far as it sees
+        wide, high = (min(plan.tile, length) + 2 * plan.halo for length in (width, height))
+        if plan.blend == "rows":
+            high = min(high, (2 * plan.halo + PART_ROWS) // 6)
+        held_bytes = 6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -557,13 +443,13 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "halo": plan.halo,
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
-            "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
+            "estimated_memory_mib": round(450 + held_bytes / 2**20),
             "warnings": [*opened.warnings, *doubts, *coarser],
         }
 
 
 def _find_scene(options: DetectionOptions) -> Scene:
-    scene = read_scene(options.scene_path, options.acquired_at)
+    scene = read_scene(options.scene_path)
     if options.offset is not None:
         scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
     given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
@@ -572,11 +458,7 @@ def _find_scene(options: DetectionOptions) -> Scene:
             raise SceneError(f"{path}: no such file ({name})")
     # which map lies below it makes no other scene of it
     given.pop("prior", None)
-    return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
-
-
-def _find_prior(scene: Scene, options: DetectionOptions) -> Path | None:
-    return options.prior or scene.prior
+    return replace(scene, dem_tiles=options.dem_tiles, **given)
 
 
 def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOptions) -> TilingPlan:
@@ -587,17 +469,6 @@ def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOption
     return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
 
 
-def _estimate_bytes(model: "SegmentationModel | IndexModel", plan: TilingPlan, width: int, height: int) -> int:
-    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves.
-
-    Of rows those are alive that wait for the decoder: on all levels as many as on the first twice as far as it sees.
-    """
-    wide, high = (min(plan.tile, side) + 2 * plan.halo for side in (width, height))
-    if plan.blend == "rows":
-        high = min(high, (2 * plan.halo + PART_ROWS) // 6)
-    return round(6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high)
-
-
 def _facts(
     scene: Scene,
     model: "SegmentationModel | IndexModel",
@@ -605,7 +476,12 @@ def _facts(
     options: DetectionOptions,
     triage: TriageRequest | None,
 ) -> DetectionFacts:
-    prior = _find_prior(scene, options)
+    prior, least_m2 = options.prior or scene.prior, options.minimum_area_m2
+    dem: DemFacts | None = None
+    if scene.dem_tiles:
+        dem = {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
+    elif scene.dem is not None:
+        dem = {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
     threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
         "scene_hash": scene_hash(scene, options.owner),
@@ -615,7 +491,7 @@ def _facts(
         "role": scene.role,
         "classes": list(name_classes(model.card)),
         "threshold": float(model.card["threshold"] if threshold is None else threshold),
-        "minimum_area_m2": _least_area_m2(model.card, options),
+        "minimum_area_m2": float(model.card.get("minimum_area_m2", MINIMUM_AREA_M2) if least_m2 is None else least_m2),
         "blend": plan.blend,
         "tile": plan.tile,
         "halo": plan.halo,
@@ -623,26 +499,12 @@ def _facts(
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": triage.facts() if triage else None,
-        "dem": _describe_dem(scene),
+        "dem": dem,
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
-        "formats": list(options.formats),
+        "formats": [name for name in FORMATS if name in options.formats],
     }
-
-
-def _describe_dem(scene: Scene) -> DemFacts | None:
-    if scene.dem is None:
-        return None
-    if scene.dem_tiles:
-        return {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
-    return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
-
-
-def _least_area_m2(card: ModelCard, options: DetectionOptions) -> float:
-    if options.minimum_area_m2 is not None:
-        return options.minimum_area_m2
-    return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
 
 
 @contextmanager
@@ -651,13 +513,9 @@ def _open(
     names: tuple[str, ...],
     options: DetectionOptions,
     work: Path,
-    keeping: WarpStorage | None = None,
     check: Callable[[Grid], None] = lambda _: None,
 ) -> Iterator[OpenScene]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
-
-    `keeping`: see `ReaderOptions`.
-    """
+    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check."""
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
@@ -679,20 +537,21 @@ def _open(
                 grid=grid if options.resample_to_m else None,
                 terrain=terrain,
                 options=replace(
-                    _read_by(options), partial=options.partial, keeping=keeping if options.resample_to_m else None
+                    _read_by(options), partial=options.partial, keeping=work if options.resample_to_m else None
                 ),
             )
         )
         check(reader.grid)
         prior = None
-        if (below := _find_prior(scene, options)) and reader.grid.placed:
+        if (below := options.prior or scene.prior) and reader.grid.placed:
             prior = stack.enter_context(
                 BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
             )
-        placing, misplaced = _list_placing(scene, names)
+        files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
+        placing = [f"{file}: {note}" for file in files for note in inspect(file).placing]
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
-        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
+        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, own_m)
 
 
 def _read_by(options: DetectionOptions) -> ReaderOptions:
@@ -708,22 +567,7 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
         grid = first.grid
     if not options.resample_to_m:
         return grid, None
-    return _resample(grid, scene, options), geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
-
-
-def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """What one must know of the place of the files that the bands come from, and why it is doubted.
-
-    The first says each with the file that it is said of.
-    """
-    files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
-    facts = {file: inspect(file) for file in files}
-    misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
-    return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
-
-
-def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
-    pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
+    pixel_m, limit = options.resample_to_m, options.limits.pixels
     if not grid.placed:
         raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
     wanted = resample_grid(grid, pixel_m)
@@ -731,13 +575,12 @@ def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
         raise TooLargeError(
             f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
         )
-    return wanted
+    return wanted, geodesic_pixel_m2(grid) ** 0.5
 
 
 def _find_all(
     steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
-    """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
     kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.records import DoubtfulTile
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
 
@@ -30,14 +29,25 @@ def find_doubtful(prob: Path, threshold: float, classes: int = 1, most: int = MO
     """
     grid = read_grid(prob)
     doubts = np.zeros((-(-grid.height // SIDE_PX), -(-grid.width // SIDE_PX)))
+    starts = np.arange(0, grid.width, SIDE_PX)
     with ExitStack() as stack:
         layers = [stack.enter_context(Layer(prob, grid, k, nodata=NODATA)) for k in range(1, classes + 1)]
         for down in range(doubts.shape[0]):
             top = down * SIDE_PX
             read = [layer.read(0, top, grid.width, min(SIDE_PX, grid.height - top)) for layer in layers]
             likeliest = np.max([values for values, _ in read], axis=0) / STEPS
-            doubts[down] = _average(measure_doubt(likeliest, threshold), read[0][1])
-    return tuple(DoubtfulTile(_frame(grid, *place), round(float(doubts[place]), 4)) for place in _spread(doubts, most))
+            doubt, valid = measure_doubt(likeliest, threshold), read[0][1]
+            sums = np.add.reduceat(np.where(valid, doubt, 0.0).sum(axis=0, dtype=np.float64), starts)
+            counts = np.add.reduceat(valid.sum(axis=0), starts)
+            doubts[down] = np.where(counts >= SEEN_SHARE * SIDE_PX**2, sums / np.maximum(counts, 1), 0.0)
+    found = []
+    for down, across in _spread(doubts, most):
+        columns = np.minimum(np.array([across, across + 1, across + 1, across]) * SIDE_PX, grid.width)
+        rows = np.minimum(np.array([down, down, down + 1, down + 1]) * SIDE_PX, grid.height)
+        lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+        west, south, east, north = (round(float(k), 7) for k in (lon.min(), lat.min(), lon.max(), lat.max()))
+        found.append(DoubtfulTile((west, south, east, north), round(float(doubts[down, across]), 4)))
+    return tuple(found)
 
 
 def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.floating]:
@@ -50,17 +60,7 @@ def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.flo
     return np.clip(np.where(probability < threshold, probability / low, (1.0 - probability) / high), 0.0, 1.0)
 
 
-def _average(doubt: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean of each tile along a row of them; 0 where too little of a tile is valid."""
-    starts = np.arange(0, doubt.shape[1], SIDE_PX)
-    sums = np.add.reduceat(np.where(valid, doubt, 0.0).sum(axis=0, dtype=np.float64), starts)
-    counts = np.add.reduceat(valid.sum(axis=0), starts)
-    enough = counts >= SEEN_SHARE * SIDE_PX**2
-    return np.where(enough, sums / np.maximum(counts, 1), 0.0)
-
-
 def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
-    """The places of the greatest doubts, none beside another."""
     left, found = doubts.copy(), list[tuple[int, int]]()
     while len(found) < most:
         down, across = divmod(int(left.argmax()), left.shape[1])
@@ -69,12 +69,3 @@ def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
         found.append((down, across))
         left[max(0, down - 1) : down + 2, max(0, across - 1) : across + 2] = 0.0
     return found
-
-
-def _frame(grid: Grid, down: int, across: int) -> tuple[float, float, float, float]:
-    """The box around a tile: least longitude and latitude, greatest."""
-    columns = np.array([across, across + 1, across + 1, across]) * SIDE_PX
-    rows = np.array([down, down, down + 1, down + 1]) * SIDE_PX
-    x, y = grid.to_crs(np.minimum(columns, grid.width), np.minimum(rows, grid.height))
-    lon, lat = grid.to_lonlat(x, y)
-    return tuple(round(float(k), 7) for k in (lon.min(), lat.min(), lon.max(), lat.max()))  # type: ignore[return-value]

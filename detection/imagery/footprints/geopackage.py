@@ -56,14 +56,17 @@ def write_geopackage(
 ) -> None:
     """Write features with a GeoJSON `geometry` as one layer, block by block; polygons become multipolygons.
 
-    Args:
-        path: the file; it must not be there.
-        columns: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN), in order.
-        changed_at: aware instant kept as the last change, so that the same input gives the same bytes.
-        placed: coordinates are longitude and latitude; else plain numbers.
-        kind: of all geometries; heights are left out.
+    The file must not be there. `columns`: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN). `changed_at` is kept as the
+    last change: the same input gives the same bytes. Not `placed`: plain numbers, no longitude and latitude.
     """
     srs = LONLAT if placed else CARTESIAN
+    # the three that the standard asks for; clause 1.1.2.1.2
+    wgs84 = pyproj.CRS.from_epsg(LONLAT).to_wkt("WKT1_GDAL")
+    systems = [
+        ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
+        ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
+        ("WGS 84 geodetic", LONLAT, "EPSG", LONLAT, wgs84, "longitude/latitude coordinates in decimal degrees"),
+    ]
     whole: NDArray[np.floating] | None = None
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA page_size = 4096")
@@ -73,7 +76,7 @@ def write_geopackage(
         db.execute("BEGIN")
         for statement in filter(str.strip, TABLES.split(";")):
             db.execute(statement)
-        db.executemany("INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)", _reference_systems())
+        db.executemany("INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)", systems)
         instant = changed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         db.execute(
             "INSERT INTO gpkg_contents VALUES (?, 'features', ?, ?, ?, NULL, NULL, NULL, NULL, ?)",
@@ -89,13 +92,19 @@ def write_geopackage(
         coming = iter(features)
         while rows := list(islice(coming, BLOCK)):
             outlines = shapes_of([row["geometry"] for row in rows])
-            outlines = _make_multiple(outlines) if kind == "MULTIPOLYGON" else outlines
+            if kind == "MULTIPOLYGON":
+                parts, places = shapely.get_parts(outlines, return_index=True)
+                empty = np.full(len(outlines), shapely.MultiPolygon(), object)
+                outlines = np.asarray(shapely.multipolygons(parts, indices=places, out=empty))
             bounds, blobs = shapely.bounds(outlines), shapely.to_wkb(outlines, byte_order=1, output_dimension=2)
             db.executemany(
                 insert,
                 (
-                    (_write_header(srs, box) + wkb, *(row.get(name) for name in columns))
-                    for row, box, wkb in zip(rows, bounds, blobs, strict=True)
+                    (
+                        b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top) + wkb,
+                        *(row.get(name) for name in columns),
+                    )
+                    for row, (left, bottom, right, top), wkb in zip(rows, bounds, blobs, strict=True)
                 ),
             )
             seen = bounds if whole is None else np.vstack([whole, bounds])
@@ -104,25 +113,3 @@ def write_geopackage(
             box = tuple(map(float, whole))
             db.execute("UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?", box)
         db.execute("COMMIT")
-
-
-def _make_multiple(outlines: NDArray[Any]) -> NDArray[Any]:
-    """Every outline as a multipolygon: a layer of a GeoPackage has one type."""
-    parts, places = shapely.get_parts(outlines, return_index=True)
-    found = np.full(len(outlines), shapely.MultiPolygon(), object)
-    return np.asarray(shapely.multipolygons(parts, indices=places, out=found))
-
-
-def _write_header(srs: int, box: NDArray[np.floating]) -> bytes:
-    left, bottom, right, top = box
-    return b"GP" + struct.pack("<BBi4d", 0, FLAGS, srs, left, right, bottom, top)
-
-
-def _reference_systems() -> list[tuple[str, int, str, int, str, str]]:
-    """The three that the standard asks for; clause 1.1.2.1.2."""
-    wgs84 = pyproj.CRS.from_epsg(LONLAT).to_wkt("WKT1_GDAL")
-    return [
-        ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
-        ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
-        ("WGS 84 geodetic", LONLAT, "EPSG", LONLAT, wgs84, "longitude/latitude coordinates in decimal degrees"),
-    ]

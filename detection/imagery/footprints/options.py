@@ -1,10 +1,8 @@
-"""What one asks of a detection: the payload's keys with their defaults, checked once."""
+"""What one asks of a detection, with its defaults, checked once."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict
 
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits
 
@@ -29,7 +27,6 @@ class DetectionOptions:
     halo: int | None = None  # pixels read around a tile; None: as far as the network sees, so that tiles leave no trace
     scale: float | None = None  # factor from counts to the model's values, replaces the card's
     offset: float | None = None  # added to the counts of the spectral bands; None: as the scene's files or manifest say
-    acquired_at: datetime | None = None  # for a raster that does not tell
     owner: str = ""  # whose scene it is: the same files of another owner are another scene, with hashes of its own
     force: bool = False  # do it again although the same result is there
     dem: Path | None = None  # elevation model, instead of the scene's own
@@ -40,7 +37,7 @@ class DetectionOptions:
     triage: str | None = None  # weights that tell which tiles are worth a look; None: all are looked at
     # boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there the triage
     # is not asked
-    known: tuple[tuple[float, ...], ...] = ()
+    known: Sequence[Sequence[float]] = ()
     # side of the pixels that the scene is brought to before it is looked at; None: its own
     resample_to_m: float | None = None
     # footprints on ground less steep than this, on average, are left out; None: none are
@@ -48,96 +45,25 @@ class DetectionOptions:
     partial: bool = False  # blocks that cannot be read become nodata
     strict: bool = False  # band descriptions that contradict the names are refused, not warned of
     allow_ungeoreferenced: bool = False  # a raster without a place is taken in pixels; no areas then
-    formats: tuple[str, ...] = FORMATS  # which vector files to write
+    formats: Sequence[str] = FORMATS  # which vector files to write
     later: bool = False  # only what the rows of a scene rest on is written; `outputs.make_files` makes the other files
-    # a scene of several strips of so many pixels is left to several workers: `detect` says so by a `DividedError`, and
-    # `draw_strip` draws one; None: it is read here. With triage or `partial` it is read here.
-    strip_px: int | None = None
-    # digests of the strips that were drawn; with them the scene is read as if it had been drawn here
-    drawn: tuple[str, ...] = ()
     max_pixels: int = LIMITS.pixels  # largest raster that is taken
     max_bands: int = LIMITS.bands  # most bands of a raster
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant (ValueError)."""
+        if not self.formats or set(self.formats) - set(FORMATS):
+            named = ", ".join(sorted(set(self.formats) - set(FORMATS))) or "none"
+            raise ValueError(f"format {named}; known: {', '.join(FORMATS)}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError("the threshold must lie between 0 and 1")
+        if (self.minimum_area_m2 or 0) < 0 or min(self.max_pixels, self.max_bands) < 1:
+            raise ValueError("areas and limits must not be negative")
+        for name in ("scale", "resample_to_m"):
+            if (value := getattr(self, name)) is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive number")
 
     @property
     def limits(self) -> RasterLimits:
         """What is too large."""
         return RasterLimits(pixels=self.max_pixels, bands=self.max_bands)
-
-
-class DetectionPayload(TypedDict, total=False):
-    """The same as plain values of JSON; None: as where it is left out. Only `scene_path` is needed."""
-
-    scene_path: str
-    weights: str
-    own: Sequence[str]
-    out_dir: str | None
-    threshold: float | None
-    minimum_area_m2: float | None
-    tile: int | None
-    halo: int | None
-    scale: float | None
-    offset: float | None
-    acquired_at: str | None
-    owner: str
-    force: bool
-    dem: str | None
-    dem_tiles: Sequence[Sequence[str]]
-    prior: str | Path | None
-    aoi: str | None
-    triage: str | None
-    known: Sequence[Sequence[float]] | None
-    resample_to_m: float | None
-    slope_gate_deg: float | None
-    partial: bool
-    strict: bool
-    allow_ungeoreferenced: bool
-    formats: Collection[str]
-    later: bool
-    strip_px: int | None
-    drawn: Sequence[str]
-    max_pixels: int | None
-    max_bands: int | None
-
-
-def _read_formats(names: Collection[str]) -> tuple[str, ...]:
-    wanted, known = set(names), set(FORMATS)
-    if not wanted or wanted - known:
-        named = ", ".join(sorted(wanted - known)) or "none"
-        raise ValueError(f"format {named}; known: {', '.join(FORMATS)}")
-    return tuple(name for name in FORMATS if name in wanted)
-
-
-def _read_texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, values))
-
-
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(("scene_path", "out_dir", "dem", "prior", "aoi"), Path),
-    **dict.fromkeys(("drawn", "own"), _read_texts),
-    **dict.fromkeys(("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"), float),
-    "dem_tiles": lambda tiles: tuple((str(name), str(digest)) for name, digest in tiles),
-    "known": lambda boxes: tuple(map(tuple, boxes)),
-    "acquired_at": datetime.fromisoformat,
-    "formats": _read_formats,
-}
-
-
-def read_options(payload: DetectionPayload) -> DetectionOptions:
-    """Read a payload of plain JSON values.
-
-    Raises:
-        TypeError: an unknown key.
-        ValueError: a value that cannot be meant.
-    """
-    if unknown := sorted(set(payload) - {field.name for field in fields(DetectionOptions)}):
-        raise TypeError(f"unknown key {unknown[0]!r} in the payload")
-    given: dict[str, Any] = {key: value for key, value in payload.items() if value is not None}
-    options = DetectionOptions(**{key: _READERS[key](one) if key in _READERS else one for key, one in given.items()})
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        raise ValueError("the threshold must lie between 0 and 1")
-    if (options.minimum_area_m2 or 0) < 0 or options.max_pixels < 1 or options.max_bands < 1:
-        raise ValueError("areas and limits must not be negative")
-    for name in ("scale", "resample_to_m"):
-        if (value := getattr(options, name)) is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be a positive number")
-    return options

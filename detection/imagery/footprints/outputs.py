@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -19,18 +20,18 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.errors import RasterioError
+from scipy import ndimage
 
 from detection.geojson import Feature
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
 from detection.imagery.footprints.records import (
     MAKING,
     NOT_MADE,
-    QualityShare,
     SceneDetection,
     SceneFilesRequest,
     SceneFilesResult,
@@ -39,9 +40,46 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
+from detection.imagery.scene.reader import CELL_PX
 from detection.imagery.scene.scene import Scene, read_scene
 from forecasting.message import gather, spread
 from forecasting.whole_file import flush_file
+
+# Flags of a pixel, added up.
+EDGE, EMPTY, UNREADABLE = 1, 2, 4
+# So near to nodata, or to the rim of the scene, a network sees half of what it needs.
+EDGE_PX = 8
+STRIP = 256
+
+
+def flag_pixels(
+    read: Callable[[int, int, int, int], NDArray[np.uint8]],
+    grid: Grid,
+    unreadable: Collection[tuple[int, int]],
+    tally: Counter[str],
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (row, flags rows x width) strip by strip; `tally` gets how many pixels are `valid` and at an `edge`."""
+    for row in range(0, grid.height, STRIP):
+        rows = min(STRIP, grid.height - row)
+        top, bottom = max(0, row - EDGE_PX), min(grid.height, row + rows + EDGE_PX)
+        empty = read(0, top, grid.width, bottom - top) == NODATA
+        own = empty[row - top : row - top + rows]
+        near = empty.view(np.uint8)
+        for axis in (0, 1):
+            near = ndimage.maximum_filter1d(near, 2 * EDGE_PX + 1, axis=axis, mode="constant")
+        near = near[row - top : row - top + rows].astype(bool)
+        near[:, :EDGE_PX] = near[:, -EDGE_PX:] = True
+        near[: max(0, EDGE_PX - row)] = True
+        near[max(0, grid.height - EDGE_PX - row) :] = True
+        near &= ~own
+        tally["valid"] += own.size - int(np.count_nonzero(own))
+        tally["edge"] += int(np.count_nonzero(near))
+        flags = near * np.uint8(EDGE) + own * np.uint8(EMPTY)
+        for left, up in unreadable:
+            if up < row + rows and up + CELL_PX > row:
+                flags[max(0, up - row) : up + CELL_PX - row, left : left + CELL_PX] |= UNREADABLE
+        yield row, flags
+
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +94,6 @@ FILES = {
 RUN = "run.json"
 FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
 WORK = ".detect.part"
-STRIP = 256
 SHARED: Final[tuple[Literal["acquired_at", "model", "model_hash", "scene_hash", "threshold"], ...]] = (
     "acquired_at",
     "model",
@@ -163,7 +200,7 @@ def write_first(
     result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
-    _write_json(work / MAKING, {"making": making, **result, "polygons": iter(result["polygons"])})
+    _write_record(work / MAKING, {"making": making, **result})
     for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
     _move((FILES["prob"], MAKING), work, out_dir)
@@ -173,17 +210,13 @@ def make_files(request: SceneFilesRequest) -> SceneFilesResult:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
-    An image that cannot be read may come back: nothing is made without it unless that is asked for.
+    Without an image that can be read there is no picture.
     """
     try:
         with placing({"into": request.into, "affine": request.affine} if request.into else None):
             return _make_files(request)
-    except (_UnreadError, ImageryError, OSError) as error:
-        return SceneFilesResult(error=str(error), unread=isinstance(error, _UnreadError))
-
-
-class _UnreadError(Exception):
-    """The image cannot be read; the files could be made without a picture."""
+    except (ImageryError, OSError) as error:
+        return SceneFilesResult(error=str(error))
 
 
 def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
@@ -207,26 +240,15 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
-        _write_picture(request, result, grid, work)
+        if request.scene is not None:
+            try:
+                scene = read_scene(request.scene, request.acquired_at)
+                write_preview(scene, result["polygons"], work / FILES["preview"], grid)
+            except ImageryError as error:
+                log.warning("%s: no picture: %s", out_dir, error)
+                (work / FILES["preview"]).unlink(missing_ok=True)
         _place(result, grid, work, out_dir)
     return SceneFilesResult()
-
-
-def _write_picture(request: SceneFilesRequest, result: SceneDetection, grid: Grid, work: Path) -> None:
-    """The picture, or the reason in the result why there is none."""
-    reason = request.no_picture
-    if request.scene is not None:
-        try:
-            scene = read_scene(request.scene, request.acquired_at)
-            write_preview(scene, result["polygons"], work / FILES["preview"], grid)
-        except ImageryError as error:
-            if not reason:
-                raise _UnreadError(str(error)) from None
-            (work / FILES["preview"]).unlink(missing_ok=True)
-        else:
-            return
-    log.warning("%s: no picture: %s", request.out_dir, reason)
-    result["no_picture"] = reason
 
 
 def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:
@@ -251,17 +273,27 @@ def _write_others(
     unreadable: Collection[tuple[int, int]],
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """All but the probabilities and the picture; the share of flagged pixels enters the result."""
     tags = _list_tags(result)
-    mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
+    mask, flags = (
+        ByteRaster(work / "mask-steps.tif", steps.grid),
+        ByteRaster(work / "flags.tif", steps.grid, nodata=None),
+    )
+    least, tally = threshold_steps(result["threshold"]), Counter[str]()
+    with steps.reading() as read, mask.writing() as write, flags.writing() as write_flags:
+        for row, flagged in flag_pixels(read, steps.grid, unreadable, tally):
+            window = 0, row, steps.grid.width, len(flagged)
+            values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
+            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
+            write_flags(flagged, 0, row)
+    result["qa"] = {"edge_px": EDGE_PX, "edge_share": round(tally["edge"] / max(1, tally["valid"]), 6)}
     # of 0 and 1 the rounded mean is the commoner one, for half the time; flags are added up and have no mean
     write_cog(mask.path, work / FILES["mask"], overviews="average" if steps.count == 1 else "mode", tags=tags)
     progress(0.4)
-    flags, result["qa"] = _write_flags(steps, unreadable, work)
     write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
     progress(0.6)
     if "geojson" in result["formats"]:
-        _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
+        content = {"type": "FeatureCollection", "features": list(_list_features(result))}
+        (work / FILES["geojson"]).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
     if "gpkg" in result["formats"]:
         changed_at = datetime.fromisoformat(result["acquired_at"])
         shared = {key: result[key] for key in SHARED}
@@ -284,8 +316,7 @@ def _write_others(
 def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
     """Write the record and rename all files into their folder; probabilities may lie there already.
 
-    Raises:
-        OutputError: one lacks that is no picture.
+    Raises OutputError: one lacks that is no picture.
     """
     made = {key: name for key, name in FILES.items() if (work / name).is_file()}
     kept = {"prob": FILES["prob"]} if "prob" not in made and (out_dir / FILES["prob"]).is_file() else {}
@@ -293,7 +324,7 @@ def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> Non
     if lacking := {"prob", "mask", "qa", *result["formats"]} - set(written):
         raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(lacking)]} is gone)")
     result["outputs"] = {**written, "bounds": find_bounds(grid)}
-    _write_json(work / RUN, {**result, "polygons": iter(result["polygons"])})
+    _write_record(work / RUN, {**result})
     # The record goes first and comes last: where it is, everything it speaks of is.
     (out_dir / RUN).unlink(missing_ok=True)
     if not kept:  # what was left for later was of an older result
@@ -330,28 +361,7 @@ def own_class(steps: Any, least: int) -> Any:
     return np.where(steps.max(axis=0) >= least, best + 1, 0).astype(np.uint8)
 
 
-def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
-    mask = ByteRaster(work / "mask-steps.tif", steps.grid)
-    with steps.reading() as read, mask.writing() as write:
-        for row in range(0, steps.grid.height, STRIP):
-            window = 0, row, steps.grid.width, min(STRIP, steps.grid.height - row)
-            values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
-            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
-    return mask
-
-
-def _write_flags(
-    steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
-) -> tuple[ByteRaster, QualityShare]:
-    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
-    with steps.reading() as read, flags.writing() as write:
-        for row, values in flag_pixels(read, steps.grid, unreadable, tally):
-            write(values, 0, row)
-    return flags, tally.to_json()
-
-
 def _list_features(result: SceneDetection) -> Iterator[Feature]:
-    """The footprints of a result as features of GeoJSON (RFC 7946)."""
     shared: dict[str, Any] = {key: result[key] for key in SHARED}
     for footprint in result["polygons"]:
         yield {
@@ -366,22 +376,10 @@ def _list_features(result: SceneDetection) -> Iterator[Feature]:
         }
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write an object, a line per key; iterators become lists, a line per item, of which one is held at a time."""
-    with path.open("w", encoding="utf-8") as file:
-        before = "{"
-        for key, value in content.items():
-            file.write(f"{before}\n {json.dumps(key)}: ")
-            before = ","
-            if not isinstance(value, Iterator):
-                file.write(json.dumps(spread(value), allow_nan=False))
-                continue
-            separator = "["
-            for item in value:
-                file.write(f"{separator}\n  {json.dumps(item, allow_nan=False)}")
-                separator = ","
-            file.write("\n ]" if separator == "," else "[]")
-        file.write("\n}\n")
+def _write_record(path: Path, record: Mapping[str, object]) -> None:
+    """Write a record; messages keep their id and values, but for those of single outlines."""
+    content = {key: value if key == "polygons" else spread(value) for key, value in record.items()}
+    path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:

@@ -19,7 +19,6 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES
-from detection.imagery.scene.indices import ndvi
 from detection.imagery.scene.scene import Scene
 
 # Bands that carry an index of their own: scene band -> quantity.
@@ -33,15 +32,10 @@ def measure_places(
 ) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
 
-    Args:
-        prob: kept probabilities (0 to 200, 255 nodata); their grid is the grid of all means.
-        scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
-            them; None: probabilities only.
-        unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
+    `unseen`: windows (column, row, width, height) that nobody looked at: they have no probability.
 
-    Returns:
-        name -> quantity (`scene_probability`, `ndvi`, `coherence`; 0..1, -1..1, 0..1) -> mean. A place of which less
-        than half is valid is left out: nothing is made up.
+    Returns name -> quantity (`scene_probability` 0..1, `ndvi` -1..1, `coherence` 0..1) -> mean, on the grid of the
+    kept probabilities. A place of which less than half is valid is left out: nothing is made up.
     """
     grid = read_grid(prob)
     found: dict[str, dict[str, float]] = {}
@@ -62,7 +56,10 @@ def measure_places(
             _add(means, "scene_probability", values / STEPS, valid & body & looked, wanted)
             if "red" in layers and "nir" in layers:
                 (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
-                index = ndvi(red.astype(np.float64), nir.astype(np.float64))
+                total = nir.astype(np.float64) + red  # Rouse et al. 1974
+                index = np.divide(
+                    nir.astype(np.float64) - red, total, out=np.full_like(total, np.nan), where=total != 0
+                )
                 _add(means, "ndvi", index, one & other & body & np.isfinite(index), wanted)
             if "coherence" in layers:
                 values, valid = layers["coherence"].read(*box)

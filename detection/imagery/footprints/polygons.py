@@ -22,9 +22,8 @@ from detection.imagery.raster.areas import (
     measure_rectangles,
     pixel_area_m2,
 )
-from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows
+from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows, outline_pixels
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
 
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.
@@ -205,7 +204,7 @@ def _describe(
             max_probability=body.steps_max / STEPS,
             geometry=geometry,
             bbox=(box[0], box[1], box[2], box[3]),
-            centroid=(round(_turn_back(x) if placed else x, 7), round(y, 7)),
+            centroid=(round(x - 360 * round(x / 360) if placed else x, 7), round(y, 7)),
             length_m=length,
             width_m=round(area / length, 2) if rule.linear and length else width,
             azimuth_deg=azimuth,
@@ -234,7 +233,6 @@ def _gather(
 
 
 def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top: int) -> NDArray[np.bool_]:
-    """The pixels of a component among those that are marked in a window around its box."""
     box = slice(component.top - top, component.bottom - top), slice(component.left - left, component.right - left)
     if np.count_nonzero(marked[box]) == component.pixels:  # no other reaches into it
         pixels = np.zeros_like(marked)
@@ -247,7 +245,6 @@ def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top
 def _gather_large(
     read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
 ) -> ComponentFacts:
-    """Look at a component strip by strip; the outlines of the strips are united."""
     parts: list[BaseGeometry] = []
     body = ComponentFacts()
     for row, pixels, _ in labelling.bodies(component):
@@ -318,7 +315,14 @@ def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
     lonlat = map_outline(on_ground, lambda x, y: _round(*grid.to_lonlat(x, y)))
     left, _, right, _ = shapely.bounds(lonlat).T
     for place in np.flatnonzero((left <= -180) | (right >= 180) | (right - left > 180)) if grid.placed else ():
-        lonlat[place] = map_outline(_wrap(join_sides(map_outline(on_ground[place], grid.to_lonlat))), _round)
+        whole = join_sides(map_outline(on_ground[place], grid.to_lonlat))
+        if whole.bounds[0] < -180 or whole.bounds[2] > 180:  # all parts are brought to -180..180 (section 3.1.9)
+            cut = [
+                (whole.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in (-540, -180, 180)
+            ]
+            moved = [shapely.affinity.translate(part, -shift) for part, shift in cut if not part.is_empty]
+            whole = shapely.union_all(moved)
+        lonlat[place] = map_outline(whole, _round)
     parts, owners = shapely.get_parts(lonlat, return_index=True)
     kept = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
     parts, owners = shapely.orient_polygons(parts[kept]), owners[kept]
@@ -330,21 +334,6 @@ def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
 
 def _round(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.round(x, 7), np.round(y, 7)
-
-
-def _turn_back(longitude: float) -> float:
-    return longitude - 360 * round(longitude / 360)
-
-
-def _wrap(lonlat: BaseGeometry) -> BaseGeometry:
-    """Cut at 180 degrees and bring all parts to -180..180 (RFC 7946, section 3.1.9)."""
-    left, _, right, _ = lonlat.bounds
-    if left >= -180 and right <= 180:
-        return lonlat
-    worlds = (-540, -180, 180)
-    cut = [(lonlat.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in worlds]
-    moved = [shapely.affinity.translate(part, -shift) for part, shift in cut if not part.is_empty]
-    return shapely.union_all(moved)
 
 
 def _collect(parts: list[Any]) -> BaseGeometry:

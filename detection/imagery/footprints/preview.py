@@ -1,8 +1,6 @@
 """A small picture of a scene with its footprints, on a lon/lat grid, for a page or a report."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,11 @@ from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import shapes_of
 from detection.imagery.raster.raster import write_png
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
-from detection.imagery.scene.reader import find_fill
 from detection.imagery.scene.scene import Scene
 
-# A file is read by windows of about so many pixels squared, and of each square of the picture so many are taken.
-WINDOW_PX = 2048
+# Of each square of the picture so many rows and columns are taken: the driver's own means cost ten times as much.
 TAKEN = 4
-# Percentiles come from every third row and column.
-SAMPLED = 3
+STRIP = 64  # rows of the picture that are read at once
 OUTLINE = np.array([255, 40, 40], np.uint8)
 LONGEST_PX = 1024
 # Colours of what lies above and below nothing: towards or brighter, away or darker.
@@ -37,10 +32,6 @@ _ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), n
 
 def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path, scene_grid: Grid) -> list[float]:
     """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
-
-    Args:
-        scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
-        footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
 
     Returns bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
@@ -61,7 +52,13 @@ def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArra
     names = show_bands(scene)
     places = tuple(scene.choose(names).values()) * (3 // len(names))
     grid = _small_grid(scene_grid, longest_px)
-    return _paint(places, grid, tuple(path.stat().st_mtime_ns for path, _ in places)).copy(), grid
+    values, valid = _read_overview(places, grid)
+    image = np.zeros((4, *valid.shape), np.uint8)
+    for position, (band, (low, high)) in enumerate(zip(values, _find_stretch(values, valid), strict=True)):
+        shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
+        image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
+    image[3] = valid * np.uint8(255)
+    return image, grid
 
 
 def show_bands(scene: Scene) -> tuple[str, ...]:
@@ -76,24 +73,10 @@ def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> l
     return _find_stretch(*_read_overview(places, _small_grid(scene_grid, longest_px)))
 
 
-@lru_cache(maxsize=1)
-def _paint(places: tuple[tuple[Path, int], ...], grid: Grid, _: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Kept, for the picture of a scene is followed by that of its change; the times say that it is the same scene."""
-    values, valid = _read_overview(places, grid)
-    image = np.zeros((4, *valid.shape), np.uint8)
-    for position, (band, (low, high)) in enumerate(zip(values, _find_stretch(values, valid), strict=True)):
-        shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
-        image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
-    image[3] = valid * np.uint8(255)
-    return image
-
-
 def _find_stretch(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> list[tuple[float, float]]:
-    step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
-    sample = valid[::step, ::step]
-    if not sample.any():
+    if not valid.any():
         return [(0.0, 1.0)] * len(values)
-    found = (np.percentile(band[::step, ::step][sample], [2, 98]) for band in values)
+    found = (np.percentile(band[valid], [2, 98]) for band in values)
     return [(float(low), float(high)) for low, high in found]
 
 
@@ -105,13 +88,11 @@ def bounds_of(grid: Grid) -> list[float]:
 
 
 def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read bands onto a small grid: values, and where all of them are valid."""
     values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for path in dict.fromkeys(path for path, _ in bands):
         own = [position for position, (file, _) in enumerate(bands) if file == path]
         with open_raster(path, NO_LIMITS) as source:
-            every = max(1, round(max(source.shape) / max(grid.width, grid.height)))
-            small = _thin(source, [bands[position][1] for position in own], every)
+            small = _thin(source, [bands[position][1] for position in own], max(grid.width, grid.height))
             if not grid.placed:
                 rows, columns = (
                     np.linspace(0, side - 1, wanted).astype(int)
@@ -120,10 +101,11 @@ def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArr
                 values[own] = small[:, rows[:, None], columns]
                 continue
             a, b, x, d, e, y = source.transform[:6]
+            across, down = source.width / small.shape[2], source.height / small.shape[1]
             values[own], _ = reproject(
                 small,
                 np.empty((len(own), *values.shape[1:]), np.float32),
-                src_transform=Affine(a * every, b * every, x, d * every, e * every, y),
+                src_transform=Affine(a * across, b * down, x, d * across, e * down, y),
                 src_crs=source.crs,
                 src_nodata=np.nan,
                 dst_transform=grid.transform,
@@ -135,75 +117,26 @@ def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArr
     return values, valid
 
 
-def _thin(source: Any, indexes: list[int], every: int) -> NDArray[np.float32]:
-    """Means over squares of `every` pixels, NaN for nodata and for what cannot be read: bands x rows x columns.
-
-    Of a large square 4 x 4 pixels spread evenly are taken: the driver's own means cost ten times as much as reading.
-    All bands at once, and of a file in tiles by windows that the cache holds, so that no block is decoded many times;
-    where there are overviews, from them.
-    """
-    height, width = -(-source.height // every), -(-source.width // every)
+def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float32]:
+    """Means of 4 x 4 pixels spread over each square, NaN for nodata and what cannot be read: bands x rows x columns."""
+    every = max(1, round(max(source.shape) / longest_px))
+    height, width, taken = max(1, source.height // every), max(1, source.width // every), min(every, TAKEN)
     small = np.full((len(indexes), height, width), np.nan, np.float32)
-    in_tiles = source.block_shapes[indexes[0] - 1][1] < source.width
-    columns = min(width, max(1, WINDOW_PX // every)) if in_tiles else width
-    rows = max(1, WINDOW_PX**2 // (columns * every**2))
-    factor = max((f for f in source.overviews(indexes[0]) if f * TAKEN <= every), default=1)
-    for row in range(0, height, rows):
-        for column in range(0, width, columns):
-            left, top = column * every, row * every
-            wide, high = min(columns * every, source.width - left), min(rows * every, source.height - top)
-            shape = len(indexes), -(-high // factor), -(-wide // factor)
-            window = Window(left, top, wide, high)  # type: ignore[call-arg,unused-ignore]
-            try:
-                part, shown = _read(source, indexes, window, shape)
-            except RasterioError:
-                continue  # only reached where unreadable blocks were allowed: they are not shown
-            down, across = (_choose(side, every, factor) for side in (high, wide))
-            sums = np.zeros((len(indexes), len(down), len(across)), np.float32)
-            seen = sums.copy()
-            for lower, right in product(map(_take, down.T), map(_take, across.T)):
-                taken = part[:, lower][:, :, right].astype(np.float32)
-                if shown is None:
-                    seen += 1
-                else:
-                    own = shown[:, lower][:, :, right]
-                    taken[~own] = 0
-                    seen += own
-                sums += taken
-            small[:, row : row + len(down), column : column + len(across)] = sums / np.where(seen, seen, np.nan)
+    step = source.height / height
+    for row in range(0, height, STRIP):
+        rows = min(STRIP, height - row)
+        window = Window(0, row * step, source.width, rows * step)  # type: ignore[call-arg,unused-ignore]
+        try:
+            part = source.read(
+                indexes, window=window, out_shape=(len(indexes), rows * taken, width * taken), masked=True
+            )
+        except RasterioError:
+            continue  # only reached where unreadable blocks were allowed: they are not shown
+        values = part.astype(np.float32).filled(np.nan).reshape(len(indexes), rows, taken, width, taken)
+        seen = np.isfinite(values)
+        counts = seen.sum(axis=(2, 4))
+        small[:, row : row + rows] = np.where(seen, values, 0).sum(axis=(2, 4)) / np.where(counts, counts, np.nan)
     return small
-
-
-def _read(
-    source: Any, indexes: list[int], window: Window, shape: tuple[int, ...]
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Bands of a window, and where they are shown; None where all of it is."""
-    fills = [find_fill(source, index) for index in indexes]
-    if None not in fills:
-        part = source.read(indexes, window=window, out_shape=shape)
-        shown = np.stack([band != fill for fill, band in zip(fills, part, strict=True)])
-    else:
-        masked = source.read(indexes, window=window, out_shape=shape, masked=True)
-        part, shown = masked.data, ~np.ma.getmaskarray(masked)
-    return part, None if shown.all() else shown
-
-
-def _take(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Places at equal steps as a slice, which takes them many times faster.
-
-    >>> _take(np.array([1, 3, 5])), _take(np.array([1, 3, 4])).tolist()
-    (slice(1, 6, 2), [1, 3, 4])
-    """
-    step = int(places[1] - places[0]) if len(places) > 1 else 1
-    even = step > 0 and bool((np.diff(places) == step).all())
-    return slice(int(places[0]), int(places[-1]) + 1, step) if even else places
-
-
-def _choose(side: int, every: int, factor: int) -> NDArray[np.intp]:
-    """Which pixels of a window that was read thinned by `factor` are taken for each square: squares x pixels."""
-    offsets = np.unique(np.linspace(0, every - 1, min(every, TAKEN)).astype(int))
-    starts = np.arange(0, side, every)
-    return np.asarray(np.minimum(starts[:, None] + offsets, side - 1) // factor, np.intp)
 
 
 def _small_grid(grid: Grid, longest_px: int) -> Grid:
@@ -226,17 +159,22 @@ def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDA
     image[3, rows[inside], columns[inside]] = 255
 
 
-def colour_signed(share: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Red (-1) over white to blue (1): colours x H x W."""
-    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
-    return np.moveaxis(colours, -1, 0)
-
-
 def paint_signed(
-    share: NDArray[np.floating], known: NDArray[np.bool_], geometries: Sequence[Geometry], frame: Grid
+    values: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    geometries: Sequence[Geometry],
+    frame: Grid,
+    full: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Paint shares of -1 to 1 where they are known, and outlines in black: a picture with transparency."""
-    image = np.concatenate([colour_signed(share), known[None] * 255]).astype(np.uint8)
+    """Paint what is known from red (negative) over white to blue, and outlines in black; the rest is transparent.
+
+    `full`: where the colour is full; None: at the 98th percentile.
+    """
+    if full is None:
+        full = max(1e-6, float(np.percentile(np.abs(values[known]), 98))) if known.any() else 1.0
+    share = np.clip(np.where(known, values, 0.0) / full, -1, 1)
+    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
+    image = np.concatenate([np.moveaxis(colours, -1, 0), known[None] * 255]).astype(np.uint8)
     for outline in shapes_of(geometries):
         draw_outline(image, outline, frame, np.zeros(3, np.uint8))
     return image

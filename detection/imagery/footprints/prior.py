@@ -23,8 +23,7 @@ MOST_TEXT: Final = 200
 def describe_prior(path: Path) -> dict[str, Any]:
     """Return file, sha256 and the tags of a map of ours (`detection.susceptibility.mapping`).
 
-    Raises:
-        SceneError: no raster that can be read, or its values are no probabilities.
+    Raises SceneError: no raster that can be read, or its values are no probabilities.
     """
     with open_values(path, SHARE):  # refuses what is no probability
         pass

@@ -66,11 +66,6 @@ class TilingPlan:
     halo: int  # pixels read around an owned window, on the left and right of columns; 0 for `hann`
     stride: int  # all origins are multiples of it
 
-    @property
-    def step(self) -> int:
-        """Rows from one row of tiles to the next."""
-        return {"rows": PART_ROWS, "crop": self.tile, "hann": self.tile // 2}[self.blend]
-
     def count(self, width: int, height: int) -> int:
         """How many tiles a scene has."""
         if self.blend != "hann":
@@ -118,37 +113,25 @@ class MappingRun:
     wants: Wants | None = None  # tiles it does not want say nothing; a pixel that no other tile reaches is 0
 
 
-def map_scene(run: MappingRun, write: Write, progress: Progress, rows: tuple[int, int] | None = None) -> int:
+def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
-    Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
-    both at the edge of a row of tiles (`Plan.step`), these alone are written, with the values of the whole.
+    Valid pixels of a tile that nobody wants are 0: no landslide.
     """
     pixels = 0
     grid, plan, wants = run.reader.grid, run.plan, run.wants
     again = plan.looks_again(grid)
-    top, bottom = rows or (0, grid.height)
-    if plan.blend == "rows":
-        total = grid.width * (bottom - top)
-        for part in draw_rows(run, (top, bottom)):
+    if plan.blend != "crop":
+        whole = 0, 0, grid.width, grid.height
+        done = 0
+        for part in draw_rows(run) if plan.blend == "rows" else blend(run, whole):
             write(*part)
             pixels += int(np.count_nonzero(part.steps[0] != NODATA))
-            total -= part.steps[0].size
-            progress(1 - total / (grid.width * (bottom - top)))
+            done += part.steps[0].size
+            progress(done / (grid.width * grid.height))
         return pixels
-    if plan.blend == "hann":
-        # the tiles that begin in the last rows reach below them
-        region = 0, top, grid.width, min(grid.height, bottom + plan.step) - top
-        for row, drawn in blend(run, region):
-            kept = drawn[:, : bottom - row]
-            write(kept, 0, row)
-            pixels += int(np.count_nonzero(kept[0] != NODATA))
-            progress(min(1.0, (row + kept.shape[1] - top) / (bottom - top)))
-        return pixels
-    tiles = cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride)
-    own = [tile for tile in tiles if top <= tile.own_row < bottom]
-    total = len(own)
-    for number, tile in enumerate(own, start=1):
+    tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
+    for number, tile in enumerate(tiles, start=1):
         values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
         steps = np.full((run.classes, *owned.shape), NODATA, np.uint8)
@@ -163,7 +146,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress, rows: tuple[int
             steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
-        progress(number / total)
+        progress(number / len(tiles))
     return pixels
 
 
@@ -190,16 +173,15 @@ class Strip(NamedTuple):
         return slice(self.above, self.above + self.height)
 
 
-def draw_rows(run: MappingRun, rows: tuple[int, int]) -> Iterator[StepBlock]:
-    """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
+def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
+    """Yield the map of a scene, part by part, by a network that is shown its rows as they come.
 
-    A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
-    parts begin at multiples of `PART_ROWS`, and one more is read above and below.
+    A part in whose reach there is no valid pixel is passed over.
     """
-    (top, bottom), reader, plan, stretch = rows, run.reader, run.plan, run.stretch
+    reader, plan, stretch = run.reader, run.plan, run.stretch
     for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
-        read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
+        read = _read_strips(reader, stretch.around_px, left, columns.read_width)
         for is_seen, group in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in group)
             if is_seen:
@@ -207,16 +189,13 @@ def draw_rows(run: MappingRun, rows: tuple[int, int]) -> Iterator[StepBlock]:
             else:
                 drawn = ((strip, np.full((run.classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
-                if top <= strip.row < bottom:
-                    yield StepBlock(
-                        steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row
-                    )
+                yield StepBlock(steps[:, : strip.height, own], columns.own_column, strip.row)
 
 
-def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[Strip]:
+def _read_strips(reader: BandReader, around: int, left: int, width: int) -> Iterator[Strip]:
     """Read parts of `PART_ROWS`, each with rows around it as far as the scene has them."""
-    (left, width), height = columns, reader.grid.height
-    for row in range(max(0, rows[0]), min(height, rows[1]), PART_ROWS):
+    height = reader.grid.height
+    for row in range(0, height, PART_ROWS):
         above, own = min(around, row), min(PART_ROWS, height - row)
         below = min(around, height - row - own)
         yield Strip(row, own, *reader.read(left, row - above, width, above + own + below), above)
@@ -238,7 +217,6 @@ def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 def _draw_run(
     segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
-    """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
 
     def prepare() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
@@ -252,16 +230,10 @@ def _draw_run(
         yield strip, _to_steps(found, kept)
 
 
-def blend(
-    run: MappingRun, region: tuple[int, int, int, int], shift: int = 0
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (row, steps classes x rows x width) of a region, from tiles that lie half over each other.
+def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) -> Iterator["StepBlock"]:
+    """Yield the steps of a region row by row, from tiles that lie half over each other.
 
     Memory is bounded by two rows of tiles.
-
-    Args:
-        region: column, row, width, height.
-        shift: how far all origins are moved up and to the left.
     """
     left, top, width, height = region
     grid, tile, wants = run.reader.grid, run.plan.tile, run.wants
@@ -293,7 +265,7 @@ def blend(
         ready = slice(first_row - origin, last_row - origin)
         if last_row > first_row:
             share = sums[:, ready] / np.maximum(weights[ready], 1e-12)
-            yield first_row, _to_steps(share, valid_here[ready])
+            yield StepBlock(_to_steps(share, valid_here[ready]), left, first_row)
         for buffer in (weights, valid_here, *sums):
             buffer[:half] = buffer[half:]
             buffer[half:] = 0
@@ -302,10 +274,6 @@ def blend(
 def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
-    Args:
-        read: `read(column, row, width, height)` of the steps of the first class.
-        least: smallest step that counts.
-
     Returns that share, and how many pixels were compared, in the middle of the scene.
     """
     grid = run.reader.grid
@@ -313,7 +281,7 @@ def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     left, top = (grid.width - width) // 2, (grid.height - height) // 2
     region = left, top, width, height
     flips = pixels = 0
-    for row, steps in blend(run, region, run.plan.tile // 4):
+    for steps, _, row in blend(run, region, run.plan.tile // 4):
         known = read(left, row, width, steps.shape[1])
         both = (known != NODATA) & (steps[0] != NODATA)
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))

@@ -1,6 +1,5 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +21,6 @@ COARSER: Final = Template("pixels.coarser", "read coarser: at {at} m, the scene 
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"
-# There too, until the scene is read: strips that several workers draw, and how many these are at most.
-STRIPS: Final = ".strips.part"
-STRIPS_MOST: Final = 64
 
 
 def is_making(folder: Path) -> bool:
@@ -32,21 +28,9 @@ def is_making(folder: Path) -> bool:
     return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
 
 
-def note_failure(folder: Path, error: str, *, unread: bool = False) -> None:
-    """Say beside the results why files could not be made; with `unread` it was the image, and that is counted.
-
-    Raises:
-        OSError: it cannot be written either.
-    """
-    write_json(folder / NOT_MADE, {"error": error, "unread": count_unread(folder) + unread})
-
-
-def count_unread(folder: Path) -> int:
-    """How often the image could not be read that a picture is to be made of."""
-    try:
-        return int(json.loads((folder / NOT_MADE).read_text(encoding="utf-8")).get("unread", 0))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return 0
+def note_failure(folder: Path, error: str) -> None:
+    """Say beside the results why files could not be made; an OSError where that cannot be written either."""
+    write_json(folder / NOT_MADE, {"error": error})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +67,13 @@ class SceneFilesRequest:
     acquired_at: datetime  # when it was taken
     into: str = ""  # system that `affine` brings a local one into; empty: it is in none
     affine: tuple[float, ...] = ()  # of the local system
-    # why none is waited for where there is no image or it cannot be read; empty: that is a failure
-    no_picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFilesResult:
-    """What came of it; `error` says in one line why they are not there, `unread` that the image is the cause."""
+    """What came of it; `error` says in one line why they are not there."""
 
     error: str = ""
-    unread: bool = False
 
 
 # A footprint as JSON has it, see `Footprint`; of an outline that an index found only what is known of it.
@@ -227,7 +208,6 @@ class DetectionFacts(TypedDict):
     formats: list[str]
     named: NotRequired[bool]  # whether somebody named the weights
     refused: NotRequired[list[RefusalFacts]]  # `auto`: weights that do not fit, and why
-    no_picture: NotRequired[str]  # why there is none
     change: NotRequired[dict[str, Any] | None]  # since an earlier date
 
 
@@ -284,18 +264,10 @@ class SceneDetection(DetectionFacts, GridFacts):
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:
-    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not.
-
-    >>> find_coarser(["brightness 3", COARSER(at=1.2, pixel=0.1)])
-    'read coarser: at 1.2 m, the scene has 0.1 m'
-    """
+    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not."""
     return next((one for one in doubts if isinstance(one, Message) and one.id == COARSER.id), None)
 
 
 def explain_unread(warnings: Iterable[str]) -> str:
-    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would.
-
-    >>> explain_unread(["taken in winter", "no network fits this image; bijie does not fit: pixels of 10 m"])
-    'no network fits this image; bijie does not fit: pixels of 10 m'
-    """
+    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would."""
     return next((str(one) for one in warnings if any(mark in str(one) for mark in UNREAD)), UNREAD[0])

@@ -2,15 +2,18 @@
 
 import io
 import logging
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
+from pmtiles.tile import zxy_to_tileid
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import reproject, transform
@@ -28,10 +31,99 @@ from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.reader import BandReader, ReaderOptions, read_block
 from detection.imagery.scene.scene import read_scene
-from detection.imagery.tiles.pyramid import Tile, TileEncoding, write_pyramid
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesRequest, Tiles
-from detection.imagery.tiles.web_grid import OFF_GRID, SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
+from detection.imagery.tiles.web_grid import (
+    OFF_GRID,
+    SIDE_PX,
+    WEB,
+    WebMapExtent,
+    choose_zooms,
+    find_extent,
+    frame_tile,
+    span_tiles,
+)
 from forecasting.message import TEXT_OF, Template, error_text
+
+Tile = NDArray[np.uint8]  # bands x 512 x 512
+Draw = Callable[[int, int, int], Tile | None]
+"""The tile at a zoom, column and row; None where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileEncoding:
+    """File format of tiles, how four become a coarser one, and how one is encoded."""
+
+    kind: str  # of their files, see `archive.KINDS`
+    fold: Callable[[Tile], Tile]  # a tile at half its size
+    encode: Callable[[Tile], bytes | None]  # its file; None where it shows nothing
+
+
+@dataclass(slots=True)
+class _Pyramid:
+    """Tiles as far as they are drawn: encoded ones in a file, of coarser zooms what the finer rows have filled."""
+
+    encoding: TileEncoding
+    lowest: int
+    data: IO[bytes]
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    begun: dict[tuple[int, int], dict[int, Tile]] = field(default_factory=dict)  # zoom, row -> column -> tile
+
+    def add(self, zoom: int, column: int, row: int, tile: Tile) -> None:
+        content = self.encoding.encode(tile)
+        if content is not None:
+            self.places[zxy_to_tileid(zoom, column, row)] = (self.data.tell(), len(content))
+            self.data.write(content)
+        if zoom == self.lowest:
+            return
+        half = SIDE_PX // 2
+        above = self.begun.setdefault((zoom - 1, row // 2), {})
+        if column // 2 not in above:
+            above[column // 2] = np.zeros_like(tile)
+        top, left = row % 2 * half, column % 2 * half
+        above[column // 2][:, top : top + half, left : left + half] = self.encoding.fold(tile)
+
+    def end_row(self, zoom: int, row: int, last: int) -> None:
+        """After the last tile of a row: the coarser row above is whole when it has all of its rows."""
+        if zoom == self.lowest or not (row % 2 or row == last):
+            return
+        for column, tile in sorted(self.begun.pop((zoom - 1, row // 2), {}).items()):
+            self.add(zoom - 1, column, row // 2, tile)
+        self.end_row(zoom - 1, row // 2, last // 2)
+
+    def read(self) -> Iterator[tuple[int, bytes]]:
+        for number, (offset, length) in sorted(self.places.items()):
+            self.data.seek(offset)
+            yield number, self.data.read(length)
+
+
+def write_pyramid(
+    out: Path,
+    extent: WebMapExtent,
+    zooms: tuple[int, int],
+    draw: Draw,
+    encoding: TileEncoding,
+    metadata: Mapping[str, Any],
+) -> Tiles:
+    """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
+
+    Args:
+        zooms: lowest, highest.
+        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
+    """
+    lowest, highest = zooms
+    columns, rows = span_tiles(highest, extent)
+    with tempfile.TemporaryFile(dir=out.parent) as data:
+        pyramid = _Pyramid(encoding, lowest, data)
+        for row in rows:
+            for column in columns:
+                if (tile := draw(highest, column, row)) is not None:
+                    pyramid.add(highest, column, row, tile)
+            pyramid.end_row(highest, row, rows[-1])
+        about = ArchiveFacts(encoding.kind, extent.lonlat, metadata=metadata)
+        tiles = write_archive(out, pyramid.read(), about)
+    return Tiles(tiles, encoding.kind, zooms, extent.lonlat)
+
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +133,11 @@ AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a tel
 MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
 EDGE_POINTS: Final = 21  # of each side of a tile, where it is looked for in the scene
 MARGIN_PX: Final = 3
-HELD_BYTES: Final = 256 << 20  # of a file in rows, so much is kept for the tiles side by side
-CHUNK_PX: Final = 2048
 QUALITY: Final = 80
+# The colour of each stored step, of which every fifth is drawn as those before it: that packs well.
+_SHARES: Final = np.minimum(np.arange(256) // 5 * 5 / STEPS, 1.0)
+_RAMP: Final = [np.interp(_SHARES, np.linspace(0, 1, len(RAMP)), band) for band in zip(*RAMP, strict=True)]
+_COLOURS: Final = np.stack([*_RAMP, np.where(_SHARES >= SHOWN_FROM, 255, 0)], axis=1).astype(np.uint8)
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
@@ -60,7 +154,7 @@ def make_tiles(request: SceneTilesRequest) -> Tiles:
     if made.error:
         log.warning("%s: files are not made: %s", request.out_dir, made.error)
         with suppress(OSError):  # on a full disk the job tries it once more, and knows then
-            note_failure(request.out_dir, made.error, unread=made.unread)
+            note_failure(request.out_dir, made.error)
     local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
@@ -97,9 +191,8 @@ def draw_scene(request: SceneTilesRequest) -> Tiles:
             return np.where(valid, shown, np.uint8(0))
 
         about = {"name": "scene", "type": "overlay", "bands": names, "stretch": [list(pair) for pair in stretch]}
-        source = _TileSource(read, reader.grid, len(names), in_rows=not reader.in_tiles)
         encoding = TileEncoding("webp", _fold_picture, _encode_picture)
-        found = _write(source, request.scene, request.out_dir / SCENE_FILES["scene"], encoding, about)
+        found = _write(read, reader.grid, request.scene, request.out_dir / SCENE_FILES["scene"], encoding, about)
         if not found.tiles:
             raise NoValidPixelsError(TEXT_OF(name=str(request.scene), text=_EMPTY))
         return found
@@ -117,118 +210,65 @@ def draw_probability(prob: Path, out: Path) -> Tiles:
             bands = [read_block(raster.read, index, window, prob) for index in raster.indexes]
             return np.asarray(np.where(np.stack(bands) == NODATA, 0, np.stack(bands)).max(axis=0)[None], np.uint8)
 
-        source = _TileSource(read, grid_of(raster, prob), 1, in_rows=False)
         about = {"name": "probability", "type": "overlay", "steps_per_unit": STEPS}
-        return _write(source, prob, out, TileEncoding("webp", _fold_highest, _encode_probability), about)
+        encoding = TileEncoding("webp", lambda tile: np.asarray(np.maximum.reduce(_quarter(tile))), _encode_probability)
+        return _write(read, grid_of(raster, prob), prob, out, encoding, about)
 
 
-def _write(source: "_TileSource", path: Path, out: Path, encoding: TileEncoding, about: dict[str, Any]) -> Tiles:
-    extent = find_extent(source.grid, path)
+def _write(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEncoding, about: dict[str, Any]) -> Tiles:
+    extent = find_extent(grid, path)
     zooms = choose_zooms(extent, MOST_TILES, finest=FINEST, around=AROUND)
-    columns, _ = span_tiles(zooms[1], extent)
 
     def draw(zoom: int, column: int, row: int) -> Tile | None:
-        coarse = frame_tile(zoom, column, row).a > 2 * extent.step_m
-        return source.draw(zoom, column, row, columns, coarse=coarse, path=path)
-
-    return write_pyramid(out, extent, zooms, draw, encoding, about)
-
-
-class _TileSource:
-    """A raster whose windows become tiles; of one that lies in rows those of a row of tiles are kept meanwhile."""
-
-    def __init__(self, read: Read, grid: Grid, bands: int, *, in_rows: bool) -> None:
-        self.grid, self._read, self._bands, self._in_rows = grid, read, bands, in_rows
-        self._held: tuple[int, int, NDArray[np.uint8]] | None = None  # row of tiles, first row of pixels, pixels
-
-    def draw(self, zoom: int, column: int, row: int, columns: range, *, coarse: bool, path: Path) -> Tile | None:
         """One tile: bands x 512 x 512; None where the raster has nothing."""
-        window = self._find_window(zoom, column, row, 1)
-        if window is None:
+        frame = frame_tile(zoom, column, row)
+        window = _find_window(grid, frame)
+        pixels = None if window is None else read(*window)
+        if window is None or pixels is None or not pixels.any():
             return None
-        pixels = self._take(zoom, row, columns, window)
-        if not pixels.any():
-            return None
-        tile = np.zeros((self._bands, SIDE_PX, SIDE_PX), np.uint8)
+        tile = np.zeros((len(pixels), SIDE_PX, SIDE_PX), np.uint8)
         try:
             reproject(
                 pixels,
                 tile,
-                src_transform=self.grid.moved(window[0], window[1]),
-                src_crs=self.grid.crs_wkt,
+                src_transform=grid.moved(window[0], window[1]),
+                src_crs=grid.crs_wkt,
                 src_nodata=0,
-                dst_transform=frame_tile(zoom, column, row),
+                dst_transform=frame,
                 dst_crs=WEB,
                 dst_nodata=0,
-                resampling=Resampling.average if coarse else Resampling.bilinear,
+                resampling=Resampling.average if frame.a > 2 * extent.step_m else Resampling.bilinear,
             )
         except RasterioError:
             raise TruncatedRasterError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
         return tile if tile.any() else None
 
-    def _take(self, zoom: int, row: int, columns: range, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        if not self._in_rows:
-            return self._read(*window)
-        if self._held is None or self._held[0] != row:
-            self._held = self._hold(zoom, row, columns)
-        if self._held is None:
-            return self._read(*window)
-        left, top, width, height = window
-        _, first, pixels = self._held
-        return pixels[:, top - first : top - first + height, left : left + width]
-
-    def _hold(self, zoom: int, row: int, columns: range) -> tuple[int, int, NDArray[np.uint8]] | None:
-        """The rows of pixels below a row of tiles, each decoded once; None where they would be too many."""
-        found = self._find_window(zoom, columns[0], row, len(columns))
-        if found is None or self._bands * self.grid.width * found[3] > HELD_BYTES:
-            return None
-        _, top, _, height = found
-        pixels = np.empty((self._bands, height, self.grid.width), np.uint8)
-        for left in range(0, self.grid.width, CHUNK_PX):
-            width = min(CHUNK_PX, self.grid.width - left)
-            pixels[:, :, left : left + width] = self._read(left, top, width, height)
-        return row, top, pixels
-
-    def _find_window(self, zoom: int, column: int, row: int, count: int) -> tuple[int, int, int, int] | None:
-        """Column, row, width and height of the pixels that lie below some tiles side by side."""
-        frame = frame_tile(zoom, column, row)
-        x, y = _walk_around(frame, SIDE_PX * count, SIDE_PX)
-        try:
-            own = transform(WEB, self.grid.crs_wkt, x, y)
-        except RasterioError:
-            return None
-        columns, rows = apply_affine(~self.grid.transform, np.asarray(own[0]), np.asarray(own[1]))
-        if not (np.isfinite(columns).all() and np.isfinite(rows).all()):
-            return None
-        left, top = max(0, int(columns.min()) - MARGIN_PX), max(0, int(rows.min()) - MARGIN_PX)
-        right = min(self.grid.width, int(columns.max()) + 1 + MARGIN_PX)
-        bottom = min(self.grid.height, int(rows.max()) + 1 + MARGIN_PX)
-        return (left, top, right - left, bottom - top) if left < right and top < bottom else None
+    return write_pyramid(out, extent, zooms, draw, encoding, about)
 
 
-def _walk_around(frame: Affine, width: int, height: int) -> tuple[list[float], list[float]]:
-    """Points along the four sides of a frame, in its metres."""
-    along = np.linspace(0, 1, EDGE_POINTS)
-    columns = np.concatenate([along, along, np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)]) * width
-    rows = np.concatenate([np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS), along, along]) * height
-    x, y = apply_affine(frame, columns, rows)
-    return x.tolist(), y.tolist()
-
-
-def _as_picture(tile: Tile) -> Image.Image:
-    """Colours with what is not nothing opaque."""
-    colours = tile if len(tile) == 3 else np.repeat(tile, 3, axis=0)
-    alpha = np.where(tile.any(axis=0), np.uint8(255), np.uint8(0))
-    return Image.fromarray(np.dstack([*colours, alpha]), "RGBA")
+def _find_window(grid: Grid, frame: Affine) -> tuple[int, int, int, int] | None:
+    """Column, row, width and height of the pixels that lie below a tile, by points along its four sides."""
+    along = np.linspace(0, SIDE_PX, EDGE_POINTS)
+    zero, one = np.zeros(EDGE_POINTS), np.full(EDGE_POINTS, SIDE_PX)
+    x, y = apply_affine(frame, np.concatenate([along, along, zero, one]), np.concatenate([zero, one, along, along]))
+    try:
+        own = transform(WEB, grid.crs_wkt, x.tolist(), y.tolist())
+    except RasterioError:
+        return None
+    columns, rows = apply_affine(~grid.transform, np.asarray(own[0]), np.asarray(own[1]))
+    if not (np.isfinite(columns).all() and np.isfinite(rows).all()):
+        return None
+    left, top = max(0, int(columns.min()) - MARGIN_PX), max(0, int(rows.min()) - MARGIN_PX)
+    right = min(grid.width, int(columns.max()) + 1 + MARGIN_PX)
+    bottom = min(grid.height, int(rows.max()) + 1 + MARGIN_PX)
+    return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 
 
 def _quarter(tile: Tile) -> list[Tile]:
-    """The four pixels of each square of two by two, at half the size."""
     return [tile[:, down::2, right::2] for down in (0, 1) for right in (0, 1)]
 
 
 def _fold_picture(tile: Tile) -> Tile:
-    """The means of four pixels each, of those that are there."""
     sums = np.zeros((len(tile), SIDE_PX // 2, SIDE_PX // 2), np.uint16)
     there = np.zeros_like(sums)
     for part in _quarter(tile):
@@ -237,13 +277,10 @@ def _fold_picture(tile: Tile) -> Tile:
     return np.asarray(sums // np.maximum(there, 1), np.uint8)
 
 
-def _fold_highest(tile: Tile) -> Tile:
-    return np.asarray(np.maximum.reduce(_quarter(tile)))
-
-
 def _encode_picture(tile: Tile) -> bytes | None:
-    content = io.BytesIO()
-    picture = _as_picture(tile)
+    colours = tile if len(tile) == 3 else np.repeat(tile, 3, axis=0)
+    alpha = np.where(tile.any(axis=0), np.uint8(255), np.uint8(0))  # what is not nothing is opaque
+    picture, content = Image.fromarray(np.dstack([*colours, alpha]), "RGBA"), io.BytesIO()
     (picture.convert("RGB") if tile.all() else picture).save(content, "webp", quality=QUALITY, method=1)
     return content.getvalue()
 
@@ -256,16 +293,3 @@ def _encode_probability(tile: Tile) -> bytes | None:
     content = io.BytesIO()
     Image.fromarray(_COLOURS[steps], "RGBA").save(content, "webp", lossless=True, quality=0, method=0, exact=False)
     return content.getvalue()
-
-
-def _list_colours() -> NDArray[np.uint8]:
-    """The colour of each stored step, of which every fifth is drawn as those before it: that packs well."""
-    found = np.zeros((256, 4), np.uint8)
-    shares = np.minimum(np.arange(256) // 5 * 5 / STEPS, 1.0)
-    for band in range(3):
-        found[:, band] = np.interp(shares, np.linspace(0, 1, len(RAMP)), [colour[band] for colour in RAMP])
-    found[:, 3] = np.where(shares >= SHOWN_FROM, 255, 0)
-    return found
-
-
-_COLOURS: Final = _list_colours()

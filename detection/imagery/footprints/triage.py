@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,8 +22,6 @@ from detection.imagery.weights_file import ModelCard
 if TYPE_CHECKING:
     from detection.imagery.scene.reader import BandReader
 
-log = logging.getLogger(__name__)
-
 Box = tuple[float, float, float, float]
 """Of an earlier footprint: least longitude and latitude, greatest longitude and latitude."""
 # An earlier footprint is widened by this: its outline wobbles, and a box in degrees is curved on the grid.
@@ -33,14 +31,12 @@ FINEST = 4.0
 
 
 class Triage:
-    """Tells which tiles to look at.
+    """The network that says whether a picture may show a landslide.
 
-    Args:
-        weights: name of shipped weights or a path; their network must be a classifier.
-        min_valid_share: tiles with fewer valid pixels are always looked at: their edge looks like nothing seen before.
+    `weights`: name of shipped weights or a path; their network must be a classifier.
     """
 
-    def __init__(self, weights: str, min_valid_share: float = 0.9) -> None:
+    def __init__(self, weights: str) -> None:
         from detection.imagery.neural.checkpoint import load_model
         from detection.imagery.registry import CLASSIFIERS
 
@@ -48,27 +44,7 @@ class Triage:
         self.card: ModelCard = model.card
         if self.card["network"]["name"] not in CLASSIFIERS:
             raise ModelError(f"{weights}: {self.card['network']['name']} is no network for triage")
-        self.bands = model.bands
-        self.model_hash = model.model_hash
-        self.skipped = 0
-        self._network = model.network
-        self._min_valid_share = min_valid_share
-
-    def wants(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bool:
-        """Whether to look at a tile, seen as one picture: bands x H x W in the values of this card, H x W valid pixels.
-
-        A tile that held a footprint before must be looked at without asking.
-        """
-        if valid.mean() < self._min_valid_share:
-            return True
-        size_px = int(self.card["tile_px"])
-        mean = np.array(self.card["normalisation"]["mean"], np.float32)[:, None, None]
-        probability = self.estimate_probability(resize_bands(np.where(valid, values, mean), (size_px, size_px)))
-        if probability >= self.card["threshold"]:
-            return True
-        self.skipped += 1
-        log.info("tile passed over: probability of a landslide %.4f below %.4f", probability, self.card["threshold"])
-        return False
+        self.bands, self.model_hash, self._network = model.bands, model.model_hash, model.network
 
     def estimate_probability(self, picture: NDArray[np.float32]) -> float:
         """Probability that a picture, bands x H x W in the values of this card, shows a landslide."""
@@ -120,11 +96,6 @@ class SceneTriage:
     A tile is looked at without asking the network where it overlaps anything found on this ground before, or where any
     of its pixels is not valid: what nodata, a cloud or a damaged block hides is unknown. Else windows of the ground
     size of the training tiles, half over each other, are judged, and one that may hold a landslide is enough.
-
-    Args:
-        reader: the scene; its bands must hold those of the network.
-        card: that of the network that draws the map.
-        scale: factor from counts to that network's values, replaces its card's.
     """
 
     def __init__(self, request: TriageRequest, reader: Any, card: ModelCard, scale: float | None = None) -> None:
@@ -138,8 +109,14 @@ class SceneTriage:
         # what was said of the counts of one network holds for another of the same values
         own = scale if card["radiometry"] == self._triage.card["radiometry"] else None
         try:
-            self._chosen = _choose(self._triage.bands, reader.names)
-            self._check_pixels(reader.grid)
+            wanted, names = self._triage.bands, list(reader.names)
+            if missing := [band for band in wanted if band not in names]:
+                raise ModelError(f"it needs {', '.join(missing)}, which the network that draws the map does not read")
+            self._chosen = [names.index(band) for band in wanted]
+            trained_m = float(self._triage.card["pixel_size_m"])
+            pixel_m = pixel_area_m2(reader.grid) ** 0.5 if reader.grid.placed else trained_m
+            if not 1 / FINEST <= pixel_m / trained_m <= PIXEL_RATIO:
+                raise ModelError(f"pixels of {pixel_m:.3g} m, it was trained at {trained_m:g} m")
             part = cast("BandReader", _BandSubset(reader, self._chosen, self._triage.bands))
             self._stretch = measure_stretch(part, self._triage.card, own)
         except (ModelError, RadiometryError) as error:
@@ -156,7 +133,6 @@ class SceneTriage:
         return False
 
     def _find_reason(self, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int) -> str | None:
-        """Why a tile is looked at; None when it is not."""
         height, width = valid.shape
         if self._stretch is None:
             return "aside"
@@ -170,8 +146,9 @@ class SceneTriage:
         if plausible is not None and not plausible.all():
             return "nodata"
         shrink = int(self._triage.card["tile_px"]) / self._window_px
-        for rows, columns in _windows(height, width, self._window_px):
-            window = seen[:, rows, columns]
+        side = self._window_px
+        for down, across in product(_starts(height, side), _starts(width, side)):  # each half over the next
+            window = seen[:, down : down + side, across : across + side]
             shape = tuple(max(1, round(side * shrink)) for side in window.shape[1:])
             if (
                 self._triage.estimate_probability(resize_bands(window, (shape[0], shape[1])))
@@ -181,9 +158,7 @@ class SceneTriage:
         return None
 
     def to_json(self) -> TriageRecord:
-        """For the record and the log: how many tiles there were, which were passed over, why the others were not."""
-        for window in self.passed_over:
-            log.info("tile at column %d, row %d (%d x %d px) passed over by triage", *window)
+        """For the record: how many tiles there were, which were passed over, why the others were not."""
         return {
             "tiles": sum(self.because.values()) + len(self.passed_over),
             "passed_over": len(self.passed_over),
@@ -191,12 +166,6 @@ class SceneTriage:
             "windows": [list(window) for window in self.passed_over],
             "aside": self.aside,
         }
-
-    def _check_pixels(self, grid: Grid) -> None:
-        trained_m = float(self._triage.card["pixel_size_m"])
-        pixel_m = pixel_area_m2(grid) ** 0.5 if grid.placed else trained_m
-        if not 1 / FINEST <= pixel_m / trained_m <= PIXEL_RATIO:
-            raise ModelError(f"pixels of {pixel_m:.3g} m, it was trained at {trained_m:g} m")
 
 
 def list_triage_cautions(record: TriageRecord | None) -> list[str]:
@@ -210,8 +179,6 @@ def list_triage_cautions(record: TriageRecord | None) -> list[str]:
 
 
 class _BandSubset:
-    """Some bands of a reader, by position, under the names of a card."""
-
     def __init__(self, reader: Any, chosen: list[int], names: tuple[str, ...]) -> None:
         self._reader, self._chosen = reader, chosen
         self.names, self.grid = names, reader.grid
@@ -221,33 +188,15 @@ class _BandSubset:
         return values[self._chosen], valid
 
 
-def _choose(bands: tuple[str, ...], names: Sequence[str]) -> list[int]:
-    if missing := [band for band in bands if band not in names]:
-        raise ModelError(f"it needs {', '.join(missing)}, which the network that draws the map does not read")
-    return [list(names).index(band) for band in bands]
-
-
 def _window_px(card: ModelCard, grid: Grid) -> int:
-    """Side of a training tile on the grid of the scene."""
     side_px = int(card["tile_px"])
     if not grid.placed:
         return side_px
     return max(1, round(float(side_px * float(card["pixel_size_m"]) / pixel_area_m2(grid) ** 0.5)))
 
 
-def _windows(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
-    """Windows of a side that cover a tile, each half over the next; smaller ones where the tile is."""
-    for top in _starts(height, side):
-        for left in _starts(width, side):
-            yield slice(top, top + side), slice(left, left + side)
-
-
 def _starts(length: int, side: int) -> list[int]:
-    """Where windows begin.
-
-    >>> _starts(300, 128), _starts(100, 128)
-    ([0, 64, 128, 172], [0])
-    """
+    """Where windows begin."""
     last = max(0, length - side)
     return [*range(0, last, max(1, side // 2)), last]
 

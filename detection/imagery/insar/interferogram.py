@@ -15,9 +15,8 @@ from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.grid import Grid, same_grid
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES, PHASE
@@ -79,7 +78,12 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     good = np.clip(coherence, 0.05, 0.98)
     weights = np.where(used, 2 * LOOKS * good**2 / (1 - good**2), 0.0)
     dates = stack.dates
-    design = _design(stack, dates)
+    # an interferogram is the later date minus the earlier one; the first date is zero
+    design = np.zeros((len(stack.pairs), len(dates) - 1))
+    for number, pair in enumerate(stack.pairs):
+        for at, sign in ((pair.second_at, 1.0), (pair.first_at, -1.0)):
+            if (place := dates.index(at)) > 0:
+                design[number, place - 1] = sign
     solved, misfit, known = _solve(design, phase, weights, used)
     if not known.any():
         raise NoValidPixelsError(f"{stack.path}: no pixel has enough coherent interferograms")
@@ -144,16 +148,6 @@ def _reference(
     return np.asarray(steady & (mean >= np.median(mean[steady]))) if steady.any() else share > 0
 
 
-def _design(stack: InterferogramStack, dates: tuple[datetime, ...]) -> NDArray[np.float64]:
-    """Pairs x (dates - 1): an interferogram is the later date minus the earlier one; the first date is zero."""
-    design = np.zeros((len(stack.pairs), len(dates) - 1))
-    for number, pair in enumerate(stack.pairs):
-        for at, sign in ((pair.second_at, 1.0), (pair.first_at, -1.0)):
-            if (place := dates.index(at)) > 0:
-                design[number, place - 1] = sign
-    return design
-
-
 def _solve(
     design: NDArray[np.float64], phase: NDArray[np.float64], weights: NDArray[np.float64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -181,7 +175,6 @@ def _solve(
 def _fit_rate(
     dates: tuple[datetime, ...], displacement_mm: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Slope and its standard error over the dates, mm per year."""
     years = np.array([(d - dates[0]).total_seconds() for d in dates]) / 86_400 / DAYS_PER_YEAR
     centred = years - years.mean()
     spread = float((centred**2).sum())

@@ -23,7 +23,7 @@ class StackRequest:
     minimum_area_m2: float = 40_000.0  # smaller zones are left out
     reference: Reference | None = None  # in place of the manifest's
     every: int = 1  # points of every n-th row and column
-    network: str | None = None  # weights of `moving_zones`, an unvalidated hint beside the rates
+    network: str | None = None  # weights, an unvalidated hint beside the rates
     places: tuple[MeasuredPlace, ...] = ()  # where coherence is measured from date to date
 
 

@@ -59,8 +59,7 @@ def read_stack(folder: Path) -> InterferogramStack:
     (YYYYMMDD-YYYYMMDD); what is coherence is told by the tag DATA_TYPE or by `cc` or `coh` in the name; the wavelength
     by the tag WAVELENGTH_METRES.
 
-    Raises:
-        ManifestError: no interferogram, no wavelength, a wrong key.
+    Raises ManifestError: no interferogram, no wavelength, a wrong key.
     """
     manifest = folder / MANIFEST
     return _read_manifest(folder, manifest) if manifest.is_file() else _read_tags(folder)
@@ -74,7 +73,9 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
     if unknown := sorted(set(content) - set(KEYS)):
         raise ManifestError(f"{manifest}: unknown key {unknown[0]!r}; expected: {', '.join(KEYS)}")
     listed = content.get("pair")
-    if "wavelength_m" not in content or not listed or not _are_tables(listed):
+    if "wavelength_m" not in content or not (
+        isinstance(listed, list) and listed and all(isinstance(one, dict) for one in listed)
+    ):
         raise ManifestError(f"{manifest}: wavelength_m (metres) and at least one [[pair]] are needed")
     pairs = []
     for one in listed:
@@ -97,10 +98,6 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
         str(content.get("direction", "los")),
         place,  # type: ignore[arg-type]
     )
-
-
-def _are_tables(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _numbers(table: Any, names: tuple[str, ...]) -> list[float]:

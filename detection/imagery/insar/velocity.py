@@ -130,10 +130,6 @@ class VelocityMap:
     warnings: tuple[str, ...]  # one sentence each
     outputs: dict[str, str]  # name to path
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
 
 class VelocitySource:
     """The components and their errors on one grid; what is opened is closed with the stack."""
@@ -182,29 +178,22 @@ class VelocitySource:
 def find_components(files: tuple[Path, ...], component: str | None) -> tuple[list[tuple[Path, int]], str]:
     """The bands of the components and what they are; nothing is guessed.
 
-    Raises:
-        SceneError: nobody says it, or it contradicts the files.
+    Raises SceneError: nobody says it, or it contradicts the files.
     """
-    if len(files) == 3:
-        return _find_three(files, component), ENU
     if len(files) == 1:
         return _find_in_one(files[0], component)
-    raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
-
-
-def _find_three(files: tuple[Path, ...], component: str | None) -> list[tuple[Path, int]]:
-    """The bands of three files, of east, north and up."""
+    if len(files) != 3:
+        raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
     if component not in {None, ENU}:
         raise SceneError(f"three files are east, north and up, not {component}")
     for path, names in zip(files, AXES, strict=True):
         axes = _find_axes(inspect(path).descriptions)
         if any(axes) and not axes[AXES.index(names)]:
             raise SceneError(f"{path}: its band is not {names[1]}; give three files as east, north and up")
-    return [(path, 1) for path in files]
+    return [(path, 1) for path in files], ENU
 
 
 def _find_in_one(path: Path, component: str | None) -> tuple[list[tuple[Path, int]], str]:
-    """The band or bands of one file, by what is asked for, its descriptions or its tag."""
     facts = inspect(path)
     axes = _find_axes(facts.descriptions)
     tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
@@ -266,7 +255,14 @@ def measure_velocity(request: VelocityRequest) -> VelocityMap:
             warnings=tuple(warnings),
             outputs={},
         )
-        return found if request.out_dir is None else _write(found, source, request.out_dir)
+        if (out := request.out_dir) is None:
+            return found
+        out.mkdir(parents=True, exist_ok=True)
+        _draw(found, source, out / FILES["picture"])
+        found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
+        write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
+        write_json(out / FILES["run"], asdict(found))
+        return found
 
 
 def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
@@ -274,8 +270,7 @@ def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
 
     Rounded values scatter by no less than the step between them.
 
-    Raises:
-        RadiometryError: no velocities; or most are equal, and nothing else says their error.
+    Raises RadiometryError: no velocities; or most are equal, and nothing else says their error.
     """
     _find_empty(source)
     rows = min(SAMPLE_ROWS, source.grid.height)
@@ -342,7 +337,6 @@ def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
 
 
 def _write_steps(source: VelocitySource, steps: ByteRaster, k_sigma: float) -> float:
-    """Mark what moves, strip by strip; the share of pixels that have a value."""
     seen = 0
     with steps.writing() as write:
         for box in strips(source.grid):
@@ -395,29 +389,22 @@ def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: Geome
     box = window_around(outline, source.grid, 0)
     assert box is not None
     values, sigma, _ = _gather(source, outline, box, SAMPLE_PX)
-    if source.component != ENU:
-        size = np.abs(values[0])
-        sign = 1.0 if kind == KINDS[source.component][0] else -1.0
-        return VelocityZone(
-            kind=kind,
-            area_m2=area_m2,
-            mean_mm_per_year=round(float(values[0].mean()), 2),
-            p95_mm_per_year=round(sign * float(np.percentile(size, 95)), 2),
-            sigma_mm_per_year=round(float(np.median(sigma[0])), 2),
-            azimuth_deg=None,
-            down_deg=None,
-            geometry=geometry,
-        )
-    speed = np.linalg.norm(values, axis=0)
-    east, north, up = values.mean(axis=1)
+    azimuth_deg = down_deg = None
+    if source.component == ENU:
+        size, error, sign = np.linalg.norm(values, axis=0), np.linalg.norm(sigma, axis=0) / 3**0.5, 1.0
+        east, north, up = values.mean(axis=1)
+        azimuth_deg = round(float(np.degrees(np.arctan2(east, north)) % 360), 1)
+        down_deg = round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1)
+    else:
+        size, error, sign = values[0], sigma[0], 1.0 if kind == KINDS[source.component][0] else -1.0
     return VelocityZone(
         kind=kind,
         area_m2=area_m2,
-        mean_mm_per_year=round(float(speed.mean()), 2),
-        p95_mm_per_year=round(float(np.percentile(speed, 95)), 2),
-        sigma_mm_per_year=round(float(np.median(np.linalg.norm(sigma, axis=0) / 3**0.5)), 2),
-        azimuth_deg=round(float(np.degrees(np.arctan2(east, north)) % 360), 1),
-        down_deg=round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1),
+        mean_mm_per_year=round(float(size.mean()), 2),
+        p95_mm_per_year=round(sign * float(np.percentile(np.abs(size), 95)), 2),
+        sigma_mm_per_year=round(float(np.median(error)), 2),
+        azimuth_deg=azimuth_deg,
+        down_deg=down_deg,
         geometry=geometry,
     )
 
@@ -444,7 +431,6 @@ def _gather(
 
 
 def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[list[PlaceVelocity], dict[str, str]]:
-    """What the map says of places; of one that lies off the map or shows little of it, why there is nothing."""
     found, lost = [], {}
     for place in request.places:
         outline = outline_of(place, source.grid)
@@ -471,16 +457,6 @@ def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[l
     return found, lost
 
 
-def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap:
-    """The same with the paths of the files that were written."""
-    out.mkdir(parents=True, exist_ok=True)
-    _draw(found, source, out / FILES["picture"])
-    found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
-    write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
-    write_json(out / FILES["run"], found.to_json())
-    return found
-
-
 def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
     """Signed rates from red over white to blue, speeds from white to red; zones outlined black."""
     frame = lonlat_frame(source.grid, PICTURE_PX)
@@ -498,6 +474,4 @@ def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
     rate = values[0] if len(values) == 1 else -np.linalg.norm(values, axis=0)
     if found.component == "los-away":
         rate = -rate
-    most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98))) if known.any() else 1.0
-    share = np.clip(np.where(known, rate, 0.0) / most, -1, 1)
-    write_png(path, paint_signed(share, known, [zone.geometry for zone in found.zones], frame))
+    write_png(path, paint_signed(rate, known, [zone.geometry for zone in found.zones], frame))

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
-from detection.imagery.data.negatives import POOL, draw_negative
-from detection.imagery.data.patches import Patches, as_values, hold_arrays
+from detection.imagery.data.augment import Augmentation, degrade_patch, vary
+from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -33,15 +32,6 @@ STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
 # The warm-up takes this part of a run, and no more steps than on Landslide4Sense.
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
-
-
-def write_place(path: Path, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    """Write plain facts and tensors by temporary name, synced, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # cloned: safetensors refuses tensors that share memory, and wants them in rows
-    whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    with replacing(path, flush=True) as partial:
-        save_file(whole, partial, metadata={"place": json.dumps(facts)})
 
 
 def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -170,7 +160,6 @@ class ImageryLearner:
         self.settings = settings = settings.fitted(len(fit))
         self.scorer, self.device = scorer, device
         self.native = native or (patches, lambda shown: shown)
-        self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -248,7 +237,11 @@ class ImageryLearner:
             "best": self.best[:3] if self.best else None,
             "cpu_s": self.cpu_s,
         }
-        write_place(path, place, tensors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # cloned: safetensors refuses tensors that share memory, and wants them in rows
+        whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+        with replacing(path, flush=True) as partial:
+            save_file(whole, partial, metadata={"place": json.dumps(place)})
 
     def take_up(self, path: Path) -> None:
         """Go back to a place that was put down.
@@ -287,7 +280,6 @@ class ImageryLearner:
         return self._key
 
     def _cuts(self) -> list[NDArray[np.int64]]:
-        """The batches of the epoch; a last batch of one is dropped, batch normalisation has no use for it."""
         order = np.random.default_rng([self.settings.seed, self.epoch]).permutation(self.fit)
         cuts = [order[start : start + self.settings.batch] for start in range(0, len(order), self.settings.batch)]
         return [cut for cut in cuts if len(cut) > 1]
@@ -309,11 +301,8 @@ class ImageryLearner:
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        how = self.settings
         members = [self._read(int(position), rng) for position in chosen]
-        if how.negative_share:
-            members = [self._draw(*one, rng) if rng.random() < how.negative_share else one for one in members]
-        pairs = [vary(image, mask, self.normalisation, how, rng) for image, mask in mix(members, how, rng)]
+        pairs = [vary(image, mask, self.normalisation, self.settings, rng) for image, mask in members]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
@@ -321,25 +310,12 @@ class ImageryLearner:
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """A patch as it is shown, or as it would be shown had it lost quality."""
         how = self.settings
         if not how.degraded_share or rng.random() >= how.degraded_share:
             return self.patches.read(position)[1:]
         return read_degraded(self.native, position, how, rng)
 
-    def _draw(
-        self, image: NDArray[Any], mask: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Drawn ground without a landslide instead of a patch, as bright at its brightest as that one was."""
-        number = int(rng.integers(POOL))
-        if number not in self.negatives:
-            self.negatives[number] = draw_negative(number, max(mask.shape), self.patches.bands)
-        drawn = self.negatives[number][:, : mask.shape[0], : mask.shape[1]]
-        brightest = np.quantile(as_values(image), 0.999) / np.quantile(drawn, 0.999)
-        return drawn * np.float32(brightest), np.zeros_like(mask)
-
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then constant or a cosine down to 2 %."""
         warmup = self.settings.warmup_steps or 0
         if step < warmup:
             return (step + 1) / warmup

@@ -12,7 +12,7 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, resize_bands
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
-from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
+from detection.imagery.neural.device import PROCESSOR, pick_device
 from detection.imagery.neural.learner import (
     Hooks,
     ImageryLearner,
@@ -144,7 +144,6 @@ def train_patches(
 def _list_judged(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
-    """What chooses epoch, temperature and threshold: the held part; with `degraded_share` also as it is degraded."""
     if not settings.degraded_share:
         return patches, held
     raw = native or (patches, lambda shown: shown)
@@ -176,7 +175,8 @@ def predict_odds(
     normalisation: Normalisation,
 ) -> Iterator[NDArray[np.float32]]:
     """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
-    (mean, std), place = normalisation, place_of(network)
+    (mean, std), first = normalisation, next(network.parameters(), None)
+    place = PROCESSOR if first is None else first.device
     network.eval()
     waiting: list[NDArray[np.float32]] = []
 
@@ -206,7 +206,6 @@ def predict_maps(
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
     Args:
-        normalisation: mean and std per band.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
         show: what becomes of the patches of that size before the network sees them.

@@ -27,7 +27,6 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
     """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
 
     Args:
-        aoi: a raster, or GeoJSON by its name.
         notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
@@ -35,7 +34,12 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
         NoValidPixelsError: no pixel of the scene lies in it.
     """
     if aoi.suffix.lower() not in SUFFIXES:
-        _check_meets(aoi, grid)
+        # one without a place is left to whoever reads it
+        with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
+            own = read_grid(aoi)
+            box = window_below(own, grid, around=0) if grid.placed else (0, 0, 1, 1)
+            if box[0] >= box[2] or box[1] >= box[3]:
+                raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
@@ -56,17 +60,6 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
     if not met:
         raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
     return Mask(raster.path, "mask")
-
-
-def _check_meets(aoi: Path, grid: Grid) -> None:
-    """Refuse a raster that lies elsewhere; one without a place is left to whoever reads it."""
-    with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
-        own = read_grid(aoi)
-        if not grid.placed:
-            return
-        left, top, right, bottom = window_below(own, grid, around=0)
-        if left >= right or top >= bottom:
-            raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
 
 
 def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:

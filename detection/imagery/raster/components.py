@@ -1,10 +1,13 @@
-"""Pixels that hang together, found in a raster read strip by strip: labels joined over the seams by union-find."""
+"""Pixels that hang together, in a raster read strip by strip (labels joined by union-find), and their outlines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rasterio.features
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -24,7 +27,7 @@ class Rows:
     """
 
     def __init__(self, read: Callable[[int, int, int, int], NDArray[Any]], width: int, height: int) -> None:
-        self._read, self._width, self._height = read, width, height
+        self._read, self.width, self.height = read, width, height
         self._most = max(1, STRIP_PX // max(width, 1))
         self._top = 0
         self._kept: NDArray[Any] | None = None
@@ -35,7 +38,7 @@ class Rows:
             return self._read(column, row, width, height)
         kept = self._kept
         if kept is None or row < self._top or row + height > self._top + kept.shape[-2]:
-            kept = self._read(0, row, self._width, min(self._most, self._height - row))
+            kept = self._read(0, row, self.width, min(self._most, self.height - row))
             self._top, self._kept = row, kept
         return kept[..., row - self._top : row - self._top + height, column : column + width]
 
@@ -92,7 +95,9 @@ class Labelling:
 
     def bodies(self, component: Component) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.uint8]]]:
         """Yield a component by strips: first row, its pixels within left..right, the steps of that window."""
-        root = self._root_at(component)
+        at, row = divmod(component.first_row, self._strip)
+        labels, _, _ = self._label(at * self._strip)
+        root = self._root(self._offsets[at] + int(labels[row, component.first_column]))
         for number, top in enumerate(range(0, self._height, self._strip)):
             if top >= component.bottom or top + self._strip <= component.top:
                 continue
@@ -119,13 +124,7 @@ class Labelling:
         labels, number = ndimage.label((values >= self._least) & (values != NODATA), structure=EIGHT)
         return labels, number, values
 
-    def _root_at(self, component: Component) -> int:
-        number, row = divmod(component.first_row, self._strip)
-        labels, _, _ = self._label(number * self._strip)
-        return self._root(self._offsets[number] + int(labels[row, component.first_column]))
-
     def _join_rows(self, above: tuple[NDArray[np.int32], int], below: tuple[NDArray[np.int32], int]) -> None:
-        """Join what touches over the seam between two strips, by sides or corners."""
         width = self._width
         for shift in (-1, 0, 1):
             upper = above[0][max(0, -shift) : width - max(0, shift)]
@@ -179,3 +178,16 @@ def _measure(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
         out[index, [0, 1]] = rows.start + top, first
         out[index, 3:] = columns.start, rows.start + top, columns.stop, rows.stop + top
     return out
+
+
+def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[shapely.Polygon]:
+    """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
+
+    Args:
+        origin: column and row of its first pixel.
+
+    Returns valid polygons, in the order of their first pixel.
+    """
+    shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, 4, Affine.translation(*origin))
+    found: list[Any] = [shapely.geometry.shape(outline) for outline, _ in shapes]
+    return sorted(found, key=lambda one: min(place[::-1] for place in one.exterior.coords))

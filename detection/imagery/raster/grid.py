@@ -149,7 +149,9 @@ def check_place(grid: Grid, path: Path) -> None:
     _refuse(grid, path, x, y, ~good, "not on the globe")
     zone = grid.crs.utm_zone
     if zone is None:
-        if grid.crs.is_projected and _counts_pixels(grid):
+        a, b, c, d, e, f = grid.transform[:6]
+        counts_pixels = (a, abs(e), b, d, c) == (1, 1, 0, 0, 0) and f in {0, grid.height}
+        if grid.crs.is_projected and counts_pixels:
             _refuse(grid, path, x, y, np.full(4, fill_value=True), "these are pixels, not metres")
         return
     if (np.hypot(x, y) < PIXELS_M).all():
@@ -159,14 +161,7 @@ def check_place(grid: Grid, path: Path) -> None:
     _refuse(grid, path, x, y, off_deg > OFF_ZONE_DEG, f"{off_deg.max():.0f} degrees beside UTM zone {zone}")
 
 
-def _counts_pixels(grid: Grid) -> bool:
-    """Whether a transform only counts pixels, from above or from below."""
-    a, b, c, d, e, f = grid.transform[:6]
-    return (a, abs(e), b, d, c) == (1, 1, 0, 0, 0) and f in {0, grid.height}
-
-
 def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.bool_], why: str) -> None:
-    """Raise for the first corner that cannot be."""
     for name, one in zip(("upper left", "upper right", "lower right", "lower left"), range(4), strict=True):
         if wrong[one]:
             raise ImpossibleCrsError(

@@ -27,7 +27,7 @@ COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
 MOST_FILES: Final = 30_000  # the whole earth in squares of a degree has 26,450
-# Ground around a scene that is taken too: RPC may place it elsewhere once its height is known.
+# Ground around a scene that is taken too.
 AROUND, AROUND_DEG = 0.05, 0.02
 ALIGNED_PX: Final = 1e-3
 Box = tuple[float, float, float, float]
@@ -68,7 +68,9 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
         TooLargeError: too many files, or too many pixels.
         TruncatedRasterError: a block of a tile cannot be read.
     """
-    box = _box_around(ground)
+    west, south, east, north = _box_of(ground)
+    more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))
+    box = west - more_x, max(-90.0, south - more_y), east + more_x, min(90.0, north + more_y)
     notes: list[str] = []
     tiles = list(_find(dem, box, notes))
     one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)  # else degrees and metres are compared
@@ -101,7 +103,6 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
 
 
 def _find(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
-    """Elevation models that overlap a box; those that cannot be opened are told."""
     if dem.is_dir():
         paths = sorted(path for path in dem.rglob("*") if path.suffix.lower() in SUFFIXES)
         paths = [path for path in paths if path.is_file() and not COMPANION_FILES.search(path.name)]
@@ -129,14 +130,7 @@ def _box_of(grid: Grid) -> Box:
     return float(west), float(north + step_y * frame.height), float(west + step_x * frame.width), float(north)
 
 
-def _box_around(ground: Grid) -> Box:
-    west, south, east, north = _box_of(ground)
-    more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))
-    return west - more_x, max(-90.0, south - more_y), east + more_x, min(90.0, north + more_y)
-
-
 def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
-    """The grid of the finest tile where all share its system, else metres in the zone of the ground; cut to the box."""
     finest = tiles[0]
     a, b, c, d, e, f = finest.grid.transform[:6]
     crs = finest.grid.crs
@@ -153,7 +147,6 @@ def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
 
 
 def _pixels(transform: Affine, bounds: Sequence[float]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in whole pixels; what falls short of a border by a rounding error is on it."""
     west, south, east, north = bounds
     left, top = apply_affine(~transform, west, north)
     right, bottom = apply_affine(~transform, east, south)
@@ -176,7 +169,6 @@ def _bounds_in(grid: Grid, wkt: str) -> Box:
 def _open(
     tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: list[str]
 ) -> tuple[Any, tuple[int, int, int, int]]:
-    """A tile on the grid, and which of its pixels it may have something for."""
     source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, notes=notes))
     at = [round(float(one), 9) for one in apply_affine(~grid.transform, *tile.grid.transform[2:6:3])]
     same_step = np.allclose(
@@ -203,7 +195,6 @@ def _open(
 
 
 def _fill(part: Any, source: Any, path: Path, box: tuple[int, int, int, int]) -> None:
-    """Put the heights of a tile where none are known yet."""
     if box[2] <= 0:
         return
     try:

@@ -1,4 +1,4 @@
-"""Files in a system of a site's own, such as a mine's grid: an affine into a known system gives them a place."""
+"""Rasters on another grid, pixel by pixel: turned north up, or in a system of a site's own, such as a mine's grid."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,12 @@ from typing import Any, Final
 import pyproj
 from affine import Affine
 from pyproj.exceptions import CRSError as ProjectionError
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, RasterioError
+from rasterio.vrt import WarpedVRT
 
 from detection.imagery.errors import ImpossibleCrsError
-from detection.imagery.raster.control_points import PlacedSource
-from detection.imagery.raster.grid import apply_affine
+from detection.imagery.raster.grid import Grid, apply_affine, turn_north_up
 
 SAYS: Final = "[crs] local of the site file"
 
@@ -30,6 +31,39 @@ class LocalGridTransform:
     def to_text(self) -> str:
         """One line that differs where a place would."""
         return f"{self.into} {' '.join(map(repr, self.affine))}"
+
+
+class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
+    """An open raster on another grid; `src_dataset` is the raster as the file has it.
+
+    Pixels are taken by nearest neighbour: counts, flags and fill values stay what they are.
+    """
+
+    def __init__(self, source: Any, **how: Any) -> None:
+        alpha = source.colorinterp[-1] is ColorInterp.alpha
+        super().__init__(
+            source,
+            resampling=Resampling.nearest,
+            src_nodata=source.nodata,
+            nodata=source.nodata,
+            add_alpha=source.nodata is None and not alpha,
+            **how,
+        )
+
+
+def original_of(source: Any) -> Any:
+    """The raster as its file has it."""
+    return source.src_dataset if isinstance(source, PlacedSource) else source
+
+
+def turn_up(source: Any, stack: ExitStack) -> Any:
+    """Return an open raster with rows from north to south and columns from west to east."""
+    grid = Grid(source.transform, "", source.width, source.height)
+    turned = turn_north_up(grid)
+    if turned == grid or source.crs is None or source.transform.is_identity:
+        return source
+    size = {"transform": turned.transform, "width": grid.width, "height": grid.height}
+    return stack.enter_context(PlacedSource(source, src_crs=source.crs, crs=source.crs, **size))
 
 
 class LocalSource(PlacedSource):
@@ -51,22 +85,20 @@ def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
     Raises:
         ImpossibleCrsError: the system is not known, or the affine has no area.
     """
-    token = _used.set(None if local is None else _check(LocalGridTransform(str(local["into"]), tuple(local["affine"]))))
+    grid = None if local is None else LocalGridTransform(str(local["into"]), tuple(local["affine"]))
+    if grid is not None:
+        try:
+            pyproj.CRS.from_user_input(grid.into)
+        except ProjectionError:
+            raise ImpossibleCrsError(f"{SAYS}: {grid.into} is no coordinate reference system") from None
+        a, b, _, d, e, _ = grid.affine
+        if not all(map(math.isfinite, grid.affine)) or a * e == b * d:
+            raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
+    token = _used.set(grid)
     try:
         yield
     finally:
         _used.reset(token)
-
-
-def _check(local: LocalGridTransform) -> LocalGridTransform:
-    try:
-        pyproj.CRS.from_user_input(local.into)
-    except ProjectionError:
-        raise ImpossibleCrsError(f"{SAYS}: {local.into} is no coordinate reference system") from None
-    a, b, _, d, e, _ = local.affine
-    if not all(map(math.isfinite, local.affine)) or a * e == b * d:
-        raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
-    return local
 
 
 def place_locally(source: Any, stack: ExitStack) -> Any:
@@ -81,7 +113,7 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
             src_crs=local.into,
             src_transform=transform,
             crs=local.into,
-            transform=transform,
+            transform=turn_north_up(Grid(transform, "", source.width, source.height)).transform,
             width=source.width,
             height=source.height,
         )

@@ -38,11 +38,7 @@ class Layer(ExitStack):
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
 
     Args:
-        grid: the grid of the windows.
-        index: number of the band, from 1.
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
-        nodata: the value that means nothing, where the file does not say so itself.
-        offset: added to what is valid.
         quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
 
     Attributes:
@@ -130,16 +126,8 @@ class Layer(ExitStack):
         Raises:
             TruncatedRasterError: a block cannot be read.
         """
-        if self._empty is None or self.dtype != np.uint8:
-            values, valid = self.read(column, row, width, height)
-            return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
-        window = window_of(column, row, width, height)
-        try:
-            stored = np.asarray(self._source.read(self.index, window=window))
-        except RasterioError:
-            raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
-        stored[stored == self._empty] = NODATA
-        return stored
+        values, valid = self.read(column, row, width, height)
+        return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
         """Read a window as it is stored, whatever is valid."""
@@ -195,37 +183,8 @@ def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any
 
 
 def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:
-    """Return GeoJSON polygons and multipolygons as an array of shapes, by arrays: a date has thousands.
-
-    >>> square = [[0, 0], [1, 0], [1, 1], [0, 0]]
-    >>> [s.geom_type for s in shapes_of([{"type": kind, "coordinates": of} for kind, of in (
-    ...     ("Polygon", [square]), ("MultiPolygon", [[square]]))])]
-    ['Polygon', 'MultiPolygon']
-    """
-    found = np.empty(len(geometries), object)
-    parts: dict[str, list[Any]] = {"Polygon": [], "MultiPolygon": []}
-    places: dict[str, list[int]] = {kind: [] for kind in parts}
-    for place, one in enumerate(geometries):
-        if one["type"] in parts:
-            places[one["type"]].append(place)
-            parts[one["type"]].append(one["coordinates"])
-        else:
-            found[place] = shape_of({**one})
-    if polygons := parts["Polygon"]:
-        found[places["Polygon"]] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *_join_rings(polygons))
-    if several := parts["MultiPolygon"]:
-        points, (rings, ends) = _join_rings([rings for one in several for rings in one])
-        offsets = rings, ends, np.cumsum([0, *(len(one) for one in several)])
-        found[places["MultiPolygon"]] = shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, points, offsets)
-    return found
-
-
-def _join_rings(polygons: list[Any]) -> tuple[NDArray[np.float64], tuple[NDArray[Any], NDArray[Any]]]:
-    """The points of all polygons in one array, where each ring ends, and where each polygon."""
-    points = [point for rings in polygons for ring in rings for point in ring]
-    ends_of_rings = np.cumsum([0, *(len(ring) for rings in polygons for ring in rings)])
-    ends = np.cumsum([0, *(len(rings) for rings in polygons)])
-    return np.array(points, np.float64) if points else np.empty((0, 2)), (ends_of_rings, ends)
+    """Return GeoJSON geometries as an array of shapes."""
+    return np.array([shape_of({**one}) for one in geometries], object)
 
 
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:

@@ -24,15 +24,18 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
-from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
-from detection.imagery.raster.local_grid import describe_local_grid
+from detection.imagery.raster.local_grid import describe_local_grid, original_of
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from forecasting.whole_file import replacing
 
 # Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
 RUNS: Final = {"compress": "packbits"}
-PLAIN_BYTES: Final = 1 << 26  # of a map; to pack a smaller one costs more than its bytes
+NO_ORTHO_IMAGE: Final = (
+    "carries RPC beside its transform, so it may be no ortho image: on slopes places can be off by as much as the "
+    "height differs from the mean; write an ortho image with gdalwarp -rpc -to RPC_DEM=dem.tif"
+)
+_WAYS: Final = {"-rpc": "RPC", "-tps": "control points"}  # what places a raster -> the option that brings it to a grid
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 
 
@@ -50,7 +53,6 @@ class RasterFacts:
     offsets: tuple[float, ...]
     units: tuple[str | None, ...] = ()  # of the bands
     placing: tuple[str, ...] = ()  # what one must know of its place
-    misplaced: str = ""  # why its place is not known well enough for a vote
     placed_by: str = ""  # the affine of the site's local grid, where that places it
     vertical: str = ""  # the system of its heights, from its tag or its compound system; empty where nobody says it
 
@@ -69,15 +71,20 @@ def inspect(path: Path) -> RasterFacts:
             scales=tuple(source.scales),
             offsets=tuple(source.offsets),
             units=tuple(source.units),
-            placing=tuple(list_placing(placed)),
-            misplaced=getattr(placed, "doubt", ""),
+            placing=_list_placing(placed),
             placed_by=describe_local_grid(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )
 
 
+def _list_placing(source: Any) -> tuple[str, ...]:
+    if note := getattr(source, "note", ""):
+        return (note,)
+    original = original_of(source)
+    return () if original.rpcs is None or original.crs is None else (NO_ORTHO_IMAGE,)
+
+
 def _name_vertical(crs: Any) -> str:
-    """The system of heights in a compound system; empty where there is none, or none that can be understood."""
     if crs is None:
         return ""
     with contextlib.suppress(CRSError, ProjectionError):
@@ -100,7 +107,10 @@ def read_grid(path: Path) -> Grid:
 def grid_of(source: Any, path: Path) -> Grid:
     """Return the grid of an open raster, checked as `read_grid` does."""
     if source.crs is None or source.transform.is_identity:
-        raise NoCrsError(f"{path}: {explain_no_place(source)}")
+        way = next((option for option, given in (("-rpc", source.rpcs), ("-tps", source.gcps[0])) if given), None)
+        if way is None:
+            raise NoCrsError(f"{path}: no coordinate reference system, so neither place nor area can be given")
+        raise NoCrsError(f"{path}: placed by {_WAYS[way]} alone; write an ortho image first (gdalwarp {way})")
     try:
         grid = Grid(source.transform, flatten(source.crs.to_wkt()), source.width, source.height)
         check_place(grid, path)
@@ -185,7 +195,7 @@ def _writer(
 class ByteRaster:
     """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
 
-    It lives for one run: it is packed as fast as can be, not as small, and a small one not at all.
+    It lives for one run: it is packed as fast as can be, not as small.
     """
 
     def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
@@ -194,9 +204,7 @@ class ByteRaster:
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        small = self.count * self.grid.width * self.grid.height <= PLAIN_BYTES
-        how = {} if small else RUNS
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, how) as target:
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, RUNS) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 _write_part(target, array, column, row)

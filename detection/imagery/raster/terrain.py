@@ -27,8 +27,6 @@ NODATA = -99_999.0
 LEAST_COVERED = 0.5
 # Rows of the elevation model held at a time.
 STRIP = 256
-# Up to so many bytes the temporary files are not compressed: that takes ten times as long as writing them.
-PLAIN_BYTES = 1 << 30
 # A projected CRS is used for distances when its areas are true within this share.
 TRUE_SCALE = 0.005
 FLAT = 1e-6
@@ -126,7 +124,10 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     with open_values(dem, HEIGHT, ground=grid, notes=notes) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
         metric: Any = source
-        if not _is_metric(dem_grid):
+        turned, area = dem_grid.transform.b or dem_grid.transform.d, abs(dem_grid.transform.determinant)
+        upright = not turned and dem_grid.transform.e <= 0 and dem_grid.crs.is_projected
+        # distances may be taken on a grid where metres are true
+        if not upright or abs(geodesic_pixel_m2(dem_grid) - area) > TRUE_SCALE * area:
             metric = stack.enter_context(
                 WarpedVRT(
                     source,
@@ -153,7 +154,6 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
 
 
 def _bring(metres: Path, grid: Grid, here: Path) -> float:
-    """Warp the stored terrain onto the scene's grid, strip by strip; the share of the scene that it covers."""
     known = 0
     with (
         rasterio.open(metres, driver="GTiff") as source,
@@ -171,7 +171,6 @@ def _bring(metres: Path, grid: Grid, here: Path) -> float:
 
 
 def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
-    plain = 4 * count * size[0] * size[1] <= PLAIN_BYTES
     return rasterio.open(
         path,
         "w",
@@ -188,22 +187,18 @@ def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: 
         blockysize=256,
         interleave="band",
         bigtiff="if_safer",
-        **({} if plain else {"compress": "deflate", "zlevel": 1, "predictor": 3}),
     )
 
 
-def _is_metric(grid: Grid) -> bool:
-    """Whether distances may be taken on the grid itself: north up, projected, metres true here."""
-    if grid.transform.b or grid.transform.d or grid.transform.e > 0 or not grid.crs.is_projected:
-        return False
-    area = abs(grid.transform.determinant)
-    return abs(geodesic_pixel_m2(grid) - area) <= TRUE_SCALE * area
-
-
 def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:
-    """Write terrain of the part of `source` that the scene's grid covers, with a rim; the share that is known."""
     known = 0
-    left, top, width, height = _part_of(source, path, grid)
+    try:  # 4 pixels wider than the scene
+        left, top, right, bottom = window_below(source, grid)
+    except RasterioError:
+        raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
+    width, height = right - left, bottom - top
+    if width <= 0 or height <= 0:
+        raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED:.0%} are needed")
     transform = Grid(source.transform, "", source.width, source.height).moved(left, top)
     with _create(metres, len(stored), (width, height), source.crs, transform) as target:
         for row in range(0, height, STRIP):
@@ -249,14 +244,3 @@ def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[
     for wanted, edge, first, second in zip(columns, (0, -1), (1, -2), (2, -3), strict=True):
         if wanted and dem.shape[1] >= 4:
             dem[:, edge] = 2 * dem[:, first] - dem[:, second]
-
-
-def _part_of(source: Any, path: Path, grid: Grid) -> tuple[int, int, int, int]:
-    """Columns and rows of the source over the scene, 4 pixels wider: left, top, width, height."""
-    try:
-        left, top, right, bottom = window_below(source, grid)
-    except RasterioError:
-        raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
-    if right <= left or bottom <= top:
-        raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED:.0%} are needed")
-    return left, top, right - left, bottom - top

@@ -39,7 +39,6 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
     same pixels as in one pass over the whole scene, and with a halo of its receptive field the answer is the same.
 
     Args:
-        tile: side of the owned window.
         halo: pixels read around it, where the scene has them.
         stride: the network's deepest down-sampling.
 

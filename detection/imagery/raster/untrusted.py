@@ -11,9 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
-from detection.imagery.raster.control_points import place_by_points
-from detection.imagery.raster.local_grid import place_locally
-from detection.imagery.raster.rational import find_spread, place_by_rpc
+from detection.imagery.raster.local_grid import place_locally, turn_up
 from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
@@ -60,9 +58,9 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster that only
-    control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
-    that which the site says (`local_grid`).
+    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster of a local
+    system is given on the grid that the site says, one that runs from south to north or from east to west as images do
+    (`local_grid`).
 
     `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 
@@ -90,24 +88,17 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
         except (RasterioError, ValueError, OverflowError, MemoryError, UnicodeDecodeError):
             raise NotARasterError(f"{path}: not a raster that GDAL can read (damaged header?)") from None
         with source:
-            _check_kind(source, path)
+            if kinds := [band for band, kind in enumerate(source.dtypes, start=1) if kind.startswith("complex")]:
+                raise NotARasterError(f"{path}: band {kinds[0]} holds complex values; give its amplitude or its phase")
             _check_size(source, path, limits)
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
             completed = source if driver == "VRT" else add_side_file(source, path, stack)
             made = completed if through is None else through(completed, stack)
-            placed = place_locally(_place(path, made, stack, limits), stack)
+            placed = place_locally(turn_up(made, stack), stack)
             _check_size(placed, path, limits)
             yield placed
-
-
-def _place(path: Path, source: Any, stack: ExitStack, limits: RasterLimits) -> Any:
-    """An open raster on the grid that control points or RPC give it, where nothing else places it."""
-    placed = place_by_points(source, stack)
-    if source.rpcs is None or placed is not source:
-        return placed
-    return place_by_rpc(source, stack, find_spread(path, source.rpcs, lambda dem: open_raster(dem, limits)))
 
 
 def find_driver(path: Path) -> str:
@@ -162,12 +153,6 @@ def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
         if find_driver(file) == "VRT":
             files.extend(check_vrt(file, root, depth + 1))
     return tuple(dict.fromkeys(files))
-
-
-def _check_kind(source: Any, path: Path) -> None:
-    for band, kind in enumerate(source.dtypes, start=1):
-        if kind.startswith("complex"):
-            raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
 
 
 def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:

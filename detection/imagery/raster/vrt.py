@@ -25,75 +25,39 @@ VRT_DEPTH: Final = 3
 VRT_BYTES: Final = 16 << 20
 SIDE_FILE_BYTES: Final = 1 << 20
 SIDE_FILE_KEYS: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # of a band, in a file beside it
-_NONE: Final[frozenset[str]] = frozenset()
-_RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
-_OF_BAND: Final = frozenset(
-    {"ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description"}
+_RECT: Final = "xOff yOff xSize ySize"
+_OF_BAND: Final = "ColorInterp NoDataValue HideNoDataValue Offset Scale UnitType Description"
+_OF_SOURCE: Final = (
+    "SourceFilename SourceBand SourceProperties SrcRect DstRect NODATA UseMaskBand ScaleOffset ScaleRatio"
 )
+_PLAIN: Final = f"{_OF_BAND} GeoTransform SourceBand NODATA UseMaskBand ScaleOffset ScaleRatio BlockXSize BlockYSize"
 # element -> (attributes, elements within); what is not named here does more than put files together
 _GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingProxyType(
     {
-        "VRTDataset": (
-            frozenset({"rasterXSize", "rasterYSize"}),
-            frozenset(
-                {
-                    "SRS",
-                    "GeoTransform",
-                    "Metadata",
-                    "VRTRasterBand",
-                    "MaskBand",
-                    "OverviewList",
-                    "BlockXSize",
-                    "BlockYSize",
-                }
-            ),
-        ),
-        "VRTRasterBand": (
-            frozenset({"dataType", "band", "blockXSize", "blockYSize"}),
-            _OF_BAND | {"Metadata", "MaskBand"} | VRT_SOURCES,
-        ),
-        **{
-            name: (
-                frozenset({"resampling", "name"}),
-                frozenset(
-                    {
-                        "SourceFilename",
-                        "SourceBand",
-                        "SourceProperties",
-                        "SrcRect",
-                        "DstRect",
-                        "NODATA",
-                        "UseMaskBand",
-                        "ScaleOffset",
-                        "ScaleRatio",
-                    }
-                ),
-            )
-            for name in VRT_SOURCES
-        },
-        "SourceFilename": (frozenset({"relativeToVRT", "shared"}), _NONE),
-        "SourceProperties": (frozenset({"RasterXSize", "RasterYSize", "DataType", "BlockXSize", "BlockYSize"}), _NONE),
-        "SrcRect": (_RECT, _NONE),
-        "DstRect": (_RECT, _NONE),
-        "MaskBand": (_NONE, frozenset({"VRTRasterBand"})),
-        "Metadata": (_NONE, frozenset({"MDI"})),
-        "MDI": (frozenset({"key"}), _NONE),
-        "SRS": (frozenset({"dataAxisToSRSAxisMapping"}), _NONE),
-        "OverviewList": (frozenset({"resampling"}), _NONE),
-        **dict.fromkeys(
+        name: (frozenset(attributes.split()), frozenset(elements.split()))
+        for name, attributes, elements in (
             (
-                "GeoTransform",
-                *_OF_BAND,
-                "SourceBand",
-                "NODATA",
-                "UseMaskBand",
-                "ScaleOffset",
-                "ScaleRatio",
-                "BlockXSize",
-                "BlockYSize",
+                "VRTDataset",
+                "rasterXSize rasterYSize",
+                "SRS GeoTransform Metadata VRTRasterBand MaskBand OverviewList BlockXSize BlockYSize",
             ),
-            (_NONE, _NONE),
-        ),
+            (
+                "VRTRasterBand",
+                "dataType band blockXSize blockYSize",
+                f"{_OF_BAND} Metadata MaskBand {' '.join(VRT_SOURCES)}",
+            ),
+            *((name, "resampling name", _OF_SOURCE) for name in VRT_SOURCES),
+            ("SourceFilename", "relativeToVRT shared", ""),
+            ("SourceProperties", "RasterXSize RasterYSize DataType BlockXSize BlockYSize", ""),
+            ("SrcRect", _RECT, ""),
+            ("DstRect", _RECT, ""),
+            ("MaskBand", "", "VRTRasterBand"),
+            ("Metadata", "", "MDI"),
+            ("MDI", "key", ""),
+            ("SRS", "dataAxisToSRSAxisMapping", ""),
+            ("OverviewList", "resampling", ""),
+            *((name, "", "") for name in _PLAIN.split()),
+        )
     }
 )
 _ONCE: Final = frozenset({"SourceFilename", "SourceBand", "SRS", "GeoTransform"})  # of one parent
@@ -203,7 +167,6 @@ def add_side_file(source: Any, path: Path, stack: ExitStack) -> Any:
 
 
 def _read_side_file(side_file: Path) -> dict[tuple[int, str], str]:
-    """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
     try:
         content = side_file.read_bytes() if side_file.is_file() and side_file.stat().st_size <= SIDE_FILE_BYTES else b""
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:

@@ -59,16 +59,14 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
     every band, has noise that is cut off at that value, and reaches two sides that meet; and hardly any pixel of the
     scene is nearly as dark (bright). Where a part of this is missing the pixels stay ground. Bands of real numbers have
     no counts to go by and are left alone.
-
-    Args:
-        reader: the bands of the model; it gets the masks.
-        fills: the values that `fill.set_aside_fills` found.
     """
     types, found = reader.spectral_types, []
     if not all(np.issubdtype(kind, np.integer) for kind in types):
         return []
     for colour, value in VALUES.items():
-        if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(rim, value):
+        seen = sum(int(np.count_nonzero(valid)) for _, valid in rim)
+        near = sum(int(np.count_nonzero(valid & (_measure_distance(px, value) <= NOISE))) for px, valid in rim)
+        if (colour == WHITE and types != {"uint8"}) or near < max(LEAST_PX, LEAST_SHARE * seen):
             continue
         if border := _set_aside(reader, colour, work, fills):
             found.append(border)
@@ -85,16 +83,7 @@ def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, 
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
-    """How far the farthest band of each pixel lies from a value."""
     return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
-
-
-def _reaches_edge(rim: Rim, value: float) -> bool:
-    near = seen = 0
-    for values, valid in rim:
-        seen += int(np.count_nonzero(valid))
-        near += int(np.count_nonzero(valid & (_measure_distance(values, value) <= NOISE)))
-    return near >= max(LEAST_PX, LEAST_SHARE * seen)
 
 
 def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, ...]) -> Border | None:
@@ -167,7 +156,6 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
 
 
 def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:
-    """Windows over the chosen components: of each row of cells those that lie side by side."""
     width, height = reader.grid.width, reader.grid.height
     cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX)), bool)
     for top, places, _ in labelling.places():

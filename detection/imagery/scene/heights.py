@@ -25,10 +25,6 @@ class SceneHeights(NamedTuple):
 def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     """Bring the heights below a scene together into one raster.
 
-    Args:
-        dem: a GeoTIFF, or a folder of tiles.
-        path: raster, folder with `scene.toml`, or product.
-
     Raises:
         HeightsError: no heights can be had there; the message says why.
         ImageryError: the scene cannot be read.

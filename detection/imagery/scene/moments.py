@@ -67,7 +67,6 @@ class Moments:
         return np.clip(found, -MOST, MOST, out=found)
 
     def _least(self) -> NDArray[np.float64]:
-        """By band, the least that is divided by."""
         full = self.count >= 0.25 * self.count.max()
         mean, square = (sums[:, full] / self.count[full] for sums in (self.total, self.square))
         rough = np.quantile(np.sqrt(np.maximum(square - mean**2, 0)), ROUGH_QUANTILE, axis=1)
@@ -98,7 +97,6 @@ def interpolate(
 
 
 def _blend(field: NDArray[np.float64], start: int, count: int, block_px: int, kind: Any = np.float64) -> NDArray[Any]:
-    """Rows of pixels between rows of blocks."""
     place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, len(field) - 1)
     above = np.minimum(place.astype(int), max(0, len(field) - 2))
     found: NDArray[Any] = np.diff(field, axis=0, append=field[-1:]).astype(kind)[above]

@@ -1,7 +1,8 @@
 """What was added to the counts of a product, as its name and tags say; and how it is noticed where they do not."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -56,8 +57,10 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibr
         if LANDSAT.search(path.name):
             return _in_counts(LANDSAT_SCALE, LANDSAT_OFFSET, "Landsat Collection 2 level 2 in the product's name")
     for fact in facts:
-        if (tagged := _offset_in(fact.tags)) is not None:
-            return CountCalibration(1.0, tagged[1], f"tag {tagged[0]}")
+        for key, value in fact.tags.items():
+            if key.upper().startswith(TAGS):
+                with suppress(ValueError):
+                    return CountCalibration(1.0, float(value), f"tag {key}")
         scale, offset = fact.scales[0], fact.offsets[0]
         if (scale, offset) != (1.0, 0.0) and SCALES[0] <= scale <= SCALES[1]:
             return _in_counts(scale, offset, f"scale {scale:g} and offset {offset:g} in the header")
@@ -65,18 +68,7 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibr
 
 
 def _in_counts(scale: float, offset: float, source: str) -> CountCalibration:
-    """From what turns values into reflectance to what turns them into counts of reflectance."""
     return CountCalibration(round(scale / COUNT, 9), round(offset / COUNT, 6), source)
-
-
-def _offset_in(tags: Mapping[str, str]) -> tuple[str, float] | None:
-    for key, value in tags.items():
-        if key.upper().startswith(TAGS):
-            try:
-                return key, float(value)
-            except ValueError:
-                continue
-    return None
 
 
 def find_missing_offset(counts: NDArray[np.floating]) -> str | None:

@@ -12,7 +12,6 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.raster.tiling import list_runs
-from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
@@ -26,7 +25,7 @@ WINDOW_SIDE_PX = 1536
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
 # Bands in a unit of their own, which no stretch of counts touches.
-UNITS = {*TERRAIN, *DERIVED}
+UNITS = {*TERRAIN}
 LOCAL = "local-max", LOCAL_STANDARD
 KINDS = ("reflectance", *LOCAL, "band-mean")
 # How far the scene's median may lie outside of the training range.
@@ -135,7 +134,6 @@ class RadiometricStretch:
         return np.multiply(values, self.factors[:, None, None], out=values if own else None)
 
     def _share(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
-        """Shares of the brightest nearby; bands in a unit of their own as they are."""
         assert self.maxima is not None
         height, width = values.shape[1:]
         brightest = interpolate(self.maxima, (row, height), (column, width), self.block_px)
@@ -174,7 +172,11 @@ def measure_stretch(
     spectral = np.array([name not in UNITS for name in reader.names])
     if kind not in LOCAL:
         if kind == "band-mean" and scale is None:
-            factors = _match_means(sample_pixels(reader), card)
+            means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
+            for name, mean in zip(card["bands"], means, strict=True):
+                if not mean > 0:
+                    raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+            factors = np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
         else:
             given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
             factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
@@ -193,7 +195,9 @@ def measure_stretch(
         raise NoValidPixelsError("all pixels of the scene are nodata")
     if not (blocks.maxima > 0).any():
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
-    factors, maxima = spectral.astype(np.float32), _fill_gaps(blocks.maxima)
+    # blocks without a valid pixel have the value of the nearest one that has one
+    nearest = ndimage.distance_transform_edt(blocks.maxima <= 0, return_distances=False, return_indices=True)
+    factors, maxima = spectral.astype(np.float32), np.asarray(blocks.maxima[tuple(nearest)])
     if not local:
         return RadiometricStretch(factors, maxima, block_px, colours=colours, tells_clouds=tells)
     if offset:
@@ -223,7 +227,6 @@ def _measure_blocks(
     *,
     sums: bool,
 ) -> _Blocks:
-    """Read the scene once, block by block; the sums are those of all valid pixels, if asked."""
     width, height = reader.grid.width, reader.grid.height
     shape, bands = (-(-height // block_px), -(-width // block_px)), int(spectral.sum())
     maxima, whitest = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -293,7 +296,6 @@ def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int
 
 
 def _find_part(column: int, row: int, shape: tuple[int, ...], block_px: int) -> tuple[slice, slice]:
-    """Which blocks of the scene a window of so many of them holds."""
     top, left = row // block_px, column // block_px
     return slice(top, top + shape[0]), slice(left, left + shape[1])
 
@@ -306,7 +308,6 @@ def _find_brightest(values: NDArray[np.float32], block_px: int) -> NDArray[np.fl
 def _add_sums(
     moments: Moments, part: tuple[slice, slice], shown: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> None:
-    """Put the sums of a window into its blocks."""
     moments.count[part] = sum_blocks(valid.astype(np.float64), moments.block_px)
     for band, one in enumerate(shown):
         known = np.where(valid, one, 0).astype(np.float64)
@@ -330,7 +331,6 @@ def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where red, green and blue hardly differ."""
     brightest = light.max(axis=0)
     return np.asarray(brightest - light.min(axis=0) < CLOUD_COLOUR * brightest)
 
@@ -338,15 +338,6 @@ def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
 def find_pixel_m(grid: Grid) -> float | None:
     """Side of a pixel on the ground, metres; None where nobody knows it."""
     return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
-
-
-def _match_means(sample: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """Factors that bring the mean of every band to that of the training."""
-    means = sample.mean(axis=1, dtype=np.float64)
-    for name, mean in zip(card["bands"], means, strict=True):
-        if not mean > 0:
-            raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
-    return np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
 
 
 def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
@@ -381,12 +372,3 @@ def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card
                 f"band {name}: median {median:.4g} after the scale of {card['name']}, which was trained on "
                 f"{low:.4g} to {high:.4g}; give `scale` if the values have another unit"
             )
-
-
-def _fill_gaps(maxima: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give blocks without a valid pixel the value of the nearest block that has one."""
-    empty = maxima <= 0
-    if empty.all():
-        return np.ones_like(maxima)
-    nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-    return np.asarray(maxima[tuple(nearest)])

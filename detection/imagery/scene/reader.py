@@ -22,16 +22,14 @@ from detection.imagery.errors import (
     NoCrsError,
     TruncatedRasterError,
 )
-from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn_north_up
+from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
-from detection.imagery.raster.reading.warped import WarpedOnce, WarpStorage, read_warped_valid
+from detection.imagery.raster.reading.warped import keep_warped, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
-from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
-from detection.imagery.scene.indices import DERIVED, derive
 from detection.imagery.scene.scene import Scene, list_masks
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
@@ -53,7 +51,7 @@ class ReaderOptions:
     nodata: float | None = None  # their value that means nothing, where their files declare none
     covering: bool = True  # bands must cover the ground of the grid; else they are nodata where they do not
     limits: RasterLimits = LIMITS
-    keeping: WarpStorage | None = None  # of rasters on another grid, warped once; None: each window for itself
+    keeping: Path | None = None  # folder for rasters on another grid, warped once; None: each window for itself
 
 
 class BandReader(ExitStack):
@@ -64,11 +62,7 @@ class BandReader(ExitStack):
 
     Args:
         bands: name -> (path, index from 1).
-        masks: rasters of flags.
-        reference: name of the band that gives the grid; the first one when None.
-        grid: gives the grid instead.
-        terrain: answers for names of `names` that are no bands.
-        names: what `read` gives, in this order: bands, terrain, and channels of `indices.DERIVED` made of the bands.
+        names: what `read` gives, in this order: bands and terrain.
     """
 
     def __init__(
@@ -82,10 +76,8 @@ class BandReader(ExitStack):
         names: tuple[str, ...] | None = None,
         options: ReaderOptions = ReaderOptions(),
     ) -> None:
-        others = [name for name in names or () if name not in bands]
-        self._terrain_names = tuple(name for name in others if name in TERRAIN)
-        self._derived = tuple(name for name in others if name in DERIVED)
-        self._made = (*bands, *self._terrain_names, *self._derived)
+        self._terrain_names = tuple(name for name in names or () if name not in bands and name in TERRAIN)
+        self._made = (*bands, *self._terrain_names)
         self.names = self._made if names is None else names
         self._order = [self._made.index(name) for name in self.names]
         self._bands, self._options, self._terrain = dict(bands), options, terrain
@@ -99,7 +91,11 @@ class BandReader(ExitStack):
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
-            self.grid = grid or self._read_grid(self._bands[reference or next(iter(self._bands))][0])
+            if grid is None:
+                path = self._bands[reference or next(iter(self._bands))][0]
+                with open_raster(path, self._options.limits) as source:
+                    grid = self._place(source, path)
+            self.grid = grid
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
@@ -107,14 +103,9 @@ class BandReader(ExitStack):
             self.close()
             raise
 
-    def _read_grid(self, path: Path) -> Grid:
-        with open_raster(path, self._options.limits) as source:
-            return self._place(source, path)
-
     def _place(self, source: Any, path: Path) -> Grid:
-        """The grid of a source, north up; in pixel space where it has no place and that is allowed."""
         try:
-            return turn_north_up(grid_of(source, path))
+            return grid_of(source, path)
         except (NoCrsError, ImpossibleCrsError):
             if not self._options.ungeoreferenced:
                 raise
@@ -130,7 +121,7 @@ class BandReader(ExitStack):
                 if quantity is None
                 else open_values(path, quantity, index, limits=self._options.limits, notes=self.notes)
             )
-            self._files[key] = turn_file(opened, make_checker(opened, path))
+            self._files[key] = opened, make_checker(opened, path)
         source, checker = self._files[key]
         self._checkers[name] = checker
         if not 1 <= index <= source.count:
@@ -148,24 +139,20 @@ class BandReader(ExitStack):
             )
         checker.check_all(index)
         self.warped.append(name)
-        source = source.original if isinstance(source, TurnedSource) else source
         empty = source.nodata
         if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
             empty = self._options.nodata
-        return self._warp(source, key, empty, mask=mask, path=path, index=index), index, path
+        return self._warp(source, key, empty, mask=mask), index, path
 
-    def _warp(
-        self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool, path: Path, index: int
-    ) -> Any:
-        """A source on the grid: one for all bands of a file that are warped alike, which takes all of them at once."""
-        alike = *key, empty, index if mask else None
+    def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool) -> Any:
+        alike = *key, empty, mask
         if alike not in self._warped:
             warped = self.enter_context(
                 warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
             )
             if self._options.keeping is not None:
-                indexes = {index} if mask else {at for file, at in self._bands.values() if file == path} | {index}
-                warped = self.enter_context(WarpedOnce(warped, source, sorted(indexes), self._options.keeping))
+                path = self._options.keeping / f"warped-{len(self._warped)}.tif"
+                warped = self.enter_context(keep_warped(warped, path))
             self._warped[alike] = warped
         return self._warped[alike]
 
@@ -220,9 +207,6 @@ class BandReader(ExitStack):
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
                 values[position] = heights[name]
             valid &= known
-        for position, name in enumerate(self._derived, start=len(self._made) - len(self._derived)):
-            values[position] = derive(name, [values[self._made.index(source)] for source in DERIVED[name]])
-            valid &= np.isfinite(values[position])
         for kind, (source, index, path) in self._masks:
             flags = read_block(source.read, index, window, path)
             valid &= apply_mask(kind, flags)
@@ -235,7 +219,6 @@ class BandReader(ExitStack):
     def _read_bands(
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The bands of files as they are, in an array that has room for the others, and where all of them are valid."""
         window = window_of(column, row, width, height)
         values = np.empty((len(self._made), height, width), np.float32)
         valid = np.ones((height, width), bool)
@@ -249,7 +232,8 @@ class BandReader(ExitStack):
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
             fill: float | None = self._fills[name]
-            if fill is None and name not in TERRAIN and _declares_nothing(source, index):
+            says_all = not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
+            if fill is None and name not in TERRAIN and says_all:
                 fill = self._options.nodata
             valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
@@ -303,10 +287,9 @@ def open_scene(
     terrain: TerrainReader | None = None,
     options: ReaderOptions = ReaderOptions(),
 ) -> BandReader:
-    """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
+    """Open the named bands of a scene; names that no file has come from `terrain`.
 
     Args:
-        masks: flags; the scene's own when None.
         grid: the grid to read on; that of B4, or of the first band, when None.
         options: gain, offset and nodata are those of the scene.
 
@@ -314,9 +297,7 @@ def open_scene(
         BandMissingError: some are not there.
     """
     computed = {name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands}
-    derived = {name: DERIVED[name] for name in names if name in DERIVED and name not in scene.bands}
-    sources = (source for made_of in derived.values() for source in made_of)
-    from_files = tuple(dict.fromkeys((*(n for n in names if n not in computed | derived.keys()), *sources)))
+    from_files = tuple(name for name in names if name not in computed)
     return BandReader(
         scene.choose(from_files),
         list_masks(scene) if masks is None else masks,
@@ -330,22 +311,14 @@ def open_scene(
 
 def find_fill(source: Any, index: int) -> int | None:
     """The value of a band of whole numbers that alone says nothing: with it the mask need not be read; else None."""
-    if isinstance(source, WarpedVRT | WarpedOnce) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
+    if isinstance(source, WarpedVRT) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
         return None
     fill = source.nodatavals[index - 1]
     whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
     return int(fill) if whole else None
 
 
-def _declares_nothing(source: Any, index: int) -> bool:
-    """Whether a file says of no pixel of a band that it is empty."""
-    return not isinstance(source, WarpedVRT | WarpedOnce) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
-
-
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
-    """Where a band of a source says something."""
-    if isinstance(source, WarpedOnce):
-        return read_block(source.read_valid, index, window, path)
     if isinstance(source, WarpedVRT):
         return read_block(partial(read_warped_valid, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:

@@ -77,7 +77,6 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
 
 
 def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:
-    """The places of blocks that both images show, spread over the scene."""
     columns = np.unique(np.linspace(0, width - side, max(1, round(width / side))).astype(int))
     rows = np.unique(np.linspace(0, height - side, max(1, round(height / side))).astype(int))
     places = [(int(c), int(r)) for r in rows for c in columns]
@@ -121,7 +120,6 @@ def _find_peak(
 
 
 def _refine(before: float, peak: float, after: float) -> float:
-    """The top of the parabola through three neighbouring values, relative to the middle one."""
     bend = before - 2 * peak + after
     return 0.0 if bend >= 0 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
 

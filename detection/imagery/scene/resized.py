@@ -68,10 +68,6 @@ class ResizedReader:
     """Reads a scene on a grid from the same corner in the same directions: `BandReader` for whoever maps it.
 
     Each pixel depends on its place alone, bit for bit, and not on the window that asks for it.
-
-    Args:
-        reader: the scene; what it masks is masked here.
-        grid: its ground in pixels of another size.
     """
 
     def __init__(self, reader: BandReader, grid: Grid) -> None:
@@ -127,14 +123,8 @@ def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int
 
 def measure_steps(source: Grid, target: Grid) -> tuple[float, float]:
     """How many pixels of `source` a pixel of `target` is wide and high."""
-    (wide, high), (right, down) = (_measure_sides(grid) for grid in (source, target))
-    return right / wide, down / high
-
-
-def _measure_sides(grid: Grid) -> tuple[float, float]:
-    """Sides of a pixel in the unit of the CRS."""
-    a, b, _, d, e = grid.transform[:5]
-    return float(np.hypot(a, d)), float(np.hypot(b, e))
+    (a, b, _, d, e), (a_2, b_2, _, d_2, e_2) = (grid.transform[:5] for grid in (source, target))
+    return float(np.hypot(a_2, d_2)) / float(np.hypot(a, d)), float(np.hypot(b_2, e_2)) / float(np.hypot(b, e))
 
 
 class _Taps(NamedTuple):

@@ -4,14 +4,13 @@ import math
 import re
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -21,7 +20,6 @@ from detection.imagery.errors import (
     SceneError,
 )
 from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
-from detection.imagery.raster.rational import keep_heights
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
@@ -38,7 +36,6 @@ SETTLED_S = 30.0  # a product is not described before its files have stayed for 
 NAME_BYTES = 255
 # Companions that a manifest may list among its bands; they are no counts.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
-_HASHED: Final[ContextVar[dict[Path, str] | None]] = ContextVar("hashed", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +113,7 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
         IncompleteSceneError: not all files of the manifest have arrived.
         NotARasterError: the single file is no raster.
     """
-    return take_heights(_read_folder(path) if path.is_dir() else _read_raster(path, acquired_at))
-
-
-def take_heights(scene: Scene) -> Scene:
-    """Return the scene; its files are placed by RPC at the heights of its elevation model, whoever opens them."""
-    companions = (getattr(scene, name) for name in COMPANIONS if name != "dem")
-    keep_heights({*(band.path for band in scene.bands.values()), *(path for path in companions if path)}, scene.dem)
-    return scene
+    return _read_folder(path) if path.is_dir() else _read_raster(path, acquired_at)
 
 
 def find_missing(path: Path, *, watched: bool = True) -> str | None:
@@ -138,8 +128,10 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if watched and not (path / MANIFEST).is_file() and is_product(path) and _is_settling(path):
-        return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
+    if watched and not (path / MANIFEST).is_file() and is_product(path):
+        newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
+        if 0.0 <= time.time() - newest < SETTLED_S:
+            return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
     if watched and (path / MANIFEST).is_file():
@@ -153,11 +145,6 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
             return f"{file}: has not arrived"
     listed = content.get("files", {}).items()
     return next((fault for name, stated in listed if (fault := _find_file_fault(path, name, stated))), None)
-
-
-def _is_settling(folder: Path) -> bool:
-    newest = max((file.stat().st_mtime for file in folder.rglob("*") if file.is_file()), default=0.0)
-    return 0.0 <= time.time() - newest < SETTLED_S
 
 
 def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
@@ -198,26 +185,10 @@ def scene_hash(scene: Scene, owner: str = "") -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def hashing_once() -> Iterator[None]:
-    """While one scene is read each file of it is hashed once, however many weights are tried on it."""
-    token = _HASHED.set({})
-    try:
-        yield
-    finally:
-        _HASHED.reset(token)
-
-
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file, as hexadecimal digits."""
-    known = _HASHED.get()
-    if known is not None and path in known:
-        return known[path]
     with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    if known is not None:
-        known[path] = digest
-    return digest
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> SceneManifest:
@@ -288,7 +259,6 @@ def _complete(stated: SceneManifest, product: SceneManifest, manifest: Path) -> 
 
 
 def _file_in(value: Any) -> str:
-    """The file that an entry of [bands] names, as it is spelled."""
     return str(value.get("file") if isinstance(value, dict) else value).removeprefix("./")
 
 
@@ -307,7 +277,12 @@ def _read_folder(folder: Path) -> Scene:
         raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
     if reason := find_missing(folder, watched=False):
         raise IncompleteSceneError(reason)
-    bands = _name_bands(manifest, content["bands"])
+    bands: dict[str, Band] = {}
+    for name, value in content["bands"].items():
+        known = name_band(name)
+        if known in bands:
+            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
+        bands[known] = _entry(folder, name, value)
     stated = content.get("offset")
     if content.get("sar"):
         calibration = CountCalibration(1.0, 0.0, "")
@@ -337,7 +312,6 @@ def _read_folder(folder: Path) -> Scene:
 
 
 def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
-    """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
     from detection.imagery.raster.raster import inspect
 
     files = sorted({band.path for name, band in bands.items() if name not in TERRAIN_NAMES})
@@ -348,16 +322,6 @@ def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
         except SceneError:  # whoever reads it says what is wrong with it
             continue
     return read_calibration(files, facts)
-
-
-def _name_bands(manifest: Path, table: dict[str, Any]) -> dict[str, Band]:
-    bands: dict[str, Band] = {}
-    for name, value in table.items():
-        known = name_band(name)
-        if known in bands:
-            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
-        bands[known] = _entry(manifest.parent, name, value)
-    return bands
 
 
 def _number(manifest: Path, value: Any) -> float:
@@ -404,7 +368,6 @@ def _tagged(tags: Mapping[str, str]) -> datetime | None:
 
 
 def _instant(value: Any) -> datetime | None:
-    """An aware instant of a TOML time or ISO text; None for anything else."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -14,10 +14,8 @@ from forecasting.whole_file import replacing
 HEAD_BYTES: Final = 127
 FIRST_BYTES: Final = 16384  # header and root directory fit into what a reader asks for first
 KINDS: Final = {
-    "pbf": TileType.MVT,
     "mvt": TileType.MVT,
     "png": TileType.PNG,
-    "jpeg": TileType.JPEG,
     "jpg": TileType.JPEG,
     "webp": TileType.WEBP,
 }
@@ -29,7 +27,6 @@ class ArchiveFacts:
 
     kind: str  # of its tiles, of `KINDS`
     bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
-    zipped: bool  # whether each tile is a gzip stream
     metadata: Mapping[str, Any]  # name, attribution, layers
 
 
@@ -41,7 +38,7 @@ def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: Archive
     west, south, east, north = (round(degrees * 1e7) for degrees in about.bounds)
     header: Any = {
         "tile_type": KINDS[about.kind],
-        "tile_compression": Compression.GZIP if about.zipped else Compression.NONE,
+        "tile_compression": Compression.NONE,
         "min_lon_e7": west,
         "min_lat_e7": south,
         "max_lon_e7": east,

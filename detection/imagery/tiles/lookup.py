@@ -68,8 +68,7 @@ def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 def open_archive(path: Path) -> Archive | None:
     """What a file of tiles is; None where there is no such file.
 
-    Raises:
-        TornTilesError: it is no file of pictures in tiles.
+    Raises TornTilesError: it is no file of pictures in tiles.
     """
     try:
         with _regular(path) as (file, known):
@@ -108,8 +107,7 @@ def _open(path: Path, mark: str, head: bytes) -> Archive:
 def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | None:
     """The bytes of a tile; None where the file has none there.
 
-    Raises:
-        TornTilesError: the file does not hold what it says, or is another by now.
+    Raises TornTilesError: the file does not hold what it says, or is another by now.
     """
     low, high = archive.zooms
     if not low <= zoom <= high or not (0 <= column < 1 << zoom and 0 <= row < 1 << zoom):

@@ -1,6 +1,7 @@
 """Shaded relief of an elevation model as map tiles: what the ground looks like below stations and footprints."""
 
 import warnings
+from itertools import product
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from detection.imagery.tiles.web_grid import (
     choose_zooms,
     find_extent,
     frame_tile,
-    list_tiles,
+    span_tiles,
     to_lonlat,
 )
 
@@ -56,12 +57,13 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
     with open_values(dem, HEIGHT) as source:
         extent = find_extent(grid_of(source, dem), dem)
         coarsest, finest = choose_zooms(extent, most, finest=FINEST, around=AROUND)
+        spans = [(zoom, *span_tiles(zoom, extent)) for zoom in range(coarsest, finest + 1)]
         numbered = [
             (zxy_to_tileid(zoom, column, row), zoom, column, row)
-            for zoom in range(coarsest, finest + 1)
-            for column, row in list_tiles(zoom, extent)
+            for zoom, columns, rows in spans
+            for column, row in product(columns, rows)
         ]
-        about = ArchiveFacts("png", extent.lonlat, zipped=False, metadata={"name": "relief", "type": "overlay"})
+        about = ArchiveFacts("png", extent.lonlat, metadata={"name": "relief", "type": "overlay"})
         drawn = (
             (number, tile)
             for number, zoom, column, row in sorted(numbered)
@@ -75,7 +77,6 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
 
 
 def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, row: int) -> bytes | None:
-    """One tile as a PNG in grey with transparency; None where nothing of it has a height."""
     pixel_m, _, left, _, _, top = frame_tile(zoom, column, row)[:6]
     frame = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
     way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic
@@ -98,12 +99,16 @@ def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, r
     if np.isnan(heights).all():
         return None
     latitude = radians(to_lonlat(0.0, top - SIDE_PX * pixel_m / 2)[1])
-    shade = shade_heights(_continue(heights), pixel_m * cos(latitude))
+    shade = shade_heights(heights, pixel_m * cos(latitude))
     known = np.isfinite(shade)
     if not known.any():
         return None
     image = np.stack([np.where(known, np.rint(255 * np.nan_to_num(shade)), 0), np.where(known, 255, 0)])
-    return _encode(image.astype(np.uint8))
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver="PNG", width=SIDE_PX, height=SIDE_PX, count=2, dtype="uint8", ZLEVEL=6) as target:
+            target.write(image.astype(np.uint8))
+        return bytes(memory.read())
 
 
 def shade_heights(heights: NDArray[np.float64], pixel_m: float) -> NDArray[np.float64]:
@@ -119,27 +124,6 @@ def shade_heights(heights: NDArray[np.float64], pixel_m: float) -> NDArray[np.fl
     above = radians(LIGHT_ABOVE_DEG)
     shade = sin(above) * np.cos(slope) + cos(above) * np.sin(slope) * facing
     return np.clip(np.asarray(shade, np.float64), 0.0, 1.0)
-
-
-def _continue(heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heights one pixel further at the border of what is known, so that it is shaded up to its edge."""
-    filled = heights.copy()
-    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        shifted = np.roll(heights, (down, right), (0, 1))
-        if down:
-            shifted[0 if down > 0 else -1, :] = np.nan
-        if right:
-            shifted[:, 0 if right > 0 else -1] = np.nan
-        filled = np.where(np.isnan(filled), shifted, filled)
-    return filled
-
-
-def _encode(image: NDArray[np.uint8]) -> bytes:
-    with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with memory.open(driver="PNG", width=SIDE_PX, height=SIDE_PX, count=2, dtype="uint8", ZLEVEL=6) as target:
-            target.write(image)
-        return bytes(memory.read())
 
 
 def make_relief(request: ReliefRequest) -> Tiles:

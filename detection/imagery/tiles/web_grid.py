@@ -1,6 +1,5 @@
 """The grid of web maps: where its tiles lie, and which of them a raster covers."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import atan, ceil, floor, log2, pi, sinh
 from pathlib import Path
@@ -42,11 +41,7 @@ class WebMapExtent:
 
 
 def find_extent(grid: Grid, path: Path) -> WebMapExtent:
-    """Where a grid lies on that of web maps.
-
-    Raises:
-        NoCrsError: it has no place there.
-    """
+    """Where a grid lies on that of web maps; raises NoCrsError: it has no place there."""
     if not grid.placed:
         raise NoCrsError(TEXT_OF(name=str(path), text=_NO_PLACE))
     try:
@@ -58,34 +53,24 @@ def find_extent(grid: Grid, path: Path) -> WebMapExtent:
         raise NoCrsError(TEXT_OF(name=str(path), text=_BEYOND))
     if east - west > HALF_M:
         raise NoCrsError(TEXT_OF(name=str(path), text=_TOO_WIDE))
-    return WebMapExtent(west, south, east, north, _measure_pixel(grid))
-
-
-def _measure_pixel(grid: Grid) -> float:
-    """The side of the pixel in the middle of a grid, in metres of web maps; a turned grid does not fill its box."""
+    # of the pixel in the middle; a turned grid does not fill its box
     column, row = grid.width / 2, grid.height / 2
     own = grid.to_crs(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
     x, y = (np.asarray(axis) for axis in transform(grid.crs_wkt, WEB, own[0].tolist(), own[1].tolist()))
-    return float(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])) ** 0.5)
+    step_m = float(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])) ** 0.5)
+    return WebMapExtent(west, south, east, north, step_m)
 
 
 def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
-    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show.
-
-    Args:
-        most: tiles of the highest zoom.
-        finest: highest zoom of all.
-        around: zooms below the lowest, at which the raster is a part of the view.
-    """
+    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show."""
     high = min(finest, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * extent.step_m)) - 0.25)))
-    while _is_too_much(*span_tiles(high, extent), most):
+    while True:
+        columns, rows = span_tiles(high, extent)
+        if len(columns) <= WIDEST and len(columns) * len(rows) <= most:
+            break
         high -= 1
     span_m = max(extent.east - extent.west, extent.north - extent.south)
     return max(0, min(high, floor(log2(2 * HALF_M / span_m))) - around), high
-
-
-def _is_too_much(columns: range, rows: range, most: int) -> bool:
-    return len(columns) > WIDEST or len(columns) * len(rows) > most
 
 
 def span_tiles(zoom: int, extent: WebMapExtent) -> tuple[range, range]:
@@ -93,12 +78,6 @@ def span_tiles(zoom: int, extent: WebMapExtent) -> tuple[range, range]:
     side_m = 2 * HALF_M / 2**zoom
     columns = range(floor((extent.west + HALF_M) / side_m), ceil((extent.east + HALF_M) / side_m))
     return columns, range(floor((HALF_M - extent.north) / side_m), ceil((HALF_M - extent.south) / side_m))
-
-
-def list_tiles(zoom: int, extent: WebMapExtent) -> Iterator[tuple[int, int]]:
-    """Column and row of each of these tiles."""
-    columns, rows = span_tiles(zoom, extent)
-    return ((column, row) for column in columns for row in rows)
 
 
 def frame_tile(zoom: int, column: int, row: int) -> Affine:

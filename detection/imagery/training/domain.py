@@ -1,7 +1,7 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -10,20 +10,12 @@ from numpy.typing import NDArray
 from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
-from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
+from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS
-from detection.imagery.training.grain import (
-    compare_colour,
-    measure_crispness,
-    measure_detail,
-    measure_grain,
-    measure_noise,
-    measure_repeats,
-    measure_smear,
-)
+from detection.imagery.training.grain import measure_crispness, measure_grain, measure_noise, measure_repeats
 from detection.imagery.weights_file import ModelCard, Steadiness, TrainingDomain
 from forecasting.message import Figure, NameList, Template, Term, join
 
@@ -33,7 +25,6 @@ LEAST_VALID = 0.5
 LEAST_SIDE_PX = 16  # a smaller window says nothing of order and contrast
 # Tiles of the training that its description is measured on, evenly spread.
 TILES_MOST = 300
-POINT: Final = 100  # tiles at least in which one is beyond the 1 % or 99 % point
 # Share of the windows beyond which a scene is refused, or outside of the training.
 REFUSED_SHARE: Final = 0.75
 OUTSIDE_SHARE: Final = 0.5
@@ -42,8 +33,6 @@ MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
-# Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
-DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
 # Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
 # Measured pictures that were read between their pixels have a crispness of 0.82 and more, blurred by 0.7 px 0.76, a
@@ -108,13 +97,9 @@ _TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts o
 READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
-_SMEARED: Final = "one direction is {} times as crisp as that across it, trained on {}: did the camera move?"
-_DARK: Final = "fine detail is bright by {}, trained on {} and more: a negative, or other pixels than the file says?"
-_GREY: Final = "steps have {} of the colour of the image, trained on {} and more: finer pixels than the file says?"
 PICTURE: Final = "uint8"
 # what a card says of texture; older ones say nothing
-TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
-OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
+TEXTURE: Final = ("grain_most", "crispness_least")
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
@@ -128,11 +113,8 @@ class WindowStatistics(NamedTuple):
     steps: NDArray[np.float64]  # covariance between the spectral bands of the steps from a pixel to the next
     grain: float  # how even these steps are (see `grain`, also for what follows)
     crispness: float  # how much each step differs from the next
-    smear: float  # how much crisper one direction is than the one across it
     repeats: float  # share of the pixels that repeat the one beside them
     levels: float  # 95 % point less 5 % point of the counts, of the band where that is greatest
-    detail: float  # whether fine detail is bright or dark
-    colour: float  # how much of the steps is colour, beside how much of the window is
     noise: float  # its standard deviation, in 255ths of the brightest of the window, of the mean band
     noise_steps: NDArray[np.float64]  # what noise alone, another in every band, makes of `steps`: its variances
 
@@ -149,8 +131,7 @@ def measure_window(
     Args:
         values: of which a ratio means something.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
-            which no limit is beyond.
+        texture: measure grain, crispness and noise too, half of the time; else they are 0, which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -194,11 +175,8 @@ def measure_window(
         steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0,
-        measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
         float((light - dark).max()),
-        measure_detail(values, valid) if texture else np.inf,
-        compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
         2 * pairs_px * noise**2,
     )
@@ -214,14 +192,12 @@ def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.fl
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """The valid pixels of a window bands x H x W: bands x n, not copied where all are valid."""
     return values.reshape(len(values), -1) if valid.all() else values[:, valid]
 
 
 def _correlate(
     covariance: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Correlations of sums of products and of squares about the means; 0 where one does not vary."""
     power = np.sqrt(np.maximum(one, 0) * np.maximum(other, 0))
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
@@ -267,7 +243,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
     as_they_came = {}
     if reflectance:
         as_they_came = {
-            "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
+            "counts_as_they_came": any(find_missing_offset(one / COUNT) or find_landsat(one / COUNT) for one in values),
             "contrast_least": _find_point([_measure_contrast(window) for window in looks], 0.01),
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
@@ -288,52 +264,11 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
         "grain_most": _find_point([window.grain for window in looks], 0.99),
         **as_they_came,
-        **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }
 
 
 def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> float:
     return round(float(np.quantile(values, share)), 4)
-
-
-def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
-    """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
-    if len(looks) < POINT:
-        return {}
-    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
-    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
-    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
-        lower["detail_least"] = detail
-    if {"B4", "B3"} <= set(bands):
-        lower["red_over_green_least"] = _compare_contrasts(bands, looks)
-    if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
-        lower["green_least"] = green
-    with np.errstate(invalid="ignore"):
-        least = {name: _find_point(seen, 0.01) for name, seen in lower.items()}
-    # what says nothing of the training is no limit: of pictures without colour, say
-    return found | {name: value for name, value in least.items() if np.isfinite(value)}
-
-
-def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
-    """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
-    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
-    red, green, blue = median.T
-    return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
-
-
-def _compare_contrasts(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
-    """The contrast of red over that of green in each window, each as a share of its median."""
-    _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
-    return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
-
-
-def _list_contrasts(
-    bands: Sequence[str], looks: list[WindowStatistics], names: tuple[str, str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The spread of two bands in each window, as it is and as a share of the median."""
-    pair = [list(bands).index(name) for name in names]
-    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
-    return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
 def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
@@ -360,31 +295,30 @@ def find_doubts(
     if domain is None:
         return []
     _check_pixels(reader, domain)
-    own_looks = _check_ground(*own, card, domain)[0] if own else []
-    looks, missing = _check_ground(reader, stretch, card, domain)
+    own_looks = check_ground(*own, card, domain)[0] if own else []
+    looks, missing = check_ground(reader, stretch, card, domain)
     if not looks:
         return []
     if domain.get("counts_as_they_came") or stretch.offset:
         missing = None  # the training had the same counts, or the weights see no offset
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
-    outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
+    disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
+    outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
+    alike = np.array([window.correlation for window in readings[0] if len(window.median) > 1])
+    if len(alike) and np.mean(alike > ALIKE) > OUTSIDE_SHARE:
+        outside.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
     of_image = [
-        *_list_alike(readings[0]),
         *_list_even(readings[0], domain),
         *_list_drawn(readings, domain),
         *list_noisy(readings[0], card.get("steadiness")),
     ]
-    image = own[0] if own else reader
-    if image.spectral_types == {PICTURE}:
-        of_image += _list_dim(readings[0])
-    if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
-        of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED)
-    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
-        of_image += _list_beyond(looks, domain, key, template, DETAIL_SLACK)
-    if stretch.moments is None:  # others see no factor of a band
-        of_image += [*_list_green(looks, domain), *_list_purple(looks, domain)]
+    if (own[0] if own else reader).spectral_types == {PICTURE}:
+        levels = np.array([window.levels for window in readings[0]])
+        if np.mean(levels < LEVELS_LEAST) > OUTSIDE_SHARE:
+            few = np.median(levels)
+            of_image.append(f"counts differ by {few:.0f} of 255 only: night, or a picture that was made far darker")
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
@@ -392,10 +326,6 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
-
-    Args:
-        reader: the bands on the scene's own pixels.
-        stretch: by the card's own factor.
     """
     trained = set((card.get("domain") or {}).get("types", ()))
     others = reader.spectral_types - trained
@@ -404,23 +334,14 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
-def check_ground(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> None:
-    """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
-
-    Args:
-        reader: the bands of the map, in its order.
-        card: of the map; it needs no `domain`.
+def check_ground(
+    reader: BandReader, stretch: RadiometricStretch, card: ModelCard, domain: TrainingDomain | None = None
+) -> tuple[list[WindowStatistics], str | None]:
+    """What the windows look like, and which offset their counts seem to lack; without a domain, for any map.
 
     Raises:
-        DomainError: the values are no image of ground; one line with the figure.
+        DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
     """
-    _check_ground(reader, stretch, card, None)
-
-
-def _check_ground(
-    reader: BandReader, stretch: RadiometricStretch, card: ModelCard, domain: TrainingDomain | None
-) -> tuple[list[WindowStatistics], str | None]:
-    """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
@@ -441,7 +362,7 @@ def _check_ground(
         else:
             _refuse_nonsense(looks, negative, _find_least_contrast(domain), SMOOTHNESS_READ)
             _refuse_others(looks, domain, light=stretch.moments is None)
-    missing = None if every is None else _find_offset(every)
+    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
         why = "cloud, snow, a grey image, or counts whose offset is missing"
         raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
@@ -449,7 +370,6 @@ def _check_ground(
 
 
 def _list_colours(reader: BandReader, domain: TrainingDomain | None) -> list[int]:
-    """Where red, green and blue stand, for weights that were trained on pictures of eight bits alone."""
     if domain is None or set(domain.get("types", ())) != {PICTURE} or not set(COLOURS) <= set(reader.names):
         return []
     return [reader.names.index(name) for name in COLOURS]
@@ -461,7 +381,6 @@ def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> s
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
 
     Args:
-        domain: of a card; `season` holds the months of the training.
         latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)
@@ -535,13 +454,7 @@ def _check_pixels(reader: BandReader, domain: TrainingDomain) -> None:
         raise FinerError(why, trained_m) if pixel_m < trained_m else DomainError(f"{why}; use a finer image")
 
 
-def _find_offset(counts: NDArray[np.floating]) -> str | None:
-    """What nobody took off these counts (bands x n), and what to do; None where nothing says so."""
-    return find_missing_offset(counts) or find_landsat(counts)
-
-
 def _measure_contrast(window: WindowStatistics) -> float:
-    """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
     return float((window.spread / np.maximum(abs(window.median), 1e-12)).max())
 
 
@@ -556,7 +469,6 @@ def _find_least_contrast(domain: TrainingDomain) -> float:
 
 
 def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
-    """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([_measure_contrast(window) for window in looks])
     smoothness = np.array([window.smoothness for window in looks])
     correlation = np.array([window.correlation for window in looks])
@@ -613,14 +525,6 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
     return found
 
 
-def _list_disorder(every: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
-    """Which order most windows lack that hardly any training tile lacked; of several readings the first that does."""
-    found: dict[str, str] = {}
-    for looks in filter(None, every):
-        found = _measure_disorder(looks, domain) | found
-    return list(found.values())
-
-
 def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
@@ -636,14 +540,6 @@ def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> 
     return found
 
 
-def _list_alike(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the bands of most windows are next to one image."""
-    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
-    if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
-        return []
-    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
-
-
 def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     """Two figures with two decimals, or as many more as it takes until they differ.
 
@@ -654,35 +550,13 @@ def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
 
 
-def _list_beyond(
-    looks: list[WindowStatistics],
-    domain: TrainingDomain,
-    key: str,
-    template: str | Callable[[str, str], str],
-    slack: float = 1.0,
-) -> list[str]:
-    """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
-
-    Args:
-        key: of the limit there: a measure, and `most` or `least`.
-        template: with a place for the usual value and one for the limit; or what makes a text of both.
-        slack: of the limit, so much is looked for.
-    """
-    name, _, side = key.rpartition("_")
-    sign = 1.0 if side == "most" else -1.0
-    seen = np.array([getattr(window, name) for window in looks])
-    limit = float(cast("float", domain.get(key, sign * np.inf)))
-    if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
-        return []
-    both = _format_apart(np.median(seen), limit)
-    return [template.format(*both) if isinstance(template, str) else template(*both)]
-
-
 def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
-    if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
-        return found
-    return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
+    seen, limit = np.array([window.grain for window in looks]), float(domain.get("grain_most", np.inf))
+    if np.mean(seen > limit) <= OUTSIDE_SHARE:
+        return []
+    usual, most = _format_apart(np.median(seen), limit)
+    beyond = np.mean(seen > EVEN_MOST * limit) > OUTSIDE_SHARE
+    return [_EVEN.format(usual, most) if beyond else _EVEN_READ(seen=usual, limit=most)]
 
 
 def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
@@ -716,45 +590,15 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) 
     return found
 
 
-def _list_dim(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
-    seen = np.array([window.levels for window in looks])
-    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
-        return []
-    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
-
-
-def _list_purple(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    """Whether green is the darkest colour of most windows, where it hardly ever was in the training."""
-    if "green_least" not in domain:
-        return []
-    seen = _compare_green(domain["bands"], looks)
-    if np.mean(seen < 0) <= OUTSIDE_SHARE:
-        return []
-    return [
-        f"green is darker than red and blue by {-np.median(seen):.0%}: a negative, or other bands than they are called?"
-    ]
-
-
-def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    """Whether what is called red has so little contrast beside green as hardly any training tile had."""
-    if (least := domain.get("red_over_green_least")) is None:
-        return []
-    seen = _compare_contrasts(domain["bands"], looks)
-    if np.mean(seen < least) <= OUTSIDE_SHARE:
-        return []
-    share, limit = _format_apart(np.median(seen), least)
-    why = "red and green may be exchanged: check the names of the bands"
-    return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
-
-
 def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
         return []
     red, blue = np.array(domain["spread"])[[bands.index("B4"), bands.index("B2")]]
-    spread, relative = _list_contrasts(bands, looks, ("B4", "B2"))
+    pair = [list(bands).index(name) for name in ("B4", "B2")]
+    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
+    relative = spread / np.maximum(np.abs(median), 1e-12)
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
     if not (red > blue).all() or np.mean(swapped) <= OUTSIDE_SHARE:
         return []

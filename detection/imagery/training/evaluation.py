@@ -36,8 +36,6 @@ def score_weights(
     """Score weights on the test part of a set.
 
     Args:
-        weights: shipped name, or path of a .safetensors file.
-        data_folder: what the set's folder is relative to.
         data: table `[data]` as in a recipe; the one the weights were trained with when None.
         threshold: replaces the card's, which was chosen on the held part of train.
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
@@ -83,8 +81,11 @@ def score_weights(
         in_turn = table.get("test_part") != "train" and train.names == test.names
         answer["simple"] = _score_simple_maps(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
         answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
-        fitted = 0 if in_turn else _count_again(train, test)
-        answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
+        again = 0 if in_turn else int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
+        digest = test.fingerprint()
+        whole = digest == card["data"].get("train_sha256")
+        fitted = len(test) if whole else max(again, facts["trained_on"] or 0)
+        answer |= {"patches_sha256": digest, "fitted_on": fitted}
         answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
     return answer
 
@@ -149,7 +150,6 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
 
 
 def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]:
-    """Score each picture of a set by rules that were fitted on others of it."""
     folds = _deal(patches)
     rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
     for number, (_, held) in enumerate(folds):
@@ -185,15 +185,3 @@ def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
     """
     folders = [name.rpartition("/images/")[0] or name for name in names]
     return np.asarray(np.unique(folders, return_inverse=True)[1])
-
-
-def _find_fitted(test: Patches, card: ModelCard, fitted_on: int) -> dict[str, Any]:
-    """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
-    digest = test.fingerprint()
-    whole = digest == card["data"].get("train_sha256")
-    return {"patches_sha256": digest, "fitted_on": len(test) if whole else fitted_on}
-
-
-def _count_again(train: Patches, test: Patches) -> int:
-    """How many pictures of the test part are in the train part."""
-    return int(np.isin(digest_pictures(test), digest_pictures(train)).sum())

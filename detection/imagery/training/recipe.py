@@ -31,7 +31,6 @@ def run_recipe(
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
     Args:
-        data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
 
     Returns the JSON card.

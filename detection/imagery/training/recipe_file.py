@@ -10,7 +10,6 @@ from detection.imagery.data.catalogue import DataTable, check_data, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.scene.band_names import name_band
-from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
 from detection.imagery.weights_file import RadiometrySpec
@@ -86,9 +85,6 @@ def read_recipe(path: Path) -> TrainingRecipe:
     if missing := [key for key in wanted if key not in content]:
         raise TrainingRecipeError(f"{path}: key {missing[0]!r} is missing")
     check_data(content["data"], str(path))
-    made = [band for band in content["bands"] if band in DERIVED]
-    if made and content["radiometry"].get("stretch") == "band-mean":
-        raise TrainingRecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
     return TrainingRecipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
 
 

@@ -127,14 +127,12 @@ def compare(one: NDArray[np.int64], other: NDArray[np.int64], seed: int = 0, dra
 
 
 def _draw(total: int, seed: int, draws: int) -> NDArray[np.int64]:
-    """How often each image is drawn, draws x images."""
     if total == 0:
         return np.zeros((draws, 0), np.int64)
     return np.random.default_rng(seed).multinomial(total, np.full(total, 1 / total), size=draws)
 
 
 def _scores(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-    """Scores named by `INTERVALS` of n x 4 counts; NaN where undefined."""
     tp, fp, fn, tn = (counts[:, column].astype(np.float64) for column in range(4))
     with np.errstate(divide="ignore", invalid="ignore"):
         iou, background = tp / (tp + fp + fn), tn / (tn + fp + fn)

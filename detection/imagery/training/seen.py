@@ -28,7 +28,6 @@ def _digest(image: NDArray[Any]) -> int:
 
 
 def _digest_tiles(image: NDArray[Any], side_px: int) -> Iterator[int]:
-    """Digests of the tiles that learning would cut from a picture."""
     height, width = image.shape[1:]
     for row in list_starts(height, side_px):
         for column in list_starts(width, side_px):

@@ -116,7 +116,6 @@ def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[st
 
 
 def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap:
-    """Logistic regression by Newton steps, at threshold .5."""
     mean, std = features.mean(axis=1), np.maximum(features.std(axis=1), SMALL)
     x = np.vstack([(features - mean[:, None]) / std[:, None], np.ones(features.shape[1])])
     weights = np.zeros(len(x))
@@ -142,7 +141,6 @@ def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> 
 def _gather(
     patches: Patches, positions: NDArray[np.int64], describe: Any, rng: np.random.Generator | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Features x pixels and truth of the known pixels; with `rng` so many pixels per patch, drawn evenly."""
     columns, truths = [], []
     for position in positions:
         patch = patches.read(int(position))

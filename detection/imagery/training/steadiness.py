@@ -38,7 +38,6 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadines
     """Measure F1 of weights on patches as they are, and after each loss of quality.
 
     Args:
-        maps: draws the maps of patches in the unit of their files.
         held: patches that the weights were not fitted on; never those of the test.
 
     The noise that is held is the greatest one tried whose cost, as that of all lesser ones, is at most `COST_MOST`.

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Numbers, SampledCells
+from detection.susceptibility.learners.table import Columns, Numbers
 
 DEPTH: Final = 3
 TREES: Final = 60
@@ -24,8 +24,8 @@ class Trees:
     bound: Numbers  # trees x splits
     leaf: Numbers  # trees x leaves
 
-    def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
-        """See `learners.Fitted`."""
+    def score(self, columns: Columns) -> Numbers:
+        """Return log-odds of columns x anything."""
         flat = np.ascontiguousarray(columns.reshape(len(columns), -1))
         # the greatest float32 that is not above the bound splits float32 values as the bound itself does
         bound = self.bound.astype(np.float32)
@@ -42,12 +42,8 @@ class Trees:
             total[first : first + CHUNK] = own
         return total.reshape(columns.shape[1:])
 
-    def score_cells(self, cells: SampledCells) -> Numbers:
-        """See `learners.Fitted`."""
-        return self.score(cells.columns.T, np.empty(0, bool))
 
-
-def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
+def fit(cells: Columns, label: NDArray[np.int64], seed: int) -> Trees:
     """Fit by scikit-learn and take its trees out."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -60,7 +56,7 @@ def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed,
-        ).fit(cells.columns, label)
+        ).fit(cells, label)
     )
 
 
@@ -76,7 +72,6 @@ def export(model: Any) -> Trees:
 
 
 def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any], Numbers, Numbers]) -> None:
-    """Copy a tree; a leaf that comes early stands below splits that let everything pass to the left."""
     column, bound, leaf = into
     node = nodes[here]
     if depth == DEPTH:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Numbers, SampledCells
+from detection.susceptibility.learners.table import Columns, Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +18,17 @@ class Logistic:
     weights: Numbers
     intercept: float
 
-    def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
-        """See `learners.Fitted`."""
+    def score(self, columns: Columns) -> Numbers:
+        """Return log-odds of columns x anything."""
         slopes = self.weights / self.deviation
         return np.asarray(np.tensordot(slopes, columns, axes=1) + (self.intercept - float(slopes @ self.mean)))
 
-    def score_cells(self, cells: SampledCells) -> Numbers:
-        """See `learners.Fitted`."""
-        return self.score(cells.columns.T, np.empty(0, bool))
 
-
-def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
+def fit(cells: Columns, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
     """Fit by L2-penalised maximum likelihood (scikit-learn, C = 1)."""
     from sklearn.linear_model import LogisticRegression
 
-    columns = cells.columns.astype(np.float64)
+    columns = cells.astype(np.float64)
     mean, deviation = columns.mean(axis=0), np.maximum(columns.std(axis=0), 1e-9)
     model = LogisticRegression(max_iter=2000).fit((columns - mean) / deviation, label)
     return Logistic(mean, deviation, np.asarray(model.coef_[0], np.float64), float(model.intercept_[0]))

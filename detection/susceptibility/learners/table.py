@@ -1,7 +1,6 @@
 """The learners: id -> how it is fitted and read back; each answers log-odds and is kept as plain numbers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -9,43 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
+Columns = NDArray[np.float32]
 
 
 class FittedLearner(Protocol):
     """A learner that has learned."""
 
-    def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:
-        """Return log-odds of a window.
-
-        Args:
-            columns: columns x height x width.
-            known: where all factors are known, of the same size.
-        """
-        ...
-
-    def score_cells(self, cells: "SampledCells") -> Numbers:
-        """Return log-odds of sampled cells."""
+    def score(self, columns: Columns) -> Numbers:
+        """Return log-odds of columns x anything."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SampledCells:
-    """Sampled cells as learners take them."""
-
-    columns: NDArray[np.float32]  # cells x columns
-
-    def __getitem__(self, chosen: Any) -> "SampledCells":
-        """Some of them."""
-        return SampledCells(self.columns[chosen])
-
-    def shuffled(self, places: list[int], order: NDArray[np.int64]) -> "SampledCells":
-        """The same with some columns taken from other cells."""
-        columns = self.columns.copy()
-        columns[:, places] = columns[order][:, places]
-        return SampledCells(columns)
-
-
-Fit = Callable[[SampledCells, NDArray[np.int64], int], FittedLearner]
 # id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(**fields)`
 LEARNERS: Final[dict[str, tuple[str, str]]] = {
     "logistic": ("detection.susceptibility.learners.logistic", "logistic regression (scikit-learn, L2)"),
@@ -53,8 +26,8 @@ LEARNERS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def fit(name: str, cells: SampledCells, label: NDArray[np.int64], seed: int) -> FittedLearner:
-    """Fit a learner."""
+def fit(name: str, cells: Columns, label: NDArray[np.int64], seed: int) -> FittedLearner:
+    """Fit a learner on cells x columns."""
     fitted: FittedLearner = import_module(LEARNERS[name][0]).fit(cells, label, seed)
     return fitted
 

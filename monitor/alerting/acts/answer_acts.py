@@ -1,4 +1,4 @@
-"""Withdraw the answer of a person to a question: the first of two, or the one that counts."""
+"""Withdraw the answer of a person to a question, and what is at stake on a slope when one does."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -9,15 +9,17 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Message, MessageList, NameList, Template, Term
+from monitor.alerting.acts.change_control import find_in_force
 from monitor.alerting.acts.operator_acts import (
     freeze_act,
     load_memory,
     measure_stake,
     note_questions,
+    require_shared,
     step_of_alert,
 )
-from monitor.alerting.signatures import require_shared
 from monitor.decision.series.steps import MOVEMENT, reopen_step
+from monitor.decision.votes import needs_two
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -26,13 +28,12 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
-from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.alerting.sites import find_version, load_sites_summary
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.people.countersign import TwoPersonAct
-from monitor.store.people.users import is_admin_of, require_account, require_person
+from monitor.store.people.users import is_admin_of, load_users, require_account, require_person
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
-
 _FIRST: Final = Template("answer.first", "first answer of {names}")
 _ANSWER: Final = Template("answer.counting", "answer {words}")
 _NONE: Final = Template("answer.none", "nobody said anything to '{question}' that could be withdrawn")
@@ -116,11 +117,6 @@ def withdraw_answer(
     again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
     accounts exist and one of the two highest levels stands or is asked for.
 
-    Args:
-        site: declaration of the site.
-        key: question as `operator_acts.verify` takes it.
-        reason: why it does not hold.
-
     Returns:
         What is taken back, in words.
 
@@ -135,7 +131,10 @@ def withdraw_answer(
     spoken = _require_spoken(memory, key)
     who = actor.name
     if spoken.words:
-        spoken = _pick_words(c, spoken, actor, site)
+        own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
+        if not own and not is_admin_of(c, actor.name, site.id):
+            raise RefusedError(_NOT_YOURS(what=spoken.description, site=site.id))
+        spoken = replace(spoken, words=own or spoken.words)
         act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
     else:
         refuse, moved = partial(_ALONE, question=key), MOVEMENT in spoken.answers.values()
@@ -178,9 +177,13 @@ def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
     return found
 
 
-def _pick_words(c: Connection, spoken: OperatorAnswer, actor: Actor, site: Site) -> OperatorAnswer:
-    """The first words that a person may take back: the own ones, where there are none those of others as an admin."""
-    own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
-    if not own and not is_admin_of(c, actor.name, site.id):
-        raise RefusedError(_NOT_YOURS(what=spoken.description, site=site.id))
-    return replace(spoken, words=own or spoken.words)
+def needs_two_people(c: Connection, site_id: str) -> tuple[int, bool]:
+    """The highest level that stands or is asked for, and whether one person alone may not touch what it rests on.
+
+    Before the first account one person is enough. A slope whose file this program cannot read takes two.
+    """
+    site = find_in_force(c, site_id)
+    if site is None:
+        return 0, find_version(c, site_id) is not None and bool(load_users(c))
+    height = measure_stake(c, site)
+    return height, needs_two(site, height) and bool(load_users(c))

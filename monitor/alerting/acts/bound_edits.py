@@ -64,7 +64,6 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
 
     Args:
         values: key of a field -> what a person wrote; what equals the file changes nothing.
-        author: who changes it.
 
     Raises:
         RefusedError: a key that the file does not have, a number that is none, or nothing changed.
@@ -100,7 +99,6 @@ def _criteria(document: tomlkit.TOMLDocument) -> Any:
 
 
 def _figures(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Numbers and durations of a table and of those within."""
     for key, value in table.items():
         if not path and key in NOT_BOUNDS:
             continue
@@ -125,7 +123,6 @@ def _describe(number: int, path: tuple[str, ...], value: Any, unit: str, levels:
 
 
 def _read_number(written: str, field: BoundField, old: object) -> int | float:
-    """A number with a point or a comma; whole ones stay whole."""
     text = written.strip().replace(",", ".")
     try:
         value = float(text)

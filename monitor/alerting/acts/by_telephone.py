@@ -4,12 +4,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.call import ActCall, find_site_of_alert
+from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.change_control import require_in_force
-from monitor.alerting.acts.table import Act, list_acts
+from monitor.alerting.acts.table import list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
+from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.delivery import replies
 from monitor.store.delivery.replies import ReplyAct, ReplyResult
@@ -32,7 +33,11 @@ def take_digit(db: Database, notification_id: int, number: str, call_id: str, no
 
 def _bind(db: Database) -> ReplyAct:
     def act(c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
-        _require_may(c, ACT, actor, find_site_of_alert(c, alert_id))
+        if (account := find_account(load_users(c), actor.name)) is not None:
+            try:
+                require_account(c, account.name, ACT.role, site=find_site_of("alert", c, alert_id))
+            except RefusedError as error:
+                raise NotAllowedError(error.message) from None
         call = ActCall(
             db=db,
             actor=actor,
@@ -45,16 +50,3 @@ def _bind(db: Database) -> ReplyAct:
         ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)
 
     return act
-
-
-def _require_may(c: Connection, act: Act, actor: Actor, site: str | None) -> None:
-    """Make sure that an account of that name may act here; a person without one is whom the site file names.
-
-    Raises:
-        NotAllowedError: it may not.
-    """
-    if (account := find_account(load_users(c), actor.name)) is not None:
-        try:
-            require_account(c, account.name, act.role, site=site)
-        except RefusedError as error:
-            raise NotAllowedError(error.message) from None

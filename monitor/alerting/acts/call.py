@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import isfinite
 from typing import Any, Final, TypeVar
 
@@ -18,12 +19,9 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import read_typed_span
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import Describe
-from monitor.store.alerting.events import find_site_of_event
-from monitor.store.alerting.maintenance import find_site_of_maintenance
 from monitor.store.alerting.offsets import find_site_of_offset
-from monitor.store.alerting.sites import find_site_of_proposal
+from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.people.api_tokens import find_owner_of_token
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
@@ -79,23 +77,15 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
     return require_words(value) if is_reason else value
 
 
-def find_site_of_alert(c: Connection, alert_id: int) -> str | None:
-    """The site of an alert, `status` for one of the service itself; None where there is no such alert."""
-    found = find_alert(c, alert_id)
-    return None if found is None else found.site
-
-
 # by the argument that names what an act is on: the site of that, None where there is no such thing
 SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
-    "alert_id": find_site_of_alert,
-    "event_id": find_site_of_event,
+    "alert_id": partial(find_site_of, "alert"),
+    "event_id": partial(find_site_of, "event"),
     "offset_id": find_site_of_offset,
-    "maintenance_id": find_site_of_maintenance,
-    "proposal_id": find_site_of_proposal,
+    "maintenance_id": partial(find_site_of, "maintenance"),
+    "proposal_id": partial(find_site_of, "proposal"),
     "signature_id": find_site_of_signature,
 }
-
-
 # by the argument that names it: the account whose owner may do an act that is `by_owner`
 OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
     "name": lambda _c, name: str(name),

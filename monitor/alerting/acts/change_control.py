@@ -107,10 +107,6 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     """Declare a site as its file was read, unless that could loosen a high level unapproved.
 
     The first file of a site is taken as it is.
-
-    Args:
-        site: what the file says.
-        author: who loads it.
     """
     old = find_in_force(c, site.id)
     loosens = () if old is None or old.version == site.version else _list_loosening(c, old, site)
@@ -218,10 +214,6 @@ def propose(
     """Store a site file for approval, with its differences and its effect on the past.
 
     Args:
-        text: the site file.
-        name: what errors call it.
-        actor: its author.
-        reason: on what grounds.
         preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
 
     Raises:
@@ -287,7 +279,9 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             if "skipped" in (proposal.effect or {}):
                 raise RefusedError(_NO_EFFECT(number=number))
         path = _find_file(folder, new.id)
-        _refuse_edited(path, {proposal.base_sha256, new.version}, number)
+        with contextlib.suppress(ConfigError):
+            if path.exists() and _digest(read_text(path)) not in {proposal.base_sha256, new.version}:
+                raise RefusedError(_EDITED(path=str(path), number=number))
         why = _APPROVED(reason=proposal.reason, number=number, name=actor.name, text=reason)
         _put_in_force(c, find_in_force(c, new.id), new, proposal.author, why, now)
         store.mark_decided(
@@ -334,7 +328,6 @@ def find_file(folder: Path, version: str) -> Path | None:
 
 
 def _find_file(folder: Path, site_id: str) -> Path:
-    """Where a site's file stands, or would stand."""
     for path, text in _list_files(folder):
         with contextlib.suppress(ConfigError):
             if parse_site(text, path.name).id == site_id:
@@ -346,12 +339,6 @@ def _list_files(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.glob("*.toml")):
         with contextlib.suppress(ConfigError):
             yield path, read_text(path)
-
-
-def _refuse_edited(path: Path, known: set[str | None], number: int) -> None:
-    with contextlib.suppress(ConfigError):
-        if path.exists() and _digest(read_text(path)) not in known:
-            raise RefusedError(_EDITED(path=str(path), number=number))
 
 
 def _digest(text: str) -> str:

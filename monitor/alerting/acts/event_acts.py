@@ -7,8 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.alerting.acts.operator_acts import measure_stake
-from monitor.alerting.signatures import require_shared
+from monitor.alerting.acts.operator_acts import measure_stake, require_shared
 from monitor.decision.series.steps import is_earthquake
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -27,11 +26,6 @@ def take_event_back(
     An earthquake makes bounds stricter and may have asked for a level itself: without it both end. So it takes two
     people where accounts exist and one of the two highest levels stands or is asked for. To withdraw the confirmation
     alone (`monitor.store.alerting.events.withdraw_confirmation`) takes one: it lowers nothing.
-
-    Args:
-        site: declaration of the site.
-        event_id: number of the event.
-        reason: why it does not hold.
 
     Raises:
         NotFoundError: no such event at that site.

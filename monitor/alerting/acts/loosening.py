@@ -71,37 +71,25 @@ def _any(old: Any, new: Any) -> bool:  # noqa: ARG001 - what it was and is does 
     return True
 
 
+SIGNED: Final = ("author", "reason", "valid_until")
 # what is not named here counts as loosening as soon as it differs
 SITE: Final[Mapping[str, Safe]] = {
-    "name": _any,
-    "timezone": _any,
-    "version": _any,
-    "source": _any,
-    "teams": _any,
+    **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _any),
     "quantities": _covers,
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
 }
 STATION: Final[Mapping[str, Safe]] = {
+    **dict.fromkeys(("v_eq_reviewed", "gateway", "power", "calibrated_on", "calibrate_every_s", "name"), _any),
     "v_eq_mm_per_day": _lower,
-    "v_eq_reviewed": _any,
-    "gateway": _any,
-    "power": _any,
-    "calibrated_on": _any,
-    "calibrate_every_s": _any,
-    "name": _any,
     "was": _covers,
 }
 # a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
 SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower, "source": _any}
 CRITERION: Final[Mapping[str, Safe]] = {
-    "author": _any,
-    "reason": _any,
-    "valid_until": _any,
-    "min_sigma": _lower,
-    "recover": _lower,
+    **dict.fromkeys(SIGNED, _any),
+    **dict.fromkeys(("min_sigma", "recover"), _lower),
+    **dict.fromkeys(("stations", "kinds"), _covers),
     "valid_for_s": _higher,
-    "stations": _covers,
-    "kinds": _covers,
     "role": lambda old, new: old == "advice" and new == "witness",
     "fast_track": lambda old, new: new is not None and _sooner(old, new),
 }
@@ -112,35 +100,24 @@ DWELL: Final[Mapping[str, Safe]] = {
     "within_s": lambda old, new: new is None or _higher(old, new),
 }
 WAYS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}  # of the parameters that a kind calls safe
-SIGNED: Final = ("author", "reason", "valid_until")
 FUSION: Final[Mapping[str, Safe]] = {
-    "top_needs": _lower,
-    "hold_when_missing_s": _lower,
-    "verify_within_s": _lower,
+    **dict.fromkeys(("top_needs", "hold_when_missing_s", "verify_within_s"), _lower),
     "fast_track": _higher,
 }
 RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {
-    "channels": _covers,
-    "ledgers": _covers,
+    **dict.fromkeys(("channels", "ledgers"), _covers),
     "escalate_after_s": _sooner,
-    "phone": _any,
-    "quiet": _any,
-    "digest": _any,  # what is urgent passes quiet hours
-    "by_team": _any,  # who is notified by teams alone has no levels of his own
+    # what is urgent passes quiet hours; who is notified by teams alone has no levels of his own
+    **dict.fromkeys(("phone", "quiet", "digest", "by_team"), _any),
 }
 # plans that matter to levels only where a criterion that rests on them is more than advice
 ADVISED: Final = ("forecast", "anomaly", "scenes")
 
 
 def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
-    """What of a change could loosen one of the two highest levels, a line each; empty when nothing could.
-
-    Args:
-        old: the declaration in force.
-        new: the one that shall take its place.
-    """
+    """What of a change could loosen one of the two highest levels, a line each; empty when nothing could."""
     had = {s.id for s in old.stations}
     # a station with another id is the same one; where both ids had one, one of two is gone
     names = {was: now for was, now in find_renamed(new).items() if was in had and now not in had}
@@ -167,13 +144,11 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
 
 
 def _fields(name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()) -> list[Message]:
-    """Fields of two records that differ and are not known to be safe."""
     left = [f.name for f in fields(old) if f.name not in {*skip}]
     return _values(name, {k: getattr(old, k) for k in left}, {k: getattr(new, k) for k in left}, known)
 
 
 def _values(name: str, old: Mapping[str, Any], new: Mapping[str, Any], known: Mapping[str, Safe]) -> list[Message]:
-    """The same for two tables that have the same keys."""
     return [
         _FIELD(name=name, field=key, old=_format_value(before), new=_format_value(new[key]))
         for key, before in old.items()
@@ -276,7 +251,8 @@ def _fusion(old: Fusion, new: Fusion, high: int) -> list[Message]:
 def _criteria(old: Site, new: Site, top_two: int) -> list[Message]:
     found = []
     after = {c.id: c for c in new.criteria}
-    shared = _shares_reference(old)
+    references = [s.reference for s in old.stations if s.on_slope and s.reference is not None]
+    shared = len(set(references)) < len(references)
     named, denied = _named_by_rules(old.fusion, top_two)
     for criterion in old.criteria:
         now = after.get(criterion.id)
@@ -315,7 +291,6 @@ def _denials(clause: Clause) -> Iterator[Clause]:
 
 
 def _matters(criterion: Criterion, high: int) -> bool:
-    """True where the two highest levels may rest on a criterion."""
     if criterion.kind.loosening == "reaching":
         return True
     if criterion.role == "advice":
@@ -337,12 +312,6 @@ def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str])
             now = after.get(bound.level)
             found += [_BOUND_GONE(name=of)] if now is None else _fields(of, bound, now, BOUND)
     return found
-
-
-def _shares_reference(site: Site) -> bool:
-    """True where rovers on one reference are tested for a common motion."""
-    shared = [s.reference for s in site.stations if s.on_slope and s.reference is not None]
-    return len(set(shared)) < len(shared)
 
 
 def _params(name: str, old: Criterion, new: Criterion) -> list[Message]:
@@ -375,7 +344,6 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
 
 
 def _team(name: str, old: Recipient, new: Recipient) -> list[Message]:
-    """Members who are gone, or are reached by fewer channels."""
     after = {m.name: m for m in new.everybody}
     found = []
     for member in old.team.members if old.team is not None else ():

@@ -87,8 +87,7 @@ def add_account(
     name: Annotated[str, Argument("Name of the account", longest=64, label=N_("Name"))],
     password: Password,
     role: Annotated[
-        str,
-        Argument("viewer, operator or admin", "--role", longest=16, label=N_("Role"), choices=users.ROLES),
+        str, Argument("viewer, operator or admin", "--role", longest=16, label=N_("Role"), choices=users.ROLES)
     ] = "viewer",
     sites: Annotated[tuple[str, ...], Argument(N_("Only these sites; else all"), "--site", longest=64)] = (),
 ) -> ActResult:

@@ -24,6 +24,7 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
 from monitor.domain.alert import Actor
+from monitor.domain.alerts.states import AlertStep
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
@@ -44,10 +45,8 @@ _ANSWERED_ALONE: Final = Template(
 _OTHERWISE: Final = Template("act.answered_otherwise", "{text}; {name} had answered otherwise: {answer}")
 _WITHDRAWN: Final = Template("act.answer_withdrawn", "{question}: the {answer} is withdrawn; {site} is at {level}")
 _ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
-
 AlertId = Annotated[
-    int,
-    Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID),
+    int, Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID)
 ]
 Reason = Annotated[str, Argument(N_("Why, or what was seen"), "--reason")]
 
@@ -150,7 +149,9 @@ def unshelve(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
 
     Example: slopeward alerts unshelve 12 --reason "blasting is over"
     """
-    return _do(call, alert_id, lambda c: store.unshelve(c, alert_id, call.actor, reason, call.now))
+    return _do(
+        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.UNSHELVE, call.actor, reason, call.now)
+    )
 
 
 def take_out(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
@@ -170,7 +171,9 @@ def put_back(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
 
     Example: slopeward alerts put-back 12 --reason "the gauge stands again"
     """
-    return _do(call, alert_id, lambda c: store.put_back(c, alert_id, call.actor, reason, call.now))
+    return _do(
+        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.PUT_BACK, call.actor, reason, call.now)
+    )
 
 
 def verify(

@@ -28,8 +28,7 @@ def label(
         Argument("An instant within it, see `slopeward anomalies list`", "--at", label=N_("An instant within it")),
     ],
     verdict: Annotated[
-        str,
-        Argument(f"One of: {', '.join(VERDICTS)}", "--as", longest=16, label=N_("What it was"), choices=VERDICTS),
+        str, Argument(f"One of: {', '.join(VERDICTS)}", "--as", longest=16, label=N_("What it was"), choices=VERDICTS)
     ],
     cause: Annotated[
         str, Argument(f"One of: {', '.join(CAUSES)}", "--cause", longest=32, label=N_("Cause"), choices=CAUSES)
@@ -39,8 +38,7 @@ def label(
     ] = None,
     note: Annotated[str, Argument(N_("What was seen"), "--note")] = "",
     seen: Annotated[
-        int | None,
-        Argument("Number of the newest label that you saw, 0 = none", "--seen", least=0, most=LARGEST_ID),
+        int | None, Argument("Number of the newest label that you saw, 0 = none", "--seen", least=0, most=LARGEST_ID)
     ] = None,
 ) -> ActResult:
     """Say what an anomaly was: it is kept with who and when, and the newest word counts.

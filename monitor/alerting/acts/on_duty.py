@@ -27,7 +27,6 @@ _SIGNED: Final = Template("duty.signed", "hand-over {number} of {team} is signed
 _HANDED_OVER: Final = Template("duty.handed_over", "hand-over {number}: {of} hands the watch of {team} over to {name}")
 _WITHDRAWN: Final = Template("duty.handover_withdrawn", "hand-over {number} is withdrawn")
 _WHOEVER: Final = "whoever is on duty"
-
 TeamOption = Annotated[str | None, Argument("Team; needed where the site has several", "--team", longest=200)]
 From = Annotated[datetime | None, Argument(N_("From, local time; empty: now"), "--from", metavar="TIME", is_local=True)]
 Change = Annotated[int, Argument("See `slopeward people duty show`", metavar="CHANGE", least=1, most=LARGEST_ID)]
@@ -50,7 +49,6 @@ def pick_team(site: Site, team: str | None) -> Team:
 
 
 def _find_team(call: ActCall, c: Connection, site: str, team: str | None) -> Team:
-    """A team of the site file in force."""
     call.check_site(c, site)
     return pick_team(require_in_force(c, site), team)
 

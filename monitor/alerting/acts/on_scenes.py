@@ -25,8 +25,6 @@ SHOWN: Final = 12  # signs of the id of a footprint
 PolygonId = Annotated[str, Argument("Id of the footprint, or its beginning", metavar="POLYGON", longest=64)]
 SceneHash = Annotated[str | None, Argument("Its scene; else any of the site", "--scene", longest=64)]
 Note = Annotated[str, Argument(N_("Why"), "--note")]
-
-
 _FILE: Final = N_("GeoJSON file in longitude and latitude")
 
 
@@ -127,14 +125,7 @@ def draw(
             raise error if len(brought) == 1 else RefusedError(_ODD(number=number, text=error.message)) from None
     with call.write() as c:
         numbers = store.add_outlines(
-            c,
-            site,
-            scene_hash,
-            drawn,
-            call.actor,
-            call.now,
-            from_polygon=from_polygon or None,
-            instead_of=instead_of,
+            c, site, scene_hash, drawn, call.actor, call.now, from_polygon=from_polygon or None, instead_of=instead_of
         )
     text = _STORED() if len(numbers) == 1 else _SEVERAL(count=len(numbers))
     return ActResult(text, {"site": site, "scene_hash": scene_hash, "outline": numbers[0], "outlines": numbers})

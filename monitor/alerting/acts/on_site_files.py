@@ -30,14 +30,11 @@ _STANDS: Final = Template(
 )
 _RETIRED: Final = Template("act.site_retired", "{site} is no longer watched; restart the service (or send it SIGHUP)")
 _TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")
-
 ProposalId = Annotated[int, Argument("Number, see `slopeward sites proposals`", metavar="ID", least=1, most=LARGEST_ID)]
 
 
 def approve(
-    call: ActCall,
-    proposal_id: ProposalId,
-    reason: Annotated[str, Argument(N_("Why it may go into force"), "--reason")],
+    call: ActCall, proposal_id: ProposalId, reason: Annotated[str, Argument(N_("Why it may go into force"), "--reason")]
 ) -> ActResult:
     """Put a proposal in force: the site file is written, the running service takes it within seconds.
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Final
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.store.alerting import events, maintenance, offsets
+from monitor.store.alerting import events, maintenance, offsets, sites
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
 from monitor.store.people.users import load_users, name_credential
@@ -43,7 +44,6 @@ _MAINTENANCE_OVER: Final = Template(
 )
 _MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} still stands")
 _WAS_OVER: Final = Template("act.maintenance_was_over", "maintenance {number} is over already")
-_SAME_MAINTENANCE: Final = Template("act.maintenance_there", "the very same maintenance is there already: {number}")
 _EVENT: Final = Template("act.event_added", "{site}: {kind} noted as event {number}")
 _SAME_EVENT: Final = Template("act.event_there", "the very same event is there already: {number}")
 _EVENT_CONFIRMED: Final = Template("act.event_confirmed_by", "event {number} is confirmed by {name}")
@@ -85,7 +85,6 @@ _TOO_STRONG: Final = Template(
 _NO_FUTURE: Final = Template("act.no_future", "from: an earthquake cannot lie in the future")
 _NO_EVENT: Final = Template("act.no_event", "there is no event {number}; see `slopeward events list`")
 _NO_STATION: Final = Template("act.no_station", "station: '{station}' is no station id")
-
 SiteId = Annotated[str, Argument("Site", metavar="SITE", longest=64)]
 SiteOption = Annotated[str, Argument("Site", "--site", longest=64)]
 StationOption = Annotated[str, Argument(N_("Station"), "--station", longest=64)]
@@ -153,47 +152,26 @@ def add_maintenance(
     """
     begin = call.now if from_ is None else from_
 
-    def do(c: Connection, second: Actor | None) -> tuple[maintenance.Maintenance, bool]:
+    def do(c: Connection, second: Actor | None) -> maintenance.Maintenance:
         call.check_site(c, site)
         if two and second is None and load_users(c):
             raise NeedsSecondError(_MAINTENANCE_BY_TWO())
-        if not two and (same := _find_same(c, site, station, begin, for_, call.actor.name, reason, call.now)):
-            return same, True
         number = maintenance.add_maintenance(
             c, site, station, begin, begin + for_, call.actor, reason, call.now, second=second if two else None
         )
-        return _find_maintenance(c, number, call.now), False
+        return _find_maintenance(c, number, call.now)
 
     begin_text = None if from_ is None else format_iso(from_)
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
-    added, is_there = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
-    if is_there:
-        return ActResult(_SAME_MAINTENANCE(number=added.id), record_to_json(added), status=THERE_ALREADY)
+    added = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
     until = Timestamp.of(added.to_at, "minute")
     return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), record_to_json(added))
-
-
-def _find_same(
-    c: Connection, site: str, station: str, begin: datetime, span: timedelta, by: str, reason: str, now: datetime
-) -> maintenance.Maintenance | None:
-    """The window that this person has declared a moment ago in the same words: a form that was sent twice."""
-    return next(
-        (
-            m
-            for m in maintenance.load_maintenance(c, site, now)
-            if (m.station, m.by, m.reason, m.second_by) == (station, by, reason, None)
-            and m.to_at - m.from_at == span
-            and abs(m.from_at - begin) < SENT_TWICE
-        ),
-        None,
-    )
 
 
 def end_maintenance(
     call: ActCall,
     maintenance_id: Annotated[
-        int,
-        Argument("Number, see `slopeward maintenance list`", metavar="ID", least=1, most=LARGEST_ID),
+        int, Argument("Number, see `slopeward maintenance list`", metavar="ID", least=1, most=LARGEST_ID)
     ],
     reason: Annotated[str, Argument(N_("Why; such as: work is done"), "--reason")],
 ) -> ActResult:
@@ -265,7 +243,21 @@ def add_event(
     begin = call.now if from_ is None else from_
     end = begin if to is None else to
     kind, text = tidy_text(kind), tidy_text(text)
-    _check_event(kind, text, begin, end, value, known_from, call.now)
+    if end < begin:
+        raise RefusedError(_ENDS_FIRST())
+    if not text or not kind:
+        raise RefusedError(_WORDS_WANTED())
+    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
+        raise RefusedError(_MEANT(kind=kind, meant=meant))
+    if known_from is not None and not begin <= known_from <= call.now:
+        raise RefusedError(_KNEW())
+    if kind == "earthquake" and value is not None and value <= 0.0:
+        raise RefusedError(_NO_SHAKING())
+    if kind == "earthquake" and value is not None and value > MOST_G:
+        gal, g = Figure(value, "g", "gal"), Figure(value / 980.665, ".3g", "g")
+        raise RefusedError(_TOO_STRONG(value=Figure(value), most=Figure(MOST_G, "g", "g"), gal=gal, g=g))
+    if kind == "earthquake" and begin > call.now:
+        raise RefusedError(_NO_FUTURE())
     item = SiteEvent(site, begin, end, kind, text, value)
     notes = []
     with call.write() as c:
@@ -287,37 +279,7 @@ def add_event(
     return ActResult(_EVENT(site=site, kind=Term(kind), number=number), facts, tuple(notes))
 
 
-def _check_event(
-    kind: str,
-    text: str,
-    begin: datetime,
-    end: datetime,
-    value: float | None,
-    known_from: datetime | None,
-    now: datetime,
-) -> None:
-    """Refuse what is no event, and of an earthquake what is none: no shaking, more than was ever measured, to come."""
-    if end < begin:
-        raise RefusedError(_ENDS_FIRST())
-    if not text or not kind:
-        raise RefusedError(_WORDS_WANTED())
-    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
-        raise RefusedError(_MEANT(kind=kind, meant=meant))
-    if known_from is not None and not begin <= known_from <= now:
-        raise RefusedError(_KNEW())
-    if kind != "earthquake":
-        return
-    if value is not None and value <= 0.0:
-        raise RefusedError(_NO_SHAKING())
-    if value is not None and value > MOST_G:
-        gal, g = Figure(value, "g", "gal"), Figure(value / 980.665, ".3g", "g")
-        raise RefusedError(_TOO_STRONG(value=Figure(value), most=Figure(MOST_G, "g", "g"), gal=gal, g=g))
-    if begin > now:
-        raise RefusedError(_NO_FUTURE())
-
-
 def _find_meant(kind: str, known: tuple[str, ...]) -> str | None:
-    """The usual kind that another one was probably meant for; None where it is one, or something else."""
     if kind in known:
         return None
     name = kind.strip().lower()
@@ -349,8 +311,7 @@ def withdraw_event(
     event_id: EventId,
     reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")],
     confirmation_of: Annotated[
-        str | None,
-        Argument(N_("Only what this person confirmed; the event stays"), "--confirmation-of", longest=64),
+        str | None, Argument(N_("Only what this person confirmed; the event stays"), "--confirmation-of", longest=64)
     ] = None,
 ) -> ActResult:
     """Take back an event that was wrong, or only that a person stands behind it.
@@ -364,7 +325,7 @@ def withdraw_event(
 
     Example: slopeward events withdraw 12 --by "R. Mori" --reason "it was the blasting of bench 4"
     """
-    site_id = call.db.run_read(events.find_site_of_event, event_id)
+    site_id = call.db.run_read(partial(sites.find_site_of, "event"), event_id)
     if site_id is None:
         raise NotFoundError(_NO_EVENT(number=event_id))
     if confirmation_of is not None and not fold_name(confirmation_of):  # it would mean everybody

@@ -1,6 +1,6 @@
-"""What a person decides: to set a level, or to say what a step was. Each act is frozen, told and audited."""
+"""What a person decides, alone or with a second one: to set a level, or to say what a step was; frozen and audited."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -10,23 +10,23 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, MessageList, NameList, Template, Term, Timestamp
 from monitor.alerting.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.signatures import counts_with, require_shared
 from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
-from monitor.decision.signatures import measure_height, needs_two
+from monitor.decision.votes import measure_height, needs_two
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import RuleKey, station_of_question
+from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import ChangeContext, add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.database.engine import Database
-from monitor.store.people.users import require_person
+from monitor.store.people.users import load_users, require_account, require_person, require_two
 
 _SET: Final = Template("level.set", "set by {name} (was {level}): {reason}")
 _WAS: Final = Template("answer.was", "{question} was {word}, says {name}: {reason}")
@@ -47,11 +47,7 @@ _STEP_WAITS: Final = Template("level.step_waits", "step of {step} waits for veri
 _ODD_ANSWER: Final = Template("answer.odd", "answer '{answer}': expected one of: {names}")
 _NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
 _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
-_COUNTS: Final = Template(
-    "answer.counts_already",
-    "{question}: an answer counts already; take that back first",
-)
-
+_COUNTS: Final = Template("answer.counts_already", "{question}: an answer counts already; take that back first")
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
 LONE_TOP: Final = "health:site:lone_top"  # only one group asks for the highest level
@@ -80,9 +76,6 @@ def order_level_of(
     Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
 
     Args:
-        site: declaration of the site.
-        level: number of the level.
-        reason: why; it is told with the level.
         sure: False refuses to lower while something asks for more than `level`.
         second: another person; needed, where accounts exist, for a level below one of the two highest that stands or
             is asked for.
@@ -329,3 +322,44 @@ def freeze_act(
         "sentence": sentence,
     }
     return add_decision(c, site.id, now, site.version, canonical_json(frozen))
+
+
+def require_shared(
+    c: Connection,
+    site: Site,
+    stake: int,
+    actor: Actor,
+    second: Actor | None,
+    now: datetime,
+    refuse: Callable[..., Message],
+) -> bool:
+    """Whether an act takes two people, who are then required to be two; before the first account one is enough.
+
+    Args:
+        stake: the highest level that stands or is asked for.
+        refuse: says that one person may not, of a `level`.
+
+    Raises:
+        NeedsSecondError: one person alone may not.
+    """
+    if not needs_two(site, stake) or not load_users(c):
+        return False
+    if second is None:
+        raise NeedsSecondError(refuse(level=Term(site.levels[min(stake, site.top_level)].name)))
+    require_two(c, actor, second, now)
+    return True
+
+
+def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime) -> bool:
+    """True when another person has signed the same answer, of no less than what is asked for now.
+
+    Raises:
+        RefusedError: this person has signed it already, or one of the two has no account where accounts exist.
+    """
+    if first is None or first.answer != answer or first.height < height:
+        require_account(c, actor.name.strip())  # nobody could sign it with them otherwise
+        return False
+    if is_same_person(first.by, actor.name):
+        raise RefusedError(f"{first.by} has signed {answer!r} already; a second person must sign the same answer")
+    require_two(c, Actor(first.by), actor, now)
+    return True

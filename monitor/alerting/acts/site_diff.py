@@ -52,29 +52,7 @@ def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     return find_differences("" if old is None else old.source, new.source)
 
 
-StoredSpan = TypedDict("StoredSpan", {"from": str, "to": str, "level": int, "level_name": str})
-
-
-class StoredRun(TypedDict):
-    """What a declaration did over the past; parts that only the page of a backtest reads are left out here."""
-
-    level_history: list[StoredSpan]
-    time_in_level_h: dict[str, float]
-    alerts: list[Any]
-    events: list[Any]
-    misses: int
-    alarm_days: int
-    false_alarm_days: dict[str, int]
-
-
-class StoredScorecard(TypedDict):
-    """Both declarations, and what differs."""
-
-    runs: list[StoredRun]
-    differences: list[str]
-    unproven: list[str]
-
-
+StoredRun = Mapping[str, Any]  # `monitor.replay.scorecard.Run.to_json`
 StoredEffect = TypedDict(
     "StoredEffect",
     {
@@ -82,7 +60,7 @@ StoredEffect = TypedDict(
         "to": str,
         "months": int,
         "names": Sequence[str],
-        "scorecard": StoredScorecard,
+        "scorecard": Mapping[str, Any],  # `monitor.replay.scorecard.Scorecard.to_json`
         "skipped": str,
         "loosens": list[str],
     },

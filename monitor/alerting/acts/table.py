@@ -190,8 +190,10 @@ _user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admi
 _users = on("/admin/users", "people users", f"{_HERE}.on_accounts", "/admin")
 _token = on("/admin/tokens", "people tokens", f"{_HERE}.on_accounts", "/admin")
 _LEFT: Final = "/login?to=/account"
+_REVOKE: Final = "/{token_id}/revoke"
+_OWNED: Final = {"role": ADMIN, "by_owner": True}
+_PROVEN: Final = _OWNED | {"proves": True}
 _signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
-
 _CORE: Final = (
     _alert("alert.acknowledge", "ack", "/acknowledge", "acknowledge", by_token=True, by_reply=True),
     _alert("alert.note", "note", "/note", "add_note", "#h-chain", by_token=True),
@@ -239,63 +241,17 @@ _CORE: Final = (
     _user("user.enable", "enable", "/enable", "enable", role=ADMIN),
     _user("user.role", "role", "/role", "give_role", role=ADMIN, proves=True),
     _user("user.sites", "sites", "/sites", "give_sites", role=ADMIN, proves=True),
-    _user(
-        "user.sign-out",
-        "sign-out",
-        "/sign-out",
-        "sign_out",
-        role=ADMIN,
-        by_owner=True,
-        own="/account/sign-out",
-        own_back=_LEFT,
-    ),
+    _user("user.sign-out", "sign-out", "/sign-out", "sign_out", **_OWNED, own="/account/sign-out", own_back=_LEFT),
     _users("user.add", "add", "", "add_account", role=ADMIN, proves=True),
-    _user(
-        "user.password",
-        "passwd",
-        "/password",
-        "give_password",
-        role=ADMIN,
-        proves=True,
-        by_owner=True,
-        own="/account/password",
-        own_back=_LEFT,
-    ),
-    _user(
-        "user.totp",
-        "totp",
-        "/second-factor",
-        "set_second_factor",
-        role=ADMIN,
-        proves=True,
-        by_owner=True,
-        gives_secret=True,
-    ),
+    _user("user.password", "passwd", "/password", "give_password", **_PROVEN, own="/account/password", own_back=_LEFT),
+    _user("user.totp", "totp", "/second-factor", "set_second_factor", **_PROVEN, gives_secret=True),
     _user("user.totp.off", "totp-off", "/second-factor/remove", "take_second_factor", role=ADMIN, proves=True),
     _user("user.oidc", "oidc", "/oidc", "bind_login", role=ADMIN, proves=True),
     # whose users they are is known to the machine of the command alone
     _user("user.bind", "bind", "/bind", "bind_os_user", role=ADMIN, ways=frozenset({COMMAND})),
     _user("user.unbind", "unbind", "/unbind", "unbind_os_user", role=ADMIN),
-    _token(
-        "token.add",
-        "add",
-        "",
-        "add_token",
-        role=ADMIN,
-        proves=True,
-        by_owner=True,
-        own="/account/tokens",
-        gives_secret=True,
-    ),
-    _token(
-        "token.revoke",
-        "revoke",
-        "/{token_id}/revoke",
-        "revoke_token",
-        role=ADMIN,
-        by_owner=True,
-        own="/account/tokens/{token_id}/revoke",
-    ),
+    _token("token.add", "add", "", "add_token", **_PROVEN, own="/account/tokens", gives_secret=True),
+    _token("token.revoke", "revoke", _REVOKE, "revoke_token", **_OWNED, own=f"/account/tokens{_REVOKE}"),
     _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),
 )
 

@@ -77,8 +77,6 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
     The instant of the decision, its memory and its site file stay as they were frozen.
 
     Args:
-        row: the frozen decision.
-        source: text of the site file that the decision names.
         known_at: what was stored by then counts; None = the decision's own instant.
 
     Raises:

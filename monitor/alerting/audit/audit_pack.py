@@ -26,7 +26,7 @@ from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
-from monitor.store.database.audit import entry_hash
+from monitor.store.database.audit import hash_entry
 from monitor.store.database.seals import ACTION, digest_row, read_seals
 
 FORMAT: Final = 1
@@ -182,8 +182,8 @@ def _check_rows(files: Mapping[str, bytes], entries: list[dict[str, Any]]) -> li
 def _check_audit(audit: Mapping[str, Any]) -> list[str]:
     found = []
     for entry in audit["entries"]:
-        words = (entry[k] for k in ("previous_hash", "at", "actor", "actor_kind", "action", "subject", "detail"))
-        if entry_hash(*words) != entry["hash"]:
+        facts = tuple(entry[k] for k in ("at", "actor", "actor_kind", "action", "subject", "detail"))
+        if hash_entry(entry["previous_hash"], facts) != entry["hash"]:
             found.append(f"audit entry {entry['id']} was altered")
     links = audit["links"]
     for before, after in pairwise(links):
@@ -203,7 +203,6 @@ def summarise(material: AuditPackMaterial) -> str:
 
 
 def _list_lines(material: AuditPackMaterial) -> list[str]:
-    """The same in the zone in use."""
     alert = material.alert
     lines = [
         f"# Alert {alert.id}, {alert.site}, {alert.ledger}",
@@ -255,7 +254,10 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         "## What it turned out to be",
         "",
-        *(_list_outcomes(material) or ["Nobody has said."]),
+        *(
+            [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
+            or ["Nobody has said."]
+        ),
     ]
     for row in material.decisions:
         lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
@@ -269,12 +271,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
     return lines
 
 
-def _list_outcomes(material: AuditPackMaterial) -> list[str]:
-    return [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
-
-
 def _find_zone(material: AuditPackMaterial) -> str:
-    """The zone of the site, by the newest of its site files that decided."""
     for source in reversed([*material.sources.values()]):
         with suppress(ConfigError):
             return parse_site(source, "stored site file").timezone

@@ -89,7 +89,6 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
 
     Args:
-        frozen: the inputs.
         units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
     """
     frozen = gather(frozen)

@@ -80,7 +80,6 @@ def recompute(
     """Decide again.
 
     Args:
-        row: the frozen decision.
         source: text of the site file whose hash the decision names; "" where no reading was used.
         seal: the hash of the frozen inputs as the audit log has it; None where it has none.
         cited: what events of alerts say that this decision ordered.

@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 
 from forecasting.data.bounds import check_size
-from forecasting.data.units import LENGTHS
+from forecasting.data.kinds import LENGTHS
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.instruments.no_value import find_fills

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forecasting.data.kinds import describe_drivers
-from forecasting.data.units import format_span
+from forecasting.data.kinds import describe_drivers, format_span
 from monitor.cli.session import SiteOption, check_site, open_database, require_any, show_in_order
 from monitor.domain.errors import NotFoundError
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.failure_scores import mark_issues, sum_up, watch_curve
+from forecasting.kinematics.failure_scores import draw_collapse, mark_issues, sum_up, watch_curve
 
 DAY_S = 86_400.0
 LEADS = (30.0, 14.0, 7.0, 5.0, 3.0, 2.0, 1.0)

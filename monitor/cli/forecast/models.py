@@ -16,7 +16,10 @@ from monitor.domain.instants import format_duration, format_iso, record_to_json
 from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forecasting.evaluation.peers import PeerScore
+    from monitor.store.models.registry import GateRow, ModelRow, Transition
 
 NAMES = {"drift": "straight line"}
 
@@ -81,20 +84,11 @@ def _cell(one: "PeerScore | None", most: int) -> str:
     return f"{one.mae_mm:.3f} / {crps}" + ("" if one.n == most else f" (n {one.n})")
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from forecasting.serving.promotion import Scored
-    from monitor.store.models.registry import GateRow, ModelRow, Transition
-
-
 def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Retired ones too, then every model there is, with paper and score; needs no database."
-        ),
+        typer.Option("--all", help="Retired ones too, then every model there is; needs no database."),
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
@@ -110,10 +104,8 @@ def models(
         found = False
         session.print_note(f"no trained models: {error}")
     if everything:
-        from monitor.cli.forecast.catalogue import RECORDS, format_model, list_models
+        from monitor.cli.forecast.catalogue import format_model, list_models
 
-        if not session.options().as_json:
-            print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
             session.show(asdict(row), format_model(row))
     else:
@@ -156,12 +148,6 @@ class CompareArguments:
         str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
     ] = None
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90
-    by_stage: Annotated[
-        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
-    ] = False
-    by_situation: Annotated[
-        bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
-    ] = False
     hindcast: Annotated[
         bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
     ] = False
@@ -188,8 +174,6 @@ def compare(given: CompareArguments) -> None:
     if (given.site is None) == (not given.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")
     if given.peers:
-        from monitor.cli.forecast.models import compare_files
-
         compare_files(given.peers, given.horizon, given.names, given.origins)
         return
     _compare_site(given.site or "", given)
@@ -198,13 +182,14 @@ def compare(given: CompareArguments) -> None:
 def _compare_site(site: str, given: CompareArguments) -> None:
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
-    from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
+    from monitor.store.models.scores import load_forecasters, load_scored
+    from monitor.store.readings.observations import load_series
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)
     since = now - timedelta(days=given.days)
     found = 0
     with db, db.read() as c:
-        names = load_series_names(c, site)
+        names = {one.id: one.name for one in load_series(c, site)}
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, given.horizon):
             forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)
@@ -228,24 +213,20 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                 if not scored[who]:
                     continue
                 found += 1
-                for stage, situation in _parts(scored[who], by_stage=given.by_stage, by_situation=given.by_situation):
-                    rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
-                    rows = [r for r in rows if situation in {None, r.situation or ""}]
-                    state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
-                    facts = {
-                        "site": site,
-                        "horizon_s": horizon_s,
-                        "model": who[0],
-                        "model_hash": who[1],
-                        "state": state,
-                        "shown": who == champion,
-                        "champion": champion[0],
-                        "stage": _stated(stage),
-                        "situation": _stated(situation),
-                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
-                        **_flat(challenge(rows, scored[champion], horizon_s)),
-                    }
-                    session.show(facts, _compare_line(facts))
+                taken = [r.latency_ms for r in scored[who] if r.latency_ms is not None]
+                state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
+                facts = {
+                    "site": site,
+                    "horizon_s": horizon_s,
+                    "model": who[0],
+                    "model_hash": who[1],
+                    "state": state,
+                    "shown": who == champion,
+                    "champion": champion[0],
+                    "latency_ms": median(taken) if taken else None,
+                    **_flat(challenge(scored[who], scored[champion], horizon_s)),
+                }
+                session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
 
 
@@ -304,27 +285,15 @@ def _compare_line(facts: dict[str, Any]) -> str:
     errors += _between(facts["mae_95"])
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
-    stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
     spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
     if facts["pit_below_10"] is not None:
         spread += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
     spread += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
-        f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+        f"{_words(facts['horizon_s']):>6} {mark} {who} n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
         f"{spread}{time}"
     )
-
-
-def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
-    """All together, then each stage and each situation; empty text where none was stated."""
-    stages = sorted({r.stage or "" for r in rows}) if by_stage else []
-    situations = sorted({r.situation or "" for r in rows}) if by_situation else []
-    return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
-
-
-def _stated(part: str | None) -> str | None:
-    return part if part is None else part or "not stated"
 
 
 def _share(value: float | None) -> str:
@@ -340,6 +309,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.data.units import format_span
+    from forecasting.data.kinds import format_span
 
     return format_span(horizon_s)

@@ -69,6 +69,7 @@ def backtest(given: TrialArguments) -> None:
     """
     last = given.last
     from forecasting.evaluation.backtest import run_trials
+    from forecasting.evaluation.holdout import hold_out
 
     recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
     wanted = {one.strip() for one in given.by.split(",") if one.strip() and one.strip() != "all"}
@@ -83,9 +84,15 @@ def backtest(given: TrialArguments) -> None:
     names = model_list(given.models or recipe.run.get("models", "auto"))
     chosen_folds = given.folds or int(recipe.run.get("folds", 3))
     last = last or recipe.run.get("last")
+    holdout = given.holdout or recipe.run.get("holdout", "time")
+    if holdout not in HOLDOUTS:
+        raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
-        panel, learn = _hold_out(panel, given.holdout or recipe.run.get("holdout", "time"), chosen_seed)
+        learn = None
+        if holdout != "time":
+            learn, panel = hold_out(panel, chosen_seed)
+            print_note(f"{len(learn.stations)} points to learn from, {len(panel.stations)} others are forecast")
         spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
@@ -315,18 +322,6 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
         lines.append(f"chosen on the past, {format_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
     return lines
-
-
-def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None]":
-    from forecasting.evaluation.holdout import hold_out
-
-    if way not in HOLDOUTS:
-        raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
-    if way == "time":
-        return panel, None
-    learn, held = hold_out(panel, seed)
-    print_note(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
-    return held, learn
 
 
 def _number(value: float, form: str) -> str:

@@ -1,7 +1,7 @@
 """`slopeward people duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -57,25 +57,24 @@ def show_(
             "shifts": [
                 {"from": format_iso(s.from_at), "to": format_iso(s.to_at), "people": list(s.people)} for s in shifts
             ],
-            "changes": [_change_to_json(k) for k in mine],
+            "changes": [
+                {
+                    "id": k.id,
+                    "from": format_iso(k.from_at),
+                    "to": format_iso(k.to_at),
+                    "out": k.person_out,
+                    "in": k.person_in,
+                    "by": k.by,
+                    "reason": k.reason,
+                }
+                for k in mine
+            ],
         }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan or "").splitlines()]
         lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
         show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
-
-
-def _change_to_json(change: store.DutyChange) -> dict[str, Any]:
-    return {
-        "id": change.id,
-        "from": format_iso(change.from_at),
-        "to": format_iso(change.to_at),
-        "out": change.person_out,
-        "in": change.person_in,
-        "by": change.by,
-        "reason": change.reason,
-    }
 
 
 def _format_change(change: store.DutyChange, zone: str) -> str:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.cli.scenes.earlier import check_past, describe_change, describe_index_comparison, not_alone
+from monitor.cli.scenes.earlier import check_past, describe_change, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.domain.errors import SlopewardError
 
 if TYPE_CHECKING:
-    from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
-    from detection.imagery.footprints.options import DetectionPayload
     from detection.imagery.scene.scene import Scene
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
@@ -68,14 +66,13 @@ class ComparedDate:
 
     date: "StoredDate"
     found: "Comparison"
-    index_found: "IndexComparison | None"  # what the index says beside a network
-    line: str  # in words, a line for each that read it
+    line: str  # in words
 
 
 def _compare_dates(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[tuple[dict[str, Any], str]]:
-    """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
+    """One answer per date, oldest first: as JSON has it, and in one line."""
     from detection.imagery.change.records import StoredDate, remember
     from detection.imagery.scene.scene import read_scene
 
@@ -98,23 +95,18 @@ def _detect_date(
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.histogram_match import match_scene, write_match
     from detection.imagery.footprints.detect import detect, inspect_image
+    from detection.imagery.footprints.options import DetectionOptions
 
     path, factors = scene.path, None
     if newest is not None:
         path, factors = match_scene(scene, newest, target.with_name(f"{target.name}-matched"))
-    payload: DetectionPayload = {
-        "scene_path": str(path),
-        "weights": model,
-        "out_dir": str(target),
-        "threshold": limits[0],
-        "minimum_area_m2": limits[1],
-    }
-    result = detect(payload)
+    options = DetectionOptions(path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
+    result = detect(options)
     if factors is None:
         return DetectedDate(result, as_date(result, path), None, ())
     write_match(target, factors)
     # what was matched looks like the newest: whether it is like the training, the image says as it came
-    doubts, cloudy = inspect_image({**payload, "scene_path": str(scene.path), "weights": result["weights"]})
+    doubts, cloudy = inspect_image(replace(options, scene_path=scene.path, weights=result["weights"]))
     result["doubts"] = list(dict.fromkeys((*result["doubts"], *doubts)))
     result["cloudy"] = [*map(list, dict.fromkeys((*map(tuple, result["cloudy"]), *cloudy)))]
     date = replace(as_date(result, path), came_path=str(scene.path))
@@ -122,35 +114,26 @@ def _detect_date(
 
 
 def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]", target: Path) -> ComparedDate:
-    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
+    from detection.imagery.change.by_index import compare_by_index
     from detection.imagery.change.compare import compare as compare_outlines
 
     result, earlier = detected.result, [known for _, known in dates]
     if result["model"] == INDEX:
         date, found = compare_by_index(detected.date, earlier, target)
-        return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
+        return ComparedDate(date, found, describe_change(date, found, by_index=True))
     date = detected.date
     found = compare_outlines(date, [known for by, known in dates if by == result["model_hash"]], target)
-    line = f"{result['model']}: {describe_change(date, found)}"
-    if not earlier:
-        return ComparedDate(date, found, None, line)
-    index_found = add_index_comparison(date, found, earlier, target)
-    line += f"\n{date.acquired_at:%Y-%m-%d}: {describe_index_comparison(index_found)}"
-    return ComparedDate(date, found, index_found, line)
+    return ComparedDate(date, found, f"{result['model']}: {describe_change(date, found)}")
 
 
 def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) -> dict[str, Any]:
     from detection.imagery.change.records import outline_to_json, record_to_json, vanished_to_json
 
-    result, found, index_found = detected.result, compared.found, compared.index_found
+    result, found = detected.result, compared.found
     is_index = result["model"] == INDEX
     polygons = [outline_to_json(p) for p in compared.date.outlines] if is_index else result["polygons"]
     measured = found.to_json()
     warnings = [*result["warnings"], *detected.doubts, *found.warnings]
-    outputs = {**result["outputs"], **found.outputs}
-    if index_found is not None:
-        warnings += index_found.found.warnings
-        outputs |= {f"index_{name}": file for name, file in index_found.found.outputs.items()}
     return {
         "scene": str(scene),
         "acquired_at": result["acquired_at"],
@@ -161,7 +144,6 @@ def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) 
         "compared": measured["compared"],
         "limit": found.limit,
         "matched": detected.factors,
-        "by_index": None if index_found is None else index_found.to_json(),
         "warnings": not_alone(dict.fromkeys(warnings)),
-        "outputs": outputs,
+        "outputs": {**result["outputs"], **found.outputs},
     }

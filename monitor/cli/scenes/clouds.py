@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from detection.clouds.errors import NoPointsError
+from detection.clouds.header import NoPointsError
 from monitor.cli.session import Commands, ending_at, make_progress_printer, print_if_json, warn
 from monitor.domain.errors import SlopewardError
 

@@ -3,8 +3,9 @@
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,14 +19,14 @@ from monitor.cli.session import NOTHING, make_progress_printer, print_note, show
 from monitor.domain.errors import RefusedError
 
 if TYPE_CHECKING:
-    from detection.imagery.footprints.options import DetectionPayload
+    from detection.imagery.footprints.options import DetectionOptions
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
-# options that go into the payload as they are
+# options that go on as they are, where they are given
 SAME: Final = (
     *("threshold", "minimum_area_m2", "slope_gate_deg", "tile", "halo", "scale", "force", "partial", "strict"),
-    *("resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
+    *("prior", "aoi", "resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
 )
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
@@ -117,11 +118,9 @@ def detect(given: DetectArguments) -> None:
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
-    payload: Any = {
-        **{name: getattr(given, name) for name in SAME},
+    chosen: dict[str, Any] = {
+        **{name: value for name in SAME if (value := getattr(given, name)) is not None},
         "weights": given.model,
-        "prior": _text(given.prior),
-        "aoi": _text(given.aoi),
         "formats": [name.strip() for name in given.formats.split(",")],
         "triage": given.triage_weights if given.triage else None,
     }
@@ -129,9 +128,9 @@ def detect(given: DetectArguments) -> None:
     with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
-            one: Any = {**payload, "out_dir": _text(folder)}
             named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
-            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=given.dry_run)))  # type: ignore[misc]
+            run = partial(_run, chosen | {"out_dir": folder}, named, dry_run=given.dry_run)
+            codes.append(_guard(named, run))
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
@@ -152,31 +151,30 @@ class _NamedScene:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(payload: "DetectionPayload", named: _NamedScene, *, dry_run: bool) -> int:
+def _run(chosen: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        return _detect_one(payload, named, (scene, pre), dry_run=dry_run)
+        return _detect_one(chosen, named, (scene, pre), dry_run=dry_run)
 
 
-def _make_payload(payload: "DetectionPayload", scene: Path, named: _NamedScene, part: str) -> "DetectionPayload":
+def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
+    from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.heights import gather_heights
 
-    request: DetectionPayload = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
+    options = DetectionOptions(scene, dem=named.dem, **chosen)
     if named.dem is None or not named.dem.is_dir():
-        return request
+        return options
     heights = gather_heights(named.dem, scene, named.work / part)
     for one in heights.notes:
         print_note(f"warning: {named.format_text(one)}")
     print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
-    return {**request, "dem": str(heights.path), "dem_tiles": heights.tiles}
+    return replace(options, dem=heights.path, dem_tiles=heights.tiles)
 
 
-def _detect_one(
-    payload: "DetectionPayload", named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool
-) -> int:
+def _detect_one(chosen: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -184,27 +182,28 @@ def _detect_one(
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
     since = ""
-    payload = _make_payload(payload, scene, named, "heights")
+    options = _make_options(chosen, scene, named, "heights")
     if dry_run:
-        plan: DetectionPlan = {**survey(payload), "scene": str(named.scene)}
+        plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
         _warn(plan["warnings"], named)
         show_in_order(plan, _format_plan(plan))
         return 0
     if pre is None:
-        answer = run_detect(payload, make_progress_printer())
+        answer = run_detect(options, make_progress_printer())
         codes = [NOTHING] if answer["model"] == INDEX else []
         _warn(answer["warnings"], named)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
-        before = _make_payload(payload, pre, named, "heights-before")
-        earlier = detect_before(before, pre, make_progress_printer())
-        known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
-        answer = run_detect({**payload, "known": known}, make_progress_printer())
+        before = _make_options(chosen, pre, named, "heights-before")
+        earlier = detect_before(before, make_progress_printer())
+        if earlier and options.triage:
+            options = replace(options, known=[footprint["bbox"] for footprint in earlier["polygons"]])
+        answer = run_detect(options, make_progress_printer())
         _warn(not_alone(answer["warnings"]), named)
         answer["change"] = None
         if earlier is not None:
-            answer, answer["change"], since = compare_with(answer, earlier, payload, pre, before["dem"])
+            answer, answer["change"], since = compare_with(answer, earlier, options, before)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     show_in_order({"scene": str(named.scene), **answer}, _format_answer(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
@@ -231,10 +230,6 @@ def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
 def _refuse(named: _NamedScene, why: str, code: int) -> int:
     print_note(named.format_text(why))
     return code
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _warn(warnings: Iterable[str], named: _NamedScene) -> None:

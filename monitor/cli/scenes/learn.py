@@ -92,7 +92,14 @@ def learn(given: LearnArguments) -> None:
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
-    _check_words(given.folder, given.outlines, given.site, given.since, from_page=given.from_page)
+    if given.from_page == (given.outlines is not None):
+        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if given.from_page and given.since:
+        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
+    if given.from_page and given.site is None:
+        raise typer.BadParameter("takes the page of a site", param_hint="--site")
+    if given.folder is None and given.site is None:
+        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
     with ExitStack() as stack:
         owner = None if given.site is None else _open_owner(given.site, stack)
         if owner is not None:
@@ -131,19 +138,6 @@ def learn(given: LearnArguments) -> None:
         _show(answer, target, given.site)
     if not answer["offered"]:
         raise typer.Exit(NOT_OFFERED)
-
-
-def _check_words(
-    folder: Path | None, outlines: Path | None, site: str | None, since: datetime | None, *, from_page: bool
-) -> None:
-    if from_page == (outlines is not None):
-        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
-    if from_page and since:
-        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
-    if from_page and site is None:
-        raise typer.BadParameter("takes the page of a site", param_hint="--site")
-    if folder is None and site is None:
-        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
 
 
 def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
@@ -261,11 +255,10 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     for line in answer["told"]:
         print(f"note: {line}")
     f1, less = gate["f1"], gate["less_logistic"]
-    if search := answer.get("cross_validation"):
+    if validated := answer.get("cross_validation"):
         print(
-            f"{answer['epochs']} passes over {tiles['train']} tiles, chosen by cross-validation in {search['folds']} "
-            f"folds (F1 {search['f1']:.3f} on tiles not learnt from); {answer['cpu_s']:.0f} s in all, it ended because "
-            f"{search['ended']}"
+            f"{answer['epochs']} passes over {tiles['train']} tiles; F1 {validated['f1']:.3f} on tiles not learnt from "
+            f"(cross-validation in {validated['folds']} folds); {answer['cpu_s']:.0f} s in all"
         )
     print(
         f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "

@@ -3,12 +3,27 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.benchmarks import Benchmark, read_benchmark
 from monitor.cli.session import options, show
+
+PLACES = (
+    Path(__file__).resolve().parents[3] / "docs" / "benchmarks",
+    Path(__file__).resolve().parents[2] / "_benchmarks",
+)
+
+
+def read_benchmark(name: str) -> dict[str, Any] | None:
+    """What a command of the benchmarks kept; None where nothing is kept."""
+    for folder in PLACES:
+        if (path := folder / f"{name}.json").is_file():
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+    return None
+
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")
@@ -32,7 +47,7 @@ def models(
     ] = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
@@ -42,9 +57,6 @@ def models(
         for name, entry in table.items()
     ]
     if everything:
-        for one in VARIANTS:
-            name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
-            rows.append(_make_row(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
         rows += [_make_row(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     if not options().as_json:
         print(HEADER)
@@ -103,7 +115,7 @@ def _make_row(
     paper: str | None,
     parameters: tuple[int, int] | None,
     shipped: Sequence[ShippedWeights],
-    kept: Mapping[str, Benchmark],
+    kept: Mapping[str, Mapping[str, Any]],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
     arguments: list[Argument] = [_argue(score) for score in measured]
@@ -127,7 +139,7 @@ def _make_row(
     )
 
 
-def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Score | None:
+def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]]) -> Score | None:
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})

@@ -17,7 +17,7 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file 
 )
 def train(
     study: StudyArgument,
-    out: Annotated[Path, typer.Option(help="JSON file of the model; its card lies beside it as .md.")],
+    out: Annotated[Path, typer.Option(help="JSON file of the model.")],
     learners: Annotated[str, typer.Option(help="To choose from: logistic, boosting.")] = "logistic,boosting",
     block_m: Annotated[
         float | None, typer.Option(min=1.0, max=1e7, help="Side of the blocks, m; else a hundred cover the area.")
@@ -50,7 +50,6 @@ def train(
     print(f"AUC on left-out blocks {scores['auc']:.3f} ({low:.3f} to {high:.3f})")
     print(f"AUC on cells left out at random, which is too high: {scores['random_split']:.3f}")
     print("AUC lost without: " + ", ".join(f"{one['name']} {one['auc_lost']:.3f}" for one in scores["importance"]))
-    print(f"card: {answer['page']}")
 
 
 @app.command(

@@ -59,8 +59,8 @@ def track(given: TrackArguments) -> None:
         band=given.band,
         out_dir=given.out,
         places={} if target is None else list_image_places(target),
-        older_at=_read_time(given.older_at, "--older-at"),
-        newer_at=_read_time(given.newer_at, "--newer-at"),
+        older_at=None if given.older_at is None else session.read_instant("--older-at", given.older_at),
+        newer_at=None if given.newer_at is None else session.read_instant("--newer-at", given.newer_at),
     )
     with session.ending_at(NoValidPixelsError), placing_by(target):
         found = find_vectors(given.older, given.newer, request, session.make_progress_printer())
@@ -83,18 +83,6 @@ def track(given: TrackArguments) -> None:
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
-
-
-def _read_time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise typer.BadParameter(f"{option}: expected a time with its zone, such as 2026-05-01T10:00:00Z")
-    return found.astimezone(UTC)
 
 
 def _show(found: "TrackingResult", stored: FileResult | None) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
@@ -113,9 +113,9 @@ def _open(
     files: list[Path], errors: tuple[Path, ...], cell_m: float, folder: Path
 ) -> tuple[tuple[Path, ...], tuple[Path, ...], list[str]]:
     """The rasters to be read: points are brought onto one first."""
-    from detection.imagery.insar.velocity_points import grid_points, is_points
+    from detection.imagery.insar.velocity_points import grid_points
 
-    if not is_points(files[0]):
+    if files[0].suffix.lower() != ".csv":
         return tuple(files), errors, []
     if len(files) > 1:
         raise SlopewardError(f"{files[0].name}: points come in one file")
@@ -214,7 +214,7 @@ def _show(found: "VelocityMap", stored: StoredVelocities | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
         print_note(f"{name}: no velocity ({why})")
-    if print_if_json({**found.to_json(), "stored": stored and stored._asdict()}):
+    if print_if_json({**asdict(found), "stored": stored and stored._asdict()}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.identity import By, acting, name_helper, prove
+from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.session import (
     Commands,
     make_progress_printer,
@@ -66,7 +66,7 @@ def make_backup(
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        head = db.run_read(audit.latest_hash)  # before the copy: it is then in the copy too
+        head = db.run_read(audit.find_head)[1]  # before the copy: it is then in the copy too
         backup.back_up(db, target)
     print_note(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
@@ -123,7 +123,7 @@ def verify_all(
     progress = make_progress_printer()
     with open_database() as db, db.read() as c:
         findings = proof.verify(c, audit_head, lambda n, of: progress("readings that decisions used", n / of))
-        head = audit.latest_hash(c)
+        head = audit.find_head(c)[1]
     for finding in findings:
         show({"finding": finding}, finding)
     if findings:
@@ -147,7 +147,6 @@ def prune_old(
         if dry_run:
             for what, before_at in {
                 "observations": limits.observations_before_at,
-                **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
                 "forecasts": limits.forecasts_before_at,
                 "scores": limits.scores_before_at,
                 "quarantine": limits.quarantine_before_at,
@@ -177,10 +176,12 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
 
     Example: slopeward db grant-readonly grafana
     """
-    with acting(by) as (c, who, now):
-        views.grant_readonly(c, role)
-        refused = views.limit_reader(c, role)
-        audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, now)
+    with open_database() as db:
+        who = prove(db, by)
+        with db.write() as c:
+            views.grant_readonly(c, role)
+            refused = views.limit_reader(c, role)
+            audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
     facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
     show(facts, f"{role} may read {len(views.NAMES)} views")
     if refused:

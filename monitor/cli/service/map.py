@@ -67,11 +67,11 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
 
 @app.command("tiles")
 def tiles(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3, or MBTiles 1.3, which is packed anew")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3")],
 ) -> None:
     """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
 
-    Example: slopeward sites map tiles canton.mbtiles
+    Example: slopeward sites map tiles canton.pmtiles
     """
     service = read_service()
     if not service.map.tiles:

@@ -5,7 +5,7 @@ from pathlib import Path
 from monitor.cli.session import Commands, open_database, read_service, require_any, show
 from monitor.domain.instants import format_iso
 from monitor.notify.web_push import KEY_FILE, find_key, find_public_key, save_key
-from monitor.store.delivery.devices import load_all_devices
+from monitor.store.delivery.devices import load_devices
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
@@ -37,7 +37,7 @@ def devices() -> None:
     Example: slopeward notify push devices --json
     """
     with open_database() as db, db.read() as c:
-        found = load_all_devices(c)
+        found = load_devices(c)
     for one in found:
         facts = {
             "account": one.user,

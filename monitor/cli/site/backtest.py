@@ -121,7 +121,12 @@ def backtest(given: BacktestArguments) -> None:
                 f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
             )
         known = PROOF_KNOWN
-    service_file, other_file = sort_configs(given.config or [])
+    service_file = other_file = None
+    for file in given.config or ():
+        is_site = "site" in read_toml(read_text(file), str(file))
+        if (other_file if is_site else service_file) is not None:
+            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
+        service_file, other_file = (service_file, file) if is_site else (file, other_file)
     bound_s = None if given.late_bound is None else read_duration_s("--late-bound", given.late_bound)
     mode = "observed" if given.data is not None and known == "auto" else known  # a file was all read just now
     terms = BacktestOptions(
@@ -220,21 +225,6 @@ def answer(card: Scorecard) -> None:
     from monitor.cli.site.scorecard import print_scorecard
 
     print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
-
-
-def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
-    """(service file, site file B): a file that has a [site] is a site file.
-
-    Raises:
-        ConfigError: a file cannot be read, or two of one kind are given.
-    """
-    service = other = None
-    for file in files:
-        is_site = "site" in read_toml(read_text(file), str(file))
-        if (other if is_site else service) is not None:
-            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
-        service, other = (service, file) if is_site else (file, other)
-    return service, other
 
 
 @contextmanager

@@ -24,10 +24,9 @@ from monitor.domain.instants import format_iso, parse, record_to_json
 from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert
-from monitor.store.alerting.audit_pack import load_material
+from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
 from monitor.store.database.engine import Database
 
@@ -104,7 +103,7 @@ def _describe(
         facts["as_of"], lines = found.to_json(), lines + compared
     if again:
         facts["differences"] = differences = recompute_all(db, alert)
-        facts["story"] = db.run_read(verify_story, alert.id, alert.site)
+        facts["story"] = db.run_read(list_alterations, alert.id, alert.site)
         lines += [f"altered: {line}" for line in facts["story"]]
         same = "equal bit for bit" if frozen else "there is nothing to recompute"
         lines.append("recomputed: " + ("; ".join(differences[:10]) or same))

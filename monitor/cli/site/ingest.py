@@ -1,6 +1,5 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
+from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
@@ -159,7 +158,7 @@ def ingest(given: IngestArguments) -> None:
     if given.guesses:
         if given.path is None or given.mapping is not None or given.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        more = {"bounds": given.bounds or (), "by": given.by, "accepts": given.accept_units, "dry_run": given.dry_run}
+        more = {"bounds": given.bounds or (), "by": given.by, "dry_run": given.dry_run}
         guess = next(iter(find_functions("ingest.guess")), None)
         if guess is None:
             raise ConfigError(
@@ -300,7 +299,7 @@ def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _
     if target.site is None:
         raise NotFoundError("points belong to a site: give --site")
     opened = open_points(form)(file, target.stated, _now()) if converted is None else converted.points(_now())
-    return read_points(PointsFile(file, target.site, _now, target.database), opened, on_progress=_show_progress)
+    return read_points(PointsFile(file, target.site, _now, target.database), opened)
 
 
 def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
@@ -322,21 +321,11 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             dry_run=database is None,
             accept_units=right.units,
             accept_times=right.times,
-            on_progress=_show_progress,
             by=name_helper().name,
             open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
-    try:
-        result = read(target.accepted)
-    except UnitDoubtError as doubt:
-        if database is None or not sys.stdin.isatty() or str(file) == "-":
-            raise
-        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
-            raise
-        who = prove(database, target.by, None if target.site is None else target.site.id)
-        _hold_to_sites(target.pipeline, database, who)
-        result = read(AcceptedDoubts(units=True, times=True))
+    result = read(target.accepted)
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result
@@ -373,14 +362,7 @@ def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> S
     raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
 
 
-def _show_progress(result: FileResult) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{result.file}: {result.rows} rows, {result.rejected} rejected", end="", file=sys.stderr, flush=True)
-
-
 def _show_result(result: FileResult, *, dry_run: bool) -> None:
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
     span = (result.from_at, result.to_at)
     facts: dict[str, Any] = {
         "file": result.file,

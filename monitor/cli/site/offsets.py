@@ -13,9 +13,9 @@ from forecasting.message import Message
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, read_instant, require_any, show
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import epoch_s, format_duration, format_iso, from_epoch_s, parse
+from monitor.domain.instants import epoch_s, format_duration, format_iso, from_epoch_s
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.store.alerting.maintenance import load_maintenance
@@ -98,8 +98,8 @@ def _find_span(
     if (at is None) == (maintenance is None):
         raise RefusedError("when was it replaced? Give either --at, or --maintenance")
     if at is not None:
-        begins = _instant(at)
-        ends = begins if until is None else _instant(until)
+        begins = read_instant("--at", at)
+        ends = begins if until is None else read_instant("--until", until)
         if ends < begins:
             raise RefusedError("--until lies before --at")
         return begins, ends
@@ -151,10 +151,3 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
         f'--at {format_iso(at)} --size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
     )
     return facts, f"{line}\n  {facts['command']}"
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise RefusedError(f"{error}; for example {format_iso(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error

@@ -42,11 +42,7 @@ def find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str
     if spec is None:
         names = ", ".join(s.quantity for s in station.series) or "none"
         raise ConfigError(f"{where}: station {station_id!r} declares no series {quantity!r}; it has: {names}")
-    return station_id, spec if spec.quantity == quantity else _component(spec, quantity)
-
-
-def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
-    return SeriesSpec(
+    return station_id, spec if spec.quantity == quantity else SeriesSpec(
         station=spec.station,
         quantity=quantity,
         unit=spec.unit,

@@ -13,7 +13,6 @@ LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
 FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
 LEAST_ACCEPTED: Final = 0.8
 FEWEST_BLOCKS: Final = 20  # held-out images or blocks of the site's own ground
-
 _FEW_ISSUES: Final = Template("proof.few_issues", "forecasts of {span} were scored at {n} issue times, {n2} are needed")
 _NO_BETTER: Final = Template(
     "proof.no_better", "forecasts of {span} are off by {error} mm on average, persistence by {persistence} mm"
@@ -21,12 +20,10 @@ _NO_BETTER: Final = Template(
 _THIN: Final = Template("proof.thin", "the 80 % interval of {span} held {share} of what came")
 _NO_EVENT: Final = Template("proof.no_event", "no event is known that they could have been early for")
 _NO_EARLIER: Final = Template(
-    "proof.no_earlier",
-    "with them the warning comes no earlier than by velocity alone at equal days of false alarm",
+    "proof.no_earlier", "with them the warning comes no earlier than by velocity alone at equal days of false alarm"
 )
 _LATER: Final = Template(
-    "proof.later",
-    "with them the warning comes {duration} later than by velocity alone at equal days of false alarm",
+    "proof.later", "with them the warning comes {duration} later than by velocity alone at equal days of false alarm"
 )
 _FEW_BLOCKS: Final = Template(
     "proof.few_blocks", "{n} held-out images or blocks of ground were scored, {n2} are needed"
@@ -39,7 +36,6 @@ _FEW_REVIEWS: Final = Template(
     "proof.few_reviews", "{n} of its outlines were reviewed, {n2} are needed (slopeward scenes review)"
 )
 _FEW_ACCEPTED: Final = Template("proof.few_accepted", "{n} of {n2} reviewed outlines were accepted, {share} are needed")
-
 _MADE_BY: Final[Mapping[str, str]] = {
     "anomalies": "slopeward anomalies bench --site {site}",
     "forecasts": "slopeward backtest --site {site} --prove {criterion}",

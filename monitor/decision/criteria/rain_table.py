@@ -48,11 +48,8 @@ def join_rain(
     """Name the series of expected rain; with them a criterion is advice unless the site file promotes it.
 
     Args:
-        criterion: as far as it is read.
-        places: where its names point to.
         forecast: how far the rain reaches -> series of its issues.
         valid_s: how long an issue counts.
-        windows_s: all windows of the criterion.
 
     Raises:
         ConfigError: no such series, or a window that holds no reading of the gauge.

@@ -115,6 +115,11 @@ def assess_rain(
     hold_level = max([f["level"] for f in facts if f["ratio"] >= recover or f["coverage"] < needed], default=0)
     worst = max(facts, key=itemgetter("ratio"))
     newest_s = gauge.times_s[-1]
+    nearest: dict[int, Fact] = {}
+    for fact in facts:
+        known = nearest.get(fact["level"])
+        if known is None or fact["ratio"] > known["ratio"]:
+            nearest[fact["level"]] = fact
     return Assessment(
         criterion.id,
         station,
@@ -125,7 +130,12 @@ def assess_rain(
         fresh=complete and windows.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=_explain(worst, amount),
-        facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
+        facts={
+            "worst": worst,
+            "min_coverage": needed,
+            "durations": len(facts),
+            "levels": [nearest[k] for k in sorted(nearest)],
+        },
     )
 
 
@@ -145,13 +155,3 @@ def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
         return _OF_YEARS(amount=rain, share=share, bound=bound, years=return_years, known=known)
     years = Figure(worst["years"], ".3g")
     return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=return_years, years2=years, known=known)
-
-
-def _by_level(facts: Sequence[Fact]) -> list[Fact]:
-    """The fact that comes nearest to its bound at each level: what a page shows beside the curve."""
-    nearest: dict[int, Fact] = {}
-    for fact in facts:
-        known = nearest.get(fact["level"])
-        if known is None or fact["ratio"] > known["ratio"]:
-            nearest[fact["level"]] = fact
-    return [nearest[k] for k in sorted(nearest)]

@@ -50,14 +50,7 @@ Barriers = Mapping[VoteKey, Mapping[int, Barrier]]  # by level
 
 
 def find_barriers(criterion: Criterion, station: Station, spec: SeriesSpec, interval_s: float) -> dict[int, Barrier]:
-    """What keeps a criterion from reaching its levels, by level; a level that is not named can be reached.
-
-    Args:
-        criterion: one of `list_followed`.
-        station: whose series it is.
-        spec: the series.
-        interval_s: how often its readings come, seconds.
-    """
+    """What keeps a criterion from reaching its levels, by level; a level that is not named can be reached."""
     bounds = criterion.declared or criterion.thresholds  # those that an earthquake lowered are reached the sooner
     if criterion.kind.unit == "degrees":
         bounds = to_velocities(bounds, station.v_eq_mm_per_day or 0.0)
@@ -66,7 +59,6 @@ def find_barriers(criterion: Criterion, station: Station, spec: SeriesSpec, inte
 
 
 def _find(criterion: Criterion, threshold: Threshold, spec: SeriesSpec, interval_s: float) -> Barrier | None:
-    """The first barrier before one bound."""
     bound, sign = bound_of(threshold)
     least = criterion.kind.epochs
     if not least:  # a value as it stands

@@ -45,7 +45,9 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
         stations = set(criterion.stations)
         if criterion.kind.velocity:
             stations |= {s.id for s in site.stations if not s.on_slope and s.reference is not None}
-        for key in (*((station, criterion.quantity) for station in stations), *further_series(criterion)):
+        pairs = (series.partition(".") for name, series in criterion.texts if name.startswith("series:"))
+        named = [(station, quantity) for station, _, quantity in pairs]
+        for key in (*((station, criterion.quantity) for station in stations), *named):
             spec = site.series(*key)
             if spec is not None:
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
@@ -56,12 +58,6 @@ def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: 
     """How far back a stored series is wanted, by its own name or as a component of displacement; 0 = not at all."""
     declared = "displacement" if quantity.startswith("displacement_") else quantity
     return spans.get((station, quantity)) or spans.get((station, declared)) or 0.0
-
-
-def further_series(criterion: Criterion) -> list[tuple[str, str]]:
-    """(station, quantity) of the series that a criterion names beside its own, such as those of expected rain."""
-    pairs = (series.partition(".") for name, series in criterion.texts if name.startswith("series:"))
-    return [(station, quantity) for station, _, quantity in pairs]
 
 
 def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:

@@ -21,8 +21,6 @@ _TEXTS: Final = {
     "vertical": Template("criterion.way.vertical", "vertical rate, either way")(),
     "either": Template("criterion.way.either", "either way")(),
 }
-
-
 WayName = Literal["signed", "horizontal", "vertical", "either", "no_plunge"]
 
 

@@ -10,12 +10,10 @@ from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
-from monitor.domain.site import BoundedMemo, Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
-
-KEPT_NAMES: Final = 8
 ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
@@ -71,6 +69,9 @@ class Assessment:
         return VoteKey(self.criterion, self.station)
 
 
+Assessments = Sequence[Assessment]
+
+
 @dataclass(slots=True)
 class EvaluationCache:
     """What decisions on a declaration leave for the next one; it saves work and changes nothing.
@@ -79,26 +80,20 @@ class EvaluationCache:
         trackers: By criterion and station.
         untouched: Readings of which none was corrected and none brought by a file, by series.
         rain: Readings of gauges and what `list_rain` made of them, by series.
-        names: Quantity and name of series, by station, for some that came together.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
     rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
-    names: BoundedMemo[tuple[str, ...], dict[str, list[tuple[str, str]]]] = field(
-        default_factory=lambda: BoundedMemo(KEPT_NAMES)
-    )
 
-    def sort_names(self, of: Iterable[str]) -> Mapping[str, list[tuple[str, str]]]:
-        """Quantity and name of some series, by station."""
-        key = tuple(of)
-        if key not in self.names:
-            found: dict[str, list[tuple[str, str]]] = {}
-            for name in key:
-                station, _, quantity = name.partition(".")
-                found.setdefault(station, []).append((quantity, name))
-            self.names[key] = found
-        return self.names[key]
+
+def sort_names(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Quantity and name of series, by station."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name in names:
+        station, _, quantity = name.partition(".")
+        found.setdefault(station, []).append((quantity, name))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +152,13 @@ class DecisionContext:
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """(quantity, newest epoch) of all that a station says."""
         if not self._newest:
-            self._newest.update(self.warm.sort_names(self.view.newest))
+            self._newest.update(sort_names(self.view.newest))
         return [(quantity, self.view.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
         """(quantity, readings) of all that a station said."""
         if not self._readings:
-            self._readings.update(self.warm.sort_names(self.view.readings))
+            self._readings.update(sort_names(self.view.readings))
         return [(quantity, self.view.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:

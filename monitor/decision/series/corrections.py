@@ -38,7 +38,6 @@ _ERRORS: Final = Template(
     "correction.errors",
     "{names} gave {n} values of {series} from {at} to {at2} errors of up to {n2} {unit} after they had arrived",
 )
-
 CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
 SIGMAS: Final = 5.0  # of the scatter: two solutions of one epoch seldom differ by more
 NEAR: Final = 0.75  # of the interval of a series: what a gap was filled with lies a whole one from its neighbours

@@ -5,14 +5,13 @@ the two highest levels, and a real earthquake moves every antenna at once: so no
 the end of the clock and after each further time that is twice as long, and the answer needs two people.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from forecasting.message import NameList, Template, Term, Timestamp
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import EVENT, SHAKING_S
-from monitor.domain.decision import Condition, Step
+from monitor.domain.decision import Condition, Step, Steps
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
@@ -23,11 +22,10 @@ _SHAKEN: Final = Template(
     "{stations} are independent, stepped at a declared earthquake for {level}, and nobody has said since {at} whether "
     "the slope moved: look at it; nothing counts without your word",
 )
-
 WEEK_S: Final = 7 * 86400.0  # the longest pause between two pages about one question
 
 
-def find_shaken(site: Site, steps: Mapping[StepKey, Step]) -> list[StepKey]:
+def find_shaken(site: Site, steps: Steps) -> list[StepKey]:
     """Keys of unanswered steps at an earthquake that another group shares, each for one of the two highest levels."""
     high = max(1, site.top_level - 1)
     found = [(k, s) for k, s in sorted(steps.items()) if s.state == EVENT and s.level >= high]
@@ -68,7 +66,7 @@ def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
     return turn, at_s, at_s + pause_s
 
 
-def list_reminders(windows: DecisionContext, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+def list_reminders(windows: DecisionContext, steps: Steps) -> dict[str, Condition]:
     """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
     site, now_s = windows.site, windows.now_s
     keys = find_shaken(site, steps)

@@ -15,7 +15,6 @@ from monitor.domain.site import Station
 
 _UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")
 _UNSURE: Final = Template("step.unsure", "its stated error is {n} times the usual")
-
 DOUBTED_SIGMAS: Final = 3.0  # the stated error of a fix over the usual one of its series
 USUAL_EPOCHS: Final = 24  # before the jump, of which the usual error is the median
 UPSLOPE_MM: Final = 500.0  # slopes do not climb; half a metre upslope is a fault of the instrument or of its frame
@@ -27,9 +26,6 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
 
     Args:
         view: the readings; the newest epoch of a track may wait for the next one before it is part of it.
-        station: for the direction of movement.
-        track: in which the jump was found.
-        jump: the jump.
     """
     upslope_mm = _upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:
@@ -48,7 +44,6 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
 
 
 def _stated(view: DecisionInputs, key: str, at_s: float) -> float:
-    """The standard deviation that a series states of an epoch; 0 where it states none."""
     readings = view.readings.get(key, ())
     place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
     if place >= len(readings) or seconds(readings[place].observed_at) != at_s:

@@ -4,19 +4,20 @@ Motion of a slope decays with distance; an instrument that fails moves alone. Dy
 subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Timestamp, join
-from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.vectors import norm
-from monitor.domain.decision import Vote
+from monitor.domain.decision import Votes
 from monitor.domain.fusion import Neighbours
 from monitor.domain.ground import measure_m
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Station
+from monitor.domain.witnesses import Groups
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
 _ALONE: Final = Template("neighbour.alone", "{station} moves alone: {text}")
@@ -30,7 +31,6 @@ _MOVES_LESS: Final = Template(
 _HELD: Final = Template("neighbour.held", "counts for {level} at most: {text}")
 _ANSWERED: Final = Template("neighbour.answered", "answered: {word}")
 _IN_FULL: Final = Template("neighbour.in_full", "counts in full at {at}")
-
 ALONE: Final = "alone:"  # how the question about a station begins
 
 
@@ -53,10 +53,10 @@ class NeighbourCheck:
 
 def check_neighbours(
     windows: DecisionContext,
-    assessments: Sequence[Assessment],
-    votes: Mapping[VoteKey, Vote],
+    assessments: Assessments,
+    votes: Votes,
     sick: Mapping[VoteKey, Message],
-    groups: Mapping[str, str],
+    groups: Groups,
     away: Collection[str] = (),
 ) -> NeighbourCheck:
     """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
@@ -66,18 +66,14 @@ def check_neighbours(
     Two independent witnesses that ask for as much, wherever they are, are company to each other.
 
     Args:
-        windows: the view at its instant.
-        assessments: what every criterion says.
-        votes: votes after this look.
         sick: votes that are set aside already: their stations are no neighbours.
-        groups: independence group of each witness.
         away: stations that people work on: that they stand still says nothing of the slope.
     """
     site, memory, now_s = windows.site, windows.memory, windows.now_s
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
-    above = _list_above(votes, plan, now_s)
+    above = {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
     if len({groups.get(key.station, key.station) for key in above if key not in sick}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
@@ -107,13 +103,7 @@ def check_neighbours(
     return NeighbourCheck(caps, open_since_s, reasons)
 
 
-def _list_above(votes: Mapping[VoteKey, Vote], plan: Neighbours, now_s: float) -> set[VoteKey]:
-    """Living votes for more than a lone one may ask for."""
-    return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
-
-
 def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Criterion]:
-    """The criteria whose votes want a neighbour: the named ones, else those of velocity."""
     votes = (c for c in criteria if c.role != "advice")
     return [c for c in votes if (c.id in plan.criteria if plan.criteria else c.kind.velocity)]
 

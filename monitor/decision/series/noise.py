@@ -194,11 +194,6 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
 
     What may be either is the newest, one beside fewer than three others, or one that is three times as large as usual.
 
-    Args:
-        values: All that came so far.
-        index: The first epoch after the jump.
-        length: Of the jump.
-
     >>> quiet = [(0.0,), (1.0,), (0.0,), (1.0,)]
     >>> stands_out([*quiet, (30.0,)], 4, 29.5), stands_out([(0.0,), (1.0,), (30.0,)], 2, 29.5) is None
     (True, True)
@@ -221,10 +216,6 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
     enough where the site file states a noise. Where it states none, the noise is measured beside the smallest step of
     the values: a crack gauge that reads tenths may have moved at each epoch and then come to rest. What a person reads
     and types is never stuck; a temperature, and what else detectors find nothing stuck in, needs a stated noise.
-
-    Args:
-        values: epoch by epoch.
-        spec: what is declared of the series.
 
     >>> from random import Random
     >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)

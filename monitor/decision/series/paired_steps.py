@@ -14,10 +14,11 @@ from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import interval_s, together_s
 from monitor.decision.series.step_detector import RETURNED
 from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, find_fate, keeps_its_way
-from monitor.decision.series.tracks import Track
-from monitor.domain.decision import Condition, Memory, Step
+from monitor.decision.series.tracks import Track, Tracks
+from monitor.domain.decision import Condition, Memory, Step, Steps
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
+from monitor.domain.witnesses import Groups
 
 _DISTURBANCE: Final = Template(
     "step.disturbance",
@@ -29,12 +30,9 @@ _SCATTER: Final = Template(
     "verify now: {stations} are independent and scatter since {at}, so their jumps are no motion of two. Look at the "
     "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
 )
-
 SHOWN_S: Final = 86400.0  # a common disturbance is shown for a day
 DISTURBANCE, SCATTER = "health:site:disturbance", "health:site:scatter"
 COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
-
-Tracks = Mapping[str, Sequence[Track]]  # by station
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,7 @@ class CommonDisturbance:
     conditions: Mapping[str, Condition]
 
 
-def find_partners(
-    site: Site, key: StepKey, steps: Mapping[StepKey, Step], company: Sequence[StepKey], groups: Mapping[str, str]
-) -> list[StepKey]:
+def find_partners(site: Site, key: StepKey, steps: Steps, company: Sequence[StepKey], groups: Groups) -> list[StepKey]:
     """Steps of stations of other groups that happened with this one; empty when it is none of the company itself."""
     if key not in company:
         return []
@@ -68,7 +64,7 @@ def is_confirmed(windows: DecisionContext, key: StepKey, step: Step, tracks: Seq
 
 
 def list_unresolved(
-    site: Site, steps: Mapping[StepKey, Step], tracks: Tracks, company: Sequence[StepKey], groups: Mapping[str, str]
+    site: Site, steps: Steps, tracks: Tracks, company: Sequence[StepKey], groups: Groups
 ) -> set[StepKey]:
     """Steps that are seen as steps no more, did not come back, and whose partner has not spoken since.
 
@@ -87,19 +83,11 @@ def list_unresolved(
 
 
 def find_disturbed(
-    windows: DecisionContext,
-    steps: Mapping[StepKey, Step],
-    tracks: Tracks,
-    groups: Mapping[str, str],
-    common: Iterable[str],
+    windows: DecisionContext, steps: Steps, tracks: Tracks, groups: Groups, common: Iterable[str]
 ) -> CommonDisturbance:
     """Steps that wait in company, and what came back in company.
 
     Args:
-        windows: the view, with the memory of before.
-        steps: after this look.
-        tracks: by station.
-        groups: independence group of each station.
         common: stations whose steps are those of their reference.
     """
     shared = set(common)
@@ -116,7 +104,7 @@ def find_disturbed(
 
 
 def _list_disturbances(
-    windows: DecisionContext, before: Memory, tracks: Tracks, groups: Mapping[str, str], shared: set[str]
+    windows: DecisionContext, before: Memory, tracks: Tracks, groups: Groups, shared: set[str]
 ) -> dict[str, Condition]:
     """A notice when stations of several groups jumped at one instant and came back: no movement, but look at them.
 

@@ -14,30 +14,19 @@ from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
 from monitor.decision.series.steps import QUIET
-from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track
+from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.domain.alerts.message import name_series
-from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
+from monitor.domain.decision import Condition, StationHealth, Steps, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import (
-    KEPT_SERIES,
-    BoundedMemo,
-    Criterion,
-    SeriesSpec,
-    Site,
-    Station,
-    Threshold,
-    once_per_record,
-)
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.domain.witnesses import find_voting_series
 
 _WELL: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
 _LEARNING: Final = Template(
-    "health.learning",
-    "learning its noise, {n} of {n2} readings: until then only a clear step asks for verification",
+    "health.learning", "learning its noise, {n} of {n2} readings: until then only a clear step asks for verification"
 )
 _NOTHING_YET: Final = Template("health.nothing_yet", "no reading has come yet")
 NEVER_RECEIVED: Final = Template("health.never_received", "silent, no reading has ever come")
@@ -69,7 +58,6 @@ _OVERLAPS: Final = Template(
     "its sums cover more time than passed: they come more often than each {duration}, or twice. Its rain raises no "
     "level until that is mended: look at `interval` in the site file, and at what else brings its sums",
 )
-
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
@@ -103,7 +91,7 @@ SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and decla
 
 
 def examine(
-    windows: DecisionContext, tracks: Mapping[str, Sequence[Track]]
+    windows: DecisionContext, tracks: Tracks
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
     """Health of every declared station, the open conditions by alert key, and how each series does.
 
@@ -157,7 +145,6 @@ def examine(
 
 @once_per_record
 def _find_interval_s(station: Station) -> float | None:
-    """The shortest interval of its series; None where it has none."""
     return min((s.interval_s for s in station.series), default=None)
 
 
@@ -168,7 +155,7 @@ def _explain_well(tracks: Sequence[Track]) -> Message:
 
 
 def mark_unexplained(
-    site: Site, healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Mapping[StepKey, Step]
+    site: Site, healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Steps
 ) -> tuple[StationHealth, ...]:
     """Health of the stations, those that do well and have a step that nobody has explained to be verified."""
     unsure, voting = {k.station for k, s in steps.items() if s.state not in QUIET}, find_voting_series(site)
@@ -223,29 +210,16 @@ def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> flo
     found = [
         n.observed_s
         for quantity, n in windows.list_newest(station.id)
-        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(windows.site, station, quantity, spec)
+        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
     ]
     return max(found, default=None)
 
 
-def _is_of(site: Site, station: Station, quantity: str, spec: SeriesSpec) -> bool:
+def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
     """True for the series itself and its components, not for another one whose name begins alike.
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
-    known, key = _remember_parts(site), (station.id, quantity, spec.quantity)
-    if key not in known:
-        known[key] = _find_whether_of(station, quantity, spec)
-    return known[key]
-
-
-@once_per_record
-def _remember_parts(_: Site) -> BoundedMemo[tuple[str, str, str], bool]:
-    """What was found of quantities of stations and declared ones: every decision asks for them again."""
-    return BoundedMemo(KEPT_SERIES)
-
-
-def _find_whether_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
     if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
         return False
     declared = station.find_series(quantity)
@@ -340,7 +314,7 @@ def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in windows.list_readings(station.id):
-            if not readings or spec.interval_s > 86400.0 or not _is_of(windows.site, station, quantity, spec):
+            if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
                 continue
             if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for

@@ -31,12 +31,7 @@ BEYOND: Final = 3.0  # times its present scatter: a step within is none that two
 
 
 def find_fate(step: Step, tracks: Iterable[Track]) -> str:
-    """What the usable epochs behind a step say of it.
-
-    Args:
-        step: the step.
-        tracks: all tracks of its station.
-    """
+    """What the usable epochs behind a step say of it."""
     mine = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s and carries(t, step.quantity)]
     if not mine:
         return UNSEEN

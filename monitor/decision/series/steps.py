@@ -14,10 +14,11 @@ from monitor.decision.series.paired_steps import COMPANY, find_partners, is_conf
 from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.step_fates import BACK, find_fate, stands_again
-from monitor.decision.series.tracks import Track
-from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, instant
+from monitor.decision.series.tracks import Track, Tracks
+from monitor.domain.decision import EventFact, Memory, Step, Steps, instant
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import Groups
 
 _SEEN: Final = Template("step.seen", "step of {size} at {station}")
 _BECAUSE: Final = Template("step.because", "{step}: {text}")
@@ -35,7 +36,6 @@ _EVENT_DOUBTED: Final = Template(
 _ANSWER_WITHDRAWN: Final = Template("step.answer_withdrawn", "asked again, for its answer was withdrawn")
 _SILENCE: Final = Template("step.silence", "silence followed it")
 _AS_WELL: Final = Template("step.as_well", "{station}, which is independent, stepped as well")
-
 _OBSERVED: Final = attrgetter("observed_at")
 ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
@@ -104,10 +104,17 @@ def find_step_candidates(
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
-            level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
+            level = 1 if sudden else 0
+            # the highest level whose bound it exceeds, spread over that level's window, or over its gap if longer
+            for threshold in criterion.thresholds:
+                window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
+                bound, sign = bound_of(threshold)
+                if criterion.kind.rate and sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
+                    level = max(level, threshold.level)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
-                old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
+                started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+                old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - spec.max_silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
                 doubt = UNKNOWN_NOISE if jump in unsure else doubt
@@ -124,42 +131,17 @@ def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
     return track.early[-1:] if silent or key in windows.memory.steps else ()
 
 
-def _watched_since_s(windows: DecisionContext, track: Track) -> float:
-    """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
-
-    What an imported history shows of the time before is no news, however sudden it was.
-    """
-    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return max(started_s, min(track.received_s, default=started_s))
-
-
-def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
-    """The level whose bound the jump exceeds when it is spread over that level's window, or its gap if longer."""
-    level = 0
-    for threshold in criterion.thresholds:
-        window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
-        bound, sign = bound_of(threshold)
-        if criterion.kind.rate and sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
-            level = max(level, threshold.level)
-    return level
-
-
 def update_steps(
     memory: Memory,
     sightings: Mapping[StepKey, StepCandidate],
-    tracks: Mapping[str, list[Track]],
+    tracks: Tracks,
     windows: DecisionContext,
-    groups: Mapping[str, str],
+    groups: Groups,
     common: Iterable[str],
 ) -> dict[StepKey, Step]:
     """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
 
     Args:
-        memory: steps and answers so far.
-        sightings: jumps the tracks show now.
-        tracks: tracks of each station.
-        windows: the view at its instant.
-        groups: independence group of each station.
         common: stations whose steps are those of their reference.
     """
     shared = set(common)
@@ -168,7 +150,23 @@ def update_steps(
     steps = _keep_steps(memory, sightings, tracks, windows, unresolved)
     for key, seen in sightings.items():
         if key not in steps:
-            steps[key] = _make_step(seen, memory.answers.get(key), windows)
+            answered = memory.answers.get(key)
+            state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
+            spec = windows.site.series(seen.station, seen.quantity)
+            size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
+            reason = _SEEN(size=size, station=seen.station)
+            if state == DOUBTFUL and seen.doubt is not None:
+                reason = _because(reason, seen.doubt)
+            state = state_after(answered) if answered else state
+            steps[key] = Step(
+                at_s=seen.jump.at_s,
+                known_s=windows.now_s,
+                size=seen.jump.length,
+                level=seen.level,
+                state=state,
+                reason=reason,
+                quantity=seen.quantity,
+            )
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         noted = _note_offset(windows, key, step)
@@ -180,14 +178,16 @@ def update_steps(
 def _keep_steps(
     memory: Memory,
     sightings: Mapping[StepKey, StepCandidate],
-    tracks: Mapping[str, list[Track]],
+    tracks: Tracks,
     windows: DecisionContext,
     unresolved: Collection[StepKey],
 ) -> dict[StepKey, Step]:
-    """The known steps that stay: those that are still seen, or that nothing explains."""
     steps: dict[StepKey, Step] = {}
     for key, old in memory.steps.items():
-        offset = _is_answered_by_offset(windows, key, old)
+        offsets = find_offsets(windows, key.station, old.at_s)
+        confirmed = old.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
+        # what asks for a high level goes on counting on the offset of one person
+        offset = (confirmed or has_offset(windows, key.station, old.at_s)) and not _needs_second(windows, key, old)
         # the level may still rest on a step that came back: what it was read from must stay known
         rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
         explained = _is_explained(old, tracks.get(key.station, []), offset)
@@ -202,13 +202,8 @@ def _keep_steps(
 
 
 def _count_steps(
-    steps: dict[StepKey, Step],
-    shared: Collection[str],
-    tracks: Mapping[str, list[Track]],
-    windows: DecisionContext,
-    groups: Mapping[str, str],
+    steps: dict[StepKey, Step], shared: Collection[str], tracks: Tracks, windows: DecisionContext, groups: Groups
 ) -> None:
-    """Let those steps count whose time is over, or that something independent confirms."""
     single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
     company = [
         k
@@ -224,26 +219,6 @@ def _count_steps(
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
-
-
-def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
-    """A jump that is seen for the first time; its clock starts when the question is asked."""
-    state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
-    spec = windows.site.series(seen.station, seen.quantity)
-    size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
-    reason = _SEEN(size=size, station=seen.station)
-    if state == DOUBTFUL and seen.doubt is not None:
-        reason = _because(reason, seen.doubt)
-    state = state_after(answered) if answered else state
-    return Step(
-        at_s=seen.jump.at_s,
-        known_s=windows.now_s,
-        size=seen.jump.length,
-        level=seen.level,
-        state=state,
-        reason=reason,
-        quantity=seen.quantity,
-    )
 
 
 def _update_unanswered(
@@ -288,7 +263,7 @@ def requested_level(step: Step) -> int:
     return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
 
 
-def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
+def _is_explained(step: Step, tracks: Sequence[Track], offset: bool) -> bool:
     """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
 
     A step that counts is movement until a person says no, or until the value comes back (`_update_unanswered`).
@@ -316,7 +291,17 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
     event = quake or events[-1]
     if without_cause(step.reason).id == _SEEN.id:
-        step = replace(step, reason=_at_event(step.reason, event))
+        details: list[Value] = [event.text[:80]] if event.text else []
+        if is_earthquake(event.kind):
+            way, by = Term(event.via), NameList(event.confirmed_by, conjunction=True)
+            details.append(
+                _CONFIRMED(n=event.id, way=way, names=by) if event.words else _UNCONFIRMED(n=event.id, way=way)
+            )
+        seen, kind = without_cause(step.reason), Term(event.kind)
+        seen = _AT_EVENT(step=seen, word=kind, text=join(details)) if details else _AT_KIND(step=seen, word=kind)
+        step = replace(
+            step, reason=_BECAUSE(step=seen, text=step.reason.values["text"]) if step.reason.id == _BECAUSE.id else seen
+        )
     if quake is None or quake.words == 0:
         return step
     if step.state in {"pending", EVENT}:
@@ -354,17 +339,6 @@ def _because(reason: Message, why: Message) -> Message:
     return _BECAUSE(step=without_cause(reason), text=why)
 
 
-def _at_event(reason: Message, event: EventFact) -> Message:
-    """The same with what was declared at the time of a step."""
-    details: list[Value] = [event.text[:80]] if event.text else []
-    if is_earthquake(event.kind):
-        way, by = Term(event.via), NameList(event.confirmed_by, conjunction=True)
-        details.append(_CONFIRMED(n=event.id, way=way, names=by) if event.words else _UNCONFIRMED(n=event.id, way=way))
-    seen, kind = without_cause(reason), Term(event.kind)
-    seen = _AT_EVENT(step=seen, word=kind, text=join(details)) if details else _AT_KIND(step=seen, word=kind)
-    return _BECAUSE(step=seen, text=reason.values["text"]) if reason.id == _BECAUSE.id else seen
-
-
 def list_events_at(
     windows: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
 ) -> list[EventFact]:
@@ -380,7 +354,9 @@ def list_events_at(
     return [
         e
         for e in windows.view.events
-        if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
+        if e.from_s <= step.at_s
+        and (min(e.to_s, e.from_s + SHAKING_S) if is_earthquake(e.kind) else e.to_s) >= from_s
+        and e.received_s <= windows.now_s
     ]
 
 
@@ -393,28 +369,11 @@ def is_earthquake(kind: str) -> bool:
     return kind.strip().lower() == EARTHQUAKE
 
 
-def _over_s(event: EventFact) -> float:
-    return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
-
-
 def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
     if requested_level(step) < high_level(windows.site):
         return False
     return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
-
-
-def find_alone(windows: DecisionContext, station: str, at_s: float) -> list[OffsetFact]:
-    """Offsets at a step that one person alone stands behind."""
-    return [o for o in find_offsets(windows, station, at_s) if o.alone]
-
-
-def _is_answered_by_offset(windows: DecisionContext, key: StepKey, step: Step) -> bool:
-    """True when an offset explains a step for good, so that nothing more need be known of it."""
-    offsets = find_offsets(windows, key.station, step.at_s)
-    confirmed = step.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
-    # what asks for a high level goes on counting on the offset of one person
-    return (confirmed or has_offset(windows, key.station, step.at_s)) and not _needs_second(windows, key, step)
 
 
 def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
@@ -424,7 +383,7 @@ def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
 
     It stays known, so that silence after it, and a step of an independent station, count for a high level as ever.
     """
-    alone = bool(find_alone(windows, key.station, step.at_s))
+    alone = any(o.alone for o in find_offsets(windows, key.station, step.at_s))
     corrected = _is_corrected_away(windows, key)
     low = requested_level(step) < high_level(windows.site)
     if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
@@ -456,11 +415,11 @@ def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
 def _why_it_counts(
     key: StepKey,
     step: Step,
-    steps: Mapping[StepKey, Step],
+    steps: Steps,
     company: Sequence[StepKey],
-    tracks: Mapping[str, list[Track]],
+    tracks: Tracks,
     windows: DecisionContext,
-    groups: Mapping[str, str],
+    groups: Groups,
 ) -> Message | None:
     site, station = windows.site, key.station
     mine = tracks.get(station, [])

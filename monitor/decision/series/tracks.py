@@ -26,7 +26,6 @@ _TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
 _OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
 GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
 IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
-
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
@@ -34,8 +33,6 @@ RECENT: Final = 48  # epochs kept as they came: by them a step is known for moti
 LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
-
-
 _FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
 Part = TypeVar("Part")
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
@@ -108,6 +105,9 @@ class Track:
         return self.times_s[-1] if self.times_s else None
 
 
+Tracks = Mapping[str, Sequence[Track]]  # by station
+
+
 class Tracker:
     """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
 
@@ -157,7 +157,6 @@ class Tracker:
         return self._track
 
     def _choose(self, view: DecisionInputs) -> tuple[str, ...]:
-        """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
 
         def have(names: Sequence[str]) -> tuple[str, ...]:
             return tuple([q for q in names if view.readings.get(self._keys[q])])
@@ -267,7 +266,6 @@ class Tracker:
         return True
 
     def _take(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
-        """Take the walk over the epochs of some rows."""
         if self._walk is None:
             self._walk = StepDetector(
                 verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
@@ -375,10 +373,7 @@ def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> li
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
-    """True when each series begins with the readings that were seen, whatever was added behind them.
-
-    Readings that stayed the same objects are compared by identity, which costs next to nothing; others by all they say.
-    """
+    """True when each series begins with what was seen; what stayed the same object is compared by identity."""
     return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
 
 

@@ -211,14 +211,13 @@ def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Head
     """The headline of a level; None where the evidence says no more than its sentence.
 
     Args:
-        frozen: inputs and outcome of the decision, as they are kept.
         site: the declaration that it was decided by; None where no program can read it any more.
-        level: that stands.
     """
     outcome = read_outcome(frozen)
     if site is None or level <= 0 or not outcome:
         return None
-    asking = _list_asking(outcome, level)
+    votes = outcome.get("votes", _NOTHING).items()
+    asking = {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
     if found := find_moving(list_rates(outcome, site), site, level):
         return found
     for assessment in outcome.get("words", ()):
@@ -245,12 +244,6 @@ def _read_reason(evidence: StoredReason) -> str:
 def _find_step(reason: str) -> str:
     """What a reason says of the step itself, without why it counts."""
     return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
-
-
-def _list_asking(evidence: DecisionEvidence, level: int) -> dict[VoteKey, int]:
-    """Every vote that counts for the level, and what it asks for itself."""
-    votes = evidence.get("votes", _NOTHING).items()
-    return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
 def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:

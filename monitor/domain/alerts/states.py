@@ -39,7 +39,6 @@ _RETURNED, _SHELVED = AlertState.RETURNED_UNACKNOWLEDGED, AlertState.SHELVED
 _SUPPRESSED, _OUT, _CLOSED = AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE, AlertState.CLOSED
 OPEN: Final = (_UNACKNOWLEDGED, _ACKNOWLEDGED, _RETURNED, _SHELVED, _SUPPRESSED, _OUT)
 PUT_ASIDE: Final = (_SHELVED, _SUPPRESSED, _OUT)  # nobody is notified, but of what is urgent
-
 TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
     (NORMAL, AlertStep.RAISE): _UNACKNOWLEDGED,
     (_RETURNED, AlertStep.RAISE): _UNACKNOWLEDGED,
@@ -91,8 +90,6 @@ def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
 
     Args:
         state: before it; None = normal, no alert stands.
-        event: what happens.
-        number: of the alert, for the refusal.
 
     Raises:
         RefusedError: the table has no such step.

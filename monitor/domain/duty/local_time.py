@@ -88,8 +88,6 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     ['2026-10-25 00:30:00+00:00', '2026-10-25 01:30:00+00:00']
 
     Args:
-        text: as people write it, or a form gives it.
-        zone: by name.
         later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
 
     Raises:
@@ -126,7 +124,6 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
 
     Args:
         zone: by name; None = a time without an offset is refused.
-        later: as `read_local` has it.
 
     Raises:
         ValueError: it is none, or none that counts; its argument is the message.

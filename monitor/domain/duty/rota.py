@@ -118,12 +118,10 @@ def split_days(shifts: Iterable[DutyShift], zone: str) -> list[tuple[date, DutyS
 
 
 def _find_rota(roster: Roster, at: datetime) -> Rota | None:
-    """The plan in force: of those that have begun the one that began last."""
     return max((r for r in roster.rotas if r.valid_from <= at), key=lambda r: r.valid_from, default=None)
 
 
 def _find_turn(rota: Rota, at: datetime) -> DutyTurn | None:
-    """The last hand-over at or before an instant."""
     this_week = _week_of(rota, local_day(at, rota.zone))
     for week in range(this_week, this_week - rota.weeks - 1, -1):
         for turn in reversed(_turns_of_week(rota, week)):
@@ -140,7 +138,6 @@ def _list_handovers(rota: Rota, from_at: datetime, to_at: datetime) -> Iterable[
 
 
 def _week_of(rota: Rota, day: date) -> int:
-    """How many weeks after the first one a day lies."""
     return (day - rota.begins).days // 7
 
 

@@ -10,51 +10,16 @@ from itertools import dropwhile, pairwise
 from math import isfinite
 from typing import Any, Final
 
+from monitor.domain.names import split_table
+
 FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
-    {
-        "",
-        "-",
-        "--",
-        "---",
-        "nan",
-        "+nan",
-        "-nan",
-        "-1.#ind",
-        "1.#ind",
-        "1.#qnan",
-        "-1.#qnan",
-        "1.#inf",
-        "-1.#inf",
-        "inf",
-        "m",
-        "missing",
-        "+inf",
-        "-inf",
-        "infinity",
-        "+infinity",
-        "-infinity",
-        "na",
-        "n/a",
-        "n.a.",
-        "nd",
-        "n.d.",
-        "k.a.",
-        "s/d",
-        "null",
-        "none",
-        "undefined",
-        "#n/a",
-        "#nv",
-        "#n/d",
-        "#value!",
-        "#wert!",
-        "#div/0!",
-        "#ref!",
-        "#num!",
-        "#name?",
-    }
+    split_table("""
+        ; -; --; ---; nan; +nan; -nan; -1.#ind; 1.#ind; 1.#qnan; -1.#qnan; 1.#inf; -1.#inf; inf; m; missing; +inf;
+        -inf; infinity; +infinity; -infinity; na; n/a; n.a.; nd; n.d.; k.a.; s/d; null; none; undefined; #n/a; #nv;
+        #n/d; #value!; #wert!; #div/0!; #ref!; #num!; #name?
+    """)
 )
 LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
 _HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
@@ -74,7 +39,6 @@ _NINES: Final = frozenset(  # -99, 99.99 and 999 on: 99 and 99.9 are what batter
 )
 _OTHERS: Final = frozenset(_to_digits(n) for n in (999.25, 8888.0, 88888.0, 1e10, 1e15, 1e20))
 _LEAST_POSITIVE: Final = 99.985  # of nines: 99.99 is missing rain of GSOD
-
 RUN: Final = 3  # steps towards the end of a scale that are a run
 LEAP: Final = 4.0  # times the step before it: so far a run may go in its last one
 MIDDLE: Final = 0.02  # of a record, at each end, that says nothing of its range

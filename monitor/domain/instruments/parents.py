@@ -100,13 +100,11 @@ def find_silence_causes(
     of housekeeping adds later is told already where its station has a page.
 
     Args:
-        children: the series behind every parent.
         silent: silent series, and when each ought to have spoken at the latest.
         is_late: whether a series has missed an epoch.
         is_gone: whether it has missed so many that its own limit need not be waited for.
         waited_until_s: how long a last one is waited for, by those that are back.
         paged: keys of the pages that are open.
-        now_s: the instant.
         spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
@@ -115,7 +113,11 @@ def find_silence_causes(
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
-        for parent, mine in _rank_parents(children, left, pages):
+        found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
+        for parent, mine in sorted(
+            ((parent, mine) for parent, mine in found if mine),
+            key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
+        ):
             back = [p for p in children[parent] if p not in silent]
             if parent.key in paged:
                 waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
@@ -133,17 +135,6 @@ def find_silence_causes(
         else:
             break
     return SilenceCauses(pages, frozenset(waiting), frozenset(notified))
-
-
-def _rank_parents(
-    children: Mapping[Parent, Collection[Place]], left: Collection[Place], pages: Collection[Parent]
-) -> list[tuple[Parent, set[Place]]]:
-    """Parents of series that are left, without those that have a page, and these series; of the most first."""
-    found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
-    return sorted(
-        ((parent, mine) for parent, mine in found if mine),
-        key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
-    )
 
 
 def _is_notified(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, OF_SCENES, OF_VELOCITY_MAPS, SIGNAL
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, MOVING, OF_SCENES, OF_VELOCITY_MAPS, QUANTITIES, SIGNAL
 from monitor.domain.site import SeriesSpec, Site, Station
 
 SCALARS: Final = (
@@ -40,19 +40,7 @@ NOTHING: Final = QuantityCheck()
 # A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`
 # (docs/benchmarks/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
 WATCHED: Final[Mapping[str, QuantityCheck]] = {
-    **dict.fromkeys(
-        (
-            "displacement",
-            "displacement_east",
-            "displacement_north",
-            "displacement_up",
-            "displacement_downslope",
-            "displacement_los",
-            "displacement_distance",
-            "crack_opening",
-        ),
-        MOVES,
-    ),
+    **dict.fromkeys((name for name in QUANTITIES if name.startswith(MOVING)), MOVES),
     **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), QuantityCheck(_ALL, "angle", PARTS, moves=True)),
     "strain": QuantityCheck(_ALL, "share", PARTS, moves=True),
     "pore_pressure": QuantityCheck(_SLOW, "pressure", PARTS),

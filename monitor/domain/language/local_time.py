@@ -95,7 +95,6 @@ def format_local(at: datetime, zone: str | None = None, *, seconds: bool = False
 
     Args:
         zone: by name; None = the one in use.
-        seconds: to the second.
         today: of this day the clock alone.
 
     >>> format_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")

@@ -22,12 +22,7 @@ class TextPart(NamedTuple):
 
 
 def translate(text: Any, language: str | None = None) -> Any:
-    """A message, or a word of the vocabulary, in the language and the zone in use; anything else as it is.
-
-    Args:
-        text: a message; what a person wrote stays.
-        language: another one than that in use.
-    """
+    """A message, or a word of the vocabulary, in the language and the zone in use; anything else as it is."""
     if isinstance(text, Message):
         return "".join(part.text for part in render(text, language))
     return translate_term(text, language) if isinstance(text, str) else text
@@ -39,8 +34,6 @@ def render(
     """A message in parts as they are read, its times by the clock of a zone; the last of them names the zone.
 
     Args:
-        message: with its id and values.
-        language: another one than that in use.
         zone: another one than that in use; empty = times stay in UTC, as they are stored.
         today: of this day the clock alone.
     """

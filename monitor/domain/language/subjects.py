@@ -32,9 +32,7 @@ def make_subject(kind: Value, title: str, action: str, essence: str, at: datetim
 
     Args:
         kind: the level, or the ledger and how urgent it is.
-        title: of the site.
         action: what is to be done; empty where nothing is.
-        essence: what happened.
     """
     parts = {"kind": kind, "title": title, "essence": essence, "at": Timestamp.of(at, "minute")}
     return _WITH_ACTION(action=action.rstrip("."), **parts) if action else _SUBJECT(**parts)
@@ -143,7 +141,6 @@ def find_first(text: str) -> str:
 
 
 def _split_marks(subject: str) -> tuple[list[Message], str]:
-    """What stands before a subject, the outermost first, and the subject itself."""
     marks = []
     while isinstance(subject, Message) and subject.id in _MARKS:
         marks.append(subject)
@@ -152,7 +149,6 @@ def _split_marks(subject: str) -> tuple[list[Message], str]:
 
 
 def _replace(message: Message, place: str, value: Value) -> Message:
-    """The same message with another value at a place."""
     values = {**message.values, place: value}
     english = render(Message(str(message), message.id, values), ENGLISH, UNCHANGED)
     return Message("".join(part.text for part in english), message.id, values)

@@ -16,15 +16,11 @@ app = Commands()
 @app.command(epilog="Example: slopeward demo --once --json", takes_config=False)
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End by itself when everything was seen.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", exists=True, file_okay=False, help="Play the neutral files and scenes there."),
-    ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", help="Keep everything here; else a temporary one.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
 ) -> None:
     """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
-    from monitor.extensions.demo.demo import is_complete, run_demo, run_measured
+    from monitor.extensions.demo.demo import has_played, run_demo
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
@@ -34,17 +30,9 @@ def demo(
     def print_line(line: str) -> None:
         print(line, file=sys.stderr if options().as_json else sys.stdout, flush=True)
 
-    def clock() -> datetime:
-        return datetime.now(UTC)
-
-    if data is not None:
-        counted = run_measured(data, once=once, folder=folder, print_line=print_line, clock=clock)
-        complete = bool(counted["observations"] and counted["forecasts"])
-    else:
-        counted = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=clock)
-        complete = is_complete(counted)
+    counted = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=lambda: datetime.now(UTC))
     if not print_if_json(counted):
         for name, value in counted.items():
             print(f"{name}: {value}")
-    if not complete:
+    if counted["missing"] or not has_played(counted):
         raise typer.Exit(3)

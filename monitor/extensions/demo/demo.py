@@ -1,7 +1,6 @@
 """The demonstration: the real service in a folder of its own, a slope that fails while one watches, and a count."""
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -13,31 +12,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-import numpy as np
-
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.logins import lend_login
-from monitor.config.service import PREFIX, load_service, parse_site
-from monitor.domain.alert import COMMAND
-from monitor.domain.alerts.headline import find_window
-from monitor.domain.errors import JobError, PayloadError, SlopewardError, StoreBusyError
+from monitor.config.service import PREFIX, load_service
+from monitor.domain.errors import JobError, SlopewardError, StoreBusyError
 from monitor.domain.extras import describe_missing, is_installed
-from monitor.domain.instants import format_duration, format_iso, parse
-from monitor.domain.observation import SiteEvent
-from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
-from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
+from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
 from monitor.extensions.demo.slope import SITE_ID, SlopeModel
-from monitor.extensions.demo.story import FAILS_AFTER, LIVE, plan_story, write_story_site
+from monitor.extensions.demo.story import LIVE, plan_story, write_story_site
 from monitor.extensions.demo.worth import (
     NETWORKS,
     DetectorWorth,
@@ -46,21 +36,19 @@ from monitor.extensions.demo.worth import (
     assess_forecasters,
     print_worth,
 )
-from monitor.store.alerting.events import add_event
-from monitor.store.alerting.timeline import load_newest_movement
+from monitor.store.alerting.outbox import count_states
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
-from monitor.store.models.totals import count_issues, count_notifications, count_rows, find_peak_level
+from monitor.store.models.totals import count_issues, find_peak_level
 from monitor.store.people.users import add_user
 from monitor.store.service_state import find_stamp
+from monitor.store.upkeep.backup import count_rows
 from monitor.worker import compute
 
 DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-# A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
-FAILURE: Final = "failure"  # the act that ends the story, half an hour after the present
 SUMMARY: Final = "summary"  # that which waits for all others
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
@@ -144,7 +132,7 @@ def run_demo(
     began = time.monotonic()
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
-    with open_stage({f"{SITE_ID}.toml": write_story_site(model)}, folder, print_line) as stage:
+    with open_stage(write_story_site(model), folder, print_line) as stage:
         password = _add_person(stage, now)
         print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
@@ -167,81 +155,15 @@ def run_demo(
             return conclude()
         _begin(stage, SUMMARY, conclude)  # the slope goes on meanwhile
         _play(stage, model, now, print_line, follow=True)
-        _stay(stage, print_line)
+        print_line("Ctrl-C ends the demonstration")
+        while not stage.stop.wait(1.0) and stage.service.poll() is None:
+            pass
         return count(stage)
 
 
-def run_measured(
-    data: Path, *, once: bool, folder: Path | None, print_line: PrintLine, clock: Callable[[], datetime]
-) -> DemoCount:
-    """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
-
-    Args:
-        data: folder with neutral long CSV or Parquet files, perhaps a `site.toml` that fits, perhaps scenes (a folder
-            with `scene.toml`, or a GeoTIFF).
-        once: end by itself.
-        folder: where everything is kept; None = a temporary one.
-        print_line: takes progress lines.
-        clock: the present, aware UTC.
-
-    Raises:
-        PayloadError: nothing there can be read.
-    """
-    began, now = time.monotonic(), clock()
-    rows = read_rows(data)
-    live = 0.1 * (rows[-1].at - rows[0].at)
-    own = data / "site.toml"
-    site_text = own.read_text(encoding="utf-8") if own.is_file() else write_site(rows, live)
-    site_id = parse_site(site_text, str(own) if own.is_file() else "site written for the data").id
-    moved = [replace(r, at=r.at + (now - rows[-1].at)) for r in rows]
-    with open_stage({f"{site_id}.toml": site_text}, folder, print_line) as stage:
-        print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
-        print_line(
-            f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}"
-        )
-        scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
-        with _open_publisher(stage, site_id) as publisher:
-            play(
-                rows_to_messages(moved, site_id),
-                publisher,
-                PlayPace(now - live, live.total_seconds() / PLAY_S),
-                clock=clock,
-                stop=stage.stop,
-                on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
-            )
-        _wait_for_rows(stage, len(rows))
-        _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
-        if once:
-            _wait_for_acts(stage, lambda counted: counted["forecasts"] and counted["scenes"] >= scenes, PATIENCE_S)
-        else:
-            _stay(stage, print_line)
-        counted = count(stage)
-        counted["seconds"] = round(time.monotonic() - began, 1)
-    return counted
-
-
-def _copy_scenes(data: Path, inbox: Path) -> int:
-    """Put scene folders and GeoTIFFs into the inbox; returns how many."""
-    found = [p for p in sorted(data.iterdir()) if (p / "scene.toml").is_file() or p.suffix.lower() in {".tif", ".tiff"}]
-    inbox.mkdir(parents=True, exist_ok=True)
-    for path in found:
-        if path.is_dir():
-            shutil.copytree(path, inbox / f".{path.name}")
-            (inbox / f".{path.name}").rename(inbox / path.name)
-        else:
-            shutil.copy(path, inbox / path.name)
-    return len(found)
-
-
-def _stay(stage: DemoInstallation, print_line: PrintLine) -> None:
-    print_line("Ctrl-C ends the demonstration")
-    while not stage.stop.wait(1.0) and stage.service.poll() is None:
-        pass
-
-
 @contextlib.contextmanager
-def open_stage(site_files: dict[str, str], folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
-    """A folder with configuration and site files, and the service running in it; both go away at the end."""
+def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
+    """A folder with configuration and site file, and the service running in it; both go away at the end."""
     home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise SlopewardError(f"{folder} is not empty; name a new folder, a demonstration starts from nothing")
@@ -250,8 +172,7 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
     broker_port, web_port = free_port(), free_port(8080)
     text = CONFIG.format(folder=home, broker_port=broker_port, web_port=web_port)
     (home / "slopeward.toml").write_text(text, encoding="utf-8")
-    for name, site in site_files.items():
-        (home / "sites" / name).write_text(site, encoding="utf-8")
+    (home / "sites" / f"{SITE_ID}.toml").write_text(site_file, encoding="utf-8")
     with (home / "service.log").open("wb") as log:
         service = subprocess.Popen(
             [sys.executable, "-P", "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
@@ -304,7 +225,7 @@ def free_port(wish: int = 0) -> int:
 def count(stage: DemoInstallation) -> DemoCount:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
-        rows, sent = count_rows(c), count_notifications(c)
+        rows, sent = count_rows(c), count_states(c)
         stamp = find_stamp(c, "broker")
         return {
             "observations": rows["observation"],
@@ -328,11 +249,6 @@ def count(stage: DemoInstallation) -> DemoCount:
         }
 
 
-def is_complete(counted: DemoCount) -> bool:
-    """True when a newcomer has seen everything there is to see: every kind of network among it."""
-    return has_played(counted) and not counted["missing"]
-
-
 def has_played(counted: DemoCount) -> bool:
     """True when all acts have been seen that can be played with what is installed."""
     if not counted["missing"]:
@@ -346,14 +262,7 @@ def has_played(counted: DemoCount) -> bool:
 def wait_until(
     poll: Callable[[], tuple[Any, Any]], patience_s: float, stage: DemoInstallation, pause_s: float = 0.5
 ) -> bool:
-    """Poll until something is there; False when nothing has moved for long, or the service or the person has ended it.
-
-    Args:
-        poll: gives whether it is there, and anything that changes while the work goes on.
-        patience_s: seconds without a change after which it is given up.
-        stage: where it happens.
-        pause_s: seconds between two looks.
-    """
+    """Poll until something is there; False when nothing has moved for so long, or service or person has ended it."""
     moved_at, before = time.monotonic(), None
     while time.monotonic() - moved_at < patience_s and not stage.stop.is_set() and stage.service.poll() is None:
         with contextlib.suppress(StoreBusyError):
@@ -381,10 +290,11 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
     def at_present() -> None:
         print_line("the slope has reached the present; all models forecast it")
         _begin(stage, "forecasts", lambda: _forecast(stage))
-        if follow:
-            _begin(stage, FAILURE, lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
 
-    with _open_publisher(stage, SITE_ID) as publisher:
+    with (
+        lend_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
+        Publisher(stage.broker_url, *login) as publisher,
+    ):
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
@@ -396,16 +306,6 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
             on_history=after_history,
             on_present=at_present,
         )
-
-
-@contextlib.contextmanager
-def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher]:
-    """An instrument of the site with a login of its own."""
-    with (
-        lend_login(load_service(stage.config, {}).broker, site_id, "demo") as login,
-        Publisher(stage.broker_url, *login) as publisher,
-    ):
-        yield publisher
 
 
 def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> None:
@@ -433,33 +333,17 @@ def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> No
     (stage.folder / "drawn" / name).rename(inbox / name)
 
 
-def _note_failure(stage: DemoInstallation, failed_at: datetime, print_line: PrintLine) -> None:
-    """Once the slope has failed, say so on its page, beside the window that was believed."""
-    if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
-        return
-    db = Database(stage.db_url)
-    try:
-        with db.write() as c:
-            windows = [m["window"] for m in load_newest_movement(c, SITE_ID, failed_at) if m["window"]]
-            trusted = [w for w in windows if w["trusted"]]
-            first = find_window(trusted, "window_from", "window_to", "")
-            text = f"the simulated slope failed at {failed_at:%H:%M} UTC"
-            if first:
-                low, high, middle = (parse(first[k]) for k in ("window_from", "window_to", "window_mid"))
-                text += f"; its failure window was {low:%H:%M} to {high:%H:%M}, middle {middle:%H:%M}"
-            add_event(c, SiteEvent(SITE_ID, failed_at, failed_at, "failure", text), failed_at, "demo", via=COMMAND)
-    finally:
-        db.close()
-    print_line(text)
-
-
 def _forecast(stage: DemoInstallation) -> None:
     """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
     _order(stage, "forecast", "run")
     if stage.missing:
         return
     begun = time.monotonic()
-    while (lacking := _list_untrained(stage)) and not stage.stop.wait(1.0):
+    lacking = [*NETWORKS]
+    while lacking and not stage.stop.wait(1.0):
+        with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
+            trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
+            lacking = [name for name in NETWORKS if name not in trained]
         if time.monotonic() > begun + ACT_LIMIT_S:
             raise JobError(f"the service trained no {', '.join(lacking)} in {ACT_LIMIT_S:.0f} s")
     _order(stage, "forecast", "run")
@@ -467,17 +351,10 @@ def _forecast(stage: DemoInstallation) -> None:
     _order(stage, "forecast", "hindcast")
 
 
-def _list_untrained(stage: DemoInstallation) -> list[str]:
-    with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
-        trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
-        return [name for name in NETWORKS if name not in trained]
-    return [*NETWORKS]
-
-
-def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
+def _order(stage: DemoInstallation, *words: str) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
+        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", stage.config],
         capture_output=True,
         text=True,
         check=False,
@@ -531,7 +408,7 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def poll() -> tuple[bool, Any]:
-        if any(thread.is_alive() for thread in stage.threads if thread.name not in {FAILURE, SUMMARY}):
+        if any(thread.is_alive() for thread in stage.threads if thread.name != SUMMARY):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted
@@ -555,167 +432,3 @@ def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: Prin
     print_line(
         f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast"
     )
-
-
-NEEDED: Final = ("time", "station", "quantity", "value")
-# epochs in a velocity window of the written site file
-WINDOW: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured value; `name` carries the unit as its suffix."""
-
-    at: datetime
-    station: str
-    name: str
-    value: float
-    sigma: float | None
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """All neutral long CSV and Parquet files of a folder, in time order.
-
-    Raises:
-        PayloadError: no such file, or a row that cannot be read; names file and row.
-    """
-    rows: list[Row] = []
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
-        for number, record in enumerate(_read_records(path), 2):
-            try:
-                row = _read_row(record)
-            except (KeyError, ValueError, TypeError) as error:
-                raise PayloadError("bad_row", f"{path.name}, row {number}: {error}") from None
-            if row is not None:
-                rows.append(row)
-    if not rows:
-        raise PayloadError("no_data", f"{folder} holds no neutral file (CSV or Parquet with {', '.join(NEEDED)})")
-    return sorted(rows, key=lambda r: (r.at, r.station, r.name))
-
-
-def _read_records(path: Path) -> Iterator[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet
-
-        yield from pyarrow.parquet.read_table(path).to_pylist()
-        return
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise PayloadError(
-                "no_column", f"{path.name}: column {missing[0]!r} is missing; needed: {', '.join(NEEDED)}"
-            )
-        yield from reader
-
-
-def _read_row(record: dict[str, Any]) -> Row | None:
-    if record["value"] in ("", None):
-        return None  # a missing value says nothing
-    value = float(record["value"])
-    if not math.isfinite(value):
-        return None
-    at = record["time"] if isinstance(record["time"], datetime) else parse(str(record["time"]))
-    if at.tzinfo is None:
-        raise ValueError("time without zone")
-    split = split_suffix(str(record["quantity"]))
-    if split is None or split[0] not in QUANTITIES:
-        raise ValueError(f"quantity {record['quantity']!r} is not a known one with a unit suffix (displacement_mm)")
-    sigma = record.get("sigma")
-    return Row(
-        at, str(record["station"]), str(record["quantity"]), value, float(sigma) if sigma not in ("", None) else None
-    )
-
-
-def rows_to_messages(rows: Sequence[Row], site: str) -> Iterator[OutgoingMessage]:
-    """Messages as a logger would send them, one per station and epoch."""
-    groups: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.at, row.station].append(row)
-    for number, ((at, station), group) in enumerate(groups.items()):
-        payload: dict[str, Any] = {"time": format_iso(at), **{r.name: r.value for r in group}}
-        sigma = {r.name: r.sigma for r in group if r.sigma is not None}
-        if sigma:
-            payload["sigma"] = sigma
-        yield OutgoingMessage(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
-
-
-def write_site(rows: Sequence[Row], live: timedelta) -> str:
-    """A site file for these series; its bounds are quantiles of the record itself, and it says so.
-
-    Args:
-        rows: in time order.
-        live: the part that is played; silence shorter than it is no alarm.
-    """
-    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        series[row.station, row.name].append(row)
-    lines = [
-        "# written for measured series: their own quantiles are the bounds; it shows the way, and proves nothing",
-        f'[site]\nid = "{SITE_ID}"\nname = "Measured series, moved to the present"\nlatitude = 0.0\nlongitude = 0.0',
-    ]
-    speeds, slowest_s = [], 0.0
-    for station in dict.fromkeys(r.station for r in rows):
-        lines.append(f'\n[[station]]\nid = "{station}"\nlogger = "{station}"')
-        names = [n for s, n in series if s == station]
-        for name in names:
-            quantity, unit = split_suffix(name) or ("", "")
-            if quantity.startswith("displacement_") and quantity != names_first(names):
-                continue  # east, north and up are one declared series
-            interval_s = _interval_s(series[station, name])
-            declared = "displacement" if quantity in COMPONENTS else quantity
-            lines.append(
-                f'[[station.series]]\nquantity = "{declared}"\nunit = "{unit}"\n'
-                f'interval = "{format_duration(interval_s)}"\n'
-                f'max_silence = "{format_duration(round(max(3 * interval_s, 1.2 * live.total_seconds())))}"'
-            )
-            if declared.startswith("displacement"):
-                slowest_s = max(slowest_s, interval_s)
-                speeds += _speeds([(r.at, convert(r.value, unit, "mm")) for r in series[station, name]])
-    lines.append(_write_criterion(speeds, slowest_s, live))
-    return "\n".join(lines)
-
-
-COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-
-
-def names_first(names: Sequence[str]) -> str:
-    """The first displacement among the names of a station's series, without its unit."""
-    found = [s[0] for n in names if (s := split_suffix(n)) is not None and s[0].startswith("displacement")]
-    return found[0] if found else ""
-
-
-def _interval_s(rows: Sequence[Row]) -> float:
-    gaps = [(b.at - a.at).total_seconds() for a, b in pairwise(rows) if b.at > a.at]
-    return max(1.0, float(round(float(np.median(gaps))))) if gaps else 86400.0
-
-
-def _speeds(points: Sequence[tuple[datetime, float]]) -> list[float]:
-    """Absolute least-squares velocities, mm/day, over every window of WINDOW epochs."""
-    if len(points) <= WINDOW:
-        return []
-    days = np.array([(at - points[0][0]).total_seconds() / 86400.0 for at, _ in points])
-    values = np.array([v for _, v in points])
-    t = np.lib.stride_tricks.sliding_window_view(days, WINDOW)
-    y = np.lib.stride_tricks.sliding_window_view(values, WINDOW)
-    t = t - t.mean(axis=1, keepdims=True)
-    spread = (t**2).sum(axis=1)
-    slopes = (t * y).sum(axis=1)[spread > 0] / spread[spread > 0]
-    return [abs(float(v)) for v in slopes]
-
-
-def _write_criterion(speeds: Sequence[float], interval_s: float, live: timedelta) -> str:
-    recipient = '\n[[recipient]]\nname = "duty engineer"\nchannels = ["log"]\n'
-    forecast = '\n[forecast]\nmodels = ["auto"]\nhorizons = ["1d", "7d"]\nevery = "1m"\n\n[anomaly]\nevery = "1m"\n'
-    if not speeds:
-        return forecast + recipient
-    bounds = [max(1e-3, float(np.quantile(speeds, q))) for q in (0.90, 0.97, 0.995)]
-    window = format_duration(WINDOW * interval_s)
-    text = '\n[[criterion]]\nkind = "velocity"\nstations = ["*"]\ndirection = "norm"\nmin_sigma = 0.0\n'
-    for level, bound in zip(("yellow", "orange", "red"), bounds, strict=True):
-        text += f'{level} = {{over = {bound:.6g}, window = "{window}"}}\n'
-    text += (
-        f'dwell = {{hits = 2, of = 3}}\nvalid_for = "{format_duration(round(1.2 * live.total_seconds()))}"\n'
-        'author = "demo"\nreason = "90, 97 and 99.5 % quantiles of the velocities of this very record"\n'
-    )
-    return text + forecast + recipient

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -24,10 +24,6 @@ class Publisher:
     """Publishes with QoS 1 and knows which messages the broker has taken.
 
     One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
-
-    Args:
-        in_flight: messages that may wait for their acknowledgement.
-        on_acknowledged: called in the publishing thread with each key.
     """
 
     def __init__(
@@ -165,19 +161,14 @@ def play(
     on_history: Callable[[int], None] | None = None,
     on_present: Callable[[], None] | None = None,
 ) -> PublishedCount:
-    """Publish messages in time order; nothing is ever stamped in the future.
-
-    Args:
-        messages: in time order.
-        publisher: connected.
-        pace: how fast.
-        clock: the present, aware UTC.
-        stop: ends the play at once.
-        on_history: called with the number of messages once all of the history is acknowledged.
-        on_present: called once, when the present is reached.
-    """
-    rest = iter(messages)
-    history, first = _publish_history(rest, publisher, pace.live_from, stop)
+    """Publish messages in time order; nothing is ever stamped in the future."""
+    rest, first, history = iter(messages), list[OutgoingMessage](), 0
+    for one in rest:  # what is older is sent at once
+        if one.at >= pace.live_from or stop.is_set():
+            first = [one]
+            break
+        publisher.publish(one.topic, one.payload, one.key)
+        history += 1
     publisher.wait(120.0)
     if on_history is not None:
         on_history(history)
@@ -200,16 +191,3 @@ def play(
         live, until = live + 1, sample.at
     publisher.wait(60.0)
     return PublishedCount(history, live, until)
-
-
-def _publish_history(
-    messages: Iterator[OutgoingMessage], publisher: Publisher, until: datetime, stop: threading.Event
-) -> tuple[int, list[OutgoingMessage]]:
-    """Send what is older at once; returns how many, and the first message that is not."""
-    count = 0
-    for one in messages:
-        if one.at >= until or stop.is_set():
-            return count, [one]
-        publisher.publish(one.topic, one.payload, one.key)
-        count += 1
-    return count, []

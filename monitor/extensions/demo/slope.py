@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ Array = NDArray[np.float64]
 
 SITE_ID: Final = "sim-slope"
 BOOT_ID: Final = 1
+STORM_EVERY_DAYS: Final = 6.0
+RISE_H: Final = 18.0  # time constant of infiltration
+DECAY_H: Final = 96.0  # time constant of drainage
 # What rain arriving at depth does: movement of the mass (mm per mm), and pore pressure (kPa per mm/day).
 RAIN_MM_PER_MM: Final = 0.04
 PRESSURE_KPA_PER_MM_PER_DAY: Final = 0.35
@@ -31,14 +34,6 @@ class InstrumentFault:
     # mm for GNSS and the sensor's own unit elsewhere; seconds for ``clock_jump``; unused by the others
     size: float = 0.0
 
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(FaultKind):
-            raise ValueError(f"unknown fault kind {self.kind!r}; one of {', '.join(get_args(FaultKind))}")
-        if self.from_at.tzinfo is None or self.to_at.tzinfo is None:
-            raise ValueError("fault times must be aware")
-        if self.to_at <= self.from_at:
-            raise ValueError(f"fault {self.kind} on {self.target} ends before it begins")
-
 
 def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[InstrumentFault]) -> Array:
     """Lay the faults that change values over clean readings.
@@ -46,8 +41,6 @@ def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequ
     Args:
         values: clean readings, shape (n,) or (n, 3) for east, north, up.
         seconds: time of each since `start_at`, shape (n,), ascending.
-        start_at: the model's start.
-        faults: those that concern this instrument; dropout and clock jump change no value and are passed over.
 
     Returns:
         A new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
@@ -78,11 +71,6 @@ def plan_faults(
     """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
 
     Args:
-        seed: same seed, same faults.
-        start_at: start of the record.
-        duration: its length.
-        step: sampling interval.
-        movers: GNSS station ids on the slope, at least one.
         reference: the reference whose common shift moves all of its stations.
     """
     rng = np.random.default_rng([seed, 7])
@@ -114,8 +102,6 @@ def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, 
 
     Args:
         days: time since the model's start, days, shape (n,).
-        creep_mm_per_day: steady velocity up to the onset.
-        onset_day: where the acceleration begins.
         failure_day: where the velocity becomes infinite; ``inf`` for a slope that only creeps.
 
     Returns:
@@ -134,7 +120,7 @@ def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, 
     return np.where(days <= onset_day, steady, accelerated)
 
 
-def draw_rain(rng: np.random.Generator, steps: int, step_h: float, storm_every_days: float = 6.0) -> Array:
+def draw_rain(rng: np.random.Generator, steps: int, step_h: float) -> Array:
     """Rain (mm per interval) as a Poisson process of storms, in tips of 0.2 mm.
 
     Storms last 4 to 30 h with a mean intensity around 2 mm/h, shaped like a half sine and roughened: the rectangular
@@ -144,7 +130,7 @@ def draw_rain(rng: np.random.Generator, steps: int, step_h: float, storm_every_d
         Shape (steps,); a multiple of 0.2 mm each.
     """
     rain = np.zeros(steps)
-    at_h = float(rng.exponential(storm_every_days * 24.0))
+    at_h = float(rng.exponential(STORM_EVERY_DAYS * 24.0))
     while at_h < steps * step_h:
         hours = float(rng.uniform(4.0, 30.0))
         intensity = float(rng.gamma(2.0, 1.0))
@@ -152,26 +138,19 @@ def draw_rain(rng: np.random.Generator, steps: int, step_h: float, storm_every_d
         phase = (np.arange(first, last) + 0.5 - first) / max(last - first, 1)
         rough = rng.gamma(1.5, 1.0 / 1.5, size=last - first)
         rain[first:last] += intensity * 1.57 * np.sin(np.pi * phase) * rough * step_h
-        at_h += hours + float(rng.exponential(storm_every_days * 24.0))
+        at_h += hours + float(rng.exponential(STORM_EVERY_DAYS * 24.0))
     # A tipping bucket keeps what has not yet tipped.
     tips: Array = np.floor(np.cumsum(rain) / 0.2 + 1e-9)
     return np.round(np.diff(tips, prepend=0.0) * 0.2, 3)
 
 
-def wetness(rain_mm: Array, step_h: float, rise_h: float = 18.0, decay_h: float = 96.0) -> Array:
+def wetness(rain_mm: Array, step_h: float) -> Array:
     """Lagged response of the ground to rain: rain convolved with a difference of exponentials of unit sum.
 
-    Args:
-        rain_mm: rain per interval, shape (n,).
-        step_h: interval, hours.
-        rise_h: time constant of infiltration.
-        decay_h: time constant of drainage, larger than `rise_h`.
-
-    Returns:
-        Millimetres of rain arriving at depth per interval, shape (n,); its sum over all time equals the rain's.
+    `rain_mm` and what is returned are per interval, shape (n,); the sums over all time are equal.
     """
     hours = np.arange(len(rain_mm)) * step_h
-    kernel = np.exp(-hours / decay_h) - np.exp(-hours / rise_h)
+    kernel = np.exp(-hours / DECAY_H) - np.exp(-hours / RISE_H)
     kernel /= kernel.sum() if kernel.sum() > 0 else 1.0
     size = 2 * len(rain_mm)
     response: Array = np.fft.irfft(np.fft.rfft(rain_mm, size) * np.fft.rfft(kernel, size), size)[: len(rain_mm)]
@@ -179,13 +158,13 @@ def wetness(rain_mm: Array, step_h: float, rise_h: float = 18.0, decay_h: float 
     return np.where(response > 1e-9, response, 0.0)
 
 
-def wetness_peak_lag_h(rise_h: float = 18.0, decay_h: float = 96.0) -> float:
+def wetness_peak_lag_h() -> float:
     """Hours from a burst of rain to the largest response of `wetness`.
 
     >>> round(wetness_peak_lag_h(), 1)
     37.1
     """
-    return float(np.log(decay_h / rise_h) / (1.0 / rise_h - 1.0 / decay_h))
+    return float(np.log(DECAY_H / RISE_H) / (1.0 / RISE_H - 1.0 / DECAY_H))
 
 
 def flicker_noise(rng: np.random.Generator, steps: int, sigma: float) -> Array:
@@ -210,6 +189,8 @@ def season(days: Array, amplitude: float, day_of_year: float) -> Array:
     return cycle
 
 
+LATITUDE, LONGITUDE = 46.2, 8.9  # of the middle of the mass
+WHITE_MM: Final = (0.9, 0.9, 2.4)  # white noise of east, north, up, one standard deviation
 METRES_PER_DEGREE: Final = 111_320.0
 
 
@@ -230,7 +211,7 @@ class StationPlan:
     on_slope: bool
 
 
-def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> tuple[StationPlan, ...]:
+def plan_stations(seed: int, movers: int) -> tuple[StationPlan, ...]:
     """Place `movers` GNSS stations on the mass, a control beside each reference, and the other instruments.
 
     Stations alternate between two references and two loggers, so that two groups of witnesses are independent.
@@ -248,8 +229,8 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
             StationPlan(
                 f"G{i + 1}",
                 "gnss",
-                round(latitude + north / METRES_PER_DEGREE, 6),
-                round(longitude + east / (METRES_PER_DEGREE * np.cos(np.radians(latitude))), 6),
+                round(LATITUDE + north / METRES_PER_DEGREE, 6),
+                round(LONGITUDE + east / (METRES_PER_DEGREE * np.cos(np.radians(LATITUDE))), 6),
                 round(1410.0 - 0.5 * along_m, 1),
                 round(azimuth, 1),
                 round(28.0 + float(rng.uniform(-4.0, 4.0)), 1),
@@ -263,11 +244,11 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
     def plan_further(
         name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None
     ) -> StationPlan:
-        at = round(latitude + north_m / METRES_PER_DEGREE, 6)
+        at = round(LATITUDE + north_m / METRES_PER_DEGREE, 6)
         azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
         on_slope = kind != "gnss"
         return StationPlan(
-            name, kind, at, longitude, 1430.0, azimuth, plunge, reference, logger, factor, on_slope=on_slope
+            name, kind, at, LONGITUDE, 1430.0, azimuth, plunge, reference, logger, factor, on_slope=on_slope
         )
 
     return (
@@ -310,29 +291,15 @@ class SlopeModel:
         onset_at: datetime | None = None,
         failure_at: datetime | None = None,
         fails: bool = True,
-        white_mm: tuple[float, float, float] = (0.9, 0.9, 2.4),
         flicker_mm: tuple[float, float, float] = (0.12, 0.12, 0.35),
         faults: Sequence[InstrumentFault] | None = None,
-        latitude: float = 46.2,
-        longitude: float = 8.9,
     ) -> None:
         """Draw the slope.
 
         Args:
-            seed: same seed and arguments, same samples bit for bit.
-            stations: GNSS stations on the mass, at least 1 (2 for two independent groups).
-            start_at: first epoch, aware; also the zero epoch of the displacements.
-            duration: how long the record is; samples end there.
-            step: sampling interval of every instrument.
-            creep_mm_per_day: steady downslope velocity of a station with factor 1.
             onset_at: begin of the acceleration; 60 % of the record when not given.
             failure_at: failure time; 97 % of the record when not given.
-            fails: False for a slope that only creeps.
-            white_mm: white noise of east, north, up (one standard deviation).
             flicker_mm: innovation scale of the flicker noise of east, north, up.
-            faults: instrument faults; None draws one of each kind (`plan_faults`), () means none.
-            latitude: middle of the mass.
-            longitude: middle of the mass.
 
         Raises:
             ValueError: naive times, fewer than one station, or an onset that is not before the failure.
@@ -342,13 +309,13 @@ class SlopeModel:
         if stations < 1 or step <= timedelta(0) or duration < 2 * step:
             raise ValueError("a slope needs at least one station and two epochs")
         self.seed, self.start_at, self.duration, self.step = seed, start_at.astimezone(UTC), duration, step
-        self.creep_mm_per_day, self.white_mm = creep_mm_per_day, white_mm
+        self.creep_mm_per_day, self.white_mm = creep_mm_per_day, WHITE_MM
         self.onset_at = (onset_at or start_at + 0.6 * duration).astimezone(UTC) if fails else None
         self.failure_at = (failure_at or start_at + 0.97 * duration).astimezone(UTC) if fails else None
         if self.onset_at and self.failure_at and not self.start_at <= self.onset_at < self.failure_at:
             raise ValueError("the onset must lie between the start and the failure")
-        self.latitude, self.longitude = latitude, longitude
-        self.stations = plan_stations(seed, stations, latitude, longitude)
+        self.latitude, self.longitude = LATITUDE, LONGITUDE
+        self.stations = plan_stations(seed, stations)
         movers = [s.id for s in self.stations if s.kind == "gnss" and s.on_slope]
         self.faults = (
             tuple(faults) if faults is not None else plan_faults(seed, self.start_at, duration, step, movers, "BASE-A")
@@ -511,18 +478,6 @@ class SlopeModel:
         }[station.kind]
         return {name: round(float(value), 3)}
 
-    def outline(self) -> list[list[float]]:
-        """Ring of the failing mass as [longitude, latitude], closed: where a scene would show the scar."""
-        angle = np.linspace(0.0, 2.0 * np.pi, 25)
-        bearing = np.radians(205.0)
-        along, across = 130.0 * np.cos(angle), 75.0 * np.sin(angle)
-        north = along * np.cos(bearing) - across * np.sin(bearing)
-        east = along * np.sin(bearing) + across * np.cos(bearing)
-        lon = self.longitude + east / (METRES_PER_DEGREE * np.cos(np.radians(self.latitude)))
-        lat = self.latitude + north / METRES_PER_DEGREE
-        ring = [[round(float(x), 7), round(float(y), 7)] for x, y in zip(lon, lat, strict=True)]
-        return [*ring[:-1], ring[0]]
-
     def truth(self) -> dict[str, Any]:
         """What really happens, as JSON: for a scorer, never for the service."""
         return {
@@ -541,7 +496,6 @@ class SlopeModel:
             "faults": [
                 {**asdict(f), "from_at": format_time(f.from_at), "to_at": format_time(f.to_at)} for f in self.faults
             ],
-            "outline": self.outline(),
         }
 
 

@@ -158,10 +158,20 @@ def print_worth(
     for line in (
         *_describe_own({name: one["own"] for name, one in models.items() if "own" in one}),
         *_describe_past({name: one["past"] for name, one in models.items() if "past" in one and one["past"]["n"]}),
-        *(_describe_shown(name, one) for name, one in forecasters.items() if name not in STANDARDS),
-        *(_describe_detector(name, one) for name, one in detectors.items()),
     ):
         print_line(line)
+    for name, given in forecasters.items():
+        if name not in STANDARDS:
+            reason = str(given["not_shown_because"]).removeprefix("not shown: ")
+            because = "" if given["shown"] else f", because: {reason}"
+            print_line(f"  {name}: {given['shown']} of {given['forecasts']} forecasts shown{because}")
+    for name, one in detectors.items():
+        since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
+        print_line(
+            f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
+            f"{one['series_over']} of {one['series']} series{since}; it may raise "
+            f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
+        )
 
 
 def _describe_own(forecasts: Mapping[str, OwnForecasts]) -> Iterator[str]:
@@ -185,17 +195,3 @@ def _describe_past(scored: Mapping[str, PastErrors]) -> Iterator[str]:
         skills = zip(BASELINES, (past[key] for key in SKILLS), strict=True)
         worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
         yield f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}"
-
-
-def _describe_shown(name: str, one: ForecasterWorth) -> str:
-    because = "" if one["shown"] else f", because: {str(one['not_shown_because']).removeprefix('not shown: ')}"
-    return f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}"
-
-
-def _describe_detector(name: str, one: DetectorWorth) -> str:
-    since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
-    return (
-        f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
-        f"{one['series_over']} of {one['series']} series{since}; it may raise "
-        f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
-    )

@@ -7,7 +7,7 @@ import typer
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import record_to_json
 from monitor.extensions.drills.store import load_drills
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
@@ -26,18 +26,7 @@ def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only th
         drills = load_drills(c, narrow_to_reader(c, site))
     for d in drills:
         if session.options().as_json:
-            session.print_json(
-                {
-                    "drill": d.id,
-                    "site": d.site,
-                    "state": d.state,
-                    "by": d.by,
-                    "scenario": d.scenario,
-                    "started_at": format_iso(d.started_at),
-                    "ended_at": None if d.ended_at is None else format_iso(d.ended_at),
-                    "outcome": d.outcome,
-                }
-            )
+            session.print_json({"drill": d.id, **record_to_json(d, "id")})
         else:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
             print(

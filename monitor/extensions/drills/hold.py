@@ -73,12 +73,6 @@ def hold_drill(
     decisions, its alerts with their messages (exercise, keys `drill:N:...`), the stamp that it lives, and the audit.
 
     Args:
-        db: the real database.
-        site: the declaration.
-        by: who holds it.
-        terms: what and how fast.
-        clock: gives the present, aware UTC.
-        wait: sleeps for seconds.
         on_turn: called for each change that was told.
 
     Raises:
@@ -95,7 +89,13 @@ def hold_drill(
             proofs = load_proof_facts(c, site, clock())
         turns = rehearse(site, terms, pulse.is_running, proofs)
         if notify_turns(db, site, drill_id, turns, terms, clock, pulse, on_turn):
-            pulse.wait_for_answers(terms.hold_s)
+            until = clock() + timedelta(seconds=terms.hold_s)
+            while clock() < until and pulse.is_running():
+                with db.read() as c:
+                    # who is quick answers before the channel has said that it delivered: that instant is measured too
+                    if not drills.count_open(c, drill_id) and not drills.count_on_the_way(c, drill_id):
+                        break
+                wait(min(POLL_S, terms.hold_s))
     except RefusedError as error:
         reason, state = error.message, drills.REFUSED
         raise
@@ -262,16 +262,6 @@ class _DrillHeartbeat:
             self._wait(min(left_s, POLL_S))
         return self.is_running()
 
-    def wait_for_answers(self, hold_s: float) -> None:
-        """Wait until all alarms are answered and no message is on its way, or for a time."""
-        until = self._clock() + timedelta(seconds=hold_s)
-        while self._clock() < until and self.is_running():
-            with self._db.read() as c:
-                # who is quick answers before the channel has said that it delivered: that instant is measured too
-                if not drills.count_open(c, self._drill_id) and not drills.count_on_the_way(c, self._drill_id):
-                    return
-            self._wait(min(POLL_S, hold_s))
-
 
 DAY_S: Final = 86400.0
 DENSE: Final = 500  # epochs before the end at which every interval is there
@@ -336,13 +326,8 @@ def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
     return FailureCurve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
 
 
-def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Observation]:
+def make_collapse(site: Site, start_at: datetime) -> Iterator[Observation]:
     """Readings of every declared series from `start_at` until the mass is gone; known at their epochs.
-
-    Args:
-        site: the declaration: stations, intervals, noise floors and bounds.
-        start_at: first epoch.
-        seed: same seed, same readings.
 
     Raises:
         RefusedError: nothing of the site measures movement.
@@ -352,7 +337,7 @@ def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Obs
     lasts_s = (one.start_days - one.end_days) * DAY_S
     for station in site.stations:
         for spec in station.series:
-            yield from _make_series(site, station, spec, curves, start_at, lasts_s, seed)
+            yield from _make_series(site, station, spec, curves, start_at, lasts_s)
 
 
 def _make_series(
@@ -362,12 +347,15 @@ def _make_series(
     curves: Mapping[tuple[str, str], FailureCurve],
     start_at: datetime,
     lasts_s: float,
-    seed: int,
 ) -> Iterator[Observation]:
     curve = curves.get((station.id, spec.quantity))
-    luck = Random(f"{seed}|{station.id}|{spec.quantity}")
+    luck = Random(f"1|{station.id}|{spec.quantity}")
     spread = 0.5 * spec.noise_floor or 1e-3
-    still = _still_value(spec)
+    still = NEVER_BELOW.get(spec.quantity, 0.0)  # within the range of the series, for what stands still
+    if spec.low is not None and spec.high is not None:
+        still = (spec.low + spec.high) / 2.0
+    elif spec.low is not None or spec.high is not None:
+        still = max(still, spec.low) if spec.low is not None else min(still, spec.high or 0.0)
     known = QUANTITIES.get(spec.quantity)
     i, epochs = 0, int(lasts_s // spec.interval_s) + 1
     # while little happens a fast series speaks when the slowest does, never so rarely that it seems silent
@@ -384,12 +372,3 @@ def _make_series(
             value = min(max(value, known.low), known.high)
         yield Observation(site.id, station.id, spec.quantity, spec.unit, at, at, value, None)
         i += stride if i < epochs - DENSE else 1
-
-
-def _still_value(spec: SeriesSpec) -> float:
-    """A value within the range of the series, for what stands still."""
-    low, high = spec.low, spec.high
-    if low is not None and high is not None:
-        return (low + high) / 2.0
-    value = NEVER_BELOW.get(spec.quantity, 0.0)
-    return max(value, low) if low is not None else min(value, high) if high is not None else value

@@ -178,13 +178,15 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
 
 
 def end_dead_drills(
-    c: Connection, sites: Mapping[str, Site], now: datetime, *, dead_after_s: float = DEAD_AFTER_S
+    c: Connection,
+    sites: Mapping[str, Site],
+    now: datetime,
 ) -> list[int]:
     """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):
         last = find_stamp(c, f"drill:{drill.id}")
-        if last is None or now - last[0] > timedelta(seconds=dead_after_s):
+        if last is None or now - last[0] > timedelta(seconds=DEAD_AFTER_S):
             site = sites.get(drill.site)
             end_drill(c, drill.id, SERVICE, _DIED(), now, site=site, state="abandoned")
             ended.append(drill.id)
@@ -193,11 +195,10 @@ def end_dead_drills(
 
 def end_dead(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
     """What core does meanwhile: exercise alarms of a drill whose process died would be escalated for ever."""
-    if not db.run_read(load_drills, running_only=True):
-        return
-    with db.write() as c:
-        for drill_id in end_dead_drills(c, sites, now):
-            _LOG.warning("drill %d is ended: its process died", drill_id)
+    if db.run_read(load_drills, running_only=True):
+        with db.write() as c:
+            for drill_id in end_dead_drills(c, sites, now):
+                _LOG.warning("drill %d is ended: its process died", drill_id)
 
 
 def count_open(c: Connection, drill_id: int) -> int:

@@ -11,10 +11,7 @@ def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now:
     """Maintenance of a site; a window that was ended early is shown as long as it lasted.
 
     Args:
-        windows: maintenance of the site.
         site: its id; with the number of a window it names an entry for good, so that a renewed calendar replaces it.
-        name: the site in words.
-        now: when the calendar is written.
     """
     entries = []
     for one in windows:

@@ -57,15 +57,6 @@ def write_map(
 ) -> int:
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
-    Args:
-        name: one of `LAYERS`.
-        path: a new file; what stands in it is of no use where this raises.
-        kind: geojson or gpkg.
-        now: kept as the last change of a GeoPackage.
-        from_at: what is seen on images (or of points: stands for times) after this instant.
-        to_at: up to this instant.
-        most: features at most; None: all.
-
     Raises:
         NotFoundError: no such layer or format.
         RefusedError: a range is asked of stations, or there are more than `most`.
@@ -100,19 +91,15 @@ def write_map(
     if first is None:
         return 0
     if kind == "geojson":
-        _write_collection(chain((first,), placed), path)
+        with path.open("w", encoding="utf-8") as file:
+            file.write('{"type": "FeatureCollection", "features": [')
+            for number, one in enumerate(chain((first,), placed)):
+                file.write(", " if number else "")
+                file.write(json.dumps(one, ensure_ascii=False, allow_nan=False))
+            file.write("]}\n")
     else:
         _write_layer(first, placed, path, name, now)
     return written
-
-
-def _write_collection(features: Iterable[Feature], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
-        for number, one in enumerate(features):
-            file.write(", " if number else "")
-            file.write(json.dumps(one, ensure_ascii=False, allow_nan=False))
-        file.write("]}\n")
 
 
 def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: str, now: datetime) -> None:
@@ -120,22 +107,12 @@ def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: s
 
     columns = {name: _SQL[kind_of(name)] for name in first["properties"]}
     rows = ({"geometry": one["geometry"], **one["properties"]} for one in chain((first,), others))
-    if layer == STATIONS:
-        write_geopackage(
-            path, rows, columns, table=layer, changed_at=now, kind="POINT", description="Stations of a slope"
-        )
-    elif layer in POINTS:
-        write_geopackage(
-            path,
-            rows,
-            columns,
-            table=layer.replace("-", "_"),
-            changed_at=now,
-            kind="POINT",
-            description="Satellite points of a slope",
-        )
+    table = layer.replace("-", "_")
+    if layer == STATIONS or layer in POINTS:
+        text = "Stations of a slope" if layer == STATIONS else "Satellite points of a slope"
+        write_geopackage(path, rows, columns, table=table, changed_at=now, kind="POINT", description=text)
     else:
-        write_geopackage(path, rows, columns, table=layer, changed_at=now)
+        write_geopackage(path, rows, columns, table=table, changed_at=now)
 
 
 VERSION: Final = "1.0.0"
@@ -205,12 +182,6 @@ def list_items(c: Connection, card: pages.SiteCard, root: str) -> StacItems:
     """Items as one FeatureCollection, the newest arrivals first: at most `MOST`."""
     scenes = pages.load_read_scenes(c, card.id, MOST)
     return {"type": "FeatureCollection", "features": [describe_item(scene, card, root) for scene in scenes]}
-
-
-def find_item(c: Connection, card: pages.SiteCard, scene_hash: str, root: str) -> StacItem | None:
-    """The item of one scene that was read, or None."""
-    scenes = pages.load_read_scenes(c, card.id, 1, scene_hash)
-    return next((describe_item(scene, card, root) for scene in scenes), None)
 
 
 def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> StacItem:

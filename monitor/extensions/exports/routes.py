@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from monitor.extensions.exports import maps, sensorthings
 from monitor.extensions.exports.calendar import write_maintenance
 from monitor.extensions.exports.tables import TABLES, list_forms, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
+from monitor.store.pages import load_read_scenes
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
 from monitor.web.parts.zones import GEOJSON, GeoJsonResponse
@@ -163,10 +164,9 @@ def list_items(request: Request, site: str) -> GeoJsonResponse:
 def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """One scene as a STAC item."""
     with read_site(request, site) as seen:
-        found = maps.find_item(seen.c, seen.card, scene_hash, _root(request, site, "stac"))
-    if found is None:
-        raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
-    return GeoJsonResponse(found)
+        for scene in load_read_scenes(seen.c, seen.card.id, 1, scene_hash):
+            return GeoJsonResponse(maps.describe_item(scene, seen.card, _root(request, site, "stac")))
+    raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
 @router.get("/sites/{site}/sensorthings/v1.1", response_model=dict[str, Any])
@@ -177,7 +177,7 @@ def get_sensorthings(request: Request, site: str) -> sensorthings.ServiceRoot:
 
 
 @router.get("/sites/{site}/sensorthings/v1.1/{path:path}")
-def read_sensorthings(request: Request, site: str, path: str) -> dict[str, Any]:
+def read_sensorthings(request: Request, site: str, path: str) -> Mapping[str, object]:
     """Things, Locations, Datastreams, Sensors, ObservedProperties and Observations."""
     query = sensorthings.read_query(request.query_params)
     with read_site(request, site) as seen:

@@ -1,15 +1,15 @@
 """A site in the words of the OGC SensorThings API 1.1 (18-088), to be read.
 
 A station is a Thing with a Location, each of its series a Datastream with a Sensor and an ObservedProperty, and of each
-epoch the revision that speaks an Observation. Of the query options there are `$top`, `$skip`, `$count`, `$orderby` and
-`$filter` on `phenomenonTime`, and `$expand` of what lies one step away; others are refused, never passed over.
+epoch the revision that speaks an Observation. A path names an entity and at most one step from it. Query options are
+`$top`, `$skip`, `$count`, `$orderby` and `$filter` on `phenomenonTime`; others are refused, never passed over.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypedDict, get_args
+from typing import Final, Literal, TypedDict, get_args
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
@@ -79,7 +79,6 @@ class SensorThingsQuery:
     newest_first: bool = False
     after: datetime | None = None  # included
     until: datetime | None = None  # not included
-    expand: tuple[str, ...] = ()
     given: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,8 +91,6 @@ def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
         "$count": lambda v, query: replace(query, count=v.lower() == "true"),
         "$orderby": _read_order,
         "$filter": _read_filter,
-        "$expand": lambda v, query: replace(query, expand=tuple(part.strip() for part in v.split(","))),
-        "$resultFormat": _read_format,
     }
     for name, value in options.items():
         if name in readers:
@@ -107,12 +104,6 @@ def _whole(name: str, value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise RefusedError(f"{name} takes a whole number, not {value[:40]!r}")
     return int(value)
-
-
-def _read_format(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
-    if value.lower() not in {"json", "default"}:
-        raise RefusedError("$resultFormat: only json is answered")
-    return query
 
 
 def _read_order(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
@@ -148,24 +139,8 @@ class ServiceRoot(TypedDict):
     serverSettings: dict[str, list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """An entity of a set, and by step where the next ones are, or what they are."""
-
-    id: str
-    address: str
-    facts: dict[str, Any]
-    steps: tuple[str, ...]
-    expanded: dict[str, "Entity | list[Entity]"] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is answered."""
-        links = {f"{n}@iot.navigationLink": f"{self.address}/{n}" for n in self.steps if n not in self.expanded}
-        found = {
-            step: [one.to_json() for one in many] if isinstance(many, list) else many.to_json()
-            for step, many in self.expanded.items()
-        }
-        return {"@iot.id": self.id, "@iot.selfLink": self.address, **self.facts, **links, **found}
+Entity = dict[str, object]
+"""An entity as it is answered."""
 
 
 def describe_root(root: str) -> ServiceRoot:
@@ -176,7 +151,7 @@ def describe_root(root: str) -> ServiceRoot:
     }
 
 
-def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> dict[str, Any]:
+def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> Mapping[str, object]:
     """The answer to a path such as `Things('G1')/Datastreams`: an entity, or one page of a set.
 
     `site`: site, known to be there; `path`: below the root, without a slash at either end; `query`: the options;
@@ -186,49 +161,40 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
         NotFoundError: no such entity or step.
         RefusedError: observations are asked for across series.
     """
+    first, _, step = path.strip("/").partition("/")
+    if not first:
+        return describe_root(root)
     shelf = _SiteEntities(c, site, root)
-    parts = [part for part in path.split("/") if part]
-    if not parts:
-        return {**describe_root(root)}
-    name, key = _split(parts[0])
-    if name not in _SETS:
-        raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
-    many, rest = key is None, parts[1:]
-    entities = shelf.collect(name, key, query if not rest else SensorThingsQuery())
-    for index, part in enumerate(rest, 1):
-        if many:
-            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{part}")
-        options = query if index == len(rest) else SensorThingsQuery()
-        name, entities, many = _follow(shelf, name, entities[0], part, options)
-    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
-        raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
-    if not many:
-        return shelf.expand(name, entities[0], query).to_json()
-    page = shelf.describe_page(len(entities), query, f"{root}/{path}")
-    return {**page, "value": [shelf.expand(name, entity, query).to_json() for entity in entities]}
+    found = _PART.fullmatch(first)
+    if found is None or found[1] not in _SETS:
+        raise NotFoundError(f"{first[:60]!r} is no entity: write Things('G1'); there are {', '.join(_SETS)}")
+    name, key = found[1], found[2]
+    if key is not None and not step:
+        return shelf.find(name, key)
+    if step and (key is None or step not in _STEPS[name]):
+        raise NotFoundError(f"from {name}('ID') one can go on to: {', '.join(_STEPS[name])}")
+    target = _STEPS[name][step] if step else name
+    if target != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
+        raise RefusedError(f"{left} is followed where Observations are asked for, not for {target}")
+    if target == "Observations":
+        if key is None:
+            raise RefusedError("ask for the observations of one series: Datastreams('G1:rain')/Observations")
+        entities, total = shelf.list_observations(key, query)
+    else:
+        keys = shelf.list_keys(name) if key is None else shelf.follow(name, key, step)
+        if step in {"Thing", "Sensor", "ObservedProperty", "Datastream"}:
+            return shelf.find(target, keys[0])
+        entities, total = [shelf.find(target, k) for k in keys[query.skip : query.skip + query.top]], len(keys)
+    return {**_describe_page(len(entities), total, query, f"{root}/{path}"), "value": entities}
 
 
-def _follow(
-    shelf: "_SiteEntities", name: str, parent: Entity, part: str, query: SensorThingsQuery
-) -> tuple[str, list[Entity], bool]:
-    """The set that one step of a path leads to, what is found there, and whether it can be many."""
-    step, key = _split(part)
-    if step not in _STEPS[name]:
-        raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
-    entities, target, many = shelf.follow(name, parent.id, step, key, query)
-    if many and key is None:
-        return target, entities, True
-    found = [one for one in entities if key in {None, one.id}]
-    if not found:
-        raise NotFoundError(f"{name}({parent.id!r}) has no {step} {'' if key is None else repr(key[:80])}")
-    return target, found, False
-
-
-def _split(part: str) -> tuple[str, str | None]:
-    found = _PART.fullmatch(part)
-    if found is None:
-        raise NotFoundError(f"{part[:60]!r} is no name of an entity; write Things('G1')")
-    return found[1], found[2]
+def _describe_page(count: int, total: int | None, query: SensorThingsQuery, address: str) -> Entity:
+    """How many there are of a set in all, and the link to the next page, after one with so many."""
+    page: Entity = {"@iot.count": total} if query.count and total is not None else {}
+    if query.top > 0 and count == query.top and (total is None or query.skip + query.top < total):
+        options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
+        page["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
+    return page
 
 
 class _SiteEntities:
@@ -238,96 +204,64 @@ class _SiteEntities:
         self._c, self._site, self._root = c, site, root
         self._stations = {s.id: s for s in load_stations(c, site)}
         self._series = {f"{s.id}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s.latest}
-        self._total: int | None = None
 
-    def collect(self, name: str, key: str | None, query: SensorThingsQuery) -> list[Entity]:
-        """All of a set, or the one of that key."""
-        if name == "Observations":
-            if key is None:
-                raise RefusedError("ask for the observations of one series: Datastreams('G1:rain')/Observations")
-            stream, _, epoch = key.partition("@")
-            return [self._find_observation(stream, epoch)]
-        series = {row["quantity"] for _, row in self._series.values()}
-        made: dict[str, tuple[Collection[str], Callable[[str], Entity]]] = {
-            "Things": (self._stations, lambda k: self._thing(self._stations[k])),
-            "Locations": (self._placed(), lambda k: self._location(self._stations[k])),
-            "Datastreams": (self._series, lambda k: self._stream(*self._series[k])),
-            "Sensors": (self._series, lambda k: self._sensor(*self._series[k])),
-            "ObservedProperties": (series, self._property),
-        }
-        keys, make = made[name]
-        if key is not None:
-            if key not in keys:
-                raise NotFoundError(f"site {self._site!r} has none of {name} named {key[:80]!r}")
-            return [make(key)]
-        wanted = sorted(keys)
-        self._total = len(wanted)
-        return [make(k) for k in wanted[query.skip : query.skip + query.top]]
+    def list_keys(self, name: str) -> list[str]:
+        """The ids of all entities of a set but Observations."""
+        if name == "Locations":
+            return sorted(k for k, s in self._stations.items() if s.place is not None)
+        if name == "ObservedProperties":
+            return sorted({row["quantity"] for _, row in self._series.values()})
+        return sorted(self._stations if name == "Things" else self._series)
 
-    def follow(
-        self, name: str, own: str, step: str, key: str | None, query: SensorThingsQuery
-    ) -> tuple[list[Entity], str, bool]:
-        """What lies one step away from an entity, the set it is of, and whether it can be many."""
-        target = _STEPS[name][step]
-        if target == "Observations":
-            if key is None:
-                return self._observations(own, query), target, True
-            return (
-                [self._find_observation(own, key.rpartition("@")[2])] if key.startswith(f"{own}@") else [],
-                target,
-                True,
-            )
+    def find(self, name: str, key: str) -> Entity:
+        """An entity by its id; raises NotFoundError."""
         if name == "Observations":
-            return [self._stream(*self._series[own.partition("@")[0]])], target, False
-        if (name, target) in {("Things", "Locations"), ("Locations", "Things")}:
-            found = self.collect(target, own, query) if target == "Things" or own in self._placed() else []
-            self._total = len(found)
-            return found, target, True
-        if step in {"Thing", "Sensor", "ObservedProperty"}:
-            station, row = self._series[own]
-            return (
-                self.collect(target, {"Thing": station.id, "Sensor": own}.get(step, row["quantity"]), query),
-                target,
-                False,
-            )
-        keys = sorted(
+            return self._find_observation(*key.partition("@")[::2])
+        if key not in self.list_keys(name):
+            raise NotFoundError(f"site {self._site!r} has none of {name} named {key[:80]!r}")
+        if name == "ObservedProperties":
+            return self._property(key)
+        if name in {"Things", "Locations"}:
+            return (self._thing if name == "Things" else self._location)(self._stations[key])
+        return (self._stream if name == "Datastreams" else self._sensor)(*self._series[key])
+
+    def follow(self, name: str, key: str, step: str) -> list[str]:
+        """The ids one step away from an entity; raises NotFoundError where there is no such entity."""
+        self.find(name, key)
+        if name == "Observations":
+            return [key.partition("@")[0]]
+        if {name, step} == {"Things", "Locations"}:
+            return [k for k in self.list_keys(step) if k == key]
+        if name == "Datastreams":
+            station, row = self._series[key]
+            return [{"Thing": station.id, "Sensor": key}.get(step, row["quantity"])]
+        return sorted(
             k
             for k, (station, row) in self._series.items()
-            if own in {"Things": (station.id,), "Sensors": (k,)}.get(name, (row["quantity"],))
+            if key == {"Things": station.id, "Sensors": k}.get(name, row["quantity"])
         )
-        if key is not None and key not in keys:
-            raise NotFoundError(f"{name}({own!r}) has no datastream {key[:80]!r}")
-        self._total = len(keys)
-        wanted = [key] if key is not None else keys[query.skip : query.skip + query.top]
-        return [self._stream(*self._series[k]) for k in wanted], target, True
 
-    def expand(self, name: str, entity: Entity, query: SensorThingsQuery) -> Entity:
-        """An entity with what `$expand` asks for."""
-        for step in query.expand:
-            if step not in _STEPS[name]:
-                raise RefusedError(
-                    f"$expand: from {name} there is {', '.join(_STEPS[name])}, without options of their own"
-                )
-            found, _, many = self.follow(name, entity.id, step, None, SensorThingsQuery())
-            entity = replace(entity, expanded={**entity.expanded, step: found if many else found[0]})
-        return entity
+    def list_observations(self, stream: str, query: SensorThingsQuery) -> tuple[list[Entity], int | None]:
+        """Observations of a series, and how many there are where that is asked for."""
+        self.find("Datastreams", stream)
+        station, row = self._series[stream]
+        key = self._site, station.id, row["quantity"]
+        total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
+        epochs = load_epochs(
+            self._c,
+            key,
+            after=query.after,
+            until=query.until,
+            newest_first=query.newest_first,
+            skip=query.skip,
+            limit=query.top,
+        )
+        return [self._observation(stream, epoch) for epoch in epochs], total
 
-    def describe_page(self, count: int, query: SensorThingsQuery, address: str) -> dict[str, int | str]:
-        """How many there are of a set in all, and the link to the next page, after one with so many."""
-        found: dict[str, int | str] = {}
-        total = self._total
-        if query.count and total is not None:
-            found["@iot.count"] = total
-        if query.top > 0 and count == query.top and (total is None or query.skip + query.top < total):
-            options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
-            found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
-        return found
-
-    def _placed(self) -> set[str]:
-        return {k for k, s in self._stations.items() if s.place is not None}
-
-    def _entity(self, kind: str, key: str, /, **facts: Any) -> Entity:
-        return Entity(key, f"{self._root}/{kind}('{quote(key, safe=':@')}')", facts, tuple(_STEPS[kind]))
+    def _entity(self, kind: str, key: str, /, **facts: object) -> Entity:
+        address = f"{self._root}/{kind}('{quote(key, safe=':@')}')"
+        links = {f"{step}@iot.navigationLink": f"{address}/{step}" for step in _STEPS[kind]}
+        return {"@iot.id": key, "@iot.selfLink": address, **facts, **links}
 
     def _thing(self, station: StationCard) -> Entity:
         names = ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")
@@ -384,21 +318,6 @@ class _SiteEntities:
             definition=f"urn:slopeward:quantity:{quantity}",
             description=f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
         )
-
-    def _observations(self, stream: str, query: SensorThingsQuery) -> list[Entity]:
-        station, row = self._series[stream]
-        key = self._site, station.id, row["quantity"]
-        self._total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
-        epochs = load_epochs(
-            self._c,
-            key,
-            after=query.after,
-            until=query.until,
-            newest_first=query.newest_first,
-            skip=query.skip,
-            limit=query.top,
-        )
-        return [self._observation(stream, epoch) for epoch in epochs]
 
     def _find_observation(self, stream: str, epoch: str) -> Entity:
         try:

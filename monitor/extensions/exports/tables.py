@@ -1,11 +1,12 @@
 """One public view of one site as CSV or Parquet, row by row, in bounded memory."""
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,34 @@ from monitor.domain.extras import require
 from monitor.domain.instants import format_iso
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import ColumnSpan, stream_view
-from monitor.web.parts.rows import write_csv
+
+FORMULA: Final = ("=", "+", "-", "@")
+FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours.
+
+    All rows have the columns of the first; without a row nothing is written.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(map(guard, row))
+        writer.writerow(map(guard, row.values()))
+
+
+def guard(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted; numbers stay numbers.
+
+    >>> guard("=1+1"), guard(" @SUM(A1)"), guard("G-1"), guard(-2.5)
+    ("'=1+1", "' @SUM(A1)", 'G-1', -2.5)
+    """
+    if not isinstance(value, str):
+        return value
+    begin = value.translate(FULL_WIDTH).lstrip()
+    return f"'{value}" if begin.startswith(FORMULA) or value[:1] in {"\t", "\r", "\n"} else value
+
 
 BLOCK: Final = 20_000  # rows held at a time
 
@@ -57,104 +85,23 @@ FORMATS: Final = ("csv", "parquet")
 # what alerts were decided on may be a megabyte each, which no cell of a spreadsheet holds: lines of JSON beside the CSV
 EVIDENCE: Final = "jsonl"
 # columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
-_KINDS: Final[dict[str, str]] = {
-    **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
-    **dict.fromkeys(
-        (
-            "revision",
-            "n",
-            "issue_id",
-            "horizon",
-            "n_filters",
-            "n_agree",
-            "level",
-            "peak_level",
-            "sequence",
-            "from_level",
-            "to_level",
-            "confirmations",
-            "expected",
-            "received",
-            "alert_id",
-            "offset_id",
-            "event_id",
-            "maintenance_id",
-            "outline_id",
-            "parent_alert_id",
-            "asks",
-            "top_level",
-            "calibration_age_days",
-            "label_id",
-        ),
-        "integer",
-    ),
-    **dict.fromkeys(
-        ("shown", "hindcast", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes", "on_slope"),
-        "boolean",
-    ),
-    **dict.fromkeys(
-        (
-            "value",
-            "value_raw",
-            "offset_applied",
-            "sigma",
-            "size",
-            "q025",
-            "q10",
-            "q50",
-            "q90",
-            "q975",
-            "baseline_q50",
-            "data_value",
-            "novelty",
-            "weight",
-            "horizon_s",
-            "observed",
-            "susceptibility",
-            "error",
-            "baseline_error",
-            "persistence_error",
-            "pinball",
-            "winkler_80",
-            "crps",
-            "pit",
-            "velocity_mm_per_day",
-            "r2",
-            "probability",
-            "velocity_error_mm_per_day",
-            "velocity_window_s",
-            "acceleration_mm_per_day2",
-            "acceleration_error_mm_per_day2",
-            "tangential_angle_deg",
-            "v_eq_mm_per_day",
-            "inverse_velocity_day_per_mm",
-            "score",
-            "threshold",
-            "budget",
-            "factor",
-            "missing_share_24h",
-            "battery_v",
-            "battery_percent",
-            "availability",
-            "area_m2",
-            "grown_m2",
-            "mean_probability",
-            "min_lon",
-            "min_lat",
-            "max_lon",
-            "max_lat",
-            "distance_m",
-            "latitude",
-            "longitude",
-            "height_m",
-            "value_mm",
-            "azimuth_deg",
-            "heading_deg",
-            "rate_mm_per_year",
-            "error_mm_per_year",
-        ),
-        "real",
-    ),
+_COLUMNS: Final = """
+instant: at since data_until data_time window_from window_mid window_to
+integer: revision n issue_id horizon n_filters n_agree level peak_level sequence from_level to_level confirmations
+integer: expected received alert_id offset_id event_id maintenance_id outline_id parent_alert_id asks top_level
+integer: calibration_age_days label_id
+boolean: shown hindcast inside_80 inside_95 trusted alerted exercise votes on_slope
+real: value value_raw offset_applied sigma size q025 q10 q50 q90 q975 baseline_q50 data_value novelty weight horizon_s
+real: observed susceptibility error baseline_error persistence_error pinball winkler_80 crps pit velocity_mm_per_day r2
+real: probability velocity_error_mm_per_day velocity_window_s acceleration_mm_per_day2 acceleration_error_mm_per_day2
+real: tangential_angle_deg v_eq_mm_per_day inverse_velocity_day_per_mm score threshold budget factor missing_share_24h
+real: battery_v battery_percent availability area_m2 grown_m2 mean_probability min_lon min_lat max_lon max_lat
+real: distance_m latitude longitude height_m value_mm azimuth_deg heading_deg rate_mm_per_year error_mm_per_year
+"""
+_KINDS: Final = {
+    column: kind
+    for kind, _, columns in (line.partition(":") for line in _COLUMNS.splitlines())
+    for column in columns.split()
 }
 
 
@@ -208,11 +155,8 @@ def write_table(
     """Write rows as a file and return how many there were; nothing is written where there are none.
 
     Args:
-        rows: as `read_rows` gives them.
-        path: a new file.
         kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
             columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
-        on_progress: is called with the number of rows written so far.
     """
     first = next(rows, None)
     if first is None:
@@ -265,17 +209,12 @@ def _write_parquet(rows: Iterator[dict[str, Any]], columns: list[str], path: Pat
         "boolean": pa.bool_(),
         "text": pa.string(),
     }
+
+    def make_column(values: list[Any], kind: Any) -> Any:
+        # instants are text in the views; pyarrow reads that spelling
+        return pa.array(values, pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)
+
     schema = pa.schema([(name, types[kind_of(name)]) for name in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         while block := list(islice(rows, BLOCK)):
-            file.write_table(pa.table([_make_column([row[f.name] for row in block], f.type) for f in schema], schema))
-
-
-def _make_column(values: list[Any], kind: Any) -> Any:
-    import pyarrow as pa
-
-    # instants are text in the views; pyarrow reads that spelling
-    return pa.array(values, pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)
-
-
-# a spreadsheet takes a cell that begins with one of these for a formula, some of them after white space
+            file.write_table(pa.table([make_column([row[f.name] for row in block], f.type) for f in schema], schema))

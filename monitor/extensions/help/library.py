@@ -91,7 +91,10 @@ def load_tabs() -> tuple[HelpTab, ...]:
     """All documents in the order of `contents.toml`; a name with `*` stands for what no other line names."""
     folder = find_folder()
     found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.md")}
-    titles = {name: find_title(path.read_text(encoding="utf-8")) for name, path in found.items()} | WRITTEN
+    titles = dict(WRITTEN)
+    for name, path in found.items():  # the first heading of a document
+        heads = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+        titles[name] = _MARKS.sub("", next(heads, "  ")[2:]).strip()
     rows = tomllib.loads((folder / "contents.toml").read_text(encoding="utf-8"))["tab"]
     free = sorted(titles.keys() - {name for row in rows for name in row["pages"]})
     tabs = []
@@ -142,11 +145,6 @@ def begin_reference() -> None:
 def load_pages() -> dict[str, HelpPage]:
     """All documents by name."""
     return {page.name: page for tab in load_tabs() for page in tab.pages}
-
-
-def find_title(text: str) -> str:
-    """The first heading of a document."""
-    return next((_MARKS.sub("", line[2:]).strip() for line in text.splitlines() if line.startswith("# ")), "")
 
 
 def make_anchor(heading: str) -> str:
@@ -240,7 +238,7 @@ def open_help_index(*, with_reference: bool) -> HelpIndex:
     return HelpIndex(rows)
 
 
-def search_help(query: str, most: int = 20) -> list[Hit]:
+def search_help(query: str) -> list[Hit]:
     """The best section of each page for words that people type, the fittest page first."""
     typed = re.findall(r"\w+", query.lower())
     wanted = [one for one in typed if one not in _STOP] or typed
@@ -253,4 +251,4 @@ def search_help(query: str, most: int = 20) -> list[Hit]:
         rank = fit * (0.5 if name in WRITTEN or name in aside else 1.0)
         best.setdefault(name, Hit(load_pages()[name], heading, anchor, excerpt))
         ranks[name] = ranks.get(name, 0.0) + rank / (1 + 3 * (name in ranks))  # other sections of a page count less
-    return sorted(best.values(), key=lambda hit: ranks[hit.page.name])[:most]
+    return sorted(best.values(), key=lambda hit: ranks[hit.page.name])[:20]

@@ -23,7 +23,8 @@ Words = Annotated[str, Query(max_length=200)]
 def show_help(request: Request, q: Words = "") -> HTMLResponse:
     """All documents by role, or those that fit what was looked for."""
     library.begin_reference()
-    hits = [(hit, mark_excerpt(hit.excerpt)) for hit in library.search_help(q)]
+    begin, end = Markup("<mark>"), Markup("</mark>")  # round the words that were looked for
+    hits = [(hit, escape(hit.excerpt).replace(BEGIN, begin).replace(END, end)) for hit in library.search_help(q)]
     return render(request, "help.html", tabs=library.load_tabs(), query=q, hits=hits)
 
 
@@ -50,8 +51,3 @@ def show_document(request: Request, name: str) -> HTMLResponse:
     tab = next(one for one in library.load_tabs() if found in one.pages)
     html = Markup(library.render_page(name))  # noqa: S704 - of documents that are shipped, without HTML of their own
     return render(request, "help_page.html", tab=tab, page=found, html=html)
-
-
-def mark_excerpt(text: str) -> Markup:
-    """An excerpt whose words that were looked for are marked."""
-    return escape(text).replace(BEGIN, Markup("<mark>")).replace(END, Markup("</mark>"))

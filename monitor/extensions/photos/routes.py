@@ -16,8 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import JobError, RefusedError, take_turn
-from monitor.domain.language.file_names import EMPTY
-from monitor.domain.names import tidy_text
+from monitor.domain.names import EMPTY, tidy_text
 from monitor.extensions.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.store.database.engine import Database
 from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few

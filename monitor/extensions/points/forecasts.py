@@ -1,7 +1,6 @@
 """Forecast satellite points when a file of them has come in; all that is said is advice.
 
-An issue is a function of stored rows: what had come in when a delivery was through. It can be made again, and its
-digest says whether every number is the same.
+An issue is a function of stored rows: what had come in when a delivery was through; its digest is of every number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,6 @@ from monitor.extensions.points.store.looks import (
     clear_forecasts,
     end_issue,
     list_unforecast,
-    load_scan_request,
     open_issue,
     save_forecasts,
 )
@@ -51,16 +49,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     return go_through(due, lambda point_set: _issue(db, config.compute, point_set, now))
 
 
-def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
-    """Whether every number of an issue that ended comes again from the rows that it was made from."""
-    point_set, digest = db.run_read(load_scan_request, issue_id)
-    ids, rules, chosen = _prepare(db, plan, point_set)
-    tally = _IssueTotals(rules)
-    for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
-        tally.add(mine, answers)
-    return tally.end().digest == digest
-
-
 def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, point_set)
     issue_id = db.do(open_issue, point_set, rules, now)
@@ -68,7 +56,11 @@ def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: 
     for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
         tally.add(mine, answers)
         with db.write() as c:
-            rows = [_to_row(one) for one in answers]
+            on_lines = [sum(is_on << k for k, is_on in enumerate(one.on_line)) for one in answers]
+            rows = [
+                (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
+                for one, on_line in zip(answers, on_lines, strict=True)
+            ]
             save_forecasts(c, point_set.point_set_id, issue_id, mine, rows)
     if not _can_serve(chosen):  # what an earlier issue said is over
         for first in range(0, len(ids), AT_ONCE):
@@ -76,11 +68,6 @@ def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: 
     found = tally.end()
     db.do(end_issue, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
-
-
-def _to_row(one: points.PointForecast) -> tuple[float | int | str | None, ...]:
-    on_line = sum(is_on << k for k, is_on in enumerate(one.on_line))
-    return (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
 
 
 def _can_serve(chosen: points.Chosen) -> bool:
@@ -104,13 +91,12 @@ def _prepare(
     newest_at = parse(dates[-1]) if dates else None
     if newest_at is None or chosen.reason:
         return ids, PointIssue(newest_at, 0.0, reason=chosen.reason), chosen
-    horizons = [_to_horizon(k, one, newest_at, chosen.step_s) for k, one in enumerate(chosen.horizons, 1)]
+    ahead = [newest_at + timedelta(seconds=one.steps * chosen.step_s) for one in chosen.horizons]
+    horizons = [
+        IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
+        for number, (one, target_at) in enumerate(zip(chosen.horizons, ahead, strict=True), 1)
+    ]
     return ids, PointIssue(newest_at, chosen.step_s, tuple(horizons)), chosen
-
-
-def _to_horizon(number: int, one: points.Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
-    target_at = newest_at + timedelta(seconds=one.steps * step_s)
-    return IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
 
 
 def _record(dates: Sequence[str], values: np.ndarray) -> points.PointRecord:

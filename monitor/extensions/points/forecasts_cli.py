@@ -20,7 +20,6 @@ def points(
     pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
     most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
     now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
 ) -> None:
     """List the newest forecasts of each set of satellite points; exit 4 where there are none.
 
@@ -39,18 +38,10 @@ def points(
                 rows = load_view(c, "point_forecasts", order_by=("point_set", "horizon"), site=site, pid=pid)
             else:
                 rows = load_largest(c, site, most) if most else []
-        same: dict[int, bool] = {}
-        if recompute:
-            from monitor.extensions.points.forecasts import repeats
-
-            same = {k: repeats(db, service.compute, k) for k in {one["issue_id"] for one in issues}}
     for one in issues:
-        differs = "" if same.get(one["issue_id"], True) else ": DIFFERS when made again"
-        show({**one, "same": same.get(one["issue_id"])}, _describe(one) + differs)
+        show(one, _describe(one))
     for row in rows:
         show(row, f"  {_describe_point(row)}")
-    if not all(same.values()):
-        raise typer.Exit(1)
     nothing = "no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}"
     require_any(issues and (pid is None or rows), nothing)
 

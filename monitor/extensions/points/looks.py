@@ -1,6 +1,6 @@
 """Look at the newest acquisitions of satellite points when a file of them has come in; all that is said is advice.
 
-A look is a function of stored rows: what had come in when a delivery was through. It can be made again.
+A look is a function of stored rows: what had come in when a delivery was through.
 """
 
 from collections.abc import Callable, Sequence
@@ -108,15 +108,6 @@ def describe_alarms(found: point_looks.ScanResult) -> str:
     return "; ".join([text, *more])
 
 
-def repeats(db: Database, plan: ComputeSection, site: Site, run_id: int) -> bool:
-    """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.run_read(point_looks.load_scan, run_id)
-    found = detect_alarms(db, plan, site, kept.request)
-    if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
-        found = replace(found, reason=kept.found.reason)
-    return found == kept.found
-
-
 def detect_alarms(
     db: Database, plan: ComputeSection, site: Site, request: point_looks.ScanRequest
 ) -> point_looks.ScanResult:
@@ -126,13 +117,13 @@ def detect_alarms(
     dates, values = read_table(db, request.unit, request.known_at, learnt)
     empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
-        return _sign(request, replace(empty, reason=_TOO_FEW))
+        return replace(empty, digest=_digest(request, empty), reason=_TOO_FEW)
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
     from_at = first_at if request.from_at is None else format_iso(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
-        return _sign(request, replace(empty, reason=counted.reason))
+        return replace(empty, digest=_digest(request, empty), reason=counted.reason)
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
     found, dates_of = _TableTotals(), dict[int, list[str]]()
@@ -152,29 +143,27 @@ def detect_alarms(
     happenings, left_out = _name(db, site, request, found, from_at, step_s)
     is_any_point_new = bool(ids) and ids[-1] > request.after_point_id
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
-    return _sign(
-        request,
-        point_looks.ScanResult(
-            parse(at[-1]) if at else request.from_at,
-            len(at),
-            found.scored,
-            found.withheld,
-            len(found.alarms) + found.left_out,
-            found.going_on,
-            left_out + found.left_out,
-            BUDGET,
-            counted.thresholds,
-            "",
-            "" if at else _NOTHING_NEW,
-            happenings,
-        ),
+    found_now = point_looks.ScanResult(
+        parse(at[-1]) if at else request.from_at,
+        len(at),
+        found.scored,
+        found.withheld,
+        len(found.alarms) + found.left_out,
+        found.going_on,
+        left_out + found.left_out,
+        BUDGET,
+        counted.thresholds,
+        "",
+        "" if at else _NOTHING_NEW,
+        happenings,
     )
+    return replace(found_now, digest=_digest(request, found_now))
 
 
-def _sign(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
-    """With the digest of what decided: the detectors, their thresholds and what a jump is."""
+def _digest(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> str:
+    """Of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
-    return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
+    return sha256(canonical_json(what).encode()).hexdigest()
 
 
 def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
@@ -241,7 +230,20 @@ def _name(
         next((k for k, one in enumerate(common) if belongs(one, place[at], alarm.size_mm)), -1)
         for _, at, alarm in ordered
     ]
-    rows = [_to_anomaly(point, at, alarm, step_s) for point, at, alarm in ordered]
+    rows = [
+        point_looks.PointAnomaly(
+            point,
+            parse(at),
+            one.detector,
+            one.part,
+            one.kind,
+            one.score,
+            one.threshold,
+            one.size_mm,
+            compared_with(one.part, step_s, one.others),
+        )
+        for point, at, one in ordered
+    ]
     happenings = [
         _describe_common(one, dates, step_s, tuple(row for row, of in zip(rows, owner, strict=True) if of == k))
         for k, one in enumerate(common)
@@ -254,13 +256,6 @@ def _name(
         room -= len(strongest)
         kept.append(replace(one, number=number, members=tuple(sorted(strongest, key=lambda m: (m.at, m.point_id)))))
     return tuple(kept), len(rows) - sum(len(one.members) for one in kept)
-
-
-def _to_anomaly(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
-    against = compared_with(alarm.part, step_s, alarm.others)
-    return point_looks.PointAnomaly(
-        point, parse(at), alarm.detector, alarm.part, alarm.kind, alarm.score, alarm.threshold, alarm.size_mm, against
-    )
 
 
 def _describe_common(

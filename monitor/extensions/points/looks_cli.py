@@ -6,7 +6,7 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, require_any, show
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_instants, format_iso
 from monitor.domain.language.figures import format_number
 from monitor.extensions.points.store.looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
@@ -18,51 +18,25 @@ app = Commands(help=__doc__)
 def points(
     site: SiteOption,
     looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
 ) -> None:
     """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
 
     A look is made by the service after a file of points has come in. All of it is advice.
     """
-    service, db, chosen = open_site(site)
+    _, db, _ = open_site(site)
     with db.read() as c:
         narrow_to_reader(c, site)
         found = load_looks(c, site, looks)
         anomalies = {
             k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found
         }
-    differ = 0
     for kept in found:
-        is_same = None
-        if recompute:
-            from monitor.extensions.points.looks import repeats
-
-            is_same = repeats(db, service.compute, chosen, kept.id)
-            differ += not is_same
-        facts = {"look": kept.id, **_inspection_to_json(kept), "same": is_same, "anomalies": anomalies[kept.id]}
-        lines = [_describe(kept) + (": DIFFERS when made again" if is_same is False else "")]
-        lines += [f"  {_describe_event(one)}" for one in kept.found.happenings]
-        show(facts, "\n".join(lines))
-    if differ:
-        raise typer.Exit(1)
+        names = ("newest_at", "points", "acquisitions", "withheld", "alarms", "going_on", "left_out", "reason")
+        facts = format_instants({"known_at": kept.request.known_at, **{n: getattr(kept.found, n) for n in names}})
+        head = {"look": kept.id, "site": kept.request.site, "point_set": kept.request.name}
+        lines = [_describe(kept), *(f"  {_describe_event(one)}" for one in kept.found.happenings)]
+        show({**head, **facts, "anomalies": anomalies[kept.id]}, "\n".join(lines))
     require_any(found, "no look at satellite points yet")
-
-
-def _inspection_to_json(kept: StoredScan) -> dict[str, object]:
-    found = kept.found
-    return {
-        "site": kept.request.site,
-        "point_set": kept.request.name,
-        "known_at": format_iso(kept.request.known_at),
-        "newest_at": None if found.newest_at is None else format_iso(found.newest_at),
-        "points": found.points,
-        "acquisitions": found.acquisitions,
-        "withheld": found.withheld,
-        "alarms": found.alarms,
-        "going_on": found.going_on,
-        "left_out": found.left_out,
-        "reason": found.reason,
-    }
 
 
 def _describe(kept: StoredScan) -> str:

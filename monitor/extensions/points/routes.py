@@ -63,8 +63,8 @@ def map_points(
             found, mapped = load_view(seen.c, one, box), one
         elif one is not None:
             span = None if days is None else timedelta(days=days)
-            share = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
-            found = MapView(share.points, (), share.inside)
+            share, inside = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
+            found = MapView(share, (), inside)
     features = [_draw_point(p) for p in found.points]
     if one is not None and one.squash is not None:
         features += [_draw_square(square, one.squash) for square in found.squares]

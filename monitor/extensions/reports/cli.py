@@ -61,7 +61,6 @@ def write_shift(
 
 def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None) -> None:
     from monitor.extensions.reports.facts import digest_of, gather_facts, load_site_then
-    from monitor.extensions.reports.field import load_photos
     from monitor.extensions.reports.period import find_before
     from monitor.extensions.reports.render import render_report
 
@@ -73,9 +72,9 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         session.check_site(c, site)
         zone = ZoneInfo(load_site_then(c, site, end).timezone)
         period = find_before(kind, end, zone, hours or 8)
-        facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
+        facts = gather_facts(c, site, period)
     digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos))
+    _save(out, render_report(facts, digest, wanted, now, service.schedule.late))
     written = {
         "site": site,
         "kind": kind,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import hypot
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict, cast, get_args
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -30,7 +30,6 @@ from monitor.store.alerting.sites import find_version_at, load_site_source
 from monitor.store.alerting.timeline import (
     LevelSegment,
     NewestMovement,
-    StandingWindow,
     load_newest_movement,
     load_ribbon,
 )
@@ -44,6 +43,12 @@ COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up
 WET: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "soil_moisture")
 RAIN: Final = "rain"
 SIGHTS: Final = ("full", "degraded", "blind")
+
+
+_JudgedName = Literal[
+    "velocity_mm_per_day", "velocity_error_mm_per_day", "velocity_window_s", "stage", "trend", "window"
+]
+_JUDGED: Final[tuple[_JudgedName, ...]] = get_args(_JudgedName)
 
 
 class ReportSite(TypedDict):
@@ -64,72 +69,6 @@ class ReportFacts(TypedDict):
     to: str
     now: Any  # as `StoredSight`
     hazards: list[Any]
-
-
-_Day = TypedDict("_Day", {"day": str, "from": datetime, "to": datetime})
-
-
-class ReportDay(_Day):
-    """A day of the period."""
-
-    highest: int | None
-    last: int | None
-    duty: list[str]
-    sight: str | None
-
-
-class ReportMotion(TypedDict, total=False):
-    """How a quantity of a station moved; what was judged of the station stands in its first one."""
-
-    station: str
-    on_slope: bool
-    quantity: str
-    unit: str
-    change: float
-    newest_at: datetime
-    points: list[float | None]
-    velocity_mm_per_day: float | None
-    velocity_error_mm_per_day: float | None
-    velocity_window_s: float | None
-    stage: str | None
-    trend: str | None
-    window: StandingWindow | None
-
-
-class ReportRain(TypedDict):
-    """What fell at a gauge."""
-
-    station: str
-    sum_mm: float
-    coverage: float
-    parts_mm: list[float]
-
-
-class ReportWater(TypedDict):
-    """A level, pressure or moisture; extremes only where every reading was read."""
-
-    station: str
-    quantity: str
-    unit: str
-    last: float
-    change: float
-    lowest: float | None
-    highest: float | None
-    points: list[float | None]
-
-
-class ReportForecast(TypedDict):
-    """The change since the newest datum that a forecast expects."""
-
-    station: str
-    quantity: str
-    unit: str
-    horizon_s: float
-    target_at: datetime
-    model: str
-    q10: float
-    q50: float
-    q90: float
 
 
 def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
@@ -208,7 +147,7 @@ def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 def _describe_day(
     day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[PlannedDuty]
-) -> ReportDay:
+) -> rows.ReportRow:
     """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
     inside = [s for s in segments if s.from_at < high and s.to_at > low]
     duty = [
@@ -229,10 +168,6 @@ def _describe_day(
         "duty": list(dict.fromkeys(duty)),
         "sight": None if worst is None else SIGHTS[worst],
     }
-
-
-def _read(c: Connection, series: SeriesRow, period: Period) -> list[Reading]:
-    return _read_ends(c, series, period)[0]
 
 
 def _read_ends(c: Connection, series: SeriesRow, period: Period) -> tuple[list[Reading], bool]:
@@ -265,7 +200,7 @@ def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[floa
 
 def _describe_motion(
     c: Connection, site: Site, series: Sequence[SeriesRow], movement: Sequence[NewestMovement], period: Period
-) -> list[ReportMotion]:
+) -> list[rows.ReportRow]:
     """How each station moved: the change over the period, its picture, and the newest judged velocity and stage."""
     judged: dict[str, NewestMovement] = {}
     for row in movement:
@@ -276,7 +211,7 @@ def _describe_motion(
     for one in series:
         if one.quantity.startswith(OF_GROUND):
             by_station.setdefault(one.station, {})[one.quantity] = one
-    found: list[ReportMotion] = []
+    found: list[rows.ReportRow] = []
     for station, own in sorted(by_station.items()):
         declared, seen = site.station(station), judged.get(station)
         for quantity, points, unit in _follow(c, own, period):
@@ -289,12 +224,8 @@ def _describe_motion(
                     "change": round(points[-1][1], 6),
                     "newest_at": points[-1][0],
                     "points": _draw(points, period),
-                    "velocity_mm_per_day": seen and seen["velocity_mm_per_day"],
-                    "velocity_error_mm_per_day": seen and seen["velocity_error_mm_per_day"],
-                    "velocity_window_s": seen and seen["velocity_window_s"],
-                    "stage": seen and seen["stage"],
-                    "trend": seen and seen["trend"],
-                    "window": seen and seen["window"],
+                    **dict.fromkeys(_JUDGED),
+                    **({name: seen[name] for name in _JUDGED} if seen else {}),
                 }
             )
             seen = None  # what was judged of the station stands in its first row
@@ -306,7 +237,7 @@ def _follow(
 ) -> Iterator[tuple[str, list[tuple[datetime, float]], str]]:
     """Quantity, change since the first reading, unit: the length of the components that are there, then each other."""
     names = [name for name in COMPONENTS if name in own]
-    parts = [{r.observed_at: r.value for r in _read(c, own[name], period)} for name in names]
+    parts = [{r.observed_at: r.value for r in _read_ends(c, own[name], period)[0]} for name in names]
     parts = [part for part in parts if part]
     epochs = sorted(set(parts[0]).intersection(*parts[1:])) if len(parts) > 1 else []
     if epochs:
@@ -314,14 +245,14 @@ def _follow(
         moved = [(at, hypot(*(part[at] - base for part, base in zip(parts, first, strict=True)))) for at in epochs]
         yield "displacement", moved, own[names[0]].unit
     for quantity in sorted(own):
-        readings = [] if epochs and quantity in names else _read(c, own[quantity], period)
+        readings = [] if epochs and quantity in names else _read_ends(c, own[quantity], period)[0]
         if readings:
             yield quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
 
 
-def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[ReportRain]:
+def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
     """What fell at each gauge, with the share of the period that was measured, and by equal parts of it."""
-    found: list[ReportRain] = []
+    found: list[rows.ReportRow] = []
     for one in series:
         spec = site.series(one.station, one.quantity)
         if one.quantity != RAIN or spec is None:
@@ -330,7 +261,7 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
         if spec.stamp != "interval_end":  # it says nothing while it is dry: one that is not silent watched before
             before_s = max(before_s, spec.max_silence_s)
         before = timedelta(seconds=before_s)
-        readings = _read(c, one, Period(period.kind, period.from_at - before, period.to_at))
+        readings = _read_ends(c, one, Period(period.kind, period.from_at - before, period.to_at))[0]
         view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
         gauge = read_gauge(view, spec, one.station, RAIN, end_s)
         if gauge is None:
@@ -353,8 +284,8 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
     return found
 
 
-def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[ReportWater]:
-    found: list[ReportWater] = []
+def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
+    found: list[rows.ReportRow] = []
     for one in series:
         if not one.quantity.startswith(WET):
             continue
@@ -377,10 +308,10 @@ def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) 
     return found
 
 
-def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[ReportForecast]:
+def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
     """What was shown of each series at the end, by horizon: the expected change since its newest datum."""
     shown = find_shown_forecast(c, [one.id for one in series], period.to_at)
-    found: list[ReportForecast] = []
+    found: list[rows.ReportRow] = []
     for one in series:
         issue = shown.get(one.id)
         if issue is None:

@@ -24,7 +24,6 @@ from monitor.domain.language.local_time import format_local
 from monitor.domain.site import Site
 from monitor.extensions.reports import store
 from monitor.extensions.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
-from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.pdf import make_pdf
 from monitor.extensions.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.extensions.reports.render import TITLES, find_state, render_report
@@ -107,7 +106,10 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
             known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
             if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
                 return False
-            issue = known or _make_issue(due, gather_facts(c, due.site.id, period), now)
+            if (issue := known) is None:
+                facts, span = gather_facts(c, due.site.id, period), (period.kind, period.from_at, period.to_at)
+                stored = digest_of(facts), code_version(), canonical_json(facts)
+                issue = IssuedReport(0, due.site.id, *span, now, due.language, *stored)
     except NotFoundError:  # it was declared after the period
         return False
     except StoreBusyError:
@@ -120,12 +122,6 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
     return known is None
 
 
-def _make_issue(due: DueReport, facts: ReportFacts, now: datetime) -> IssuedReport:
-    kind, from_at, to_at = due.period.kind, due.period.from_at, due.period.to_at
-    stored = digest_of(facts), code_version(), canonical_json(facts)
-    return IssuedReport(0, due.site.id, kind, from_at, to_at, now, due.language, *stored)
-
-
 def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, ReportFacts]:
     """A report that was issued: the document and its facts, as they were stored with it.
 
@@ -136,11 +132,10 @@ def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[s
         period = Period(issue.kind, issue.from_at, issue.to_at)
         stored = gather(json.loads(issue.facts or "")) if _is_whole(issue) else None
         facts = gather_facts(c, issue.site, period) if stored is None else stored
-        photos = load_photos(c, issue.site, period)
     digest = digest_of(facts) if stored is None else issue.facts_sha256
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
-    return render_report(facts, digest, issue.language, issue.made_at, late, photos), facts
+    return render_report(facts, digest, issue.language, issue.made_at, late), facts
 
 
 def _is_whole(issue: IssuedReport) -> bool:

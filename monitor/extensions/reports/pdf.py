@@ -35,7 +35,7 @@ def print_document(request: PdfRequest) -> PdfResult:
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
 
-    itself = URLFetcher(allowed_protocols=("data",), allow_redirects=False)  # photos stand in the text
+    itself = URLFetcher(allowed_protocols=("data",), allow_redirects=False)
     content = HTML(string=request.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
     return PdfResult(base64.b64encode(content).decode())
 

@@ -15,7 +15,6 @@ from monitor.domain.language.local_time import format_local, use_zone
 from monitor.domain.language.rendering import translate, translate_level
 from monitor.domain.site import Recipient, Site
 from monitor.extensions.reports.facts import ReportFacts, load_site_then
-from monitor.extensions.reports.field import NO_PHOTOS, Photos
 from monitor.web.parts.documents import render
 
 HERE: Final = Path(__file__).parent / "templates"
@@ -62,18 +61,8 @@ def render_report(
     language: str,
     at: datetime,
     late: timedelta = timedelta(minutes=10),
-    photos: Photos = NO_PHOTOS,
 ) -> str:
-    """A bulletin or shift report.
-
-    Args:
-        facts: of `gather_facts`.
-        digest: of them.
-        language: of the texts; names and what people wrote stay as they are.
-        at: when it is made.
-        late: as `find_state` takes it.
-        photos: of the field.
-    """
+    """A bulletin or shift report."""
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     top = max(names)
     english = TITLES[facts["kind"]]
@@ -84,7 +73,6 @@ def render_report(
         "f": facts,
         "digest": digest,
         "top": top,
-        "photos": photos,
         "state": find_state(facts, language, late),
         "level_name": lambda number: translate_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),

@@ -12,7 +12,6 @@ from forecasting.message import NameList, Template
 from monitor.domain.errors import JobError, NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import current
 from monitor.extensions.reports.facts import digest_of, gather_facts
-from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.issue import make_document
 from monitor.extensions.reports.pdf import make_pdf
 from monitor.extensions.reports.period import KINDS, find_before
@@ -60,7 +59,11 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
     _require_form(form)
     with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
         if name in KINDS:
-            html = _render_now(request, site, name)
+            with read_site(request, site) as seen:
+                now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
+                period = find_before(name, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
+                facts = gather_facts(seen.c, site, period)
+            html = render_report(facts, digest_of(facts), current(), now, context.config.schedule.late)
         elif name.isascii() and name.isdigit() and len(name) < 19:
             with read_site(request, site) as seen:
                 issue = load_issue(seen.c, int(name))
@@ -80,14 +83,6 @@ def send_card(request: Request, site: str, form: str) -> Response:
         with read_site(request, site) as seen:
             html = render_card(seen.c, site, seen.context.config.web.url, current(), seen.now)
         return _answer(seen.context, html, f"{site}-card", form)
-
-
-def _render_now(request: Request, site: str, kind: str) -> str:
-    with read_site(request, site) as seen:
-        now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
-        period = find_before(kind, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
-        facts, photos = gather_facts(seen.c, site, period), load_photos(seen.c, site, period)
-    return render_report(facts, digest_of(facts), current(), now, seen.context.config.schedule.late, photos)
 
 
 def _require_form(form: str) -> None:

@@ -1,9 +1,9 @@
 """What reports read of a period: rows that were known at its end; and which reports were issued and mailed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
@@ -15,6 +15,8 @@ from monitor.store.database.rows import add_row, find_record, load_plain, load_r
 from monitor.store.schema import tables as t
 
 MOST: Final = 500  # rows of one kind, the newest
+ReportRow = Mapping[str, object]
+"""A row of a report by the names of its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +104,7 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
     )
 
 
-class PersonAct(TypedDict):
-    """What a person did to an alert."""
-
-    at: datetime
-    alert_id: int
-    actor: str
-    from_state: str | None
-    to_state: str
-    reason: str
-
-
-def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PersonAct]:
+def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """What people did to alerts of a site in a period, oldest first; drills left out."""
     a, e = t.alert.c, t.alert_event.c
     query = (
@@ -123,30 +114,10 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
     )
-    return load_plain(c, PersonAct, query)[::-1]
+    return load_plain(c, dict, query)[::-1]
 
 
-class LateMessage(TypedDict):
-    """A message that had not gone out."""
-
-    id: int
-    alert_id: int
-    level_name: str
-    ledger: str
-    recipient: str
-    queued_at: datetime
-    channel: str
-
-
-class MessageCounts(TypedDict):
-    """Messages of a period; of those that had not gone out the newest."""
-
-    queued: int
-    sent: int
-    late: list[LateMessage]
-
-
-def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> MessageCounts:
+def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> ReportRow:
     """Messages of a period, drills left out: how many were queued and sent by its end, and which had not gone out.
 
     A message that another one stands for counts as that one does; one that went out after the period had not.
@@ -167,36 +138,16 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
             return False
         return bool(row.sent_at is not None and row.sent_at <= to_at) or is_out(row.superseded_by)
 
-    late = [row for row in rows.values() if not is_out(row.id)]
+    late = [row for row in rows.values() if not is_out(row.id)][-MOST:]
+    names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
     return {
         "queued": len(rows),
         "sent": sum(is_out(number) for number in rows),
-        "late": [
-            {
-                "id": row.id,
-                "alert_id": row.alert_id,
-                "level_name": row.level_name,
-                "ledger": row.ledger,
-                "recipient": row.recipient,
-                "queued_at": row.queued_at,
-                "channel": row.channel.partition(":")[0],
-            }
-            for row in late[-MOST:]
-        ],
+        "late": [{n: getattr(row, n) for n in names} | {"channel": row.channel.partition(":")[0]} for row in late],
     }
 
 
-class SiteFileChange(TypedDict):
-    """A site file that came into force."""
-
-    at: datetime
-    sha256: str
-    before_sha256: str | None
-    author: str
-    reason: str
-
-
-def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[SiteFileChange]:
+def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """Site files that came into force in a period, oldest first, each with the version before it."""
     k, before = t.config_version.c, t.config_version.alias().c
     previous = (
@@ -212,22 +163,10 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
         .order_by(k.loaded_at, k.id)
         .limit(MOST)
     )
-    return load_plain(c, SiteFileChange, query)
+    return load_plain(c, dict, query)
 
 
-class FieldNote(TypedDict):
-    """A report, an event or work on the slope."""
-
-    what: str  # report, event, maintenance
-    at: datetime
-    to_at: datetime | None
-    kind: str
-    text: str
-    by: str
-    station: str | None
-
-
-def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[FieldNote]:
+def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
     r, e, m = t.report.c, t.site_event.c, t.maintenance.c
     reports = select(r.at, null(), r.kind, r.text, r.by, r.station).where(
@@ -252,7 +191,7 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         "event": events.order_by(e.from_at, e.id),
         "maintenance": work.order_by(m.from_at, m.id),
     }
-    found: list[FieldNote] = [
+    found = [
         {"what": what, "at": at, "to_at": to_at, "kind": kind, "text": text, "by": by, "station": station}
         for what, query in queries.items()
         for at, to_at, kind, text, by, station in c.execute(query.limit(MOST))
@@ -260,20 +199,7 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     return sorted(found, key=lambda row: (str(row["at"]), row["what"]))
 
 
-class ForecastErrors(TypedDict):
-    """Errors of a series at a horizon, in its unit."""
-
-    station: str
-    quantity: str
-    unit: str
-    horizon_s: float
-    n: int
-    mae: float
-    mae_baseline: float
-    inside_80: int
-
-
-def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[ForecastErrors]:
+def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
     f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
     query = (
@@ -302,16 +228,7 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
     ]
 
 
-class StoredSight(TypedDict):
-    """What an evaluation found."""
-
-    at: datetime
-    level: int
-    observability: str
-    reachable_level: int
-
-
-def find_sight(c: Connection, site: str, at: datetime) -> StoredSight | None:
+def find_sight(c: Connection, site: str, at: datetime) -> ReportRow | None:
     """What the newest evaluation before an instant found: level, observability, reachable level."""
     e = t.evaluation.c
     query = (
@@ -320,7 +237,7 @@ def find_sight(c: Connection, site: str, at: datetime) -> StoredSight | None:
         .order_by(e.at.desc(), e.id.desc())
         .limit(1)
     )
-    return next(iter(load_plain(c, StoredSight, query)), None)
+    return next(iter(load_plain(c, dict, query)), None)
 
 
 ERROR_LIMIT: Final = 400

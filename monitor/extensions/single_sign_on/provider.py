@@ -81,10 +81,7 @@ def read_person(
     """Who came; what is no text, or no list of texts, says nothing.
 
     Args:
-        claims: of the ID token, verified.
         userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
-        name_claim: where the name stands, by its name or the way to it.
-        groups_claim: where the groups stand.
 
     >>> nested = {"resource_access": {"page": {"roles": ["duty"]}}}
     >>> token = {"sub": "6", "resource_access": {"account": {"roles": ["view-profile"]}}}
@@ -106,7 +103,6 @@ def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> b
     """Whether an ID token says that the login took a second factor.
 
     Args:
-        claims: of the ID token, verified.
         acr: values of the claim `acr` that say so at this provider.
 
     >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
@@ -155,12 +151,7 @@ class LoginFlow:
 
 
 class Provider:
-    """A provider as the service file names it.
-
-    Args:
-        section: `[oidc]`.
-        page: address of the page, without a path.
-    """
+    """A provider as the service file names it."""
 
     def __init__(self, section: OidcSection, page: str) -> None:
         self._section = section
@@ -202,7 +193,11 @@ class Provider:
             answer = self._fetch_token(client, found, code, flow)
             claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
             asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
-            userinfo = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
+            userinfo: dict[str, Any] = {}
+            if asks:
+                userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+                if userinfo.get("sub") != claims["sub"]:  # OpenID Connect Core, section 5.3.2
+                    raise LoginRefusedError("its userinfo is of another person")
         person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
         return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
 
@@ -310,16 +305,6 @@ def _trusted() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context()
-
-
-def _fetch_userinfo(
-    client: "httpx.Client", found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
-) -> dict[str, Any]:
-    """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
-    userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
-    if userinfo.get("sub") != subject:  # OpenID Connect Core, section 5.3.2
-        raise LoginRefusedError("its userinfo is of another person")
-    return userinfo
 
 
 def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str, Any]:

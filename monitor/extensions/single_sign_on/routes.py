@@ -163,7 +163,12 @@ def come_back(
 
 
 def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
-    context, door, to = context_of(request), login.turnstile_of(request), _goal(request)
+    context, door = context_of(request), login.turnstile_of(request)
+    try:
+        to = bytes.fromhex(request.cookies.get(cookie_name(request, GOAL), "")).decode()
+    except ValueError:
+        to = "/"
+    to = to if is_safe_path(to) else "/"
     section, host = context.config.oidc, login.host_of(request)
     flow = LoginFlow.read(request.cookies.get(cookie_name(request, FLOW), ""))
     if flow is None or not flow.fits(state):
@@ -279,14 +284,6 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     answer = RedirectResponse(halfway.to, status_code=303)
     login.set_cookies(request, answer, *cookies)
     return answer
-
-
-def _goal(request: Request) -> str:
-    try:
-        to = bytes.fromhex(request.cookies.get(cookie_name(request, GOAL), "")).decode()
-    except ValueError:
-        to = "/"
-    return to if is_safe_path(to) else "/"
 
 
 def _render_down(request: Request, to: str, error: ProviderDownError) -> Response:

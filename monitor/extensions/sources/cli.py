@@ -10,7 +10,7 @@ from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_instants
 from monitor.extensions.sources.addresses import hide_query
 from monitor.extensions.sources.poll import poll_source
 from monitor.extensions.sources.take import SourceTarget
@@ -41,6 +41,9 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
         if chosen is not None and place not in ({chosen} if isinstance(chosen, str) else chosen):
             continue
         shown += 1
+        names = {"polled": "polled_at", "success": "success_at", "news": "new_at", "next": "next_at"}
+        names |= {"error": "error", "error_since": "error_since"}
+        facts_of_poll = {key: state and format_instants(getattr(state, name)) for key, name in names.items()}
         facts = {
             "name": name,
             "site": place,
@@ -48,7 +51,8 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
             "url": "" if table is None else hide_query(table.address),
             "configured": table is not None,
             "files": files.get(name, 0),
-            **_state_to_json(state),
+            **facts_of_poll,
+            "stored": 0 if state is None else state.rows_all,
         }
         show(facts, _describe(name, place, table, state))
     require_any(
@@ -94,15 +98,6 @@ def poll(
         raise typer.Exit(PARTLY)
     if not found.new:
         raise typer.Exit(NOTHING)
-
-
-def _state_to_json(state: PollState | None) -> dict[str, object]:
-    if state is None:
-        return dict.fromkeys(("polled", "success", "news", "error", "error_since", "next")) | {"stored": 0}
-    at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}
-    found: dict[str, object] = {key: None if value is None else format_iso(value) for key, value in at.items()}
-    since = None if state.error_since is None else format_iso(state.error_since)
-    return {**found, "error": state.error, "error_since": since, "stored": state.rows_all}
 
 
 def _describe(name: str, site: str, table: SourceSection | None, state: PollState | None) -> str:

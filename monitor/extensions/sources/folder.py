@@ -14,8 +14,7 @@ from typing import Final, NamedTuple
 from forecasting.message import Figure, Template
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
-from monitor.domain.language.file_names import UNREADABLE
-from monitor.domain.names import is_line
+from monitor.domain.names import UNREADABLE, is_line
 from monitor.domain.site import Site
 from monitor.extensions.sources.plan import find_form, make_options
 from monitor.extensions.sources.polled import PollSummary
@@ -151,8 +150,9 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
         if any(fnmatchcase(path.name, pattern) for pattern in table.files):
             options = make_options(table, site)
             options = options if options.station else replace(options, station=find_station(path.name, site))
+            keys = hashlib.sha256(table.model_dump_json().encode()).hexdigest()[:16]
             version = "" if not table.mapping else f" {Path(table.mapping).stat().st_mtime_ns}"
-            return ReadPlan(find_form(table), options, f" {table.name} {hash_of(table)}{version}", table.accept_units)
+            return ReadPlan(find_form(table), options, f" {table.name} {keys}{version}", table.accept_units)
     options = add_places(ImportOptions(station=find_station(path.name, site)), site)
     if named := find_by_name(path.name, mappings):
         mapping = mappings[named]
@@ -162,11 +162,6 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
         return ReadPlan(choose_reader(path), options, "")
     except ConfigError as error:
         raise ConfigError(_ADVICE(problem=error.message, mapping=f"{path.stem}{MAPPING}")) from None
-
-
-def hash_of(table: SourceSection) -> str:
-    """Changes with any key of a table."""
-    return hashlib.sha256(table.model_dump_json().encode()).hexdigest()[:16]
 
 
 def find_station(name: str, site: Site) -> str | None:

@@ -73,7 +73,8 @@ class GuardedClient:
         if home and login.secret and login.parameter:
             query = "&".join(filter(None, (query, f"{login.parameter}={quote(login.secret, safe='')}")))
         elif home and login.secret:
-            sent["Authorization"] = _authorize(login.username, login.secret)
+            basic = base64.b64encode(f"{login.username}:{login.secret}".encode()).decode()
+            sent["Authorization"] = f"Basic {basic}" if login.username else f"Bearer {login.secret}"
         places = (f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in addresses)
         targets = [parts._replace(netloc=place, query=query, fragment="").geturl() for place in places]
         answer = self._connect(url, targets, sent, host)
@@ -167,12 +168,6 @@ def fetch_files(request: PollRequest) -> Iterator[FetchedFile]:
             except Exception as error:  # whatever a server does, the other files are fetched
                 part.unlink(missing_ok=True)
                 yield explain(error, wanted.name)
-
-
-def _authorize(username: str, secret: str) -> str:
-    if not username:
-        return f"Bearer {secret}"
-    return f"Basic {base64.b64encode(f'{username}:{secret}'.encode()).decode()}"
 
 
 def _describe(error: Exception) -> str:

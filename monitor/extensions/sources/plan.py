@@ -23,17 +23,6 @@ PACKAGES = {"sftp": "asyncssh", "stac": "pystac"}
 MIB = 1 << 20
 
 
-def list_wanted(source: SourceSection, known: Mapping[str, FileState]) -> tuple[WantedFile, ...]:
-    """The files of a source, each with what is known of the version that is stored."""
-    found = []
-    for name, url in _name_files(source):
-        state = known.get(name)
-        fresh = state is None or state.reason is not None  # what was refused is looked at again
-        found.append(WantedFile(name, url, "" if fresh else state.etag, "" if fresh else state.modified))  # type: ignore[union-attr]
-    # what is stored comes last: where a look is ended at its limit, the next one begins with what is missing
-    return tuple(sorted(found, key=lambda one: one.name in known))
-
-
 def _name_files(source: SourceSection) -> list[tuple[str, str]]:
     base = source.address.rstrip("/")
     if source.kind == "stac":
@@ -59,9 +48,15 @@ def make_request(
     secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
     key_file = str(Path(source.key_file).absolute()) if source.key_file else ""
+    wanted = []
+    for name, url in _name_files(source):
+        state = known.get(name)
+        is_fresh = state is None or state.reason is not None  # what was refused is looked at again
+        wanted.append(WantedFile(name, url) if is_fresh else WantedFile(name, url, state.etag, state.modified))  # type: ignore[union-attr]
     return PollRequest(
         FETCHERS.get(source.kind, source.kind),
-        list_wanted(source, known),
+        # what is stored comes last: where a look is ended at its limit, the next one begins with what is missing
+        tuple(sorted(wanted, key=lambda one: one.name in known)),
         str(folder),
         (host, *source.hosts),
         source.private,

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -106,12 +106,6 @@ def poll_source(
 ) -> PollSummary:
     """Look at a source now.
 
-    Args:
-        source: its table.
-        place: where its files go.
-        environ: holds the secrets that the table names.
-        may_shrink: take files that are shorter than before, this once.
-
     Raises:
         RefusedError: another process looks at it at this moment.
         StoreBusyError: the database did not answer; the next look stores what is missing.
@@ -119,7 +113,13 @@ def poll_source(
     found = PollSummary(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
         known = place.db.run_read(load_files, source.name)
-        known = {name: _forget_version(state, source) for name, state in known.items()}
+        mapping = Path(source.mapping)
+        if source.mapping and mapping.is_file():  # what was read before it was mended is fetched and read again
+            mended_at = mapping.stat().st_mtime
+            known = {
+                name: replace(s, etag="", modified="", sha256="") if mended_at > s.taken_at.timestamp() else s
+                for name, s in known.items()
+            }
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
             latest = format_iso(place.clock() + FUTURE_TOLERANCE)
             known = {name: state for name, state in known.items() if state.modified <= latest}
@@ -150,14 +150,6 @@ def poll_source(
             found.errors.append(cut(_one_line(error)))
     _keep(found, source, place)
     return found
-
-
-def _forget_version(state: FileState, source: SourceSection) -> FileState:
-    """A file that was read before its mapping was mended is fetched and read again, though its server has no news."""
-    mapping = Path(source.mapping)
-    if not source.mapping or not mapping.is_file() or mapping.stat().st_mtime <= state.taken_at.timestamp():
-        return state
-    return replace(state, etag="", modified="", sha256="")
 
 
 def _fetch(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
@@ -290,7 +282,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
     own = {source.name: source for source in config.source if source.site == site.id}
     with db.read() as c:
         states = {state.source: state for state in load_polls(c) if state.site == site.id}
-    _forget_gone(db, [name for name in states if name not in own and not name.startswith(INBOX)])
+    for name in states:
+        if name not in own and not name.startswith(INBOX):  # in no service file any more
+            db.do(forget_source, name)
     folder = PollSummary(f"{INBOX}{site.id}")
     scan_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
@@ -304,14 +298,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             place = take.SourceTarget(db, config, site, clock, f"source {source.name}", source.accept_units)
             lines.append(_try_source(source, place))
     return "; ".join(lines) or IDLE
-
-
-def _forget_gone(db: Database, names: Sequence[str]) -> None:
-    """Forget sources that are in no service file any more."""
-    if names:
-        with db.write() as c:
-            for name in names:
-                forget_source(c, name)
 
 
 def _try_source(source: SourceSection, place: take.SourceTarget) -> str:

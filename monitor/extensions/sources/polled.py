@@ -9,7 +9,6 @@ from forecasting.message import join
 from monitor.ingest.files.reading import FileResult
 from monitor.store.readings.sources import PollState, cut
 
-HELD_S: Final = 60.0  # after a look at a file whose last line was not ended, where the pause is longer
 AGAIN_S: Final = 300.0  # after the first failure, where the pause of the source is longer
 LONGEST: Final = 4.0  # pauses of the source: no longer wait, however often it failed
 JITTER: Final = 0.1
@@ -62,9 +61,6 @@ def follow(
     old = before or fresh
     failures = old.failures + 1 if found.errors else 0
     wait_s = pause_s(every_s, failures)
-    was_soon = before is not None and (before.next_at - before.polled_at).total_seconds() <= HELD_S
-    if found.held and not found.errors and not was_soon:  # one that changes at every look is not asked each minute
-        wait_s = min(wait_s, HELD_S)
     return replace(
         old,
         site=site,

@@ -19,6 +19,7 @@ PAGE: Final = 1000  # observations in one file
 MOST_PAGES: Final = 200  # of one Datastream and one look; the next look goes on from there
 DOCUMENT_BYTES: Final = 8 << 20
 SERVER: Final = "a SensorThings server"
+_READ: Final = ("phenomenonTime", "resultTime", "result")
 
 
 def fetch_observations(request: PollRequest) -> Iterator[FetchedFile]:
@@ -50,7 +51,12 @@ def _fetch_stream(browser: GuardedClient, request: PollRequest, wanted: WantedFi
         if not isinstance(values, list):
             raise RefusedError(f"{hide_query(url)}: no list of Observations")
         for first in range(0, len(values), PAGE):
-            part = [_trim(one, stream) for one in values[first : first + PAGE]]
+            part = [
+                {key: one[key] for key in _READ if key in one} | {"Datastream": stream}
+                if isinstance(one, dict)
+                else one
+                for one in values[first : first + PAGE]
+            ]
             newest = _follow(part, newest, url)
             name = f"{prefix}-{len(files):05d}.json"
             (Path(request.folder) / name).write_text(json.dumps({"value": part}), encoding="utf-8")
@@ -58,13 +64,6 @@ def _fetch_stream(browser: GuardedClient, request: PollRequest, wanted: WantedFi
         link = read_next_link(page)
         url = None if link is None else follow_link(url, link)  # its host is checked when it is opened
     return FetchedFile(wanted.name, NEW if files else SAME, files=tuple(files))
-
-
-def _trim(one: Any, stream: dict[str, Any]) -> Any:
-    """What is read of an Observation, and of which Datastream it is."""
-    if not isinstance(one, dict):
-        return one
-    return {key: one[key] for key in ("phenomenonTime", "resultTime", "result") if key in one} | {"Datastream": stream}
 
 
 def _follow(values: list[Any], newest: datetime | None, url: str) -> datetime | None:

@@ -63,7 +63,8 @@ async def _fetch_one(client: asyncssh.SFTPClient, request: PollRequest, wanted: 
     folder = Path(request.folder)
     part = part_of(folder, wanted.name)
     try:
-        path = _path_of(wanted.url)
+        # below the home folder of the login; `//` at its beginning: from the root
+        path = wanted.url.split("://", 1)[1].partition("/")[2] or "."
         require_room(request)
         for _ in range(TRIES):
             before = await client.stat(path)
@@ -109,11 +110,6 @@ def _read_key(request: PollRequest) -> Any:
         return asyncssh.read_private_key(request.login.key_file, request.login.secret or None)
     except (OSError, asyncssh.KeyImportError) as error:
         raise RefusedError(f"key_file: {error}") from None
-
-
-def _path_of(url: str) -> str:
-    """The path on the server: below the home folder of the login, `//` at its beginning: from the root."""
-    return url.split("://", 1)[1].partition("/")[2] or "."
 
 
 def _format_state(state: Any) -> str:

@@ -13,8 +13,7 @@ from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.language.file_names import EMPTY, rename_file
-from monitor.domain.names import tidy_text
+from monitor.domain.names import EMPTY, rename_file, tidy_text
 from monitor.domain.site import Site
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
@@ -109,12 +108,6 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
 
 def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
     """Read a file in a sandboxed worker and store what it says.
-
-    Args:
-        form: how it is read.
-        options: what is said of it.
-        place: where it goes.
-        name: what its source calls it, with folders; else its own name.
 
     Raises:
         ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.

@@ -17,8 +17,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.errors import ConfigError, SlopewardError, UnitDoubtError
-from monitor.domain.instants import format_duration, format_iso
+from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.extensions.table_import.guess import site_file
@@ -32,48 +31,11 @@ from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import list_values
 from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, WIDE
-from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.recognise import find_form
 
 if TYPE_CHECKING:
-    from monitor.replay.scorecard import Scorecard
-
-
-Levels = tuple[site_file.LevelBounds, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    """Bounds that a person gives, by quantity."""
-
-    given: dict[str, Levels]
-    read: Callable[[str, str], Levels]
-
-    def list_all(self) -> list[site_file.LevelBounds]:
-        return [one for several in self.given.values() for one in several]
-
-    def list_open(self, sensors: Sequence[SensorGuess]) -> list[SensorGuess]:
-        """The sensors of quantities that have none."""
-        return [s for s in sensors if s.quantity not in self.given]
-
-    def prompt(self, unjudged: site_file.UnusedQuantities | None) -> bool:
-        """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
-        if not _is_attended():
-            return False
-        before = len(self.given)
-        for quantity in () if unjudged is None else unjudged.quantities:
-            text = (
-                f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; "
-                "empty: not yet"
-            )
-            while typed := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
-                try:
-                    self.given[quantity] = self.read(quantity, typed)
-                    break
-                except ConfigError as error:
-                    print_note(str(error))
-        return len(self.given) > before
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +56,13 @@ def guess_file(
     *,
     bounds: Sequence[str],
     by: str | None,
-    accepts: bool,
     dry_run: bool = False,
 ) -> None:
-    """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
+    """Understand a file, put questions where it leaves something open, write mapping and site file.
 
     Args:
-        path: the file, or a folder of them, whose stations stand in one site file.
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
-        given: answers as `KEY=VALUE`; `FILE/KEY=VALUE` is of one file of a folder.
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
-        bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
-        by: who sets them; None: the user of the operating system.
-        accepts: a person has said that the units are right.
-        dry_run: only say what is understood and asked; nothing is written, and no place is needed.
 
     Raises:
         typer.Exit: a question is open and nobody is at the keyboard; each was printed with the option that answers it.
@@ -117,8 +72,9 @@ def guess_file(
     for key in answers:
         _check_key(key)
     set_bounds = _read_bounds(bounds, by)
-    known = _known_sites()
-    site = None if site_id is None else known.get(site_id)
+    folder = _sites_folder()
+    known = scan_sites(folder)[0] if folder is not None and folder.is_dir() else ()
+    site = next((one for one in known if one.id == site_id), None)
     each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
     found = _merge(each, answers)
     if dry_run:
@@ -129,109 +85,6 @@ def guess_file(
     written, readings = _write_mappings(each, out or Path())
     draft = _draft(path, site, site_id, out, found, answers, set_bounds)
     draft = replace(draft, written=(*written, *draft.written))
-    is_weak = _describe_draft(path, found, draft, set_bounds)
-    if not path.is_dir():  # of a folder the past is played once all of it is stored
-        if not site_file.find_absent(draft.site, found.sensors):
-            _show_past(path, (found.form, add_places(found.options, draft.site)), draft.site, accepts=accepts)
-        _score_forecasts(path, found)
-    has_criteria = bool(draft.site.criteria)
-    todo = "look at the bounds in the site file: those that you did not give are examples"
-    print_note(
-        f"next: {todo if has_criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
-    )
-    for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
-        print_note(f"  {command}")
-
-
-def _is_attended() -> bool:
-    """Whether a person is at the keyboard, who can answer."""
-    return sys.stdin.isatty() and not options().as_json
-
-
-def _read_bounds(given: Sequence[str], by: str | None) -> _Bounds:
-    """The bounds of `--bound`, each with who sets it and why."""
-    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
-    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
-    return _Bounds({q: read(q, text) for q, text in _read_answers("--bound", "tilt_x=5", given).items()}, read)
-
-
-def _write_mappings(each: Sequence[tuple[Path, TableGuess]], here: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """The mappings that were written, and how each file is read again."""
-    written: list[Path] = []
-    readings: list[tuple[Path, str]] = []
-    for one, understood in each:
-        readings.append((one, _format_options(understood)))
-        if understood.mapping is not None:
-            written.append(_write(here / f"{one.stem}.mapping.toml", format_mapping(understood.mapping, one.name)))
-            readings[-1] = one, f"--mapping {_quote(written[-1])}"
-    return written, readings
-
-
-def _draft(
-    path: Path,
-    site: Site | None,
-    site_id: str | None,
-    out: Path | None,
-    found: TableGuess,
-    answers: Mapping[str, str],
-    bounds: _Bounds,
-) -> _SiteDraft:
-    """The site of a record: a new one, one of this command that gets bounds, or one that gets what it lacks."""
-    here, folder = out or Path(), _sites_folder()
-    name = site_id or site_file.name_site(path.resolve().stem)
-    is_renewed = bool(bounds.given) and _is_own(folder, name, found, answers)
-    if site is None or is_renewed:
-        # among the sites of a service that runs a file is put by its name alone, not by a look at a table
-        in_place = is_renewed or bool(site_id) or (out is None and folder is not None and not folder.is_dir())
-        if folder is None or in_place:
-            return _draft_site((folder or here) / f"{name}.toml", found, answers, bounds, is_renewed=is_renewed)
-        draft = _draft_site(here / f"{name}.toml", found, answers, bounds)
-        return replace(draft, commands=_list_moves(draft.written[0], folder))
-    if absent := site_file.find_absent(site, found.sensors):
-        file = here / f"{path.resolve().stem}.stations.toml"
-        return _draft_additions(site, absent, found.known, bounds, file)
-    if bounds.given:
-        raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
-    return _SiteDraft(site)
-
-
-def _draft_site(
-    target: Path, found: TableGuess, answers: Mapping[str, str], bounds: _Bounds, *, is_renewed: bool = False
-) -> _SiteDraft:
-    """Write the file of a new site; `is_renewed`: this command has written it before, without these bounds."""
-    name = target.stem
-    place = site_file.find_place(found.known, answers)
-    write = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
-    site = parse_site(write(bounds.list_all()), name)
-    if bounds.prompt(site_file.describe_unused(site, found.sensors)):
-        site = parse_site(write(bounds.list_all()), name)
-    body = write(bounds.list_all())
-    if is_renewed:
-        target.unlink()
-    return _SiteDraft(site, found.sensors, (_write(target, body),))
-
-
-def _list_moves(file: Path, folder: Path) -> tuple[str, ...]:
-    """The commands that put a site file among the others."""
-    move = f"mv {_quote(file)} {_quote(folder)}/"
-    return (move,) if folder.is_dir() else (f"mkdir -p {_quote(folder)}", move)
-
-
-def _draft_additions(
-    site: Site, absent: Sequence[SensorGuess], known: ImportOptions, bounds: _Bounds, file: Path
-) -> _SiteDraft:
-    """Write what a site lacks into a file of its own."""
-    bounds.prompt(site_file.describe_unused(site, bounds.list_open(absent)))
-    more = site_file.format_additions(site, absent, bounds.list_all(), known)
-    written = _write(file, "\n" + more)
-    many = len({s.station for s in absent})
-    print_note(f"{site.id} does not name {many} of the stations: {written} goes to the end of its file")
-    command = f"cat {_quote(written)} >> {_quote((_sites_folder() or Path()) / f'{site.id}.toml')}"
-    return _SiteDraft(parse_site(f"{site.source}\n{more}", site.id), absent, (written,), (command,))
-
-
-def _describe_draft(path: Path, found: TableGuess, draft: _SiteDraft, bounds: _Bounds) -> bool:
-    """Print what was written and what nothing judges yet; whether `check` refuses the site until something does."""
     if options().as_json:
         print_json(
             {
@@ -243,7 +96,88 @@ def _describe_draft(path: Path, found: TableGuess, draft: _SiteDraft, bounds: _B
         )
     for file in draft.written:
         print_note(f"{file} written")
-    return _explain_unjudged(draft.site, bounds.list_open(draft.added), (draft.written or (path,))[-1])
+    is_weak = _explain_unjudged(draft, set_bounds, path)
+    has_criteria = bool(draft.site.criteria)
+    todo = "look at the bounds in the site file: those that you did not give are examples"
+    print_note(
+        f"next: {todo if has_criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
+    )
+    for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
+        print_note(f"  {command}")
+
+
+def _read_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:
+    """The bounds of `--bound`, each with who sets it and why."""
+    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
+    return [one for q, text in _read_answers("--bound", "tilt_x=5", given).items() for one in read(q, text)]
+
+
+def _write_mappings(each: Sequence[tuple[Path, TableGuess]], here: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The mappings that were written, and how each file is read again."""
+    written: list[Path] = []
+    readings: list[tuple[Path, str]] = []
+    for one, understood in each:
+        stated = understood.known
+        given_by = {"--format": understood.form if stated.station else None, "--station": stated.station}
+        by_options = (given_by | {"--time": stated.time}).items()
+        readings.append((one, " ".join(f"{option} {value}" for option, value in by_options if value)))
+        if understood.mapping is not None:
+            target = here / f"{one.stem}.mapping.toml"
+            written.append(_write(target, format_mapping(understood.mapping, one.name)))
+            readings[-1] = one, f"--mapping {_quote(target)}"
+    return written, readings
+
+
+def _draft(
+    path: Path,
+    site: Site | None,
+    site_id: str | None,
+    out: Path | None,
+    found: TableGuess,
+    answers: Mapping[str, str],
+    bounds: Sequence[site_file.LevelBounds],
+) -> _SiteDraft:
+    """The site of a record: a new one, one of this command that gets bounds, or one that gets what it lacks."""
+    here, folder = out or Path(), _sites_folder()
+    name = site_id or site_file.name_site(path.resolve().stem)
+    is_renewed = bool(bounds) and _is_own(folder, name, found, answers)
+    if site is None or is_renewed:
+        # among the sites of a service that runs a file is put by its name alone, not by a look at a table
+        in_place = is_renewed or bool(site_id) or (out is None and folder is not None and not folder.is_dir())
+        if folder is None or in_place:
+            return _draft_site((folder or here) / f"{name}.toml", found, answers, bounds, is_renewed=is_renewed)
+        draft = _draft_site(here / f"{name}.toml", found, answers, bounds)
+        move = f"mv {_quote(draft.written[0])} {_quote(folder)}/"
+        return replace(draft, commands=(move,) if folder.is_dir() else (f"mkdir -p {_quote(folder)}", move))
+    if absent := site_file.find_absent(site, found.sensors):
+        more = site_file.format_additions(site, absent, bounds, found.known)
+        file = _write(here / f"{path.resolve().stem}.stations.toml", "\n" + more)
+        many = len({s.station for s in absent})
+        print_note(f"{site.id} does not name {many} of the stations: {file} goes to the end of its file")
+        command = f"cat {_quote(file)} >> {_quote((folder or Path()) / f'{site.id}.toml')}"
+        return _SiteDraft(parse_site(f"{site.source}\n{more}", site.id), absent, (file,), (command,))
+    if bounds:
+        raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
+    return _SiteDraft(site)
+
+
+def _draft_site(
+    target: Path,
+    found: TableGuess,
+    answers: Mapping[str, str],
+    bounds: Sequence[site_file.LevelBounds],
+    *,
+    is_renewed: bool = False,
+) -> _SiteDraft:
+    """Write the file of a new site; `is_renewed`: this command has written it before, without these bounds."""
+    name = target.stem
+    place = site_file.find_place(found.known, answers)
+    body = site_file.write_site(name, place, found.zone, found.sensors, bounds, found.known)
+    site = parse_site(body, name)
+    if is_renewed:
+        target.unlink()
+    return _SiteDraft(site, found.sensors, (_write(target, body),))
 
 
 def _understand_all(
@@ -259,8 +193,7 @@ def _understand_all(
             print(f"{one}:")
         own = answers | {k.removeprefix(f"{one.name}/"): v for k, v in answers.items() if k.startswith(f"{one.name}/")}
         try:
-            understand = _open(one, site)
-            found = _prompt_until_known(partial(_understand, understand, own, is_new=is_new), own)
+            found = _prompt_until_known(_open(one, site, own, is_new=is_new), own)
         except ConfigError as error:
             if not path.is_dir():
                 raise
@@ -329,8 +262,11 @@ def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
     return record.estimate_motion(found.sensors)
 
 
-def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> bool:
+def _explain_unjudged(draft: _SiteDraft, bounds: Sequence[site_file.LevelBounds], path: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
+    site, file = draft.site, (draft.written or (path,))[-1]
+    given = {one.quantity for one in bounds}
+    added = [sensor for sensor in draft.added if sensor.quantity not in given]
     top = site.levels[-1].name
     for _, _, lost in describe_barriers(site, list_barriers(site)):
         print_note(lost)
@@ -438,32 +374,19 @@ def _explain(question: FileQuestion) -> str:
     return f"{question.text}{choices} Answer: --answer '{question.key}=...'"
 
 
-def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], TableGuess]:
-    """What understands a file: by its form where its content says one, else as a table."""
+def _open(path: Path, site: Site | None, answers: Mapping[str, str], *, is_new: bool) -> Callable[[], TableGuess]:
+    """What understands a file with the answers so far: by its form where its content says one, else as a table."""
     form = find_form(path)
-    if form != WIDE and READERS[form].content is Content.READINGS:
-        return lambda answers: understand_known(path, form, answers, add_places(ImportOptions(), site))
     inspected = cache(partial(read_raw_table, path))
-    return lambda answers: guess(inspected(answers.get(SHEET, "")), answers)
 
+    def understand() -> TableGuess:
+        if form != WIDE and READERS[form].content is Content.READINGS:
+            found = understand_known(path, form, answers, add_places(ImportOptions(), site))
+        else:
+            found = guess(inspected(answers.get(SHEET, "")), answers)
+        return site_file.request_place(found, answers) if is_new else found
 
-def _format_options(found: TableGuess) -> str:
-    """How a file of a known form is read again."""
-    known = found.known
-    given = {"--format": found.form if known.station else None, "--station": known.station, "--time": known.time}
-    return " ".join(f"{option} {value}" for option, value in given.items() if value)
-
-
-def _understand(
-    understand: Callable[[Mapping[str, str]], TableGuess], answers: Mapping[str, str], *, is_new: bool
-) -> TableGuess:
-    found = understand(answers)
-    return site_file.request_place(found, answers) if is_new else found
-
-
-def _known_sites() -> dict[str, Site]:
-    folder = _sites_folder()
-    return {} if folder is None or not folder.is_dir() else {s.id: s for s in scan_sites(folder)[0]}
+    return understand
 
 
 def _sites_folder() -> Path | None:
@@ -486,60 +409,3 @@ def _write(path: Path, text: str) -> Path:
         if path.read_text(encoding="utf-8") != text:
             raise ConfigError(f"{path} exists already and says something else; move it away, or give --out") from None
     return path
-
-
-# ---- what it makes of the record ---------------------------------------------------------------------------------
-
-
-def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
-    """The levels of the record as the site file would have decided them."""
-    from monitor.cli.site.backtest import answer
-    from monitor.extensions.table_import.past_levels import summarise_past
-
-    def play(*, accept: bool) -> "Scorecard":
-        return summarise_past(path, known, site, accept_units=accept, on_read=_print_read)
-
-    try:
-        card = play(accept=accepts)
-    except UnitDoubtError as doubt:
-        if options().as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
-            raise
-        card = play(accept=True)
-    bounds = (
-        "with bounds that you gave or that are examples"
-        if site.criteria
-        else "without any bound, so nothing can raise one"
-    )
-    print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
-    answer(card)
-
-
-def _print_read(results: Sequence[FileResult]) -> None:
-    for result in results:
-        counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
-        print_note(f"{result.file}: {result.rows} rows, {counts}")
-        if result.rejected:
-            print_note(f"  first reason: {result.first_reason}")
-
-
-def _score_forecasts(path: Path, found: TableGuess) -> None:
-    """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
-    from forecasting.data.cadence import choose_horizons
-    from forecasting.data.series import read_long_panels
-    from forecasting.errors import ForecastingError
-    from monitor.cli.forecast.trials import TrialArguments, backtest
-    from monitor.extensions.table_import.past_levels import lay_out_motion, list_motion
-
-    quantities = list_motion(s.quantity for s in found.sensors)
-    if not quantities:
-        print_note("no series of motion: there is nothing to forecast")
-    for quantity in quantities:
-        with lay_out_motion(path, (found.form, found.options), quantity) as long:
-            print_note(f"forecasts of {quantity}, scored on the newest part of the record:")
-            try:
-                steps_s = {panel.step_s for panel in read_long_panels(long)}
-                horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
-                chosen = ",".join(format_duration(round(h)) for h in horizons_s)
-                backtest(TrialArguments(data=str(long), horizons=chosen))
-            except (SlopewardError, ForecastingError, typer.Exit) as error:
-                print_note(f"  none: {error}")

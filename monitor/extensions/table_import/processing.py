@@ -1,12 +1,11 @@
-"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in and its past is shown."""
+"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in."""
 
 import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -24,18 +23,15 @@ from monitor.domain.errors import (
     UnitDoubtError,
     take_turn,
 )
-from monitor.domain.language.file_names import rename_file
+from monitor.domain.names import rename_file
 from monitor.domain.site import Site
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import SensorGuess
 from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
-from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.extensions.table_import.upload_store import Upload, UploadStore
 from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, ImportOptions, add_places
-from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.reading import (
     FileImport,
     FileResult,
@@ -47,11 +43,11 @@ from monitor.ingest.files.reading import (
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.pipeline import Pipeline
 from monitor.notify.declarations import find_declaration
-from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
+from monitor.store.alerting.sites import find_version, load_proposals
 from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
 from monitor.worker.configured import run_in_worker
-from monitor.worker.records import Answered, WorkerTask
+from monitor.worker.records import WorkerTask
 
 _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.extensions.table_import"
@@ -60,9 +56,6 @@ _BUSY: Final = Template("upload.busy", "another file is being looked at; try aga
 _TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
-_NEW_POINTS: Final = Template(
-    "upload.points.new", "points belong to a site that exists: choose it where the file is sent"
-)
 _OPEN: Final = Template("upload.open", "questions about this file are open")
 _SITE_THERE: Final = Template(
     "upload.site.there",
@@ -77,11 +70,6 @@ _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {num
 _AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
 NOT_READY: Final = Template("upload.not_ready", "this file is not at the point where it can be accepted")
 _BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
-_POINTS: Final = Template(
-    "upload.points", "the points of {name} are looked at within a quarter of an hour: see Instruments"
-)
-_NO_LEVELS: Final = Template("upload.no_levels", "no levels: {problem}")
-_NO_FORECASTS: Final = Template("upload.no_forecasts", "no forecasts: {problem}")
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
 _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
@@ -89,11 +77,7 @@ _UNNAMED: Final = Template(
     "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
 )
 UNDERSTOOD: Final = "understood.json"
-PAST_LEVELS: Final = "levels.json"
-PAST_FORECASTS: Final = "forecasts.json"
 UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
-LEVEL_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_levels", PastLevelsRequest, PastLevels)
-FORECAST_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
 class UploadProcessor:
@@ -133,8 +117,6 @@ class UploadProcessor:
                 found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
                 found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
-        if READERS[found.form].content is Content.POINTS and upload.is_new:
-            found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
@@ -235,7 +217,7 @@ class UploadProcessor:
     # ---- after it is accepted ----------------------------------------------------------------------------------
 
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
-        """Read a file in, and show its past; the page follows it by `progress`.
+        """Read a file in; the page follows it by `progress`.
 
         Raises:
             RefusedError: it is at work already.
@@ -251,44 +233,31 @@ class UploadProcessor:
 
     def _work(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         try:
-            read = self._read_in(upload, site, actor, accept_units=accept_units)
-            if read.stage == upload_store.LEVELS:
-                self._replay_past(read, site)
+            self._read_in(upload, site, actor, accept_units=accept_units)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
             self.shelf.save(replace(upload, stage=upload_store.FAILED, trouble=_BROKEN()))
         finally:
             self.progress.pop(upload.id, None)
 
-    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
+    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
-        table = self.shelf.table(upload).resolve()
-        form, stated = self._plan_reading(upload, site)
+        table, found = self.shelf.table(upload).resolve(), self.understood(upload)
+        if found is None:
+            raise RefusedError(NOT_READY())
+        stated = add_places(replace(found.known, name=upload.name), site)
+        if found.mapping:
+            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
         try:
-            with self._works, open_converted(table, form, stated, self._plan, self.context.clock()) as opened:
-                if READERS[form].content is Content.POINTS:
-                    result = self._store_points(upload, site, actor, opened)
-                else:
-                    result = _count(
-                        upload, self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
-                    )
+            with self._works, open_converted(table, found.form, stated, self._plan, self.context.clock()) as opened:
+                stored = self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
+            result = _count(upload, stored)
         except UnitDoubtError as doubt:
             result = replace(upload, stage=upload_store.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
             trouble = rename_file(_describe_error(error), str(table), upload.name)
             result = replace(upload, stage=upload_store.FAILED, trouble=trouble)
         self.shelf.save(result)
-        return result
-
-    def _plan_reading(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
-        """The reader of a file, and what is said of it."""
-        found = self.understood(upload)
-        if found is None:
-            raise RefusedError(NOT_READY())
-        stated = add_places(replace(found.known, name=upload.name), site)
-        if found.mapping:
-            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
-        return found.form, stated
 
     def _store(
         self,
@@ -325,49 +294,6 @@ class UploadProcessor:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
-    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile) -> Upload:
-        """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
-        db, clock = self.context.db, self.context.clock
-
-        def report(result: FileResult) -> None:
-            self.progress[upload.id] = min(1.0, result.points / max(1, opened.count))
-
-        file = PointsFile(Path(upload.name), site, clock, db)
-        result = read_points(file, opened.points(clock()), on_progress=report)
-        record_file(db, actor, result, clock())
-        counted = _count(upload, result)
-        if counted.stage == upload_store.FAILED or opened.declared is None:
-            return counted
-        return replace(counted, stage=upload_store.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
-
-    def _replay_past(self, upload: Upload, site: Site) -> None:
-        """Levels, then forecasts; what one of them cannot say does not keep the other out."""
-        table = self.shelf.table(upload).resolve()
-        form, stated = self._plan_reading(upload, site)
-        found = self.understood(upload)
-        quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
-        with self.context.db.read() as c:
-            source = load_site_source(c, site.version)
-        request = PastLevelsRequest(str(table), form, stated, quantities, source)
-        notes = list(upload.notes)
-
-        def report(detail: dict[str, Any]) -> None:
-            self.progress[upload.id] = float(detail.get("share", 0.0))
-
-        def run(stage: str, job: WorkerTask[PastLevelsRequest, Answered], name: str, failed: Template) -> None:
-            self.progress[upload.id] = 0.0
-            self.shelf.save(replace(upload, stage=stage))
-            try:
-                with self._works:
-                    found = run_in_worker(self._plan, job, request, reads=[table], on_progress=report)
-                self.shelf.keep(upload, name, found)
-            except SlopewardError as error:
-                notes.append(failed(problem=_describe_error(error)))
-
-        run(upload_store.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
-        run(upload_store.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
-        self.shelf.save(replace(upload, stage=upload_store.DONE, notes=tuple(notes)))
-
 
 def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
@@ -395,4 +321,4 @@ def _count(upload: Upload, result: FileResult) -> Upload:
     notes = [_FIRST_REFUSED(reason=result.first_reason)] if result.rejected else []
     if series := sorted(result.undeclared):
         notes.append(_UNNAMED(names=NameList(tuple(series[:12]))))
-    return replace(upload, stage=upload_store.LEVELS, counts=counts, notes=tuple(notes))
+    return replace(upload, stage=upload_store.DONE, counts=counts, notes=tuple(notes))

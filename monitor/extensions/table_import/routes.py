@@ -1,4 +1,4 @@
-"""A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
+"""A table that somebody brings: sent in parts, looked at, questions answered, accepted, and read in."""
 
 import threading
 from typing import Annotated, Final
@@ -13,12 +13,8 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
-from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels
-from monitor.extensions.table_import.pictures import draw_curve, draw_forecast, draw_levels, format_day
 from monitor.extensions.table_import.processing import (
     NOT_READY,
-    PAST_FORECASTS,
-    PAST_LEVELS,
     UploadProcessor,
     list_absent,
 )
@@ -160,9 +156,6 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     found, workshop = _find(request, upload), workshop_of(request)
     share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
     understood = workshop.understood(found) or PreviewResult()
-    levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
-    forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
-    blocks = levels and draw_levels(levels.from_s, levels.to_s, dict(enumerate(levels.names)), levels.spans)
     with context_of(request).db.read() as c:
         declared = workshop.find_site(c, found.site)
     unjudged = workshop.find_unjudged(found)
@@ -172,20 +165,13 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         upload=found,
         understood=understood,
         is_at_work=share is not None,
-        was_cut=found.stage in upload_store.AT_WORK and share is None,
+        was_cut=found.stage == upload_store.READING and share is None,
         share=share,
-        curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
         new_name=workshop.suggest_name(found),
         unjudged=unjudged,
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
-        levels=levels,
-        blocks=blocks or [],
-        day=format_day,
-        forecasts=[] if forecasts is None else forecasts.quantities,
-        draw=draw_forecast,
-        is_looked_back=forecasts is not None,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from forecasting.message import Figure, Template
 from forecasting.whole_file import replacing
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.language.file_names import EMPTY
+from monitor.domain.names import EMPTY
 from monitor.ingest.files.readers import READERS
 from monitor.worker.records import RecordError, read_record, record_to_plain
 
@@ -30,17 +30,7 @@ NAME_MOST: Final = 80
 ROOM_TIMES: Final = 20  # a file as plain lines and its past in a database take up to so many times its size
 ID: Final = r"^[0-9a-f]{16}$"
 # what becomes of a file, in this order; DOUBT and FAILED wait for a person
-COMING, LOOKED, READING, DOUBT, LEVELS, FORECASTS, DONE, FAILED = (
-    "coming",
-    "looked",
-    "reading",
-    "doubt",
-    "levels",
-    "forecasts",
-    "done",
-    "failed",
-)
-AT_WORK: Final = frozenset({READING, LEVELS, FORECASTS})
+COMING, LOOKED, READING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
 _LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
 _WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
 _NO_ROOM: Final = Template("upload.room", "the disk has no room for this file")
@@ -83,7 +73,6 @@ class UploadStore:
 
         Args:
             name: as the browser gives it; it never becomes the name of a file here.
-            site: that exists; "" for a new one.
 
         Raises:
             RefusedError: it is empty or too large, or there is no room for it.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, JobError, PayloadError
-from monitor.domain.language.file_names import UNREADABLE, rename_file
+from monitor.domain.names import UNREADABLE, rename_file
 from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, ImportOptions, Judged, PointLine, ReadingLine, ValueMeaning

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
@@ -56,11 +56,8 @@ class Awaited:
 
     def describe(self) -> Message:
         """What it waits for."""
-        named: dict[str, str | int] = {
-            "n": self.rows,
-            "step": format_span(self.step_s),
-            "every": format_span(self.every_s),
-        }
+        step, every = format_span(self.step_s), format_span(self.every_s)
+        named: dict[str, str | int] = {"n": self.rows, "step": step, "every": every}
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
             return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))
@@ -119,7 +116,6 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
 def _await_forecasts(
     c: Connection, panel: SitePanel, lacking: Sequence[str], without: AbstractSet[int], now: datetime
 ) -> Iterator[Awaited]:
-    """The first forecast of series without one, and the networks that one panel lacks."""
     if not lacking and not without:
         return
     step_s, interval_s = panel.cadence.step_s, panel.cadence.interval_s
@@ -137,7 +133,6 @@ def _await_forecasts(
 def _await_detectors(
     c: Connection, site: Site, ids: Mapping[tuple[str, str], int], active: AbstractSet[str], now: datetime
 ) -> Iterator[Awaited]:
-    """The detectors that are not active and can be trained here, where there is motion for them."""
     able = is_installed("torch")
     wanted = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
     missing = [d for d in wanted if able or not needs_torch(d)]
@@ -152,7 +147,6 @@ def _await_detectors(
 def _await(
     what: str, task: str, every_s: float, step_s: float, extents: Mapping[int, Extent], needed: int, now: datetime
 ) -> Iterator[Awaited]:
-    """One entry, of the longest of these series; none where none has a reading."""
     rows = max(
         (min(x.count, int((x.last - x.first).total_seconds() / step_s) + 1) for x in extents.values()), default=0
     )

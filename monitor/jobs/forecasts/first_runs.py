@@ -29,8 +29,6 @@ WORTH_A_TRY: Final = 30  # rows, of what says only by a try whether it has enoug
 
 @dataclass(slots=True)
 class _Followed:
-    """What is known of a site to which something is lacking; instants are those of the monotonic clock."""
-
     due_s: float = 0.0
     looked_s: float = -SOON_S
     full_s: float = -LATER_S
@@ -48,11 +46,8 @@ class FirstRuns:
     """Follows the sites to which something is lacking, and hastens `forecast`, `anomaly` and `train` for them.
 
     A site that has all it asks for is not looked at any more: another site file comes with another core. Between two
-    looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost
-    is bounded at any number of sites.
-
-    Args:
-        hasten: has a job of a site run now.
+    looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost is
+    bounded at any number of sites. `hasten`: has a job of a site run now.
     """
 
     def __init__(
@@ -115,7 +110,6 @@ class FirstRuns:
             one.due_s = now_s + LATER_S
 
     def _choose_jobs(self, one: _Followed, awaited: "Sequence[Awaited]") -> list[str]:
-        """The jobs that can begin: a training, and what was forecast or trained since the look before lets begin."""
         from monitor.jobs.forecasts.awaited import FORECAST
 
         one.grows = False

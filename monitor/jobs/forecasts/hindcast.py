@@ -26,7 +26,6 @@ from monitor.jobs.forecasts.tasks import (
     ModelRequest,
     SiteForecastRequest,
     SiteRecord,
-    TrainingResult,
     cut_record,
 )
 from monitor.store.database.engine import Database
@@ -47,10 +46,8 @@ _PAST: Final = Template("model.past", "trained on the record until {at} to score
 def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False) -> str:
     """Score the past with every model whose past has not been scored yet, or that of half the record; returns one line.
 
-    One that `gives_way` lets all other work of the machine come first.
-
     The cost is one training of each network on three quarters of the record, and one pass over the rest, each time
-    that the record has doubled.
+    that the record has doubled. One that `gives_way` lets all other work of the machine come first.
     """
     with db.read() as c:
         standings = load_standings(c, site, now)
@@ -96,36 +93,24 @@ def _score_past(
         if made.refused:
             lines.append(f"{kind}: no past of it to score: {made.refused}")
             continue
-        _register(db, site, kind, made, cut_s, now)
+        reason = _PAST(at=Timestamp(cut_s, "day"))
+        with db.write() as c:
+            if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
+                change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE, now)
         models += [ModelRequest(m, m, made.path) for m in (kind, name_blend(kind))]
     issues = min(ISSUES, MOST_ROWS // (len(models) * len(found.samples) * len(horizons_s)))
     if issues < FEWEST_ISSUES:
         return [*lines, "too many series to score their past"]
     question = HindcastRequest(SiteForecastRequest(record, horizons_s, tuple(models), {}), cut_s, issues)
-    added = _issue_past(db, config, site, now, found, question)
-    return [*lines, f"{added} forecasts of the past from {format_iso(from_epoch_s(cut_s))[:10]} on"]
-
-
-def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: float, now: datetime) -> None:
-    """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
-    reason = _PAST(at=Timestamp(cut_s, "day"))
-    with db.write() as c:
-        if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
-            change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE, now)
-
-
-def _issue_past(
-    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, request: HindcastRequest
-) -> int:
-    """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in request.site.models))
-    answer = run_in_worker(config.compute, HINDCAST_SITE, request, reads=files)
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in models))
+    answer = run_in_worker(config.compute, HINDCAST_SITE, question, reads=files)
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
         to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
         for one in answer.rows
-        if one.target_s <= request.site.record.end_s
+        if one.target_s <= record.end_s
     ]
     with db.write() as c:
-        return forecasts.add_forecasts(c, rows)
+        added = forecasts.add_forecasts(c, rows)
+    return [*lines, f"{added} forecasts of the past from {format_iso(from_epoch_s(cut_s))[:10]} on"]

@@ -81,7 +81,11 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     """
     models = name_models(site)
     with db.read() as c:
-        known = _load_known(c, site, now, models)
+        standings = load_standings(c, site, now)
+        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+        states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
+        scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
+        known = _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
     if not known.by_label:
         return "no recent displacement readings"
     answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
@@ -119,16 +123,7 @@ def name_models(site: Site) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
 
 
-def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
-    standings = load_standings(c, site, now)
-    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-    states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
-    return _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
-
-
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
-    """What the networks of a panel erred of late, as far back as it can be read at each issue."""
     cadence, labels = found.panel.cadence, {s.series_id: s.label for s in found.samples}
     rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
     if not networks or len(labels) > MANY_STATIONS:
@@ -215,7 +210,6 @@ def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Per
 def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:
-    """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastRequest(
             one.record,
@@ -237,7 +231,6 @@ def _run_workers(
 
 
 def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
-    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
     unfit = {
         s.row.model_hash
         for s in known.standings

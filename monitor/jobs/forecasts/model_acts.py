@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import Template
 from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig
@@ -73,7 +73,14 @@ def promote(
     mine = next((s for s in standings if s.row.model_hash == row.model_hash), None)
     if mine is None:
         raise RefusedError(f"{site.id} does not ask for {row.kind}; add it to forecast.models")
-    may_be, refused = _choose_horizons(mine, horizon_s, config, now, force=force)
+    wanted = [horizon_s] if horizon_s is not None else list(mine.gates)
+    verdicts = {h: _may(mine, h, config, now, force=force) for h in wanted}
+    refused = [f"{format_span(h)}: {why}" for h, (may, why) in verdicts.items() if not may]
+    if not verdicts:
+        raise RefusedError(f"{row.name} was trained for no horizon")
+    if len(refused) == len(verdicts):
+        raise RefusedError(f"{row.name} is not promoted: {'; '.join(refused)}")
+    may_be = [h for h, (may, _) in verdicts.items() if may]
     lines = _show(c, mine, may_be, standings, order)
     for shown_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
         if shown_s in may_be:
@@ -81,31 +88,8 @@ def promote(
     return [*lines, *(f"not at {line}" for line in refused)]
 
 
-def _choose_horizons(
-    standing: ModelStatus, horizon_s: float | None, config: ServiceConfig, now: datetime, *, force: bool
-) -> tuple[list[float], list[str]]:
-    """Where a checkpoint may be shown, of one horizon or of all; and why not elsewhere.
-
-    Raises:
-        RefusedError: nowhere.
-    """
-    wanted = [horizon_s] if horizon_s is not None else list(standing.gates)
-    verdicts = {h: _may(standing, h, config, now, force=force) for h in wanted}
-    refused = [f"{format_span(h)}: {why}" for h, (may, why) in verdicts.items() if not may]
-    if refused and len(refused) == len(verdicts):
-        raise RefusedError(f"{standing.row.name} is not promoted: {'; '.join(refused)}")
-    if not verdicts:
-        raise RefusedError(f"{standing.row.name} was trained for no horizon")
-    return [h for h, (may, _) in verdicts.items() if may], refused
-
-
 def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> tuple[str, bool]:
-    """Let a checkpoint go for good; returns a sentence and whether it was shown: then issue again at once.
-
-    Raises:
-        NotFoundError: no such checkpoint.
-        RefusedError: it is retired already, or who asks may not.
-    """
+    """Let a checkpoint go for good; returns a sentence and whether it was shown: then issue again at once."""
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
     gates = load_gates(c, [row.model_hash]).get(row.model_hash, {})

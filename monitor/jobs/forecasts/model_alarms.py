@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.data.cadence import Cadence, choose_horizons
+from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.data.units import format_span
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import health_alarm

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.data.units import format_span
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
 from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
@@ -22,7 +22,8 @@ from monitor.jobs.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
-from monitor.store.models.scores import load_scored, load_series_names
+from monitor.store.models.scores import load_scored
+from monitor.store.readings.observations import load_series
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")
 _NEVER_ISSUED: Final = Template("model.never_issued", "it never issued a forecast")()
@@ -134,7 +135,7 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus
     kinds = [m for m in site.forecast.models if m in NETWORKS]
     rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
     gates = registry.load_gates(c, [r.model_hash for r in rows])
-    names = load_series_names(c, site.id)
+    names = {one.id: one.name for one in load_series(c, site.id)}
     return [
         ModelStatus(
             row,
@@ -167,8 +168,7 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
 def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
-    Returns:
-        One sentence per change, and whether something that was shown is not any more: then issue again at once.
+    Returns one sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
     lines: list[str] = []
     fallen = False
@@ -176,7 +176,9 @@ def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime
         standings = load_standings(c, site, now)
         shown = {
             h: promotion.take_newest(
-                load_scored(c, load_series_names(c, site.id), h, now, newest=promotion.ROLLING_ISSUES)
+                load_scored(
+                    c, {one.id: one.name for one in load_series(c, site.id)}, h, now, newest=promotion.ROLLING_ISSUES
+                )
             )
             for h in list_horizons(site)
         }
@@ -284,7 +286,6 @@ def _assess(
 def _is_better(
     rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[ModelStatus]
 ) -> tuple[bool, str]:
-    """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
         if not other.row.rivals(row) or gate is None or gate.state != "active":

@@ -89,7 +89,6 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
 def _feed_back(
     states: dict[Key, ConformalState], one: forecasts.UnscoredForecast, observed: float, steps: int
 ) -> set[Key]:
-    """Give the intervals of this series, model and horizon (in readings) what they missed or held; what changed."""
     if one.margin_80 is None or one.margin_95 is None:
         return set()
     name = forecasts.name_intervals(one.model, one.model_hash)

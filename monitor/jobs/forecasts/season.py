@@ -43,7 +43,14 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return describe_missing("statsmodels")
     split = 0
     for begin in range(0, len(due), AT_ONCE):
-        parts = {str(one.id): _load_parts(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
+        parts = dict[str, Timed]()
+        for one in due[begin : begin + AT_ONCE]:
+            times, values = array("d"), array("d")
+            with db.read() as c:
+                for at_s, value, _ in thin(stream_readings(c, one.id, now - RECORD_SPAN, now, now), PART_S):
+                    times.append(at_s)
+                    values.append(value)
+            parts[str(one.id)] = times, values
         answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsRequest(parts))
         if set(answer.found) != set(parts):
             raise JobError("the answer of the worker names other series than the question")
@@ -51,12 +58,3 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
             save_seasons(c, {int(key): one for key, one in answer.found.items()}, now)
         split += sum(not one.reason for one in answer.found.values())
     return f"{split} of {len(due)} series split into trend, season and remainder"
-
-
-def _load_parts(db: Database, series_id: int, now: datetime) -> Timed:
-    times, values = array("d"), array("d")
-    with db.read() as c:
-        for at_s, value, _ in thin(stream_readings(c, series_id, now - RECORD_SPAN, now, now), PART_S):
-            times.append(at_s)
-            values.append(value)
-    return times, values

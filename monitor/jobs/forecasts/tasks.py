@@ -161,7 +161,7 @@ def split_points(request: SiteForecastRequest) -> list[SiteForecastRequest]:
         record = replace(
             request.record,
             samples=_pick(request.record.samples, mine),
-            xy_m=_only(request.record.xy_m, mine),
+            xy_m=None if request.record.xy_m is None else _pick(request.record.xy_m, mine),
             facts=_pick(request.record.facts, mine),
         )
         states: dict[str, dict[str, ConformalState]] = {name: {} for name in request.conformal}
@@ -187,10 +187,6 @@ def join_points(answers: Iterable[SiteForecast]) -> SiteForecast:
         for name, states in one.conformal.items():
             conformal.setdefault(name, {}).update(states)
     return SiteForecast(tuple(rows), tuple(withheld), conformal, failed, tuple(sorted(outdated)))
-
-
-def _only(known: Mapping[str, _T] | None, names: Collection[str]) -> dict[str, _T] | None:
-    return None if known is None else _pick(known, names)
 
 
 def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:

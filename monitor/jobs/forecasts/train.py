@@ -11,8 +11,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
-from forecasting.data.kinds import describe_drivers
-from forecasting.data.units import format_span
+from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
@@ -60,7 +59,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def _list_trainings(
     config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
 ) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
-    """Task, kind and panel of what the site asks for and can be trained here; and what cannot, with the reason."""
     networks = [m for m in site.forecast.models if m in NETWORKS]
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]

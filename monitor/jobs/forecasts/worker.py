@@ -63,7 +63,7 @@ def hindcast_site(request: tasks.HindcastRequest) -> tasks.SiteForecast:
     """What every model would have forecast, from moments spread over the record after the cut."""
     import numpy as np
 
-    from forecasting.serving.hindcast import forecast_past
+    from forecasting.serving.jobs import forecast_past
 
     panel, site = lay_panel(request.site.record), request.site
     horizons_s = tuple(h for h in site.horizons_s if round(h / panel.step_s) >= 1)

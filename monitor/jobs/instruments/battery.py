@@ -101,7 +101,6 @@ def find_new_battery(hours: Sequence[BatteryDay]) -> int:
 
 
 def _find_before(day: Sequence[BatteryDay], at_s: float) -> float:
-    """The highest of a day about an hour, else the highest of that day."""
     those = [h.high for h in day if abs(h.at_s - at_s) <= SAME_HOUR_S] or [h.high for h in day]
     return max(those)
 

@@ -138,14 +138,8 @@ def check_clock(now: Sequence[EpochHousekeeping], usual_s: Sequence[float]) -> l
     """A clock that runs ahead, or has moved against that of the service.
 
     The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early. A
-    clock that is late is late by the same amount in every hour; the backlog of an outage is not. A clock that was set
-    is right again after a few readings.
-
-    Args:
-        now: epochs of the last day.
-        usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
-            the usual way: an import brings all its readings within one.
-
+    clock that is late is late by the same amount in every hour; the backlog of an outage is not. `usual_s` is the
+    shortest way of each hour before; few hours say nothing of it: an import brings all its readings within one.
     >>> today = [EpochHousekeeping(2.0, received_s=3600.0 * n) for n in range(6)]
     >>> check_clock(today, [90_000.0])
     []
@@ -181,13 +175,10 @@ def check_far_clock(ways_s: Sequence[float]) -> list[InstrumentFinding]:
     if len(ways_s) < FEWEST_FAR or max(ways_s) - min(ways_s) > CLOCK_MOVED_S:
         return []
     way_s = min(ways_s, key=abs)
-    if way_s < 0.0:
-        return [_found("clock", _FAR_AHEAD(duration=Duration(-way_s, "about")))]
-    return [_found("clock", _FAR_LATE(duration=Duration(way_s, "about")))]
+    return [_found("clock", (_FAR_AHEAD if way_s < 0.0 else _FAR_LATE)(duration=Duration(abs(way_s), "about")))]
 
 
 def _comes_alike(now: Sequence[EpochHousekeeping], shortest_s: float) -> bool:
-    """Whether the shortest ways of several hours of reception are equal."""
     hours: dict[int, float] = {}
     for epoch in now:
         hour = int(epoch.received_s // 3600.0)

@@ -64,15 +64,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         # of windows that overlap the one that lasts longest
         work = {m.station: m for m in sorted(load_maintenance_facts(c, site.id, now), key=lambda m: m.to_s)}
-        unwell = store.load_instruments_in(c, site.id, ("stuck", "unusable"))
+        unwell = store.load_found(c, site.id, "stuck", "unusable")
         standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
-        runs = leave_common(
-            [
-                r
-                for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]
-                if r.label is None or r.label.verdict != DISMISSED
-            ]
-        )
+        found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
+        runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
         runs_of: dict[str, list[AnomalyRun]] = {}
         for one in runs:
@@ -133,13 +128,18 @@ class _StationFacts:
 def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> store.InstrumentAssessment:
     battery = _load_hours(c, facts.series.get(BATTERY), now)
     levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
-    volts = _read_hours(battery)
-    expected = _expect_empty(station, volts, _read_hours(levels), epoch_s(now))
+    volts, now_s = _read_hours(battery), epoch_s(now)
+    expected = _expect_empty(station, volts, _read_hours(levels), now_s)
     due, due_on = checks.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    power = checks.check_battery(station.id, expected, now_s)
+    if station.find_series(BATTERY) is not None:
+        power += checks.check_charge(split_days(volts, now_s), facts.weather)
+    if levels and all(one.state != "battery" for one in power):
+        power += checks.check_level(station.id, levels[-1].mean)
     found = [
         *_check_work(station, facts.work),
         *_check_reception(c, station, facts, now),
-        *_check_power(station, volts, levels, expected, facts.weather, epoch_s(now)),
+        *power,
         *_check_epochs(c, _main_series(station, facts.series), now),
         *_read_signal(c, station, facts.series, now),
         *due,
@@ -149,7 +149,9 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         *checks.check_gaps(facts.gaps),
     ]
     # what is strange is looked at first, unless the battery is what it comes from
-    strange = None if any(one.state == "battery" for one in found) else _find_strange(facts)
+    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
+    named = [] if any(one.state == "battery" for one in found) else named
+    strange = next((quantity for quantity in named if quantity in facts.series), None)
     spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
     return store.InstrumentAssessment(
         station.id,
@@ -175,7 +177,6 @@ def _check_work(station: Station, work: MaintenanceFact | None) -> list[checks.I
 def _check_reception(
     c: Connection, station: Station, facts: _StationFacts, now: datetime
 ) -> Iterator[checks.InstrumentFinding]:
-    """A link that is down, and readings by hand that were mistyped."""
     if facts.link is not None and not facts.link.online:
         newest = store.find_newest_reception(c, list(facts.series.values()), facts.link.at)
         yield from checks.check_link(facts.link, newest)
@@ -183,23 +184,6 @@ def _check_reception(
         typed = station.find_series(quantity)
         if typed is not None and typed.by_hand:
             yield from checks.check_typed(quantity, find_mistyped(c, series_id, now))
-
-
-def _check_power(
-    station: Station,
-    volts: Sequence[BatteryDay],
-    levels: Sequence[store.HourSummary],
-    expected: BatteryExpectation,
-    weather: checks.Weather,
-    now_s: float,
-) -> list[checks.InstrumentFinding]:
-    """A battery that ends soon, one that is not charged, and a level that the device itself says is low."""
-    found = checks.check_battery(station.id, expected, now_s)
-    if station.find_series(BATTERY) is not None:
-        found += checks.check_charge(split_days(volts, now_s), weather)
-    if levels and all(one.state != "battery" for one in found):
-        found += checks.check_level(station.id, levels[-1].mean)
-    return found
 
 
 def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[checks.InstrumentFinding]:
@@ -213,12 +197,6 @@ def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) ->
     return wrong + checks.check_fixes(*epochs)
 
 
-def _find_strange(facts: _StationFacts) -> str | None:
-    """The quantity of the newest anomaly, else of the first gap, that has readings."""
-    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
-    return next((quantity for quantity in named if quantity in facts.series), None)
-
-
 def _choose_spark(
     c: Connection,
     station: Station,
@@ -228,8 +206,6 @@ def _choose_spark(
     levels: Sequence[store.HourSummary],
     now: datetime,
 ) -> tuple[str | None, list[float | None] | None]:
-    """Of what the small picture is: what is strange, else the battery, else what the station is there for; and it."""
-    main = _main_series(station, series)
     hours: Sequence[store.HourSummary] | None = None
     if strange is not None:
         quantity = strange
@@ -237,13 +213,14 @@ def _choose_spark(
         quantity, hours = BATTERY, battery
     elif levels:
         quantity, hours = BATTERY_LEVEL, levels
-    elif main is not None:
+    elif (main := _main_series(station, series)) is not None:
         quantity = main[0]
     else:
         return None, None
     if hours is None:
         hours = store.load_hours(c, series[quantity], now - SPARK_DAYS * DAY, now)
-    return quantity, _draw_spark(hours, _interval_s(station, quantity), now)
+    spec = station.find_series(quantity)
+    return quantity, _draw_spark(hours, 0.0 if spec is None else spec.interval_s, now)
 
 
 def _load_hours(
@@ -267,7 +244,6 @@ def _expect_empty(
 
 
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
-    """What the station is there for: the first declared series that has readings."""
     for spec in station.series:
         if spec.quantity in HOUSEKEEPING:
             continue
@@ -322,11 +298,6 @@ def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: dat
     return checks.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
 
 
-def _interval_s(station: Station, quantity: str) -> float:
-    spec = station.find_series(quantity)
-    return 0.0 if spec is None else spec.interval_s
-
-
 def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
@@ -341,7 +312,6 @@ def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: date
 def _count_months(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
 ) -> list[store.InstrumentMonth]:
-    """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)
     counted, begun = store.count_epochs(c, site.id, before, now), store.load_begins(c, site.id)
@@ -359,7 +329,8 @@ def _count_months(
                 rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
                 if rows or is_old:
-                    due = _count_due(rows, begin, end, spec.interval_s, is_old=is_old)
+                    lasted_s = (end - (begin if is_old else parse(min(first for _, first in rows)))).total_seconds()
+                    due = int(lasted_s / spec.interval_s) if is_old else ceil(lasted_s / spec.interval_s)
                     expected += due
                     received += min(due, max((n for n, _ in rows), default=0))
                     old.update(ids)
@@ -367,15 +338,6 @@ def _count_months(
             if expected:
                 found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
     return found
-
-
-def _count_due(
-    rows: Sequence[tuple[int, str]], begin: datetime, end: datetime, interval_s: float, *, is_old: bool
-) -> int:
-    """Epochs that the interval of a series lets expect: of one that is new, from its first epoch on."""
-    if is_old:
-        return int((end - begin).total_seconds() / interval_s)
-    return ceil((end - parse(min(first for _, first in rows))).total_seconds() / interval_s)
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
@@ -404,38 +366,29 @@ def list_changes(
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
     at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
-    families = _list_families(site)
+    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
+    families = {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
     quiet = {*silent, *at_work}
     wanted: dict[str, Message] = {}
     for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
         wanted |= _list_notices(state, by_station, families, pages, quiet, clocks)
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
+    lasting = [*silent, *(_name(parent) for parent, those in families.items() if those <= set(silent))]
+    keys = [_key(name, state) for name in lasting for state in ("battery", "clock")]
+    wanted |= {key: pages[key] for key in keys if key in pages}  # silence does not end what stands
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
 
 
-def _list_families(site: Site) -> dict[Parent, set[str]]:
-    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
-    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
-
-
 def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:
-    """By state that pages somebody, by station: what is wrong and what to do."""
     described: dict[str, dict[str, Message]] = {}
     for one in judged:
         for state, _, _, reason, action in one.findings:
             if state in PAGED:
                 described.setdefault(state, {})[one.station] = join([reason, action])
     return described
-
-
-def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
-    """Notices that silence does not end: of batteries and clocks of stations and parents that are silent."""
-    keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
-    return {key: pages[key] for key in keys if key in pages}
 
 
 def _list_notices(
@@ -446,19 +399,12 @@ def _list_notices(
     quiet: AbstractSet[str],
     clocks: LoggerClocks,
 ) -> dict[str, Message]:
-    """Notices of one state, by key: of a parent where all its instruments that say anything have it, else of each."""
     left = {s for s in by_station if _key(s, state) not in pages}
     notices = {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
 
     def rank(parent: Parent) -> tuple[bool, int, bool, int, str]:
-        is_new = _key(_name(parent), state) not in pages
-        return (
-            is_new,
-            -len(families[parent]),
-            parent.kind != CAUSED_BY.get(state),
-            KINDS.index(parent.kind),
-            parent.name,
-        )
+        is_new, kind = _key(_name(parent), state) not in pages, parent.kind
+        return is_new, -len(families[parent]), kind != CAUSED_BY.get(state), KINDS.index(kind), parent.name
 
     for parent in sorted(families, key=rank):
         mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet

@@ -7,7 +7,7 @@ never stopped.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Final
@@ -16,11 +16,10 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.assessment import Bound, classify_movement
-from forecasting.kinematics.crossing import cross_velocity
+from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
-from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage
-from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
 from monitor.config.cadence import stage_cadence
@@ -55,8 +54,6 @@ _NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no lon
 _REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velocity} mm/day")
 _OPEN_END: Final = Template("failure.open_end", "in its slow quantile it does not within the horizon")()
 REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
-
-
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_READ: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
 MOVEMENT: Final = Kind("movement", noise_steps=True)  # no criterion: how a path is cleaned that no bound judges
@@ -120,7 +117,6 @@ def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
 
 
 def _choose(names: Sequence[str]) -> tuple[str, ...]:
-    """Components where east and north came, else the one scalar; as tracks choose."""
     if set(COMPONENTS[:2]) <= set(names):
         return tuple(q for q in COMPONENTS if q in names)
     return tuple(q for q in names if q not in COMPONENTS)[:1]
@@ -192,14 +188,14 @@ class MovementAssessment:
 
     movement: Movement  # stage, trend, chance and reasons
     data_until_s: float | None  # newest datum looked at; None when there was none
-    velocity: Velocity | None  # at the newest look; None where none could be fitted
-    window_s: float | None  # the window it was fitted over, seconds
-    acceleration: Acceleration | None  # over twice the window of that velocity
-    angle_deg: float | None  # tangential angle; None without a reviewed v_eq
-    issues: tuple[BelievedWindow, ...]  # failure windows, oldest datum first
-    withdrawn: Mapping[str, Message]  # method -> why what stood before no longer does
     state: MovementMemory  # what the next update starts from
-    behind: bool  # more looks are due than one update takes
+    velocity: Velocity | None = None  # at the newest look; None where none could be fitted
+    window_s: float | None = None  # the window it was fitted over, seconds
+    acceleration: Acceleration | None = None  # over twice the window of that velocity
+    angle_deg: float | None = None  # tangential angle; None without a reviewed v_eq
+    issues: tuple[BelievedWindow, ...] = ()  # failure windows, oldest datum first
+    withdrawn: Mapping[str, Message] = field(default_factory=dict)  # method -> why what stood before no longer does
+    behind: bool = False  # more looks are due than one update takes
 
 
 def assess_movement(
@@ -220,7 +216,6 @@ def assess_movement(
 
     Args:
         before: `state` of the update before; None at the first.
-        now_s: instant of the update, epoch seconds.
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
     """
@@ -234,7 +229,7 @@ def assess_movement(
     withdrawn: dict[str, Message] = {}
     known: dict[float, FailureIssue] = {}
     movement, velocity, until_s, window_s = None, None, newest_s, None
-    k = _first(site, moving, path.times_s, state)
+    k = bisect_left(path.times_s, newest_s - WARM_S if seen_s is None else _due_s(site, moving, state))
     if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
         k = max(0, bisect_right(path.times_s, seen_s) - 1)
     if k == len(path.times_s) and rose and seen_s is not None and newest_s > seen_s:
@@ -245,7 +240,17 @@ def assess_movement(
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k, known, warm=seen_s is None)
         _take(issue, state, found, withdrawn)
-        facts, velocity = _gather_facts(site, moving, path, k, failing=issue.trusted)
+        facts, velocity = classify_movement(
+            path.times_s,
+            path.values,
+            path.sigmas,
+            now_s=path.times_s[k],
+            interval_s=moving.spec.interval_s,
+            v_eq=v_eq_of(moving),
+            bounds=bounds_of(site, moving),
+            failing=issue.trusted,
+            history_s=site.movement.history_s,
+        )
         movement, state["stage"] = classify_stage(state.get("stage"), facts)
         until_s, window_s = path.times_s[k], facts.window_s
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
@@ -258,15 +263,15 @@ def assess_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return MovementAssessment(
-        movement=_remark(movement, site, moving, path),
-        data_until_s=until_s,
-        velocity=velocity,
-        window_s=window_s,
-        acceleration=_bend(path, velocity),
-        angle_deg=angle,
-        issues=tuple(found),
-        withdrawn=withdrawn,
-        state=state,
+        _remark(movement, site, moving, path),
+        until_s,
+        state,
+        velocity,
+        window_s,
+        _bend(path, velocity),
+        angle,
+        tuple(found),
+        withdrawn,
         behind=k < len(path.times_s),
     )
 
@@ -312,13 +317,7 @@ def is_due(
     *,
     rose: bool = False,
 ) -> bool:
-    """True when an update could say something new of what came; costs nothing to ask.
-
-    Args:
-        newest_s: newest epoch received, whatever its quality.
-        now_s: instant of the update, epoch seconds.
-        rose: the site's level rose since the last row.
-    """
+    """True when an update could say something new of what came, whatever its quality; costs nothing to ask."""
     state = before or {}
     looked_s = state.get("looked_s")
     if looked_s is None:
@@ -337,17 +336,9 @@ def may_be_silent(moving: MovementSeries, before: MovementMemory | None, now_s: 
 
 
 def _due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, warm: bool = False) -> float:
-    """From when on a datum is the next to look at; half an interval of grace for an instrument that is not punctual."""
     every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
     every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
     return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
-
-
-def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: MovementMemory) -> int:
-    """The first datum to look at; at the very first update a month back."""
-    if state.get("looked_s") is None:
-        return bisect_left(times_s, times_s[-1] - WARM_S)
-    return bisect_left(times_s, _due_s(site, moving, state))
 
 
 def _next(
@@ -357,22 +348,6 @@ def _next(
     if warm and due >= len(times_s) > k + 1:
         due = len(times_s) - 1  # the first update ends with what is known now
     return max(k + 1, due)
-
-
-def _gather_facts(
-    site: Site, moving: MovementSeries, path: Path, k: int, *, failing: bool
-) -> tuple[MovementFacts, Velocity | None]:
-    return classify_movement(
-        path.times_s,
-        path.values,
-        path.sigmas,
-        now_s=path.times_s[k],
-        interval_s=moving.spec.interval_s,
-        v_eq=v_eq_of(moving),
-        bounds=bounds_of(site, moving),
-        failing=failing,
-        history_s=site.movement.history_s,
-    )
 
 
 def _watch(
@@ -413,22 +388,9 @@ def _take(
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
         return
-    found.append(
-        BelievedWindow(
-            method=INVERSE_VELOCITY,
-            data_until_s=issue.data_until_s,
-            from_s=issue.from_s,
-            mid_s=issue.mid_s,
-            to_s=issue.to_s,
-            trusted=issue.trusted,
-            reasons=join(issue.reasons),
-            velocity=issue.velocity,
-            onset_s=issue.onset_s,
-            r2=issue.r2,
-            n_filters=issue.n_filters,
-            n_agree=issue.n_agree,
-        )
-    )
+    taken = ("data_until_s", "from_s", "mid_s", "to_s", "trusted", "velocity", "onset_s", "r2", "n_filters", "n_agree")
+    values = {name: getattr(issue, name) for name in taken}
+    found.append(BelievedWindow(method=INVERSE_VELOCITY, reasons=join(issue.reasons), **values))
     state["window"] = asdict(found[-1])
 
 
@@ -464,7 +426,6 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
 
 
 def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) -> Movement:
-    """Add what was taken out, and what could not be asked."""
     remarks = []
     if path.steps:
         remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
@@ -488,18 +449,7 @@ def _assess_silent(
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
-    return MovementAssessment(
-        movement=Movement(movement.stage, movement.trend, None, (why,)),
-        data_until_s=newest_s,
-        velocity=None,
-        window_s=None,
-        acceleration=None,
-        angle_deg=None,
-        issues=(),
-        withdrawn={},
-        state=state,
-        behind=False,
-    )
+    return MovementAssessment(Movement(movement.stage, movement.trend, None, (why,)), newest_s, state)
 
 
 # ---- the second estimator ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from forecasting.message import join
 from monitor.config.cadence import UNKNOWN, stage_cadence
@@ -60,11 +60,7 @@ def update_movement(
     """Judge every series of movement by what is new since its last row, and store what is believed at `now`.
 
     Each series is a transaction of its own: a kill leaves whole rows, and the next update goes on from there. The same
-    `now` again writes nothing. A series that cannot be judged is reported and leaves the others alone.
-
-    Args:
-        now: instant of the update, aware UTC.
-        clock_s: measures what the update costs; no decision rests on it.
+    `now` again writes nothing. A series that cannot be judged is reported; `clock_s` bounds what the update costs.
 
     Raises:
         StoreBusyError: the database is locked; what was written stays, the rest is done next time.
@@ -124,15 +120,7 @@ def update_movement(
     stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)
     with db.write() as c:
         movement.save_stage(c, site.id, stage, trend)
-    return MovementReport(
-        stage=stage,
-        trend=trend,
-        updated=tuple(sorted(updated)),
-        windows=windows,
-        withdrawn=withdrawn,
-        failed=failed,
-        waiting=tuple(waiting),
-    )
+    return MovementReport(stage, trend, tuple(sorted(updated)), windows, withdrawn, failed, tuple(waiting))
 
 
 def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
@@ -149,7 +137,6 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
 
 
 def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str], memory: Memory) -> str:
-    """What people said of a series, as one word; another than before asks for a look."""
     mark = "|".join(marks[i] for i in moving.ids).strip("|")
     until_s = answered_s(memory, moving.station.id)
     return f"{mark}|corrected {until_s:.0f} s" if until_s > 0.0 else mark
@@ -222,16 +209,13 @@ def _row(
 def _window(
     moving: movement_state.MovementSeries, issue: movement_state.BelievedWindow, now: datetime
 ) -> movement.FailureRow:
-    def at(value: Any) -> datetime:
-        return instant(float(value))
-
     return movement.FailureRow(
         series_id=moving.series_id,
         issued_at=now,
-        data_until=at(issue.data_until_s),
-        window_from=at(issue.from_s),
-        window_mid=at(issue.mid_s),
-        window_to=at(issue.to_s),
+        data_until=instant(issue.data_until_s),
+        window_from=instant(issue.from_s),
+        window_mid=instant(issue.mid_s),
+        window_to=instant(issue.to_s),
         n_filters=issue.n_filters,
         n_agree=issue.n_agree,
         r2=issue.r2,
@@ -239,7 +223,7 @@ def _window(
         trusted=issue.trusted,
         reasons=issue.reasons,
         method=issue.method,
-        onset_at=None if issue.onset_s is None else at(issue.onset_s),
+        onset_at=None if issue.onset_s is None else instant(issue.onset_s),
         withdrawn_at=None if issue.withdrawn is None else now,
         withdrawn_reason=issue.withdrawn,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,6 @@ from detection.imagery.footprints.records import (
     NOT_MADE,
     SceneFilesRequest,
     SceneFilesResult,
-    count_unread,
     note_failure,
 )
 from monitor.config.service import ServiceConfig
@@ -31,11 +31,6 @@ MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
     "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
 AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
-UNREAD_MOST: Final = 3  # times that an image could not be read; then the files are made without its picture
-UNREADABLE: Final = "its image cannot be read"
-REPLACED: Final = "its image was replaced"
-
-_tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure, a time in seconds
 
 
 def make_left(
@@ -43,26 +38,22 @@ def make_left(
 ) -> None:
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
-    The worker holds the folder, so no two processes write the same.
+    The worker holds the folder, so no two processes write the same. `requested`: a person asks for them: those that
+    failed a moment ago are tried too.
 
-    Args:
-        requested: a person asks for them: those that failed a moment ago are tried too.
-
-    Raises:
-        JobError: the service is stopping.
-        OSError: a folder cannot be written; those of other scenes were tried.
+    Raises JobError: the service is stopping.
     """
-    trouble: OSError | None = None
     for row in rows:
         if not (has_left(row) if requested else is_left(row, now)):
             continue
-        try:
-            _make(config, site, row, now)
-        except OSError as error:
-            log.warning("%s: files of %s are not made: %s", site.id, row.name, error)
-            trouble = error
-    if trouble is not None:
-        raise trouble
+        folder, scene = Path(row.out_dir or ""), _find_image(row)
+        assert row.acquired_at is not None
+        request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site))
+        made = run_behind(config, MAKE_FILES, request, scene, folder)
+        if made.error:
+            log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
+            with suppress(OSError):  # on a full disk they are tried again
+                note_failure(folder, made.error)
 
 
 def has_left(row: SceneRow) -> bool:
@@ -82,42 +73,11 @@ def is_left(row: SceneRow, now: datetime) -> bool:
     if not has_left(row):
         return False
     try:
-        tried_at = (folder / NOT_MADE).stat().st_mtime
+        return now.timestamp() - (folder / NOT_MADE).stat().st_mtime > AGAIN_S
     except FileNotFoundError:
-        tried_at = None
+        return True
     except OSError:
         return False
-    return all(now.timestamp() - at > AGAIN_S for at in (tried_at, _tried_at.get(folder)) if at is not None)
-
-
-def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> None:
-    folder = Path(row.out_dir or "")
-    made = _run_worker(config, site, row, folder)
-    _tried_at.pop(folder, None)
-    if not made.error:
-        return
-    log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
-    try:
-        note_failure(folder, made.error, unread=made.unread)
-    except OSError:
-        _tried_at[folder] = now.timestamp()
-        raise
-
-
-def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
-    """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
-    no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
-    try:
-        scene = _find_image(row)
-    except OSError as error:
-        if not no_picture:
-            return SceneFilesResult(error=f"{UNREADABLE}: {error.strerror}", unread=True)
-        scene = None
-    else:
-        no_picture = no_picture if scene else REPLACED
-    assert row.acquired_at is not None
-    request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
-    return run_behind(config, MAKE_FILES, request, scene, folder)
 
 
 def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
@@ -141,11 +101,9 @@ def run_behind(
 
 
 def _find_image(row: SceneRow) -> Path | None:
-    """The image of a scene; None where another one lies in its place.
-
-    Raises:
-        OSError: it is gone or cannot be read, which may pass.
-    """
+    """The image of a scene; None where it is gone, or another one lies in its place."""
     path = Path(row.path).absolute()
-    path.stat()
-    return path if fingerprint(path) in {print_ for _, print_ in list_names(row)} else None
+    try:
+        return path if fingerprint(path) in {print_ for _, print_ in list_names(row)} else None
+    except OSError:
+        return None

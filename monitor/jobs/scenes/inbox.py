@@ -23,11 +23,11 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
+    READ_ONE,
     KnownDate,
     KnownVersion,
     ReadScene,
@@ -43,7 +43,7 @@ from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
-from monitor.worker.configured import list_checkpoint
+from monitor.worker.configured import list_checkpoint, run_in_worker
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,6 @@ STRAY_S = 600.0  # what is no scene after this long is told, not passed over in 
 
 
 class _PendingRaster(NamedTuple):
-    """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
-
     print_: str
     first_s: float  # infinite once it has stayed: what is written over it begins anew
     settled_s: float
@@ -145,7 +143,6 @@ def _read_entry(
     waiting: Mapping[str, SceneRow],
     now: datetime,
 ) -> str | None:
-    """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
     name = scene_rows.name_of(entry)
     try:
         print_, usable, reason = fingerprint(entry), _is_scene(entry), None
@@ -177,26 +174,19 @@ def detect_scene(
 ) -> str:
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
-    Args:
-        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     with hold(results, wait=wait) as held:
         if not held:
             return "waiting: scenes of the site are being read by another process"
-        if wait and _is_read(db, site, entry):
-            return "was read by the service"
+        if wait:
+            own = scene_rows.name_of(entry), fingerprint(entry)
+            rows = db.run_read(load_scenes, site.id)
+            if any(row.state == "done" and own in scene_rows.list_names(row) for row in rows):
+                return "was read by the service"
         release_named(db, site, now)
         return _detect(db, config, site, entry, results, now)
-
-
-def _is_read(db: Database, site: Site, entry: Path) -> bool:
-    rows = db.run_read(load_scenes, site.id)
-    return any(
-        (scene_rows.name_of(entry), fingerprint(entry)) in scene_rows.list_names(row)
-        for row in rows
-        if row.state == "done"
-    )
 
 
 def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:
@@ -230,7 +220,6 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 
 
 def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScene, out_dir: Path, now: datetime) -> str:
-    """Store a scene that was read, and what changed by it; returns one line."""
     name = scene_rows.name_of(entry)
     add_model(
         c,
@@ -277,7 +266,6 @@ def _run_worker(
     known: list[Box],
     own_weights: list[str],
 ) -> SceneResult:
-    """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
     request = SceneRequest(
         scene_path=str(entry),
@@ -306,7 +294,7 @@ def _run_worker(
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = read_divided(config.compute, request, own, results)
+        answer = run_in_worker(config.compute, READ_ONE, request, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
@@ -341,7 +329,6 @@ def _list_entries(folder: Path) -> list[Path]:
 
 
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
-    """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
     for entry in _list_entries(folder):
         try:
             due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S

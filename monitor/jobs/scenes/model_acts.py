@@ -27,9 +27,6 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
     `try_weights` says before whether it can be run at all.
 
-    Args:
-        start: beginning of its hash.
-
     Raises:
         NotFoundError: no such network.
         RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
@@ -52,15 +49,7 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
 
 def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> None:
-    """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory.
-
-    Args:
-        start: beginning of its hash.
-
-    Raises:
-        NotFoundError: no such network.
-        RefusedError: it is not of the site, it cannot be read or does not fit its card, or PyTorch is missing.
-    """
+    """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory."""
     row = db.run_read(_find_own, site, start)
     if (fault := find_fault(row.path)) is not None:
         raise RefusedError(f"{row.name} cannot be read: {fault}")
@@ -73,12 +62,7 @@ def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> 
 
 
 def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
-    """Let a network go; returns a sentence.
-
-    Raises:
-        NotFoundError: no such network.
-        RefusedError: it is retired already, the site file names it, or who asks may not.
-    """
+    """Let a network go; returns a sentence."""
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
     if row.state == "retired":

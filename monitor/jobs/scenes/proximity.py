@@ -45,7 +45,6 @@ def _measure(
     first_sides: NDArray[np.intp],
     place: Place,
 ) -> NDArray[np.float64]:
-    """Distances of a place from rings, 0 inside, on the plane that touches the sphere at the place."""
     north = math.radians(1.0) * EARTH_RADIUS_M
     scale = np.array([north * math.cos(math.radians(place[1])), north])
     # on the side of 180 degrees on which the place lies: a ring across the line is near, not round the earth

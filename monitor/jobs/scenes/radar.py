@@ -14,7 +14,7 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
-from detection.imagery.change.radar_records import METHOD, RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.radar_records import METHOD, RadarChange, RadarRequest
 from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
 from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
@@ -100,7 +100,10 @@ def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
         warnings, outputs = warnings or [_NO_EARLIER(days=OLDEST.days)], _write_first(scene, request.out_dir)
     grid = read_grid(of_scene(scene).file)
     changes = {} if found is None else _classify_changes(scene, own_hash, found, before, cautions)
-    outlines = tuple(map(_outline, found.outlines if found else ()))
+    outlines = tuple(
+        PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+        for one in (found.outlines if found else ())
+    )
     return ReadScene(
         scene_hash=own_hash,
         model=METHOD,
@@ -183,7 +186,6 @@ def _make_request(
 
 
 def _find_coherence(scene: Scene) -> Path | None:
-    """The coherence of the pair that ends with a scene, where the scene brings it in a file of its own."""
     bands = (scene.bands[name] for name in COHERENCE if name in scene.bands)
     return next((band.path for band in bands if band.index == 1), None)
 
@@ -205,11 +207,6 @@ def _describe_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
         return []
     day = f"{best.acquired_at:%Y-%m-%d}"
     return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
-
-
-def _outline(one: RadarOutline) -> PlacedOutline:
-    """As it is stored; radar gives no probability, so it is 0."""
-    return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
 def _classify_changes(
@@ -246,7 +243,6 @@ def _classify_changes(
 
 
 def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scene]]) -> dict[str, Any]:
-    """What was measured, as it is kept beside the words (JSON)."""
     if found is None:
         return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
     document = found.to_json()
@@ -264,7 +260,6 @@ def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, 
 
 
 def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
-    """Of a scene that is compared with nothing: its picture, and a map in which nothing is known."""
     grid = read_grid(of_scene(scene).file)
     with writing_geotiff(out / FILES["prob"], grid, "uint8", nodata=NODATA) as write:
         for column, row, width, height in strips(grid):
@@ -274,7 +269,6 @@ def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
 
 
 def _list_coherence(scene: Scene, prob: Path, request: SceneRequest) -> tuple[PlaceValue, ...]:
-    """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()
     places = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]

@@ -55,13 +55,8 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
     """Store the coherence of places and of zones near stations, and tell of its loss; call in a write transaction.
 
     A zone has no name of its own from stack to stack: it is that of the nearest station (`F-zone-G1`). A value has the
-    time of the later date of its pair; the same stack again adds nothing.
-
-    Args:
-        name: the stack's, so that two tracks do not end each other's advice.
-
-    Returns:
-        The number of values that are news.
+    time of the later date of its pair; the same stack again adds nothing. `name`: the stack's, so that two tracks do
+    not end each other's advice. Returns the number of values that are news.
     """
     rows = dict(found.coherence_series)
     for station, zone in _name_zones(site, found.zones).items():
@@ -90,7 +85,6 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
 
 
 def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone]:
-    """Zones within reach of a station by that station; of several the fastest, which comes first."""
     places = list_places(site)
     named: dict[str, MovingZone] = {}
     for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], places), strict=True):
@@ -100,7 +94,6 @@ def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone
 
 
 def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
-    """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)
     near = [

@@ -62,25 +62,6 @@ class SceneRequest:
     prior_picture: Path | None = None  # where its picture for the page is drawn
     own: tuple[str, ...] = ()  # weights made for this ground, which `auto` tries first
     dem: Path | None = None  # elevation model of the site, a file or a folder of tiles, for scenes that bring none
-    # a scene of several strips of so many pixels is left to several workers; None: one reads it
-    strip_px: int | None = None
-    drawn: tuple[str, ...] = ()  # digests of the strips that these drew
-
-
-@dataclass(frozen=True, slots=True)
-class StripRequest:
-    """One strip of a scene, from 0, once the scene was divided."""
-
-    scene: SceneRequest
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class StripResult:
-    """The digest of a strip that was drawn, or why it was not."""
-
-    digest: str = ""
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +130,7 @@ class ReadScene:
 class SceneResult:
     """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used.
 
-    `lacks`: footprints of dates are needed that were not given; `strips`: into so many it was divided, to be drawn.
+    `lacks`: footprints of dates are needed that were not given.
     """
 
     read: ReadScene | None = None
@@ -157,7 +138,6 @@ class SceneResult:
     comes: bool = False
     error: str = ""
     lacks: bool = False
-    strips: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +156,6 @@ class WeightsTrialResult:
 
 TRY_WEIGHTS: Final = WorkerTask("monitor.jobs.scenes.worker:try_weights", WeightsTrial, WeightsTrialResult)
 READ_ONE: Final = WorkerTask("monitor.jobs.scenes.worker:read_one", SceneRequest, SceneResult)
-DRAW_STRIP: Final = WorkerTask("monitor.jobs.scenes.worker:draw_one_strip", StripRequest, StripResult)
 
 
 def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:

@@ -57,7 +57,7 @@ def store_waiting(
 def _make_row(
     site: Site, entry: Path, print_: str, state: str, reason: str, now: datetime, run: dict[str, str]
 ) -> SceneRow:
-    name, path = name_of(entry), _format_path(entry)
+    name, path = name_of(entry), _to_storable(str(entry))
     hash_, why = _name_row(site, name, print_), shorten(reason, entry)
     return SceneRow(hash_, site.id, name, None, "single", path, now, state, why, run=run)
 
@@ -78,7 +78,6 @@ def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: da
 
 
 def _says(reason: str, error: str | None) -> bool:
-    """Whether an alarm of a scene that waits gives this as what it waits for."""
     return isinstance(reason, Message) and reason.id == _WAITS.id and reason.values["text"] == (error or "")
 
 
@@ -141,10 +140,6 @@ def shorten(reason: str, entry: Path) -> str:
     """
     text = hide_folder(reason, entry.parent)
     return text if isinstance(text, Message) else _to_storable(text)
-
-
-def _format_path(entry: Path) -> str:
-    return _to_storable(str(entry))
 
 
 def _to_storable(text: str) -> str:

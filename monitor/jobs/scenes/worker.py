@@ -2,29 +2,27 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import add_index_comparison, compare_by_index
+from detection.imagery.change.by_index import compare_by_index
+from detection.imagery.change.classification import keep_lines
 from detection.imagery.change.compare import as_date, choose_before, compare
-from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
-from detection.imagery.footprints.detect import detect, draw_strip
+from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
-from detection.imagery.footprints.options import DetectionPayload
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
-from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
 from forecasting.message import error_text
 from monitor.domain.extras import explain_missing
@@ -34,7 +32,6 @@ from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
 
-Answer = TypeVar("Answer")
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
 # Of the ground of a map: half a minute at most, for the scene must not wait for it.
@@ -67,26 +64,10 @@ def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
             return tasks.SceneResult(read=_read_one(request, Path(work)))
     except _LacksError:
         return tasks.SceneResult(lacks=True)
-    except DividedError as divided:
-        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
         return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
         return tasks.SceneResult(error=error_text(error))
-
-
-def draw_one_strip(request: tasks.StripRequest) -> tasks.StripResult:
-    """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
-    scene = request.scene
-    local = None if scene.local is None else asdict(scene.local)
-    try:
-        with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            draw = partial(draw_strip, number=request.number)
-            return tasks.StripResult(
-                _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
-            )
-    except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -103,8 +84,6 @@ class _LacksError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _NetworkReading:
-    """A scene that a network read, and what was judged of it and of the dates after it."""
-
     answer: SceneDetection  # as `detect` answers
     own: records.StoredDate
     same: Sequence[records.StoredDate]  # the other dates that the same network read
@@ -114,7 +93,6 @@ class _NetworkReading:
 
 
 def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
-    """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
@@ -136,7 +114,7 @@ def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScen
         _require_outlines(date for date, _ in list_before(scene, request.dates)[0])
         return read_radar_scene(request, scene)
     prior, unmapped = _show_prior(request)
-    answer, dem, flat = _with_heights(request, scene, prior, work, detect)
+    answer, dem, flat = _with_heights(request, scene, prior, work)
     notes = (*unmapped, *flat)
     own = as_date(answer, request.scene_path, dem)
     replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
@@ -159,7 +137,6 @@ def _require_outlines(dates: Iterable[records.StoredDate]) -> None:
 
 
 def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) -> set[str]:
-    """The scene and the versions that it replaces: nothing is compared with these."""
     return {own.scene_hash, *(v.scene_hash for v in replaced)}
 
 
@@ -168,9 +145,8 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
 
     answer, own = read.answer, read.own
     used = answer.get("weights", request.weights)
-    first = _add_index(own, read.judgements[0][1], request, _list_gone(own, read.replaced))
-    judged = [_judgement(own, first), *(_judgement(*one) for one in read.judgements[1:])]
-    series = _list_series(own, first, read.same, request)
+    judged = [_judgement(*one) for one in read.judgements]
+    series = _list_series(own, read.judgements[0][1], read.same, request)
     return replace(
         _make_result(answer, own, request, judged, series, read.replaced, read.notes),
         weights_path=str(weights_path(used)),
@@ -186,7 +162,6 @@ def _read_by_index(
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
-    """A scene that no network fits: what became bare since the date before, as advice."""
     date, found = compare_by_index(own, _list_optical(request, _list_gone(own, replaced)), request.out_dir)
     series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
@@ -194,17 +169,6 @@ def _read_by_index(
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
-
-
-def _add_index(
-    own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
-) -> records.Comparison:
-    """What the network says, with a line on what the index of colours says beside it, and its file."""
-    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
-    if (line := compared.sum_up()) is None:
-        return found
-    outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
-    return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 
 def _make_result(
@@ -262,37 +226,31 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 
 
 def _with_heights(
-    request: tasks.SceneRequest,
-    scene: Scene,
-    prior: Path | None,
-    work: Path,
-    read: Callable[[DetectionPayload], Answer],
-) -> tuple[Answer, str | None, tuple[str, ...]]:
-    """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
+    request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path
+) -> tuple[SceneDetection, str | None, tuple[str, ...]]:
+    """The detection of a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
-    payload: DetectionPayload = {
-        "scene_path": request.scene_path,
-        "weights": request.weights,
-        "out_dir": str(request.out_dir),
-        "prior": prior,
-        "minimum_area_m2": request.minimum_area_m2,
-        "owner": request.owner,
-        "triage": request.triage,
-        "known": request.known,
-        "own": request.own,
-        "later": True,
-        "strip_px": request.strip_px,
-        "drawn": request.drawn,
-    }
+    options = DetectionOptions(
+        Path(request.scene_path),
+        request.weights,
+        request.own,
+        request.out_dir,
+        minimum_area_m2=request.minimum_area_m2,
+        owner=request.owner,
+        prior=prior,
+        triage=request.triage,
+        known=request.known,
+        later=True,
+    )
     if request.dem is None or scene.dem is not None:
-        return read(payload), None, ()
+        return detect(options), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return read({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
+        return detect(replace(options, dem=found.path, dem_tiles=found.tiles)), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
-        return read(payload), None, (f"no terrain: {error}",)
+        return detect(options), None, (f"no terrain: {error}",)
 
 
 def _give_heights(
@@ -326,7 +284,6 @@ def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> li
 
 
 def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
-    """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
     try:
@@ -340,7 +297,6 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
 
 
 def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
-    """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
     if request.prior is None or request.prior_picture is None:
@@ -354,7 +310,6 @@ def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ..
 
 
 def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
-    """The footprint alone, without what is known of its line: so it crosses to the core."""
     return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
@@ -392,7 +347,6 @@ def _list_series(
     others: Sequence[records.StoredDate],
     request: tasks.SceneRequest,
 ) -> list[tasks.PlaceValue]:
-    """Means around stations and under followed footprints; of new footprints also on the date before."""
     circles = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]
     outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines

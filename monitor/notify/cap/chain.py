@@ -1,5 +1,6 @@
 """The messages of an alert out of the database, each as it was when it was sent: later knowledge changes none."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -106,8 +107,17 @@ def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
 def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[PlacedSite, DecisionBasis]:
     """The site and what was known of it when a message was sent."""
     decision = None if step.decision_id is None else load_decision(c, step.decision_id)
-    site = find_declaration(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
-    card = _find_card(c, site_id, site, step)
+    version = ""  # of then; none where none was in force
+    with contextlib.suppress(NotFoundError):
+        version = find_version_at(c, site_id, step.at) if decision is None else decision.config_sha256
+    site = find_declaration(c, version)
+    now = next(iter(load_cards(c, site_id)), None)
+    if now is None and (site is None or step.level > 0):
+        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
+    card: PlacedSite = now or PlacedSite(site_id, "", 0.0, 0.0, [])
+    if site is not None:
+        levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
+        card = PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
         return card, replace(found, exposed=_find_exposed(site, step.level))
@@ -126,25 +136,6 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[Placed
         evidence_sha256=decision.evidence_sha256,
     )
     return card, ground
-
-
-def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> PlacedSite:
-    """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
-    now = next(iter(load_cards(c, site_id)), None)
-    if now is None and (site is None or step.level > 0):
-        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
-    if site is None:
-        return now or PlacedSite(site_id, "", 0.0, 0.0, [])
-    levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
-    return PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
-
-
-def _find_version(c: Connection, site_id: str, at: datetime) -> str:
-    """The file that was in force; empty where none was."""
-    try:
-        return find_version_at(c, site_id, at)
-    except NotFoundError:
-        return ""
 
 
 def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, float], ...]:

@@ -10,88 +10,35 @@ from monitor.domain.errors import RefusedError
 NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
 SIGNATURE: Final = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 LARGEST_BYTES: Final = 5_000_000
-ALERT: Final = (
-    "identifier",
-    "sender",
-    "sent",
-    "status",
-    "msgType",
-    "source",
-    "scope",
-    "restriction",
-    "addresses",
-    "code",
-    "note",
-    "references",
-    "incidents",
-    "info",
+_ALERT: Final = (
+    "identifier sender sent status msgType source scope restriction addresses code note references incidents info"
 )
-INFO: Final = (
-    "language",
-    "category",
-    "event",
-    "responseType",
-    "urgency",
-    "severity",
-    "certainty",
-    "audience",
-    "eventCode",
-    "effective",
-    "onset",
-    "expires",
-    "senderName",
-    "headline",
-    "description",
-    "instruction",
-    "web",
-    "contact",
-    "parameter",
-    "resource",
-    "area",
+_INFO: Final = (
+    "language category event responseType urgency severity certainty audience eventCode effective onset"
+    " expires senderName headline description instruction web contact parameter resource area"
 )
-AREA: Final = ("areaDesc", "polygon", "circle", "geocode", "altitude", "ceiling")
-MANY: Final = frozenset(
-    {
-        "code",
-        "info",
-        "category",
-        "responseType",
-        "eventCode",
-        "parameter",
-        "resource",
-        "area",
-        "polygon",
-        "circle",
-        "geocode",
-    }
-)
-NEEDED: Final = {
-    "alert": ("identifier", "sender", "sent", "status", "msgType", "scope"),
-    "info": ("category", "event", "urgency", "severity", "certainty"),
-    "area": ("areaDesc",),
+BLOCKS: Final = {  # what each needs, and what may stand in it, in this order
+    kind: (needed.split(), order.split())
+    for kind, needed, order in (
+        ("alert", "identifier sender sent status msgType scope", _ALERT),
+        ("info", "category event urgency severity certainty", _INFO),
+        ("area", "areaDesc", "areaDesc polygon circle geocode altitude ceiling"),
+    )
 }
+_SOME: Final = "code info category responseType eventCode parameter resource area polygon circle geocode"
+MANY: Final = frozenset(_SOME.split())  # what may stand more than once
 CODES: Final = {
-    "status": {"Actual", "Exercise", "System", "Test", "Draft"},
-    "msgType": {"Alert", "Update", "Cancel", "Ack", "Error"},
-    "scope": {"Public", "Restricted", "Private"},
-    "category": {
-        "Geo",
-        "Met",
-        "Safety",
-        "Security",
-        "Rescue",
-        "Fire",
-        "Health",
-        "Env",
-        "Transport",
-        "Infra",
-        "CBRNE",
-        "Other",
-    },
-    "responseType": {"Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"},
-    "urgency": {"Immediate", "Expected", "Future", "Past", "Unknown"},
-    "severity": {"Extreme", "Severe", "Moderate", "Minor", "Unknown"},
-    "certainty": {"Observed", "Likely", "Possible", "Unlikely", "Unknown"},
+    name: codes.split()
+    for name, codes in {
+        "status": "Actual Exercise System Test Draft",
+        "msgType": "Alert Update Cancel Ack Error",
+        "scope": "Public Restricted Private",
+        "category": "Geo Met Safety Security Rescue Fire Health Env Transport Infra CBRNE Other",
+        "responseType": "Shelter Evacuate Prepare Execute Avoid Monitor Assess AllClear None",
+        "urgency": "Immediate Expected Future Past Unknown",
+        "severity": "Extreme Severe Moderate Minor Unknown",
+        "certainty": "Observed Likely Possible Unlikely Unknown",
+    }.items()
 }
 TIMES: Final = frozenset({"sent", "effective", "onset", "expires"})
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[-+]\d\d:\d\d")
@@ -102,11 +49,7 @@ _CIRCLE: Final = re.compile(r"(-?\d+(?:\.\d+)?),(-?\d+(?:\.\d+)?) \d+(?:\.\d+)?"
 
 
 def read_cap(content: bytes) -> ET.Element:
-    """The root of a message.
-
-    Raises:
-        RefusedError: it is too large, declares entities, or is no XML or no CAP 1.2.
-    """
+    """The root of a message; raises RefusedError: it is too large, declares entities, or is no XML or no CAP 1.2."""
     if len(content) > LARGEST_BYTES:
         raise RefusedError(f"the message has more than {LARGEST_BYTES // 1_000_000} MB")
     bare = content.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -133,11 +76,11 @@ def find_faults(content: bytes) -> list[str]:
 
 
 def _find(root: ET.Element) -> Iterator[str]:
-    yield from _check_block(root, "alert", ALERT)
+    yield from _check_block(root, "alert")
     for info in root.findall(f"{{{NAMESPACE}}}info"):
-        yield from _check_block(info, "info", INFO)
+        yield from _check_block(info, "info")
         for area in info.findall(f"{{{NAMESPACE}}}area"):
-            yield from _check_block(area, "area", AREA)
+            yield from _check_block(area, "area")
             yield from _check_shapes(area)
         for parameter in (p for k in ("parameter", "eventCode") for p in info.findall(f"{{{NAMESPACE}}}{k}")):
             if [_name(child) for child in parameter] != ["valueName", "value"]:
@@ -167,9 +110,9 @@ def _check_chain(root: ET.Element) -> Iterator[str]:
         yield "note: what is exercised or tested, where the status is Exercise or Test"
 
 
-def _check_block(block: ET.Element, kind: str, order: tuple[str, ...]) -> Iterator[str]:
+def _check_block(block: ET.Element, kind: str) -> Iterator[str]:
     """Names known, in their order, at most once where once, values of their lists."""
-    place, seen = 0, set[str]()
+    (needed, order), place, seen = BLOCKS[kind], 0, set[str]()
     for child in block:
         if kind == "alert" and child.tag == SIGNATURE:
             continue
@@ -188,7 +131,7 @@ def _check_block(block: ET.Element, kind: str, order: tuple[str, ...]) -> Iterat
             yield f"{name}: {text[:40]!r} is none of {', '.join(sorted(CODES[name]))}"
         if name in TIMES and not TIME.fullmatch(text):
             yield f"{name}: {text[:40]!r} is no time such as 2026-03-01T06:00:00-00:00"
-    yield from (f"{kind}: {name} is missing" for name in NEEDED[kind] if name not in seen)
+    yield from (f"{kind}: {name} is missing" for name in needed if name not in seen)
 
 
 def _check_shapes(area: ET.Element) -> Iterator[str]:

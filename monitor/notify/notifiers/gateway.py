@@ -49,11 +49,7 @@ class Gateway:
         )
 
     def post(self, what: str, form: Mapping[str, str], kind: str) -> str:
-        """Send `Messages` or `Calls`; returns what the provider calls it.
-
-        Raises:
-            DeliveryError: it took nothing.
-        """
+        """Send `Messages` or `Calls`; returns what the provider calls it; raises DeliveryError: it took nothing."""
         import httpx
 
         try:

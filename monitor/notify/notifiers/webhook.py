@@ -32,6 +32,7 @@ LARGEST_ANSWER: Final = 1 << 20
 # of every channel that speaks HTTP
 ANSWERED: Final = Template("delivery.http.answered", "{name}: answered {n}")
 NO_ANSWER: Final = Template("delivery.http.no_answer", "{name}: no answer in time")
+_SENT: Final = "idempotency_key alert_id event_id site ledger level level_name recipient exercise subject body"
 AS_IT_IS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
 
 
@@ -109,25 +110,9 @@ def refuse(problem: str, status: int, retry_after: str | None) -> DeliveryError:
 
 def payload(notification: Notification) -> str:
     """The JSON body: the same for every attempt of one key unless the message came to cover others meanwhile."""
-    n = notification
-    return canonical_json(
-        {
-            "idempotency_key": n.idempotency_key,
-            "notification_id": n.id,
-            "alert_id": n.alert_id,
-            "event_id": n.event_id,
-            "site": n.site,
-            "ledger": n.ledger,
-            "level": n.level,
-            "level_name": n.level_name,
-            "recipient": n.recipient,
-            "exercise": n.exercise,
-            "language": current(),
-            "subject": n.subject,
-            "body": n.body,
-            "queued_at": format_iso(n.queued_at),
-        }
-    )
+    body = {name: getattr(notification, name) for name in _SENT.split()}
+    at = format_iso(notification.queued_at)
+    return canonical_json(body | {"notification_id": notification.id, "language": current(), "queued_at": at})
 
 
 def sign(secret: bytes, content: bytes, at_s: int) -> str:

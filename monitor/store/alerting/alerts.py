@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, or_, select, update
 
-from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
+from forecasting.message import Duration, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.alerts.headline import FrozenDecision, find_headline
 from monitor.domain.alerts.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
@@ -138,49 +138,39 @@ def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: 
 
 def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
     """Write one change; returns its event, None where it says what already is."""
-    found = _find_open(c, context.site_id, change)
+    a, n = t.alert.c, t.notification.c
+    is_open = (a.site == context.site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
+    # what a person does at this moment is waited for and then seen
+    found = c.execute(select(t.alert).where(*is_open).with_for_update()).one_or_none()
     if change.repeats:
         if found is None or found.level != change.level:
             return None
-    elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
-        return None
+    elif found is None:
+        if not change.open:
+            return None
+    else:
+        is_gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
+        if is_gone if not change.open else (not is_gone and found.level == change.level):
+            return None
     version = context.site.version if context.site else ""
     basis = context.decision_id or add_decision(c, context.site_id, context.now, version, change.evidence)
     context = replace(context, decision_id=basis)
     event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
     if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
-        _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
-    elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
+        # it came and went while it was put aside: nobody hears of it afterwards
+        waiting = (n.alert_id == found.id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
+        done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
+        c.execute(
+            update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
+        )
+        return event
+    # the end of what nobody heard of is no message
+    is_news = change.open or change.ledger == AlertCategory.HAZARD
+    if change.notify and not is_news and found is not None:
+        is_news = c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
+    if change.notify and is_news:
         _queue(c, change, 0 if found is None else int(found.level), event, context)
     return event
-
-
-def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | None:
-    a = t.alert.c
-    return c.execute(
-        select(t.alert)
-        .where(a.site == site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
-        .with_for_update()  # what a person does at this moment is waited for and then seen
-    ).one_or_none()
-
-
-def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
-    """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
-    n = t.notification.c
-    return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
-
-
-def _drop_unsent(c: Connection, alert_id: int) -> None:
-    n = t.notification.c
-    waiting = (n.alert_id == alert_id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
-    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
-    done |= message_columns("last_error", _CAME_AND_WENT())
-    c.execute(update(t.notification).where(*waiting).values(**done))
-
-
-def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
-    gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
-    return gone if not change.open else (not gone and found.level == change.level)
 
 
 def _open_alert(c: Connection, change: AlertChange, context: ChangeContext) -> int:
@@ -243,26 +233,31 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
     basis = context.decision_id if is_hazard and change.open else None
     frozen: FrozenDecision = {} if basis is None else gather(json.loads(load_decision(c, basis).evidence))
     raised = find_raised(c, alert_id, site) if change.repeats else None
+    names = list(dict.fromkeys(r.name for r in notified))
+    shared: Any = {"alert_id": alert_id, "level": level, "exercise": context.exercise}
     subject, body = write_message(
         ChangeNotice(
+            **shared,
             site_id=context.site_id,
             site=site,
-            alert_id=alert_id,
             change=change,
-            level=level,
             name=name,
             before=before,
             now=now,
             frozen=frozen,
-            recipients=list(dict.fromkeys(r.name for r in notified)),
-            exercise=context.exercise,
+            recipients=names,
             raised=raised,
         )
     )
-    facts = {"alert_id": alert_id, "event_id": event_id, "site": context.site_id, "ledger": str(change.ledger)}
-    facts |= {"level": level, "level_name": name, "subject": subject, "body": body, "state": "queued"}
-    facts |= {"exercise": context.exercise}
-    facts |= {"attempts": 0, "queued_at": now, "next_attempt_at": now}
+    facts = shared | {"event_id": event_id, "site": context.site_id, "ledger": str(change.ledger), "level_name": name}
+    facts |= {
+        "subject": subject,
+        "body": body,
+        "state": "queued",
+        "attempts": 0,
+        "queued_at": now,
+        "next_attempt_at": now,
+    }
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
         for channel in _pick_channels(recipient, change):
@@ -416,11 +411,15 @@ def shelve(
     return _act(c, found, state, actor, text, now, "alert.shelve", until=until)
 
 
-def unshelve(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
-    """Bring an alert back from the shelf before its time; returns the event id."""
+def return_alert(c: Connection, alert_id: int, step_taken: AlertStep, actor: Actor, reason: str, now: datetime) -> int:
+    """Bring an alert back from the shelf before its time (`UNSHELVE`), or back in service (`PUT_BACK`).
+
+    In service again it asks to be acknowledged again. Returns the event id.
+    """
     found = _require(c, alert_id, actor, reason)
-    state = step(AlertState(found.state), AlertStep.UNSHELVE, alert_id)
-    return _act(c, found, state, actor, reason, now, "alert.unshelve")
+    state = step(AlertState(found.state), step_taken, alert_id)
+    action = "alert.unshelve" if step_taken is AlertStep.UNSHELVE else "alert.put_back"
+    return _act(c, found, state, actor, reason, now, action)
 
 
 def take_out(
@@ -441,13 +440,6 @@ def take_out(
     return _act(c, found, state, actor, _signed(reason, second), now, "alert.take_out")
 
 
-def put_back(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
-    """Put an alert back in service: it asks to be acknowledged again; returns the event id."""
-    found = _require(c, alert_id, actor, reason)
-    state = step(AlertState(found.state), AlertStep.PUT_BACK, alert_id)
-    return _act(c, found, state, actor, reason, now, "alert.put_back")
-
-
 def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Suppress what work on a station explains, and bring it back when the work is over; returns the event ids.
 
@@ -465,7 +457,10 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         event = AlertStep.RESUME if station is None else AlertStep.SUPPRESS
         state = step(AlertState(found.state), event, found.id)
         action = "alert.resume" if station is None else "alert.suppress"
-        reason = _WORK_OVER() if station is None else _describe_work(work[station])
+        reason = _WORK_OVER()
+        if station is not None:
+            of = work[station]
+            reason = _WORK(station=of.station, at=Timestamp.of(of.to_at), name=of.by, reason=of.reason)
         events.append(_act(c, found, state, actor, reason, now, action))
     return events
 
@@ -486,10 +481,6 @@ def _plan_followed() -> Select[Any]:
     return select(t.alert).where(a.site == bindparam("of_site"), *is_open)
 
 
-def _describe_work(work: Row[Any]) -> Message:
-    return _WORK(station=work.station, at=Timestamp.of(work.to_at), name=work.by, reason=work.reason)
-
-
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
     """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
     return level >= (max(1, top_level - 1) if ledger == AlertCategory.HAZARD else 2)
@@ -506,28 +497,17 @@ def _signed(reason: str, second: Actor | None) -> str:
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Bring back alerts whose shelf time is over; returns the event ids."""
     events = []
-    for found in c.execute(_plan_shelved(), {"of_site": site_id}).all():
-        until = _find_shelf_end(load_alert_events(c, found.id))
-        if until is None or until <= now:
+    a, e = t.alert.c, t.alert_event.c
+    # the last shelving counts; notes that came behind it have no end
+    until_at = (
+        select(e.until_at).where(e.alert_id == a.id, e.until_at.is_not(None)).order_by(e.sequence.desc()).limit(1)
+    )
+    shelved = select(t.alert, until_at.scalar_subquery().label("until_at"))
+    for found in c.execute(shelved.where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
+        if found.until_at is None or found.until_at <= now:
             state = step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
             events.append(_act(c, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
-
-
-@cache
-def _plan_shelved() -> Select[Any]:
-    a = t.alert.c
-    return select(t.alert).where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
-
-
-def _find_shelf_end(events: Sequence[AlertEvent]) -> datetime | None:
-    """When the last shelving ends; notes that came behind it change nothing."""
-    for event in reversed(events):
-        if event.until_at is not None:
-            return event.until_at
-        if event.to_state == AlertState.SHELVED != event.from_state:
-            return event.data_time  # written before events had an end of their own
-    return None
 
 
 def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
@@ -571,15 +551,10 @@ def load_alerts(
 ) -> list[Alert]:
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
-    rank = (
-        [case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)]
-        if hazard_first
-        else []
-    )
+    rank = case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)
     wanted = select(t.alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
-    wanted = wanted.order_by(*rank, a.raised_at.desc(), a.id.desc())
-    if open_only:
-        wanted = wanted.where(a.closed_at.is_(None))
+    wanted = wanted.where(a.closed_at.is_(None)) if open_only else wanted
+    wanted = wanted.order_by(*([rank] if hazard_first else []), a.raised_at.desc(), a.id.desc())
     return load_records(c, Alert, wanted.limit(limit))
 
 
@@ -600,7 +575,7 @@ def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
     row = c.execute(select(e.alert_id, e.sequence).where(e.id == event_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"alert event {event_id} does not exist")
-    return int(row.alert_id), int(row.sequence)
+    return row.alert_id, row.sequence
 
 
 def load_level_changes(
@@ -608,15 +583,10 @@ def load_level_changes(
 ) -> list[tuple[Alert, AlertEvent]]:
     """Changes of level of hazard alerts, the newest first: of all sites, or of some."""
     a, e = t.alert.c, t.alert_event.c
-    wanted = (
-        select(t.alert, t.alert_event)
-        .join(t.alert, a.id == e.alert_id)
-        .where(a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *match_given(a.site, sites))
-        .order_by(e.at.desc(), e.id.desc())
-        .limit(limit)
-    )
-    if not exercises:
-        wanted = wanted.where(a.exercise.is_(False))
+    changed = (a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *match_given(a.site, sites))
+    wanted = select(t.alert, t.alert_event).where(a.id == e.alert_id, *changed)
+    wanted = wanted if exercises else wanted.where(a.exercise.is_(False))
+    wanted = wanted.order_by(e.at.desc(), e.id.desc()).limit(limit)
     return [
         (read_record(Alert, {k.name: row[k] for k in a}), read_record(AlertEvent, {k.name: row[k] for k in e}))
         for row in c.execute(wanted).mappings()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, union
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select, union
 
 from monitor.store.schema import tables
 
@@ -46,10 +46,5 @@ def _columns(table: Table) -> tuple[str, ...]:
 
 
 def _newer(table: Table, before: Marks) -> ColumnElement[bool]:
-    found: ColumnElement[bool] | None = None
-    for name in _columns(table):
-        mark, column = before[table.name, name], table.c[name]
-        newer = column.is_not(None) if mark is None else column > mark
-        found = newer if found is None else found | newer
-    assert found is not None
-    return found
+    marks = ((table.c[name], before[table.name, name]) for name in _columns(table))
+    return or_(*(column.is_not(None) if mark is None else column > mark for column, mark in marks))

@@ -10,7 +10,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
@@ -30,27 +29,11 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import (
-    add_row,
-    fill_row,
-    find_record,
-    read_record,
-    record_to_dict,
-    save_rows,
-)
+from monitor.store.database.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
-_BOUND_FACTS: Final = (
-    "level",
-    "window_s",
-    "over_mm_per_day",
-    "chance_from",
-    "chance_to",
-    "probability",
-    "crossed",
-    "model",
-)
+_BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -103,9 +86,7 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     if c.get_execution_options().get("slopeward_write"):
         take_turn(c, f"site:{site}")
     row = c.execute(_plan_state(), {"of_site": site}).one_or_none()
-    if row is None:
-        return None
-    return StateRow(*row)
+    return None if row is None else StateRow(*row)
 
 
 @cache  # put together once, as those below: they are asked at every look
@@ -192,15 +173,11 @@ def save_station_states(
 def save_chances(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
     """Replace what the criteria on forecasts say, where it differs from what they said before."""
     k = t.forecast_chance.c
+    shared = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
     rows = [
-        {
-            "site": site,
-            "config_sha256": config_sha256,
-            "evaluated_at": now,
-            "data_until": instant(bound["data_until_s"]),
-        }
-        | {n: claim[n] for n in ("criterion", "station")}
-        | {n: bound[n] for n in _BOUND_FACTS}
+        shared
+        | {"data_until": instant(bound["data_until_s"]), "criterion": claim["criterion"], "station": claim["station"]}
+        | {n: bound[n] for n in _BOUND_FACTS.split()}
         for claim in decision.evidence["words"]
         for bound in claim["facts"].get("bounds", ())
         if "chance_from" in bound
@@ -255,21 +232,11 @@ def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evi
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
-    """Frozen inputs by id.
-
-    Raises:
-        NotFoundError: there are none.
-    """
+    """Frozen inputs by id; raises NotFoundError: there are none."""
     found = find_record(c, DecisionRow, select(t.decision).where(t.decision.c.id == decision_id))
     if found is None:
         raise NotFoundError(f"decision {decision_id} does not exist")
     return found
-
-
-def find_evidence(c: Connection, alert_id: int) -> str | None:
-    """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
-    d, a = t.decision.c, t.alert.c
-    return c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
 
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
@@ -281,17 +248,9 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     for series_id, station, quantity, observed_at, received_at, flags in rows:
         if received_at > known_at or observed_at > until:
             # the newest row came after the instant asked for: seek what was known then
-            then = c.execute(
-                select(o.observed_at, o.received_at, o.flags)
-                .where(
-                    o.series_id == series_id,
-                    o.received_at <= known_at,
-                    o.observed_at <= until,
-                    o.flags.not_like("%future%"),
-                )
-                .order_by(o.observed_at.desc())
-                .limit(1)
-            ).one_or_none()
+            known = (o.series_id == series_id, o.received_at <= known_at, o.observed_at <= until)
+            found_then = select(o.observed_at, o.received_at, o.flags).where(*known, o.flags.not_like("%future%"))
+            then = c.execute(found_then.order_by(o.observed_at.desc()).limit(1)).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then  # noqa: PLW2901
@@ -338,16 +297,12 @@ def load_anomaly_facts(
     values = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
     rows = c.execute(_plan_anomaly_facts(), values)
     return tuple(
-        AnomalyFact(
-            r.station,
-            r.quantity,
-            seconds(r.at),
-            r.detector,
-            r.score,
-            r.threshold,
-            r.kind,
-            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values),
-            r.model_hash or "",
+        read_record(
+            AnomalyFact,
+            r,
+            at_s=seconds(r.at),
+            compared_with=read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values),
+            model_hash=r.model_hash or "",
         )
         for r in rows
     )
@@ -359,13 +314,8 @@ def _plan_anomaly_facts() -> Select[Any]:
     newest = (
         select(a.series_id, a.detector, func.max(a.at).label("at"))
         .join(t.series, s.id == a.series_id)
-        .where(
-            s.site == bindparam("site_id"),
-            a.alerted,
-            a.at > bindparam("since"),
-            a.at <= bindparam("until"),
-            a.scored_at <= bindparam("known_at"),
-        )
+        .where(s.site == bindparam("site_id"), a.alerted, a.scored_at <= bindparam("known_at"))
+        .where(a.at > bindparam("since"), a.at <= bindparam("until"))
         .group_by(a.series_id, a.detector, a.model_hash)
         .subquery()
     )
@@ -400,11 +350,8 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         change = "single" if latest is None else latest.change
         if change not in SCENE_CHANGES:
             continue
-        judgement = (None, None, None, None)
-        if latest is not None:
-            judgement = (latest.grown_m2, latest.parent_id, latest.since_at, read_columns(latest, "caution"))
-        grown_m2, parent, since_at, caution = judgement
         known_at = r.detected_at if latest is None or latest is r else latest.judged_at
+        since_at = None if latest is None else latest.since_at
         found.append(
             FootprintFact(
                 r.name,
@@ -415,10 +362,10 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
                 r.nearest_station,
                 r.distance_m,
                 seconds(known_at),
-                grown_m2,
-                parent,
+                None if latest is None else latest.grown_m2,
+                None if latest is None else latest.parent_id,
                 None if since_at is None else seconds(since_at),
-                caution,
+                None if latest is None else read_columns(latest, "caution"),
                 tuple((station, away_m) for station, away_m in r.near_stations or ()),
                 r.kind,
                 r.model_hash,
@@ -466,32 +413,17 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
 def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
     """The highest level that each station asks for by itself, by votes that have not aged."""
     state = find_state(c, site)
-    return {} if state is None else _read_votes(state.state, top, now)
-
-
-def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, int]:
-    """The same at an earlier instant, by the votes that stood after the newest hazard alert raised until then.
-
-    Votes that came later and raised no alert are not kept, and so are not shown.
-    """
-    a, d = t.alert.c, t.decision.c
-    frozen = c.execute(
-        select(d.evidence)
-        .join(t.alert, a.decision_id == d.id)
-        .where(a.site == site, a.ledger == AlertCategory.HAZARD, ~a.exercise, a.raised_at <= at)
-        .order_by(a.raised_at.desc(), a.id.desc())
-        .limit(1)
-    ).scalar()
-    if frozen is None:
+    if state is None:
         return {}
-    memory = ((json.loads(frozen).get("outcome") or {}).get("memory")) or {}
-    return _read_votes(memory, top, at) if memory.get("votes") else {}
-
-
-def _read_votes(memory: Mapping[str, Any], top: int, now: datetime) -> dict[str, int]:
     found: dict[str, int] = {}
-    for key, vote in Memory.read(memory).votes.items():
+    for key, vote in Memory.read(state.state).votes.items():
         if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
             station = VoteKey.read(key).station
             found[station] = max(min(vote.level, top), found.get(station, 0))
     return found
+
+
+def find_evidence(c: Connection, alert_id: int) -> str | None:
+    """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
+    d, a = t.decision.c, t.alert.c
+    return c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()

@@ -329,13 +329,6 @@ def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     return load_records(c, PlannedDuty, wanted.order_by(d.team, d.from_at))
 
 
-def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | None:
-    """When the shift that runs began; None where none was laid out."""
-    turns = load_days(c, team.site, now - PAST, now)
-    shifts = join_days([turn for turn in turns if turn.team == team.name], now)
-    return shifts[-1].from_at if shifts else None
-
-
 def join_days(turns: Iterable[PlannedDuty], now: datetime) -> list[rota.DutyShift]:
     """Shifts out of turns by day, up to the one that runs: the same people over midnight are one shift."""
     shifts: list[rota.DutyShift] = []
@@ -427,16 +420,9 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         if not row["exercise"] and row["ledger"] != "advice"
     ]
     sentences = describe(c, rows[:MOST])
-    alerts: list[HandedAlert] = [
-        {
-            "alert_id": row["alert_id"],
-            "ledger": row["ledger"],
-            "level": row["level"],
-            "level_name": row["level_name"],
-            "state": row["state"],
-            "reason": sentences.get(row["alert_id"], row["reason"]),
-            "raised_at": row["raised_at"],
-        }
+    alerts: list[Any] = [  # as `HandedAlert` has them
+        {name: value for name, value in row.items() if name in HandedAlert.__annotations__}
+        | {"reason": sentences.get(row["alert_id"], row["reason"])}
         for row in rows
     ]
     sick = [
@@ -445,18 +431,10 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         if row["state"] not in WELL
     ]
     r, m = t.report.c, t.maintenance.c
-    seen = c.execute(
-        select(r.at, r.kind, r.text, r.by)
-        .where(r.site == site, r.received_at > since)
-        .order_by(r.at.desc())
-        .limit(MOST)
-    )
-    work = c.execute(
-        select(m.station, m.to_at, m.reason, m.by)
-        .where(m.site == site, m.to_at > now, m.ended_at.is_(None))
-        .order_by(m.to_at)
-        .limit(MOST)
-    )
+    came = select(r.at, r.kind, r.text, r.by).where(r.site == site, r.received_at > since)
+    seen = c.execute(came.order_by(r.at.desc()).limit(MOST))
+    lasts = select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
+    work = c.execute(lasts.order_by(m.to_at).limit(MOST))
     return {
         "level": status[0]["level"] if status else None,
         "level_name": status[0]["level_name"] if status else None,
@@ -464,10 +442,8 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [{"at": format_iso(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
-        "maintenance": [
-            {"station": x.station, "to_at": format_iso(x.to_at), "reason": x.reason, "by": x.by} for x in work
-        ],
+        "reports": [dict(x._mapping, at=format_iso(x.at)) for x in seen],  # noqa: SLF001
+        "maintenance": [dict(x._mapping, to_at=format_iso(x.to_at)) for x in work],  # noqa: SLF001
         "since": format_iso(since),
     }
 
@@ -492,7 +468,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, describe)
     facts = {"site": team.site, "team": team.name, "notes": notes}
-    row = {"since_at": find_shift_start(c, team, now), "at": now, "outgoing": actor.name, "open_items": items}
+    turns = [turn for turn in load_days(c, team.site, now - PAST, now) if turn.team == team.name]
+    shifts = join_days(turns, now)
+    row = {"since_at": shifts[-1].from_at if shifts else None, "at": now, "outgoing": actor.name, "open_items": items}
     number = add_row(c, t.duty_handover, facts | row)
     add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": items}, now)
     return number
@@ -533,11 +511,11 @@ def withdraw_handover(c: Connection, site: str, number: int, actor: Actor, reaso
     add_audit(c, actor, "duty.handover.withdraw", f"duty_handover:{number}", {"site": site, "reason": reason}, now)
 
 
-def load_handovers(c: Connection, site: str, limit: int = 20) -> list[Handover]:
-    """Hand-overs of a site that were not withdrawn, newest first."""
+def load_handovers(c: Connection, site: str) -> list[Handover]:
+    """The newest hand-overs of a site that were not withdrawn, newest first."""
     h = t.duty_handover.c
     mine = (h.site == site, h.withdrawn_at.is_(None))
-    return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(limit))
+    return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
 
 
 def find_waiting(c: Connection, site: str, team: str) -> Handover | None:

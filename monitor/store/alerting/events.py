@@ -64,9 +64,8 @@ def add_event(
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
     detail = {"event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via}
-    detail |= ({} if is_person else {"said_by": by}) | (
-        {} if known_from is None else {"known_from": format_iso(known_from)}
-    )
+    detail |= {} if is_person else {"said_by": by}
+    detail |= {} if known_from is None else {"known_from": format_iso(known_from)}
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
@@ -75,20 +74,6 @@ def add_event(
 def find_event(c: Connection, item: SiteEvent) -> int | None:
     """The number of the very same event, where it is stored."""
     return c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == _digest(item))).scalar()
-
-
-def find_site_of_event(c: Connection, event_id: int) -> str | None:
-    """The site of an event, None where there is no such event."""
-    return c.execute(select(t.site_event.c.site).where(t.site_event.c.id == event_id)).scalar()
-
-
-def find_event_kind(c: Connection, event_id: int, site: str) -> str:
-    """What kind of event it is; raises NotFoundError where that site has none of that number."""
-    e = t.site_event.c
-    kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
-    if kind is None:
-        raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")
-    return str(kind)
 
 
 def _digest(item: SiteEvent) -> str:
@@ -235,10 +220,8 @@ def load_event_facts(
     """
     k = t.event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
-    found: Sequence[Any] = c.execute(
-        _plan_event_facts(as_reported),
-        {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST},
-    ).all()
+    given = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
+    found: Sequence[Any] = c.execute(_plan_event_facts(as_reported), given).all()
     if not found:
         return ()
     rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
@@ -282,3 +265,12 @@ def _plan_event_facts(as_reported: bool) -> Select[Any]:
         .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
         .limit(bindparam("at_most"))
     )
+
+
+def find_event_kind(c: Connection, event_id: int, site: str) -> str:
+    """What kind of event it is; raises NotFoundError where that site has none of that number."""
+    e = t.site_event.c
+    kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
+    if kind is None:
+        raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")
+    return str(kind)

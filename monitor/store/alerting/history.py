@@ -133,17 +133,14 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
 def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
     """Every version of the site's file that was loaded: (loaded_at, text), oldest first."""
     v = t.config_version.c
-    return [
-        (r.loaded_at, r.source)
-        for r in c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))
-    ]
+    return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
 
 
 def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
     """Stored instants of evaluation in [from_at, to_at] with what called for them."""
     e = t.evaluation.c
     query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
-    return [(r.at, r.trigger) for r in c.execute(query)]
+    return [*c.execute(query)]
 
 
 def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
@@ -196,13 +193,8 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
 def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
     """Rows of a site observed in (from_at, to_at]: what a replay will read."""
     o, s = t.observation.c, t.series.c
-    query = (
-        select(func.count())
-        .select_from(t.observation)
-        .join(t.series, s.id == o.series_id)
-        .where(s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
-    )
-    return int(c.execute(query).scalar_one())
+    mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
+    return int(c.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
 
 
 def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:

@@ -117,11 +117,6 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
     return True
 
 
-def find_site_of_maintenance(c: Connection, number: int) -> str | None:
-    """The site of a window, None where there is no such window."""
-    return c.execute(select(t.maintenance.c.site).where(t.maintenance.c.id == number)).scalar()
-
-
 def load_maintenance(
     c: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:
@@ -142,12 +137,11 @@ def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at:
 def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
     """Windows in force at an instant, as they were known then: declared by then, begun, not over, not ended."""
     rows = c.execute(_plan_facts(), {"of_site": site_id, "now": now})
-    return tuple(
-        MaintenanceFact(
-            r.station, seconds(r.from_at), seconds(r.to_at), r.by, _find_second(r.by, r.second_by), r.reason
-        )
-        for r in rows
-    )
+    found = []
+    for r in rows:  # a second person written in another spelling of the first is nobody more
+        second = None if r.second_by is None or is_same_person(r.by, r.second_by) else r.second_by
+        found.append(MaintenanceFact(r.station, seconds(r.from_at), seconds(r.to_at), r.by, second, r.reason))
+    return tuple(found)
 
 
 @cache  # put together once: it is asked at every look
@@ -156,11 +150,6 @@ def _plan_facts() -> Select[Any]:
     now: Any = bindparam("now")
     lasts = m.from_at <= now, m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
     return select(t.maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.from_at, m.id)
-
-
-def _find_second(by: str, second_by: str | None) -> str | None:
-    """The second person of a window; one written in another spelling of the first is nobody more."""
-    return None if second_by is None or is_same_person(by, second_by) else second_by
 
 
 def _standing(now: datetime) -> tuple[ColumnElement[bool], ...]:

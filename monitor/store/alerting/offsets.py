@@ -17,7 +17,7 @@ from monitor.domain.quantities import convert_difference
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, read_record
 from monitor.store.people.users import require_account, require_independent
-from monitor.store.readings.observations import is_alone, is_second
+from monitor.store.readings.observations import is_second
 from monitor.store.schema.tables import offset_entry, series
 
 FACTS_KEPT: Final = timedelta(days=366)
@@ -210,10 +210,10 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
             by=r.author,
             second_by=r.confirmed_by if is_second(r, now) else None,
             quantity=r.quantity,
-            alone=convert_difference(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
+            alone=0.0 if is_second(r, now) else convert_difference(r.size, r.unit, r.stored),
         )
         for r in rows
-        if r.at >= now - FACTS_KEPT or is_alone(r, now)
+        if r.at >= now - FACTS_KEPT or not is_second(r, now)
     )
 
 
@@ -237,11 +237,7 @@ def _is_second(author: str, confirmed_by: str | None) -> bool:
 
 
 def find_offset(connection: Connection, offset_id: int) -> Offset:
-    """One offset, whatever its state.
-
-    Raises:
-        NotFoundError: no such offset.
-    """
+    """One offset, whatever its state; raises NotFoundError: no such offset."""
     found = find_record(connection, Offset, select(offset_entry).where(offset_entry.c.id == offset_id))
     if found is None:
         raise NotFoundError(_NONE(number=offset_id))

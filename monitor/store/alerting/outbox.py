@@ -3,6 +3,7 @@
 States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a mover goes on only if one row changed.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -47,6 +48,7 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.SUPERSEDED: frozenset(),
     DeliveryState.CONFIRMED: frozenset(),
 }
+_TAKEN: Final = (DeliveryState.DELIVERED, DeliveryState.CONFIRMED)
 WAITING: Final = (DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)
 ERROR_LIMIT: Final = 500
 BACKLOG_LIMIT: Final = 5000
@@ -163,10 +165,8 @@ def _due(table: Any, instants: _Instants) -> Any:
 def _expired(instants: _Instants) -> Any:
     """A lease that ran out, or that nobody gave: none, or longer than any."""
     until = notification.c.lease_until
-    return and_(
-        notification.c.state == DeliveryState.CLAIMED,
-        or_(until.is_(None), until <= instants.now, until > instants.beyond_any_lease),
-    )
+    is_void = or_(until.is_(None), until <= instants.now, until > instants.beyond_any_lease)
+    return and_(notification.c.state == DeliveryState.CLAIMED, is_void)
 
 
 @cache  # put together once: it is asked twice a second
@@ -284,9 +284,7 @@ def claim_due(
     query = (
         select(n)
         .where(
-            n.c.channel == channel,
-            or_(_due(n, instants), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
-            ~blocked,
+            n.c.channel == channel, or_(_due(n, instants), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))), ~blocked
         )
         .order_by(
             n.c.exercise,
@@ -313,14 +311,11 @@ def claim_due(
             )
         ).rowcount
         if changed == 1:
-            claimed.append(_as_notification(c, row, attempts))
+            subject, body, others = _compose(c, row)
+            subject = mark_exercise(subject) if row.exercise else subject
+            found = {"subject": subject, "body": body, "attempts": attempts, "others": others}
+            claimed.append(read_record(Notification, row, **found))
     return claimed
-
-
-def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notification:
-    subject, body, others = _compose(c, row)
-    subject = mark_exercise(subject) if row.exercise else subject
-    return read_record(Notification, row, subject=subject, body=body, attempts=attempts, others=others)
 
 
 def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
@@ -340,7 +335,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
             n.c.recipient == row.recipient,
             n.c.channel == row.channel,
             n.c.id > row.id,
-            n.c.state.in_((DeliveryState.DELIVERED, DeliveryState.CONFIRMED)),
+            n.c.state.in_(_TAKEN),
         )
         .order_by(n.c.id.desc())
     ).first()
@@ -459,9 +454,7 @@ def find_failing(c: Connection, channel: str) -> ChannelFailure:
     """How a channel fails now."""
     n = notification.c
     failed = (DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL)
-    taken = select(func.max(n.id)).where(
-        n.channel == channel, n.state.in_([DeliveryState.DELIVERED, DeliveryState.CONFIRMED])
-    )
+    taken = select(func.max(n.id)).where(n.channel == channel, n.state.in_(_TAKEN))
     query = (
         select(n.attempts, n.queued_at, n.state, n.last_error, n.last_error_id, n.last_error_values)
         .where(n.channel == channel, n.state.in_(failed), n.id > func.coalesce(taken.scalar_subquery(), 0))
@@ -478,47 +471,25 @@ def find_failing(c: Connection, channel: str) -> ChannelFailure:
 
 
 def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[int] = ()) -> bool:
-    """Make everything due that a channel failed to take before: it was just proven good. Always True.
-
-    But what it has whole already and may yet have taken.
-    """
-    n = notification
-    query = update(n).where(
-        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now, n.c.id.not_in(but)
-    )
-    c.execute(query.values(next_attempt_at=now))
+    """Make due what a channel that is good again failed to take before, but what it has whole already. Always True."""
+    n = notification.c
+    waits = (n.channel == channel, n.state == DeliveryState.FAILED_RETRY, n.next_attempt_at > now, n.id.not_in(but))
+    c.execute(update(notification).where(*waits).values(next_attempt_at=now))
     return True
 
 
 def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> int:
     """Give back old messages of a channel that somebody else than its one worker holds."""
-    n = notification
-    return c.execute(
-        update(n)
-        .where(
-            n.c.state == DeliveryState.CLAIMED,
-            n.c.channel == channel,
-            n.c.queued_at < now - LONGEST_HOLD,
-            or_(n.c.lease_owner.is_(None), n.c.lease_owner != owner),
-        )
-        .values(state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now)
-    ).rowcount
+    n = notification.c
+    mine = (n.state == DeliveryState.CLAIMED, n.channel == channel, n.queued_at < now - LONGEST_HOLD)
+    foreign = update(notification).where(*mine, or_(n.lease_owner.is_(None), n.lease_owner != owner))
+    return c.execute(foreign.values(state=DeliveryState.QUEUED, **_NO_LEASE, next_attempt_at=now)).rowcount
 
 
 def release_expired(c: Connection, now: datetime) -> int:
     """Give back messages whose lease ran out: their worker died between claim and send, or hangs."""
-    n = notification
-    return c.execute(
-        update(n)
-        .where(_expired(_Instants.at(now)))
-        .values(
-            state=DeliveryState.QUEUED,
-            lease_owner=None,
-            lease_until=None,
-            next_attempt_at=now,
-            **message_columns("last_error", _LEASE_EXPIRED()),
-        )
-    ).rowcount
+    values = {"state": DeliveryState.QUEUED, "next_attempt_at": now, **message_columns("last_error", _LEASE_EXPIRED())}
+    return c.execute(update(notification).where(_expired(_Instants.at(now))).values(**values, **_NO_LEASE)).rowcount
 
 
 def has_expired(c: Connection, now: datetime) -> bool:
@@ -560,7 +531,11 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
     )
-    tops, returned = load_top_levels(c), _load_returned(c, open_ids)
+    tops, e = load_top_levels(c), alert_event.c
+    # when alerts last came back from where they had been put aside
+    back = (e.alert_id.in_(open_ids), e.from_state.in_(PUT_ASIDE), e.to_state == AlertState.UNACKNOWLEDGED)
+    came_back = select(e.alert_id, func.max(e.at)).where(*back).group_by(e.alert_id)
+    returned = dict(c.execute(came_back).all())
     reached: dict[int, dict[str, datetime]] = {}
     escalated_to: dict[int, set[str]] = {}
     for row in c.execute(_plan_reached(open_ids, newest)):
@@ -608,17 +583,9 @@ def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
     return query
 
 
-def _load_returned(c: Connection, open_ids: Select[Any]) -> dict[int, datetime]:
-    """When alerts last came back from where they had been put aside."""
-    e = alert_event.c
-    back = (e.alert_id.in_(open_ids), e.from_state.in_(PUT_ASIDE), e.to_state == AlertState.UNACKNOWLEDGED)
-    rows = c.execute(select(e.alert_id, func.max(e.at).label("at")).where(*back).group_by(e.alert_id))
-    return {row.alert_id: row.at for row in rows}
-
-
 def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:
     """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
-    turn = sum(t.recipient == recipient and t.channel == channel for t in source.sent)
+    turn = sum((t.recipient, t.channel) == (recipient, channel) for t in source.sent)
     key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
     facts = {"recipient": recipient, "channel": channel, "subject": subject, "idempotency_key": key}
     row = fill_row(notification, source, **facts, state=DeliveryState.QUEUED, queued_at=now)
@@ -645,15 +612,11 @@ def load_answered(c: Connection, since: datetime) -> list[AnsweredMessage]:
     """
     n, e = notification.c, alert_event.c
     floor = (c.execute(select(func.max(e.id))).scalar() or 0) - EVENTS_LOOKED_AT
-    query = (
-        select(n.id.label("notification_id"), n.site, n.recipient, e.at, e.actor.label("by"), e.via)
-        .join(alert_event, e.alert_id == n.alert_id)
-        .where(
-            e.id > floor, e.at > since, e.actor_kind == "person", n.state == DeliveryState.DELIVERED, n.sent_at <= e.at
-        )
-        .order_by(e.id, n.id)
+    acted = (e.alert_id == n.alert_id, e.id > floor, e.at > since, e.actor_kind == "person", n.sent_at <= e.at)
+    query = select(n.id.label("notification_id"), n.site, n.recipient, e.at, e.actor.label("by"), e.via)
+    return load_records(
+        c, AnsweredMessage, query.where(*acted, n.state == DeliveryState.DELIVERED).order_by(e.id, n.id)
     )
-    return load_records(c, AnsweredMessage, query)
 
 
 def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
@@ -667,16 +630,11 @@ def count_states(c: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in c.execute(query)}
 
 
-def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[Any]]:
+def load_alert_events(c: Connection, above: int) -> list[Row[Any]]:
     """Changes of alerts with an id above a floor, in order: what `<site>/alert` publishes."""
-    query = (
-        select(alert_event, alert.c.site, alert.c.ledger, alert.c.exercise)
-        .join(alert, alert.c.id == alert_event.c.alert_id)
-        .where(alert_event.c.id > above)
-        .order_by(alert_event.c.id)
-        .limit(limit)
-    )
-    return list(c.execute(query))
+    a, e = alert.c, alert_event.c
+    query = select(alert_event, a.site, a.ledger, a.exercise).where(e.alert_id == a.id, e.id > above)
+    return list(c.execute(query.order_by(e.id).limit(500)))
 
 
 def last_event_id(c: Connection, before: datetime) -> int:
@@ -701,30 +659,19 @@ def note_try(
 ) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
-    values = {
-        "channel": channel,
-        "at": now,
-        "state": SENT if error is None else FAILED,
-        **make_error_columns("error", error),
-    }
-    mine = (d.site == site, d.recipient == recipient, d.day == day)
-    changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
-    if not changed:
-        row = {"site": site, "recipient": recipient, "day": day, "attempts": 1, **values}
-        c.execute(insert(c, t.digest).values(row).on_conflict_do_nothing())
+    values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED}
+    values |= make_error_columns("error", error)
+    row = insert(c, t.digest).values(site=site, recipient=recipient, day=day, attempts=1, **values)
+    keys = ["site", "recipient", "day"]
+    c.execute(row.on_conflict_do_update(index_elements=keys, set_=values | {"attempts": d.attempts + 1}))
 
 
 def count_messages(c: Connection, site: str, since: datetime, until: datetime) -> tuple[int, int, int]:
     """Messages of a site of a time: delivered, failed for good, waiting; no drills."""
-    n = t.notification.c
-    taken = n.state.in_((DeliveryState.DELIVERED, DeliveryState.CONFIRMED))
-    parts = (
-        taken,
-        n.state == DeliveryState.FAILED_FINAL,
-        n.state.in_((DeliveryState.QUEUED, DeliveryState.FAILED_RETRY)),
+    n = notification.c
+    mine = (n.site == site, n.queued_at > since, n.queued_at <= until, n.exercise.is_(False))
+    states: Counter[str] = Counter(dict(c.execute(select(n.state, func.count()).where(*mine).group_by(n.state)).all()))
+    delivered, failed, waiting = (
+        sum(states[s] for s in some) for some in (_TAKEN, (DeliveryState.FAILED_FINAL,), WAITING)
     )
-    wanted = select(*(func.coalesce(func.sum(case((part, 1), else_=0)), 0) for part in parts)).where(
-        n.site == site, n.queued_at > since, n.queued_at <= until, n.exercise.is_(False)
-    )
-    first, second, third = c.execute(wanted).one()
-    return int(first), int(second), int(third)
+    return delivered, failed, waiting

@@ -46,34 +46,29 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
         True when this version was not the current one.
     """
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
-    values = {
-        **{name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")},
-        "levels": levels,
-        "config_sha256": site.version,
-        "active": True,
-    }
+    values = {name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")}
+    values |= {"levels": levels, "config_sha256": site.version, "active": True}
     current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
     save_rows(c, t.site, [values])
-    _save_stations(c, site)
-    if current is not None and current.config_sha256 == site.version:
-        return False
-    row: dict[str, Any] = {
-        "site": site.id,
-        "sha256": site.version,
-        "source": site.source,
-        "author": author,
-        "reason": reason,
-    }
-    row |= {"loaded_at": now, "code_version": code_version()}
-    c.execute(insert(c, t.config_version).values(row).on_conflict_do_nothing())
-    return True
-
-
-def _save_stations(c: Connection, site: Site) -> None:
     c.execute(update(t.station).where(t.station.c.site == site.id).values(declared=False))
     own = [k.name for k in t.station.c if k.name not in {"site", "declared"}]
     rows = [{name: getattr(station, name) for name in own} for station in site.stations]
     save_rows(c, t.station, [{"site": site.id, "declared": True, **row} for row in rows])
+    if current is not None and current.config_sha256 == site.version:
+        return False
+    row: dict[str, Any] = {"site": site.id, "sha256": site.version, "source": site.source, "author": author}
+    row |= {"reason": reason, "loaded_at": now, "code_version": code_version()}
+    c.execute(insert(c, t.config_version).values(row).on_conflict_do_nothing())
+    return True
+
+
+_OF_SITE: Final = {"alert": t.alert, "event": t.site_event, "maintenance": t.maintenance, "proposal": t.site_proposal}
+
+
+def find_site_of(kind: str, c: Connection, number: int) -> str | None:
+    """The site of an alert, event, maintenance or proposal by its number; None where there is none."""
+    of = _OF_SITE[kind].c
+    return c.execute(select(of.site).where(of.id == number)).scalar()
 
 
 def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteSummary]:
@@ -93,11 +88,7 @@ def load_place_names(c: Connection) -> dict[str, set[str]]:
 
 
 def load_site_source(c: Connection, config_sha256: str) -> str:
-    """The text of a site file by its hash.
-
-    Raises:
-        NotFoundError: that version was never loaded here.
-    """
+    """The text of a site file by its hash; raises NotFoundError: that version was never loaded here."""
     wanted = select(t.config_version.c.source).where(t.config_version.c.sha256 == config_sha256).limit(1)
     found = c.execute(wanted).scalar()
     if found is None:
@@ -114,15 +105,6 @@ def find_version(c: Connection, site_id: str) -> str | None:
 @cache  # put together once: it is asked at every look
 def _plan_version() -> Select[Any]:
     return select(t.site.c.config_sha256).where(t.site.c.id == bindparam("of_site"))
-
-
-def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:
-    """The stations on the slope that the files of some sites declare, by site."""
-    s = t.station.c
-    found: dict[str, set[str]] = {}
-    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
-        found.setdefault(row.site, set()).add(row.id)
-    return found
 
 
 def mark_inactive(c: Connection, site_id: str) -> None:
@@ -177,21 +159,12 @@ def load_proposals(
 
 
 def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
-    """One proposal; locked for who decides it.
-
-    Raises:
-        NotFoundError: there is none of that number.
-    """
+    """One proposal; locked for who decides it; raises NotFoundError: there is none of that number."""
     wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
     found = find_record(c, Proposal, wanted.with_for_update() if lock else wanted)
     if found is None:
         raise NotFoundError(_NONE(number=number))
     return found
-
-
-def find_site_of_proposal(c: Connection, number: int) -> str | None:
-    """The site of a proposal, None where there is no such proposal."""
-    return c.execute(select(t.site_proposal.c.site).where(t.site_proposal.c.id == number)).scalar()
 
 
 def mark_decided(
@@ -221,3 +194,12 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
     if found is None:
         raise NotFoundError(f"site {site} was not watched yet at that time")
     return str(found)
+
+
+def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:
+    """The stations on the slope that the files of some sites declare, by site."""
+    s = t.station.c
+    found: dict[str, set[str]] = {}
+    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
+        found.setdefault(row.site, set()).add(row.id)
+    return found

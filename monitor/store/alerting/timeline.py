@@ -152,25 +152,16 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
     from_at = max(from_at, to_at - LONGEST)
     e = t.evaluation.c
-    first = c.execute(
-        select(e.at, e.level, e.observability)
-        .where(e.site == site, e.at <= from_at)
-        .order_by(e.at.desc(), e.id.desc())
-        .limit(1)
-    ).one_or_none()
-    inside = (
-        select(
-            e.at,
-            e.level,
-            e.observability,
-            e.id,
-            func.lag(e.level).over(order_by=(e.at, e.id)).label("level_before"),
-            func.lag(e.observability).over(order_by=(e.at, e.id)).label("seen_before"),
-        )
-        .where(e.site == site, e.at > from_at, e.at <= to_at)
-        .subquery()
+    found = select(e.at, e.level, e.observability)
+    before = found.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())
+    first = c.execute(before.limit(1)).one_or_none()
+    order: Any = {"order_by": (e.at, e.id)}
+    inside = found.add_columns(
+        e.id,
+        func.lag(e.level).over(**order).label("level_before"),
+        func.lag(e.observability).over(**order).label("seen_before"),
     )
-    s = inside.c
+    s = inside.where(e.site == site, e.at > from_at, e.at <= to_at).subquery().c
     changes = c.execute(
         select(s.at, s.level, s.observability)
         .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before))
@@ -202,9 +193,7 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
         if segments:
             segments[-1]["to_at"] = format_iso(row.at)
         if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
-            segments.append(
-                {"from_at": format_iso(row.at), "to_at": format_iso(to_at), "stage": row.stage, "trend": row.trend}
-            )
+            segments.append({"from_at": format_iso(row.at), "to_at": "", "stage": row.stage, "trend": row.trend})
     for segments in found.values():
         segments[-1]["to_at"] = format_iso(to_at)
     return dict(sorted(found.items()))
@@ -233,12 +222,12 @@ def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_
 
 
 def load_newest_movement(c: Connection, site: str, now: datetime) -> list[NewestMovement]:
-    """The newest update of each series up to an instant with the failure window that stands: what every page shows."""
+    """The same of one site."""
     return load_newest_movements(c, [site], now).get(site, [])
 
 
 def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[NewestMovement]]:
-    """The same of several sites at once; a site without any is left out."""
+    """By site the newest update of each series up to an instant with the failure window that stands."""
     m, s, w = t.movement.c, t.series.c, t.failure_time.c
     # a seek for each series: over all their rows it took most of the time of a page
     last = t.movement.alias().c
@@ -258,21 +247,11 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         .where(w.series_id.in_([r.series_id for r in rows]), w.issued_at <= now, stood)
         .group_by(w.series_id, w.method)
     )
-    names = (
-        "window_from",
-        "window_mid",
-        "window_to",
-        "trusted",
-        "reasons",
-        "reasons_id",
-        "reasons_values",
-        "method",
-        "data_until",
-    )
+    names = {f"{name}{end}" for name in StandingWindow.__annotations__ for end in ("", "_id", "_values")}
+    columns = (k for k in w if k.name in names)
     windows: dict[int, StandingWindow] = {}
-    for row in c.execute(
-        select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
-    ):  # the one by inverse velocity first: it is the one that may vote
+    # the one by inverse velocity first: it is the one that may vote
+    for row in c.execute(select(w.series_id, *columns).where(w.id.in_(standing)).order_by(w.method.desc())):
         windows.setdefault(row.series_id, _format_row(row, "series_id"))
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
     states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()

@@ -49,10 +49,9 @@ def append_entry(
     connection: Connection, actor: Actor, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> None:
     """Append one row behind the newest; only under `lock_log`, or the chain would fork."""
-    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
-    previous = FIRST if last is None else str(last)
+    previous = find_head(connection)[1]
     spelled = canonical_json(dict(detail))
-    digest = _hash(previous, (format_iso(now), actor.name, actor.kind, action, subject, spelled))
+    digest = hash_entry(previous, (format_iso(now), actor.name, actor.kind, action, subject, spelled))
     connection.execute(
         insert(audit_entry).values(
             {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
@@ -112,12 +111,6 @@ def load_entries(
     return [AuditRecord(**{**row, "at": format_iso(row["at"]), "detail": json.loads(row["detail"])}) for row in rows]
 
 
-def latest_hash(connection: Connection) -> str:
-    """The head of the chain; noted outside the database it also proves that no tail was cut off."""
-    last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
-    return FIRST if last is None else str(last)
-
-
 def find_first(connection: Connection) -> tuple[str, datetime] | None:
     """(hash, instant) of the entry that the chain begins with: of no two databases the same, of a copy the same."""
     e = audit_entry.c
@@ -126,15 +119,13 @@ def find_first(connection: Connection) -> tuple[str, datetime] | None:
 
 
 def find_head(connection: Connection) -> tuple[int, str]:
-    """(number of the newest entry, its hash), as it leaves the machine in status, ping and by `db verify`."""
+    """(number of the newest entry, its hash), as it leaves the machine in status, ping and by `db verify`.
+
+    Noted outside the database the hash also proves that no tail was cut off.
+    """
     e = audit_entry.c
     row = connection.execute(select(e.id, e.hash).order_by(e.id.desc()).limit(1)).first()
     return (0, FIRST) if row is None else (int(row.id), str(row.hash))
-
-
-def entry_hash(previous: str, at: str, actor: str, actor_kind: str, action: str, subject: str, detail: str) -> str:
-    """The hash that an entry must bear, from its own words as they are spelled in the log."""
-    return _hash(previous, (at, actor, actor_kind, action, subject, detail))
 
 
 def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
@@ -155,7 +146,7 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
         if row.previous_hash != previous:
             findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
         entry = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
-        if _hash(row.previous_hash, entry) != row.hash:
+        if hash_entry(row.previous_hash, entry) != row.hash:
             findings.append(f"audit entry {row.id}: its content was altered after it was written")
         previous = row.hash
         seen = seen or row.hash == expected
@@ -164,5 +155,6 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     return findings
 
 
-def _hash(previous: str, entry: tuple[str, str, str, str, str, str]) -> str:
+def hash_entry(previous: str, entry: tuple[str, ...]) -> str:
+    """The hash that an entry must bear: of its instant, actor and kind, action, subject and detail as spelled."""
     return hashlib.sha256(f"{previous}\n{canonical_json(entry)}".encode()).hexdigest()

@@ -335,12 +335,7 @@ def _is_refused_write(error: DBAPIError) -> bool:
 
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
-    return insert_of(connection.dialect.name, table)
-
-
-def insert_of(dialect: str, table: Table) -> Any:
-    """The same by the name of the database."""
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Table
 from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from forecasting.message import Message, gather, values_to_json
 from monitor.domain.canonical import canonical_json
-from monitor.store.database.engine import insert_of
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def save_rows(c: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) ->
 @lru_cache(maxsize=256)
 def _make_upsert(dialect: str, table: Table, names: tuple[str, ...]) -> Executable:
     """The statement that inserts rows of some columns, or gives those that are there the new values."""
-    row = insert_of(dialect, table)
+    row = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     named = {*names, *(f"{name}{end}" for name in names for end in ("_id", "_values"))}  # of messages as well
     changed = {k.name: row.excluded[k.name] for k in table.c if k.name in named and not k.primary_key}
     statement: Executable = row.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
@@ -117,9 +117,12 @@ def insert_rows(c: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *,
         _copy(c, f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
         return len(rows)
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    of_kinds = zip(columns.values(), zip(*rows, strict=True), strict=True)
+    # the driver takes no whole numbers beside others
+    lists = ([None if x is None else float(x) for x in k] if kind == "float8" else list(k) for kind, k in of_kinds)
     done = c.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
-        tuple(_to_list(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
+        tuple(lists),
     )
     return int(done.rowcount)
 
@@ -139,11 +142,6 @@ def _find_type(column: Column[Any]) -> str:
     """The type of a column as PostgreSQL spells it in a cast."""
     types = ((Double, "float8"), (Boolean, "bool"), (BigInteger, "bigint"), (Integer, "int4"))
     return next((name for kind, name in types if isinstance(column.type, kind)), "text")
-
-
-def _to_list(kind: str, column: tuple[Any, ...]) -> list[Any]:
-    """One column as a list of the driver, which takes no whole numbers beside others."""
-    return [None if x is None else float(x) for x in column] if kind == "float8" else list(column)
 
 
 def _copy(c: Connection, statement: str, types: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:

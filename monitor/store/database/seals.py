@@ -80,10 +80,6 @@ class SealedTable:
         return " ".join([self.table.name, *map(str, key)])
 
 
-def _leave(*columns: str) -> frozenset[str]:
-    return frozenset(columns)
-
-
 SEALED: Final = {
     one.table.name: one
     for one in (
@@ -92,36 +88,36 @@ SEALED: Final = {
         SealedTable(t.alert_outcome, only_added=True),
         SealedTable(
             t.notification,
-            _leave("attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"),
+            frozenset({"attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"}),
         ),
-        SealedTable(t.decision, _leave("evidence"), only_added=True),
+        SealedTable(t.decision, frozenset({"evidence"}), only_added=True),
         SealedTable(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
         SealedTable(t.user_account),
         SealedTable(t.api_token),
         SealedTable(t.first_signature),
-        SealedTable(t.second_factor, _leave("last_step")),
+        SealedTable(t.second_factor, frozenset({"last_step"})),
         SealedTable(t.recovery_code),
-        SealedTable(t.config_version, _leave("source"), only_added=True),
+        SealedTable(t.config_version, frozenset({"source"}), only_added=True),
         SealedTable(t.site_event),
         SealedTable(t.event_confirmation),
         SealedTable(t.report),
-        SealedTable(t.photo, _leave("picture", "small"), only_added=True),
+        SealedTable(t.photo, frozenset({"picture", "small"}), only_added=True),
         SealedTable(t.offset_entry),
         SealedTable(t.maintenance),
-        SealedTable(t.site_proposal, _leave("source")),
+        SealedTable(t.site_proposal, frozenset({"source"})),
         SealedTable(t.drill),
         SealedTable(t.duty_rota, only_added=True),
         SealedTable(t.duty_override),
         SealedTable(t.duty_handover),
-        SealedTable(t.footprint_review, _leave("geometry"), only_added=True),
+        SealedTable(t.footprint_review, frozenset({"geometry"}), only_added=True),
         SealedTable(
-            t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")
+            t.scene_outline, frozenset({"min_lon", "min_lat", "max_lon", "max_lat"})
         ),  # they follow from its geometry
         SealedTable(t.model_transition, only_added=True),
         SealedTable(t.anomaly_label, only_added=True),
         SealedTable(t.anomaly_budget, only_added=True),
         SealedTable(t.model_proof, only_added=True),
-        SealedTable(t.issued_report, _leave("facts"), only_added=True),
+        SealedTable(t.issued_report, frozenset({"facts"}), only_added=True),
     )
 }
 
@@ -182,7 +178,13 @@ class Sealing:
 
     def close(self, c: Connection, now: datetime) -> None:
         """Write the acts into the audit log, and behind them the seals of what was touched: the last act of all."""
-        changed = {name: _changes(c, SEALED[name], before) for name, before in self._before.items()}
+        changed: dict[str, dict[Key, str | None]] = {}
+        for name, before in self._before.items():
+            found, keys = dict[Key, str](), list(before)
+            for start in range(0, len(keys), AT_ONCE):
+                rows = c.execute(_plan_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
+                found |= _digest_all(SEALED[name], rows)
+            changed[name] = {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
             return
         lock_log(c)
@@ -256,15 +258,6 @@ def find_unsealed(c: Connection) -> Iterator[str]:
     for name, (seal, entry_id) in seals.items():
         if seal is not None:
             yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
-
-
-def _changes(c: Connection, sealed: SealedTable, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
-    found: dict[Key, str] = {}
-    keys = list(before)
-    for start in range(0, len(keys), AT_ONCE):
-        some = keys[start : start + AT_ONCE]
-        found |= _digest_all(sealed, c.execute(_plan_by_keys(sealed.table.name), {"keys": some}))
-    return {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
 
 
 @cache  # put together once, as those below: each transaction asks

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, select, update
 
 from forecasting.message import Template, message_columns
 from monitor.domain.alert import SERVICE, Actor
@@ -12,7 +12,7 @@ from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import load_records
+from monitor.store.database.rows import load_records, match_given
 from monitor.store.people.users import find_account, load_users
 from monitor.store.schema.tables import push_subscription
 from monitor.store.service_state import find_stamp, stamp
@@ -46,14 +46,8 @@ def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: st
     """
     t = push_subscription
     digest = digest_text(endpoint)
-    row: dict[str, Any] = {
-        "user_name": actor.name,
-        "endpoint": endpoint,
-        "p256dh": p256dh,
-        "auth": auth,
-        "device": name,
-    }
-    row |= {"added_at": now, "ended_at": None} | message_columns("ended_why", None)
+    row: dict[str, Any] = {"user_name": actor.name, "device": name, "added_at": now, "ended_at": None}
+    row |= {"endpoint": endpoint, "p256dh": p256dh, "auth": auth} | message_columns("ended_why", None)
     others = [one for one in load_devices(c, actor.name) if one.ended_at is None and one.endpoint != endpoint]
     if len(others) >= MOST_OF_ONE:
         raise RefusedError(f"{actor.name} has {MOST_OF_ONE} devices already; remove one first")
@@ -64,16 +58,11 @@ def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: st
     return number
 
 
-def load_devices(c: Connection, user: str) -> list[Device]:
-    """All devices of a person, also those that ended, oldest first."""
+def load_devices(c: Connection, user: str | None = None) -> list[Device]:
+    """All devices of a person, or of everybody by person, also those that ended, oldest first."""
     t = push_subscription
-    return load_records(c, Device, _select_devices().where(t.c.user_name == user).order_by(t.c.id))
-
-
-def load_all_devices(c: Connection) -> list[Device]:
-    """The devices of everybody, by person."""
-    t = push_subscription
-    return load_records(c, Device, _select_devices().order_by(t.c.user_name, t.c.id))
+    query = select(t, t.c.user_name.label("user"), t.c.device.label("name")).where(*match_given(t.c.user_name, user))
+    return load_records(c, Device, query.order_by(t.c.user_name, t.c.id))
 
 
 def load_open_devices(c: Connection, user: str) -> list[Device]:
@@ -121,8 +110,3 @@ def find_push_key(c: Connection) -> str:
 
 def _over(why: str, now: datetime) -> dict[str, object]:
     return {"ended_at": now, "endpoint": "", "p256dh": "", "auth": "", **message_columns("ended_why", why)}
-
-
-def _select_devices() -> Select[Any]:
-    t = push_subscription
-    return select(t, t.c.user_name.label("user"), t.c.device.label("name"))

@@ -27,13 +27,8 @@ def find_sent(c: Connection, provider_id: str) -> int | None:
 def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
     """Messages that were taken and of which nothing was said yet, whose other name begins so."""
     n = notification.c
-    query = select(n.id, n.provider_id).where(
-        n.state == DeliveryState.DELIVERED,
-        n.provider_said.is_(None),
-        n.sent_at > since,
-        n.provider_id.startswith(prefix),
-    )
-    return [(int(row[0]), str(row[1])) for row in c.execute(query)]
+    taken = (n.state == DeliveryState.DELIVERED, n.sent_at > since, n.provider_id.startswith(prefix))
+    return [*c.execute(select(n.id, n.provider_id).where(*taken, n.provider_said.is_(None)))]
 
 
 def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:

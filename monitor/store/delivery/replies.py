@@ -113,10 +113,9 @@ def take_digit(
 ) -> ReplyResult:
     """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
     t = reply_code.c
-    code = c.execute(
-        select(t.code).where(t.notification_id == notification_id, t.address == tidy_number(number))
-    ).scalar()
-    return _take(c, "voice", tidy_number(number) or number, code or "", "1", f"{call_id} {notification_id}", now, act)
+    address = tidy_number(number)
+    code = c.execute(select(t.code).where(t.notification_id == notification_id, t.address == address)).scalar()
+    return _take(c, "voice", address or number, code or "", "1", f"{call_id} {notification_id}", now, act)
 
 
 def _take(
@@ -128,17 +127,13 @@ def _take(
     if not add_if_absent(c, reply, row | {"at": now}):
         return ReplyResult(REPEATED)
     answer, why = _check_reply(c, way, number, code, now, act)
-    c.execute(
-        update(reply)
-        .where(reply.c.provider_id == provider_id)
-        .values(outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None)
-    )
+    became = {"outcome": answer.outcome, "alert_id": answer.alert_id, "person": answer.person or None}
+    c.execute(update(reply).where(reply.c.provider_id == provider_id).values(**became))
     if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
         subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
         detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
-        add_audit(
-            c, Actor(f"telephone {hide_number(number)}", "program", via=way), "reply.refused", subject, detail, now
-        )
+        sender = Actor(f"telephone {hide_number(number)}", "program", via=way)
+        add_audit(c, sender, "reply.refused", subject, detail, now)
     return answer
 
 
@@ -153,15 +148,19 @@ def _check_reply(
     if wrong >= MOST_WRONG:  # said once: a telephone that answers by itself must not be answered for ever
         language = language_of_number if wrong == MOST_WRONG else ""
         return ReplyResult(LIMITED, language=language), "too many wrong codes within the hour"
-    found = c.execute(
-        select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc()).limit(1)
-    ).one_or_none()
+    mine = select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc())
+    found = c.execute(mine.limit(1)).one_or_none()
     if found is None or not code:
         return ReplyResult(WRONG, language=language_of_number), "no message to this number has this code"
     person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
     if found.expires_at <= now:
         return ReplyResult(LATE, person, alert_id, language), "the code has expired"
-    if found.used_at is not None and _was_raised_since(c, alert_id, found.used_at):
+    e = alert_event.c
+    again = (e.alert_id == alert_id, e.to_state == AlertState.UNACKNOWLEDGED)
+    if (
+        found.used_at is not None
+        and c.execute(select(e.id).where(*again, e.at > found.used_at).limit(1)).first() is not None
+    ):
         return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         act(c, Actor(person, via=way), alert_id, found.level, now)
@@ -175,12 +174,6 @@ def _check_reply(
     c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
     mark_confirmed(c, found.notification_id, now, person, way)
     return ReplyResult(ACKNOWLEDGED, person, alert_id, language), ""
-
-
-def _was_raised_since(c: Connection, alert_id: int, at: datetime) -> bool:
-    e = alert_event.c
-    raised = (e.alert_id == alert_id) & (e.at > at) & (e.to_state == AlertState.UNACKNOWLEDGED)
-    return c.execute(select(e.id).where(raised).limit(1)).first() is not None
 
 
 def hide_number(number: str) -> str:

@@ -64,10 +64,7 @@ ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    spelled, scored_at = (
-        {at: format_iso(at) for at in {row.at for row in rows}},
-        format_iso(now),
-    )  # most rows have the same
+    spelled, scored_at = {at: format_iso(at) for at in {row.at for row in rows}}, format_iso(now)  # many have the same
     values = [
         (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *message_to_cells(r.compared_with)) for r in rows
     ]
@@ -78,15 +75,11 @@ def latest_by_series(
     c: Connection, site: str, detector: str, *, notified: tuple[datetime, datetime] | None = None
 ) -> dict[int, datetime]:
     """The newest epoch that a detector has scored, by series; or that it alerted of in a time."""
-    query = (
-        select(anomaly.c.series_id, func.max(anomaly.c.at))
-        .join(series, series.c.id == anomaly.c.series_id)
-        .where(series.c.site == site, anomaly.c.detector == detector)
-        .group_by(anomaly.c.series_id)
-    )
+    a, s = anomaly.c, series.c
+    query = select(a.series_id, func.max(a.at)).join(series, s.id == a.series_id).group_by(a.series_id)
     if notified is not None:
-        query = query.where(anomaly.c.alerted, anomaly.c.at > notified[0], anomaly.c.at <= notified[1])
-    return {row[0]: row[1] for row in c.execute(query)}
+        query = query.where(a.alerted, a.at > notified[0], a.at <= notified[1])
+    return dict(c.execute(query.where(s.site == site, a.detector == detector)).all())
 
 
 def find_newest_alert(c: Connection, series_id: int, detector: str, until: datetime) -> datetime | None:
@@ -94,17 +87,6 @@ def find_newest_alert(c: Connection, series_id: int, detector: str, until: datet
     a = anomaly.c
     query = select(a.at).where(a.series_id == series_id, a.at <= until, a.detector == detector, a.alerted)
     value: datetime | None = c.execute(query.order_by(a.at.desc()).limit(1)).scalar()
-    return value
-
-
-def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:
-    """The newest epoch of the site that this detector has scored, or None."""
-    query = (
-        select(func.max(anomaly.c.at))
-        .join(series, series.c.id == anomaly.c.series_id)
-        .where(series.c.site == site, anomaly.c.detector == detector)
-    )
-    value: datetime | None = c.execute(query).scalar()
     return value
 
 

@@ -88,12 +88,6 @@ def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Mess
     return _RATE(value=Figure(rate.value, ".2g"), low=Figure(rate.low, ".2g"), high=Figure(rate.high, ".2g"))
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[correction.Alarm], float, float]:
-    """Alarms, sensor-months and budget of a stored correction."""
-    alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
-    return alarms, float(evidence["sensor_months"]), float(evidence["budget"])
-
-
 def list_counted(site: Site) -> list[str]:
     """Detectors of a site that have a threshold; a check has none."""
     return [d for d in site.anomaly.detectors if d not in CHECKS]
@@ -107,16 +101,17 @@ def measure_detectors(
     What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
     the motion do not count: their thresholds have no factor.
     """
-    newest = load_newest(c, site.id)
+    newest, b = load_newest(c, site.id), t.anomaly_budget.c
+    acts = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON).group_by(b.detector)
+    acted = dict(c.execute(acts).all())
     spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
     others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
     found = []
     for detector in list_counted(site):
         last = newest.get(detector)
-        begin = since or now - MEASURED_SPAN
-        if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
-            begin = max(begin, acted)
+        begin = now - MEASURED_SPAN
+        begin = since or max(begin, acted.get(detector, begin))
         alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
         counted = _count_epochs(c, site, detector, begin, now, spans)
         epochs = sum(n for i, n in counted.items() if i not in others)
@@ -147,7 +142,9 @@ def read_rate(row: Any) -> correction.FalseAlarmRate | None:
 
 def counts_again(row: Any) -> bool:
     """Whether a kept factor comes out of its evidence; what a person set has only itself."""
-    alarms, months, budget = read_evidence(row.evidence)
+    kept = row.evidence
+    alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in kept["alarms"]]
+    months, budget = float(kept["sensor_months"]), float(kept["budget"])
     if correction.measure_rate(alarms, months) != read_rate(row):
         return False
     if row.evidence["is_fixed"]:
@@ -165,13 +162,6 @@ def load_factors(c: Connection, site: Site) -> dict[str, float]:
     if site.anomalies_vote:
         return {}
     return {detector: float(row.factor) for detector, row in load_newest(c, site.id).items()}
-
-
-def _find_last_act(c: Connection, site: str, detector: str) -> datetime | None:
-    b = t.anomaly_budget.c
-    query = select(func.max(b.at)).where(b.site == site, b.detector == detector, b.by_kind == PERSON)
-    at: datetime | None = c.execute(query).scalar()
-    return at
 
 
 def add_budget(

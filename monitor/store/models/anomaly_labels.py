@@ -1,6 +1,6 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -152,7 +152,7 @@ def _divide_series(
 ) -> list[tuple[list[Any], int]]:
     """The same for the alerts, labels and wrong units of one series."""
     found: list[tuple[list[Any], int]] = []
-    last, beyond, seen = list[Any](), 0, dict[int, list[Any]]()
+    last, beyond, seen = list[Any](), 0, dict[int, tuple[float, set[str]]]()
     for at, epoch in groupby(rows, attrgetter("at")):
         news = list(epoch)
         is_new = not last or at - last[-1].at > pause
@@ -163,31 +163,22 @@ def _divide_series(
         begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
         label = next((k for k in labels if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
         if label is not None and label.verdict == DISMISSED:
-            if label.id not in seen:
-                seen[label.id] = _list_seen(rows, label)
-            if _is_more(news, label, seen[label.id]):
+            labelled_at = format_iso(label.at)
+            if label.id not in seen:  # what was known of its time when it was given
+                of_time = (row for row in rows if label.from_at <= row.at <= label.to_at)
+                known = [row for row in of_time if row.scored_at <= labelled_at]
+                seen[label.id] = max(map(_in_thresholds, known), default=0.0), {row.detector for row in known}
+            highest, detectors = seen[label.id]
+            if any(
+                row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
+                for row in news
+                if row.at > label.to_at or row.scored_at > labelled_at
+            ):
                 is_new, last, beyond = True, [], label.id
         if is_new:
             found.append((last, beyond))
         last += news
     return found
-
-
-def _list_seen(rows: Sequence[Any], label: Any) -> list[Any]:
-    """What was known of the time of a label when it was given."""
-    labelled_at = format_iso(label.at)
-    return [row for row in rows if label.from_at <= row.at <= label.to_at and row.scored_at <= labelled_at]
-
-
-def _is_more(rows: Iterable[Any], label: Any, seen: Sequence[Any]) -> bool:
-    """Whether alerts that were not known at a label are more than those that were."""
-    labelled_at = format_iso(label.at)
-    news = [row for row in rows if row.at > label.to_at or row.scored_at > labelled_at]
-    highest, detectors = max(map(_in_thresholds, seen), default=0.0), {row.detector for row in seen}
-    return any(
-        row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
-        for row in news
-    )
 
 
 def _in_thresholds(row: Any) -> float:
@@ -205,7 +196,10 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     certain = (row for row in rows if row.detector in CHECKS)
     most = max(score for score, _ in highest.values())
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
-    against = (_read_comparison(row) for _, (_, row) in sorted(highest.items()))
+    against = [
+        read_columns(row, "compared_with") if row.compared_with else compared_with(row.detector, row.kind)
+        for _, (_, row) in sorted(highest.items())
+    ]
     return AnomalyRun(
         rows[0].series_id,
         rows[0].station,
@@ -219,13 +213,6 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
         beyond=beyond,
         newest={row.detector: row.at for row in rows},
     )
-
-
-def _read_comparison(row: Any) -> str:
-    if not row.compared_with:
-        return compared_with(row.detector, row.kind)
-    text: str = read_columns(row, "compared_with")
-    return text
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
@@ -332,12 +319,6 @@ def _speaks_of(label: Any, run: AnomalyRun) -> bool:
     return _touches(label, run) and bool(label.id > run.beyond)
 
 
-def _takes_back(withdrawal: Any, label: Any) -> bool:
-    """A word on the happening before may reach into this one: it begins earlier, and stays."""
-    is_same = withdrawal.series_id == label.series_id and withdrawal.from_at <= label.from_at
-    return bool(is_same and _touches(label, withdrawal))
-
-
 def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
     """What people said of some series since an instant, by series, the newest word first; not what was withdrawn."""
     k = t.anomaly_label.c
@@ -348,7 +329,8 @@ def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> 
     for row in c.execute(query):
         if row.verdict == WITHDRAWN:
             withdrawn.append(row)
-        elif not any(_takes_back(one, row) for one in withdrawn):
+        # a word on the happening before may reach into this one: it begins earlier, and stays
+        elif not any(w.series_id == row.series_id and w.from_at <= row.from_at and _touches(row, w) for w in withdrawn):
             found.setdefault(row.series_id, []).append(row)
     return found
 
@@ -402,8 +384,12 @@ def add_label(
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
     last, from_at, given = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
-        if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
-            return number
+        k = t.anomaly_label.c
+        mine = k.series_id == run.series_id, k.from_at <= run.to_at, k.to_at >= run.from_at
+        newest = c.execute(select(k.id, k.verdict, k.by).where(*mine).order_by(k.id.desc()).limit(1)).first()
+        # a second tap says no more
+        if verdict == WITHDRAWN and newest is not None and (newest.verdict, newest.by) == (WITHDRAWN, actor.name):
+            return int(newest.id)
         if verdict == WITHDRAWN or seen:
             raise RefusedError(_NOBODY)
     elif (last.verdict, last.cause, last.by, last.note) == given and last.to_at >= run.to_at:
@@ -424,11 +410,3 @@ def add_label(
     } | facts
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
-
-
-def _find_withdrawal(c: Connection, run: AnomalyRun, actor: Actor) -> int | None:
-    """The number of the newest word on a happening, where a person withdrew it by it: a second tap says no more."""
-    k = t.anomaly_label.c
-    mine = k.series_id == run.series_id, k.from_at <= run.to_at, k.to_at >= run.from_at
-    row = c.execute(select(k.id, k.verdict, k.by).where(*mine).order_by(k.id.desc()).limit(1)).first()
-    return int(row.id) if row is not None and (row.verdict, row.by) == (WITHDRAWN, actor.name) else None

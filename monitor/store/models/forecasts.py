@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
-from forecasting.kinematics.situations import name_situation
-from forecasting.kinematics.stages import RANK
+from forecasting.kinematics.stages import RANK, name_situation
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows
@@ -145,21 +144,18 @@ def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]
 
 
 def load_unscored(
-    c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
+    c: Connection, site: str, until: datetime, since: datetime, *, hindcast: bool = False
 ) -> list[UnscoredForecast]:
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
+    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
     query = (
         select(t.forecast)
-        .join(t.series, t.series.c.id == t.forecast.c.series_id)
-        .outerjoin(t.forecast_score, t.forecast_score.c.forecast_id == t.forecast.c.id)
-        .where(
-            t.series.c.site == site,
-            and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
-            t.forecast_score.c.forecast_id.is_(None),
-            t.forecast.c.hindcast.is_(hindcast),
-        )
-        .order_by(t.forecast.c.target_at, t.forecast.c.id)
-        .limit(limit)
+        .join(t.series, s.id == f.series_id)
+        .outerjoin(t.forecast_score, k.forecast_id == f.id)
+        .where(s.site == site, f.target_at > since, f.target_at <= until)
+        .where(k.forecast_id.is_(None), f.hindcast.is_(hindcast))
+        .order_by(f.target_at, f.id)
+        .limit(20_000)
     )
     return [read_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
 
@@ -179,19 +175,10 @@ def load_situations(
         if key not in known:
             # a window of any series of the station: the slope is what fails, not an axis
             station = select(s.site, s.station).where(s.id == one.series_id).subquery()
-            query = (
-                select(w.id)
-                .join(t.series, s.id == w.series_id)
-                .join(station, (station.c.site == s.site) & (station.c.station == s.station))
-                .where(
-                    w.trusted,
-                    w.issued_at <= one.issued_at,
-                    w.window_to > one.issued_at,
-                    or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at),
-                )
-                .limit(1)
-            )
-            known[key] = c.execute(query).first() is not None
+            mine = (s.id == w.series_id, station.c.site == s.site, station.c.station == s.station, w.trusted)
+            ahead = (w.issued_at <= one.issued_at, w.window_to > one.issued_at)
+            stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at)
+            known[key] = c.execute(select(w.id).where(*mine, *ahead, stood).limit(1)).first() is not None
         found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
     return found
 

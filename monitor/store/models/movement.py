@@ -207,14 +207,9 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
     """What people said of each series up to an instant, as one word that changes with every offset and flag."""
     marks = dict.fromkeys(series_ids, "")
     e, f = t.offset_entry.c, t.observation_flag.c
-    queries = (
-        select(e.series_id, func.max(e.id), func.count()).where(e.known_from <= now).group_by(e.series_id),
-        select(e.series_id, func.max(e.id), func.count()).where(e.revoked_at <= now).group_by(e.series_id),
-        select(e.series_id, func.max(e.id), func.count()).where(e.confirmed_at <= now).group_by(e.series_id),
-        select(f.series_id, func.max(f.id), func.count()).where(f.known_from <= now).group_by(f.series_id),
-    )
-    for query in queries:
-        for series_id, newest, count in c.execute(query.where(query.selected_columns[0].in_(series_ids))):
+    for of, at in ((e, e.known_from), (e, e.revoked_at), (e, e.confirmed_at), (f, f.known_from)):
+        query = select(of.series_id, func.max(of.id), func.count()).where(at <= now, of.series_id.in_(series_ids))
+        for series_id, newest, count in c.execute(query.group_by(of.series_id)):
             marks[series_id] += f"{newest}:{count};"
     return marks
 

@@ -67,8 +67,12 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
             "step_s": site.watched_step_s or 0.0,
         }
     elif criterion.kind.facts == "forecasts":
+        # other settings count where they leave their default: a new one asks for no test
+        plan, usual = site.forecast, ForecastPlan()
+        others = {k.name: getattr(plan, k.name) for k in fields(plan) if k.name != "every_s"}
+        changed = {name: value for name, value in others.items() if value != getattr(usual, name)}
         settings = {
-            "plan": _forecasts_to_json(site.forecast),
+            "plan": {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates} | changed,
             "stations": criterion.stations,
             "quantity": criterion.quantity,
             "recover": criterion.recover,
@@ -82,14 +86,6 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
             "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
         }
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:32]
-
-
-def _forecasts_to_json(plan: ForecastPlan) -> dict[str, Any]:
-    """Which forecasts are made; other settings count where they leave their default: a new one asks for no test."""
-    always = {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates}
-    usual = ForecastPlan()
-    named = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "every_s"}
-    return always | {name: value for name, value in named.items() if value != getattr(usual, name)}
 
 
 def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest, actor: Actor, now: datetime) -> None:
@@ -126,7 +122,12 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
             if not rows:
                 found.append(ProofFact(criterion.id, name))
                 continue
-            for in_use in _list_in_use(c, site, criterion, subject, now):
+            served: Sequence[str | None]
+            if criterion.kind.facts == "footprints":  # all weights whose outlines may still count
+                served = list_in_use(c, site.id, now - timedelta(seconds=criterion.valid_for_s), now) or [None]
+            else:
+                served = [weights_in_use(c, site, criterion, subject, now)]
+            for in_use in served:
                 row = rows[0]
                 if criterion.kind.facts == "footprints":
                     row = next((one for one in rows if one.weights == in_use), row)
@@ -147,30 +148,15 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     return tuple(found)
 
 
-def list_proven_networks(c: Connection, site: str, now: datetime) -> set[str]:
-    """Hashes of the networks whose newest test on the scenes of a site was passed and holds at `now`."""
-    p = model_proof.c
-    rows = c.execute(
-        select(p.weights, p.passed, p.valid_until)
-        .where(p.site == site, p.kind == "scene", p.tested_at <= now)
-        .order_by(p.tested_at, p.id)
-    )
-    newest = {row.weights: bool(row.passed) and row.valid_until > now for row in rows}
-    return {weights for weights, holds in newest.items() if holds}
-
-
 def mark_unproven(c: Connection, site: str, footprints: Iterable[MarkedFootprint], now: datetime) -> None:
     """Mark what a network found that no test speaks for, where another one may count for the level: it is advice."""
-    proven = list_proven_networks(c, site, now)
+    p = model_proof.c
+    tested = select(p.weights, p.passed, p.valid_until).where(p.site == site, p.kind == "scene", p.tested_at <= now)
+    rows = c.execute(tested.order_by(p.tested_at, p.id))
+    newest = {row.weights: bool(row.passed) and row.valid_until > now for row in rows}
+    proven = {weights for weights, holds in newest.items() if holds}
     for one in footprints:
         one["unproven"] = bool(proven) and one["method"] == "network" and one["model_hash"] not in proven
-
-
-def _list_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> list[str | None]:
-    """What serves a subject; of scenes all weights whose outlines may still count."""
-    if criterion.kind.facts != "footprints":
-        return [weights_in_use(c, site, criterion, subject, now)]
-    return [*list_in_use(c, site.id, now - timedelta(seconds=criterion.valid_for_s), now)] or [None]
 
 
 def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
@@ -203,22 +189,10 @@ def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str
         return digest_forecasters(c, site.id, now)
     if criterion.kind.facts == "anomalies":
         m = model.c
-        return (
-            c.execute(
-                select(m.model_hash)
-                .where(
-                    m.task == "anomaly",
-                    m.kind == subject,
-                    m.site == site.id,
-                    m.state.in_(("active", "retired")),
-                    m.created_at <= now,
-                    (m.retired_at.is_(None)) | (m.retired_at > now),
-                )
-                .order_by(m.created_at.desc())
-                .limit(1)
-            ).scalar()
-            or ""
-        )
+        mine = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
+        stood = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
+        served = select(m.model_hash).where(*mine, *stood).order_by(m.created_at.desc())
+        return c.execute(served.limit(1)).scalar() or ""
     return find_newest(c, site.id, now)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Text, select, type_coerce, update
@@ -270,21 +269,19 @@ def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]
     Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
     that asked it.
     """
-    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
-    faults = [(row, find_fault(row.path, partial(_find_met, c, site.id))) for row in own]
-    return [(row, fault) for row, fault in faults if fault is not None]
-
-
-def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
-    """Why the newest scene that asked weights could not use them, however many came since; None where it could.
-
-    Radar asks no network, and of several the first that fits is the last asked. So the newest scenes may say nothing.
-    """
     s = scene.c
-    was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
-    newest = select(s.run).where(s.site == site, s.state == "done", was_run).order_by(s.received_at.desc()).limit(1)
-    run = c.execute(newest).scalar()
-    return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
+
+    def find_met(model_hash: str) -> str | None:
+        """Why the newest scene that asked weights could not use them, however many came since; None where it could."""
+        # radar asks no network, and of several the first that fits is the last asked: the newest scenes may say nothing
+        was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+        newest = select(s.run).where(s.site == site.id, s.state == "done", was_run).order_by(s.received_at.desc())
+        run = c.execute(newest.limit(1)).scalar()
+        return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
+
+    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
+    faults = [(row, find_fault(row.path, find_met)) for row in own]
+    return [(row, fault) for row, fault in faults if fault is not None]
 
 
 def _load_own(c: Connection, site: str) -> list[ModelRow]:
@@ -305,24 +302,10 @@ def find_newest(c: Connection, site: str, now: datetime) -> str | None:
 
 def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
     """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
-    g = scene_footprint.c
-    found = (
-        c.execute(
-            select(g.model_hash)
-            .join(scene, scene.c.scene_hash == g.scene_hash)
-            .where(
-                scene.c.site == site,
-                scene.c.acquired_at > since,
-                scene.c.acquired_at <= now,
-                g.detected_at <= now,
-                g.model.not_in(NO_NETWORKS),
-            )
-            .distinct()
-            .order_by(g.model_hash)
-        )
-        .scalars()
-        .all()
-    )
+    g, s = scene_footprint.c, scene.c
+    taken = (s.scene_hash == g.scene_hash, s.site == site, s.acquired_at > since, s.acquired_at <= now)
+    known = select(g.model_hash).where(*taken, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
+    found = c.execute(known.distinct().order_by(g.model_hash)).scalars().all()
     newest = None if found else find_newest(c, site, now)
     return list(found) if newest is None else [newest]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, case, distinct, func, select
+from sqlalchemy import Connection, and_, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
@@ -17,12 +17,6 @@ from monitor.store.database.rows import match_given
 from monitor.store.schema.tables import forecast, forecast_score, series
 
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
-
-
-def load_series_names(c: Connection, site: str) -> dict[int, str]:
-    """Id to `station.quantity` of every series of a site."""
-    rows = c.execute(select(series.c.id, series.c.station, series.c.quantity).where(series.c.site == site))
-    return {r.id: f"{r.station}.{r.quantity}" for r in rows}
 
 
 def load_scored(
@@ -51,19 +45,14 @@ def load_scored(
     f, k = forecast.c, forecast_score.c
     auto, auto_score = forecast.alias(), forecast_score.alias()
     a = auto.c
-    is_same_issue = (
-        a.series_id == f.series_id,
-        a.model == "auto",
-        a.model_hash == "",
-        a.issued_at == f.issued_at,
-        a.horizon_s == f.horizon_s,
-    )
+    is_same_issue = (a.series_id == f.series_id, a.issued_at == f.issued_at, a.horizon_s == f.horizon_s)
+    is_auto = (a.model == "auto", a.model_hash == "")
     query = (
         select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
         .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .join(auto, and_(*is_same_issue), isouter=True)
+        .join(auto, and_(*is_same_issue, *is_auto), isouter=True)
         .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
         .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
@@ -111,13 +100,8 @@ def load_forecasters(
     Nothing of a `hindcast` was shown: there `auto` is the champion.
     """
     f = forecast.c
-    at = (
-        f.series_id.in_(list(names)),
-        f.horizon_s == horizon_s,
-        f.issued_at >= since,
-        f.issued_at <= now,
-        f.hindcast.is_(hindcast),
-    )
+    of = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.hindcast.is_(hindcast))
+    at = (*of, f.issued_at >= since, f.issued_at <= now)
     found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
     served = (f.model == "auto") if hindcast else f.shown
     last = c.execute(
@@ -140,7 +124,8 @@ def load_shown_record(
     c: Connection, site: str, criterion: Criterion, horizon_s: float, now: datetime, since: datetime | None = None
 ) -> ShownRecord:
     """Mean absolute error and coverage of the shown forecasts that a criterion reads, issued from `since` on."""
-    f, k = forecast.c, forecast_score.c
+    f, k, q = forecast.c, forecast_score.c, series.c.quantity
+    is_read = q.like("displacement%") if criterion.quantity == "displacement" else q == criterion.quantity
     query = (
         select(
             func.count(distinct(f.issued_at)),
@@ -156,13 +141,8 @@ def load_shown_record(
             f.horizon_s == horizon_s,
             f.shown,
             k.scored_at <= now,
-            _has_quantity(criterion.quantity),
+            is_read,
         )
     )
     row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
-
-
-def _has_quantity(quantity: str) -> ColumnElement[bool]:
-    """The quantities that a criterion of forecasts reads: all of displacement, or the one that it names."""
-    return series.c.quantity.like("displacement%") if quantity == "displacement" else series.c.quantity == quantity

@@ -9,23 +9,11 @@ from monitor.domain.alert import AlertCategory
 from monitor.store.schema import tables as t
 
 
-def count_rows(c: Connection) -> dict[str, int]:
-    """Rows of each table of observations, results and alerts."""
-    tables = (t.observation, t.scene_footprint, t.scene, t.anomaly, t.alert, t.rejected_message)
-    return {one.name: c.execute(select(func.count()).select_from(one)).scalar_one() for one in tables}
-
-
 def count_issues(c: Connection) -> dict[str, int]:
     """Issues of each forecasting model, hindcasts left out."""
     f = t.forecast.c
     query = select(f.model, func.count(f.issued_at.distinct())).where(~f.hindcast).group_by(f.model)
     return {str(model): int(count) for model, count in c.execute(query)}
-
-
-def count_notifications(c: Connection) -> dict[str, int]:
-    """Notifications by their state."""
-    state = t.notification.c.state
-    return {str(name): int(count) for name, count in c.execute(select(state, func.count()).group_by(state))}
 
 
 def find_peak_level(c: Connection) -> int:

@@ -112,11 +112,7 @@ def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now:
 
 
 def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
-    """Keep the first of two signatures.
-
-    Raises:
-        RefusedError: no reason, or this person has signed it already.
-    """
+    """Keep the first of two signatures; raises RefusedError: no reason, or this person has signed it already."""
     if not reason.strip():
         raise RefusedError(users.NO_REASON())
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
@@ -195,14 +191,11 @@ def _list_otherwise(c: Connection, act: TwoPersonAct, actor: Actor, now: datetim
 def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
     """Signatures that wait for the second one, oldest first."""
     s = first_signature.c
-    wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
-    return [
-        read_record(
-            PendingSignature, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms)
-        )
-        for r in c.execute(wanted).all()
-        for terms in [json.loads(r.terms)]
-    ]
+    found = []
+    for r in c.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
+        more = {"terms": json.loads(r.terms), "lapses_at": r.signed_at + VALID}
+        found.append(read_record(PendingSignature, r, **more, site=find_site(c, r.subject, json.loads(r.terms))))
+    return found
 
 
 def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
@@ -239,11 +232,6 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
 
 def _load(c: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
-    wanted = select(first_signature).where(
-        s.act == act.act,
-        s.subject == act.subject,
-        s.terms == canonical_json(dict(act.terms)),
-        s.height >= height,
-        *_counts(s, now),
-    )
+    same = (s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)), s.height >= height)
+    wanted = select(first_signature).where(*same, *_counts(s, now))
     return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))

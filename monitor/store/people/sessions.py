@@ -161,8 +161,8 @@ def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) ->
         RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.
     """
     g = password_guess.c
-    mine = (g.user_name == name) & (g.os_user == _key(os_user))
-    add_if_absent(c, password_guess, {"user_name": name, "os_user": _key(os_user), "failures": 0, "next_at": now})
+    mine = (g.user_name == name) & (g.os_user == os_user[:128])
+    add_if_absent(c, password_guess, {"user_name": name, "os_user": os_user[:128], "failures": 0, "next_at": now})
     row = c.execute(select(g.failures, g.next_at).where(mine).with_for_update()).one()
     # a clock that was set back makes nobody wait for longer than the longest
     stale = row.next_at < now - FORGET or row.next_at > now + timedelta(seconds=2.0 * LONGEST_S)
@@ -177,7 +177,7 @@ def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) ->
 def forget_attempts(c: Connection, name: str, os_user: str) -> None:
     """After the right password nobody waits."""
     g = password_guess.c
-    c.execute(delete(password_guess).where(g.user_name == name, g.os_user == _key(os_user)))
+    c.execute(delete(password_guess).where(g.user_name == name, g.os_user == os_user[:128]))
 
 
 def are_forgotten(now: datetime) -> ColumnElement[bool]:
@@ -203,21 +203,16 @@ def note_code(c: Connection, name: str, now: datetime, *, failed: bool) -> None:
     g, mine = password_guess.c, _codes_of(name)
     c.execute(delete(password_guess).where(*mine, *([g.next_at < now - FORGET_CODES] if failed else [])))
     if failed:
-        row = {"user_name": _fold(name), "os_user": CODES, "failures": 0, "next_at": now}
+        row = {"user_name": fold_name(name)[:64], "os_user": CODES, "failures": 0, "next_at": now}
         add_if_absent(c, password_guess, row)
-        count = c.execute(
-            update(password_guess).where(*mine).values(failures=g.failures + 1).returning(g.failures)
-        ).scalar_one()
+        more = update(password_guess).where(*mine).values(failures=g.failures + 1)
+        count = c.execute(more.returning(g.failures)).scalar_one()
         wait_s = 0.0 if count < FREE_CODES else min(FIRST_CODE_S * 2.0 ** min(count - FREE_CODES, 16), LONGEST_CODE_S)
         c.execute(update(password_guess).where(*mine).values(next_at=now + timedelta(seconds=wait_s)))
 
 
 def _codes_of(name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return password_guess.c.user_name == _fold(name), password_guess.c.os_user == CODES
-
-
-def _fold(name: str) -> str:
-    return fold_name(name)[:64]
+    return password_guess.c.user_name == fold_name(name)[:64], password_guess.c.os_user == CODES
 
 
 def pause_s(failures: int) -> float:
@@ -227,7 +222,3 @@ def pause_s(failures: int) -> float:
     [0.0, 0.0, 1.0, 2.0, 30.0, 30.0]
     """
     return 0.0 if failures <= FREE else min(FIRST_S * 2.0 ** min(failures - FREE - 1, 30), LONGEST_S)
-
-
-def _key(os_user: str) -> str:
-    return os_user[:128]

@@ -90,11 +90,7 @@ def add_user(
 
 
 def set_password(connection: Connection, name: str, password: str) -> None:
-    """Give a new password and end all sessions of the user.
-
-    Raises:
-        RefusedError: the password is weak.
-    """
+    """Give a new password and end all sessions of the user; raises RefusedError: the password is weak."""
     _change(connection, name, password_hash=_hash(name, password))
     end_sessions(connection, name)
     forget_devices(connection, name)
@@ -255,11 +251,7 @@ def is_open(account: User, needed: str) -> bool:
 
 
 def require_person(actor: Actor, reason: str) -> None:
-    """Make sure that an act has a person with a name and a reason.
-
-    Raises:
-        RefusedError: it has not.
-    """
+    """Make sure that an act has a person with a name and a reason; raises RefusedError: it has not."""
     if actor.kind != "person" or not fold_name(actor.name) or not reason.strip():
         raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
@@ -276,7 +268,7 @@ def require_reason(connection: Connection, actor: Actor, reason: str) -> None:
         require_account(connection, actor.name.strip())
 
 
-def require_two(connection: Connection, one: Actor, other: Actor, now: datetime, needed: str = "operator") -> None:
+def require_two(connection: Connection, one: Actor, other: Actor, now: datetime) -> None:
     """Make sure that two different people stand behind an act that one may not do alone.
 
     Where accounts exist, both must have an open one whose role suffices; before the first account a name is enough.
@@ -291,7 +283,7 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime,
     if is_same_person(*names):
         raise RefusedError(_ONE_PERSON(name=names[1]))
     for name in names:
-        require_account(connection, name, needed)
+        require_account(connection, name)
     require_independent(connection, names[0], names[1], now)
 
 
@@ -317,13 +309,6 @@ def is_admin_of(connection: Connection, name: str, site: str | None) -> bool:
     return account is not None and is_open(account, "admin") and (account.sites is None or site in account.sites)
 
 
-def name_credential(connection: Connection, name: str, otherwise: str) -> str:
-    """What proves who a person is: the open account of that name, else what else is known of the way."""
-    folded = fold_name(name)
-    mine = [u.name for u in load_users(connection) if u.disabled_at is None and fold_name(u.name) == folded]
-    return f"account {mine[0]}" if mine else otherwise
-
-
 def _change(connection: Connection, name: str, **values: object) -> None:
     result = connection.execute(update(user_account).where(user_account.c.name == name).values(**values))
     if result.rowcount != 1:
@@ -335,13 +320,20 @@ def _read(row: Row[Any]) -> User:
     return read_record(User, row, sites=sites, has_password=row.password_hash != NO_PASSWORD)
 
 
-def _check_role(role: str) -> None:
-    if role not in ROLES:
-        raise RefusedError(f"role {role!r} is unknown; one of {', '.join(ROLES)}")
-
-
 def _hash(name: str, password: str) -> str:
-    check_strength(name, password)
+    """The hash of a password that nobody guesses; an attacker tries the name of the account first.
+
+    Raises:
+        RefusedError: it is too short or too easy; the text says why, and never bears the password.
+    """
+    from zxcvbn import zxcvbn  # its word lists are read only where somebody chooses a password
+
+    if len(password) < SHORTEST:
+        raise RefusedError(_SHORT(count=SHORTEST))
+    found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
+    if found["score"] < NEEDED_SCORE:
+        warning = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
+        raise RefusedError(_EASY(reason=warning[0].lower() + warning[1:] if warning else _FOUND_SOON()))
     return _HASHER.hash(password)
 
 
@@ -359,24 +351,6 @@ _EASY: Final = Template(
 _FOUND_SOON: Final = Template("password.found_soon", "it would be found soon by trying words and names")
 _LOOKED_AT: Final = 72  # characters; what is longer cannot be weaker, and the search takes its time
 _KNOWN: Final = ("slopeward", "landslide", "slope", "geology", "geologist", "monitoring")
-
-
-def check_strength(name: str, password: str) -> None:
-    """Refuse a password that would be guessed.
-
-    `name`: of the account, which an attacker tries first; `password`: as given.
-
-    Raises:
-        RefusedError: it is too short or too easy; the text says why, and never bears the password.
-    """
-    from zxcvbn import zxcvbn  # its word lists are read only where somebody chooses a password
-
-    if len(password) < SHORTEST:
-        raise RefusedError(_SHORT(count=SHORTEST))
-    found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
-    if found["score"] < NEEDED_SCORE:
-        warning = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
-        raise RefusedError(_EASY(reason=warning[0].lower() + warning[1:] if warning else _FOUND_SOON()))
 
 
 COOLING: Final = timedelta(hours=24)  # somebody else comes by in that time, or reads the log
@@ -421,15 +395,8 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
     row = theirs[shared[0]] or mine[shared[0]]
     assert row is not None, "two names of one person"
     hand = DONE[row.action](account=row.actor, other=row.subject.removeprefix("user:"))
-    raise RefusedError(
-        _DEPENDENT(
-            name=one,
-            other=other,
-            text=hand,
-            at=Timestamp.of(row.at, "minute"),
-            until=Timestamp.of(row.at + COOLING, "minute"),
-        )
-    )
+    at, until = (Timestamp.of(instant, "minute") for instant in (row.at, row.at + COOLING))
+    raise RefusedError(_DEPENDENT(name=one, other=other, text=hand, at=at, until=until))
 
 
 def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Row[Any] | None]:
@@ -507,9 +474,7 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
         raise RefusedError(
             f"that person is {bound.name!r} already; end that first: slopeward people users oidc {bound.name}"
         )
-    values = {"oidc_issuer": None if subject is None else issuer, "oidc_subject": subject}
-    if c.execute(update(user_account).where(user_account.c.name == name).values(values)).rowcount != 1:
-        raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
+    _change(c, name, oidc_issuer=None if subject is None else issuer, oidc_subject=subject)
     end_sessions(c, name)
 
 
@@ -539,9 +504,8 @@ def admit_person(
         add_audit(c, actor, "user.role", subject, {"from": account.role, "to": role, "by": "oidc"}, now)
     if sites and account.sites != known:  # where no group is bound to sites, an admin says which
         set_sites(c, account.name, known)
-        add_audit(
-            c, actor, "user.sites", subject, {"sites": None if known is None else sorted(known), "by": "oidc"}, now
-        )
+        detail = {"sites": None if known is None else sorted(known), "by": "oidc"}
+        add_audit(c, actor, "user.sites", subject, detail, now)
     return account.name
 
 
@@ -557,3 +521,15 @@ def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str]
     made = find_user(c, person.name)
     assert made is not None
     return made
+
+
+def name_credential(connection: Connection, name: str, otherwise: str) -> str:
+    """What proves who a person is: the open account of that name, else what else is known of the way."""
+    folded = fold_name(name)
+    mine = [u.name for u in load_users(connection) if u.disabled_at is None and fold_name(u.name) == folded]
+    return f"account {mine[0]}" if mine else otherwise
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise RefusedError(f"role {role!r} is unknown; one of {', '.join(ROLES)}")

@@ -52,12 +52,10 @@ def list_flagged(c: Connection, series_id: int, from_at: datetime, to_at: dateti
     """The newest epochs of a range with a flag, set at arrival or later, oldest first."""
     o, f = observation.c, observation_flag.c
     found: set[datetime] = set()
-    for column, which in (
-        (o.observed_at, (o.series_id == series_id, o.flags != "")),
-        (f.observed_at, (f.series_id == series_id,)),
-    ):
-        query = select(column).where(*which, column > from_at, column <= to_at).order_by(column.desc()).limit(most)
-        found.update(c.execute(query).scalars())
+    for of, which in ((o, o.flags != ""), (f, f.flag != "")):
+        at = of.observed_at
+        query = select(at).where(of.series_id == series_id, which, at > from_at, at <= to_at)
+        found.update(c.execute(query.order_by(at.desc()).limit(most)).scalars())
     return sorted(found)[-most:]
 
 
@@ -161,12 +159,8 @@ def load_sound(
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
         f"AND o.observed_at > :first AND o.observed_at <= :last AND {_sound_sql(c, 'o', series_ids)} ORDER BY 1, 2"
     )
-    facts = {
-        "ids": list(series_ids),
-        "first": format_iso(from_at),
-        "last": format_iso(to_at),
-        "known": format_iso(known_at),
-    }
+    facts: dict[str, Any] = {"ids": list(series_ids), "known": format_iso(known_at)}
+    facts |= {"first": format_iso(from_at), "last": format_iso(to_at)}
     found: dict[int, list[tuple[str, float]]] = {}
     for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts).all():
         found.setdefault(series_id, []).append((at, value))

@@ -61,29 +61,11 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
-    chosen = select(
-        o.series_id,
-        o.observed_at,
-        o.revision,
-        literal(flag),
-        literal(format_iso(now), String(27)),
-        literal(BY),
-        literal(OF_FILE.english),
-        literal(OF_FILE.id),
-        literal("{}"),
-    ).where(o.series_id == series_id, which)
-    columns = [
-        "series_id",
-        "observed_at",
-        "revision",
-        "flag",
-        "known_from",
-        "by",
-        "reason",
-        "reason_id",
-        "reason_values",
-    ]
-    statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
+    values: dict[str, Any] = {"series_id": o.series_id, "observed_at": o.observed_at, "revision": o.revision}
+    values |= {"flag": literal(flag), "known_from": literal(format_iso(now), String(27)), "by": literal(BY)}
+    values |= {"reason": literal(OF_FILE.english), "reason_id": literal(OF_FILE.id), "reason_values": literal("{}")}
+    chosen = select(*values.values()).where(o.series_id == series_id, which)
+    statement = insert(observation_flag).from_select(list(values), chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
@@ -148,10 +130,8 @@ def load_neighbours(
     """The readings of a series next to an instant and not of it, before it or after it: of each epoch what speaks."""
     o = observation.c
     near = o.observed_at > at if later else o.observed_at < at
-    order = (o.observed_at if later else o.observed_at.desc()), o.revision.desc()
-    rows = c.execute(
-        select(observation).where(o.series_id == series_id, near).order_by(*order).limit(REVISIONS * count)
-    )
+    query = select(observation).where(o.series_id == series_id, near).limit(REVISIONS * count)
+    rows = c.execute(query.order_by(o.observed_at if later else o.observed_at.desc(), o.revision.desc()))
     return list(_find_speaking(rows).items())[:count]
 
 

@@ -155,30 +155,17 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
         .group_by(s.site, s.station, o.observed_at)
         .subquery()
     )
-    late = case((epochs.c.first_at >= back_at, 1), else_=0)
-    there = {
-        (row.site, row.station): row
-        for row in c.execute(
-            select(
-                epochs.c.site,
-                epochs.c.station,
-                func.count().label("received"),
-                func.sum(late).label("late"),
-                func.max(case((epochs.c.first_at >= back_at, epochs.c.first_at))).label("last_late_at"),
-            ).group_by(epochs.c.site, epochs.c.station)
-        )
-    }
-    span_s = (back_at - from_at).total_seconds()
-    k = station_state.c
-    expected = {
-        (row.site, row.station): int(span_s // row.expected_interval_s)
-        for row in c.execute(select(k.site, k.station, k.expected_interval_s))
-        if row.expected_interval_s
-    }
+    e, k, span_s = epochs.c, station_state.c, (back_at - from_at).total_seconds()
+    late_at = case((e.first_at >= back_at, e.first_at))  # null where it came in time
+    counted = select(e.site, e.station, func.count(), func.count(late_at), func.max(late_at)).group_by(
+        e.site, e.station
+    )
+    there = {(site, station): figures for site, station, *figures in c.execute(counted)}
+    cadences = c.execute(select(k.site, k.station, k.expected_interval_s)).all()
+    expected = {(site, station): int(span_s // step_s) for site, station, step_s in cadences if step_s}
     found = []
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
-        row, wanted = there.get(place), expected.get(place)
-        received, late_count, last_at = (0, 0, None) if row is None else (row.received, row.late, row.last_late_at)
-        missing = None if wanted is None else max(0, wanted - int(received))
-        found.append(OutageCount(*place, wanted, int(received), missing, int(late_count), last_at))
+        wanted, (received, late, last_at) = expected.get(place), there.get(place, (0, 0, None))
+        missing = None if wanted is None else max(0, wanted - received)
+        found.append(OutageCount(*place, wanted, received, missing, late, last_at))
     return found

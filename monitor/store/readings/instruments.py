@@ -41,18 +41,9 @@ _HOURS: Final = (
     .group_by(literal_column("hour"))
     .order_by(literal_column("hour"))
 )
-_FIRST: Final = (
-    select(_O.observed_at, _O.received_at)
-    .where(_O.series_id == bindparam("series_id"))
-    .order_by(_O.observed_at)
-    .limit(1)
-)
-_LAST: Final = (
-    select(_O.observed_at, _O.received_at)
-    .where(_O.series_id == bindparam("series_id"), _O.observed_at > bindparam("from_at"))
-    .order_by(_O.observed_at.desc())
-    .limit(1)
-)
+_WAY: Final = select(_O.observed_at, _O.received_at).where(_O.series_id == bindparam("series_id")).limit(1)
+_FIRST: Final = _WAY.order_by(_O.observed_at)
+_LAST: Final = _WAY.where(_O.observed_at > bindparam("from_at")).order_by(_O.observed_at.desc())
 _EPOCHS: Final = (
     select(_O.observed_at, _O.received_at, _O.extra)
     .where(*_OF_SERIES_WITHIN, _O.revision == 0)
@@ -188,7 +179,7 @@ def count_epochs(
 def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     """Since when each series is known."""
     s = t.series.c
-    return {r.id: r.created_at for r in c.execute(select(s.id, s.created_at).where(s.site == site))}
+    return dict(c.execute(select(s.id, s.created_at).where(s.site == site)).all())
 
 
 def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssessment], now: datetime) -> None:
@@ -209,17 +200,10 @@ def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssess
     save_rows(c, t.instrument, [fill_row(t.instrument, one, site=site, judged_at=now) for one in judged])
 
 
-def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:
-    """Those that the last look found in one of these states."""
+def load_found(c: Connection, site: str, *states: str) -> dict[str, datetime]:
+    """Since when the last look finds instruments in one of these states."""
     f = t.instrument_finding.c
-    return frozenset(c.execute(select(f.station).where(f.site == site, f.state.in_(states))).scalars())
-
-
-def load_found(c: Connection, site: str, state: str) -> dict[str, datetime]:
-    """Since when the last look finds instruments in a state."""
-    f = t.instrument_finding.c
-    rows = c.execute(select(f.station, f.since).where(f.site == site, f.state == state))
-    return {r.station: r.since for r in rows}
+    return dict(c.execute(select(f.station, f.since).where(f.site == site, f.state.in_(states))).all())
 
 
 def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> None:
@@ -230,18 +214,10 @@ def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> 
 def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
     """Notices of this job that are open, by key: what each said."""
     a = t.alert.c
-    rows = c.execute(
-        select(a.key, a.reason, a.reason_id, a.reason_values).where(
-            a.site == site,
-            a.ledger == "health",
-            a.closed_at.is_(None),
-            a.exercise.is_(False),
-            a.state != "returned_unacknowledged",
-            a.key.like("health:instrument:%"),
-        )
-    )
-    mine = [r for r in rows.mappings() if r["key"].rpartition(":")[2] in states]
-    return {r["key"]: gather(r)["reason"] for r in mine}
+    is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
+    mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
+    rows = c.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
+    return {r["key"]: gather(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
 
 
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
@@ -283,18 +259,10 @@ def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -
         f"{parent.kind}:{parent.name}": {station for station, _ in places}
         for parent, places in list_children(site).items()
     }
-    events = c.execute(
-        select(a.id, a.key, e.at, e.to_level)
-        .join(t.alert_event, e.alert_id == a.id)
-        .where(
-            a.site == site.id,
-            a.ledger == "health",
-            a.exercise.is_(False),
-            e.at <= now,
-            or_(a.closed_at.is_(None), a.closed_at > since),
-        )
-        .order_by(a.id, e.sequence)
-    ).all()
+    mine = (e.alert_id == a.id, a.site == site.id, a.ledger == "health", a.exercise.is_(False), e.at <= now)
+    lasts = or_(a.closed_at.is_(None), a.closed_at > since)
+    query = select(a.id, a.key, e.at, e.to_level).where(*mine, lasts).order_by(a.id, e.sequence)
+    events = c.execute(query).all()
     for _, group in groupby(events, key=lambda r: r.id):
         rows = list(group)
         name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")

@@ -18,6 +18,7 @@ from monitor.domain.observation import ObserverReport, PayloadSize
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import fill_row, load_records, match_given, read_record, record_to_dict, save_rows
+from monitor.store.readings.observations import in_chunks
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -95,15 +96,10 @@ class QuarantineSpace:
 
     def close(self, now: datetime) -> int:
         """Write the counts; returns how many messages were not kept."""
-        facts = [
-            {
-                "source": source,
-                "kept_bytes": size,
-                "kept_rows": rows,
-                "unkept": unkept,
-                "unkept_at": now if unkept else None,
-            }
-            for source, (size, rows, unkept) in sorted(self._added.items())  # one order: two writers never cross
+        facts = [  # in one order: two writers never cross
+            {"source": source, "kept_bytes": size, "kept_rows": rows, "unkept": unkept}
+            | {"unkept_at": now if unkept else None}
+            for source, (size, rows, unkept) in sorted(self._added.items())
         ]
         if facts:
             row = insert(self._connection, quarantine_source)
@@ -124,12 +120,6 @@ def prune_quarantine(connection: Connection, before_at: datetime, rows: int) -> 
     return count
 
 
-def drop_waiting(connection: Connection, topic: str, client: str) -> int:
-    """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
-    r = rejected_message.c
-    return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)
-
-
 def _drop(connection: Connection, which: ColumnElement[bool], most: int | None) -> int:
     """Delete messages and give their room back; returns how many."""
     r, q = rejected_message.c, quarantine_source.c
@@ -143,15 +133,12 @@ def _drop(connection: Connection, which: ColumnElement[bool], most: int | None) 
         of = freed[source if source in known else OTHERS]
         of[0], of[1] = of[0] + ROW_BYTES + row.size, of[1] + 1
     for source, (size, count) in freed.items():
-        left = {"kept_bytes": _less(q.kept_bytes, size), "kept_rows": _less(q.kept_rows, count)}
+        less = ((q.kept_bytes, size), (q.kept_rows, count))
+        left = {column.name: case((column > by, column - by), else_=0) for column, by in less}
         connection.execute(update(quarantine_source).where(q.source == source).values(left))
-    for start in range(0, len(doomed), 300):
-        connection.execute(delete(rejected_message).where(r.id.in_([d.id for d in doomed[start : start + 300]])))
+    for some in in_chunks(doomed, _FEW):
+        connection.execute(delete(rejected_message).where(r.id.in_([one.id for one in some])))
     return len(doomed)
-
-
-def _less(column: Any, by: int) -> Any:
-    return case((column > by, column - by), else_=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +220,7 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
     digests = list(first)
     r = rejected_message.c
     again = update(rejected_message).where(r.id == bindparam("of")).values(times=r.times + bindparam("more"))
-    for start in range(0, len(digests), _CHUNK):
-        some = digests[start : start + _CHUNK]
+    for some in in_chunks(digests, _CHUNK):
         waiting = select(r.id, r.digest, r.retained).where(r.digest.in_(some), r.replayed_at.is_(None))
         known = connection.execute(waiting).all()
         if known:
@@ -272,14 +258,10 @@ def _text(text: str) -> str:
     return text if plain == text else plain
 
 
-def load_rejected(
-    connection: Connection, *, only_waiting: bool = True, after_id: int = 0, limit: int = 1000
-) -> list[RejectedMessage]:
-    """Quarantined messages by rising id; `only_waiting` leaves out those replayed."""
+def load_rejected(connection: Connection, *, after_id: int = 0, limit: int = 1000) -> list[RejectedMessage]:
+    """Quarantined messages that were not replayed, by rising id."""
     r = rejected_message.c
-    wanted = select(rejected_message).where(r.id > after_id)
-    if only_waiting:
-        wanted = wanted.where(r.replayed_at.is_(None))
+    wanted = select(rejected_message).where(r.id > after_id, r.replayed_at.is_(None))
     return [
         read_record(RejectedMessage, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
@@ -338,7 +320,10 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
     by_key: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
     for mark in marks:
         by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
-    states = _load_states(connection, list(by_key))
+    s, states = sequence_state.c, dict[_Boot, Any]()
+    for some in in_chunks(list(by_key), _FEW):  # one question for many, for a sender may invent one for each message
+        for row in connection.execute(select(sequence_state).where(tuple_(s.site, s.source, s.boot_id).in_(some))):
+            states[row.site, row.source, row.boot_id] = row
     opened: list[SequenceGap] = []
     ends: dict[_Boot, SequenceMark] = {}
     for key, seen in by_key.items():
@@ -386,29 +371,9 @@ def _split(first: int, last: int, full: int) -> list[tuple[int, int]]:
     return [(a % full, b % full) for a, b in ((first, full - 1), (max(first, full), last)) if a <= b]
 
 
-def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:
-    """What is known of each of these boots: one question for many, for a sender may invent one for each message."""
-    s = sequence_state.c
-    found: dict[_Boot, Any] = {}
-    for start in range(0, len(keys), _FEW):
-        wanted = tuple_(s.site, s.source, s.boot_id).in_(keys[start : start + _FEW])
-        for row in connection.execute(select(sequence_state).where(wanted)):
-            found[row.site, row.source, row.boot_id] = row
-    return found
-
-
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
-    rows = [
-        {
-            "site": m.site,
-            "source": m.source,
-            "boot_id": m.boot_id,
-            "station": m.station,
-            "last_seq": m.seq,
-            "last_at": m.at,
-        }
-        for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
-    ]
+    ordered = sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
+    rows = [fill_row(sequence_state, m, last_seq=m.seq, last_at=m.at) for m in ordered]
     save_rows(connection, sequence_state, rows)
 
 
@@ -419,9 +384,8 @@ def _forget_boots(connection: Connection, stations: Collection[tuple[str, str]])
         of_station = (s.site == site) & (s.station == station)
         newest_first = select(s.source, s.boot_id).where(of_station).order_by(s.last_at.desc(), s.boot_id.desc())
         boots = [tuple(row) for row in connection.execute(newest_first.offset(MOST_BOOTS))]
-        for start in range(0, len(boots), _FEW):
-            doomed = tuple_(s.source, s.boot_id).in_(boots[start : start + _FEW])
-            connection.execute(delete(sequence_state).where(of_station, doomed))
+        for some in in_chunks(boots, _FEW):
+            connection.execute(delete(sequence_state).where(of_station, tuple_(s.source, s.boot_id).in_(some)))
 
 
 def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[SequenceGap]:
@@ -442,16 +406,9 @@ def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[Se
 
 def _fill(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
     g = sequence_gap.c
-    open_gaps = connection.execute(
-        select(sequence_gap).where(
-            g.site == site,
-            g.source == source,
-            g.boot_id == boot_id,
-            g.filled_at.is_(None),
-            g.from_seq <= late[-1],
-            g.to_seq >= late[0],
-        )
-    ).all()
+    mine = (g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None))
+    touched = (g.from_seq <= late[-1], g.to_seq >= late[0])
+    open_gaps = connection.execute(select(sequence_gap).where(*mine, *touched)).all()
     for gap in open_gaps:
         came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
         if not came:
@@ -469,24 +426,14 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
 
 
 def load_open_gaps(
-    connection: Connection,
-    *,
-    not_requested_since: datetime | None = None,
-    sites: Collection[str] | None = None,
-    limit: int = 1000,
+    connection: Connection, *, not_requested_since: datetime | None = None, sites: Collection[str] | None = None
 ) -> list[SequenceGap]:
     """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
     g = sequence_gap.c
     wanted = select(sequence_gap).where(g.filled_at.is_(None), *match_given(g.site, sites))
     if not_requested_since is not None:
         wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
-    return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(limit))
-
-
-def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
-    """Write that the publishers were asked for these gaps."""
-    if gap_ids:
-        connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
+    return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(1000))
 
 
 def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
@@ -495,3 +442,15 @@ def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
     known = select(sequence_state, s.last_seq.label("seq"), s.last_at.label("at"))
     found = load_records(connection, SequenceMark, known.order_by(s.site, s.source, s.boot_id))
     return list({(mark.site, mark.source): mark for mark in found}.values())
+
+
+def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
+    """Write that the publishers were asked for these gaps."""
+    if gap_ids:
+        connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
+
+
+def drop_waiting(connection: Connection, topic: str, client: str) -> int:
+    """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
+    r = rejected_message.c
+    return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)

@@ -111,6 +111,11 @@ class SeriesRow:
     quantity: str
     unit: str
 
+    @property
+    def name(self) -> str:
+        """`station.quantity`."""
+        return f"{self.station}.{self.quantity}"
+
 
 def rank(solution: str | None) -> int:
     """The weight of a solution: a higher one replaces a lower one of the same epoch, whenever it came.
@@ -169,7 +174,9 @@ def add_observations(
             item.received_at, format_iso(item.received_at)
         )
         flags = ",".join(item.flags)
-        extra = item.extra if by is None or not newest[series_id] else _note_who(item.extra, by)
+        extra = item.extra
+        if by is not None and newest[series_id]:
+            extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
         rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
         sites.add(item.site)
         if "future" not in item.flags:
@@ -179,11 +186,6 @@ def add_observations(
     insert_rows(connection, observation, rows)
     _renew_latest(connection, list(latest.values()))
     return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
-
-
-def _note_who(extra: str | None, by: str) -> str:
-    known = json.loads(extra) if extra else {}
-    return canonical_json({**known, BROUGHT_BY: by})
 
 
 def load_stations(connection: Connection) -> dict[str, set[str]]:
@@ -308,10 +310,9 @@ def join_latest(connection: Connection, stays: int, goes: int) -> None:
 
 def find_series_id(connection: Connection, site: str, station_id: str, quantity: str) -> int | None:
     """The id of a series, or None when nothing of it was ever stored."""
-    found = connection.execute(
-        select(series.c.id).where(series.c.site == site, series.c.station == station_id, series.c.quantity == quantity)
-    ).scalar()
-    return None if found is None else int(found)
+    s = series.c
+    mine = (s.site == site, s.station == station_id, s.quantity == quantity)
+    return connection.execute(select(s.id).where(*mine)).scalar()
 
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
@@ -328,17 +329,13 @@ def _plan_series() -> Select[Any]:
 
 def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
     """Ids of the series of a site that have readings, by station and quantity."""
-    s = series.c
-    found = connection.execute(select(s.station, s.quantity, s.id).where(s.site == site))
-    return {(station, quantity): series_id for station, quantity, series_id in found}
+    return {(row.station, row.quantity): row.id for row in load_series(connection, site)}
 
 
 def load_newest(c: Connection, site: str) -> dict[int, datetime]:
     """By series of a site when its newest reading was received."""
-    query = select(series_latest.c.series_id, series_latest.c.received_at).join(
-        series, series.c.id == series_latest.c.series_id
-    )
-    return {row.series_id: row.received_at for row in c.execute(query.where(series.c.site == site))}
+    k, s = series_latest.c, series.c
+    return dict(c.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,13 +377,14 @@ def load_readings(
 
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
     `flags` are those set at arrival with later ones added and withdrawn as known then. With `by_two` only offsets count
-    that no person stands behind alone (`is_alone`).
+    that two people stand behind (`is_second`).
     """
-    rows = choose_speaking(connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all())
+    known = connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
+    rows = list(iter_speaking(known))
     if not rows:
         return []
     offsets = load_offsets(connection, series_id, known_at, by_two=by_two)
-    return make_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at))
+    return list(iter_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at)))
 
 
 def stream_readings(
@@ -406,21 +404,12 @@ def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: d
     return {"series_id": series_id, "from_at": from_at or _BEGINNING, "to_at": to_at, "known_at": known_at}
 
 
-def make_readings(
-    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]],
-    offsets: Sequence[tuple[str, float]],
-    later: Mapping[tuple[str, int], Iterable[str]],
-) -> list[Reading]:
-    """Readings of pairs ordered by epoch (`choose_speaking`), with what was known of offsets and later flags."""
-    return list(iter_readings(rows, offsets, later))
-
-
 def iter_readings(
     rows: Iterable[tuple[Sequence[Any], Sequence[Any]]],
     offsets: Sequence[tuple[str, float]],
     later: Mapping[tuple[str, int], Iterable[str]],
 ) -> Iterator[Reading]:
-    """As `make_readings`, one after the other."""
+    """Readings of pairs ordered by epoch (`iter_speaking`), with what was known of offsets and later flags."""
     read = datetime.fromisoformat
     total, upcoming = 0.0, 0
     spelled, received_at = "", None
@@ -447,13 +436,8 @@ def iter_readings(
         yield Reading(at, received_at, revision, value, total, corrected, sigma, flagged, extra, first)
 
 
-def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, Any]]:
-    """Of rows ordered by epoch and revision the one of each epoch that speaks, and the one that spoke first."""
-    return list(iter_speaking(rows))
-
-
 def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """As `choose_speaking`, one after the other."""
+    """Of rows ordered by epoch and revision the one of each epoch that speaks, and the one that spoke first."""
     chosen: Any = None
     first: Any = None
     for row in rows:
@@ -486,13 +470,8 @@ def load_offsets(
     return [
         (format_iso(r.at), convert_difference(r.size, r.unit, r.stored))
         for r in found
-        if not (by_two and is_alone(r, known_at))
+        if not by_two or is_second(r, known_at)
     ]
-
-
-def is_alone(offset: Row[Any], known_at: datetime) -> bool:
-    """True while one person alone stands behind an offset."""
-    return not is_second(offset, known_at)
 
 
 def is_second(offset: Row[Any], known_at: datetime) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -81,11 +81,7 @@ def require_few(c: Connection, actor: Actor, now: datetime, alert_id: int | None
 
 
 def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:
-    """The site of what a photo is of.
-
-    Raises:
-        NotFoundError: there is no such alert, or no such report of the site.
-    """
+    """The site of what a photo is of; raises NotFoundError: there is no such alert, or no such report of the site."""
     owner, number = (alert, alert_id) if report_id is None else (report, report_id)
     found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
     if found is None or found != (site or found):
@@ -100,11 +96,7 @@ def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[PhotoRow]:
 
 
 def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> bytes:
-    """A picture of a site.
-
-    Raises:
-        NotFoundError: there is none, or it is not the one that was kept.
-    """
+    """A picture of a site; raises NotFoundError: there is none, or it is not the one that was kept."""
     p = photo.c
     row = c.execute(select(p.picture, p.small, p.sha256).where(p.id == photo_id, p.site == site)).first()
     if row is None:
@@ -118,28 +110,3 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
     """The pictures of an alert by number, for its audit pack."""
     p = photo.c
     return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
-
-
-class FieldPhoto(NamedTuple):
-    """A photo for a report, with its small picture."""
-
-    id: int
-    added_at: datetime
-    by: str
-    note: str
-    taken: str
-    latitude: float | None
-    longitude: float | None
-    small: bytes
-
-
-def load_between(
-    c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
-) -> tuple[list[FieldPhoto], int]:
-    """The newest photos of a site that came in a range, in order; and how many came."""
-    p = photo.c
-    inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)
-    query = select(*(p[name] for name in FieldPhoto._fields)).where(*inside)
-    rows = c.execute(query.order_by(p.added_at.desc(), p.id.desc()).limit(limit)).all()
-    count = c.execute(select(func.count()).where(*inside)).scalar_one()
-    return [FieldPhoto(*row) for row in reversed(rows)], count

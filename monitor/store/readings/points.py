@@ -165,7 +165,14 @@ def add_point_values(
         return PointsAdded()
     received, spelled = format_iso(received_at), {at: format_iso(at) for at in {v.observed_at for v in values}}
     ids = sorted({placed[v.pid].id for v in values if not placed[v.pid].is_new})
-    known = _load_newest(c, ids, min(spelled), max(spelled))
+    o = t.point_observation.c
+    query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
+    query = query.where(o.observed_at.between(min(spelled), max(spelled)))
+    known = {  # the newest revision of each
+        (r.point_id, r.observed_at): r
+        for some in in_chunks(ids)
+        for r in c.execute(query.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
+    }
     rows: list[tuple[Any, ...]] = []
     contradicted = []
     duplicates = revisions = 0
@@ -185,21 +192,6 @@ def add_point_values(
         rows.append((point_id, spelled[v.observed_at], revision, received, v.value, v.sigma))
     insert_rows(c, t.point_observation, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
-
-
-def _load_newest(
-    c: Connection, ids: Sequence[int], from_at: datetime, to_at: datetime
-) -> dict[tuple[int, datetime], Any]:
-    """The newest revision of each value of these points from one instant to another, both included."""
-    o = t.point_observation.c
-    query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
-        o.observed_at.between(from_at, to_at)
-    )
-    return {
-        (r.point_id, r.observed_at): r
-        for some in in_chunks(ids)
-        for r in c.execute(query.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
-    }
 
 
 def add_delivery(
@@ -226,18 +218,14 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .where(func.coalesce(before.c.id, 0) < latest.c.id)
         .order_by(s.name)
     ).all()
-    return [
-        PointSetRequest(
-            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta)
-        )
-        for r in rows
-    ]
-
-
-def find_jump(meta: Any) -> float | None:
-    """By how much a wrong number of cycles changes a value of a set: half a wavelength, there and back one cycle."""
-    wavelength_mm = meta.get("wavelength_mm") if isinstance(meta, dict) else None
-    return None if wavelength_mm is None else float(wavelength_mm) / 2.0
+    found = []
+    for r in rows:
+        newest_point = c.execute(select(func.max(t.point.c.id)).where(t.point.c.point_set_id == r.id)).scalar() or 0
+        # half a wavelength, there and back one cycle
+        wavelength_mm = r.meta.get("wavelength_mm") if isinstance(r.meta, dict) else None
+        jump_mm = None if wavelength_mm is None else float(wavelength_mm) / 2.0
+        found.append(PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, newest_point, jump_mm))
+    return found
 
 
 def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:
@@ -309,12 +297,6 @@ def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:
     return [r[0] for r in c.execute(select(p.id).where(p.point_set_id == set_id, p.id <= until).order_by(p.id))]
 
 
-def find_newest_point(c: Connection, set_id: int) -> int:
-    """The largest id of a point of a set; 0 where it has none."""
-    p = t.point.c
-    return c.execute(select(p.id).where(p.point_set_id == set_id).order_by(p.id.desc()).limit(1)).scalar() or 0
-
-
 def find_nearest(stations: Sequence[Station], latitude: float, longitude: float) -> tuple[str, float] | None:
     """The nearest station and how far it is, on the plane that touches the slope."""
     best: tuple[float, str] | None = None
@@ -332,16 +314,9 @@ def _measure(
     c: Connection, name: str, station: str, ids: Sequence[int], unit: str, window_s: float, now: datetime
 ) -> PointFact | None:
     o = t.point_observation.c
-    rows = c.execute(
-        select(o.point_id, o.observed_at, o.value_raw, o.received_at)
-        .where(
-            o.point_id.in_(ids),
-            o.observed_at > now - timedelta(seconds=window_s),
-            o.observed_at <= now,
-            o.received_at <= now,
-        )
-        .order_by(o.point_id, o.observed_at, o.revision)
-    ).all()
+    within = (o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now, o.received_at <= now)
+    query = select(o.point_id, o.observed_at, o.value_raw, o.received_at).where(o.point_id.in_(ids), *within)
+    rows = c.execute(query.order_by(o.point_id, o.observed_at, o.revision)).all()
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
     for r in rows:  # the newest revision known at `now` comes last
@@ -355,19 +330,8 @@ def _measure(
     fit = fit_velocity(times, [shared[x] for x in times], [0.0] * len(times))
     if fit is None:
         return None
-    return PointFact(
-        name,
-        station,
-        fit.rate,
-        fit.error,
-        len(steady),
-        times[-1],
-        received[times[-1]],
-        fit.low,
-        fit.high,
-        window_s,
-        len(times),
-    )
+    newest = (times[-1], received[times[-1]])
+    return PointFact(name, station, fit.rate, fit.error, len(steady), *newest, fit.low, fit.high, window_s, len(times))
 
 
 def separate_dates(values: Values) -> dict[float, float]:

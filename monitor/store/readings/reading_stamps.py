@@ -1,7 +1,7 @@
 """Readings that somebody holds in memory: whether they are still all that is known, and what came after them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -92,8 +92,14 @@ def load_newer(
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
     """
+    columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
+    order = "ORDER BY k.id, o.observed_at, o.revision"
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for row in _query(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
+        rows[row[0]].append(row[1:])
     found = {}
-    for series_id, after, stamp, mine in _iter_newer(c, held, to_at, known_at):
+    for series_id, after, stamp in (one for one in held if one[0] in rows):
+        mine = rows[series_id]
         longer = replace(
             stamp,
             rows=stamp.rows + len(mine),
@@ -101,7 +107,10 @@ def load_newer(
             revisions=stamp.revisions + sum(r[2] for r in mine),
             received=max(stamp.received, *(r[1] for r in mine)),
         )
-        found[series_id] = _make_newer(c, series_id, after, stamp, mine, to_at, known_at), longer
+        offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
+        later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
+        speaking = observations.iter_speaking(mine)
+        found[series_id] = list(observations.iter_readings(speaking, offsets, later)), longer
     return found
 
 
@@ -136,28 +145,6 @@ def load_newer_values(
     for series_id, (readings, _) in load_newer(c, again, known_at, known_at).items():
         found[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
     return dict(found), late
-
-
-def _make_newer(
-    c: Connection, series_id: int, after: datetime, stamp: Stamp, rows: list[Any], to_at: datetime, known_at: datetime
-) -> list[Reading]:
-    offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
-    later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-    return observations.make_readings(observations.choose_speaking(rows), offsets, later)
-
-
-def _iter_newer(
-    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
-) -> Iterator[tuple[int, datetime, Stamp, list[Any]]]:
-    """What is held of those that have rows, and the rows."""
-    columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
-    order = "ORDER BY k.id, o.observed_at, o.revision"
-    rows: dict[int, list[Any]] = defaultdict(list)
-    for row in _query(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
-        rows[row[0]].append(row[1:])
-    for series_id, after, stamp in held:
-        if (mine := rows.get(series_id)) is not None:
-            yield series_id, after, stamp, mine
 
 
 def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[list[datetime]]:

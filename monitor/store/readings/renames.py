@@ -114,7 +114,8 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         if not list(_compare(c, pair)):
             _join(c, *pair.ids)
             count += 1
-    for table in _list_named():
+    # every table whose rows name a station of a site: one that is added later is renamed as well
+    for table in (one for one in t.metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c}):
         k = table.c
         mine = and_(k.site == site, k.station == old)
         other = table.alias()
@@ -142,11 +143,6 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
     if not is_left:
         c.execute(delete(t.station).where(t.station.c.site == site, t.station.c.id == old))
     return count
-
-
-def _list_named() -> Iterator[Table]:
-    """Every table whose rows name a station of a site: one that is added later is renamed as well."""
-    yield from (one for one in t.metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c})
 
 
 def _list_keys(table: Table) -> list[list[str]]:

@@ -80,20 +80,10 @@ class ChangeAssessment:
 
 
 # what an earlier date is compared by, its outline aside
+_BOX: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
 _COMPARED: Final = (
-    "polygon_id",
-    "class",
-    "area_m2",
-    "mean_probability",
-    "change",
-    "parent_id",
-    "root_id",
-    "anchor_scene",
-    "first_seen_at",
-    "min_lon",
-    "min_lat",
-    "max_lon",
-    "max_lat",
+    *("polygon_id", "class", "area_m2", "mean_probability", "change"),
+    *("parent_id", "root_id", "anchor_scene", "first_seen_at", *_BOX),
 )
 # what a row of scene_change holds of a judgement
 _OF_CAUTION: Final = ("caution_id", "caution_values")
@@ -102,9 +92,8 @@ _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at"
 
 def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     """Scenes by time of arrival, newest first."""
-    query = (
-        select(scene).where(*match_given(scene.c.site, site)).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
-    )
+    s = scene.c
+    query = select(scene).where(*match_given(s.site, site)).order_by(s.received_at.desc(), s.scene_hash)
     return load_records(c, SceneRow, query)
 
 
@@ -144,14 +133,9 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
 
 def load_boxes(c: Connection, site: str) -> list[tuple[float, float, float, float]]:
     """Boxes (least longitude and latitude, greatest) of everything ever found on the ground of a site, by any model."""
-    g = scene_footprint.c
-    rows = c.execute(
-        select(g.min_lon, g.min_lat, g.max_lon, g.max_lat)
-        .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(scene.c.site == site)
-        .distinct()
-    )
-    return [(row.min_lon, row.min_lat, row.max_lon, row.max_lat) for row in rows]
+    g, s = scene_footprint.c, scene.c
+    boxes = select(*(g[name] for name in _BOX)).where(s.scene_hash == g.scene_hash, s.site == site)
+    return [(west, south, east, north) for west, south, east, north in c.execute(boxes.distinct())]
 
 
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
@@ -231,7 +215,6 @@ def save_changes(
 
 def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
     """Write into a scene's run what was measured between it and the dates before it."""
-    run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar()
-    c.execute(
-        update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(measured)})
-    )
+    mine = scene.c.scene_hash == scene_hash
+    run = c.execute(select(scene.c.run).where(mine)).scalar() or {}
+    c.execute(update(scene).where(mine).values(run={**run, "change": dict(measured)}))

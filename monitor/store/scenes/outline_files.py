@@ -62,7 +62,8 @@ def read_collection(content: str, kind: str) -> list[Brought]:
         raise RefusedError(_NONE())
     if len(found) > MOST_FEATURES:
         raise RefusedError(_MANY(n=Figure(len(found), "d"), most=MOST_FEATURES))
-    corners = sum(len(g["coordinates"][0]) for _, g, _ in found if _has_ring(g["coordinates"]))
+    every = (g["coordinates"] for _, g, _ in found)
+    corners = sum(len(rings[0]) for rings in every if isinstance(rings, list) and rings and isinstance(rings[0], list))
     if corners > MOST_CORNERS:
         raise RefusedError(_LONG(n=Figure(corners, "d"), most=Figure(MOST_CORNERS, "d")))
     return found
@@ -79,7 +80,3 @@ def _read_feature(number: int, feature: Any, kind: str) -> list[Brought]:
     own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
     every = parts if form == "MultiPolygon" else [parts]
     return [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
-
-
-def _has_ring(rings: Any) -> bool:
-    return isinstance(rings, list) and bool(rings) and isinstance(rings[0], list)

@@ -150,7 +150,17 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
         raise RefusedError(_HOLES)
     if len(rings[0]) > MOST_CORNERS + 1:
         raise RefusedError(_CORNERS(n=Figure(len(rings[0]) - 1, "d"), most=MOST_CORNERS))
-    corners = [place for place, _ in groupby(_read_corner(corner, bounds) for corner in rings[0])]
+    west, south, east, north = bounds
+    read = []  # in steps of seven decimals; a height is left out
+    for corner in rings[0]:
+        # a bool is a number to Python
+        if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
+            raise RefusedError(_NO_CORNER)
+        lon, lat = corner[:2]
+        if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
+            raise RefusedError(_OUTSIDE(place=f"{lon!s:.10}, {lat!s:.10}"))
+        read.append((round(lon * _STEPS), round(lat * _STEPS)))
+    corners = [place for place, _ in groupby(read)]
     if corners and corners[0] == corners[-1]:
         corners.pop()
     if len(set(corners)) < 3:
@@ -161,18 +171,6 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     if sum(a[0] * b[1] - b[0] * a[1] for a, b in turns) < 0:
         corners.reverse()
     return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
-
-
-def _read_corner(corner: Any, bounds: Bounds) -> tuple[int, int]:
-    """Longitude and latitude of a corner in steps of seven decimals; a height is left out."""
-    # a bool is a number to Python
-    if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
-        raise RefusedError(_NO_CORNER)
-    west, south, east, north = bounds
-    lon, lat = corner[:2]
-    if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
-        raise RefusedError(_OUTSIDE(place=f"{lon!s:.10}, {lat!s:.10}"))
-    return round(lon * _STEPS), round(lat * _STEPS)
 
 
 def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:
@@ -221,11 +219,8 @@ def add_outlines(
     o, g = scene_outline.c, scene_footprint.c
     model_hash = None
     if from_polygon is not None:
-        model_hash = (
-            c.execute(select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon))
-            .scalars()
-            .first()
-        )
+        corrected = select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon)
+        model_hash = c.execute(corrected).scalars().first()
         if model_hash is None:
             raise NotFoundError(_NO_FOOTPRINT(name=from_polygon[:12]))
     if instead_of is not None:
@@ -407,28 +402,17 @@ def forget_unsure(c: Connection, site: str, cause: str) -> None:
 def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
     u, o = scene_unsure.c, scene_outline.c
-    seen = exists().where(
-        o.site == u.site,
-        o.scene_hash == u.scene_hash,
-        o.withdrawn_at.is_(None),
-        o.at >= u.made_at,
-        o.min_lon < u.max_lon,
-        o.max_lon > u.min_lon,
-        o.min_lat < u.max_lat,
-        o.max_lat > u.min_lat,
-    )
+    inside = (o.min_lon < u.max_lon, o.max_lon > u.min_lon, o.min_lat < u.max_lat, o.max_lat > u.min_lat)
+    stands = (o.site == u.site, o.scene_hash == u.scene_hash, o.withdrawn_at.is_(None), o.at >= u.made_at)
+    seen = exists().where(*stands, *inside)
     rows = c.execute(
         select(scene_unsure, scene.c.name.label("scene"), seen.label("is_seen"))
         .join(scene, scene.c.scene_hash == u.scene_hash)
         .where(u.site == site, scene.c.state == "done")
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
-    return [
-        read_record(
-            TileToReview, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen)
-        )
-        for row in rows
-    ]
+    boxed = ((row, (row.min_lon, row.min_lat, row.max_lon, row.max_lat)) for row in rows)
+    return [read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)) for row, box in boxed]
 
 
 def frame(ring: Sequence[Sequence[float]]) -> Bounds:

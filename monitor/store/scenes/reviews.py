@@ -97,27 +97,19 @@ def load_reviewed(
         threshold = float((row.run or {}).get("threshold", 0.5))
         one = read_record(ReviewedFootprint, row, threshold=threshold)
         found[row.scene_hash, row.model_hash, row.polygon_id] = one
-    for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
-        if key in found:
-            found[key] = _correct(found[key], words)
+    # outlines that stand, by the footprint that each corrects, the oldest first
+    o, corrections = scene_outline.c, dict[tuple[str, str, str], list[Any]]()
+    stands = (o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
+    drawn = select(scene_outline).where(*stands, *match_given(o.scene_hash, scene_hash))
+    for row in c.execute(drawn.where(*_begins(o.from_polygon_id, polygon_id)).order_by(o.id)):
+        corrections.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)
+    for key in corrections.keys() & found.keys():
+        found[key] = _correct(found[key], corrections[key])
     return sorted(found.values(), key=lambda one: (one.method != NETWORK, one.mean_probability, one.polygon_id))
 
 
 def _begins(name: ColumnElement[str], with_: str | None) -> Sequence[ColumnElement[bool]]:
     return [] if with_ is None else [func.substr(name, 1, len(with_)) == with_]
-
-
-def _load_corrections(
-    c: Connection, site: str, scene_hash: str | None, polygon_id: str | None
-) -> dict[tuple[str, str, str], list[Any]]:
-    """Outlines that stand, by the footprint that each corrects, the oldest first."""
-    o = scene_outline.c
-    query = select(scene_outline).where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
-    query = query.where(*match_given(o.scene_hash, scene_hash), *_begins(o.from_polygon_id, polygon_id))
-    found: dict[tuple[str, str, str], list[Any]] = {}
-    for row in c.execute(query.order_by(o.id)):
-        found.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)
-    return found
 
 
 def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:

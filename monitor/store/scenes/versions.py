@@ -63,11 +63,8 @@ def withdraw_footprints(
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
         statement = insert(c, scene_change).values(key | bare | change)
         c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | change))
-        c.execute(
-            update(scene_footprint)
-            .where(*(g[name] == key[name] for name in ("scene_hash", "model_hash", "polygon_id")))
-            .values(change)
-        )
+        mine = (g.scene_hash == scene_hash, g.model_hash == row.model_hash, g.polygon_id == row.polygon_id)
+        c.execute(update(scene_footprint).where(*mine).values(change))
         claimed = row.change in {"new", "grown"} and not row.caution
         found.append(WithdrawnFootprint(row.polygon_id, claimed, row.nearest_station, row.distance_m))
     return found
@@ -124,17 +121,7 @@ LINES_MOST: Final = 1000
 CHUNK: Final = 400
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _SHOWN: Final = (
-    "scene_hash",
-    "model_hash",
-    "polygon_id",
-    "model",
-    "grown_m2",
-    "mean_probability",
-    "geometry",
-    "nearest_station",
-    "distance_m",
-    "caution",
-    *_OF_CAUTION,
+    "scene_hash model_hash polygon_id model grown_m2 mean_probability geometry nearest_station distance_m caution"
 )
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
@@ -210,19 +197,18 @@ def load_lines(
         .limit(ROWS_MOST)
     )
     found: dict[tuple[str, str, str], _SeenOutline] = {}
+    west, south, east, north = bounds or (0.0, 0.0, 0.0, 0.0)
     for row in rows.mappings():
         key = (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"])
         line = found.setdefault(key, _SeenOutline(bounds is None))
-        line.is_here = line.is_here or _meets(row, bounds)
+        is_apart = (
+            row["max_lon"] <= west or row["min_lon"] >= east or row["max_lat"] <= south or row["min_lat"] >= north
+        )
+        line.is_here = line.is_here or not is_apart
         line.add(row)
     seen = [(one, one.newest) for one in found.values() if one.newest is not None and one.is_here]
     seen.sort(key=lambda pair: (pair[1]["acquired_at"], pair[0].area_m2, pair[1]["polygon_id"]), reverse=True)
     return _add_outlines(c, seen[:LINES_MOST]), len(seen)
-
-
-def _meets(row: RowMapping, bounds: Bounds | None) -> bool:
-    west, south, east, north = bounds or (0.0, 0.0, 0.0, 0.0)
-    return bool(row["min_lon"] < east and west < row["max_lon"] and row["min_lat"] < north and south < row["max_lat"])
 
 
 def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]]) -> list[LandslideLine]:
@@ -231,7 +217,9 @@ def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]
     rows: dict[tuple[str, str, str], RowMapping] = {}
     ids = sorted({part for line, _ in lines for part in line.parts})
     for begin in range(0, len(ids), CHUNK):
-        query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
+        query = select(*(g[name] for name in (*_SHOWN.split(), *_OF_CAUTION))).where(
+            g.polygon_id.in_(ids[begin : begin + CHUNK])
+        )
         for row in c.execute(query).mappings():
             rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = row
     found = []
@@ -241,7 +229,7 @@ def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]
         facts |= {name: newest[name] for name in ("scene_hash", "model_hash", "polygon_id", "change")}
         facts |= {"first_seen_at": line.first_seen_at, "last_confirmed_at": newest["acquired_at"]}
         facts |= {"area_m2": line.area_m2, "dates": len(line.on)}
-        facts |= {name: first[name] for name in _SHOWN if name not in {"model", *_OF_CAUTION}}
+        facts |= {name: first[name] for name in _SHOWN.split() if name != "model"}
         if first["caution"] is not None:
             facts["caution"] = read_message(first["caution"], first["caution_id"], first["caution_values"])
         if more:

@@ -44,7 +44,12 @@ def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None)
         raise StoreError(f"{target} exists already; choose another name")
     if not target.parent.is_dir():
         raise StoreError(f"{target.parent} is no folder; make it")
-    if (needed := _size_of(db)) > (free := shutil.disk_usage(target.parent).free):
+    if db.is_sqlite:
+        needed = int(sqlite_file(db).stat().st_size * 1.05)
+    else:  # its archive is compressed and leaves indexes out
+        with db.read() as c:
+            needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
+    if needed > (free := shutil.disk_usage(target.parent).free):
         room = f"{needed // 10**6} MB are needed, {free // 10**6} MB are free"
         raise StoreError(f"there is no room for a copy in {target.parent}: {room}")
     try:
@@ -92,14 +97,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _size_of(db: Database) -> int:
-    """Bytes that a copy may take; an archive of PostgreSQL is compressed and leaves indexes out."""
-    if db.is_sqlite:
-        return int(sqlite_file(db).stat().st_size * 1.05)
-    with db.read() as c:
-        return int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
-
-
 def restore(db: Database, source: Path) -> None:
     """Put a copy in the place of everything the database holds; stop the service first.
 
@@ -143,11 +140,7 @@ def _keep_service_out(target: Path) -> Iterator[None]:
 
 
 def check_sqlite(path: Path) -> None:
-    """Make sure that a file is a whole database of ours.
-
-    Raises:
-        StoreError: it is not.
-    """
+    """Make sure that a file is a whole database of ours; raises StoreError: it is not."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             found = connection.execute("PRAGMA integrity_check").fetchone()[0]

@@ -58,7 +58,7 @@ def make_copy(
     stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
     target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
     with db.read() as c:
-        head = audit.latest_hash(c)
+        head = audit.find_head(c)[1]
     facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -110,16 +110,6 @@ def list_copies(folder: Path) -> list[Path]:
     return sorted(one for one in folder.glob(f"{PREFIX}*") if one.suffix in {".db", ".dump"})
 
 
-def find_newest(c: Connection) -> BackupCopy | None:
-    """The newest copy that there is, as it was written down; None where there never was one."""
-    return _find(c, succeeded=True)
-
-
-def find_last_try(c: Connection) -> BackupCopy | None:
-    """The newest try, whatever became of it."""
-    return _find(c, succeeded=False)
-
-
 def find_failures(c: Connection) -> BackupFailures | None:
     """Tries that failed since the last one that did not; None where the last one did not."""
     b = backup_run.c
@@ -128,7 +118,8 @@ def find_failures(c: Connection) -> BackupFailures | None:
     return BackupFailures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
-def _find(c: Connection, *, succeeded: bool) -> BackupCopy | None:
+def find_newest(c: Connection, *, succeeded: bool = True) -> BackupCopy | None:
+    """The newest copy that there is, or else the newest try, as it was written down; None where there never was one."""
     b = backup_run.c
     wanted = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
     row = c.execute(wanted.where(b.state != FAILED) if succeeded else wanted).first()

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.extension import Extension, list_extensions, log_left_out
 from monitor.store.database.engine import Database
-from monitor.store.database.locks import find_blockers, make_turns, take_turn
+from monitor.store.database.locks import make_turns, take_turn
 from monitor.store.schema import views
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
@@ -136,7 +136,9 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
     _refuse_newer(found)
     copy = None
     if found and (found != needed or waiting) and db.is_sqlite:
-        copy = _copy_file(db, found, now or datetime.now(UTC))
+        source, at = sqlite_file(db), (now or datetime.now(UTC)).astimezone(UTC)
+        copy = source.with_name(f"{source.name}.{found}.{at:%Y%m%dT%H%M%SZ}.bak")
+        copy_sqlite(source, copy)
     grants = views.load_grants(connection)
     views.end_readers(connection)
     views.drop_views(connection)
@@ -210,13 +212,6 @@ def _folder() -> Path:
     raise StoreError("the migrations are missing from this installation; install Slopeward again")
 
 
-def _copy_file(db: Database, revision: str, now: datetime) -> Path:
-    source = sqlite_file(db)
-    target = source.with_name(f"{source.name}.{revision}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.bak")
-    copy_sqlite(source, target)
-    return target
-
-
 @contextmanager
 def _exclusive(db: Database) -> Iterator[Connection]:
     """A write transaction that nobody else upgrades beside; on SQLite with foreign keys off, for tables are rebuilt."""
@@ -233,9 +228,7 @@ def _exclusive(db: Database) -> Iterator[Connection]:
                 if db.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
                     raise StoreError(f"the upgrade would break a reference in table {broken[0]}; nothing was changed")
         except OperationalError as error:
-            who = "" if db.is_sqlite else find_blockers(db.engine)
-            who = f"; these hold it up, end them (pg_terminate_backend): {who}" if who else ""
-            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{who}") from error
+            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
         finally:
             _set_foreign_keys(connection, "ON")
 

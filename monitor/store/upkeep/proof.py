@@ -19,7 +19,6 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 from sqlalchemy.exc import DBAPIError
 
 from monitor.domain.errors import SlopewardError, StoreError
-from monitor.store.alerting.stories import verify_stories
 from monitor.store.database import audit
 from monitor.store.database.audit import SEAL, verify_chain
 from monitor.store.database.engine import Database
@@ -63,7 +62,7 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
         migrate.upgrade(scratch)
         with scratch.read() as c:
             rows = backup.count_rows(c)
-            return BackupProof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
+            return BackupProof(rows, audit.find_head(c)[1], tuple(verify(c, audit_head)))
 
 
 def prove_apart(
@@ -141,7 +140,10 @@ def _scratch(db: Database, copy: Path) -> Iterator[Database]:
         return
     server = db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with server.connect() as c:
-        _drop_left(db)
+        every = c.execute(text("SELECT datname FROM pg_database")).scalars().all()
+        for left in (one for one in every if one.startswith(SCRATCH)):  # by a killed proof; one in use stays
+            with contextlib.suppress(DBAPIError):
+                c.execute(text(f'DROP DATABASE "{left}"'))
         _require_room(c)
         try:
             c.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
@@ -171,15 +173,6 @@ def _require_room(c: Connection) -> None:
         return
     if free < 1.2 * needed:
         raise NoScratchError(f"the disk of the server has no room to restore {needed // 10**6} MB beside the database")
-
-
-def _drop_left(db: Database) -> None:
-    """Remove what a killed proof left; one that is in use belongs to another one and stays."""
-    with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as c:
-        every = c.execute(text("SELECT datname FROM pg_database")).scalars().all()
-        for name in (one for one in every if one.startswith(SCRATCH)):
-            with contextlib.suppress(DBAPIError):
-                c.execute(text(f'DROP DATABASE "{name}"'))
 
 
 def main(words: list[str]) -> int:
@@ -228,7 +221,6 @@ def verify(
     return [
         *verify_chain(connection, audit_head),
         *_verify_hashes(connection),
-        *verify_stories(connection),
         *find_unsealed(connection),
         *find_altered(connection, note),
         *_verify_references(connection),
@@ -242,7 +234,15 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for row in frozen:
         if hashlib.sha256(row.evidence.encode()).hexdigest() != row.evidence_sha256:
             yield f"decision {row.id}: the frozen evidence does not match its hash"
-    yield from _verify_seals(connection)
+    # against the hash that the audit log chains: who alters both must rewrite the log
+    e = t.audit_entry.c
+    hashes = {f"decision:{row.id}": row.evidence_sha256 for row in connection.execute(select(d.id, d.evidence_sha256))}
+    sealed = connection.execute(select(e.subject, e.detail).where(e.action == SEAL).execution_options(yield_per=2000))
+    for subject, detail in sealed:
+        if subject not in hashes:
+            yield f"{subject}: its frozen inputs are gone"
+        elif f'"evidence_sha256":"{hashes[subject]}"' not in detail:
+            yield f"{subject}: the audit log names another hash of its frozen inputs"
     for version in connection.execute(select(v.id, v.site, v.source, v.sha256)):
         if hashlib.sha256(version.source.encode()).hexdigest() != version.sha256:
             yield f"config version {version.id} of {version.site}: the stored file does not match its hash"
@@ -251,18 +251,6 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for issued in connection.execute(kept):
         if hashlib.sha256(issued.facts.encode()).hexdigest() != issued.facts_sha256:
             yield f"issued_report {issued.id}: the facts stored with it do not match their hash"
-
-
-def _verify_seals(connection: Connection) -> Iterator[str]:
-    """Frozen inputs against the hash that the audit log chains: who alters both must rewrite the log."""
-    d, e = t.decision.c, t.audit_entry.c
-    hashes = {f"decision:{row.id}": row.evidence_sha256 for row in connection.execute(select(d.id, d.evidence_sha256))}
-    sealed = connection.execute(select(e.subject, e.detail).where(e.action == SEAL).execution_options(yield_per=2000))
-    for subject, detail in sealed:
-        if subject not in hashes:
-            yield f"{subject}: its frozen inputs are gone"
-        elif f'"evidence_sha256":"{hashes[subject]}"' not in detail:
-            yield f"{subject}: the audit log names another hash of its frozen inputs"
 
 
 def _verify_references(connection: Connection) -> Iterator[str]:

@@ -5,14 +5,14 @@ from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
 from forecasting.whole_file import replacing
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso
-from monitor.store.database.audit import latest_hash
+from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import NAMES
 
@@ -36,13 +36,18 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
         RefusedError: the file there is no published copy.
         StoreError: it cannot be written.
     """
-    _require_ours(target)
+    if target.exists():
+        try:
+            with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as there:
+                there.execute(f"SELECT published_at FROM {MARK}").fetchone()  # noqa: S608 - our name
+        except sqlite3.Error:
+            raise RefusedError(f"{target} exists and is no published copy; choose another name") from None
     try:
         with replacing(target, flush=True) as partial, db.read() as c, closing(sqlite3.connect(partial)) as out:
             out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
             counts = {name: _copy(c, out, name) for name in NAMES}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
-            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), latest_hash(c)))  # noqa: S608 - our name
+            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), find_head(c)[1]))  # noqa: S608 - our name
             out.commit()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy could not be written to {target}: {error}") from error
@@ -52,34 +57,17 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
 def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
     rows = c.execution_options(yield_per=AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - of NAMES
     columns = list(rows.keys())
-    # without a declared type SQLite keeps each value as it comes
-    out.execute(f"CREATE TABLE {view} ({', '.join(_quote(column) for column in columns)})")
+    # without a declared type SQLite keeps each value as it comes; `by` and `class` are words of SQL
+    names = ", ".join(f'"{column}"' for column in columns)
+    out.execute(f"CREATE TABLE {view} ({names})")
     count = 0
     for some in rows.partitions(AT_ONCE):
         out.executemany(
             f"INSERT INTO {view} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608 - of NAMES
-            ([_plain(value) for value in row] for row in some),
+            ([float(v) if isinstance(v, Decimal) else v for v in row] for row in some),
         )
         count += len(some)
     if "site" in columns:
         by = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
         out.execute(f"CREATE INDEX ix_{view} ON {view} ({', '.join(by)})")
     return count
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _quote(column: str) -> str:
-    return f'"{column}"'  # `by` and `class` are words of SQL
-
-
-def _require_ours(target: Path) -> None:
-    if not target.exists():
-        return
-    try:
-        with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as there:
-            there.execute(f"SELECT published_at FROM {MARK}").fetchone()  # noqa: S608 - our name
-    except sqlite3.Error:
-        raise RefusedError(f"{target} exists and is no published copy; choose another name") from None

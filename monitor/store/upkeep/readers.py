@@ -65,11 +65,7 @@ class ReaderWatch:
         self.refused = ""  # which could not be ended at the last look
 
     def follow(self) -> EndedSessions:
-        """Look once.
-
-        Raises:
-            StoreBusyError: the database is away for the moment.
-        """
+        """Look once; raises StoreBusyError: the database is away for the moment."""
         if self._db.is_sqlite:
             return EndedSessions([], [])
         now_s = self._monotonic_s()

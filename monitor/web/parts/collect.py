@@ -4,16 +4,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Required, TypedDict
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
-from monitor.alerting.acts.answer_acts import find_operator_answer
+from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_people
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.table import check_parts
 from monitor.decision.series.assessment import bound_of
@@ -439,42 +438,13 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
     raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))
 
 
-class StoryEntry(TypedDict, total=False):
-    """An entry of the story of an alert; `names`: of all that share a minute."""
-
-    kind: Required[str]  # event, photo, sent, received, confirmed
-    at: Required[str]
-    event: AlertEventRow
-    photo: PhotoRow
-    names: list[str]
-
-
-class DeliveryWay(TypedDict):
-    """How far a message went on one channel."""
-
-    kind: str
-    state: str
-    at: str
-    by: str | None
-    why: str | None
-
-
-class RecipientSummary(TypedDict):
-    """How far a recipient was reached, and on which ways."""
-
-    recipient: str
-    state: str
-    by: str | None
-    ways: list[DeliveryWay]
-
-
 def list_story(
     events: Iterable[AlertEventRow], messages: Iterable[DeliveryRow], photos: Iterable[PhotoRow] = ()
-) -> list[StoryEntry]:
+) -> list[Mapping[str, Any]]:
     """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
-    entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    entries: list[Mapping[str, Any]] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
-    together: dict[tuple[str, str], StoryEntry] = {}
+    together: dict[tuple[str, str], dict[str, Any]] = {}
     for m in messages:
         for kind, at, name in (
             ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
@@ -491,7 +461,7 @@ def list_story(
 _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
 
 
-def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
+def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[Mapping[str, Any]]:
     """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
@@ -499,7 +469,7 @@ def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
     >>> gather_deliveries([{**one, **times}, {**one, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
     'failed'
     """
-    people: dict[str, dict[str, DeliveryWay]] = {}
+    people: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda r: r["notification_id"]):
         ways = people.setdefault(row["recipient"], {})
         known = ways.get(row["channel"])
@@ -509,7 +479,7 @@ def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
     return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
 
 
-def _read(row: DeliveryRow) -> DeliveryWay:
+def _read(row: DeliveryRow) -> Mapping[str, Any]:
     at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
     return {
         "kind": row["kind"],
@@ -520,6 +490,6 @@ def _read(row: DeliveryRow) -> DeliveryWay:
     }
 
 
-def _sum_up(name: str, ways: list[DeliveryWay]) -> RecipientSummary:
+def _sum_up(name: str, ways: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     best = max(ways, key=lambda way: _RANK.index(way["state"]))
     return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from math import cos, hypot, radians, sin
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -29,17 +29,9 @@ Parts = list[tuple[SeriesRow, float]]
 """What a curve rests on: series and their weights."""
 
 
-class CurveColumns(TypedDict):
-    """A curve in columns: folded instants, values, and flags by position."""
-
-    at: list[float]
-    value: list[float]
-    flags: dict[str, str]
-
-
 def load_points(
     c: Connection, parts: Parts, low: datetime, high: datetime, now: datetime, most: int
-) -> tuple[CurveColumns, int, list[Reading]]:
+) -> tuple[dict[str, Any], int, list[Reading]]:
     """Columns of a curve, how many readings they stand for, and the readings themselves, of a long range the newest.
 
     Up to `EXACT` readings are read and sampled. Of more, the database finds the extremes of short stretches; a
@@ -122,7 +114,7 @@ def spread(low: datetime, high: datetime, count: int) -> list[datetime]:
     return [low + (high - low) * k / count for k in range(count + 1)]
 
 
-def make_columns(rows: Iterable[tuple[float, float, str]]) -> CurveColumns:
+def make_columns(rows: Iterable[tuple[float, float, str]]) -> dict[str, Any]:
     """The columns of rows of epoch seconds, value and flags."""
     found = list(rows)
     return {
@@ -314,20 +306,13 @@ def plan_charts(stations: list[StationCard], forecast: set[tuple[str, str]]) -> 
         choices = list_quantities(station)
         if not choices:
             continue
-        first = _pick_first(station, [q for q in choices if (station.id, q) in forecast], choices)
+        azimuth = radians(station.azimuth_deg or 0.0)
+        weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+        shown = [q for q in choices if (station.id, q) in forecast] or choices[:1]
+        first = shown[0] if station.azimuth_deg is None else max(shown, key=lambda q: weight.get(q, 1.0))
         order = rank.get(first.split("_")[0], 2)
         charts.append(ChartPlan(order, not station.on_slope, station.id, first, choices))
     return sorted(charts, key=lambda k: k[:3])
-
-
-def _pick_first(station: StationCard, with_forecast: list[str], choices: list[str]) -> str:
-    if not with_forecast:
-        return choices[0]
-    if station.azimuth_deg is None:
-        return with_forecast[0]
-    azimuth = radians(station.azimuth_deg)
-    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
-    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
 
 def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:

@@ -1,9 +1,9 @@
 """What the page of instruments shows, gathered in one read transaction: the board, anomalies, what extensions add."""
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from forecasting.message import Message
 from monitor.domain.extension import find_functions
@@ -43,17 +43,6 @@ class ShownInstrument(CalledRow):
     path: str  # of its small picture
     days_left: int | None  # that its battery lasts
     others: list[FindingRow]  # findings beside the one that is its state
-
-
-class InstrumentGroup(TypedDict):
-    """Instruments with one parent."""
-
-    parent: str
-    ok: int
-    total: int
-    rows: list[ShownInstrument]
-    above: list[str]  # what the parent hangs on
-    pages: list[int]  # alerts for all of them
 
 
 OfStation = TypeVar("OfStation", AnomalyRun, Gap, HeldAnomaly)
@@ -126,7 +115,7 @@ def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRo
     )
 
 
-def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[InstrumentGroup]:
+def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[Mapping[str, Any]]:
     """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
     every: dict[str, list[CalledRow]] = {}
     for row in rows:

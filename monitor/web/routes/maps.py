@@ -1,22 +1,20 @@
 """What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
-import os
 import re
 import stat
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse
 
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
-from monitor.config.tile_files import NAME, list_files
 from monitor.domain.errors import NotFoundError
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
-from monitor.web.context import Context, context_of
+from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, read_velocity_zones
 
@@ -35,12 +33,12 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
     return GeoJsonResponse(make_collection(features))
 
 
-@router.get("/sites/{site}/relief.pmtiles", response_class=Response)
-def send_relief(request: Request, site: str) -> Response:
+@router.get("/sites/{site}/relief.pmtiles", response_class=FileResponse)
+def send_relief(request: Request, site: str) -> FileResponse:
     """Shaded relief of a site, range by range."""
     with read_site(request, site) as seen:
         path = seen.context.config.paths.relief_of(site)
-    return send_range(path, request.headers)
+    return send_range(path)
 
 
 @router.get("/sites/{site}/map")
@@ -51,20 +49,15 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
         context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
     prior = declared.scenes.prior if declared is not None else ""
     relief = context.config.paths.relief_of(site).is_file()
+    shown = read_shown(context.config.paths.susceptibility_of(site)) if prior else None
+    if shown is not None and shown["path"] != str(Path(prior).absolute()):
+        shown = None  # it is of a map that the site file named before
+    url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
     return {
         "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None,
-        "tiles": _list_tiles(context),
-        "susceptibility": _describe_susceptibility(context, site, prior) if prior else None,
+        "tiles": list_files(context.config.map.tiles),
+        "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
     }
-
-
-def _describe_susceptibility(context: Context, site: str, prior: str) -> dict[str, Any] | None:
-    """The picture of the map that the site file names now, with what its key says; another map has another address."""
-    known = read_shown(context.config.paths.susceptibility_of(site))
-    if known is None or known["path"] != str(Path(prior).absolute()):
-        return None
-    url = f"/api/v1/sites/{site}/susceptibility.png?of={str(known['sha256'])[:12]}"
-    return {"url": url, **{name: known.get(name) for name in SHOWN}}
 
 
 @router.get("/sites/{site}/susceptibility.png", response_class=FileResponse)
@@ -77,74 +70,53 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-class TileLink(TypedDict):
-    """A file of tiles of this service."""
-
-    name: str
-    size_bytes: int
-    url: str
-
-
-@router.get("/map/tiles", response_model=list[dict[str, Any]])
-def list_tiles(request: Request) -> list[TileLink]:
+@router.get("/map/tiles")
+def list_tiles(request: Request) -> list[dict[str, Any]]:
     """Files of tiles in the folder that `[map] tiles` names."""
-    return _list_tiles(context_of(request))
+    return list_files(context_of(request).config.map.tiles)
 
 
-@router.get("/map/tiles/{name}", response_class=Response)
-def send_tiles(request: Request, name: str) -> Response:
+@router.get("/map/tiles/{name}", response_class=FileResponse)
+def send_tiles(request: Request, name: str) -> FileResponse:
     """A file of tiles, range by range."""
     folder = context_of(request).config.map.tiles
     if not folder or not NAME.fullmatch(name):
         raise NotFoundError(NO_TILES())
-    return send_range(Path(folder) / name, request.headers)
+    return send_range(Path(folder) / name)
 
 
-def _list_tiles(context: Context) -> list[TileLink]:
-    return [
-        {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
-        for f in list_files(context.config.map.tiles)
-    ]
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
 
 
-LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
-RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
+def list_files(folder: str | Path) -> list[dict[str, Any]]:
+    """Files of tiles in a folder, by name; links and what has an odd name are left out."""
+    found: list[dict[str, Any]] = []
+    with suppress(OSError):
+        for entry in sorted(Path(folder).iterdir()) if str(folder) else ():
+            with suppress(OSError):  # it was removed meanwhile
+                known = entry.lstat()
+                if NAME.fullmatch(entry.name) and stat.S_ISREG(known.st_mode):
+                    url = f"/api/v1/map/tiles/{entry.name}"
+                    found.append({"name": entry.name, "size_bytes": known.st_size, "url": url})
+    return found
+
+
 TYPE: Final = "application/vnd.pmtiles"
 NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 
 
-def send_range(path: Path, headers: Mapping[str, str]) -> Response:
-    """The range of a file that a request asks for, cut at `LARGEST`; 416 without one range that the file has.
+def send_range(path: Path) -> FileResponse:
+    """The ranges of a file that a request asks for.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: there is no such file; a link is none.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        known = path.lstat()
     except OSError:
         raise NotFoundError(NO_TILES()) from None
-    try:
-        known = os.fstat(file)
-        if not stat.S_ISREG(known.st_mode):
-            raise NotFoundError(NO_TILES())
-        size = known.st_size
-        sent_headers = {
-            "Accept-Ranges": "bytes",
-            "ETag": f'"{known.st_mtime_ns:x}-{size:x}"',
-            "Content-Encoding": "identity",
-        }
-        wanted = RANGE.fullmatch(headers.get("range", "").strip())
-        first = int(wanted[1]) if wanted else size
-        last = min(int(wanted[2]) if wanted and wanted[2] else size - 1, size - 1, first + LARGEST - 1)
-        if first >= size or last < first:
-            return Response(
-                status_code=416, headers={**sent_headers, "Content-Range": f"bytes */{size}"}, media_type=TYPE
-            )
-        body = os.pread(file, last - first + 1, first)
-    finally:
-        os.close(file)
-    sent_headers |= {
-        "Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}",
-        "Cache-Control": "private, max-age=3600",
-    }
-    return Response(body, status_code=206, headers=sent_headers, media_type=TYPE)
+    if not stat.S_ISREG(known.st_mode):
+        raise NotFoundError(NO_TILES())
+    # packed, it were another range
+    headers = {"Content-Encoding": "identity", "Cache-Control": "private, max-age=3600"}
+    return FileResponse(path, headers=headers, media_type=TYPE, stat_result=known)

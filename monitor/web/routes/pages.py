@@ -1,8 +1,8 @@
 """The pages themselves, rendered on the server: overview, site, alert, lists."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Annotated, Any, Final, NamedTuple, TypedDict
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -36,35 +36,9 @@ class ForecastWorth(NamedTuple):
     line_error: float
 
 
-class ForecastSummary(TypedDict):
-    """A forecast that is shown: how far the series goes on from its newest reading."""
-
-    station: str
-    quantity: str
-    unit: str
-    horizon_s: float
-    target_at: str
-    model: str
-    moved: float
-    low: float
-    high: float
-    worth: ForecastWorth | None
-
-
-class LackingForecasts(TypedDict):
-    """Series and models that lack the same."""
-
-    models: Sequence[str]
-    series: Sequence[str]
-    horizon_s: float | None
-    lacking: str
-    reason: str
-    earliest_at: str | None
-
-
 def list_shown(
     rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
-) -> list[ForecastSummary]:
+) -> list[Mapping[str, Any]]:
     """The forecasts that are shown, by series and horizon, control stations last.
 
     Args:
@@ -76,7 +50,7 @@ def list_shown(
     for row in skill:
         scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
     shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
-    found: list[ForecastSummary] = [
+    found: list[Mapping[str, Any]] = [
         {
             "station": row["station"],
             "quantity": row["quantity"],
@@ -106,7 +80,7 @@ def _average(rows: Sequence[Any]) -> float:
     return float(sum(r["n"] * r["mae"] for r in rows) / sum(r["n"] for r in rows))
 
 
-def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[LackingForecasts]:
+def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
     """Rows of the view `why_not_shown`, those together that lack the same until the same day."""
 
     def key(row: WhyNotShownRow) -> tuple[str, str, float]:
@@ -165,11 +139,13 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         newest = [row for row in load_view(c, "latest_forecast", site=site) if row["shown"]]
         compared = frozenset({LINE, *(row["model"] for row in newest)})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
-        rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
-        gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
+        lacks = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
+        gates = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
+        gates = [row for row in gates if row["model_state"] != "retired"]
+        explained = load_explanations(c, site)
     values = {"units": units, "gates": gates, "explained": explained}
     named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
-    values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
+    values["lacks"] = gather_lacks(lacks)
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
@@ -183,7 +159,11 @@ def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -
         units = {(s.station, s.quantity): s.unit for s in load_series(seen.c, site)}
         names = [of] if of in SCORES else [*SCORES]
         views = {name: SCORES[name] for name in names}
-        tables = {name: queries.load_by_month(seen.c, view, site, *last) for name, (view, *last) in views.items()}
+        order = ("-month", "station", "quantity", "horizon_s", "model")
+        tables = {
+            name: load_view(seen.c, view, order_by=(*order, *last), limit=300, site=site)
+            for name, (view, *last) in views.items()
+        }
     return render(request, "forecast_scores.html", card=seen.card, units=units, **tables)
 
 
@@ -242,9 +222,9 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = redactor_of(request, c).cover_messages(
-            queries.load_deliveries(c, narrow(request, None), state or None, 300)
-        )
+        sites = narrow(request, None)
+        rows = load_view(c, "deliveries", order_by=["-notification_id"], limit=300, site=sites, state=state or None)
+        rows = redactor_of(request, c).cover_messages(rows)
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

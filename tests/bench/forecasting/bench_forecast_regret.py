@@ -23,7 +23,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import targets
-from forecasting.serving.pace import see_pace
+from forecasting.serving.experience import see_pace
 from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import bounds, conform, repeat_point, widen
 from forecasting.simple.auto import fit_auto, least_scored

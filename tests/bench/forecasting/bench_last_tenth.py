@@ -28,11 +28,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, Panel, panel_from_samples, read_long_csv
-from forecasting.data.units import format_span
 from forecasting.data.workbook import read_sheet
-from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec, Watch
+from forecasting.kinematics.failure_scores import draw_collapse
 from forecasting.metrics import winkler
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast

@@ -38,6 +38,7 @@ from rasterio.windows import Window
 
 from detection.imagery.data.generate import BANDS, draw_scene
 from detection.imagery.footprints import detect
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.outputs import make_files
 from detection.imagery.footprints.records import SceneFilesRequest
 from detection.imagery.raster.grid import grid_around
@@ -154,14 +155,9 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     clock.watch(detect, "scene_hash", "hash")
     begun, wall = time.process_time(), time.monotonic()
     answer = detect.detect(
-        {
-            "scene_path": str(folder),
-            "out_dir": str(folder / "out"),
-            "weights": weights,
-            "dem": dem or None,
-            "force": True,
-            "later": True,
-        }
+        DetectionOptions(
+            folder, weights, out_dir=folder / "out", dem=Path(dem) if dem else None, force=True, later=True
+        )
     )
     total, rows_wall_s = time.process_time() - begun, time.monotonic() - wall
     asked = SceneFilesRequest(folder / "out", folder, datetime.fromisoformat(answer["acquired_at"]))

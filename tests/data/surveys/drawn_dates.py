@@ -40,12 +40,12 @@ def write_date(folder: Path, at: datetime, boxes, nodata=()) -> Path:
     return folder
 
 
-def detect(payload):
+def detect(options):
     """What `lane.detect` would answer, from the drawing in the scene's folder."""
-    folder, out = Path(payload["scene_path"]), Path(payload["out_dir"])
+    folder, out = options.scene_path, options.out_dir
     text = (folder / "drawn.json").read_text() + (folder / "scene.toml").read_text()
     drawn, taken = json.loads((folder / "drawn.json").read_text()), (folder / "scene.toml").read_text()
-    scene_hash = hashlib.sha256(f"{payload['owner']}{text}".encode()).hexdigest()
+    scene_hash = hashlib.sha256(f"{options.owner}{text}".encode()).hexdigest()
     values, grid = draw_steps(drawn["boxes"], drawn["nodata"]), grid_around(*PLACE, SIZE, 10.0)
     out.mkdir(parents=True, exist_ok=True)
     write_geotiff(out / "prob.tif", values[None], grid, nodata=255)

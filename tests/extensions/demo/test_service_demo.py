@@ -39,13 +39,13 @@ if not SOAK:
     SHORT = SHORT.replace("from monitor.cli.main import main\n", ONE_NETWORK.lstrip())
 
 
-def run_demo(folder, *words, before=()):
+def run_demo(folder, before=()):
     # of the tutorial's installation, which is not the demonstration's
     environment = os.environ | {"SLOPEWARD_DATABASE__URL": "sqlite:////nowhere/x.db", "SLOPEWARD_WEB__PORT": "1"}
     if not SOAK:
         environment = hurry_services(environment)
     done = subprocess.run(
-        [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo"), *words],
+        [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo")],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -95,21 +95,6 @@ def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     assert json.loads((tmp_path / "demo/truth.json").read_text())["failure_at"]
 
 
-def test_measured_series_are_played(tmp_path):
-    lines = ["time,station,quantity,value,sigma"]
-    for day in range(200):
-        at = f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}T00:00:00Z"
-        for station, factor in (("A", 1.0), ("B", 1.3)):
-            lines.append(f"{at},{station},displacement_mm,{factor * (0.5 * day + 0.002 * day**2):.3f},0.5")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/long.csv").write_text("\n".join(lines))
-    status, counted, words = run_demo(tmp_path, "--data", str(tmp_path / "data"))
-    assert status == 0, (counted, words)
-    assert counted["observations"] == 400
-    assert counted["rejected"] == 0
-    assert counted["forecasts"]
-
-
 def test_what_moves_is_waited_for_and_what_stands_is_given_up(monkeypatch):
     clock, looks = iter(range(0, 10_000, 20)), iter(range(30))
     monkeypatch.setattr(demo, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -118,16 +103,3 @@ def test_what_moves_is_waited_for_and_what_stands_is_given_up(monkeypatch):
     begun = next(clock)
     assert not demo.wait_until(lambda: (False, "the same"), 60.0, stage, 0.0)
     assert next(clock) - begun <= 160
-
-
-def test_a_folder_that_holds_nothing_is_one_line(tmp_path):
-    (tmp_path / "empty").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "monitor.cli.main", "demo", "--data", str(tmp_path / "empty")],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "no neutral file" in done.stderr

@@ -209,16 +209,11 @@ def test_the_revision_that_speaks_is_the_result(client, filled_database):
 
 
 def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(client):
-    thing = client.get(f"{THINGS}/Things('G1')?$expand=Locations,Datastreams").json()
-    assert thing["Locations"][0]["location"]["type"] == "Point"
-    assert len(thing["Datastreams"]) >= 3
+    assert client.get(f"{THINGS}/Things('G1')/Locations").json()["value"][0]["location"]["type"] == "Point"
     assert client.get(f"{THINGS}/Locations('G1')/Things").json()["value"][0]["@iot.id"] == "G1"
     assert client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Thing").json()["name"] == "G1"
     assert client.get(f"{THINGS}/").json() == client.get(THINGS).json()
     assert "@iot.nextLink" not in client.get(f"{THINGS}/Things?$top=0").json()
-    at = client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Observations?$top=3").json()["value"][2]
-    own = f"{THINGS}/Datastreams('G1:displacement_up')/Observations('{at['@iot.id']}')"
-    assert client.get(own).json() == at
     assert client.get(f"{THINGS}/ObservedProperties?$top=1").json()["@iot.nextLink"].endswith("$top=1&$skip=1")
     for path, status in (
         ("Observations", 409),
@@ -230,15 +225,14 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
         ("Things?$top=-1", 409),
         ("Things('G1", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=result gt 3", 409),
-        ("Datastreams('G1:displacement_up')/Observations('G2:displacement_up@2026-02-01T00:00:00.000000Z')", 404),
-        ("Things('G1')/Locations('G2')", 404),
-        ("Things('P1')/Locations('P1')", 404),
-        ("Datastreams('G1:displacement_up')/Thing('G2')", 404),
+        ("Things('no')/Datastreams", 404),
+        ("Things('G1')/Locations('G1')", 404),
+        ("Datastreams('no')/Observations", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=phenomenonTime le 9999-12-31T23:59:59.999999Z", 409),
         ("Datastreams?$orderby=name", 409),
         ("Things?$filter=phenomenonTime gt 2026-01-01T00:00:00Z", 409),
         ("Datastreams?$orderby=phenomenonTime", 409),
-        ("Things?$expand=Observations", 409),
+        ("Things?$expand=Datastreams", 409),
     ):
         answer = client.get(f"{THINGS}/{path}")
         assert (answer.status_code, "\n" in answer.json()["error"]) == (status, False), (path, answer.text)

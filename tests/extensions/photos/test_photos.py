@@ -14,8 +14,7 @@ from monitor.alerting.audit.audit_pack import build_pack, check_pack
 from monitor.domain.alert import Actor
 from monitor.extensions.photos import routes as photos
 from monitor.store.alerting.alerts import close_alert
-from monitor.store.alerting.audit_pack import load_material
-from monitor.store.alerting.stories import verify_story
+from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings import photos as kept
@@ -91,7 +90,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
             entry = c.execute(added).scalar_one()
             assert json.loads(entry)["sha256"] == row["sha256"]
             assert verify_chain(c) == []
-            assert verify_story(c, alert, "north-bench") == []
+            assert list_alterations(c, alert, "north-bench") == []
             files = build_pack(load_material(c, alert))
         assert hashlib.sha256(files[f"photos/{number}.jpg"]).hexdigest() == row["sha256"]
         assert check_pack(files) == []
@@ -101,7 +100,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         assert viewer.get(f"/sites/north-bench/photos/{number}/photo.jpg").status_code == 404
         with filled_database.engine.begin() as raw:
             raw.execute(text("UPDATE photo SET note = 'nothing'"))
-        found = ask(filled_database, verify_story, alert, "north-bench")
+        found = ask(filled_database, list_alterations, alert, "north-bench")
         assert any(line.startswith(f"photo {number}: the row was altered") for line in found)
 
 
@@ -132,7 +131,9 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
     later = NOW + timedelta(days=400)
 
     def sweep():
-        RetentionRun(filled_sqlite, RetentionLimits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
+        RetentionRun(
+            filled_sqlite, RetentionLimits(None, None, photos_before_at=later - timedelta(days=365)), later
+        ).run()
         return len(ask(filled_sqlite, load_view, "photos"))
 
     assert sweep() == 1
@@ -140,7 +141,7 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
         c.execute(update(t.alert).where(t.alert.c.id == alert).values(level=0))
         close_alert(c, alert, Actor("bo"), "over", NOW)
     assert sweep() == 0
-    assert not [line for line in ask(filled_sqlite, verify_story, alert, "north-bench") if line.startswith("photo")]
+    assert not [line for line in ask(filled_sqlite, list_alterations, alert, "north-bench") if line.startswith("photo")]
 
 
 def find_open(database):

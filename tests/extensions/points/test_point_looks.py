@@ -120,23 +120,8 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
     assert "its last" in kinds["p106"][2]
     assert "other points" in kinds["p106"][2]
     for kept in (newest, first):
-        assert points.repeats(bench, CONFIG.compute, SITE, kept.id), "the same rows come again from the database"
-
-
-@pytest.mark.usefixtures("without_walls")
-def test_what_came_in_later_changes_no_look_and_another_threshold_shows(bench, tmp_path):
-    values = draw()
-    first_at = DATES[116] + timedelta(days=3)
-    take(bench, write(tmp_path / "a.csv", values, 117, range(100)), first_at)
-    look(bench, first_at)
-    (kept,) = ask(bench, load_looks, "bench")
-    take(bench, write(tmp_path / "b.csv", values + 1.0, 126), first_at + timedelta(days=60))
-    assert points.repeats(bench, CONFIG.compute, SITE, kept.id)
-    said = look(bench, first_at + timedelta(days=60))
-    assert f"{COUNT} points looked at in 39 new acquisitions" not in said
-    with bench.write() as c:
-        c.execute(update(t.point_look).where(t.point_look.c.id == kept.id).values(going_on=99))
-    assert not points.repeats(bench, CONFIG.compute, SITE, kept.id)
+        again = points.detect_alarms(bench, CONFIG.compute, SITE, kept.request)
+        assert again == kept.found, "the same rows come again from the database"
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -198,7 +183,7 @@ class _Site:
     id = "bench"
 
 
-def test_points_that_came_in_are_forecast_once_and_each_again_bit_for_bit(bench, tmp_path):
+def test_points_that_came_in_are_forecast_once(bench, tmp_path):
     values = draw()
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
     assert issue(bench, AT) == f"sentinel: {COUNT} points forecast from {DATES[119]:%Y-%m-%d}"
@@ -218,17 +203,12 @@ def test_points_that_came_in_are_forecast_once_and_each_again_bit_for_bit(bench,
     assert rows[0]["target_at"][:10] == f"{DATES[120]:%Y-%m-%d}"
     of_first = [r for r in rows if r["pid"] == "p000"]
     assert of_first[0]["value_mm"] == pytest.approx(values[0, :120][np.isfinite(values[0, :120])][-1])
-    assert point_forecasts.repeats(bench, CONFIG.compute, issues[0]["issue_id"])
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     issue(bench, AT + timedelta(days=60))
     with bench.read() as c:
         kept = c.execute(select(func.count()).select_from(t.point_forecast)).scalar_one()
         assert len(load_view(c, "point_forecast_issues")) == 6
     assert kept == COUNT, "one row per point, the newest"
-    assert point_forecasts.repeats(bench, CONFIG.compute, issues[0]["issue_id"]), "as it was known then"
-    with bench.write() as c:
-        c.execute(update(t.point_issue).values(digest="00"))
-    assert not point_forecasts.repeats(bench, CONFIG.compute, issues[0]["issue_id"])
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -237,9 +217,12 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
     issue(bench, AT)
     monkeypatch.setattr(point_forecasts, "AT_ONCE", 70)
     monkeypatch.setattr(point_forecasts, "TABLES", 2)
+    with bench.write() as c:
+        (whole,) = c.execute(select(t.point_issue.c.digest)).scalars()
+        c.execute(update(t.point_issue).values(ended_at=None))
+    issue(bench, AT)
     with bench.read() as c:
-        (issue_id,) = c.execute(select(t.point_issue.c.id)).scalars()
-    assert point_forecasts.repeats(bench, CONFIG.compute, issue_id)
+        assert list(c.execute(select(t.point_issue.c.digest)).scalars()) == [whole]
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -301,7 +284,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
 
 
 @pytest.mark.usefixtures("without_walls")
-def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatch, database_url, capsys):
+def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_url, capsys):
     (tmp_path / "configs" / "sites").mkdir(parents=True)
     (tmp_path / "configs" / "sites" / "bench.toml").write_text(TEXT)
     (tmp_path / "configs" / "slopeward.toml").write_text("")
@@ -317,7 +300,7 @@ def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatc
     values = draw()
     values[30, :120] += 0.5 * np.arange(120)
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
-    status, out, err = call("--now", "--recompute", "--most", "3")
+    status, out, err = call("--now", "--most", "3")
     assert status == 0, err
     assert f"{COUNT} points forecast" in err
     lines = out.splitlines()
@@ -331,11 +314,6 @@ def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatc
     assert rows[2]["model"] == "trend", "a point that moves steadily follows its line"
     assert rows[2]["q10"] < values[30, 119] + 15 * 0.5 < rows[2]["q90"]
     assert call("--pid", "nobody")[0] == 4
-    with bench.write() as c:
-        c.execute(update(t.point_issue).values(digest="00"))
-    status, out, _ = call("--recompute")
-    assert status == 1
-    assert "DIFFERS when made again" in out
     target = tmp_path / "ahead.csv"
     assert run_verb(["export", "bench", "point-forecasts", "--out", str(target)]) == 0
     assert len(target.read_text().splitlines()) == 3 * COUNT + 1

@@ -1,6 +1,5 @@
 """Reports over the filled story: as known at the end, mailed without standing before anything, and on the page."""
 
-import io
 import json
 import re
 from datetime import timedelta
@@ -10,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from aiosmtpd.controller import Controller
-from PIL import Image
 from sqlalchemy import insert, select, update
 
 from monitor.cli.main import run_verb
@@ -19,23 +17,21 @@ from monitor.domain import extras
 from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.observation import Observation
 from monitor.extensions.reports import facts as facts_of
-from monitor.extensions.reports import field, pdf
 from monitor.extensions.reports import issue as issuing
+from monitor.extensions.reports import pdf
 from monitor.extensions.reports import store as report_facts
 from monitor.extensions.reports.facts import digest_of, gather_facts
-from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.period import DAILY, SHIFT, WEEKLY, Period, find_before
 from monitor.extensions.reports.render import find_state, render_report
 from monitor.extensions.reports.store import load_issue, load_issues, load_mails
 from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
-from monitor.store.readings import photos
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.documents import find_policy
 from tests.conftest import STORY_ON_SQLITE, free_port
-from tests.data.filled import ADA, BO, NOW
+from tests.data.filled import ADA, NOW
 from tests.data.rows import insert_rows
 from tests.integration.web.served import log_in, serving
 
@@ -323,40 +319,6 @@ def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
     assert [a.get_content_type() for a in message.iter_attachments()] == ["text/html"]
 
 
-def add_field_photos(database, count, note="at the toe <b>wet</b>", pixels=240):
-    small = io.BytesIO()
-    Image.effect_noise((pixels, pixels), 60.0).save(small, "JPEG", quality=70)
-    said = photos.PhotoMetadata(1600, 1200, "2026-02-28 06:58:00", 46.2011, 8.9022)
-    with database.write() as c:
-        (number,) = c.execute(select(t.report.c.id).where(t.report.c.site == SITE)).scalars()
-        for k in range(count):
-            at = NOW - timedelta(minutes=count - k)
-            photos.add_photo(c, SITE, BO, f"{note} {k}", small.getvalue(), small.getvalue(), said, at, report_id=number)
-    with database.read() as c:
-        return load_photos(c, SITE, WEEK), len(small.getvalue())
-
-
-def test_a_report_shows_few_photos_of_its_time_with_place_and_hour(database):
-    facts = gather(database)
-    digest = digest_of(facts)
-    shown, size = add_field_photos(database, 12)
-    assert (len(shown.shown), shown.count) == (9, 13)
-    assert 9 * size < field.MOST_BYTES
-    text = render_report(facts, digest, "en", NOW, photos=shown)
-    assert "the newest 9 of 13" in text
-    assert text.index("&lt;b&gt;wet&lt;/b&gt; 4") < text.index("&lt;b&gt;wet&lt;/b&gt; 11")
-    assert "wet&lt;/b&gt; 3" not in text, "one of the story is newer"
-    assert "46.20110°, 8.90220°, says the camera" in text
-    assert len(re.findall(r'src="data:image/jpeg;base64,', text)) == text.count("src=") == 9
-    assert digest_of(gather(database)) == digest, "figures are proven, pictures are not"
-    with database.read() as c:
-        assert load_photos(c, SITE, Period(SHIFT, WEEK.from_at - DAY, WEEK.from_at)) == field.NO_PHOTOS
-    shown, size = add_field_photos(database, 9, "heavy", 700)
-    assert 9 * size > field.MOST_BYTES
-    assert sum(len(picture) for _, picture in shown.shown) * 3 / 4 <= field.MOST_BYTES
-    assert shown.count == 22
-
-
 @STORY_ON_SQLITE
 @pytest.mark.slow
 def test_a_report_prints_behind_walls_and_loads_nothing(database):
@@ -365,9 +327,6 @@ def test_a_report_prints_behind_walls_and_loads_nothing(database):
     plain = pdf.make_pdf(ComputeSection(), render_report(facts, digest_of(facts), "en", NOW))
     assert plain.startswith(b"%PDF-")
     assert len(plain) > 10_000
-    shown, size = add_field_photos(database, 1)
-    content = pdf.make_pdf(ComputeSection(), render_report(facts, digest_of(facts), "en", NOW, photos=shown))
-    assert len(content) > len(plain) + 0.9 * size, "the photo is in it"
     hostile = '<img src="file:///etc/passwd"><link rel="stylesheet" href="http://127.0.0.1:9/x.css"><p>x'
     assert pdf.make_pdf(ComputeSection(), hostile).startswith(b"%PDF-")
 

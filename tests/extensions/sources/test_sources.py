@@ -190,7 +190,6 @@ def test_a_last_line_without_an_end_waits_because_half_a_number_is_another_one(h
     first = poll.poll_source(source, here, {})
     assert (values(here.db), first.held) == ([(1, 0, 1.0)], ["day.csv"])
     assert "the last line has no end yet" in first.describe()
-    assert ask(here.db, find_poll, "logger").next_at <= NOW + timedelta(seconds=60)
     server.files["/day.csv"] = whole.encode()
     assert (poll.poll_source(source, here, {}).rows, values(here.db)[1:]) == (1, [(2, 0, -12.5)])
     server.files["/day.csv"] = (whole + ROWS[2].rstrip("\n")).encode()  # a portal that ends no last line
@@ -357,10 +356,6 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
         waits.append((state.next_at - at).total_seconds())
     assert all(270 * 2**k <= wait <= 330 * 2**k for k, wait in enumerate(waits[:5]))
     assert max(waits) <= 4 * 3600 * 1.1
-    held = PollSummary("a", held=["a.csv"])  # its last line has no end: looked at soon, but not each minute for ever
-    looks = [follow(None, held, "a", "north", "http", NOW, 3600.0)]
-    looks += [follow(looks[0], held, "a", "north", "http", NOW, 3600.0)]
-    assert [(one.next_at - NOW).total_seconds() > 60.0 for one in looks] == [False, True]
     told = []
 
     class Alarms:

@@ -1,11 +1,9 @@
 """A table brought to the page: sent in parts, looked at behind walls, answered, accepted, read in, its past shown."""
 
 import html
-import io
 import random
 import re
 import time
-import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -103,7 +101,7 @@ def ada(page):
         yield Person(browser)
 
 
-def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readings(bench, page, ada, tmp_path):
+def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
     for words in (
         "cells parted by semicolon",
@@ -124,8 +122,7 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
         assert ada.post(f"/files/{upload}/accept", site=bad, reason="try").status_code == 422, bad
     assert ada.post(f"/files/{upload}/accept", site="hang", reason="as surveyed").status_code == 303
     text = ada.wait(upload)
-    for words in ("Level history", "green", "Forecasts of crack opening", "gated", "To the page of the site"):
-        assert words in text, words
+    assert "To the page of the site" in text
     assert "could not" not in text
     with bench.database.read() as c:
         assert [s.id for s in load_sites_summary(c)] == ["bench", "hang"]
@@ -180,7 +177,6 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     assert lines in text
     assert ada.post(f"/files/{upload}/accept", site="tilt").status_code == 303
     text = ada.wait(upload)
-    assert "Level history" in text
     assert said in text
     assert lines in text
     upload, _ = ada.look("crack.csv", german_table(40))
@@ -191,7 +187,7 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
 
 
 @pytest.mark.usefixtures("without_walls")
-def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its_levels(page, ada, tmp_path):
+def test_bounds_that_are_given_with_a_table_stand_in_the_site_file(page, ada, tmp_path):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k / 10};{k}.1" for k in range(60)]
     upload, _ = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
     ada.post(f"/files/{upload}/answers", answer=["47.5,10.2"])
@@ -205,7 +201,6 @@ def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its
     text = ada.wait(upload)
     assert "red = {over = 4.0}" in (tmp_path / "sites/tilt.toml").read_text()
     assert "Nothing judges pore pressure yet" in text
-    assert "green yellow orange red Hazard alerts Days with an alarm 1.50 d 1.25 d 2.50 d 2.12 d" in text
 
 
 def test_who_may_send_where(page, ada):
@@ -285,34 +280,11 @@ def test_positions_of_a_network_make_a_site_by_the_page(page, ada, tmp_path, mon
     assert "What the file does not say" not in text
     assert ada.post(f"/files/{upload}/accept", site="chan", reason="as published").status_code == 303
     text = ada.wait(upload)
-    for words in ("Level history", "Forecasts of displacement east", "360"):
-        assert words in text, words
+    assert "360" in text
     assert "height_m = 273.2581" in (tmp_path / "sites/chan.toml").read_text()
 
 
-@pytest.mark.usefixtures("without_walls")
-def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
-    table = (
-        b"pid,mp_type,easting,northing,20240101,20240113,20240125\n"
-        b"a,0,4250050,2600050,0.0,-1.5,-2.5\nb,0,4250150,2600050,0.0,,1.0\n"
-    )
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("EGMS_L3_E42N26_100km_U_2020_2024_1.csv", table)
-    name = "EGMS_L3_E42N26_100km_U_2020_2024_1.zip"
-    _, text = ada.look(name, packed.getvalue())
-    assert "points belong to a site that exists" in text
-    upload, text = ada.look(name, packed.getvalue(), "bench")
-    for words in ("5 values of 2 points", "direction up", "EGMS_L3_E42N26_100km_U_2020_2024_1", "2024-01-13"):
-        assert words in text, words
-    assert ada.post(f"/files/{upload}/accept").status_code == 303
-    assert "are looked at within a quarter of an hour" in ada.wait(upload)
-    rows = ask(bench.database, load_view, "insar_points", site="bench")
-    assert sorted((row["pid"], row["value_mm"]) for row in rows) == [("a", -2.5), ("b", 1.0)]
-    upload, text = ada.look(
-        "points.csv", b"time,point,latitude,longitude,value\n2024-01-01T00:00:00Z,p,46,8,1.0\n", "bench"
-    )
-    assert "In which unit are the values of these points?" in text
-    ada.post(f"/files/{upload}/answers", answer=["mine", "up", "mm"])
-    ada.post(f"/files/{upload}/accept")
-    assert "mine" in ada.wait(upload)
+def test_satellite_points_are_sent_to_the_command_that_reads_them(page, ada):
+    row = b"time,point,latitude,longitude,value\n2024-01-01T00:00:00Z,p,46,8,1.0\n"
+    _, text = ada.look("points.csv", row, "bench")
+    assert "satellite points come in by" in text

@@ -19,7 +19,9 @@ from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.extensions.table_import.guess.record import BASE, MotionRecord
 from monitor.extensions.table_import.guess.site_file import add_stations, write_site
 from monitor.extensions.table_import.guess.values import list_values
-from monitor.extensions.table_import.past_levels import summarise_past
+from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
+from monitor.replay.history import VisibilityRule
+from monitor.store.alerting.history import find_span
 from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
@@ -74,7 +76,10 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    (run,) = summarise_past(path, (found.form, found.options), site, accept_units=True).runs
+    known = found.form, found.options
+    with open_files(path, site, accept_units=True, accept_times=True, known=known) as past:
+        span = past.db.run_read(find_span, site.id)
+        (run,) = run_backtest(past.db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed"))).runs
     return run.level_names[max(span.level for span in run.levels)]
 
 

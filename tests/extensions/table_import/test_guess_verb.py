@@ -1,6 +1,5 @@
-"""`slopeward ingest --guess` from a stranger's table to levels, forecasts and stored readings, without an editor."""
+"""`slopeward ingest --guess` from a stranger's table to levels and stored readings, without an editor."""
 
-import io
 import json
 import random
 import shlex
@@ -46,14 +45,11 @@ def test_an_answer_to_no_question_is_refused_with_the_nearest_one(here, capsys, 
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
-def test_two_answers_lead_from_a_table_to_levels_forecasts_and_stored_readings(here, capsys):
+def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsys):
     assert run_verb(["sites", "init", "other"]) == 0  # a service is set up: the new file goes to the others
     command = ["ingest", "hang.csv", "--guess", "--site", "hang", "--answer", "zone=Europe/Berlin", "--answer"]
     assert run_verb([*command, "place=47.5,10.2"]) == 0
-    said = capsys.readouterr()
-    assert "time in each level" in said.out
-    assert "forecasts of crack_opening" in said.err
-    assert "lld" in said.out
+    capsys.readouterr()
     assert Path("configs/sites/hang.toml").is_file()
     text = Path("configs/sites/hang.toml").read_text()
     Path("configs/sites/hang.toml").write_text(text.replace("over = 2.0", "over = 3.0"))
@@ -163,21 +159,6 @@ def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsy
     assert run_verb(["backtest", "--site", "tilt", "--json"]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert [one["level_name"] for one in run["level_history"]] == ["green", "yellow", "orange", "red"]
-
-
-def test_at_the_keyboard_bounds_are_asked_for_and_may_be_left_out(here, capsys, monkeypatch):
-    class Keyboard(io.StringIO):
-        def isatty(self):
-            return True
-
-    command = lay_tilt()
-    monkeypatch.setattr("sys.stdin", Keyboard("5,5\n2 4 8\n\n"))
-    assert run_verb(command) == 0
-    said = capsys.readouterr().err
-    assert "from which tilt_x on, in mrad? yellow, orange, red; empty: not yet" in said
-    assert "expected numbers parted by blanks" in said, "a comma may be a decimal mark or part numbers"
-    assert "nothing judges pore_pressure yet" in said
-    assert "red = {over = 8.0}  # mrad" in Path("configs/sites/tilt.toml").read_text()
 
 
 def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
@@ -371,7 +352,6 @@ def here_known(tmp_path, monkeypatch):
 def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys):
     assert run_verb(["ingest", lay_nevada(), "--guess"]) == 0
     said = capsys.readouterr()
-    assert "forecasts of displacement_east" in said.err
     site = tomllib.loads(Path("configs/sites/chan.toml").read_text())
     assert (site["site"]["latitude"], site["site"]["longitude"]) == (43.790687, 125.444198)
     (station,) = site["station"]

@@ -9,13 +9,10 @@ from sqlalchemy import select
 
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
-from monitor.domain.errors import RefusedError
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import (
     ChangeContext,
     apply_changes,
-    close_alert,
-    find_alert,
     load_alert_events,
     load_alerts,
 )
@@ -71,33 +68,6 @@ def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
     assert [e.data_time for e in events] == [T0] * 4
     assert [e.until_at for e in events] == [None, end, None, None]
     assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
-
-
-def test_a_shelving_of_before_ends_when_it_said(desk):
-    with desk.write() as c:
-        number = change(c, 1)
-        store.shelve(c, number, ADA, "blasting", T0 + timedelta(hours=2), T0)
-        e = t.alert_event
-        c.execute(e.update().where(e.c.until_at.is_not(None)).values(data_time=e.c.until_at, until_at=None))
-        assert store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=1)) == []
-        assert len(store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=2))) == 1
-
-
-def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):
-    with desk.write() as c:
-        number = change(c, 2, key=CANNOT_SEE)
-        for second in (None, ADA, Actor(" ada "), Actor(" "), SERVICE):
-            with pytest.raises(RefusedError, match="second"):
-                close_alert(c, number, ADA, "it is too loud", T0, second=second)
-        assert find_alert(c, number).state == "unacknowledged"
-        close_alert(c, number, ADA, "seen on foot", T0, second=BO)
-        assert find_alert(c, number).state == "closed"
-        assert load_alert_events(c, number)[-1].reason == "seen on foot (with Bo)"
-        over = change(c, 2, key="health:G1:verify")
-        change(c, 0, key="health:G1:verify")
-        close_alert(c, over, ADA, "the condition is gone", T0)
-        notice = change(c, 1, key="health:G1.displacement:stale")
-        close_alert(c, notice, ADA, "a notice hides nothing", T0)
 
 
 @pytest.fixture

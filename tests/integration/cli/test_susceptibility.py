@@ -21,7 +21,6 @@ def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monke
     assert run_verb(train) == 0
     said = capsys.readouterr().out
     assert "AUC on left-out blocks" in said
-    assert "card: model.md" in said
     draw_map = ["scenes", "susceptibility", "map", "study.toml", "--model", "model.json", "--out", "map", "--json"]
     assert run_verb(draw_map) == 0
     record = json.loads(capsys.readouterr().out)

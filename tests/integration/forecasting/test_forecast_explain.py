@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from forecasting.data.series import DAY_S
 from forecasting.data.splits import split
-from forecasting.explanation.maps import NOT_A_CAUSE
-from forecasting.explanation.record import explain
+from forecasting.explanation.record import NOT_A_CAUSE, explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
 from monitor.cli.forecast.app import app

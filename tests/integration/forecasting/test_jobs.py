@@ -18,7 +18,7 @@ from forecasting.registry import BASELINES, name_blend
 from forecasting.serving import jobs
 from forecasting.serving.conformal import conformal_key, feedback
 from forecasting.serving.gate import choose_shown
-from forecasting.serving.hindcast import forecast_past
+from forecasting.serving.jobs import forecast_past
 from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import TrainingRequest
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.outputs import FILES, make_files, read_run
 from detection.imagery.footprints.records import NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.neural.checkpoint import load_model, save_model
@@ -30,6 +28,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import decode_png, is_cog, read_grid, write_geotiff
 from detection.imagery.registry import build
 from detection.imagery.scene.scene import read_scene
+from tests.data.asked_detection import detect
 from tests.data.forked import fork, run_forked
 from tests.data.surveys.rasters import write_raster
 
@@ -204,12 +203,9 @@ def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
     shutil.rmtree(tmp_path / "scene")
     taken = datetime.fromisoformat(first["acquired_at"])
     asked = SceneFilesRequest(out, tmp_path / "scene", taken)
-    assert make_files(asked).unread, "it may come back"
-    assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
-    assert make_files(replace(asked, no_picture="it is gone")) == SceneFilesResult()
+    assert make_files(asked) == SceneFilesResult()
     assert {file.name for file in out.iterdir()} == set(OUTPUTS) - {"preview.png"}
-    record = json.loads((out / "run.json").read_text())
-    assert (record["no_picture"], "preview" in record["outputs"]) == ("it is gone", False)
+    assert "preview" not in json.loads((out / "run.json").read_text())["outputs"]
 
 
 def test_a_kill_at_each_rename_and_removal_is_mended(tmp_path):
@@ -384,8 +380,7 @@ def test_the_picture_of_a_large_file_is_read_by_windows_and_shows_the_same(tmp_p
             target.build_overviews(overviews)
     scene = read_scene(path, datetime(2024, 5, 6, tzinfo=UTC))
     whole, _ = preview.paint_scene(scene, read_grid(path), 20)
-    monkeypatch.setattr(preview, "WINDOW_PX", 64)
-    preview._paint.cache_clear()
+    monkeypatch.setattr(preview, "STRIP", 3)
     by_windows, _ = preview.paint_scene(scene, read_grid(path), 20)
     assert (whole == by_windows).all() if not overviews else abs(whole.astype(int) - by_windows).max() <= 8
     shown = whole[3] > 0

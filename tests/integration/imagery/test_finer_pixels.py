@@ -8,12 +8,11 @@ import pytest
 from detection.imagery.errors import DomainError, FinerError, UnfitError
 from detection.imagery.footprints import choose
 from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.raster.reading.warped import WarpedOnce
 from monitor.cli.main import run_verb
-from tests.data.surveys.fine_scene import SIZE, write_fine
+from tests.data.asked_detection import detect
+from tests.data.surveys.fine_scene import write_fine
 
 
 def run(capsys, *words):
@@ -47,20 +46,13 @@ def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pix
     assert [one["geometry"] for one in named["polygons"]] == [one["geometry"] for one in answer["polygons"]]
 
 
-def test_where_it_cannot_the_commands_stand_there_to_copy(tmp_path, capsys):
-    folder = tmp_path / "a place"
-    folder.mkdir()
-    path = write_fine(folder / "small.tif", 0.5, size_px=24)
-    detecting = f"slopeward scenes detect '{path}' --model landslide4sense-standard --resample-to 10"
-    learning = f"slopeward scenes learn '{folder}' --outlines FILE"
+def test_where_it_cannot_the_option_is_named(tmp_path, capsys):
+    path = write_fine(tmp_path / "small.tif", 0.5, size_px=24)
     code, _, said = run(capsys, path, "--model", "landslide4sense-standard")
     assert code == 1
-    assert detecting in said
-    assert learning in said
-    assert run(capsys, *detecting.replace(f"'{path}'", "PATH").split()[3:][1:], path)[0] == 0
-    code, _, said = run(capsys, path, "--dry-run")
-    assert f"{learning} learns a network for such pixels" in said
-    assert "24 x 24 pixels are too few" in said
+    assert "--resample-to 10 reads it coarser" in said
+    assert run(capsys, path, "--model", "landslide4sense-standard", "--resample-to", "10")[0] == 0
+    assert "24 x 24 pixels are too few" in run(capsys, path, "--dry-run")[2]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -95,7 +87,6 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         assert found.apply_to(options).resample_to_m == coarser[0][0]
     else:
         assert found.weights == INDEX
-        assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())
     assert len(set(tried)) == len(tried)
     # asked for pixels of their own, nothing else is tried
     if native is None:
@@ -105,16 +96,3 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
             ).weights
             == INDEX
         )
-
-
-def test_the_pixels_are_made_once_and_that_is_told(tmp_path, monkeypatch):
-    path, made, told = write_fine(tmp_path / "fine.tif", 0.5), [], []
-    inner = WarpedOnce._warp
-    monkeypatch.setattr(WarpedOnce, "_warp", lambda self, file: made.append(self) or inner(self, file))
-    detect(
-        {"scene_path": str(path), "out_dir": str(tmp_path / "out")}, lambda stage, share: told.append((stage, share))
-    )
-    assert [(one.width, one.height) for one in made] == [(800, 800), (SIZE, SIZE)]  # of bijie, and what is used
-    assert ("other pixels", 1.0) in told
-    assert told.index(("other pixels", 1.0)) < min(place for place, one in enumerate(told) if one[0] == "map")
-    assert {one.name for one in (tmp_path / "out").iterdir()}.isdisjoint({".detect.part"})

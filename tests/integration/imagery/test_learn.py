@@ -14,7 +14,7 @@ import shapely
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.learning import gate, records
 from monitor.cli.main import run_verb

@@ -20,13 +20,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from scipy import ndimage
 
-from detection.imagery.change.compare import as_date, compare
-from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.cautions import CLOUD
-from detection.imagery.footprints.detect import detect as find
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
@@ -36,6 +33,7 @@ from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect as find
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 from tests.data.surveys.rasters import COLOURS, write_raster
 
@@ -603,59 +601,6 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     assert max(seen) < ALIKE < 0.999 <= min(radar)
 
 
-def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_are_not(tmp_path, measured):
-    """Crops that no training saw. Also where the pixels are oblong: there a picture that was warped is soft one way."""
-    crops = bijie.read(measured("bijie"), "validation").resize(160)
-    seen = {"plain": [], "moved": [], "exchanged": [], "oblong": []}
-    for k in range(0, len(crops), 6):
-        bands = crops.read(k).image.clip(1, 255)
-        moved = np.rint(ndimage.uniform_filter1d(bands.astype(float), 7, axis=2)).astype(np.uint8)
-        for case, shown, wide in (
-            ("plain", bands, 1.2),
-            ("moved", moved, 1.2),
-            ("exchanged", bands[[1, 0, 2]], 1.2),
-            ("oblong", moved, 1.5),
-        ):
-            place = Affine(wide, 0, 500_000, 0, -1.2, 4_730_000)
-            path = write(tmp_path / "a.tif", shown, nodata=None, transform=place)
-            answer = find({"scene_path": str(path), "weights": "bijie", "threshold": 0.99})
-            seen[case].append(" ".join(answer["doubts"]))
-    count = {
-        case: (sum("times as crisp" in one for one in said), sum("red and green may be" in one for one in said))
-        for case, said in seen.items()
-    }
-    assert count["plain"] == count["oblong"] == (0, 0)
-    assert count["exchanged"] == (0, 9)
-    assert count["moved"][0] >= 8
-    assert count["moved"][1] == 0
-
-
-def test_a_negative_and_an_aerial_crop_said_to_be_coarse_are_doubted_and_neither_is_as_it_is(tmp_path, measured):
-    """Nine crops and nine pictures of 10 m that no training saw."""
-    crops = bijie.read(measured("bijie"), "validation").resize(160)
-    tiles = landslide4sense.read_png(measured("landslide4sense-rgb"), "validation")
-    aerial = [crops.read(k).image.clip(1, 255) for k in range(0, len(crops), 6)]
-    coarse = [tiles.read(k).image.clip(1, 255) for k in range(0, len(tiles), 34)]
-    words, l4s = "fine detail is|steps have|green is darker", "landslide4sense-standard"
-    for shown, pixel_m, weights, least in (
-        (aerial, 1.2, "bijie", 0),
-        ([255 - one for one in aerial], 1.2, "bijie", 8),
-        (coarse, 10.0, l4s, 0),
-        ([255 - one for one in coarse], 10.0, l4s, 9),
-        (aerial, 10.0, l4s, 7),
-    ):
-        told = 0
-        for bands in shown:
-            place = Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000)
-            path = write(tmp_path / "a.tif", bands.clip(1, 255), transform=place)
-            try:
-                told += bool(re.search(words, "; ".join(find({"scene_path": path, "weights": weights})["doubts"])))
-            except ImageryError:
-                told += 1
-        assert len(shown) == 9
-        assert least <= told <= (9 if least else 0), (pixel_m, weights, told)
-
-
 def correlate(bands: np.ndarray) -> float:
     """The least correlation of two bands."""
     return float(np.corrcoef(bands.reshape(len(bands), -1)).min())
@@ -753,34 +698,12 @@ def test_a_picture_of_something_else_gets_no_outline(tmp_path, capsys, drawn, ca
     assert re.search(words, err), err
 
 
-# ---- places that control points or RPC say ---------------------------------------------------------------------
-SEVEN = [(0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE), (SIZE / 2, SIZE / 2), (SIZE / 3, SIZE), (SIZE, SIZE / 4)]
+# ---- places that the files do not say ---------------------------------------------------------------------------
 PLAIN = Affine(10, 0, 500_000, 0, -10, 4_730_000)
-TURNED = Affine(9.06, -4.23, 500_000, -4.23, -9.06, 4_730_000)  # by 25 degrees
 
 
-def place(
-    path: Path, bands: np.ndarray, transform: Affine, pixels: list, crs: str | None, shifts: dict, **more
-) -> Path:
-    """The bands with nothing but control points, in a system, some of them put off by metres east and north."""
-    points = []
-    for number, (row, column) in enumerate(pixels):
-        x, y = apply_affine(transform, column, row)
-        east, north = shifts.get(number, (0, 0))
-        x, y = x + east, y + north
-        if crs == "EPSG:4326":
-            x, y = pyproj.Transformer.from_crs("EPSG:32654", crs, always_xy=True).transform(x, y)
-        points.append(GroundControlPoint(row, column, x, y))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        write(path, bands, crs=None, transform=None, **more)
-        with rasterio.open(path, "r+") as target:
-            target.gcps = points, CRS.from_user_input(crs) if crs else CRS()
-    return path
-
-
-def test_a_damaged_file_that_control_points_place_is_refused(tmp_path, capsys, drawn):
-    path = place(tmp_path / "a.tif", drawn, PLAIN, SEVEN, "EPSG:32654", {}, compress="deflate", predictor=2)
+def test_a_damaged_file_that_runs_the_other_way_is_refused(tmp_path, capsys, drawn):
+    path = write(tmp_path / "a.tif", drawn, transform=Affine(10, 0, 500_000, 0, 10, 4_730_000), compress="deflate")
     with rasterio.open(path) as source:
         offset, size = (int(source.get_tag_item(f"BLOCK_{name}_0_0", "TIFF", bidx=1)) for name in ("OFFSET", "SIZE"))
     content = bytearray(path.read_bytes())
@@ -791,149 +714,37 @@ def test_a_damaged_file_that_control_points_place_is_refused(tmp_path, capsys, d
     assert "damaged" in err
 
 
-def centres(answer: dict) -> np.ndarray:
-    """Where the largest footprint lies, and its area: x and y in metres of EPSG:32654, m2."""
-    largest = max(answer["polygons"], key=lambda footprint: footprint["area_m2"])
-    x, y = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32654", always_xy=True).transform(*largest["centroid"])
-    return np.array([x, y, largest["area_m2"]])
-
-
-@pytest.mark.parametrize(
-    ("transform", "pixels", "crs", "shifts", "words"),
-    [
-        (PLAIN, SEVEN[:4], "EPSG:4326", {}, r"4 control points, polynomial of order 1: they fit to .* m \(RMS\)"),
-        (PLAIN, SEVEN[:3], "EPSG:32654", {}, "no point is left over to test it, so the error of its place is not"),
-        (TURNED, SEVEN, "EPSG:32654", {}, "7 control points, polynomial of order 2: they fit to"),
-        (PLAIN, SEVEN[:5], "EPSG:32654", {4: (0, 25)}, r"they fit to 10 m \(RMS\), 20 m at worst"),
-    ],
-)
-def test_control_points_place_a_scene_and_their_error_is_said(
-    tmp_path, capsys, drawn, transform, pixels, crs, shifts, words
-):
-    _, (plain,), _ = detect(write(tmp_path / "plain.tif", drawn), capsys)
-    path = place(tmp_path / "a.tif", drawn, transform, pixels, crs, shifts)
-    code, (answer,), err = detect(path, capsys)
-    assert (code, answer["crs"]) == (0, "EPSG:32654")
-    assert re.search(words, err), err
-    assert any(re.search(words, warning) for warning in answer["warnings"])
-    x, y, area_m2 = centres(plain)
-    x, y = apply_affine(transform, *apply_affine(~PLAIN, x, y))
-    off = (0.0, 5.0) if shifts else (0.0, 0.0)  # by which one wrong point of five moves the rest
-    found = centres(answer)
-    assert np.hypot(found[0] - x - off[0], found[1] - y - off[1]) < 10
-    assert found[2] == pytest.approx(area_m2, rel=0.08)
-
-
-@pytest.mark.parametrize(
-    ("pixels", "crs", "shifts", "words"),
-    [
-        (SEVEN[:4], None, {}, "4 control points name no coordinate reference system"),
-        (SEVEN[:2], "EPSG:32654", {}, "2 control points give no place"),
-        ([(0, 0), (5, 5), (9, 9), (40, 40)], "EPSG:32654", {}, "4 control points give no place"),
-        (SEVEN, "EPSG:32654", {4: (900, 0)}, "7 control points contradict each other: .* m at worst, pixels of"),
-        (SEVEN[:4], "EPSG:32654", dict.fromkeys(range(4), (9e6, 0)), "give no place|impossible in EPSG:32654"),
-    ],
-)
-def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, capsys, drawn, pixels, crs, shifts, words):
-    path = place(tmp_path / "a.tif", drawn, PLAIN, pixels, crs, shifts)
+def test_control_points_alone_are_refused_with_what_to_do(tmp_path, capsys, drawn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        path = write(tmp_path / "a.tif", drawn, crs=None, transform=None)
+        with rasterio.open(path, "r+") as target:
+            corners = [(0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE)]
+            points = [GroundControlPoint(r, c, *apply_affine(PLAIN, c, r)) for r, c in corners]
+            target.gcps = points, CRS.from_user_input("EPSG:32654")
     code, answers, err = detect(path, capsys)
     assert (code, answers, err.count("\n")) == (1, [], 1)
-    assert re.search(words, err), err
+    assert "placed by control points alone; write an ortho image first (gdalwarp -tps)" in err
     code, (answer,), err = detect(path, capsys, "--allow-ungeoreferenced")
     assert (code, answer["crs"]) == (0, "pixels")
 
 
-AROUND = {"crs": "EPSG:4326", "transform": Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715)}  # of heights
-LEAN = 0.3  # metres that a place moves for a metre of height
-
-
-def place_by_rpc(path: Path, bands: np.ndarray, transform: Affine | None, lat_deg: float = 42.7) -> Path:
-    """The bands with RPC: north up, leaning to the east; 0.001 degrees for 9.6 pixels."""
-    ones = [1.0, *[0.0] * 19]
-    lean = LEAN * 500 / (111_195 * np.cos(np.radians(lat_deg))) / 0.005
-    rpc = RPC(
-        height_off=200,
-        height_scale=500,
-        lat_off=lat_deg,
-        lat_scale=0.005,
-        long_off=141,
-        long_scale=0.005,
-        line_off=48,
-        line_scale=48,
-        samp_off=48,
-        samp_scale=48,
-        line_num_coeff=[0, 0, -1, *[0] * 17],
-        line_den_coeff=ones,
-        samp_num_coeff=[0, 1, 0, lean, *[0] * 16],
-        samp_den_coeff=ones,
-        err_bias=3.0,
-        err_rand=4.0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return write(path, bands, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
-
-
-def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, capsys, drawn):
-    path = place_by_rpc(tmp_path / "a.tif", drawn, None)
-    code, answers, err = detect(path, capsys)
-    assert code == 0
-    assert answers[0]["polygons"]
-    assert "placed by RPC at an assumed height of 200 m: where the ground lies 100 m higher or lower" in err
-    assert "places are off by 30" in err
-    assert "the RPC themselves are off by 5 m" in err
-    heights = np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32)
-    dem = write_raster(tmp_path / "dem.tif", heights, **AROUND)
-    code, higher, err = detect(path, capsys, "--dem", str(dem))
-    assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
-    assert re.search(r"90 % of the ground lies between 694 m and 706 m, where places are off by up to 1\.\d+ m", err)
-    assert "counts from the sea (geoid), places are off by 30" in err
-    lon, other = (answer["polygons"][0]["centroid"][0] for answer in (answers[0], higher[0]))
-    assert (lon - other) * 111_195 * np.cos(np.radians(42.7)) == pytest.approx(LEAN * 500, abs=15)
-    assumed = "where the ground lies 100 m higher or lower, places are off by 30.1 m"
-    assert answers[0]["doubts"] == [f"placed by RPC at an assumed height: {assumed}"]
-    assert higher[0]["doubts"] == []
-
-
-def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_known(tmp_path, drawn):
-    """The files of a scene are opened by many: none may take another height than its map did."""
-    (tmp_path / "s").mkdir()
-    band = place_by_rpc(tmp_path / "s" / "a.tif", drawn, None)
-    for name, size in (("dem.tif", 60), ("corner.tif", 34)):
-        write_raster(tmp_path / "s" / name, np.full((1, 60, size), 1200, np.float32), **AROUND)
-    found = {}
-    for dem in ("dem.tif", "corner.tif", None):
-        bands = "".join(f'{name} = {{ file = "a.tif", index = {k} }}\n' for k, name in enumerate(("B4", "B3", "B2"), 1))
-        head = "acquired_at = 2026-05-13T01:00:00Z\ncomplete = true\n" + (f'dem = "{dem}"\n' if dem else "")
-        (tmp_path / "s" / "scene.toml").write_text(f"{head}[bands]\n{bands}", encoding="utf-8")
-        answer = find({"scene_path": tmp_path / "s", "weights": "generated", "out_dir": tmp_path / str(dem)})
-        own = as_date(answer, tmp_path / "s")
-        assert read_grid(Path(answer["outputs"]["prob"])) == read_grid(band), dem
-        found[dem] = {word.caution for word in compare(own, []).changes.values()}
-        if dem == "corner.tif":
-            assert any("corner.tif does not reach: it shows" in said for said in answer["warnings"])
-    chosen = find({"scene_path": tmp_path / "s", "own": ["generated"], "out_dir": tmp_path / "None"})
-    assert not chosen["named"], "auto chooses for itself, whatever was named before in that folder"
-    assert found["dem.tif"]
-    assert "RPC" not in str(found["dem.tif"])
-    for dem in ("corner.tif", None):
-        assert found[dem]
-        assert all("placed by RPC at an assumed height" in str(one) for one in found[dem]), dem
-
-
 @pytest.mark.parametrize(
-    ("transform", "lat_deg", "code", "said"),
+    ("transform", "code", "said"),
     [
-        (PLAIN, 42.7, 0, "carries RPC beside its transform, so it may be no ortho image"),
-        (None, 142.7, 1, "its RPC give no place (not on the globe"),
+        (PLAIN, 0, "carries RPC beside its transform, so it may be no ortho image"),
+        (None, 1, "placed by RPC alone; write an ortho image first (gdalwarp -rpc)"),
     ],
 )
-def test_rpc_beside_a_transform_are_said_and_those_off_the_globe_refused(
-    tmp_path, capsys, drawn, transform, lat_deg, code, said
-):
-    got, _, err = detect(place_by_rpc(tmp_path / "a.tif", drawn, transform, lat_deg), capsys)
-    assert got == code
-    assert said in err
+def test_rpc_place_nothing_and_those_beside_a_transform_are_said(tmp_path, capsys, drawn, transform, code, said):
+    ones, line, sample = [1.0, *[0.0] * 19], [0, 0, -1, *[0] * 17], [0, 1, *[0] * 18]
+    rpc = RPC(200, 500, 42.7, 0.005, ones, line, 48, 48, 141, 0.005, ones, sample, 48, 48)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        crs = "EPSG:32654" if transform else None
+        path = write(tmp_path / "a.tif", drawn, transform=transform, crs=crs, rpcs=rpc)
+    got, _, err = detect(path, capsys)
+    assert (got, said in err) == (code, True)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32654", "EPSG:3857", "EPSG:2056"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ModelError, TooLargeError
-from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
+from detection.imagery.footprints.outputs import EDGE, EMPTY, UNREADABLE, flag_pixels
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect
 
 SIZE = 144
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
@@ -223,11 +224,9 @@ def test_flags_do_not_depend_on_the_strips(monkeypatch):
         return steps[row : row + height, column : column + width]
 
     for strip in (256, 9, 1):
-        monkeypatch.setattr("detection.imagery.footprints.quality.STRIP", strip)
-        tally = QualityCounts()
-        found.append(
-            (np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally.to_json())
-        )
+        monkeypatch.setattr("detection.imagery.footprints.outputs.STRIP", strip)
+        tally = Counter()
+        found.append((np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally))
     for flags, told in found[1:]:
         assert np.array_equal(flags, found[0][0])
         assert told == found[0][1]

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,14 +94,6 @@ def lay_bijie(root):
         (root / "landslide" / name / "a.png").write_bytes(content)
 
 
-def lay_hr_gldd(root):
-    """A header that claims more than its file has: the arrays are mapped, and nothing is unpacked."""
-    for name in ("trainX.npy", "trainY.npy"):
-        header, facts = io.BytesIO(), {"descr": "<f8", "fortran_order": False, "shape": (10**6, 128, 128, 4)}
-        np.lib.format.write_array_header_1_0(header, facts)
-        (root / name).write_bytes(header.getvalue())
-
-
 def lay_tif(root, folder="."):
     for name in ("img", "mask"):
         path = root / folder / name / "a.tif"
@@ -118,8 +109,6 @@ LAID = {
     "landslide4sense-rgb": lay_landslide4sense_png,
     "landslide4sense": lay_landslide4sense,
     "bijie": lay_bijie,
-    "hr-gldd": lay_hr_gldd,
-    "cas": lambda root: lay_tif(root, "region"),
     "folder": None,
 }
 

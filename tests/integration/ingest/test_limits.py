@@ -281,7 +281,7 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        limits = prune.RetentionLimits.of(None, None, 90 * 86400.0, now)
+        limits = prune.RetentionLimits(None, None, now - timedelta(days=90))
         prune.RetentionRun(database, limits, now).run()
 
     prune_all(NOW + timedelta(days=89))

@@ -102,8 +102,8 @@ def test_a_block_of_the_scene_before_that_cannot_be_read_is_status_3(dates, tmp_
 
     whole = detecting.detect
 
-    def partly(payload, *more):
-        return whole(payload, *more) | ({"unreadable_share": 0.2} if payload["scene_path"].endswith("bare") else {})
+    def partly(options, *more):
+        return whole(options, *more) | ({"unreadable_share": 0.2} if options.scene_path.name == "bare" else {})
 
     monkeypatch.setattr(detecting, "detect", partly)
     assert detect(dates, tmp_path / "partly", "scar", "bare", "--partial", "--json") == 3

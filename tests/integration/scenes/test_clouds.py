@@ -37,7 +37,7 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch)
     assert "distances 100%" in shown.err
     assert "level of detection 0.0" in shown.out
     assert "INFO" not in shown.out + shown.err
-    assert (tmp_path / "moved" / "m3c2.gpkg").is_file()
+    assert (tmp_path / "moved" / "m3c2.tif").is_file()
 
 
 def test_refusals_are_one_line_with_their_status(tmp_path, capsys):

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from detection.imagery.change.dates import DATES_MOST
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
-from monitor.jobs.scenes import divided, rows, worker
 from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.arrivals import load_scenes
@@ -73,12 +73,12 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
-    def fail(plan, *_):
+    def fail(*_, **__):
         raise AwayError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
     with monkeypatch.context() as away:
-        away.setattr(scene_inbox, "read_divided", fail)
+        away.setattr(scene_inbox, "run_in_worker", fail)
         said = scene_inbox.run(database, config, site, may(7) + HOUR)
         assert "waiting: the scheduler does not answer; told" in said
     assert alerts(database) == {"scene:latest": "unacknowledged"}
@@ -168,10 +168,10 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
     """A scar on both dates, on the first in a tile that nobody looked at: it is not new, and no figure is made up."""
     by_hand = worker.detect
 
-    def detect(payload):
-        answer = by_hand(payload)
+    def detect(options):
+        answer = by_hand(options)
         # tiles of 32 px that read 16 more: one was passed over, and the three beside it were looked at
-        windows = [[16, 16, 48, 48]] if payload["scene_path"].endswith("a") else []
+        windows = [[16, 16, 48, 48]] if options.scene_path.name == "a" else []
         told = {"passed_over": {"windows": windows} if windows else None}
         return answer | {"blend": "crop", "tile": 32, "halo": 16} | told
 
@@ -190,10 +190,10 @@ def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, 
     """The rest of the scene keeps its votes; what is compared with the doubtful ground has none; judged anew alike."""
     by_hand = worker.detect
 
-    def detect(payload):
-        left = [[0, 0, 16, 64]] if payload["scene_path"].endswith("b") else []
+    def detect(options):
+        left = [[0, 0, 16, 64]] if options.scene_path.name == "b" else []
         border = {"colour": "black", "share": 0.0, "left_share": 0.25 if left else 0.0, "left": left}
-        return by_hand(payload) | {"borders": [border]}
+        return by_hand(options) | {"borders": [border]}
 
     monkeypatch.setattr(worker, "detect", detect)
     touching, apart = (8, 8, 24, 24), SCAR
@@ -216,8 +216,8 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
 ):
     by_hand = worker.detect
 
-    def detect(payload):
-        return by_hand(payload) | {"cloudy": [[0, 0, 32, 32]] if payload["scene_path"].endswith("b") else []}
+    def detect(options):
+        return by_hand(options) | {"cloudy": [[0, 0, 32, 32]] if options.scene_path.name == "b" else []}
 
     monkeypatch.setattr(worker, "detect", detect)
     write_date(inbox / "a", may(7), [])
@@ -233,13 +233,13 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
 def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, config, site, inbox, monkeypatch):
     """Those of the newest dates and of the anchor for a scene newer than all; all of them for one that comes late."""
     asked = []
-    run = divided.run_in_worker
+    run = scene_inbox.run_in_worker
 
     def watch(plan, task, question, **paths):
         asked.append([date.name for date in question.dates if date.polygons is not None])
         return run(plan, task, question, **paths)
 
-    monkeypatch.setattr(divided, "run_in_worker", watch)
+    monkeypatch.setattr(scene_inbox, "run_in_worker", watch)
     assert rows.NEAR_MOST == DATES_MOST
     names = [f"d{day:02}" for day in range(1, 10)]
     for day, name in enumerate(names, start=1):

@@ -1,11 +1,10 @@
 """The watched folder under kill -9 between probabilities, rows and the other files: the same bytes, the rows once."""
 
-import json
 import os
 import shutil
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from rasterio.io import MemoryFile
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
-from detection.imagery.footprints import outputs
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
 from monitor.config.service import load_service, parse_site
 from monitor.domain.errors import JobError
@@ -167,38 +165,6 @@ def read(database, tmp_path, monkeypatch):
     return make, folder, cut
 
 
-@pytest.mark.parametrize("place", ["pack_cog", "is_cog", "_write_others", "_place"])
-def test_kills_while_the_other_files_are_made_cost_no_probability(read, tmp_path, place):
-    """Twice at the same place: in the middle of the packing, before it, after it, and when all but the end is done."""
-    make, folder, _ = read
-    kept = shutil.copytree(folder, tmp_path / "kept")
-    make()
-    undisturbed = {path.name: path.read_bytes() for path in folder.iterdir()}
-    shutil.rmtree(folder)
-    shutil.copytree(kept, folder)
-    values = read_map((kept / "prob.tif").read_bytes())
-    assert (kept / "prob.tif").read_bytes() != undisturbed["prob.tif"], "it was packed before"
-
-    def make_killed():
-        setattr(outputs, place, partial(die_in_the_middle, getattr(outputs, place)))
-        make()
-
-    for _ in range(2):
-        assert run_forked(make_killed) == signal.SIGKILL
-        assert read_map((folder / "prob.tif").read_bytes()) == values
-        assert is_making(folder)
-    make()
-    assert not is_making(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == undisturbed
-
-
-def die_in_the_middle(function, *arguments, **named):
-    if function.__name__ == "pack_cog":
-        function(*arguments, **named)
-        os.truncate(arguments[1], arguments[1].stat().st_size // 2)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     make, folder, _ = read
     assert is_making(folder)
@@ -237,67 +203,14 @@ def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_pa
     assert "preview.png" not in left
 
 
-def test_an_image_that_cannot_be_read_is_waited_for_and_then_gone_without(read, tmp_path):
+def test_an_image_that_cannot_be_read_costs_the_picture_alone(read, tmp_path):
     make, folder, _ = read
-    inbox, away = tmp_path / "inbox", tmp_path / "away"
-    inbox.rename(away)
-    for number in range(1, files.UNREAD_MOST + 1):
-        make()
-        assert json.loads((folder / NOT_MADE).read_text())["unread"] == number
-        assert {path.name for path in folder.iterdir()} == FIRST | {NOT_MADE}
-        pass_an_hour(folder)
-    kept = tmp_path / "kept"
-    shutil.copytree(folder, kept)
+    for path in (tmp_path / "inbox" / "bench" / "a").glob("B*.tif"):
+        path.write_bytes(b"")
     make()
-    assert json.loads((folder / "run.json").read_text())["no_picture"] == files.UNREADABLE
-    assert not {NOT_MADE, MAKING, "preview.png"} & {path.name for path in folder.iterdir()}
-    # it comes back at the last moment
-    shutil.rmtree(folder)
-    kept.rename(folder)
-    pass_an_hour(folder)
-    away.rename(inbox)
-    make()
-    assert (folder / "preview.png").is_file()
-    assert "no_picture" not in (folder / "run.json").read_text()
-
-
-def pass_an_hour(folder):
-    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S - 1))
-
-
-def test_a_full_disk_at_one_scene_costs_no_other_its_files_and_holds_for_an_hour(read, tmp_path, monkeypatch):
-    make, folder, cut = read
-    config, site, (row,), _ = make.args
-    other = tmp_path / "other"
-    shutil.copytree(folder, other)
-    rows, asked = [row, replace(row, out_dir=str(other))], []
-
-    def fail(task, asking, *_, **__):
-        asked.append(asking.out_dir)
-        if asking.out_dir == folder:
-            raise JobError("no space left")
-        return cross(task, asking)
-
-    def fill(place, *_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.compute, "run", fail)
-    monkeypatch.setattr(files, "note_failure", fill)
-    monkeypatch.setattr(files, "_tried_at", {})
-    with pytest.raises(OSError, match="No space left"):
-        files.make_left(config, site, rows, LATER)
-    assert not is_making(other)
-    files.make_left(config, site, rows, LATER)
-    assert asked == [folder, other], "not even the time of it could be written, and it is not tried all the time"
-    with pytest.raises(OSError, match="No space left"):
-        files.make_left(config, site, rows, LATER + timedelta(seconds=files.AGAIN_S + 1))
-    # a job of tiles that fails makes the files of others all the same
-    monkeypatch.undo()
-    monkeypatch.setattr(files.compute, "run", cross)
-    monkeypatch.setattr(tiles, "_cut_first", fill)
-    with pytest.raises(OSError, match="No space left"):
-        cut()
-    assert not is_making(folder)
+    left = {path.name for path in folder.iterdir()}
+    assert {"run.json", "mask.tif"} <= left
+    assert not left & {NOT_MADE, MAKING, "preview.png"}
 
 
 def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):

@@ -1,7 +1,6 @@
 """Outlines of people: what is kept, what is refused, which labels they make, and which tiles wait for a look."""
 
 import json
-import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,7 +9,6 @@ import pytest
 from sqlalchemy import insert
 
 from monitor.cli.main import run_verb
-from monitor.domain import ground
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
@@ -125,16 +123,6 @@ def test_a_ring_comes_out_closed_and_counter_clockwise_without_doubled_corners()
     ring = read_ring({"type": "Polygon", "coordinates": [clockwise]}, BOX)
     assert ring[0] == ring[-1]
     assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
-
-
-def test_a_star_of_the_most_corners_is_tried_without_comparing_all_its_edges(monkeypatch):
-    meet, count = ground._meet, []
-    monkeypatch.setattr(ground, "_meet", lambda *edges: count.append(1) or meet(*edges))
-    turns = [(k, math.tau * k / outlines.MOST_CORNERS) for k in range(outlines.MOST_CORNERS)]
-    radii = [(0.009 / (1 + 99 * (k % 2)), at) for k, at in turns]
-    star = [[8.91 + radius * math.cos(at), 46.21 + radius * math.sin(at)] for radius, at in radii]
-    assert len(read_ring({"type": "Polygon", "coordinates": [star]}, BOX)) == outlines.MOST_CORNERS + 1
-    assert len(count) < 4 * outlines.MOST_CORNERS
 
 
 def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):

@@ -279,5 +279,3 @@ def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_non
     assert key == "health:database:other"
     assert "database b.db is another one than at the last start and begins at 2026-03-01 06:00 UTC" in reason
     assert len(start("b.db")) == 1, "once"
-    [(_, reason)] = start("a.db")
-    assert reason.endswith("and one that was in use before: what came meanwhile is not in it")

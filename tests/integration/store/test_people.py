@@ -44,7 +44,7 @@ ATTACKS = (
 def test_tampering_is_found(database):
     write_log(database)
     with database.write() as c:
-        head = audit.latest_hash(c)
+        head = audit.find_head(c)[1]
         for attack, finding in ATTACKS:
             before = c.begin_nested()
             c.execute(text(attack))

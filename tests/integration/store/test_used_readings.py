@@ -1,17 +1,25 @@
-"""A reading that a decision used is named where its row is edited or deleted; what may come later is no fault."""
+"""Rows that decisions used are named where they are edited, many rows come as they were, and news is noticed."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import String, and_, delete, select, text, type_coerce, update
+from sqlalchemy.exc import IntegrityError
 
 from monitor.domain.alert import Actor
-from monitor.store.readings.observations import find_series_id
+from monitor.domain.observation import Observation, ObserverReport, SiteEvent
+from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import add_event, confirm_event
+from monitor.store.alerting.offsets import confirm_offset, revoke_offset
+from monitor.store.database.rows import MANY, insert_rows
+from monitor.store.readings.messages import add_report
+from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
-from tests.data.store_rows import add_flag, ask, enter_offset
+from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
 EDITS = {
@@ -77,7 +85,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         for flag in ("doubtful", "-doubtful", "snow"):
             add_flag(c, series_id, middle, flag, slope.now)
     slope.live(4)
-    limits = prune.RetentionLimits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
+    limits = prune.RetentionLimits(*[slope.now + 399 * HOUR] * 3)
     prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
     with slope.database.write() as c:
         assert list(find_altered(c)) == []
@@ -102,3 +110,96 @@ def test_a_flag_that_a_decision_saw_is_missed(slope):
         assert list(find_altered(c)) == []
         c.execute(delete(t.observation_flag))
         assert "flags were doubtful and are none" in "\n".join(find_altered(c))
+
+
+@pytest.mark.parametrize("count", [3, MANY + 1])
+def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count):
+    rows = [(k, "s", f"\\N\t{k}\r\n'é", "los", "mm") for k in range(count)]
+    tell(database, insert_rows, t.point_set, rows)
+    with pytest.raises(IntegrityError), database.write() as c:
+        insert_rows(c, t.point_set, rows)
+    with database.read() as c:
+        found = c.execute(select(t.point_set.c.name).order_by(t.point_set.c.id)).scalars().all()
+    assert found == [row[2] for row in rows]
+
+
+@pytest.mark.parametrize("count", [4, MANY + 1])
+def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
+    rows = [(k, "s", f"{k}", "los", "mm") for k in range(count)]
+    with database.write() as c:
+        assert insert_rows(c, t.point_set, rows[:2], unless_there=True) == 2
+        changed = [(*row[:3], "up", row[4]) for row in rows]
+        assert insert_rows(c, t.point_set, changed, unless_there=True) == count - 2
+        found = c.execute(select(t.point_set.c.direction).order_by(t.point_set.c.id)).scalars().all()
+    assert found == ["los"] * 2 + ["up"] * (count - 2)
+
+
+@pytest.mark.parametrize("count", [7, MANY + 1])
+def test_numbers_keep_their_last_bit(database, count):
+    odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
+    at = "2026-01-01T00:00:00.000000Z"
+    rows = [(2**62 + k, at, k, at, odd[k % 7], None if k % 2 else odd[k % 5]) for k in range(count)]
+    tell(database, insert_rows, t.point_observation, rows)
+    with database.read() as c:
+        found = c.exec_driver_sql("SELECT * FROM point_observation ORDER BY point_id").all()
+    assert [tuple(row) for row in found] == rows
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(IntegrityError), database.write() as c:
+            insert_rows(c, t.point_observation, [(1, at, k, at, bad, None) for k in range(count)])
+
+
+@pytest.mark.parametrize("count", [6, MANY + 2])
+def test_whole_numbers_beside_others_are_numbers_all_the_same(database, count):
+    """A decoder gives 3 for 3.0: the driver knows no list of both."""
+    at, mixed = "2026-01-01T00:00:00.000000Z", (3, 0.5, None)
+    rows = [(k, at, k, at, mixed[k % 2], mixed[k % 3]) for k in range(count)]
+    tell(database, insert_rows, t.point_observation, rows)
+    with database.read() as c:
+        found = c.exec_driver_sql("SELECT value_raw, sigma FROM point_observation ORDER BY point_id").all()
+    assert [tuple(row) for row in found] == [row[4:] for row in rows]
+
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+ANNA = Actor("anna")
+
+
+@pytest.fixture
+def look(database):
+    with database.write() as c:
+        add_observations(c, [Observation(s, "G1", "displacement", "mm", T0, T0, 1.0) for s in ("north", "south")], T0)
+    news = ChangeDetector()
+    assert ask(database, news.find_changed) == frozenset()
+    return lambda: ask(database, news.find_changed)
+
+
+def test_reports_and_events_of_any_process_are_news_once(database, look):
+    seen = ObserverReport("north", T0, "crack", "5 cm", "anna")
+    tell(database, add_report, seen, T0, actor=ANNA, credential="account anna")
+    assert (look(), look()) == ({"north"}, frozenset())
+    with database.write() as c:
+        add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna", via="mqtt")
+        add_report(c, ObserverReport("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
+    assert look() == {"south", "west"}
+    number = tell(database, add_event, SiteEvent("south", T0, T0, "earthquake", "M 5"), T0, "feed", via="mqtt")
+    assert look() == {"south"}
+    tell(database, confirm_event, number, ANNA, "felt", T0 + timedelta(hours=1))
+    assert look() == {"south"}
+
+
+def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
+    with database.write() as c:
+        sid = find_series_id(c, "south", "G1", "displacement")
+        offset = enter_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
+    assert look() == {"south"}
+    for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
+        tell(database, change, offset, ANNA, "seen", T0 + timedelta(hours=hour))
+        assert look() == {"south"}
+    tell(database, add_flag, sid, T0, "spike", T0)
+    assert (look(), look()) == ({"south"}, frozenset())
+
+
+def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):
+    with database.write() as c:
+        add_observations(c, [Observation("north", "G1", "displacement", "mm", T0 + timedelta(hours=1), T0, 2.0)], T0)
+        c.execute(text("UPDATE station SET declared = declared"))
+    assert look() == frozenset()

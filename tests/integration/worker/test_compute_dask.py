@@ -1,7 +1,5 @@
 """Jobs on a real Dask cluster over TLS: the same answers to the last bit, lost workers, other versions."""
 
-import importlib
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,19 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.imagery.footprints.records import STRIPS
 from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import AwayError, JobError
 from monitor.jobs.forecasts import tasks
-from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
-from tests.data.drawn_scenes import draw, draw_tall, may, request_scene
+from tests.data.drawn_scenes import draw, may, request_scene
 from tests.data.far.cluster import FarCluster, start_cluster
 
 BODY = """
@@ -92,52 +88,6 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         }
     for what, here in found["here"].items():
         assert found["there"][what] == here, what
-
-
-def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one_is_lost(
-    far: FarCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    scene = tmp_path / "inbox" / "may"
-    draw_tall(scene, 9)
-    monkeypatch.setattr(divided, "STRIP_PX", 1)  # one row of tiles each
-    caplog.set_level("INFO", "monitor.jobs.scenes.divided")
-    tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
-    there = ComputeSection(dask=far.where.address, **tls)
-    beside = far.start("beside")
-    found: dict[str, dict[str, Any]] = {}
-
-    def read(name: str, plan: ComputeSection) -> None:
-        folder = tmp_path / name
-        folder.mkdir()
-        answer = divided.read_divided(plan, request_scene(scene, folder / "scene"), [scene], folder)
-        kept = {path.name: path.read_bytes() for path in (folder / "scene").iterdir()}
-        found[name] = {"answer": json.dumps(answer, default=record_to_plain).replace(str(folder), "")} | kept
-
-    read("here", ComputeSection())
-    wait_for(lambda: find_address(far, "beside"), what="the other worker")
-    thread = Thread(target=read, args=("there", there))
-    thread.start()
-    strips = tmp_path / "there" / "scene" / STRIPS
-    wait_for(lambda: any(strips.glob("strip-*.bin")) and is_busy(far, "beside"), what="a strip of the worker")
-    beside.kill()
-    thread.join(240)
-    assert [line for line in caplog.messages if "strip 5 of 5" in line], caplog.messages
-    assert set(found["there"]) == set(found["here"]) == {"answer", "prob.tif", "making.json"}
-    for what, here in found["here"].items():
-        assert found["there"][what] == here, what
-    assert len(json.loads(found["here"]["answer"])["read"]["polygons"]) == 9
-
-
-def find_address(far: FarCluster, name: str) -> str:
-    """Where a worker is; empty before it has come."""
-    workers = cluster._connect(far.where, importlib.import_module("distributed")).scheduler_info()["workers"]
-    return next((address for address, facts in workers.items() if facts["name"] == name), "")
-
-
-def is_busy(far: FarCluster, name: str) -> bool:
-    """Whether a worker has a job."""
-    client = cluster._connect(far.where, importlib.import_module("distributed"))
-    return bool(client.processing().get(find_address(far, name)))
 
 
 def bare(row: Any) -> Any:

@@ -118,8 +118,8 @@ def test_a_region_is_blended_as_in_the_whole():
     rng = np.random.default_rng(4)
     field = Field(rng.random((400, 400)), np.ones((400, 400), bool))
     run = MappingRun(field, Identity(0.3), PLAIN, TilingPlan("hann", 64, 0, 16), 1)
-    whole = np.concatenate([steps[0] for _, steps in blend(run, (0, 0, 400, 400))])
-    part = np.concatenate([steps[0] for _, steps in blend(run, (96, 130, 100, 120))])
+    whole = np.concatenate([steps[0] for steps, *_ in blend(run, (0, 0, 400, 400))])
+    part = np.concatenate([steps[0] for steps, *_ in blend(run, (96, 130, 100, 120))])
     inner = part[:-32, :-32].astype(int)  # beyond lies what only tiles outside of the region could still add
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 

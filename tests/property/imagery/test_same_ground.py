@@ -7,11 +7,11 @@ import numpy as np
 import rasterio
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.probabilities import TilingPlan
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
+from tests.data.asked_detection import detect
 from tests.data.surveys.radar_pictures import write_picture
 
 WEIGHTS = "landslide4sense-standard"

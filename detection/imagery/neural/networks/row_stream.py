@@ -149,9 +149,7 @@ class RowStream:
         encoder: by level; a 2 x 2 pool stands before each but the first.
         lifts: what enlarges the map below, from the bottom up.
         decoder: by level from the bottom up; each is given the encoder's map and the enlarged one.
-        head: to logits.
         stride: the sides of the image are filled up to multiples of it as `pad_to_stride` does.
-        least_px: least side it is filled up to.
     """
 
     def __init__(
@@ -195,7 +193,6 @@ class RowStream:
 
 
 def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Rows below rows."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat(list(parts), dim=2).contiguous(memory_format=torch.channels_last)

@@ -53,7 +53,6 @@ class Scdnn(SegmentationNetwork):
     8 x 8 by 4. Below 304 px the rate of 18 sees padding only.
 
     Args:
-        blocks: multi-residual blocks per group.
         post_activation: ReLU after each sum; the paper's equations have none.
     """
 

@@ -10,12 +10,7 @@ STRIDE = 32
 
 
 class TriageResnet(nn.Module):
-    """ResNet-18 (He et al. 2016): N x bands x H x W to N x classes, by the mean of the last map.
-
-    Args:
-        classes: 2: nothing here, something here.
-        width: multiplier of the channels 64, 128, 256, 512.
-    """
+    """ResNet-18 (He et al. 2016): N x bands x H x W to N x classes, by the mean of the last map."""
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:
         super().__init__()

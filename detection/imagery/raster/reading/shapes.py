@@ -27,7 +27,6 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
 
     Args:
-        given: geometries; None where a feature has none.
         points: points stay as they are; else they are left out.
 
     >>> square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
@@ -69,14 +68,12 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
 
 
 def _flatten(one: Any) -> list[Any]:
-    """The simple geometries of a geometry, however deep collections lie in each other."""
     if hasattr(one, "geoms"):
         return [part for own in one.geoms for part in _flatten(own)]
     return [one]
 
 
 def _close(part: Any) -> Any:
-    """A polygon as it is, a line that closes as its outline; None for anything else."""
     if part.geom_type == "Polygon" and not part.is_empty:
         return part if part.is_valid else _keep_areas(shapely.make_valid(part, method="structure"))
     if part.geom_type in LINES and part.is_closed and len(part.coords) >= CLOSED_LEAST:
@@ -85,7 +82,6 @@ def _close(part: Any) -> Any:
 
 
 def _keep_areas(one: Any) -> Any:
-    """What of a geometry has an area; None where nothing has."""
     parts = [part for part in _flatten(one) if part.geom_type == "Polygon" and not part.is_empty]
     return shapely.union_all(parts) if parts else None
 

@@ -37,46 +37,26 @@ SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
 COLOURS: Final = frozenset({"red", "green", "blue"})
 METRES: Final = {
-    "m": 1.0,
-    "metre": 1.0,
-    "meter": 1.0,
-    "metres": 1.0,
-    "meters": 1.0,
-    "km": 1000.0,
-    "kilometre": 1000.0,
-    "kilometer": 1000.0,
-    "dm": 0.1,
-    "decimetre": 0.1,
-    "decimeter": 0.1,
-    "cm": 0.01,
-    "centimetre": 0.01,
-    "centimeter": 0.01,
-    "mm": 0.001,
-    "millimetre": 0.001,
-    "millimeter": 0.001,
-    "ft": 0.3048,
-    "foot": 0.3048,
-    "feet": 0.3048,
-    "international foot": 0.3048,
-    "us-ft": 1200 / 3937,
-    "us ft": 1200 / 3937,
-    "ftus": 1200 / 3937,
-    "us survey foot": 1200 / 3937,
-    "us survey feet": 1200 / 3937,
-    "foot_us": 1200 / 3937,
-    "us_survey_foot": 1200 / 3937,
-    "survey foot": 1200 / 3937,
+    f"{short if name == 'm' else long}{name}": factor
+    for short, long, factor in (
+        ("", "", 1.0),
+        ("k", "kilo", 1000.0),
+        ("d", "deci", 0.1),
+        ("c", "centi", 0.01),
+        ("m", "milli", 0.001),
+    )
+    for name in ("m", "metre", "meter", "metres", "meters")
+} | {
+    **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
+    **dict.fromkeys(
+        ("us-ft", "us ft", "ftus", "us survey foot", "us survey feet", "foot_us", "us_survey_foot", "survey foot"),
+        1200 / 3937,
+    ),
 }
-
 RADIANS: Final = {
-    "rad": 1.0,
-    "radian": 1.0,
-    "radians": 1.0,
-    "cycle": 2 * np.pi,
-    "cycles": 2 * np.pi,
-    "deg": np.pi / 180,
-    "degree": np.pi / 180,
-    "degrees": np.pi / 180,
+    **dict.fromkeys(("rad", "radian", "radians"), 1.0),
+    **dict.fromkeys(("cycle", "cycles"), 2 * np.pi),
+    **dict.fromkeys(("deg", "degree", "degrees"), np.pi / 180),
 }
 DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items() if "cycle" not in name}
 
@@ -145,7 +125,11 @@ def open_values(
         window = left, top, right, bottom = _find_window(source, ground)
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
         if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
-            source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
+            # the driver takes an alpha band of bytes for the mask of all others, and no other
+            tree = copy_tree(source, stack)
+            mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
+            _add_part(mask, "SimpleSource", source, source.count)
+            source = open_tree(tree, stack)
         stat = path.stat()
         changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
         lines, fills = _inspect_band(
@@ -169,7 +153,6 @@ def open_values(
 
 
 def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:
-    """By what a stored number is multiplied, and what is added, to be a value in the unit of the quantity."""
     scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
     if not (np.isfinite(scale) and np.isfinite(offset) and scale):
         raise RadiometryError(f"{path}: band {index} has the scale {scale:g} and the offset {offset:g}")
@@ -214,7 +197,6 @@ def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) ->
 
 
 def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what lies below a grid; all of it where nobody can tell."""
     whole = (0, 0, source.width, source.height)
     if ground is None or not ground.placed or source.crs is None or source.transform.is_identity:
         return whole
@@ -226,8 +208,6 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
 
 
 class _InspectionKey(NamedTuple):
-    """Key under which the inspection of a band is cached."""
-
     path: Path
     changed: tuple[int, int, int]
     band: int
@@ -243,7 +223,6 @@ _SEEN: Final[
 
 
 def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
-    """What is said of a band, and its fills that nobody declared, as they are stored."""
     if key in _SEEN:
         return _SEEN[key]
     path, quantity = key.path, key.quantity
@@ -275,7 +254,6 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
 
 
 def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics, NDArray[Any], bool]:
-    """The values of a band by strips, slopes of some of them in degrees, and whether any valid one is no number."""
     record, slopes, holed = ValueStatistics(zero=key.quantity.zero), [], False
     left, first, right, end = key.window
     step = max(1, STRIP_PX // (right - left))
@@ -301,7 +279,6 @@ def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics,
 
 
 def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
-    """Slopes of a part of a surface, degrees; none where it has no place."""
     if source.crs is None or source.transform.is_identity or not valid.any():
         return np.empty(0)
     try:
@@ -315,16 +292,7 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
     return np.asarray(found[np.isfinite(found)])
 
 
-def _mask_by_alpha(source: Any, stack: ExitStack) -> Any:
-    """The same raster with its last band as the mask of all others."""
-    tree = copy_tree(source, stack)
-    mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    _add_part(mask, "SimpleSource", source, source.count)
-    return open_tree(tree, stack)
-
-
 def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Element:
-    """Let a band consist of one band of a raster."""
     part = ET.SubElement(band, kind)
     ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
     ET.SubElement(part, "SourceBand").text = str(number)

@@ -71,8 +71,6 @@ def describe_stac(folder: Path) -> SceneManifest | None:
 
 @dataclass(slots=True)
 class _Assets:
-    """What the assets beside an item say."""
-
     bands: dict[str, dict[str, str | int]] = field(default_factory=dict)  # by name: file and index
     masks: dict[str, str] = field(default_factory=dict)  # kind -> file
     scales: set[Scale] = field(default_factory=set)  # of the bands
@@ -84,7 +82,9 @@ class _Assets:
 def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets:
     found = _Assets()
     for key, asset in assets.items():
-        if _is_picture(str(key), asset):
+        roles = asset.get("roles") if isinstance(asset, dict) else None
+        names = {str(one).lower() for one in roles} if isinstance(roles, list) else set()
+        if PICTURES & {key.lower(), *names}:  # for people: its eight bits are not the counts of the bands that it names
             continue
         file = _find_file(asset)
         if file is None:
@@ -102,7 +102,6 @@ def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets
 
 
 def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> SceneManifest:
-    """Gain and offset of the counts, in the words of a manifest, and what is to be known of them."""
     if scale is None:
         content = _read_baseline(properties, path)
     else:
@@ -150,7 +149,6 @@ def find_mask(key: str) -> str | None:
 
 
 def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
-    """What the processing baseline of a Sentinel-2 item adds to its counts, where no asset states an offset."""
     is_sentinel = str(properties.get("platform", "")).lower().startswith("sentinel-2")
     names = (*BASELINES, *(("processing:version",) if is_sentinel else ()))
     name = next((one for one in names if properties.get(one) is not None), None)
@@ -162,15 +160,7 @@ def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
     return {"offset": offset, "calibration": f"{name} {stated} in {path.name}"}
 
 
-def _is_picture(key: str, asset: object) -> bool:
-    """Whether an asset is a picture for people: its eight bits are not the counts of the bands that it names."""
-    roles = asset.get("roles") if isinstance(asset, dict) else None
-    names = {str(one).lower() for one in roles} if isinstance(roles, list) else set()
-    return key.lower() in PICTURES or bool(PICTURES & names)
-
-
 def _find_file(asset: object) -> str | None:
-    """The file of an asset in the folder of the item; None where it lies elsewhere or is no raster."""
     href = asset.get("href") if isinstance(asset, dict) else None
     if not isinstance(href, str) or ":" in href or PurePosixPath(href).suffix.lower() not in RASTERS:
         return None
@@ -199,19 +189,18 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) ->
             raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) else {}
             # what all bands of an asset share may stand once (STAC 1.1)
             merged = asset | raster if isinstance(raster, dict) else asset
-            found.append((_name_band(key, band, by_number), *_read_scale(key, merged, path)))
+            names = [
+                str(one)
+                for one in (band.get("eo:common_name") or band.get("common_name"), band.get("name"), key)
+                if one
+            ]
+            names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
+            name = next((one for one in names if one in KNOWN), names[-1] if names else "")
+            found.append((name, *_read_scale(key, merged, path)))
     return found
 
 
-def _name_band(key: str, band: dict[str, Any], by_number: bool) -> str:
-    common = band.get("eo:common_name") or band.get("common_name")
-    names = [str(one) for one in (common, band.get("name"), key) if one]
-    names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
-    return next((one for one in names if one in KNOWN), names[-1] if names else "")
-
-
 def _read_scale(key: str, raster: dict[str, Any], path: Path) -> tuple[Scale, float | None]:
-    """What turns the values of a band into reflectance, and which of them means nothing."""
     scale, offset = (raster.get(f"raster:{what}", raster.get(what)) for what in ("scale", "offset"))
     numbers = None
     if scale is not None:

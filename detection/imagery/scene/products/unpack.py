@@ -87,7 +87,6 @@ def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Unpacke
 
 
 def _list(archive: Path) -> Iterator[Entry]:
-    """Files, links and devices of an archive in their order; folders are made as they are needed."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             for one in packed.infolist():

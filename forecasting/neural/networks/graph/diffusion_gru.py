@@ -12,7 +12,7 @@ class DiffusionGru(GraphGru):
     """(B, S, W, F) -> (B, S, H, 5). Gates see own values and those one and two steps along and against the edges.
 
     `supports` are the transition matrices of a random walk forwards and backwards, shape (2, S, S); their squares are
-    the second step. An edge leads from a station to those that follow it, see `forecasting.neural.graph`.
+    the second step. An edge leads from a station to those that follow it, see `forecasting.neural.training`.
     """
 
     directed = True

@@ -5,25 +5,35 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.attention import RowAttention
 from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
 
 
-class Recurrent(StationNetwork):
-    """(N, W, F) -> state of the last row, or of both ends, or the weighted mean of all, (N, hidden).
+class RowAttention(nn.Module):
+    """Additive attention (Bahdanau et al. 2015): (N, W, C) -> (N, C); `weights` keeps the last (N, W)."""
 
-    Attributes:
-        layer: Kind of the layer.
-        layers: How many are stacked.
-        both_ways: Read in both directions, each with half of the width.
-        convolves: Read patterns of rows, (N, W // 2, hidden // 2), in place of the rows.
-        attends: Answer by attention over all states.
-    """
+    weights: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The mean of the rows, weighted by what the score says of each."""
+        weights = torch.softmax(self.score(torch.tanh(self.project(rows))).squeeze(-1), dim=-1)
+        self.weights = weights.detach()
+        return (weights.unsqueeze(-1) * rows).sum(dim=1)
+
+
+class Recurrent(StationNetwork):
+    """(N, W, F) -> state of the last row, or of both ends, or the weighted mean of all, (N, hidden)."""
 
     layer: Callable[..., nn.Module] = nn.LSTM
-    layers = 1
-    both_ways = convolves = attends = False
+    layers = 1  # stacked
+    both_ways = False  # read in both directions, each with half of the width
+    convolves = False  # read patterns of rows, (N, W // 2, hidden // 2), in place of the rows
+    attends = False  # answer by attention over all states
 
     def __init__(self, shape: Shape) -> None:
         ways = 2 if self.both_ways else 1

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QUANTILES
-from forecasting.neural.network import Shape, StationNetwork
+from forecasting.neural.network import QUANTILES, Shape, StationNetwork
 
 WEIGHT = 1e-3
 PAIRS = 50

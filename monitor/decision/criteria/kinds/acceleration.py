@@ -35,7 +35,7 @@ from monitor.decision.series.assessment import (
 from monitor.decision.series.tracks import Track
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec, Threshold
+from monitor.domain.site import Criterion, SeriesSpec
 
 _ACCELERATES: Final = Template(
     "criterion.acceleration", "acceleration {acceleration} ± {error} in {window} at {velocity}, {dwell}"
@@ -70,7 +70,10 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, wi
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
-        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in {*epochs, *quiet}}
+        fits = {
+            e: keep_fit(track, e, (threshold.window_s or 86400.0, criterion.min_sigma, "acceleration"), _fit_window)
+            for e in {*epochs, *quiet}
+        }
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
         hits = sum(1 for e in epochs if _bends_over(fits[e], bound, sign, criterion.min_sigma))
@@ -92,11 +95,6 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, wi
                 undecided[threshold.level] = explain_against(_AGAINST, "acceleration", fact, criterion, spec, track)
         facts.append(fact | {"looked": len(epochs)})
     return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
-
-
-def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Acceleration, ...]:
-    """The parabolas over the window that ends with an epoch; kept with the track, for they are asked again."""
-    return keep_fit(track, end_s, (threshold.window_s or 86400.0, sureness, "acceleration"), _fit_window)
 
 
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Acceleration, ...]:

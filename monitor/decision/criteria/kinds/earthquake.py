@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
 from forecasting.message import Figure, Message, Template, Timestamp, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.scene import AND_MORE
@@ -42,12 +42,9 @@ _SHOOK_AND_MOVED: Final = Template(
 )
 _NONE_GIVEN: Final = Template("criterion.earthquake.none_given", "unknown shaking at {at} (none given): {what}")
 _NO_ACCELERATION: Final = Template(
-    "criterion.earthquake.no_acceleration",
-    "unknown shaking at {at} ({n} is no acceleration in g): {what}",
+    "criterion.earthquake.no_acceleration", "unknown shaking at {at} ({n} is no acceleration in g): {what}"
 )
 _INSPECT: Final = Template("question.inspect", "an earthquake: inspect the slope and the instruments. It was {text}")
-
-
 LEAST_CRITICAL_G: Final = 0.001
 _SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
 
@@ -194,7 +191,13 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     params = dict(criterion.params)
     at = Timestamp(event.from_s)
     if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
-        return Shaking(event, None, _explain_unknown(event), {})
+        values: dict[str, Value] = {"at": Timestamp(event.from_s)}
+        if event.value is not None:
+            values["n"] = Figure(event.value)
+        template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
+        return Shaking(
+            event, None, template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values), {}
+        )
     pga = event.value
     critical = params.get("critical_acceleration_g")
     if critical is None and "factor_of_safety" in params:
@@ -236,15 +239,6 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
             high=Figure(moved.high_cm, ".2g"),
         )
     return Shaking(event, level, reason, facts)
-
-
-def _explain_unknown(event: EventFact) -> Message:
-    """Of an earthquake without an acceleration, with what its author wrote, cut to what a reason may hold."""
-    values: dict[str, Value] = {"at": Timestamp(event.from_s)}
-    if event.value is not None:
-        values["n"] = Figure(event.value)
-    template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
-    return template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values)
 
 
 def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
@@ -297,7 +291,6 @@ def lower_bounds(site: Site, factor: float) -> Site:
     taken out as steps, and their motion seen later.
 
     Args:
-        site: the declaration.
         factor: 0 < factor <= 1; 1 = as declared.
 
     Raises:
@@ -307,16 +300,18 @@ def lower_bounds(site: Site, factor: float) -> Site:
         raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
     if factor == 1.0:
         return site
-    return replace(site, criteria=tuple(_lower(c, factor) if c.kind.scaled else c for c in site.criteria))
-
-
-def _lower(criterion: Criterion, factor: float) -> Criterion:
     return replace(
-        criterion,
-        declared=criterion.thresholds,
-        thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
-        params=tuple(
-            (k, v * factor if k in criterion.kind.scaled_params and v > 0 else v) for k, v in criterion.params
+        site,
+        criteria=tuple(
+            replace(
+                c,
+                declared=c.thresholds,
+                thresholds=tuple(lower_threshold(t, factor) for t in c.thresholds),
+                params=tuple((k, v * factor if k in c.kind.scaled_params and v > 0 else v) for k, v in c.params),
+            )
+            if c.kind.scaled
+            else c
+            for c in site.criteria
         ),
     )
 
@@ -371,13 +366,7 @@ def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="earthquake",
-        role="advice",
-        source="suggestion",
-        witness=EARTHQUAKE,
-        loosening="reaching",
-    ),
+    Kind(id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching"),
     EarthquakeTable,
     ShakingBound,
     assess_shaking,

@@ -122,6 +122,7 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
         return Assessment(criterion.id, station.id, reason=_NONE)
     open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
     chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
+    velocity = {name: Figure(value, ".2f") for name, value in chosen["velocity_mm_per_day"].items()}
     return Assessment(
         criterion.id,
         station.id,
@@ -130,7 +131,9 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
         has_data=True,
         fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)),
         newest_s=newest_s,
-        reason=_explain(chosen),
+        reason=join(
+            [describe_chance(chosen), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])]
+        ),
         facts={"bounds": facts, "distribution": DISTRIBUTION},
     )
 
@@ -214,11 +217,6 @@ def describe_quantiles(fact: Mapping[str, Any]) -> str:
     velocity = fact["velocity_mm_per_day"]
     known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
     return f"mean velocity {', '.join(known)}"
-
-
-def _explain(fact: Mapping[str, Any]) -> Message:
-    velocity = {name: Figure(value, ".2f") for name, value in fact["velocity_mm_per_day"].items()}
-    return join([describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])])
 
 
 ENTRY: Final = KindEntry(

@@ -1,6 +1,5 @@
 """How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -60,7 +59,9 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
         of_point = facts.get(voice.witness.partition(":")[2], ())
         assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
         if assessments:
-            found.append(_join(assessments))
+            # of several sets of points the strongest that is not too old; none lets go what another still holds
+            first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
+            found.append(replace(first, hold_level=max(w.hold_level for w in assessments)))
         else:
             found.append(Assessment(criterion.id, voice.witness, reason=_TOO_FEW))
     return tuple(found)
@@ -109,24 +110,9 @@ def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, 
     )
 
 
-def _join(assessments: Sequence[Assessment]) -> Assessment:
-    """One word of a zone that several sets of points see, each along its own direction.
-
-    The strongest that is not too old speaks; none lets a level go that another still holds.
-    """
-    first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
-    return replace(first, hold_level=max(w.hold_level for w in assessments))
-
-
 ENTRY: Final = KindEntry(
     Kind(
-        id="insar_rate",
-        role="advice",
-        source="suggestion",
-        scaled=True,
-        zone=INSAR,
-        facts="points",
-        loosening="bounds",
+        id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points", loosening="bounds"
     ),
     InsarTable,
     DepthBound,

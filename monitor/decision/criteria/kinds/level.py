@@ -106,15 +106,7 @@ def _is_over(windows: DecisionContext, step: Step, station: str) -> bool:
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="level",
-        per="",
-        motion=True,
-        is_level=True,
-        followed=True,
-        loosening="bounds",
-        drawn=("line",),
-    ),
+    Kind(id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",)),
     MeasuredTable,
     LevelBound,
     each_station(assess_level),

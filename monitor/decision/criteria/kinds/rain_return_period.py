@@ -39,7 +39,6 @@ class RainReturnTable(RainTable):
 
 
 def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Criterion:
-    """Turn bounds in years into bounds in mm, each for its window."""
     maxima = {_read_window(k, f"{where}.annual_maxima"): v for k, v in table.annual_maxima.items()}
     quantiles = {_read_window(k, f"{where}.quantiles"): v for k, v in table.quantiles.items()}
     if maxima.keys() & quantiles.keys():
@@ -55,7 +54,15 @@ def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Cri
             raise ConfigError(f"{where}: no annual_maxima or quantiles for the window {name}")
         try:
             if window_s in quantiles:
-                params |= _keep_quantiles(quantiles[window_s], window_s)
+                values = quantiles[window_s]
+                if len(values) < 2:
+                    raise ValueError("expected at least two quantiles [years, mm]")
+                ordered = sorted(values)
+                if any(t <= 1.0 for t, _ in ordered) or any(
+                    b[1] <= a[1] or b[0] <= a[0] for a, b in itertools.pairwise(ordered)
+                ):
+                    raise ValueError("expected return periods above 1 year with rising depths")
+                params |= {f"quantile:{window_s:g}:{t:g}": x for t, x in ordered}
                 depth = join_quantiles(quantiles[window_s], years)
             else:
                 fitted = fit_extremes(maxima[window_s], table.method)
@@ -72,15 +79,6 @@ def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Cri
         thresholds.append(replace(threshold, over=depth))
         params[f"years:{threshold.level}"] = years
     return add_params(replace(criterion, thresholds=tuple(thresholds)), **params)
-
-
-def _keep_quantiles(values: Sequence[tuple[float, float]], window_s: float) -> dict[str, float]:
-    if len(values) < 2:
-        raise ValueError("expected at least two quantiles [years, mm]")
-    ordered = sorted(values)
-    if any(t <= 1.0 for t, _ in ordered) or any(b[1] <= a[1] or b[0] <= a[0] for a, b in itertools.pairwise(ordered)):
-        raise ValueError("expected return periods above 1 year with rising depths")
-    return {f"quantile:{window_s:g}:{t:g}": x for t, x in ordered}
 
 
 def _read_window(text: str, where: str) -> float:

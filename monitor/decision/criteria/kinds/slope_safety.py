@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from forecasting.hydrology.infiltration import Ground, pore_pressure_kpa, pressure_head
 from forecasting.hydrology.slope_stability import (
     WATER_KN_M3,
+    Ground,
     InfiniteSlope,
     Safety,
     compute_safety,
+    pore_pressure_kpa,
     pressure_below_table,
+    pressure_head,
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.decision.criteria.entry import KindEntry
@@ -27,6 +29,7 @@ from monitor.decision.series.assessment import REPEATS, Assessment, DecisionCont
 from monitor.domain.errors import ConfigError
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
+from monitor.domain.names import split_table
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
@@ -46,30 +49,13 @@ _AFTER_RAIN: Final = Template(
     "factor of safety {best} ({low} to {high}) by water from rain, {share} likely below 1, bounds {bounds} in "
     "{duration} without more rain, rain known for {known} % of that time",
 )
-
-
 _PRESSURES: Final = frozenset({"pore_pressure"})
 _LEVELS: Final = frozenset({"groundwater_level", "water_level"})
-_SLOPE: Final = (
-    "slope_deg",
-    "depth_m",
-    "cohesion_kpa",
-    "friction_deg",
-    "unit_weight_kn_m3",
-    "depth_sd_m",
-    "cohesion_sd_kpa",
-    "friction_sd_deg",
-    "unit_weight_sd_kn_m3",
-    "pressure_sd_kpa",
-    "sensor_depth_m",
-    "ground_level_m",
-    "conductivity_m_per_s",
-    "diffusivity_m2_per_s",
-    "water_table_m",
-    "steady_flux_m_per_s",
-)
-
-
+_SLOPE: Final = split_table("""
+    slope_deg; depth_m; cohesion_kpa; friction_deg; unit_weight_kn_m3; depth_sd_m; cohesion_sd_kpa; friction_sd_deg;
+    unit_weight_sd_kn_m3; pressure_sd_kpa; sensor_depth_m; ground_level_m; conductivity_m_per_s; diffusivity_m2_per_s;
+    water_table_m; steady_flux_m_per_s
+""")
 Spread = Annotated[float, Field(ge=0.0, description="its standard deviation")]
 
 
@@ -279,7 +265,13 @@ def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety
         params["steady_flux_m_per_s"],
     )
     end_s = gauge.times_s[-1]
-    rain = _intervals(gauge, end_s - params["span_s"])
+    rain = []  # begin, end and mm of each interval; what a counter counted over a gap fell in all of it
+    for i, (at_s, amount) in enumerate(zip(gauge.times_s, gauge.amounts_mm, strict=True)):
+        begin_s = at_s - gauge.interval_s
+        if gauge.stamp == "counter" and i > 0:
+            begin_s = min(begin_s, gauge.times_s[i - 1])
+        if at_s > end_s - params["span_s"] and amount > 0.0:
+            rain.append((begin_s, at_s, amount))
 
     def at_depth(depth_m: float, later_s: float = 0.0) -> float:
         pressure = pore_pressure_kpa(pressure_head(ground, depth_m, rain, end_s + later_s))
@@ -290,18 +282,6 @@ def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety
     pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
     by_depth = cache(lambda depth_m: at_depth(depth_m, -sooner_s))
     return compute_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
-
-
-def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:
-    """(begin, end, mm) of each interval with rain; what a counter counted over a gap fell in all of it."""
-    found = []
-    for i, (at_s, amount) in enumerate(zip(gauge.times_s, gauge.amounts_mm, strict=True)):
-        begin_s = at_s - gauge.interval_s
-        if gauge.stamp == "counter" and i > 0:
-            begin_s = min(begin_s, gauge.times_s[i - 1])
-        if at_s > from_s and amount > 0.0:
-            found.append((begin_s, at_s, amount))
-    return found
 
 
 def _judged(criterion: Criterion, safety: Safety) -> float:
@@ -331,13 +311,7 @@ def _explain(template: Template, criterion: Criterion, safety: Safety, **further
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="factor_of_safety",
-        followed=True,
-        loosening="bounds",
-        safe_params=RAIN_SAFE,
-        drawn=("rain",),
-    ),
+    Kind(id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",)),
     SafetyTable,
     UnderBound,
     assess_safety,

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.stages import tangential_angle_deg
 from forecasting.message import Figure, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
@@ -16,7 +16,7 @@ from monitor.decision.criteria.ways import describe_way
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Section
 
 _NO_CREEP: Final = Template(
@@ -69,7 +69,29 @@ def assess_angle(criterion: Criterion, windows: DecisionContext, station: Statio
         return found
     track, spec = found
     as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
-    return _add_angles(assess_rates(as_rates, track, spec, windows), criterion, spec, station.v_eq_mm_per_day)
+    assessment = assess_rates(as_rates, track, spec, windows)
+    degrees = {t.level: t.over for t in criterion.thresholds}
+    facts = [
+        f
+        | {"bound_deg": degrees[f["level"]]}
+        | ({"angle_deg": tangential_angle_deg(f["rate"], station.v_eq_mm_per_day)} if "rate" in f else {})
+        for f in assessment.facts["bounds"]
+    ]
+    reason = assessment.reason
+    if (fact := pick_bound(facts, assessment.raise_level)) is not None:
+        angle = _ANGLE(
+            angle=Figure(fact["angle_deg"], ".1f"),
+            rate=Figure(fact["rate"], ".2f"),
+            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"),
+            v_eq=Figure(station.v_eq_mm_per_day),
+            dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
+        )
+        reason = describe_way(angle, fact, criterion)
+    return replace(
+        assessment,
+        reason=reason,
+        facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": station.v_eq_mm_per_day},
+    )
 
 
 def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
@@ -79,28 +101,6 @@ def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> 
     2.0
     """
     return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
-
-
-def _add_angles(assessment: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq: float) -> Assessment:
-    """The same word with the angle beside the velocity, for people and for the evidence."""
-    degrees = {t.level: t.over for t in criterion.thresholds}
-    facts = [
-        f
-        | {"bound_deg": degrees[f["level"]]}
-        | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
-        for f in assessment.facts["bounds"]
-    ]
-    reason = assessment.reason
-    if (fact := pick_bound(facts, assessment.raise_level)) is not None:
-        angle = _ANGLE(
-            angle=Figure(fact["angle_deg"], ".1f"),
-            rate=Figure(fact["rate"], ".2f"),
-            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"),
-            v_eq=Figure(v_eq),
-            dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
-        )
-        reason = describe_way(angle, fact, criterion)
-    return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
 ENTRY: Final = KindEntry(

@@ -1,7 +1,7 @@
 """Velocity of displacement against a bound per level: signed downslope, or the speed where there is no direction."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import dist, fsum, sqrt
@@ -116,13 +116,27 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
     facts: list[dict[str, Any]] = []
     has_fit = False
     for bound in list_bounds(criterion):
-        verdicts = _compare(track, ends, bound, criterion)
+        key = (bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
+        kept = track.fits.get(key) or {}
+        verdicts = {e: kept.get(e) or keep_fit(track, e, key, _compare_window) for e in ends}
         has_fit = has_fit or bool(verdicts[track.times_s[-1]].fits)
-        fact = _assess_bound(track, epochs, bound, criterion, verdicts)
+        needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
+        hits = [verdicts[e].is_over for e in epochs].count(True)
+        clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
+        clear = clear and not (track.digits and is_hidden(track.digit, criterion, bound.threshold))
+        picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
+        fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
+        fact |= name_way(track, newest.fits, picked) | {"looked": len(epochs)}
+        may_hurry = criterion.fast_track is not None and track.times_s[-1] in epochs
+        if may_hurry and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
+            fact["fast_track"] = True
         is_crossed = fact["hits"] >= criterion.dwell.hits or "fast_track" in fact
         if not is_crossed and _is_undecided(track, epochs, bound, criterion, verdicts):
             fact["undecided"] = True
-            undecided[bound.level] = _explain_undecided(fact | _find_loose(track, bound), criterion, spec)
+            loose = pick_way(_fit(track, track.times_s[-1], bound.window_s, 0.0), bound.value, bound.sign, 0.0)
+            undecided[bound.level] = _explain_undecided(
+                fact | ({} if loose is None else {"rate": loose.rate, "error": loose.error}), criterion, spec
+            )
         if asks_backwards(track, criterion, bound.value):
             question = _find_question(track, epochs, bound, criterion, verdicts, fact, spec, is_crossed=is_crossed)
             if question is not None:
@@ -160,33 +174,6 @@ def _fit_together(tracks: Sequence[Track], window_s: float) -> None:
             )
             for (track, _), fit in zip(ones, fits, strict=True):
                 keep_fit(track, times_s[-1], key, lambda *_, fit=fit: () if fit is None else (fit,))
-
-
-def _assess_bound(
-    track: Track,
-    epochs: Sequence[float],
-    bound: BoundInForce,
-    criterion: Criterion,
-    verdicts: Mapping[float, WindowVerdict],
-) -> dict[str, Any]:
-    """The rates of the last epochs against one bound, JSON-ready."""
-    needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
-    hits = [verdicts[e].is_over for e in epochs].count(True)
-    clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
-    clear = clear and not (track.digits and is_hidden(track.digit, criterion, bound.threshold))
-    picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
-    fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
-    fact |= name_way(track, newest.fits, picked) | {"looked": len(epochs)}
-    may_hurry = criterion.fast_track is not None and track.times_s[-1] in epochs
-    if may_hurry and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
-        fact["fast_track"] = True
-    return fact
-
-
-def _find_loose(track: Track, bound: BoundInForce) -> dict[str, float]:
-    """The newest rate and its error, however unsure it is."""
-    loose = pick_way(_fit(track, track.times_s[-1], bound.window_s, 0.0), bound.value, bound.sign, 0.0)
-    return {} if loose is None else {"rate": loose.rate, "error": loose.error}
 
 
 def _find_question(
@@ -267,15 +254,6 @@ def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
     """Whether motion the other way is a question; a rate of another quantity has a side that its author chose."""
     is_motion = criterion.kind.noise_steps or criterion.kind.velocity
     return is_motion and bound > 0.0 and track.unit is not None and criterion.quantity.startswith(BACKWARDS_OF)
-
-
-def _compare(
-    track: Track, ends: Iterable[float], bound: BoundInForce, criterion: Criterion
-) -> dict[float, WindowVerdict]:
-    """What the windows that end at some epochs say of a bound; kept, for all but the newest are asked again."""
-    key = (bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
-    kept = track.fits.get(key) or {}
-    return {e: kept.get(e) or keep_fit(track, e, key, _compare_window) for e in ends}
 
 
 def _compare_window(
@@ -437,7 +415,6 @@ def _is_undecided(
 def _fit_before(
     track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion
 ) -> tuple[Velocity, ...]:
-    """The fits half a window before the epochs that the dwell needs."""
     before_s = _find_before(track, epochs, bound, criterion)
     return () if before_s is None else _fit(track, before_s, bound.window_s, 0.0)
 
@@ -495,7 +472,6 @@ def _describe_rate(
     spec: SeriesSpec,
     **further: Value,
 ) -> Message:
-    """A rate in its window: of the two templates, that of a velocity or that of another quantity."""
     of_velocity, of_quantity = templates
     further |= {
         "rate": Figure(fact["rate"], ".2f"),
@@ -541,12 +517,6 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
 
 def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST) -> Message:
     """In how many of the newest readings a bound was passed, as the end of a sentence.
-
-    Args:
-        fact: what `describe_fit` gave, with the readings that were looked at.
-        bound: as it is read.
-        side: of the bound.
-        back: what is said of a value that surely goes the other way.
 
     >>> describe_dwell({"hits": 3, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day in 3 of its last 4 readings, 3 needed'

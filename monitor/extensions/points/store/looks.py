@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from forecasting.message import message_columns
-from monitor.domain.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
@@ -94,17 +93,11 @@ def list_due(c: Connection, site: str) -> list[ScanRequest]:
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
     due = []
     for one in list_newest_deliveries(c, site, looked):
-        after_point_id, from_at = _find_before(c, one.point_set_id)
-        due.append(ScanRequest(**asdict(one), after_point_id=after_point_id, from_at=from_at))
+        # the newest point and acquisition of the last look that looked at something
+        query = select(k.last_point_id, k.newest_at).where(k.point_set_id == one.point_set_id, k.reason == "")
+        before = c.execute(query.order_by(k.delivery_id.desc()).limit(1)).first() or (0, None)
+        due.append(ScanRequest(**asdict(one), after_point_id=before[0], from_at=before[1]))
     return due
-
-
-def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
-    """The newest point and acquisition of the last look that looked at something."""
-    k = t.point_look.c
-    query = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
-    row = c.execute(query.order_by(k.delivery_id.desc()).limit(1)).first()
-    return (0, None) if row is None else (row[0], row[1])
 
 
 def add_scan(c: Connection, request: ScanRequest, found: ScanResult, now: datetime) -> bool:
@@ -126,29 +119,9 @@ def add_scan(c: Connection, request: ScanRequest, found: ScanResult, now: dateti
 
 def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     """The newest looks at the sets of a site, newest first."""
-    k = t.point_look.c
-    return _load(c, _select_looks().where(k.site == site).order_by(k.id.desc()).limit(most))
-
-
-def load_scan(c: Connection, scan_id: int) -> StoredScan:
-    """One look.
-
-    Raises:
-        NotFoundError: there is none of this number.
-    """
-    found = _load(c, _select_looks().where(t.point_look.c.id == scan_id))
-    if not found:
-        raise NotFoundError(f"there is no look at points with the number {scan_id}")
-    return found[0]
-
-
-def _select_looks() -> Select[Any]:
-    s = t.point_set.c
-    return select(t.point_look, s.name, s.unit).join(t.point_set, s.id == t.point_look.c.point_set_id)
-
-
-def _load(c: Connection, query: Select[Any]) -> list[StoredScan]:
-    looks = c.execute(query).all()
+    k, s = t.point_look.c, t.point_set.c
+    query = select(t.point_look, s.name, s.unit).join(t.point_set, s.id == k.point_set_id).where(k.site == site)
+    looks = c.execute(query.order_by(k.id.desc()).limit(most)).all()
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
         StoredScan(
@@ -251,7 +224,6 @@ def save_forecasts(
     """Put the forecasts of some points in the place of the earlier ones.
 
     Args:
-        issue_id: whose they are.
         ids: the points, rising; all points of the set between the first and the last.
         rows: value, middles, halves, horizons on a line and reason of each.
     """
@@ -303,20 +275,3 @@ def load_largest(c: Connection, site: str, most: int) -> list[PointForecastRow]:
         rows = load_view(c, "point_forecasts", **which) if pids else []
         found += sorted(rows, key=lambda row: (-abs((row["q50"] or 0.0) - row["value_mm"]), row["pid"]))
     return found
-
-
-def load_scan_request(c: Connection, issue_id: int) -> tuple[PointSetRequest, str]:
-    """What an issue read, and its digest.
-
-    Raises:
-        NotFoundError: there is none of this number that ended.
-    """
-    i, s = t.point_issue.c, t.point_set.c
-    row = c.execute(
-        select(t.point_issue, s.name, s.unit)
-        .join(t.point_set, s.id == i.point_set_id)
-        .where(i.id == issue_id, i.ended_at.is_not(None))
-    ).first()
-    if row is None:
-        raise NotFoundError(f"there is no issue of points with the number {issue_id}")
-    return read_record(PointSetRequest, row), row.digest

@@ -40,14 +40,6 @@ class PointRate:
     line: PointTrend
 
 
-@dataclass(frozen=True, slots=True)
-class PointRates:
-    """Points of a set that lie in a view, and how many do."""
-
-    points: tuple[PointRate, ...]
-    inside: int
-
-
 def find_most(window: timedelta) -> int:
     """How many points an answer holds: fewer where each takes more acquisitions to look at.
 
@@ -59,14 +51,10 @@ def find_most(window: timedelta) -> int:
 
 def load_rates(
     c: Connection, set_id: int, unit: str, box: Box | None, at: datetime, window: timedelta | None = None
-) -> PointRates:
-    """Rates of the points in a box, from (at - window, at] as known at `at`; of very many an even share.
+) -> tuple[tuple[PointRate, ...], int]:
+    """Rates of the points in a box, from (at - window, at] as known at `at`, and how many lie there.
 
-    Args:
-        unit: of its values.
-        box: of the map; None = everywhere.
-        at: end of the window.
-        window: its length; None: the whole record.
+    Of very many there is an even share.
     """
     p = t.point.c
     where = points_in(set_id, box)
@@ -76,7 +64,7 @@ def load_rates(
         select(p.id, p.pid, p.latitude, p.longitude).where(*where, p.id % step == 0).order_by(p.id)
     ).all()
     lines = fit_points(c, [r.id for r in places], unit, at, window)
-    return PointRates(tuple(PointRate(r.pid, r.latitude, r.longitude, lines[r.id]) for r in places), inside)
+    return tuple(PointRate(r.pid, r.latitude, r.longitude, lines[r.id]) for r in places), inside
 
 
 def points_in(set_id: int, box: Box | None) -> list[ColumnElement[bool]]:
@@ -99,14 +87,7 @@ def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
 def fit_points(
     c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
 ) -> dict[int, PointTrend]:
-    """The line of each point, from the newest revision of each value that was known at an instant.
-
-    Args:
-        ids: the points; each is in the answer.
-        unit: of the values.
-        at: what is later, or came in later, is left out.
-        window: only acquisitions after `at - window`.
-    """
+    """The line of each point, from the newest revision of each value that was known at an instant."""
     o, later = t.point_observation.c, t.point_observation.alias()
     days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(

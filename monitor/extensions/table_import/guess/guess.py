@@ -61,7 +61,6 @@ DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
-CLASH: Final = "which zone"
 SAME: Final = "same"
 _SIGNS: Final = {
     "d": "DD",
@@ -92,12 +91,6 @@ _ROWS: Final = Template("guess.rows", "{n} rows of {columns} columns")
 _ROWS_MORE: Final = Template("guess.rows.more", "{n} rows of {columns} columns, and there are more")
 _PARTED: Final = Template("guess.layout.parted", "cells parted by {sign}, {encoding}")
 _FIXED: Final = Template("guess.layout.fixed", "columns of fixed width, {encoding}")
-_NO_HEADER: Final = Template("guess.header.none", "none: the mapping calls columns by their place")
-_MANY_LINES: Final = Template(
-    "guess.header.many", "in several lines, or not of all columns: the mapping calls columns by their place"
-)
-_IN_LINE: Final = Template("guess.header.line", "in line {n}")
-_IN_LINE_BELOW: Final = Template("guess.header.below", "in line {n}, lines below it without data: {below}")
 _CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
 _SINCE: Final = Template("guess.times.since", "{unit} since {at}")
 _EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
@@ -126,9 +119,7 @@ _NAMED_ERROR: Final = Template(
 )
 EVERY: Final = Template("guess.every", "every {step}")
 _EVERY_SERIES: Final = Template("guess.every.series", "every {step} in a series")
-_EVERY_OF: Final = Template("guess.every.of", "every {step} of {columns}")
 GAPS: Final = Template("guess.gaps", "{n} gaps, the longest {longest}")
-_TWICE: Final = Template("guess.twice", "{n} times come twice")
 _NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
 _ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out: nothing to store")
 _NO_LETTER: Final = Template(
@@ -142,9 +133,6 @@ _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the d
 _WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
 _WHICH_ZONE: Final = Template(
     "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
-)
-_ZONE_CLASH: Final = Template(
-    "guess.ask.zone.clash", "the file says that its times are in {own}, the answer says {answer}: which of them counts?"
 )
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
@@ -217,17 +205,20 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     if times is None:
         raise _refuse(table, describe_untimed(table))
     talk = Interview(answers)
-    _request_sheet(table, talk)
+    if len(table.sheets) > 1 and SHEET not in talk.answers:
+        talk.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
     facts = _describe_layout(table)
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
     numerals = settle_numerals(table, numbers, talk)
-    facts += [*row_facts, *_describe_numerals(numerals)]
+    facts += [*row_facts, ("decimal mark", COMMA if numerals.decimal == "," else POINT)]
+    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
+    facts += [("no measurement", join(counted, ", "))] if counted else []
     read_numbers = partial(list_numbers, table, numerals=numerals)
     alone = numbers if station is None and not kinds else []
     steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
-    less = _find_repeated(table, numbers, together.find_totals(table, numbers, numerals), steps, read_numbers)
+    less = _find_repeated(table, numbers, numerals, steps, read_numbers)
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
@@ -235,8 +226,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
     settled = {*open_columns, *(r.name for r in rules), *(r.sigma for r in rules)}
     left = [*(n for n in table.names if n not in used), *(n for n in numbers if n not in settled)]
-    facts += _describe_left(table, left, less)
-    facts += _describe_columns(table, rules, station)
+    facts += _describe_found(table, rules, station, left, less)
     mapping = TableMapping(
         times.rule,
         tuple(fold(table, rule) for rule in rules),
@@ -248,15 +238,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     )
     sensors = _list_sensors(table, rules, mapping, times)
     facts += _describe_sampling(times, table, station)
-    facts += _describe_seldom(times, table, rules, sensors)
     return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
-
-
-def _request_sheet(table: RawTable, talk: Interview) -> None:
-    """Which sheet of a workbook counts; what a person says is a sheet that was read already."""
-    if len(table.sheets) > 1 and SHEET not in talk.answers:
-        choices = (*table.sheets, ALL_SHEETS) if table.joins else table.sheets
-        talk.request(SHEET, _WHICH_SHEET(), choices)
 
 
 def _is_long_form(table: RawTable) -> bool:
@@ -292,12 +274,12 @@ def _settle_rows(
 def _find_repeated(
     table: RawTable,
     numbers: Sequence[str],
-    totals: Mapping[str, str],
+    numerals: Numerals,
     steps: Mapping[str, timedelta | None],
     read_numbers: together.Numbers,
 ) -> dict[str, Message]:
     """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
-    names = {n: _read_name(table, n) for n in numbers}
+    names, totals = {n: _read_name(table, n) for n in numbers}, together.find_totals(table, numbers, numerals)
     less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
     less |= {n: _SAME_SENSOR(column=table.title(u)) for n, u in together.find_extremes(names, table.title).items()}
     less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, table.title, steps), _RAIN_TWICE())
@@ -305,30 +287,26 @@ def _find_repeated(
     return less | {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
 
 
-def _describe_left(table: RawTable, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
-    """What of a table is left out, rows and columns."""
+def _describe_found(
+    table: RawTable,
+    rules: Sequence[ColumnRule],
+    station: str | None,
+    left: Sequence[str],
+    less: Mapping[str, Message],
+) -> Facts:
+    """What is left out, rows and columns, what each column is, and those whose sign is turned."""
     left_out: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []
     left_out += [join(map(table.title, left), ", ")] if left else []
     facts: Facts = [("left out", join(left_out))] if left_out else []
     facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(table, n).foreign)]
-    return [*facts, *((table.title(n), why) for n, why in less.items())]
+    facts += [(table.title(n), why) for n, why in less.items()]
+    facts += [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]
+    turned = [table.title(rule.name) for rule in rules if rule.downward]
+    return [*facts, ("sign turned", join([together.name_some(turned)]))] if turned else facts
 
 
 def _refuse(table: RawTable, why: str) -> ConfigError:
     return ConfigError(TEXT_OF(name=str(table.path), text=why))
-
-
-def _describe_numerals(numerals: Numerals) -> Facts:
-    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
-    facts: Facts = [("decimal mark", COMMA if numerals.decimal == "," else POINT)]
-    return [*facts, ("no measurement", join(counted, ", "))] if counted else facts
-
-
-def _describe_columns(table: RawTable, rules: Sequence[ColumnRule], station: str | None) -> Facts:
-    """What each column is, and those whose sign is turned."""
-    facts: Facts = [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]
-    turned = [table.title(rule.name) for rule in rules if rule.downward]
-    return [*facts, ("sign turned", join([together.name_some(turned)]))] if turned else facts
 
 
 def _describe_column(table: RawTable, rule: ColumnRule, station: str | None) -> Message:
@@ -355,12 +333,6 @@ def _describe_layout(table: RawTable) -> Facts:
         encoding = layout.encoding.removesuffix("-sig")
         fixed = _FIXED(encoding=encoding) if layout.starts else None
         facts.append(("layout", fixed or _PARTED(sign=Term(names[layout.delimiter]), encoding=encoding)))
-    if not layout.header:
-        facts.append(("header", _MANY_LINES() if table.titles else _NO_HEADER()))
-    elif layout.skip_after:
-        facts.append(("header", _IN_LINE_BELOW(n=layout.skip_rows + 1, below=layout.skip_after)))
-    elif layout.skip_rows:
-        facts.append(("header", _IN_LINE(n=layout.skip_rows + 1)))
     return facts
 
 
@@ -417,26 +389,7 @@ def _describe_sampling(times: Times, table: RawTable, station: str | None) -> Fa
     facts = [EVERY(step=_format_step(step))]
     if gaps and longest is not None:
         facts.append(GAPS(n=Figure(gaps, "d"), longest=_format_step(longest)))
-    if twice := len(times.parsed) - len(set(times.parsed)):
-        facts.append(_TWICE(n=Figure(twice, "d")))
     return [("sampling", join(facts))]
-
-
-def _describe_seldom(
-    times: Times, table: RawTable, rules: Sequence[ColumnRule], sensors: Sequence[SensorGuess]
-) -> Facts:
-    """Columns that have a value at a few of the times alone."""
-    usual = describe_gaps(times.parsed)[0]
-    if usual is None or table.kinds or len(rules) != len(sensors) or any(rule.station is None for rule in rules):
-        return []
-    steps: dict[float, list[str]] = {}
-    for rule, sensor in zip(rules, sensors, strict=True):
-        if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
-            steps.setdefault(sensor.interval_s, []).append(table.title(rule.name))
-    return [
-        ("sampling", _EVERY_OF(step=_format_step(timedelta(seconds=s)), columns=together.name_some(names)))
-        for s, names in steps.items()
-    ]
 
 
 def _format_step(step: timedelta) -> Figure:
@@ -452,10 +405,9 @@ def _format_step(step: timedelta) -> Figure:
 
 def _settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
-    times = _settle_dates(settle_instants(table, times, talk, now), talk)
-    placed = _settle_zone(times, talk)
+    times = _settle_zone(_settle_dates(settle_instants(table, times, talk, now), talk), talk)
     is_open = any(question.key == INSTANTS for question in talk.questions)
-    return placed if is_open or placed.rule.zone is None else settle_instants(table, placed, talk, now)
+    return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
 
 
 def _settle_dates(times: Times, talk: Interview) -> Times:
@@ -491,7 +443,7 @@ def _find_order(form: str) -> str:
 def _settle_zone(times: Times, talk: Interview) -> Times:
     if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
         return times
-    zone_name = talk.answers.get(ZONE) or times.zone
+    zone_name = times.zone or talk.answers.get(ZONE)  # what the file says counts first
     if zone_name is None:
         talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE()))
         return times
@@ -499,17 +451,7 @@ def _settle_zone(times: Times, talk: Interview) -> Times:
         zone = ZoneInfo(zone_name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
-    if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
-        counts = talk.request(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
-        if counts is None:
-            return times
-        zone = ZoneInfo(counts)
     return replace(times, rule=replace(times.rule, zone=zone))
-
-
-def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
-    """Whether a clock of a record is another instant in another zone."""
-    return any(at.replace(tzinfo=one).utcoffset() != at.replace(tzinfo=other).utcoffset() for at in clocks)
 
 
 def _settle_columns(
@@ -519,7 +461,7 @@ def _settle_columns(
     names = {n: _read_name(table, n) for n in numbers if not is_no_measurement(table.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
     names, open_columns = together.settle_components(names, talk)
-    errors = together.pair_errors(names, read_numbers, talk)
+    errors = together.pair_errors(names, read_numbers)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     found, questions = _settle_quantities(values, _find_unit(table), talk)
     talk.questions.extend(one.to_question(key, table) for key, one in questions.items())
@@ -542,8 +484,15 @@ def _settle_quantities(
     questions: dict[str, _SharedQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in names.items():
-        quantity = name.quantity or _find_quantity(column, name, talk)
-        unit = name.unit or _find_unit_of(column, name.foreign, quantity or "", table_unit, talk)
+        # of a part of a motion nobody says it of several at once
+        own = talk.answers.get(name_own(QUANTITY, column))
+        quantity = name.quantity or (own if name.is_part else talk.find(QUANTITY, column, name.unit or ""))
+        unit = name.unit
+        if unit is None and not name.foreign and quantity and is_unit_of(table_unit, quantity):
+            unit = table_unit
+        elif unit is None:
+            whole = COMPONENT.sub("", quantity or "")
+            unit = talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
@@ -558,21 +507,6 @@ def _settle_quantities(
         else:
             raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
     return found, questions
-
-
-def _find_quantity(column: str, name: ColumnMeaning, talk: Interview) -> str | None:
-    """What a person says a column measures; of a part of a motion nobody says it of several at once."""
-    return (
-        talk.answers.get(name_own(QUANTITY, column)) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
-    )
-
-
-def _find_unit_of(column: str, foreign: str, quantity: str, table_unit: str, talk: Interview) -> str | None:
-    """The unit of a column whose name says none: that of the whole table, or what a person says."""
-    if not foreign and quantity and is_unit_of(table_unit, quantity):
-        return table_unit
-    whole = COMPONENT.sub("", quantity)
-    return talk.find(UNIT, column, quantity, whole, f"{whole} [{foreign}]")
 
 
 def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:
@@ -625,11 +559,6 @@ def _settle_twins(found: Mapping[str, tuple[str, str]], talk: Interview) -> dict
     return kept
 
 
-def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
-    """Whether columns alike are to be asked about one by one."""
-    return EACH in {answers.get(name) for name in (*(f"{key}:{group}" for group in groups), key)}
-
-
 @dataclass(frozen=True, slots=True)
 class _SharedQuestion:
     """What is asked once about columns that are alike; `describe` says it with their names."""
@@ -660,11 +589,28 @@ def _request_quantity(
     """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
     unit = name.unit or ""
     could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-    each = name.is_part or _asks_each(answers, QUANTITY, unit)
+    each = name.is_part or EACH in {answers.get(f"{QUANTITY}:{unit}"), answers.get(QUANTITY)}
     choices = tuple(q for q in could_be if not name.is_part or q.startswith("displacement_"))
     key = name_own(QUANTITY, column) if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
     describe = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
     questions.setdefault(key, _SharedQuestion(describe, choices, LEAVE_OUT if each else None)).columns.append(column)
+
+
+def _choose_stations(
+    table: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, str], str]:
+    """The station that each column names, or the usual one, which is that of the file."""
+    own = table.layout.sheets or table.sheets[:1]  # one of several sheets is a station rather than the workbook is
+    sheet = name_station(own[0]) if len(table.sheets) > 1 and len(own) == 1 else ""
+    usual = sheet or name_station(table.path.stem) or "S1"
+    alike = Counter(quantity for quantity, _ in found.values())
+    # words without a number name an instrument where they tell it from another one; else the file does
+    named = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
+    chosen = {c: (name.station if name.station in named else "") or usual for c, name in names.items()}
+    for column, name in names.items():  # parts that a person names are of one instrument
+        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
+            chosen[column] = name_station(name.base)
+    return chosen, usual
 
 
 def _name_stations(
@@ -673,8 +619,7 @@ def _name_stations(
     """A station for each column, never the same one twice for one quantity."""
     if station is not None:
         return dict.fromkeys(names)
-    usual = _name_table(table)
-    chosen = _choose_stations(names, found, usual)
+    chosen, usual = _choose_stations(table, names, found)
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
@@ -687,27 +632,6 @@ def _name_stations(
             chosen[column] = f"{base[:60]}-{again}"
         taken.add((chosen[column], found[column][0]))
     return dict(chosen)
-
-
-def _name_table(table: RawTable) -> str:
-    """The station that a whole table would be: one of several sheets is one rather than the workbook is."""
-    own = table.layout.sheets or table.sheets[:1]
-    sheet = name_station(own[0]) if len(table.sheets) > 1 and len(own) == 1 else ""
-    return sheet or name_station(table.path.stem) or "S1"
-
-
-def _choose_stations(
-    names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]], usual: str
-) -> dict[str, str]:
-    """The station that each column names, or the usual one."""
-    alike = Counter(quantity for quantity, _ in found.values())
-    # words without a number name an instrument where they tell it from another one; else the file does
-    named = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
-    chosen = {c: (name.station if name.station in named else "") or usual for c, name in names.items()}
-    for column, name in names.items():  # parts that a person names are of one instrument
-        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
-            chosen[column] = name_station(name.base)
-    return chosen
 
 
 # ---- what the cells say ----------------------------------------------------------------------------------------
@@ -735,14 +659,15 @@ def _find_station(table: RawTable, times: Times, talk: Interview) -> str | None:
 
 
 def _find_numbers(table: RawTable, times: Times, station: str | None) -> list[str]:
-    found = []
-    for name in table.names:
-        cells = [c for c in table.columns[name] if not is_empty(c)]
-        if name in times.rule.columns or name == station or not cells:
-            continue
-        if is_numeric(cells) and not isinstance(cells[0], datetime):
-            found.append(name)
-    return found
+    filled = {n: [c for c in table.columns[n] if not is_empty(c)] for n in table.names}
+    return [
+        n
+        for n, cells in filled.items()
+        if n not in {*times.rule.columns, station}
+        and cells
+        and is_numeric(cells)
+        and not isinstance(cells[0], datetime)
+    ]
 
 
 def _list_sensors(

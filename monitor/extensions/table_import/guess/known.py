@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, join
+from forecasting.message import TEXT_OF, Duration, Figure, Template, Term, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import.guess.calendar import request_instants
@@ -19,29 +19,22 @@ from monitor.extensions.table_import.guess.together import name_some
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name
-from monitor.ingest.files.readers import READERS, open_points
+from monitor.ingest.files.reader import ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.rtklib import find_origin
 
 SAMPLE_VALUES: Final = 300_000
-SAMPLE_POINTS: Final = 4000
 SERIES_SHOWN: Final = 12
-STATION, TIME, SET, DIRECTION, UNIT = "station", "time", "set", "direction", "unit"
+STATION, TIME = "station", "time"
 TIMES: Final = ("gpst", "utc")
 TIMES_KEPT: Final = 20_000  # of a series, for its usual step
 _VALUES: Final = Template("guess.values", "{n} values of {series} series")
 _VALUES_MORE: Final = Template("guess.values.more", "{n} values of {series} series, and there are more")
-_POINTS: Final = Template("guess.points", "{n} values of {points} points")
-_POINTS_MORE: Final = Template("guess.points.more", "{n} values of {points} points, and there are more")
 _SPAN: Final = Template("guess.span", "UTC, {first} to {last}")
 _PLACED: Final = Template("guess.place", "{station}: {latitude}, {longitude}")
 _REFUSED: Final = Template("guess.refused", "{n} × {reason}")
 _FOREIGN: Final = Template("guess.foreign", "no quantity that is known here: {names}")
 _WHOSE: Final = Template("guess.ask.station", "whose positions are these? the name of the station")
 _WHICH_TIME: Final = Template("guess.ask.time", "are the times GPS time or UTC? GPS time is ahead by leap seconds")
-_WHICH_SET: Final = Template("guess.ask.set", "what is this set of points called?")
-_WHICH_SIGN: Final = Template("guess.ask.direction", "what does a positive value of these points mean?")
-_WHICH_UNIT: Final = Template("guess.ask.points.unit", "in which unit are the values of these points?")
 
 
 _Key = tuple[str, str, str]  # station, quantity, unit
@@ -51,10 +44,6 @@ _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps`
 def understand_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
     """Understand a file of a known form with what a person and the site file say; raises ConfigError."""
     talk = Interview(answers)
-    if READERS[form].content is Content.POINTS:
-        options = _settle_points(options.call(path), form, options, talk)
-        facts = [("layout", form)] if talk.questions else _describe_points(path, form, options)
-        return TableGuess(None, tuple(facts), tuple(talk.questions), (), form, options)
     if form == "rtklib":
         options = _settle_solutions(path, options, talk)
     if talk.questions:
@@ -108,37 +97,22 @@ def _describe(
         ("layout", form),
         ("stations", join([name_some(stations)])),
     ]
-    facts += _describe_span(at for times in series.values() for at in (times[:1] + times[-1:]))
-    facts += [("place", _describe_place(place)) for place in options.places[:SERIES_SHOWN]]
+    ends = sorted(at for times in series.values() for at in (times[:1] + times[-1:]))
+    facts += [("time", _SPAN(first=f"{ends[0]:%Y-%m-%d %H:%M}", last=f"{ends[-1]:%Y-%m-%d %H:%M}"))] if ends else []
+    for place in options.places[:SERIES_SHOWN]:
+        latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
+        facts.append(("place", _PLACED(station=place.station, latitude=latitude, longitude=longitude)))
     for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
         station, quantity, unit = key
         facts.append((f"{station}.{quantity}", IN_COLUMN(station=station, quantity=Term(quantity), unit=unit)))
         if number == 0 and step is not None:
-            described = [EVERY(step=_format_step(step))]
-            described += [GAPS(n=Figure(gaps, "d"), longest=_format_step(longest))] if longest else []
+            described = [EVERY(step=Duration(max(1, round(step.total_seconds()))))]
+            described += (
+                [GAPS(n=Figure(gaps, "d"), longest=Duration(max(1, round(longest.total_seconds()))))] if longest else []
+            )
             facts.append(("sampling", join(described)))
     facts += [("refused", _REFUSED(n=Figure(len(refused), ","), reason=refused[0]))] if refused else []
     return facts
-
-
-def _describe_span(times: Iterable[datetime]) -> Facts:
-    ordered = sorted(times)
-    if not ordered:
-        return []
-    return [("time", _SPAN(first=_format_clock(ordered[0]), last=_format_clock(ordered[-1])))]
-
-
-def _format_clock(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M}"
-
-
-def _describe_place(place: StationPlace) -> Message:
-    latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
-    return _PLACED(station=place.station, latitude=latitude, longitude=longitude)
-
-
-def _format_step(step: timedelta) -> Duration:
-    return Duration(max(1, round(step.total_seconds())))
 
 
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
@@ -164,38 +138,3 @@ def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> Im
         return options
     place = () if origin.place is None else (StationPlace(options.station, *origin.place),)
     return replace(options, origins=((options.station, origin),), places=place)
-
-
-# ---- points of satellite radar -----------------------------------------------------------------------------------
-
-
-def _settle_points(path: Path, form: str, options: ImportOptions, talk: Interview) -> ImportOptions:
-    """What the values of a set mean: neither unit nor sign is guessed."""
-    questions = {
-        "--set": FileQuestion(SET, _WHICH_SET(), (), path.stem[:64]),
-        "--direction": FileQuestion(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
-        "--unit": FileQuestion(UNIT, _WHICH_UNIT(), UNITS),
-    }
-    known, needs = talk.answers, READERS[form].needs
-    talk.questions.extend(one for option, one in questions.items() if option in needs and one.key not in known)
-    return replace(options, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
-
-
-def _describe_points(path: Path, form: str, options: ImportOptions) -> Facts:
-    with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
-        some = list(islice(pieces, SAMPLE_POINTS))
-        template = _POINTS if next(pieces, None) is None else _POINTS_MORE
-    names = {piece.point.pid for piece in some if piece.point is not None}
-    count = sum(len(piece.values) for piece in some)
-    facts: Facts = [
-        ("file", template(n=Figure(count, ","), points=Figure(len(names), ","))),
-        ("layout", form),
-        ("set", declared.name),
-        ("direction", declared.direction),
-        ("unit", declared.unit),
-    ]
-    facts += _describe_span(v.observed_at for piece in some for v in piece.values)
-    bad = [b for piece in some for b in piece.bad]
-    refused = Figure(sum(b.count for b in bad), ",")
-    facts += [("refused", _REFUSED(n=refused, reason=bad[0].error.message))] if bad else []
-    return facts

@@ -115,9 +115,6 @@ _ERROR_ALONE: Final = (  # words of their own
     r"genauigkeit|accuracy|precision|rmse?|unc"
 )
 _ERROR: Final = re.compile(rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{_ERROR_ALONE})(?![^\W\d_])", re.IGNORECASE)
-# might say so: SE is also a side of a slope, S1 an instrument
-_MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
-_MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
 EXTREME: Final = re.compile(
     r"(?<![^\W_])(?:min|max|minimum|maximum|massim[oa]|minim[oa]|m[aá]xim[oa]|m[ií]nim[oa])(?![^\W_])", re.IGNORECASE
 )
@@ -199,9 +196,8 @@ class ColumnMeaning:
     sign: str = field(default="", repr=False)
     base: str = field(default="", repr=False)  # the station without the sign
     is_side: bool = field(default=False, repr=False)  # the sign is a word such as Nord, not a letter
-    # the columns whose standard deviation this would be, by its name; the likeliest first
-    error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
-    is_error: bool = field(default=False, repr=False)  # it says that it is one
+    # the column whose standard deviation this says that it is
+    error_of: "ColumnMeaning | None" = field(default=None, repr=False)
     # it is a part of a motion: along or across an axis that only people know, or since the last reading
     is_part: bool = field(default=False, repr=False)
 
@@ -216,15 +212,13 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
     (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
-    ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
+    (ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''), None)
     """
     plain = _read_plain(header, unit)
     first = re.sub(r"#\d+$", "", header)  # of several columns of one name
     if _ERROR.search(first) is not None:
-        return replace(plain, error_of=(_read_plain(_ERROR.sub(" ", first), unit),), is_error=True)
-    bare = _BRACKETS.sub(" ", first)
-    fitting = [maybe for maybe in (_MAYBE_SIGN, _MAYBE) if maybe.search(bare) is not None]
-    return replace(plain, error_of=tuple(_read_plain(maybe.sub(" ", bare, count=1), plain.unit) for maybe in fitting))
+        return replace(plain, error_of=_read_plain(_ERROR.sub(" ", first), unit))
+    return plain
 
 
 def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
@@ -234,7 +228,9 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     header = join_depths(header)
     brackets = _BRACKETS.findall(header)
     known, foreign = _read_written_unit(header, unit, brackets)
-    bare = _strip_unit(header, known)
+    bare = _BRACKETS.sub(" ", header)  # and without a unit behind a slash
+    before, slash, behind = bare.rpartition("/")
+    bare = before if known is not None and slash and read_unit(behind) is not None else bare
     quantity, rest = _find_quantity(bare)
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
@@ -294,13 +290,6 @@ def _is_part(quantity: str | None, bare: str) -> bool:
     if quantity not in {None, "displacement"}:
         return False
     return _ACROSS.search(bare) is not None or (quantity is not None and _SINCE.search(bare) is not None)
-
-
-def _strip_unit(header: str, unit: str | None) -> str:
-    """A name without brackets and without a unit behind a slash."""
-    bare = _BRACKETS.sub(" ", header)
-    before, slash, behind = bare.rpartition("/")
-    return before if unit is not None and slash and read_unit(behind) is not None else bare
 
 
 def _take_unit_token(

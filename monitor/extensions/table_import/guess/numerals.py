@@ -16,16 +16,7 @@ from monitor.ingest.text.cells import is_number, normalise_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
-_IS_COMMA: Final = Template("guess.ask.decimal.comma", "is the comma in '{value}' a decimal mark, or of thousands?")
-_IS_POINT: Final = Template("guess.ask.decimal.point", "is the point in '{value}' a decimal mark, or of thousands?")
-_SOME_COMMA: Final = Template(
-    "guess.ask.decimal.some_comma",
-    "some numbers have a decimal comma, and some are like '{value}'; which is the decimal mark?",
-)
-_SOME_POINT: Final = Template(
-    "guess.ask.decimal.some_point",
-    "some numbers have a decimal point, and some are like '{value}'; which is the decimal mark?",
-)
+_WHICH_MARK: Final = Template("guess.ask.decimal", "which is the decimal mark? some numbers are like '{value}'")
 NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
 WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
@@ -75,7 +66,9 @@ def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> t
     texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
     if counted := Counter(mark for text in texts if (mark := _mark_of(text))):
-        mark = _choose_mark(texts, counted, talk)
+        mark, count = counted.most_common(1)[0]
+        if count < CLEAR * counted.total():  # a person says it where too many show the other
+            mark = _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
     # a semicolon parts the cells where a comma is the decimal mark
@@ -85,14 +78,6 @@ def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> t
     shown = "," if "," in grouped else "."
     mark = _request_decimal(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
-
-
-def _choose_mark(texts: Sequence[str], counted: Counter[str], talk: Interview) -> str:
-    """The decimal mark that most numbers show; a person says it where too many show the other."""
-    mark, count = counted.most_common(1)[0]
-    if count >= CLEAR * counted.total():
-        return mark
-    return _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
 
 
 def _mark_of(text: str) -> str:
@@ -110,12 +95,7 @@ def _mark_of(text: str) -> str:
 
 def _request_decimal(example: str, usual: str, talk: Interview) -> str:
     """The decimal mark that a person says."""
-    template = _IS_COMMA if "," in example else _IS_POINT
-    if "." in example and "," not in example:
-        template = _SOME_COMMA
-    elif usual == ".":
-        template = _SOME_POINT
-    answer = talk.request(DECIMAL, template(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
+    answer = talk.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
     return usual if answer is None else "," if answer == COMMA else "."
 
 

@@ -4,37 +4,35 @@ Nothing else reads such a file: the libraries that open workbooks and Parquet st
 comes back is text and numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC
 from itertools import islice
-from math import isfinite
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.errors import ConfigError
-from monitor.domain.language.file_names import rename_file
+from monitor.domain.names import rename_file
 from monitor.domain.site import Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.extensions.table_import.guess.known import understand_known
 from monitor.extensions.table_import.guess.questions import FileQuestion
-from monitor.extensions.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
+from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
 from monitor.extensions.table_import.guess.record import MotionRecord
 from monitor.extensions.table_import.guess.site_file import request_place
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
-from monitor.ingest.files.reader import ImportOptions, StationPlace
-from monitor.ingest.files.readers import WIDE
+from monitor.ingest.files.reader import Content, ImportOptions, StationPlace
+from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.recognise import find_form
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at
 ROWS_SHOWN: Final = 8
 COLUMNS_SHOWN: Final = 12
-CURVES_MOST: Final = 24
-POINTS_MOST: Final = 300  # of a curve: the lowest and the highest of each piece
-KEPT_MOST: Final = 100_000  # of a series while a file is read: a large one must not fill the memory
 CELL_MOST: Final = 60  # characters
+_POINTS: Final = Template("upload.points", "satellite points come in by `slopeward ingest FILE --site SITE`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +47,9 @@ class PreviewRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewCurve:
-    """A series of a table, few points of it; instants in seconds since 1970."""
-
-    series: str
-    unit: str
-    times_s: tuple[float, ...]
-    values: tuple[float, ...]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class FileFacts:
     """Facts of a file besides its columns: the part of `ImportOptions` that crosses from the worker."""
 
-    point_set: str | None = None
-    direction: str | None = None
-    unit: str | None = None
     station: str | None = None
     time: str | None = None
     places: tuple[StationPlace, ...] = ()
@@ -83,7 +67,6 @@ class PreviewResult:
     mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
-    curves: tuple[PreviewCurve, ...] = ()
     form: str = WIDE  # the reader of the file
     told: FileFacts = FileFacts()
     zone: str = "UTC"  # of the site that it would make
@@ -100,19 +83,23 @@ class PreviewResult:
 
 
 def understand(request: PreviewRequest) -> PreviewResult:
-    """The job: what a table says, its first rows, and a curve of each series."""
+    """The job: what a table says, and its first rows."""
     path = Path(request.table)
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     try:
         form = find_form(path)
+        if READERS[form].content is Content.POINTS:
+            raise ConfigError(_POINTS())
         if form != WIDE:
             options = replace(request.known, name=request.name)
             found = _request_place(understand_known(path, form, request.answers, options), request)
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
             found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
-            head, rows = tuple(map(_cut, table.names[:COLUMNS_SHOWN])), tuple(_list_cells(table))
+            shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
+            rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
+            head = tuple(map(_cut, table.names[:COLUMNS_SHOWN]))
         known = PreviewResult(
             facts=found.facts,
             questions=found.questions,
@@ -124,12 +111,16 @@ def understand(request: PreviewRequest) -> PreviewResult:
         if found.questions:
             return replace(known, head=head, rows=rows)
         record = MotionRecord()
-        first, curves = _read_rows(path, form, found.options, record)
+        first: list[tuple[str, ...]] = []
+        for one in islice(list_values(path, form, found.options), VALUES_MOST):
+            record.add(one)
+            if len(first) < ROWS_SHOWN:
+                first.append(_to_cells(one))
     except ConfigError as error:
         return PreviewResult(rename_file(error.message, str(path), request.name))
     mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
     sensors = record.estimate_motion(found.sensors)
-    return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves, sensors=sensors)
+    return replace(known, mapping=mapping, head=HEAD, rows=tuple(first), sensors=sensors)
 
 
 def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:
@@ -140,55 +131,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
 
 
-def _list_cells(table: RawTable) -> Iterator[tuple[str, ...]]:
-    for k in range(min(ROWS_SHOWN, table.rows)):
-        cells = (table.columns[name][k] for name in table.names[:COLUMNS_SHOWN])
-        yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
-
-
-def _read_rows(
-    path: Path, form: str, options: ImportOptions, record: MotionRecord
-) -> tuple[tuple[tuple[str, ...], ...], tuple[PreviewCurve, ...]]:
-    """The first rows as they are read, and curves of the first series; all motion goes into the record."""
-    first: list[tuple[str, ...]] = []
-    series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    counts: dict[tuple[str, str, str], int] = {}
-    for one in islice(list_values(path, form, options), VALUES_MOST):
-        record.add(one)
-        if len(first) < ROWS_SHOWN:
-            first.append(_to_cells(one))
-        key = (one.station, one.quantity, one.unit)
-        if one.error or one.at is None or (key not in series and len(series) >= CURVES_MOST):
-            continue
-        try:
-            point = (one.at.timestamp(), float(one.value))
-        except (ValueError, TypeError):
-            continue
-        if isfinite(point[1]):
-            points = series.setdefault(key, [])
-            points.append(point)
-            counts[key] = counts.get(key, 0) + 1
-            if len(points) >= KEPT_MOST:
-                points[:] = _thin(points)
-    return tuple(first), tuple(_draw(key, series[key], counts[key]) for key in series)
-
-
 def _to_cells(one: CheckedValue) -> tuple[str, ...]:
     when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     value = f"{one.value}: {one.error}" if one.error else str(one.value)
     return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))
-
-
-def _draw(key: tuple[str, str, str], points: list[tuple[float, float]], count: int) -> PreviewCurve:
-    kept = _thin(points)
-    return PreviewCurve(f"{key[0]} {key[1]}", key[2], tuple(p[0] for p in kept), tuple(p[1] for p in kept), count)
-
-
-def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Few points of many, in order of time: the lowest and the highest of each piece."""
-    points = sorted(points)
-    if len(points) <= POINTS_MOST:
-        return points
-    size = -(-len(points) // (POINTS_MOST // 2))
-    pieces = [points[k : k + size] for k in range(0, len(points), size)]
-    return [p for piece in pieces for p in sorted({min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])})]

@@ -30,8 +30,8 @@ from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
 from monitor.extensions.table_import.guess.toml_writer import format_stations, quote
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import READERS, WIDE
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.readers import WIDE
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
@@ -118,7 +118,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
 def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
     """For a new site also where it is, unless the file says where a station stands."""
     is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
-    if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
+    if PLACE in answers or is_known:
         return found
     return replace(found, questions=(*found.questions, FileQuestion(PLACE, _WHERE())))
 
@@ -317,7 +317,9 @@ def _format_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_
         every: dict[str, float] = {}
         for s in own:
             every[s.station] = max(every.get(s.station, 0.0), s.interval_s or 3600.0)
-        matched = {s.station for s in sensors if s.quantity == quantity}
+        # a glob takes every station that declares a displacement for a part of it
+        glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
+        matched = {s.station for s in sensors if s.quantity in glob}
         matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
         paces = {station: tuple(choose_windows(pace_s, levels).items()) for station, pace_s in every.items()}
         takes_all = is_first and matched == every.keys() and all(paces.values())

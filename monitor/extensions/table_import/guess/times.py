@@ -29,11 +29,6 @@ from monitor.ingest.text.clocks import (
     translate_months,
 )
 
-_SWAPPED: Final = Template(
-    "guess.times.swapped",
-    "no column holds a time that can be read; column '{column}' has dates ({day}) and texts ('{value}'): a spreadsheet "
-    "may have exchanged day and month of those that it took for dates; give the whole column one form",
-)
 _UNKNOWN_FORM: Final = Template(
     "guess.times.form",
     "no column holds a time that can be read; the cells of '{column}' are like '{value}', which is no form of a time "
@@ -166,7 +161,10 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
 
     `how` is what its times count, as a person says; None: what the words beside them say.
     """
-    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None] or _read_eras(table)
+    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None]
+    if not found:  # times of another era: days that no common year has
+        ways = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
+        found = [t for t in ways if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
     if not found:
         return _join_parts(table)
     best = _join_midnights(table, _prefer_end(table, _choose_column(table, found), found))
@@ -174,12 +172,6 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
     others = [n for n in table.names if n not in {t.rule.column for t in found}]
     texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
     return replace(best, zone=best.zone or _find_zone(texts))
-
-
-def _read_eras(table: RawTable) -> list[Times]:
-    """Columns that are times of another era: days that no common year has."""
-    found = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
-    return [t for t in found if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
 
 
 def _choose_column(table: RawTable, found: Sequence[Times]) -> Times:
@@ -226,11 +218,9 @@ def describe_untimed(table: RawTable) -> Message:
         cells = [str(c) for c in table.list_cells(name)]
         if not cells or not _is_named(table, name):
             continue
-        stamps = [c for c in cells if _STAMP.match(c)]
-        if 0 < len(stamps) < len(cells):
-            other = next(c for c in cells if not _STAMP.match(c))
-            return _SWAPPED(column=table.title(name), day=stamps[0][:10], value=other[:40])
-        return _UNKNOWN_FORM(column=table.title(name), value=cells[0][:40])
+        # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month
+        odd = next((c for c in cells if not _STAMP.match(c)), cells[0])
+        return _UNKNOWN_FORM(column=table.title(name), value=odd[:40])
     return _NO_TIME(names=NameList(table.names))
 
 
@@ -314,18 +304,15 @@ def _choose(how: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> Times 
     whole = [(form, parsed) for form, parsed in whole if len(parsed) == most]
     # a record runs forward in even steps; the wrong order of day and month makes it jump
     ranked = sorted(whole, key=lambda item: _disorder(item[1]))
-    alike = [(f, at, _measure_span(at)) for f, at in ranked if _disorder(at) <= _disorder(ranked[0][1])]
+    clocks = {f: [one.replace(tzinfo=None) for one in at] for f, at in ranked}
+    least_odd = _disorder(ranked[0][1])
+    alike = [(f, at, max(clocks[f]) - min(clocks[f])) for f, at in ranked if _disorder(at) <= least_odd]
     # where the years ran from row to row and the days stood still, the order of the two was taken for the other
     least = min(span for _, _, span in alike)
     alike = [one for one in alike if one[2] <= _SPAN_MOST * least]
     form, parsed, _ = alike[0]
     rivals = [f for f, other, _ in alike[1:] if other != parsed]
     return _know(replace(how, format=form), rivals, parsed)
-
-
-def _measure_span(times: Sequence[datetime]) -> timedelta:
-    clocks = [at.replace(tzinfo=None) for at in times]
-    return max(clocks) - min(clocks)
 
 
 def _is_most(count: int, texts: Sequence[str]) -> bool:
@@ -387,7 +374,8 @@ def _join_parts(table: RawTable) -> Times | None:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
             form = form if numbers[ahead[count - 1]] else f"{form}.%f"
-            times = _choose(TimeRule(columns), _join_cells(table, columns), [form])
+            rows = zip(*(table.columns[n] for n in columns), strict=True)
+            times = _choose(TimeRule(columns), [" ".join(str(c).strip() for c in row) for row in rows], [form])
             if times is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
@@ -414,10 +402,6 @@ def _read_whole(table: RawTable, name: str) -> list[int]:
         return [int(str(cell)) for cell in table.columns[name]]
     except ValueError:
         return []
-
-
-def _join_cells(table: RawTable, columns: Sequence[str]) -> list[str]:
-    return [" ".join(str(c).strip() for c in row) for row in zip(*(table.columns[n] for n in columns), strict=True)]
 
 
 def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
@@ -481,13 +465,11 @@ def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times 
         for unit in units
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
     ]
-    return next((one for one in dated if _is_likely(one.parsed)), dated[0] if count.unit and dated else None)
-
-
-def _is_likely(parsed: Sequence[datetime]) -> bool:
-    """Whether instants lie between 1950 and the year after next."""
-    clocks = [at.replace(tzinfo=UTC) for at in parsed]
-    return min(clocks) >= FIRST_AT and max(clocks) <= datetime.now(UTC) + timedelta(days=366)
+    for one in dated:  # between 1950 and the year after next
+        clocks = [at.replace(tzinfo=UTC) for at in one.parsed]
+        if min(clocks) >= FIRST_AT and max(clocks) <= datetime.now(UTC) + timedelta(days=366):
+            return one
+    return dated[0] if count.unit and dated else None
 
 
 def _float(text: str) -> float | None:

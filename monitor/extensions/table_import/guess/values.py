@@ -1,15 +1,15 @@
 """The values of a file of any form one after the other, as people are shown them before anything is stored."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from monitor.domain.errors import PayloadError
 from monitor.domain.quantities import split_suffix
 from monitor.ingest.decoders.strict_json import read_time
-from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import READERS, open_points, open_readings
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.readers import open_readings
 
 
 class CheckedValue(NamedTuple):
@@ -26,15 +26,6 @@ class CheckedValue(NamedTuple):
 
 def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
     """The values of a file of a form in `READERS`; raises ConfigError where it is none of this form."""
-    if READERS[form].content is Content.POINTS:
-        with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
-            for piece in pieces:
-                for bad in piece.bad:
-                    yield CheckedValue(None, "", "", "", " ".join(map(str, bad.row.values())), "", bad.error.message)
-                for v in piece.values:
-                    pid = "" if piece.point is None else piece.point.pid
-                    yield CheckedValue(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
-        return
     with open_readings(form)(path, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)

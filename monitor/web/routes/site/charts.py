@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from monitor.domain.site import Site
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.store.schema.view_rows import IssuedForecastRow
+from monitor.store.schema.views import load_view
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
@@ -98,49 +99,6 @@ def get_series(
     }
 
 
-class ShownIssue(TypedDict):
-    """The shown forecast: what it is, and its quantiles in columns by target."""
-
-    model: str
-    issued_at: str
-    data_until: str
-    data_value: float | None
-    reason: str
-    baseline: str | None
-    model_hash: str | None
-    replaces: str | None
-    targets: dict[str, list[Any]]
-
-
-class OtherModel(TypedDict):
-    """A model whose newest issue is not shown."""
-
-    model: str
-    reason: str
-    issued_at: str
-
-
-class Ray(TypedDict):
-    """Begin and end of the line that climbs as fast as a bound."""
-
-    at: list[str]
-    value: list[float]
-
-
-class DrawnBound(TypedDict):
-    """A bound beside a curve, with a line or a ray."""
-
-    level: int
-    name: str
-    kind: str
-    value: float
-    side: str
-    window_s: float | None
-    criterion: str
-    line: NotRequired[float]
-    ray: NotRequired[Ray]
-
-
 _Column = Literal["target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50"]
 _COLUMNS: Final[tuple[_Column, ...]] = get_args(_Column)
 
@@ -148,9 +106,9 @@ _COLUMNS: Final[tuple[_Column, ...]] = get_args(_Column)
 class SeriesForecasts(NamedTuple):
     """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
 
-    issue: ShownIssue | None
+    issue: Mapping[str, Any] | None
     ends: datetime
-    others: list[OtherModel]
+    others: list[Mapping[str, Any]]
     withheld: Any
     horizon_s: float | None
     past: list[pages.PastForecast]
@@ -160,7 +118,8 @@ def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: dat
     """The forecasts of a stored series; a computed one has none."""
     if single is None:
         return SeriesForecasts(None, high, [], None, None, [])
-    issues = pages.load_issue(c, single)
+    which: dict[str, Any] = {"site": single.site, "station": single.station, "quantity": single.quantity}
+    issues = load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
     newest = max((row["issued_at"] for row in issues), default=None)
     # nothing of an earlier issue stands where the newest one shows nothing
     shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
@@ -186,7 +145,7 @@ def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
     return 0.0 if spec is None else spec.noise_floor
 
 
-def describe_issue(shown: Sequence[IssuedForecastRow]) -> ShownIssue | None:
+def describe_issue(shown: Sequence[IssuedForecastRow]) -> Mapping[str, Any] | None:
     """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
     if not shown:
         return None
@@ -204,9 +163,9 @@ def describe_issue(shown: Sequence[IssuedForecastRow]) -> ShownIssue | None:
     }
 
 
-def summarise_others(issues: Sequence[IssuedForecastRow]) -> list[OtherModel]:
+def summarise_others(issues: Sequence[IssuedForecastRow]) -> list[Mapping[str, Any]]:
     """Models whose newest issue is not shown, each with the reason."""
-    found: dict[str, OtherModel] = {
+    found: dict[str, Mapping[str, Any]] = {
         row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}
         for row in issues
         if not row["shown"]
@@ -217,7 +176,7 @@ def summarise_others(issues: Sequence[IssuedForecastRow]) -> list[OtherModel]:
 
 def find_thresholds(
     site: Site | None, station: str, quantity: str, names: Mapping[int, str], readings: Sequence[Reading]
-) -> list[DrawnBound]:
+) -> list[Mapping[str, Any]]:
     """Bounds that can be drawn on this curve; `names` are those of the levels.
 
     A `level` bound is a horizontal line. A rate or velocity bound is a ray: it starts where its window starts, at the
@@ -227,7 +186,7 @@ def find_thresholds(
     if site is None or not readings:
         return []
     share = _share_of(site, station, quantity)
-    found: list[DrawnBound] = []
+    found: list[Mapping[str, Any]] = []
     moves = quantity.startswith("displacement")
     for criterion in site.criteria:
         is_same = criterion.quantity == quantity or (moves and criterion.quantity == "displacement")
@@ -237,7 +196,7 @@ def find_thresholds(
             bound = threshold.bound
             if bound is None:
                 continue
-            row: DrawnBound = {
+            row = {
                 "level": threshold.level,
                 "name": names.get(threshold.level, str(threshold.level)),
                 "kind": criterion.kind.id,
@@ -264,7 +223,7 @@ def _share_of(site: Site, station_id: str, quantity: str) -> float:
     return component_weights(station.azimuth_deg, station.plunge_deg or 0.0)[COMPONENTS.index(quantity)]
 
 
-def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> Ray | None:
+def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> Mapping[str, Any] | None:
     last = readings[-1].observed_at
     start_at = last - timedelta(seconds=window_s)
     start = next((r for r in readings if r.observed_at >= start_at and not r.flags), None)

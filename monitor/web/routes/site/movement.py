@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -162,28 +162,7 @@ def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
         return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})
 
 
-class MovementBound(TypedDict):
-    """A bound that is drawn beside movement."""
-
-    kind: str
-    criterion: str
-    level: int
-    value: float
-    window_s: float | None
-
-
-class WindowRates(TypedDict):
-    """Velocity (mm/day) over windows of one length, in columns by the newest epoch of each."""
-
-    criterion: str
-    window_s: float
-    at: list[str]
-    rate: list[float]
-    error: list[float]
-    inverse: list[float | None]  # days per mm
-
-
-def find_bounds(site: Site | None, station: str) -> list[MovementBound]:
+def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
     """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
     return [
         {"kind": k.kind.id, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
@@ -207,7 +186,7 @@ def find_rates(
     high: datetime,
     now: datetime,
     points: int = POINTS,
-) -> list[WindowRates]:
+) -> list[Mapping[str, Any]]:
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 
     Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
@@ -245,7 +224,7 @@ def _load(
 
 def measure_rates(
     readings: Sequence[Reading], criterion: str, window_s: float, from_s: float, points: int = POINTS
-) -> WindowRates:
+) -> Mapping[str, Any]:
     """Velocity over the windows that end at about `points` epochs from an instant on.
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
@@ -256,7 +235,7 @@ def measure_rates(
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
     every = max(1, len(ends) // points)
-    columns: WindowRates = {
+    columns: Mapping[str, Any] = {
         "criterion": criterion,
         "window_s": window_s,
         "at": [],

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -27,6 +27,7 @@ from monitor.store.readings.observations import SeriesRow, load_readings, load_s
 from monitor.web.context import Context, Range, RequestedRange, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
+    EXACT,
     MOTION,
     TICK,
     Parts,
@@ -47,7 +48,7 @@ _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{si
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
 RAIN: Final = "rain"
-COUNTED: Final = 20_000  # readings of a gauge that are read one by one
+COUNTED: Final = 20_000  # readings of a counter that are read one by one
 RATES: Final = 60  # velocities of each window
 RATED: Final = 3_000  # readings of a range up to which they are fitted
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
@@ -189,30 +190,6 @@ def _find_starts(
     return found
 
 
-class VelocityBound(TypedDict):
-    """A bound of velocity, mm/day."""
-
-    level: int
-    value: float
-    window_s: float | None
-    name: str
-
-
-class VelocityCurve(TypedDict):
-    """Velocity over windows of one length, mm/day; of stages the length is None."""
-
-    window_s: float | None
-    at: Any  # folded instants
-    rate: list[float | None]
-
-
-class VelocityPane(TypedDict):
-    """The pane of velocity below a curve."""
-
-    bounds: list[VelocityBound]
-    rates: list[VelocityCurve]
-
-
 def _find_velocity(
     c: Connection,
     site: Site | None,
@@ -223,9 +200,9 @@ def _find_velocity(
     now: datetime,
     *,
     is_long: bool,
-) -> VelocityPane:
+) -> Mapping[str, Any]:
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
-    bounds: list[VelocityBound] = [
+    bounds = [
         {
             "level": b["level"],
             "value": b["value"],
@@ -236,7 +213,7 @@ def _find_velocity(
         if b["kind"] == "velocity"
     ]
     found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
-    rates: list[VelocityCurve] = [
+    rates: list[Mapping[str, Any]] = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
         if r["at"]
@@ -284,14 +261,15 @@ def _count_rain(
     """What a gauge measured between neighbouring edges, by their number, as criteria count it.
 
     Of more than `COUNTED` readings of a counter one stands for each stretch: what fell before a reset in it is not
-    seen. So many sums are added up by the database, unless they cover more time than passed.
+    seen. More than `EXACT` sums are added up by the database, unless they cover more time than passed.
     """
     begin = edges[0] - timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
-    are_many = count_up_to(c, [s.id], begin, edges[-1], COUNTED + 1) > COUNTED
+    most = COUNTED if spec.stamp == "counter" else EXACT
+    are_many = count_up_to(c, [s.id], begin, edges[-1], most + 1) > most
     if are_many and spec.stamp != "counter":
         stretches = load_stretches(c, [(s.id, 1.0)], edges, now)
-        most = (edges[1] - edges[0]).total_seconds() / spec.interval_s + 0.5
-        if spec.stamp == "event" or all(one.count <= most for one in stretches):
+        whole = (edges[1] - edges[0]).total_seconds() / spec.interval_s + 0.5
+        if spec.stamp == "event" or all(one.count <= whole for one in stretches):
             return {one.number: one.total for one in stretches}
     if are_many:
         read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
@@ -344,7 +322,7 @@ def _load_foot(
     }
 
 
-def _shorten_issue(issue: charts.ShownIssue | None) -> dict[str, Any] | None:
+def _shorten_issue(issue: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if issue is None:
         return None
     targets = issue["targets"]

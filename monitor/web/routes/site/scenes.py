@@ -1,16 +1,15 @@
 """One scene: its image before and after, the landslides on it with their age, and what was found out about it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, NotRequired, TypedDict
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
-from detection.geojson import Geometry
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
@@ -109,24 +108,12 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-class ShownLandslide(TypedDict):
-    """A `LandslideLine` with its instants as text, and as one scene sees it."""
-
-    geometry: Geometry
-    first_seen_at: str
-    last_confirmed_at: str
-    change: str
-    confirmed: bool
-    age: str
-    age_days: float
-
-
-def describe_line(line: LandslideLine, scene: pages.SceneCard) -> ShownLandslide:
+def describe_line(line: LandslideLine, scene: pages.SceneCard) -> Mapping[str, Any]:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
     taken, first = scene.taken_at, line["first_seen_at"]
     confirmed = line["scene_hash"] == scene.scene_hash
     age = next((name for name, most in AGES if taken - first <= most), "older")
-    found: ShownLandslide = format_instants(line) | {
+    found: Mapping[str, Any] = format_instants(line) | {
         "confirmed": confirmed,
         "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
@@ -151,31 +138,20 @@ _reading: Final = threading.Semaphore(AT_ONCE)
 FILE_OF: Final[dict[str, str]] = {"tiles": SCENE_FILES["scene"], "probability": SCENE_FILES["probability"]}
 
 
-class SceneLayer(TypedDict):
-    """One layer of tiles; of probabilities its colours, and from which on they are shown."""
-
-    url: str
-    zooms: list[int]
-    bounds: list[float]
-    tile_size: int
-    colours: NotRequired[list[str]]
-    shown_from: NotRequired[float]
-
-
 @router.get("/api/v1/sites/{site}/scenes/{scene_hash}/map", tags=["scenes"], response_model=dict[str, Any])
-def describe_scene_map(request: Request, site: str, scene_hash: str) -> dict[str, SceneLayer | None]:
+def describe_scene_map(request: Request, site: str, scene_hash: str) -> dict[str, Mapping[str, Any] | None]:
     """Which tiles a scene has, with zooms and bounds; null until they are cut, and where they cannot be."""
     folder = _find_folder(request, site, scene_hash)
     return {layer: describe_layer(site, scene_hash, folder, layer) for layer in FILE_OF}
 
 
-def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> SceneLayer | None:
+def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> Mapping[str, Any] | None:
     """Address, zooms and bounds of one layer of tiles; None where there is none. Other tiles have another address."""
     found = _open(folder, layer)
     if found is None:
         return None
     url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
-    about: SceneLayer = {
+    about: dict[str, Any] = {
         "url": url,
         "zooms": list(found.zooms),
         "bounds": list(found.bounds),

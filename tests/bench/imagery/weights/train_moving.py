@@ -10,7 +10,7 @@ import torch
 
 from detection.imagery.data.metrics import count, score
 from detection.imagery.data.patches import hold_arrays
-from detection.imagery.insar.moving_zones import run_network
+from detection.imagery.insar.outputs import run_network
 from detection.imagery.neural.checkpoint import save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import train_patches

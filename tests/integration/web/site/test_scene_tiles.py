@@ -24,7 +24,7 @@ def folder(filled_database, tmp_path):
     with filled_database.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
     content = [(zxy_to_tileid(0, 0, 0), b"all"), (zxy_to_tileid(1, 1, 0), b"north-east")]
-    write_archive(tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, zipped=False, metadata={}))
+    write_archive(tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, metadata={}))
     return tmp_path
 
 

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import CloudGridRequest, grid_clouds
+from detection.clouds.header import CloudError, NoPointsError
 from tests.data.surveys.clouds import draw, write_cloud
 
 

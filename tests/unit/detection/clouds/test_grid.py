@@ -1,8 +1,6 @@
 """Drawn clouds whose ground is known: heights, and whether their stated errors cover it."""
 
 import json
-import os
-import subprocess
 
 import laspy
 import numpy as np
@@ -12,8 +10,8 @@ import rasterio
 from affine import Affine
 
 from detection.clouds.distance import CloudDistanceRequest, compare_clouds
-from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import CloudGridRequest, grid_clouds
+from detection.clouds.header import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
 from detection.clouds.reader import read_place
 from detection.imagery.change.surface import subtract
 from detection.imagery.raster.grid import Grid, grid_around
@@ -226,24 +224,6 @@ def test_two_parts_apart_and_flat_ground(tmp_path):
     assert np.isnan(height[(x > 21) & (x < 299)]).all()
     assert np.nanmax(np.abs(height - 5)) < 1e-4
     assert np.nanmin(sigma) > 0
-
-
-def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    kept = [
-        tmp_path / name for name in (".points-mine", ".slopeward-points-mine", f".slopeward-points-{os.getpid()}-a")
-    ]
-    new, old = (tmp_path / f".slopeward-points-{gone.pid}-{name}" for name in ("new", "old"))
-    for folder in (*kept, new, old):
-        folder.mkdir()
-        if folder != new:
-            os.utime(folder, (1, 1))
-    cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
-    grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(ground="all"))
-    assert not old.exists()
-    assert new.exists()
-    assert all(folder.exists() for folder in kept)
 
 
 @pytest.mark.parametrize(

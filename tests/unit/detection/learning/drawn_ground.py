@@ -10,8 +10,8 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.raster import write_geotiff
 from detection.learning.records import SceneWindow
 

@@ -6,13 +6,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from detection.susceptibility.calibration import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
-from detection.susceptibility.encoding import EncodedFactor, Encoder, fit_encoder
-from detection.susceptibility.errors import FactorError
+from detection.susceptibility.encoding import fit_encoder
 from detection.susceptibility.learners import table as learners
 from detection.susceptibility.learners.boosting import export
-from detection.susceptibility.learners.table import SampledCells
-from detection.susceptibility.study import Factor
+from detection.susceptibility.study import Factor, FactorError
+from detection.susceptibility.validation import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 
@@ -22,7 +20,7 @@ def cells(number=1500, seed=0):
     columns = rng.normal(0, 1, (number, 4)).astype(np.float32)
     columns[:, 3] = columns[:, 3] > 0.5
     label = (rng.random(number) < 1 / (1 + np.exp(-2 * columns[:, 0] * columns[:, 1] - columns[:, 3]))).astype(np.int64)
-    return SampledCells(columns), label
+    return columns, label
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -32,13 +30,13 @@ def test_exported_trees_answer_as_scikit_learn_to_the_last_bit(depth):
     given, label = cells()
     model = HistGradientBoostingClassifier(
         max_iter=25, max_depth=depth, min_samples_leaf=5, early_stopping=False, random_state=0
-    ).fit(given.columns, label)
-    other = cells(70_000, seed=1)[0].columns
+    ).fit(given, label)
+    other = cells(70_000, seed=1)[0]
     # values that lie on a split, where one side or the other is right
     splits = np.unique(export(model).bound[export(model).bound < 1e30]).astype(np.float32)
     other[: len(splits), 0] = splits
-    for columns in (other, given.columns):
-        ours = export(model).score(columns.T, np.empty(0, bool))
+    for columns in (other, given):
+        ours = export(model).score(columns.T)
         np.testing.assert_array_equal(ours, model.decision_function(columns))
 
 
@@ -47,13 +45,12 @@ def test_a_learner_is_the_same_after_json(name):
     given, label = cells(400)
     fitted = learners.fit(name, given, label, seed=3)
     back = learners.read(name, **json.loads(json.dumps(learners.write_numbers(fitted))))
-    np.testing.assert_array_equal(back.score_cells(given), fitted.score_cells(given))
+    np.testing.assert_array_equal(back.score(given.T), fitted.score(given.T))
     # a window answers each pixel as its cell
     window = np.random.default_rng(1).normal(0, 1, (4, 6, 5)).astype(np.float32)
-    known = np.ones(window.shape[1:], bool)
-    found = fitted.score(window, known)
+    found = fitted.score(window)
     assert found.shape == (6, 5)
-    np.testing.assert_allclose(fitted.score_cells(SampledCells(window[None, :, 2, 3])), found[2, 3], rtol=1e-5)
+    np.testing.assert_allclose(fitted.score(window[:, 2, 3, None]), found[2, 3], rtol=1e-5)
 
 
 def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():
@@ -89,9 +86,6 @@ def test_directions_are_circles_classes_are_columns_and_the_unseen_is_unknown(tm
     assert columns[2:5].sum(axis=0).tolist() == [1, 0, 0]
     assert encoder.count_outside(seen).tolist() == [0, 1, 2]
     assert encoder.places() == {"aspect": [0, 1], "rock": [2, 3, 4], "rain": [5]}
-    assert Encoder((EncodedFactor("a", "number", "g"), EncodedFactor("b", "number", "g"))).places("group") == {
-        "g": [0, 1]
-    }
     with pytest.raises(FactorError, match="rain is 12 in the whole sample"):
         fit_encoder(factors[2:], np.full((1, 9), 12, np.float32))
     with pytest.raises(FactorError, match="classes are whole numbers"):

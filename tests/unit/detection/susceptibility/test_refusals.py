@@ -1,6 +1,5 @@
 """What cannot teach anything is refused in one line that says what to do; vectors are read as others read them."""
 
-import json
 import struct
 from dataclasses import replace
 from datetime import date
@@ -13,9 +12,9 @@ import shapely
 from detection.imagery.errors import ImageryError, NoValidPixelsError
 from detection.imagery.raster.grid import LONLAT
 from detection.imagery.raster.raster import write_geotiff
-from detection.susceptibility.factors import Distances, Factors
+from detection.susceptibility.factors import Distances
 from detection.susceptibility.mapping import MapRequest, make_map
-from detection.susceptibility.study import Factor, read_study
+from detection.susceptibility.study import read_study
 from detection.susceptibility.training import SusceptibilityTrainingRequest, train
 from detection.susceptibility.vectors import read_vectors
 from tests.unit.detection.susceptibility.drawn_landscape import draw, write_geojson
@@ -258,14 +257,3 @@ def test_distances_are_true_within_a_pixel_whatever_the_window(landscape):
     true = np.minimum(400, 20 * shapely.distance(line, shapely.points(columns, rows)))
     assert np.abs(whole - true).max() < 20
     np.testing.assert_array_equal(reader.read(17, 31, 20, 25)[0], whole[31:56, 17:37])
-
-
-def test_aspect_of_given_degrees_and_of_terrain(landscape, tmp_path):
-    study = read_study(landscape.study)
-    with Factors(study, tmp_path) as factors:
-        values, known = factors.read((10, 10, 30, 30))
-    assert known.all()
-    assert values[1].min() >= -1
-    assert values[1].max() > 300
-    assert Factor("a", "direction", tmp_path).is_direction
-    assert json.dumps([one.kind for one in study.factors]) == '["terrain", "terrain", "classes", "distance"]'

@@ -13,8 +13,8 @@ from detection.imagery.errors import ModelError
 from detection.susceptibility import training
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.model import load_model
-from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration
 from detection.susceptibility.training import SusceptibilityTrainingRequest, train
+from detection.susceptibility.validation import bound_auc, measure_auc, measure_calibration
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
@@ -49,7 +49,6 @@ def test_the_ranking_is_the_true_one_and_the_probabilities_are_shares_of_the_gro
     assert scores["calibration"]["base_rate"] == pytest.approx(landscape.slides.mean(), rel=1e-6)
     order = [one["name"] for one in scores["importance"]]
     assert order[:2] == ["slope", "rock"]
-    assert {one["name"] for one in scores["importance_of_groups"]} == {"terrain", "rock", "distance"}
     assert abs(next(one["auc_lost"] for one in scores["importance"] if one["name"] == "aspect")) < 0.005
 
 
@@ -83,9 +82,6 @@ def test_the_same_seed_gives_the_same_bytes(plain):
     landscape, card = plain
     again = learn(landscape, ("logistic", "boosting"), name="again.json")
     assert again["model_hash"] == card["model_hash"]
-    text = landscape.study.with_name("again.md").read_text()
-    assert f"{card['scores']['auc']:.3f}" in text
-    assert "It must not be used for" in text
 
 
 def test_wrong_labels_lower_the_score_and_not_the_honesty(tmp_path):

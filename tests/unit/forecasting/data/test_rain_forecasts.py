@@ -14,7 +14,7 @@ from forecasting.data.sources import RecordRecipe, read_record
 from forecasting.data.splits import split
 from forecasting.errors import PanelError
 from forecasting.evaluation.leakage import run_leak_test
-from forecasting.explanation.groups import list_groups, name_kinds
+from forecasting.explanation.record import list_groups, name_kinds
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
 from tests.data.slopes import rain_to_come

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from forecasting.data.kinds import LENGTHS
 from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
-from forecasting.data.units import LENGTHS
 from forecasting.errors import HorizonError, PanelError
 from forecasting.evaluation.screening import find_interpolated
 from monitor.domain import observation

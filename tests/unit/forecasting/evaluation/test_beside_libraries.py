@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecasting.decomposition.emd import first_mode
-from forecasting.evaluation.significance import diebold_mariano
+from forecasting.evaluation.challenge import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
 from forecasting.metrics import rmse
 from forecasting.simple import lad

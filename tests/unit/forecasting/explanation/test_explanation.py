@@ -9,11 +9,14 @@ import torch
 
 from forecasting.data.series import DAY_S
 from forecasting.data.splits import split
-from forecasting.explanation.gradients import COMPLETENESS, integrate
-from forecasting.explanation.groups import list_groups
-from forecasting.explanation.maps import NOT_A_CAUSE
-from forecasting.explanation.permutation import permutation_importance
-from forecasting.explanation.record import explain
+from forecasting.explanation.record import (
+    COMPLETENESS,
+    NOT_A_CAUSE,
+    explain,
+    integrate,
+    list_groups,
+    permutation_importance,
+)
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
 from tests.data.slopes import rain_driven

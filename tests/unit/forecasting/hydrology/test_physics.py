@@ -5,8 +5,6 @@ from math import cos, erfc, exp, log, pi, radians, sqrt
 
 import pytest
 
-from forecasting.hydrology.infiltration import Ground, pressure_head, response
-from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
 from forecasting.hydrology.rain_events import antecedent_index, event_span_s
 from forecasting.hydrology.return_period import (
     TooFewYearsError,
@@ -15,7 +13,17 @@ from forecasting.hydrology.return_period import (
     require_record,
     years_of_depth,
 )
-from forecasting.hydrology.slope_stability import InfiniteSlope, compute_safety, factor_of_safety, pressure_below_table
+from forecasting.hydrology.slope_stability import (
+    Ground,
+    InfiniteSlope,
+    compute_safety,
+    critical_acceleration_g,
+    estimate_displacement,
+    factor_of_safety,
+    pressure_below_table,
+    pressure_head,
+    response,
+)
 
 H, DAY = 3600.0, 86400.0
 

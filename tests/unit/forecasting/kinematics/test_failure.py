@@ -1,18 +1,25 @@
-"""The failure window: found before collapses, withdrawn when they do not come, and never from the future."""
+"""The failure window, its chance over a bound, and replaced sensors: found beside noise, never from the future."""
 
+import math
 import os
 import random
 from dataclasses import replace
+from itertools import pairwise
 from math import exp, fsum, isfinite, log
+from statistics import NormalDist
 
+import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
+from forecasting.evaluation.distribution import pit
 from forecasting.kinematics import ensemble
 from forecasting.kinematics.cells import Grains, Speed, Window
-from forecasting.kinematics.curves import draw_collapse
+from forecasting.kinematics.chance import QUANTILES, chance_over
+from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
-from forecasting.kinematics.failure_scores import Mark, mark_issues, sum_up
-from forecasting.kinematics.inverse_velocity import fit_inverse
+from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
+from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
 
 DAY = 86_400.0
 HOUR = 3_600.0
@@ -238,3 +245,148 @@ def test_no_series_however_odd_gives_nonsense(shape: str) -> None:
             assert all(v is None or isfinite(v) for v in told)
             assert x.from_s is None or x.data_until_s <= x.from_s <= (x.mid_s or 0.0) <= (x.to_s or 0.0)
             assert x.trusted or x.reasons
+
+
+SHARES = [share for _, share in QUANTILES]
+SCORES = [NormalDist().inv_cdf(share) for share in SHARES]
+
+
+def draw_fan(seed: int) -> list[float]:
+    rng = random.Random(seed)
+    widths = [rng.choice((0.0, 1.0)) * rng.expovariate(0.3) for _ in range(4)]
+    lowest = rng.gauss(0.0, 5.0)
+    return [sum(widths[:k], lowest) for k in range(5)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_the_integral_of_the_density_that_the_quantiles_mean(seed: int) -> None:
+    values = [v + 0.1 * k for k, v in enumerate(draw_fan(seed))]
+    # the density between two quantiles: a normal whose scores lie on the line between theirs
+    x = np.linspace(values[0], values[-1], 200_001)
+    score, slope = np.interp(x, values, SCORES), np.diff(SCORES) / np.diff(values)
+    density = np.exp(-(score**2) / 2.0) / math.sqrt(2.0 * math.pi) * slope[np.searchsorted(values[1:-1], x)]
+    for bound in np.linspace(values[0], values[-1], 9)[1:-1]:
+        inside = x >= bound
+        chance = chance_over(SHARES, values, float(bound))
+        assert chance.low == chance.high
+        assert chance.low == pytest.approx(0.025 + trapezoid(density[inside], x[inside]), abs=2e-4)
+        # the same fan as where forecasts are scored
+        assert chance.low == pytest.approx(1.0 - float(pit(np.array(values), np.array(bound))), abs=1e-6)
+
+
+def test_a_normal_fan_is_that_normal_and_nothing_is_claimed_beyond_its_outer_quantiles() -> None:
+    values = [10.0 + 2.0 * z for z in SCORES]
+    for bound in (6.5, 8.0, 10.0, 12.0, 13.5):
+        assert chance_over(SHARES, values, bound).low == pytest.approx(1.0 - NormalDist(10.0, 2.0).cdf(bound))
+    assert (chance_over(SHARES, values, 99.0).low, chance_over(SHARES, values, 99.0).high) == (0.0, 0.025)
+    assert (chance_over(SHARES, values, -9.0).low, chance_over(SHARES, values, -9.0).high) == (0.975, 1.0)
+    # three quantiles, as older decisions froze them, say less
+    three = chance_over(SHARES[1:4], values[1:4], 99.0)
+    assert (three.low, three.high) == (0.0, 0.1)
+
+
+def test_it_never_rises_with_the_bound_nor_falls_with_the_quantiles() -> None:
+    flat = 0
+    for seed in range(300):
+        values = draw_fan(seed)
+        flat += any(a == b for a, b in pairwise(values))
+        bounds = sorted([*values, *(random.Random(seed).uniform(-15.0, 25.0) for _ in range(12))])
+        found = [chance_over(SHARES, values, b) for b in bounds]
+        assert all(0.0 <= c.low <= c.high <= 1.0 for c in found)
+        for near, far in pairwise(found):
+            assert (far.low, far.high) <= (near.low, near.high)
+            assert far.high <= near.high
+        for k in range(5):
+            # any quantile that rises, with those above it where it meets them
+            higher = [max(v, values[k] + 1.0) if j >= k else v for j, v in enumerate(values)]
+            for bound, before in zip(bounds, found, strict=True):
+                after = chance_over(SHARES, higher, bound)
+                assert after.low >= before.low - 1e-12
+                assert after.high >= before.high - 1e-12
+    assert flat > 100, "fans without width stood among them"
+
+
+def test_the_median_decides_at_one_half() -> None:
+    for seed in range(300):
+        values = draw_fan(seed)
+        for bound in (values[2], values[2] - 1e-9, values[2] + 1e-9, values[2] + 3.0, values[2] - 3.0):
+            assert (chance_over(SHARES, values, bound).low > 0.5) == (values[2] > bound)
+
+
+def draw_record(draw, *, jump, rate, noise, days=80, gap=(40.0, 43.0), step=1.0, turn=0.0):
+    """Readings of a sensor, a gap, and readings of the next one."""
+    times = [step * k for k in range(int(days / step)) if not gap[0] <= step * k < gap[1]]
+    values = [rate * t + turn * max(0.0, t - gap[1]) + jump * (t >= gap[1]) + draw.gauss(0.0, noise) for t in times]
+    return [t * DAY_S for t in times], values, gap[0] * DAY_S, gap[1] * DAY_S
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_jump_lies_within_its_error_whatever_the_ground_does(seed):
+    draw = random.Random(seed)
+    jump, rate, noise = draw.uniform(-80, 80), draw.choice((0.0, draw.uniform(-4, 4))), draw.uniform(0.05, 2.0)
+    record = draw_record(draw, jump=jump, rate=rate, noise=noise, gap=(40.0, 40.0 + draw.uniform(0.0, 9.0)))
+    found = propose_offset(*record)
+    assert isinstance(found, ProposedOffset)
+    assert abs(found.size - jump) < 4.0 * found.error
+    assert found.error < 3.0 * noise
+    assert abs(found.motion - rate * found.gap_s / DAY_S) < 4.0 * found.motion_error + 1e-9
+
+
+def test_without_the_trend_the_motion_would_be_taken_for_a_jump():
+    """The sanity of the test above: medians of the two sides alone differ by the motion of forty days."""
+    times, values, begins, ends = draw_record(random.Random(1), jump=0.0, rate=2.0, noise=0.1)
+    old = sorted(v for t, v in zip(times, values, strict=True) if t < begins)
+    new = sorted(v for t, v in zip(times, values, strict=True) if t >= ends)
+    assert new[len(new) // 2] - old[len(old) // 2] > 60.0
+    found = propose_offset(times, values, begins, ends)
+    assert not found.is_needed
+    assert found.motion == pytest.approx(8.0, abs=0.5)  # last reading before to first one after: four days
+
+
+def test_outliers_and_a_settling_sensor_move_it_little():
+    times, values, begins, ends = draw_record(random.Random(2), jump=12.0, rate=0.5, noise=0.2)
+    for k in (5, 17, 30, 50, 66):
+        values[k] += 400.0
+    assert propose_offset(times, values, begins, ends).size == pytest.approx(12.0, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"), [(2, 30, "before"), (0, 30, "before"), (30, 0, "after"), (30, 2, "after")]
+)
+def test_without_readings_on_one_side_nothing_is_said(before, after, said):
+    times = [k * DAY_S for k in range(-before, 0)] + [k * DAY_S for k in range(after)]
+    found = propose_offset(times, [1.0] * len(times), 0.0, 0.0)
+    assert not isinstance(found, ProposedOffset)
+    assert f"usable readings {said}" in str(found)
+
+
+def test_few_readings_say_a_level_and_no_pace():
+    found = propose_offset([k * DAY_S for k in range(8)], [0.0] * 4 + [5.0] * 4, 4 * DAY_S, 4 * DAY_S, 0.1)
+    assert found.size == pytest.approx(5.0)
+    assert (found.motion, found.is_needed) == (0.0, True)
+    assert "too few readings" in str(found.doubts[0])
+
+
+def test_a_pace_that_changes_meanwhile_makes_the_jump_unsure():
+    calm = propose_offset(*draw_record(random.Random(3), jump=10.0, rate=1.0, noise=0.1, gap=(40.0, 50.0)))
+    turned = propose_offset(*draw_record(random.Random(3), jump=10.0, rate=1.0, noise=0.1, gap=(40.0, 50.0), turn=2.0))
+    assert turned.error > 5.0 * calm.error
+    assert abs(turned.size - 10.0) < 3.0 * turned.error
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(-1.0, "sign turned"), (1000.0, "another unit"), (1 / 25.4, "another unit"), (0.1, "another unit")],
+)
+def test_a_sensor_in_another_unit_or_with_another_sign_is_doubted(factor, said):
+    times, values, begins, ends = draw_record(random.Random(4), jump=0.0, rate=3.0, noise=0.02)
+    values = [v * factor if t >= ends else v for t, v in zip(times, values, strict=True)]
+    found = propose_offset(times, values, begins, ends)
+    assert any(said in str(one) for one in found.doubts)
+
+
+def test_a_level_in_another_unit_is_doubted_too():
+    draw = random.Random(5)
+    times = [k * DAY_S for k in range(80)]
+    values = [45.0 + draw.gauss(0.0, 0.1) if k < 40 else 4.5887 + draw.gauss(0.0, 0.01) for k in range(80)]  # kPa, m
+    assert "another unit" in str(propose_offset(times, values, 40 * DAY_S, 40 * DAY_S).doubts[0])

@@ -1,5 +1,6 @@
-"""Shipped weights serve a record of 40 rows, learn nothing from what comes after, and are judged like any other."""
+"""Networks that were pooled or shipped serve records they never saw, know no future, and are like any other."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.features import FEATURES
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.checkpoint import to_bytes
+from forecasting.neural.learner import Settings
+from forecasting.neural.network import Shape
+from forecasting.neural.pooled import adopt, fine_tune, train_pooled
 from forecasting.neural.pretrained import PLACE, STEPS, adapt, read_shipped, settle
 from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
 from forecasting.serving import jobs
@@ -155,3 +160,104 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
 
 def test_networks_that_read_stations_together_are_listed():
     assert READS_TOGETHER == {name for name in NETWORKS if load(name).needs_graph}
+
+
+HORIZON = (7 * DAY_S,)
+QUICK = Settings(epochs=8, learning_rate=8e-3, batch=8, dropout=0.0, patience=14, window=26)
+
+
+def pulsing(period, rows=420, scale=1.0, seed=5):
+    """Pulses of one period at any size: what is learnt at one size serves another."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(rows)[:, None]
+    rate = 1.0 + np.sin(2 * np.pi * (t + np.arange(3) * 4) / period)
+    values = scale * (np.cumsum(rate, axis=0) + rng.normal(0, 0.1, (rows, 3)))
+    return Panel(0.0, DAY_S, ("A", "B", "C"), values)
+
+
+def errors(forecaster, panel, parts):
+    origins = parts.calibration.origins
+    came = parts.calibration.targets(panel.values, origins, 7)
+    network = np.abs(forecaster.quantiles(panel.values, origins)[:, :, 0, 2] - came)
+    simple = np.abs(forecaster.recipe.base.predict(panel.values, origins)[:, :, 0] - came)
+    return np.nanmean(network), np.nanmean(simple)
+
+
+@pytest.fixture(scope="module")
+def pooled():
+    panels = [pulsing(20, seed=1), pulsing(20, scale=30.0, seed=2)]
+    return train_pooled("mlp", [(p, split(p.values.shape[0])) for p in panels], HORIZON, QUICK)
+
+
+def test_a_record_it_never_saw_is_served_at_its_own_scale(pooled):
+    panel = pulsing(20, scale=400.0, seed=9)
+    parts = split(panel.values.shape[0])
+    network, simple = errors(adopt(pooled, panel, parts), panel, parts)
+    assert network < 0.6 * simple
+
+
+def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
+    panel = pulsing(26, scale=5.0, seed=4)
+    parts = split(panel.values.shape[0])
+    old = adopt(pooled, panel, parts)
+    before = {k: v.clone() for k, v in old.network.state_dict().items()}
+    known = pulsing(20, seed=1)
+    tuned = fine_tune(
+        old, panel, parts, replace(QUICK, epochs=5), replay=[(known, split(known.values.shape[0]))]
+    ).forecaster
+    assert errors(tuned, panel, parts)[0] < 0.8 * errors(old, panel, parts)[0]
+    assert all(torch.equal(v, before[k]) for k, v in old.network.state_dict().items())
+    assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())
+
+
+def test_replay_keeps_what_was_learnt_before(pooled):
+    known, fresh = pulsing(20, seed=1), pulsing(13, seed=3)
+    parts, blocks = split(known.values.shape[0]), split(fresh.values.shape[0])
+    old = adopt(pooled, fresh, blocks)
+    settings = replace(QUICK, epochs=6)
+    forgot = fine_tune(old, fresh, blocks, settings).forecaster
+    kept = fine_tune(old, fresh, blocks, settings, replay=[(known, parts)]).forecaster
+    on_known = lambda one: errors(replace(one, recipe=adopt(pooled, known, parts).recipe), known, parts)[0]  # noqa: E731
+    assert on_known(kept) < on_known(forgot)
+
+
+def test_what_cannot_be_pooled_is_said():
+    panel = pulsing(20)
+    with pytest.raises(ForecastingError, match="one site"):
+        train_pooled("graph-gru", [(panel, split(420))], HORIZON, QUICK)
+    with pytest.raises(NotEnoughDataError):
+        train_pooled("mlp", [], HORIZON, QUICK)
+    with pytest.raises(NotEnoughDataError):
+        train_pooled("mlp", [(panel.head(40), split(40))], HORIZON, QUICK)
+
+
+CHAIN = torch.diag(torch.ones(3), 1) + torch.diag(torch.ones(3), -1)
+"""Four stations in a row."""
+
+
+def make(model):
+    torch.manual_seed(3)
+    return load(model)(Shape(len(FEATURES), 20, 2, 8, 0.1, CHAIN.expand(2, 4, 4))).eval()
+
+
+def some_windows(stations=4, seed=0):
+    torch.manual_seed(seed)
+    inputs = torch.randn(6, stations, 20, len(FEATURES))
+    inputs[..., 2] = 1.0
+    return inputs
+
+
+def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
+    network, inputs = make("vae-gru"), some_windows()
+    with torch.no_grad():
+        before = network(inputs)
+        torch.manual_seed(99)
+        torch.testing.assert_close(network(inputs), before, rtol=0, atol=0)
+        torch.testing.assert_close(network(inputs[2:3]), before[2:3])
+        network.head.to_code.bias[2:] += math.log(20.0)  # the log variances of a code of 2
+        wider = network(inputs)
+    ratio = (wider[..., 4] - wider[..., 0]) / (before[..., 4] - before[..., 0])
+    torch.testing.assert_close(ratio, torch.full_like(ratio, math.sqrt(20.0)), rtol=1e-3, atol=0)
+    network.train()
+    assert not torch.equal(network(inputs), network(inputs)), "in training every step draws anew"
+    assert network.penalty().item() > 0

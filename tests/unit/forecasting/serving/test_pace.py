@@ -5,9 +5,9 @@ import pytest
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
+from forecasting.serving.experience import MOST_STRETCH, PACE_FEWEST, see_pace
 from forecasting.serving.issue import WIDER
 from forecasting.serving.jobs import forecast
-from forecasting.serving.pace import FEWEST, LARGEST, see_pace
 from forecasting.serving.quantiles import conform, repeat_point
 
 
@@ -28,7 +28,7 @@ def test_an_unusual_pace_stretches_and_a_usual_one_does_not():
     assert far[-1, 0] > 2.0
     assert far[-1, 1] < 1.3
     assert (near <= far + 1e-12).all(), "noise of a reading hides the pace the more, the nearer the target"
-    assert ((near >= 1.0) & (far <= LARGEST)).all()
+    assert ((near >= 1.0) & (far <= MOST_STRETCH)).all()
 
 
 def test_nothing_after_an_origin_is_read():
@@ -47,7 +47,7 @@ def test_nothing_after_an_origin_is_read():
 
 def test_a_short_or_silent_record_is_never_stretched():
     values = creep(60, faster=10)
-    assert (see_pace(values[: FEWEST - 1], np.arange(10, FEWEST - 1)).stretch_over(7) == 1.0).all()
+    assert (see_pace(values[: PACE_FEWEST - 1], np.arange(10, PACE_FEWEST - 1)).stretch_over(7) == 1.0).all()
     values[5:] = np.nan
     assert (see_pace(values, np.array([59])).stretch_over(7) == 1.0).all()
     assert (see_pace(np.zeros((100, 1)), np.array([99])).stretch_over(7) == 1.0).all()

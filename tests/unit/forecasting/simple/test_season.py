@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
-from forecasting.simple.auto import fit_auto
-from forecasting.simple.season import fit_season
+from forecasting.simple.auto import fit_auto, fit_season
 
 YEAR = 365.25
 

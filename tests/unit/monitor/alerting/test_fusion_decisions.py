@@ -11,7 +11,7 @@ from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series import steps as steps_module
-from monitor.decision.signatures import measure_height, needs_two
+from monitor.decision.votes import measure_height, needs_two
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.domain.fusion import Clause, FusionRule, Neighbours

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 from monitor.cli.main import run_verb
 from monitor.cli.scenes import models
 
@@ -25,7 +25,7 @@ def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monke
     shipped = ["bijie", "generated", "landslide4sense-standard", "landslide4sense"]
     assert [one["name"] for one in found["unet"]["weights"]] == shipped
     assert [one["name"] for one in found["drs-unet"]["weights"]] == ["generated-phase"]
-    assert len(rows(capsys, "--all")) == len(found) + len(VARIANTS) + 2
+    assert len(rows(capsys, "--all")) == len(found) + 2
 
 
 def test_a_score_is_that_of_the_record_and_says_what_the_images_distinguish(capsys):

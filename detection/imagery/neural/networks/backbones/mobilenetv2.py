@@ -12,7 +12,6 @@ class InvertedResidual(nn.Module):
     Added to its input where neither size nor channels change.
 
     Args:
-        expansion: factor of the wide middle.
         lean: leave out the first convolution where it would not expand, as MobileNetV2 does.
     """
 

@@ -41,10 +41,7 @@ class ResNet(nn.Module):
     """Stem (7 x 7, or three 3 x 3, stride 2; 3 x 3 max pool, stride 2) and four stages.
 
     Args:
-        blocks: how many of them per stage.
         width: multiplier of the channels 64, 128, 256, 512.
-        strides: of the first block of each stage.
-        dilations: of all blocks of each stage.
         deep_stem: three 3 x 3 convolutions to 64, 64, 128 channels in place of the 7 x 7 one.
     """
 

@@ -13,19 +13,25 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely.geometry import mapping
 
+from detection.imagery.change.classification import (
+    change_of,
+    choose_parent,
+    has_grown,
+    has_vanished,
+    is_new,
+    measure_evidence,
+)
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.records import StoredDate, read_outlines, remember
-from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, measure_evidence
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster import overlay
-from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
+from tests.data.asked_detection import detect
 
 LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
 SIZE = 64
@@ -126,15 +132,6 @@ def test_the_shift_between_two_images_of_one_ground(shift):
     assert (found.columns, found.rows) == pytest.approx(shift, abs=0.2)
     other = draw_scene(6, 160, scars=1).bands["B4"].astype(float)
     assert measure_shift(pair(other, image), 160, 160) is None, "another ground: not measured, not made up"
-
-
-def test_slope_of_a_plane():
-    rows, columns = np.indices((9, 9), dtype=np.float64)
-    slopes = slope_deg(columns * 3.0 + rows * 4.0, np.ones((9, 9), bool), (10.0, 10.0))
-    assert slopes[4, 4] == pytest.approx(np.degrees(np.arctan(0.5)))
-    grid = grid_around(141.95, 42.73, 64, 10.0, geographic=True)
-    across, down = spacing_m(grid, 32, 32)
-    assert across * down == pytest.approx(73.5, rel=0.005)
 
 
 def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from scipy import stats
 
 from detection.imagery.change.radar import find_radar_change
@@ -105,20 +104,6 @@ def test_low_coherence_leaves_the_backscatter_and_values_beyond_1_are_refused(im
     high = ground.write(tmp_path / "high.tif", np.full((300, 300), 70.0, np.float32))
     with pytest.raises(RadiometryError, match="coherences from 70"):
         find_radar_change(replace(asked, coherence=(high, high)))
-
-
-def test_stored_integers_are_read_by_their_scale(images, tmp_path):
-    ground, _ = images
-    paths = []
-    for name, discs in (("b", ()), ("a", (SLIDE,))):
-        paths.append(ground.write(tmp_path / f"{name}.tif", np.round(1000 * np.log10(ground.draw(discs))), UNITS="dB"))
-    with pytest.raises(RadiometryError, match="said to be db, but its values go from -"):
-        find_radar_change(RadarRequest(before=(paths[0],), after=(paths[1],)))
-    for path in paths:
-        with rasterio.open(path, "r+") as target:
-            target.scales = (0.01,)
-    (outline,) = find_radar_change(RadarRequest(before=(paths[0],), after=(paths[1],))).outlines
-    assert outline.change_db == pytest.approx(5, abs=1.2)
 
 
 def test_an_optical_scene_with_a_band_of_radar_is_no_radar_scene():

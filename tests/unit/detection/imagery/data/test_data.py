@@ -6,10 +6,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
+from detection.imagery.data import bijie, folder, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, resize_bands, resize_mask
-from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks
+from detection.imagery.data.splits import find_twins, split
 from detection.imagery.errors import DataError, ImageryError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff, write_png
@@ -44,7 +44,6 @@ def test_landslide4sense_png_drops_alpha_and_keeps_the_pairs(tmp_path):
     first = patches.read(0)
     assert first.image.shape == (3, 20, 24)
     assert set(np.unique(first.mask)) == {0, 1}
-    assert landslide4sense.original_ids(patches) == [0, 7]
 
 
 def hdf5(key, values):
@@ -105,37 +104,9 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
         bijie.read(tmp_path / "copy", "train")
 
 
-def test_hr_gldd_arrays_stream(tmp_path):
-    images, masks = RNG.random((5, 16, 16, 4)), (RNG.random((5, 16, 16, 1)) > 0.8).astype(np.float64)
-    np.save(tmp_path / "valX.npy", images)
-    np.save(tmp_path / "valY.npy", masks)
-    patches = hr_gldd.read(tmp_path, "validation")
-    assert len(patches) == 5
-    assert np.allclose(patches.read(4).image[3], images[4, :, :, 3])
-    assert np.array_equal(patches.read(2).mask, masks[2, :, :, 0])
-    np.save(tmp_path / "valX.npy", images.transpose(0, 3, 1, 2))
-    with pytest.raises(DataError, match=r"valX\.npy: shape \(5, 4, 16, 16\), expected N x rows x columns x 4"):
-        hr_gldd.read(tmp_path, "validation")
-    with pytest.raises(TrainingRecipeError, match=r"trainX\.npy: the recipe's data are absent"):
-        hr_gldd.read(tmp_path, "train")
-
-
 def write_tif(path, values, nodata=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_geotiff(path, values, grid_around(8.9, 46.2, values.shape[-1], 10.0), nodata=nodata)
-
-
-def test_cas_parts_are_regions(tmp_path):
-    for region in ("Wenchuan", "Palu"):
-        write_tif(tmp_path / region / "img" / "a_1.tif", picture(16, 16))
-        write_tif(tmp_path / region / "mask" / "a_1.tif", (picture(16, 16, 1) > 127).astype(np.uint8) * 38)
-    data = {"source": "cas", "test_regions": ["Palu"]}
-    train, test = open_data(data, cas.BANDS, 0, tmp_path)
-    assert train.names == ("Wenchuan/img/a_1",)
-    assert test.names == ("Palu/img/a_1",)
-    assert set(np.unique(test.read(0).mask)) == {0, 1}
-    with pytest.raises(TrainingRecipeError, match="no region 'Pulau'; there are: Palu, Wenchuan"):
-        cas.read(tmp_path, "train", test_regions=("Pulau",))
 
 
 def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
@@ -223,7 +194,6 @@ def test_every_source_says_what_is_known_of_it():
         assert source.source
         assert source.licence
         assert source.note
-    assert {name for name, source in SOURCES.items() if not source.tried} == {"hr-gldd", "cas"}
     with pytest.raises(ImageryError, match=r"unknown key data\.colour"):
         open_data({"source": "bijie", "colour": 1}, ("red",), 0, None)
 
@@ -249,34 +219,17 @@ def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
     assert find_twins(patches_of(images), patches_of(other)) == []
     other[1] = np.rot90(images[4], 3, (1, 2))[:, :, ::-1] * 0.8 + 0.02 + 0.01 * RNG.random((3, 32, 32))
     assert [pair[:2] for pair in find_twins(patches_of(images), patches_of(other))] == [("4", "1")]
-    both = patches_of([*images, *other])
-    groups = group_twins(both)
-    assert groups[4] == groups[7]
-    assert len(np.unique(groups)) == 9
 
 
-@pytest.mark.parametrize("kind", ["seeded", "blocks", "content"])
-def test_no_split_leaves_a_patch_on_both_sides(kind):
-    images = RNG.random((30, 1, 16, 16)).astype(np.float32)
-    images[10:20] = images[:10, :, ::-1]
-    named = patches_of(images)
-    fit, held = split(named, kind, 0.2, seed=3)
+def test_no_split_leaves_a_patch_on_both_sides():
+    named = patches_of(RNG.random((30, 1, 16, 16)).astype(np.float32))
+    fit, held = split(named, "seeded", 0.2, seed=3)
     assert sorted([*fit, *held]) == list(range(30))
     assert len(held) >= 4
-    twins = find_twins(named.take(fit), named.take(held))
-    assert bool(twins) == (kind != "content")
-    again = split(named, kind, 0.2, seed=3)
+    again = split(named, "seeded", 0.2, seed=3)
     assert np.array_equal(again[1], held)
     with pytest.raises(TrainingRecipeError, match="unknown split 'random'"):
         split(named, "random", 0.2, 0)
-
-
-def test_blocks_are_contiguous():
-    fit, held = split_blocks([number * 7 for number in range(100)], 0.2, seed=2, blocks=10)
-    gaps = np.diff(held)
-    assert len(held) == 20
-    assert np.count_nonzero(gaps > 1) <= 1
-    assert len(fit) == 80
 
 
 def test_a_set_streams_and_remembers():
@@ -306,8 +259,6 @@ def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured)
     assert first.image.dtype == np.uint8
     assert np.mean([patch.mask.mean() for patch in test]) == pytest.approx(0.04093, abs=1e-4)
     assert find_twins(train, test) == []
-    fit, held = split(train, "blocks", 0.15, 0)
-    assert find_twins(train.take(fit), train.take(held)) == []
 
 
 @pytest.mark.data

@@ -10,10 +10,10 @@ from affine import Affine
 from detection.imagery.errors import SceneError
 from detection.imagery.footprints.detect import plan_tiles
 from detection.imagery.footprints.doubt import SIDE_PX, find_doubtful
-from detection.imagery.footprints.options import read_options
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff, writing_geotiff
+from tests.data.asked_detection import read_options
 
 UTM = pyproj.CRS.from_epsg(32632).to_wkt()
 

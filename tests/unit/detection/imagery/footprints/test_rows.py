@@ -9,7 +9,7 @@ import torch
 
 from detection.imagery.footprints import probabilities
 from detection.imagery.footprints.polygons import STEPS
-from detection.imagery.footprints.probabilities import PART_ROWS, MappingRun, TilingPlan, draw_rows, map_scene
+from detection.imagery.footprints.probabilities import PART_ROWS, MappingRun, TilingPlan, map_scene
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.components import NODATA
 from detection.imagery.registry import build
@@ -52,7 +52,7 @@ def make_reader(height, width, seed=1):
     return SimpleNamespace(grid=grid, read=read, values=values, valid=valid, read_at=read_at)
 
 
-def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
+def draw(reader, segmenter, plan=PLAN, stretch=PLAIN):
     out, shares = np.full((reader.grid.height, reader.grid.width), 7, np.uint8), []
 
     def write(steps, column, row):
@@ -60,7 +60,7 @@ def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
         assert (target == 7).all(), "each pixel is written once"
         target[...] = steps[0]
 
-    pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append, **more)
+    pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append)
     assert (shares, shares[-1]) == (sorted(shares), 1)
     return out, pixels
 
@@ -80,24 +80,6 @@ def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
     assert np.abs(found.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
     assert np.count_nonzero(found != wanted) <= 1 + found.size / 2000
     assert pixels == np.count_nonzero(reader.valid)
-
-
-@pytest.mark.turns
-@pytest.mark.parametrize(("height", "columns"), [(700, 64), (1025, 64), (1600, 4096)])
-def test_strips_make_the_whole_to_the_last_bit(height, columns, segmenter):
-    reader, plan = make_reader(height, 140), TilingPlan("rows", columns, 112, 16)
-    reader.valid[300:1290, :90] = False
-    reader.valid[520:1020] = False  # a part without a valid pixel, and one beside it
-    whole, _ = draw(reader, segmenter, plan)
-    for top in range(0, height, PART_ROWS):
-        for many in (1, 2):
-            bottom = min(height, top + many * PART_ROWS)
-            strip = [*draw_rows(MappingRun(reader, segmenter, PLAIN, plan, 1), (top, bottom))]
-            drawn = np.full((bottom - top, 140), 7, np.uint8)
-            for steps, column, row in strip:
-                drawn[row - top :, column:][: steps.shape[1], : steps.shape[2]] = steps[0]
-            assert drawn.tobytes() == whole[top:bottom].tobytes()
-    assert len(np.unique(whole)) > 50, "a map that says something"
 
 
 def test_ground_without_a_valid_pixel_does_not_reach_the_network(segmenter):

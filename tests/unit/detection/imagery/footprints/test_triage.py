@@ -13,7 +13,6 @@ from scipy import ndimage
 
 from detection.imagery.data.bijie import read
 from detection.imagery.errors import ModelError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_scene
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.components import NODATA
@@ -22,6 +21,7 @@ from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect
 
 CARD = {"name": "coarse", "network": {"name": "triage-resnet"}, "tile_px": 16, "pixel_size_m": 1.2, "threshold": 0.5}
 CARD |= {"bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "reflectance", "scale": 0.01}}

@@ -12,10 +12,8 @@ from shapely.geometry import shape
 from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.footprints.records import Circle, MeasuredPlace
-from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
-from detection.imagery.insar.moving_zones import run_network, wrap
-from detection.imagery.insar.outputs import measure_stack
+from detection.imagery.insar.outputs import find_coherence_loss, measure_coherence, measure_stack, run_network, wrap
 from detection.imagery.insar.records import StackRequest
 from detection.imagery.insar.stack import read_stack
 from detection.imagery.neural.checkpoint import load_model

@@ -2,14 +2,11 @@
 
 import csv
 import json
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-import rasterio
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
-from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.insar.velocity_points import grid_points
@@ -98,59 +95,21 @@ def test_the_ground_of_a_place_is_told_by_a_high_quantile_and_by_its_share_that_
     assert faster.moving_share == 0.0
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".gpkg"])
-def test_points_are_brought_onto_cells(tmp_path, noise, suffix):
-    path = tmp_path / f"points{suffix}"
+def test_points_are_brought_onto_cells(tmp_path, noise):
+    path = tmp_path / "points.csv"
     every = (slice(None, None, 3),) * 2
     columns, rows = (axis[every].ravel() + 0.5 for axis in (COLUMNS, ROWS))
     lon, lat = GRID.to_lonlat(*GRID.to_crs(columns, rows))
     velocity = (2 * noise[0] + 30 * SLIDE)[every].ravel()
-    if suffix == ".csv":
-        with path.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["Longitude", "Latitude", "mean_velocity", "mean_velocity_std"])
-            table.writerows([*zip(lon, lat, velocity, np.full(len(lon), 2.0), strict=True), ["x", "y", "", ""]])
-    else:
-        features = [
-            {"geometry": {"type": "Point", "coordinates": [x, y]}, "velocity": v}
-            for x, y, v in zip(lon, lat, velocity, strict=True)
-        ]
-        at = datetime(2026, 5, 1, tzinfo=UTC)
-        write_geopackage(path, features, {"velocity": "REAL"}, table="points", changed_at=at, kind="POINT")
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["Longitude", "Latitude", "mean_velocity", "mean_velocity_std"])
+        table.writerows([*zip(lon, lat, velocity, np.full(len(lon), 2.0), strict=True), ["x", "y", "", ""]])
     raster, sigma, warnings = grid_points(path, 80.0, tmp_path)
-    assert (sigma is None, len(warnings)) == (suffix == ".gpkg", int(suffix == ".csv"))
-    found = measure_velocity(
-        VelocityRequest(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,) if sigma else ())
-    )
+    assert len(warnings) == 1
+    found = measure_velocity(VelocityRequest(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,)))
     assert (found.zones[0].kind, found.zones[0].area_m2) == ("up", pytest.approx(AREA_M2, rel=0.2))
     assert found.zones[0].mean_mm_per_year == pytest.approx(30, abs=2)
-
-
-def test_untagged_nodata_is_set_aside(tmp_path, noise):
-    values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
-    found = measure_velocity(
-        VelocityRequest(files=(write(tmp_path / "a.tif", values[None]),), component="up", factor=1.0)
-    )
-    assert found.warnings[0].startswith("a.tif: 12,000 pixels of band 1 have -9999, which stands alone")
-    assert found.valid_share == pytest.approx(0.7)
-    assert [zone.kind for zone in found.zones] == ["up"]
-
-
-def test_stored_integers_are_read_by_scale_and_offset(tmp_path, noise):
-    path = tmp_path / "scaled.tif"
-    write_geotiff(path, np.round((noise[:1] + 40 * SLIDE + 5) * 10).astype(np.int16), GRID)
-    with rasterio.open(path, "r+") as target:
-        target.scales, target.offsets = (0.1,), (-5.0,)
-    found = measure_velocity(
-        VelocityRequest(files=(path,), component="up", factor=1.0, places=PLACES, out_dir=tmp_path)
-    )
-    assert found.zones[0].mean_mm_per_year == pytest.approx(40, abs=0.2)
-    assert found.places[0].values[0] == pytest.approx(40, abs=0.5)
-    assert found.noise_mm_per_year[0] == pytest.approx(1, rel=0.1)
-    with rasterio.open(path, "r+") as target:
-        target.scales = (0.0,)
-    with pytest.raises(RadiometryError, match="the scale 0"):
-        measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0))
 
 
 def test_rounded_velocities_scatter_by_their_step(tmp_path, noise):
@@ -185,7 +144,6 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, er
     [
         ("a.csv", b"lon,lat\n1,2\n", "no column velocity"),
         ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV|no column"),
-        ("a.gpkg", b"no database", "cannot be read as a GeoPackage"),
         ("a.csv", b"lon,lat,vel\n", "no point has"),
         ("a.csv", b"lon,lat,vel\n7,44,1\n15,49,1\n", "take larger cells"),
     ],

@@ -10,7 +10,6 @@ from affine import Affine
 from shapely.affinity import rotate
 
 from detection.imagery.data.generate import write_scene
-from detection.imagery.footprints.detect import detect
 from detection.imagery.raster.areas import map_outline, measure_rectangles
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
@@ -19,6 +18,7 @@ from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.scene import read_scene
+from tests.data.asked_detection import detect
 
 LON, LAT = 141.95, 42.73
 

@@ -13,12 +13,12 @@ from affine import Affine
 
 from detection.imagery import errors
 from detection.imagery.data.generate import write_scene
-from detection.imagery.footprints.detect import detect
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import find_missing, read_scene, scene_hash
+from tests.data.asked_detection import detect
 
 TAKEN_AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 

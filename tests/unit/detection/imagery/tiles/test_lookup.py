@@ -11,7 +11,7 @@ from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, ArchiveFact
 from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import METADATA_FILE
 
-ABOUT = ArchiveFacts("webp", (8.0, 46.0, 9.0, 47.0), zipped=False, metadata={})
+ABOUT = ArchiveFacts("webp", (8.0, 46.0, 9.0, 47.0), metadata={})
 
 
 @pytest.fixture(scope="module")

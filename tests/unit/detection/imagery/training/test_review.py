@@ -11,7 +11,6 @@ from shapely.geometry import box, mapping, shape
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ModelError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
@@ -24,6 +23,7 @@ from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_SQLITE
+from tests.data.asked_detection import detect
 from tests.data.store_rows import footprint_row, scene_row
 from tests.data.tiny_recipe import tiny
 
