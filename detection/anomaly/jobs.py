@@ -200,7 +200,6 @@ OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
 def _score_and_name(
     detector: Detector, samples: Mapping[str, Series]
 ) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt, dict[str, NDArray[np.bool_]]]:
-    """Scores, per cell what the strangest part or residual looks like, which others it was compared with, echoes."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
         return detector.score(samples), looks, lambda _name, _cell: (0, ()), {}
@@ -225,7 +224,6 @@ def _score_and_name(
 def _read_samples(
     samples: Samples, step_s: float, *, withhold: bool = False
 ) -> tuple[dict[str, Series], tuple[UnscoredStation, ...]]:
-    """Series by station; with `withhold` a bad station is left out with its reason instead of raised."""
     out: dict[str, Series] = {}
     unusable = []
     for name, (times_s, values) in samples.items():
@@ -318,7 +316,6 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
 
 
 def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[Message]:
-    """Why the record does not show that this detector may count as a witness; empty where it does."""
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
         needed = Figure(COUNTABLE / budget, ".0f")

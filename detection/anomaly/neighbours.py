@@ -43,7 +43,6 @@ class NeighbourResidual:
         return new - self._share(new, others, first, keep) * np.nan_to_num(others, nan=0.0)
 
     def _share(self, own: Array, others: Array, first: int, keep: int) -> Array:
-        """The share of `others` in `own` over the year before each cell, 0 to 1.5."""
         known = np.isfinite(own) & np.isfinite(others)
         x = np.where(known, np.clip(others, -CLIP, CLIP), 0.0)
         y = np.where(known, np.clip(own, -CLIP, CLIP), 0.0)

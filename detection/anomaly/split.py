@@ -40,8 +40,6 @@ BETA: Final = 1.2
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """A part at one share of the budget: its threshold, the cells that alarm, and which injected faults it finds."""
-
     limit: float
     alarms: NDArray[np.int64]
     found: NDArray[np.bool_]
@@ -197,7 +195,6 @@ class _Value:
 
 
 def _climb(options: Options, value: _Value) -> Choice:
-    """The best choice reached from several beginnings by changing one part, or one up and another down."""
     last = len(SHARES)
     moves: list[Choice] = [{part: by} for part in options for by in range(1 - last, last) if by]
     moves += [{up: a, down: -b} for up, down in permutations(options, 2) for a in STEPS for b in STEPS]

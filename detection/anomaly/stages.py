@@ -165,7 +165,6 @@ class RobustScale:
         return MAD_TO_SIGMA * medians[:, before]
 
     def _find_medians(self, joined: NDArray[np.float32], count: int) -> Array:
-        """Of the first `count` windows; those whose cells were there before are not counted again."""
         known = min(self.held.shape[1], count)
         medians = np.empty((len(joined), count))
         medians[:, :known] = self.held[:, :known]
@@ -341,7 +340,6 @@ def _carry_on(marks: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.
 
 
 def _is_too_long(run: NDArray[np.int64], unchanged: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether runs of equal readings are longer than chance makes them, given how often the sensors repeated."""
     too_long = run >= FEWEST_EQUAL
     if too_long.any():
         long, repeats, known = run[too_long], unchanged[too_long], (unchanged + changes)[too_long]

@@ -301,7 +301,6 @@ def _is_text(value: Any) -> bool:
 
 
 def _are(fits: Callable[[Any], bool], values: Any, count: int | None = None) -> bool:
-    """Whether it is a list that is not empty, of `count` where that is given, and each value fits."""
     return isinstance(values, list) and bool(values) and count in {None, len(values)} and all(map(fits, values))
 
 

@@ -58,8 +58,6 @@ class LabelledTiles:
 
 
 class _Outlines:
-    """What is known of one scene, in its pixels: outlines with their kinds, and what was looked at as a whole."""
-
     def __init__(self, shapes: list[Any], kinds: list[str]) -> None:
         self._shapes, self._kinds = shapes, kinds
         self._tree = shapely.STRtree(shapes)
@@ -73,8 +71,6 @@ class _Outlines:
 
 @dataclass(frozen=True, slots=True)
 class _Surveyed:
-    """What is known of a scene: outlines in its pixels, and its windows that they reach into."""
-
     scene: Scene
     outlines: _Outlines
     windows: tuple[SceneWindow, ...]
@@ -82,8 +78,6 @@ class _Surveyed:
 
 @dataclass(slots=True)
 class _Survey:
-    """All scenes that can be opened, in the order in which they are cut, and what is told of the others."""
-
     places: list[_Surveyed]
     others: list[SceneWindow]
     days: list[set[date]]
@@ -322,7 +316,6 @@ def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[
 
 
 def _name(number: str, scene: Scene) -> str:
-    """With the day, by which readers of tiles know the season."""
     return number if scene.acquired_at == UNKNOWN else f"{number}_{scene.acquired_at:%Y%m%d}"
 
 
@@ -335,7 +328,6 @@ def _cut(
     number: str,
     scene: Scene,
 ) -> tuple[int, int] | None:
-    """Write one tile; landslide and known pixels, None where too few are known."""
     column, row, side = window.column, window.row, window.side_px
     mask = paint(found.near(window), (column, row), side)
     size = min(side, reader.grid.width - column), min(side, reader.grid.height - row)

@@ -1,17 +1,17 @@
-"""What a decomposition returns, which ones exist, and the one door to each: `decompose(series, until)`.
+"""What a decomposition returns, the one door to each, `decompose(series, until)`, and forecasts as sums of its parts.
 
 A decomposition of the whole record knows the future: split afterwards into training and test it makes any model look
 brilliant (reservoir slope, one month ahead: 13 mm where the same model refitted on the past alone has 32). So every
 method takes the row `until` which its data end, and cuts the series there before it does anything else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 
-from forecasting.data.series import Floats
+from forecasting.data.series import Floats, Ints
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 
 METHODS = {
@@ -72,3 +72,45 @@ def fill_forward(values: Floats) -> Floats:
     rows = np.where(np.isfinite(values), np.arange(values.size), -1)
     newest = np.maximum.accumulate(rows) if rows.size else rows
     return np.where(newest >= 0, values[np.maximum(newest, 0)], np.nan)
+
+
+LAGS = 6
+PENALTY = 1e-3
+
+
+def forecast_parts(series: Floats, origins: Ints, steps: Sequence[int], *, method: str, period: int) -> Floats:
+    """Forecasts in mm, shape (N, H); NaN where too little was known."""
+    out = np.full((origins.size, len(steps)), np.nan)
+    for i, t in enumerate(origins):
+        try:
+            known = decompose(series, int(t) + 1, method=method, period=period)
+        except NotEnoughDataError:
+            continue
+        out[i] = sum_of_parts(known, int(t), steps)
+    return out
+
+
+def sum_of_parts(known: Components, t: int, steps: Sequence[int]) -> Floats:
+    """Ridge on six lags of the steps of each part, learnt from rows up to t; shape (H,)."""
+    total = np.zeros(len(steps))
+    for part in known.parts:
+        rows = part[: t + 1]
+        rows = rows[np.isfinite(rows)]
+        moved = np.diff(rows)
+        if moved.size < 2 * LAGS:
+            return np.full(len(steps), np.nan)
+        windows = np.lib.stride_tricks.sliding_window_view(moved, LAGS)
+        for i, h in enumerate(steps):
+            ahead = rows[LAGS + h :] - rows[LAGS : rows.size - h]
+            total[i] += rows[-1] + _regress(windows[: ahead.size], ahead, moved[-LAGS:])
+    return total
+
+
+def _regress(inputs: Floats, wanted: Floats, newest: Floats) -> float:
+    if wanted.size < LAGS:
+        return float(newest.mean())
+    middle, mean = inputs.mean(axis=0), wanted.mean()
+    x, y = inputs - middle, wanted - mean
+    size = float((x * x).sum()) / LAGS
+    weights = np.linalg.solve(x.T @ x + (PENALTY * size + 1e-12) * np.eye(LAGS), x.T @ y)
+    return float(mean + (newest - middle) @ weights)

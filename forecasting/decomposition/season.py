@@ -87,7 +87,8 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     row = _rows(at, DAY_S) if daily else np.array([_month(one) for one in at], dtype=np.int64)
     first, series = _lay(row, observed)
     count = series.size
-    begins = tuple(_begin_s(first + k, daily=daily) for k in range(count))
+    span = range(first, first + count)
+    begins = tuple(k * DAY_S if daily else datetime(k // 12, k % 12 + 1, 1, tzinfo=UTC).timestamp() for k in span)
     found = Season(grid, period, count, begins[0], begins[-1])
     reason = _why_not(series, grid, period)
     if reason is not None:
@@ -197,7 +198,3 @@ def _plain(values: Floats) -> tuple[float, ...]:
 def _month(at_s: float) -> int:
     at = datetime.fromtimestamp(at_s, UTC)
     return 12 * at.year + at.month - 1
-
-
-def _begin_s(row: int, *, daily: bool) -> float:
-    return row * DAY_S if daily else datetime(row // 12, row % 12 + 1, 1, tzinfo=UTC).timestamp()

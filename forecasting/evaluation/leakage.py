@@ -10,8 +10,15 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import split
 from forecasting.data.windows import targets
-from forecasting.decomposition.components import METHODS, Components, decompose, display_whole, fill_forward
-from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
+from forecasting.decomposition.components import (
+    METHODS,
+    Components,
+    decompose,
+    display_whole,
+    fill_forward,
+    forecast_parts,
+    sum_of_parts,
+)
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 from forecasting.registry import BASELINES, NETWORKS, model_ids
 from forecasting.simple.baselines import fit_baseline

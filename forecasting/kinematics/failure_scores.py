@@ -1,7 +1,7 @@
-"""Simulated collapses with a known end, and how good failure windows were before them, or where none came."""
+"""Simulated collapses with a known end, and how good failure windows were before them."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, fsum
 from typing import Any
@@ -123,22 +123,3 @@ def sum_up(marks: Iterable[Marks], leads_days: Sequence[float]) -> dict[str, dic
             }
         table[f"{lead:g}d"] = row
     return table
-
-
-def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
-    """Windows over a curve that never failed: issues with one, trusted ones, runs of trusted ones, withdrawals."""
-    trusted = [x.trusted for x in issues]
-    return {
-        "issues": len(issues),
-        "windows": sum(x.from_s is not None for x in issues),
-        "trusted": trusted.count(True),
-        "trusted_share": round(trusted.count(True) / max(1, len(trusted)), 4),
-        "runs": sum(1 for before, now in zip([False, *trusted], trusted, strict=False) if now and not before),
-        "withdrawn": sum(x.withdrawn is not None for x in issues),
-    }
-
-
-def pool_false(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of several series as one."""
-    total = {k: sum(int(c[k]) for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
-    return {"series": len(counts)} | total | {"trusted_share": round(total["trusted"] / max(1, total["issues"]), 4)}

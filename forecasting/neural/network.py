@@ -42,14 +42,10 @@ class Network(nn.Module):
 
     A subclass gives `head` and `answer`. What drives the slope is joined to the rows of every station, as node
     attributes are in a graph; what is known of the time ahead goes to the head beside the state.
-
-    Attributes:
-        needs_graph: True when the stations are read together: they are then those of training, in their order.
-        directed: True when the graphs say who leads whom, instead of who is alike.
     """
 
-    needs_graph = False
-    directed = False
+    needs_graph = False  # whether the stations are read together: they are then those of training, in their order
+    directed = False  # whether the graphs say who leads whom, instead of who is alike
 
     head: nn.Module
 
@@ -150,15 +146,10 @@ class StationNetwork(Network):
 
 
 class SiteNetwork(Network):
-    """A network that reads the stations of one site together, tied by graphs.
+    """A network that reads the stations of one site together, tied by graphs."""
 
-    Attributes:
-        supports: Those of its shape, (G, S, S).
-        keeps_graph: Whether they are among its weights: what is made of them may do.
-    """
-
-    needs_graph = keeps_graph = True
-    supports: Tensor
+    needs_graph = keeps_graph = True  # keeps: the graphs are among its weights; what is made of them may do
+    supports: Tensor  # those of its shape, (G, S, S)
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)

@@ -22,8 +22,7 @@ from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
-from forecasting.serving.path import lay_paths
-from forecasting.serving.physical import hold_rows
+from forecasting.serving.path import hold_rows, lay_paths
 from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
 from forecasting.simple.auto import fit_auto

@@ -9,8 +9,7 @@ import numpy as np
 from forecasting.data.series import Floats, Panel
 from forecasting.message import Template, join, list_parts
 from forecasting.registry import NETWORKS
-from forecasting.serving.path import lay_paths
-from forecasting.serving.physical import hold_rows
+from forecasting.serving.path import hold_rows, lay_paths
 from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
 from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights

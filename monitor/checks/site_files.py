@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.data.cadence import list_cadences
-from forecasting.message import Duration, MessageList, NameList, Template, Term
+from forecasting.message import Duration, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
@@ -20,7 +19,6 @@ from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, list_voting_witnesses
@@ -217,25 +215,6 @@ def _slow(files: SiteFolder) -> Iterator[SubjectState]:
                     )
 
 
-def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
-    """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
-    for site in files.sites:
-        horizons_s = site.forecast.horizons_s
-        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
-        panels = list_cadences(moving, horizons_s)
-        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
-            continue
-        for panel in panels:
-            spans = [Duration(h, "about") for h in panel.horizons_s]
-            yield found(
-                site.id,
-                is_wrong=not {*panel.horizons_s} & {*horizons_s},
-                names=NameList(panel.names),
-                every=Duration(panel.interval_s, "about"),
-                horizons=MessageList(tuple(spans), ", "),
-            )
-
-
 def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
     """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
     for site in files.sites:
@@ -402,16 +381,6 @@ CHECKS: Final = (
         "forecast.covariates: {line}",
         _lines(find_unread),
         _MEND,
-    ),
-    Check(
-        "forecasts.horizons",
-        SiteFolder,
-        WARN,
-        "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
-        "{horizons} ahead, which no criterion can ask for",
-        _forecast_apart,
-        "add a longer horizon to forecast.horizons",
-        fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
     ),
     Check(
         "forecasts.installed",

@@ -11,9 +11,8 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from forecasting.message import Template
 from monitor.alerting.acts.by_telephone import take_reply
@@ -43,17 +42,16 @@ from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
 from monitor.notify.web_push import find_key, find_public_key
-from monitor.service.alarms import ServiceAlarms
+from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
+from monitor.service.monitoring_gap import OutageWatch
 from monitor.service.one_core import hold_alone, refuse_second
-from monitor.service.outage_watch import OutageWatch
 from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.duty import load_rosters
@@ -114,13 +112,6 @@ EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or
 def now_utc() -> datetime:
     """The present; only edges like this one read the clock."""
     return datetime.now(UTC)
-
-
-class PeriodicTask(NamedTuple):
-    """What the stamps thread does, and how often."""
-
-    act: Callable[[], object]
-    every_s: float
 
 
 class Core:
@@ -326,7 +317,10 @@ class Core:
 
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
-        while health.beat(self.find_trouble(), self._mark_beat()) and not self.stopping.wait(1.0):
+        while not self.stopping.is_set():
+            is_proven = self.commits.has_evaluated() or not self.sites
+            if not health.beat(self.find_trouble(), "" if is_proven else health.UNPROVEN) or self.stopping.wait(1.0):
+                break
             if gone := VITAL & self._ended.keys():
                 log.critical("ending so that a fresh process starts: %s", ", ".join(gone))
                 self._follow(self._see_threads())
@@ -403,9 +397,6 @@ class Core:
     def find_trouble(self) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
         return self.commits.trouble(busy=self.evaluation.is_busy())
-
-    def _mark_beat(self) -> str:
-        return "" if self.commits.has_evaluated() or not self.sites else health.UNPROVEN
 
     def _await_broker(self) -> None:
         """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
@@ -490,35 +481,33 @@ class Core:
     # ---- what the others see -------------------------------------------------------------------------------------
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
-        duties = (
-            PeriodicTask(self.reserve.follow, 1.0),
-            PeriodicTask(self.readers.follow, READERS_EVERY_S),
-            PeriodicTask(self.alarms.write_pending, 0.5),
-            PeriodicTask(self._follow_conditions, STAMP_EVERY_S),
-            PeriodicTask(lambda: self._write_stamp("running"), STAMP_EVERY_S),
-            PeriodicTask(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
-            PeriodicTask(self._check_footing, AUDIT_EVERY_S),
-            PeriodicTask(self._follow_sources, SOURCES_EVERY_S),
-            PeriodicTask(self._follow_rotas, ROTAS_EVERY_S),
-            PeriodicTask(self._publish_push_key, SOURCES_EVERY_S),
-            *([PeriodicTask(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
-            *([PeriodicTask(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
-            PeriodicTask(self.alarms.unshelve, UNSHELVE_EVERY_S),
-            PeriodicTask(self._check_versions, STAMP_EVERY_S),
-            PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
-            PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
-            *(
-                PeriodicTask(partial(self._work_for_extension, path), every_s)
-                for one in list_extensions()
-                for path, every_s in one.background.items()
-            ),
-        )
-        due = dict.fromkeys(duties, 0.0)
+        duties: list[tuple[Callable[[], object], float]] = [
+            (self.reserve.follow, 1.0),
+            (self.readers.follow, READERS_EVERY_S),
+            (self.alarms.write_pending, 0.5),
+            (self._follow_conditions, STAMP_EVERY_S),
+            (lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
+            (self._check_footing, AUDIT_EVERY_S),
+            (self._follow_sources, SOURCES_EVERY_S),
+            (self._follow_rotas, ROTAS_EVERY_S),
+            (self._publish_push_key, SOURCES_EVERY_S),
+            (self.alarms.unshelve, UNSHELVE_EVERY_S),
+            (self._check_versions, STAMP_EVERY_S),
+            (self.clock_watch.follow, CLOCK_EVERY_S),
+            (self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
+        ]
+        if self.sirens.topics:
+            duties.append((lambda: self._follow(live.SirenStatus(self.sirens.find_troubles())), STAMP_EVERY_S))
+        if self.config.sms.gateway == "modem":
+            duties.append((self._follow_modem, STAMP_EVERY_S))
+        for path, every_s in (item for one in list_extensions() for item in one.background.items()):
+            duties.append((lambda path=path: load(path)(self.db, self.sites, self.clock()), every_s))  # type: ignore[misc]
+        due = [0.0] * len(duties)
         while not self._parts_end.wait(0.25):
-            for duty in duties:
-                if time.monotonic() >= due[duty]:
-                    pause_s = duty.every_s if self._do(duty.act) else max(duty.every_s, AGAIN_S)
-                    due[duty] = time.monotonic() + pause_s
+            for k, (act, every_s) in enumerate(duties):
+                if time.monotonic() >= due[k]:
+                    due[k] = time.monotonic() + (every_s if self._do(act) else max(every_s, AGAIN_S))
 
     def _do(self, act: Callable[[], object], what: str = WRITE) -> bool:
         """Do it; whatever goes wrong, the other duties are done."""
@@ -540,11 +529,9 @@ class Core:
             if self._do(turn.keep, LEASE):
                 self.commits.note_write(LEASE)
 
-    def _work_for_extension(self, path: str) -> None:
-        load(path)(self.db, self.sites, self.clock())
-
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew
+        named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
         self._follow(
             live.IntakeStatus(self.ingest.status(), grew),
             self.config.broker,
@@ -552,15 +539,15 @@ class Core:
             live.PartTroubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
             live.ReaderStatus(self.readers, grew),
             live.EvaluationTimes(self.sites, self.evaluation.find_slow()),
-            self._see_delivery(),
+            live.EscalationStatus(
+                self.sites,
+                self.dispatcher.failing,
+                {*named, *hanging, *self.dispatcher.list_channels()},
+                hanging,
+                self.dispatcher.find_undelivered(named),
+            ),
             self._see_threads(),
         )
-
-    def _see_delivery(self) -> live.EscalationStatus:
-        named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
-        undelivered = self.dispatcher.find_undelivered(named)
-        channels = {*named, *hanging, *self.dispatcher.list_channels()}
-        return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
         self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
@@ -575,9 +562,6 @@ class Core:
             now = self.clock()
             rosters = self.db.run_read(load_rosters, teams, now)
             self._follow(live.RotaStatus(teams, rosters, now))
-
-    def _follow_sirens(self) -> None:
-        self._follow(live.SirenStatus(self.sirens.find_troubles()))
 
     def _follow_modem(self) -> None:
         try:
@@ -598,14 +582,12 @@ class Core:
         footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
         checks = [one.row for what in (Machine(self.config), footing) for one in run_checks(what)]
         with self.db.write() as c:
-            gone = save_checks(c, checks, now, self._is_footing)
+            # the broker's subjects are written by a job of its own, which a demonstration does not have
+            is_demo = self.config.broker.mode == "demo"
+            gone = save_checks(c, checks, now, lambda name: is_demo or not name.startswith("broker."))
             known = [one.check for one in load_checks(c).values()]
         over = [CheckRow(name, OK, "nobody looks at it any more") for name in gone]
         self.conditions.follow(read_rows([*known, *over]), time.monotonic())
-
-    def _is_footing(self, name: str) -> bool:
-        """The broker's subjects are written by a job of its own, which a demonstration does not have."""
-        return not name.startswith("broker.") or self.config.broker.mode == "demo"
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()

@@ -35,7 +35,7 @@ _BEING_READ: Final = Template(
 )
 _OVER_SUBJECT: Final = Template("service.notice.over", "over: decides again")
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 NOTIFY_AFTER_S: Final = 20.0  # core has waited before it says that it is in trouble: together well below a minute
 OVER_AFTER_S: Final = 5.0  # trouble that is away for less comes and goes
 AGAIN_S: Final = 5.0

@@ -12,7 +12,7 @@ from forecasting.message import gather, spread
 from forecasting.whole_file import write_private
 from monitor.domain.instants import format_iso, parse
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 PATIENCE_S: Final = 2.0  # a disk that hangs keeps nobody from being told
 
 

@@ -84,12 +84,6 @@ _TAKEN: Final = {job.name for job in _OWN}
 JOBS: Final = (*_OWN, *(job for one in list_extensions() for job in one.jobs if job.name not in _TAKEN))
 
 
-def _give_back_memory() -> None:
-    """Hand freed memory back to the system: the C library keeps what one job took, and the next one adds to it."""
-    with contextlib.suppress(AttributeError):  # a C library without it
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _find(job: Job) -> dict[str, Callable[..., Any]]:
     try:
         return {path: load(path) for path in (job.function, job.again) if path}
@@ -278,7 +272,8 @@ class Schedule:
             return "missed"
         state, detail, is_own_fault = self._call(key)
         if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
-            _give_back_memory()
+            with contextlib.suppress(AttributeError):  # a C library without it
+                ctypes.CDLL(None).malloc_trim(0)
             self._gave_back_s = time.monotonic()
         is_idle = state == "done" and detail == IDLE
         is_old = state == "done" and self._last_results.get(key) == detail  # it did what it does each time

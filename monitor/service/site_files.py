@@ -28,7 +28,6 @@ _NOT_WATCHED: Final = Template(
     "site {site} is NOT watched: neither its file nor the last good one can be used: {problem}",
 )
 _USABLE: Final = Template("service.site_file.usable", "the site file can be used again")
-_SAYS_ITSELF: Final = Template("service.site_file.says_itself", "the site itself says what is not proven")
 _WATCHED: Final = Template("service.site_file.watched", "the site is watched again")
 _BACK: Final = Template("service.site_file.back", "the site file is back")
 _READABLE: Final = Template("service.site_file.readable", "the version in force can be read")
@@ -87,7 +86,6 @@ class SiteFileWatcher:
         for name in names - {path.name for path in failures}:
             self.alarms.clear(f"config:{name}", _USABLE())
         for site in sites:
-            self.alarms.clear(f"config:{site.id}:unproven", _SAYS_ITSELF())
             self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
             if site.id in found:
                 self.alarms.clear(f"config:{site.id}", _BACK())

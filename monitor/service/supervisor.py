@@ -160,8 +160,14 @@ class Supervisor:
         next_watchdog = 0.0
         try:
             while not self.stopping.is_set():
-                self._check_children()
-                self._note_ready()
+                for restarter in self.restarters:
+                    # the page needs the schema that core brings up to date
+                    if restarter.child is not self.web or (self._ready and self.core.can_read):
+                        restarter.check()
+                if not self._ready and self.core.has_beaten:
+                    self._ready = True
+                    health.notify_systemd("READY=1")
+                    log.info("ready after %.1f s", time.monotonic() - self._began)  # the page says where it is itself
                 self._check_core(time.monotonic())
                 if self.core.status == EXIT_KNOWN and not self._ready:
                     log.critical("core cannot start; its line above says why")
@@ -182,12 +188,6 @@ class Supervisor:
         finally:
             self._stop()
         return 0
-
-    def _check_children(self) -> None:
-        for restarter in self.restarters:
-            if restarter.child is self.web and not (self._ready and self.core.can_read):
-                continue  # the page needs the schema that core brings up to date
-            restarter.check()
 
     def _check_core(self, now: float) -> None:
         """Follow whether anybody decides: tell it past the outbox where nobody does, and the gap when it is over."""
@@ -267,12 +267,6 @@ class Supervisor:
         else:
             select.select([pipe], [], [], 0.1)
 
-    def _note_ready(self) -> None:
-        if not self._ready and self.core.has_beaten:
-            self._ready = True
-            health.notify_systemd("READY=1")
-            log.info("ready after %.1f s", time.monotonic() - self._began)  # the page says where it is, once it is
-
     def _restart_core(self) -> None:
         self._renew_core.clear()
         log.info("reading configuration and site files again: core starts anew")
@@ -292,10 +286,6 @@ class Supervisor:
             log.info("%s stopped", keeper.child.name)
         self._forget_standby()
         log.info("stopped in %.1f s", time.monotonic() - started)
-
-    def _find_different(self) -> list[str]:
-        known = {site.id: site.version for site in self._known}
-        return sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
 
     def _is_elsewhere(self, c: Connection, within_s: float = math.inf) -> bool:
         """Whether another service decided last, so long ago at most: it watched while this one slept."""
@@ -341,7 +331,9 @@ class Supervisor:
                     deaths = {k.child.name: k.deaths for k in self.restarters}
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
                     if stands_by:
-                        stamp(c, self._standby, own | {"differs": self._find_different()}, now)
+                        known = {site.id: site.version for site in self._known}
+                        differs = sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
+                        stamp(c, self._standby, own | {"differs": differs}, now)
                     else:
                         remove_stamp(c, self._standby)
                         stamp(c, "supervisor", own, now)

@@ -64,7 +64,7 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
         if writes.search(path.read_text(encoding="utf-8"))
     }
     assert found == {
-        "monitor/web/parts/rows.py",
+        "monitor/extensions/exports/tables.py",
         "monitor/extensions/demo/story.py",
     }
 

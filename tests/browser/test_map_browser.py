@@ -96,7 +96,7 @@ def come_near(page):
 
 
 def open_map(w, address):
-    w.page.goto(address)
+    w.page.goto(address, timeout=DRAWN)
     come_near(w.page)
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     return w.page.locator(".mapview")
@@ -152,21 +152,6 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     w.page.wait_for_timeout(500)
     for layer in ("ground:relief", "points"):
         assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
-
-    # the past: shown as such, and played only when asked
-    w.page.locator("summary", has_text="Earlier").click()
-    slider, said = w.page.get_by_label("Time shown on the map"), w.page.locator(".maptime")
-    expect(said).to_have_text("now")
-    expect(w.page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
-    slider.focus()
-    for _ in range(12):
-        w.page.keyboard.press("ArrowLeft")
-    expect(said).to_contain_text("level", timeout=DRAWN)
-    expect(w.page.locator("[data-map]")).to_have_class(re.compile("is-past"))
-    assert [url for url in w.requests if "stations.geojson?at=2026-02" in url]
-    w.page.get_by_role("button", name="Now", exact=True).click()
-    expect(said).to_have_text("now")
-    expect(w.page.locator("[data-map]")).not_to_have_class(re.compile("is-past"))
 
     assert w.complaints == []
     assert w.hosts == {"127.0.0.1"}

@@ -3,13 +3,13 @@
 import re
 import shutil
 import socket
+import subprocess
 import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import select
 
 from monitor.config.service import load_service
 from monitor.domain.instants import parse
@@ -17,9 +17,8 @@ from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.forecasts import ForecastRow, WithheldRow, add_forecasts, add_withheld
-from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import alert, movement, site_state
+from monitor.store.schema.tables import alert, site_state
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
@@ -100,29 +99,6 @@ def watch(chromium):
     yield make
     for one in opened:
         one.close()
-
-
-@pytest.mark.parametrize("width", [1360, 390])
-def test_the_head_of_a_silent_site_says_when_its_stage_was_seen(served, watch, tmp_path, width):
-    base, db, *_ = served
-    silent_at = story.NOW + timedelta(minutes=4)
-    with db.write() as c:
-        for series_id in c.execute(select(movement.c.series_id).distinct()).scalars().all():
-            was = {"stage": {"stage": "progressive"}}
-            row = MovementRow(series_id, silent_at, story.NOW, "unknown", "none", *[None] * 9, "stale", was)
-            add_update(c, row, [])
-        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(observability="blind"))
-    w = watch(width=width)
-    w.page.goto(f"{base}/sites/north-bench")
-    head = w.page.locator("#part-status")
-    assert "progressive, last seen 2026-03-01 07:00" in head.inner_text()
-    assert "no station shows" in head.inner_text()
-    assert "of the worst station" not in head.inner_text()
-    assert "no valid data from the stations behind this level: decide by other means" in head.inner_text()
-    fact = head.locator("dl.facts div", has_text="Stage").bounding_box()
-    assert fact["x"] + fact["width"] <= width, "it stays on the page"
-    w.page.screenshot(path=str(tmp_path / "silent.png"))
-    assert w.complaints == []
 
 
 def find_bare(page):
@@ -353,35 +329,6 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     assert w.complaints == []
 
 
-def test_an_admin_looks_at_accounts_and_changes_the_own_password(served, watch):
-    base, *_ = served
-    new = "umbrella granite seventeen ferries"
-    w = watch()
-    w.log_in(base, "ada", "/admin")
-    w.page.get_by_role("heading", name="Audit log").wait_for()
-    tables = [w.page.locator(f"section:has(#h-{k})") for k in ("accounts", "sessions", "tokens", "log")]
-    texts = [one.inner_text() for one in tables]
-    for text, word in zip(texts, ("locked since", "ada", "board in the office", "login"), strict=True):
-        assert word in text
-    w.page.get_by_role("button", name="Revoke token 1").click()
-    assert "token 1 of bo (board in the office) is revoked" in w.page.get_by_role("status").inner_text()
-    for path in ("/admin", "/account"):
-        phone = w.context.new_page()
-        phone.set_viewport_size({"width": 360, "height": 740})
-        phone.goto(f"{base}{path}")
-        assert phone.evaluate("document.documentElement.scrollWidth") <= 360, path
-        phone.close()
-    w.page.get_by_role("link", name="ada", exact=True).click()
-    w.page.get_by_role("region", name="Another password").get_by_label("Present password").fill(story.PASSWORD)
-    w.page.get_by_label("New password").fill(new)
-    w.page.get_by_label("Once more").fill(new)
-    w.page.get_by_role("button", name="Change it").click()
-    w.fill_in("ada", new)
-    w.page.get_by_role("heading", name="Another password").wait_for()
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
-
-
 def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     base, db, *_ = served
     w = watch(height=500)
@@ -485,3 +432,33 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
     w.page.get_by_role("button", name="Log out").wait_for(timeout=90_000)
     assert w.page.url == base + "/alerts"
     assert [c for c in w.complaints if "429" not in c] == []
+
+
+def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
+    if (to_text := shutil.which("pdftotext")) is None:
+        absent("pdftotext (Debian package poppler-utils)")
+    base, *_ = served
+    w = watch()
+    page = w.log_in(base, "cy", "/sites/north-bench")
+    page.get_by_role("link", name="Reports", exact=True).click()
+    page.get_by_role("link", name="Weekly bulletin, HTML").click()
+    page.wait_for_url(re.compile("/weekly.html$"))
+    page.pdf(path=str(tmp_path / "bulletin.pdf"), format="A4", prefer_css_page_size=True)
+    printed = subprocess.run(
+        [to_text, "-layout", str(tmp_path / "bulletin.pdf"), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.count("\f") <= 3, "pages"
+    for words in (
+        "Weekly bulletin: North bench, pit 4",
+        "2026-02-22 07:05 to 2026-03-01 07:05",
+        "ORANGE",
+        "Geologist on site, no work below bench 3",
+        "G1 moves 21.4 mm/day over 2 d",
+        "Failure possible 2026-03-04 07:00",
+        "on site, haul road watched",
+        "fresh crack above bench 3",
+    ):
+        assert words in printed, words
+    assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
 from forecasting.serving.jobs import forecast
-from forecasting.serving.path import CHANCE, LEAST_WIDTH
-from forecasting.serving.physical import hold, hold_rows
+from forecasting.serving.path import CHANCE, LEAST_WIDTH, hold, hold_rows
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import KINEMATIC, Limits
 from monitor.config.service import parse_site

@@ -192,7 +192,6 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> ND
 
 
 def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row and column parts of the downhill gradient, metres per metre."""
     by_row, by_column = np.gradient(ndimage.gaussian_filter(dem, smoothing_px), PIXEL_M)
     return -by_row, -by_column
 
@@ -236,7 +235,6 @@ def _scar_outline(
     down_row: NDArray[np.float64],
     down_column: NDArray[np.float64],
 ) -> shapely.Polygon:
-    """A tongue along the line of steepest descent through `place`: narrow crown, wider toe, ragged flanks."""
     length, half_width = rng.uniform(10, 44), rng.uniform(1.8, 5.0)
     height, width = down_row.shape
 

@@ -62,7 +62,6 @@ def _find_part(folder: Path, part: str) -> Path:
 
 
 def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tuple[str, str, str]]:
-    """(name, image file, mask file), in the order of the file names; images without a mask are left out."""
     by_key = {_key(name): file for name, file in masks.items()}
     pairs = [
         (PurePosixPath(name).name, file, by_key[_key(name)]) for name, file in images.items() if _key(name) in by_key

@@ -85,7 +85,6 @@ def _describe(patches: Patches) -> NDArray[np.float32]:
 
 
 def _turn(pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The eight ways a square can lie, each N x values."""
     ways = [np.rot90(pictures, turns, (2, 3)) for turns in range(4)]
     ways += [way[:, :, :, ::-1] for way in ways]
     return [np.ascontiguousarray(way).reshape(len(pictures), -1) for way in ways]

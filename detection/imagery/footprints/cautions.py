@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
-from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
+from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, pixel_sides_m
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
@@ -105,8 +105,10 @@ def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Ite
     if abs(grid.transform.b) + abs(grid.transform.d) > 0:
         yield "the grid is rotated or sheared; areas go through the full affine"
     if abs(error := area_error(grid)) > AREA_TOLERANCE:
+        (a, b, _, d, e), (wide, high) = grid.transform[:5], pixel_sides_m(grid)
+        lengths = max(np.hypot(a, d) / wide - 1, np.hypot(b, e) / high - 1, key=abs)
         yield (
-            f"{grid.crs_name} is not true to scale here: its lengths are off by {length_error(grid):+.2%}, its "
+            f"{grid.crs_name} is not true to scale here: its lengths are off by {lengths:+.2%}, its "
             f"areas by {error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
 

@@ -1,9 +1,12 @@
 """Weights on disk: safetensors plus a JSON card that says all that is needed to use them; never pickle."""
 
+import ctypes
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -11,10 +14,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.device import keep_freed
 from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
 from forecasting.whole_file import replacing
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+KEPT_BYTES: Final = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,10 @@ def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
-    keep_freed()
+    with suppress(OSError, AttributeError):  # glibc keeps what a network frees: to clear pages anew takes half the time
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
     found = read_weights(weights, ungated=ungated)
     card = found.card
     options = card["network"]

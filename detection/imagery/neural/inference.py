@@ -80,7 +80,6 @@ class Segmenter:
             yield (first + second[:, top:, left:]) / np.float32(2)
 
     def _draw(self, parts: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
-        """The probabilities of rows, in their order: in bands through the network, none of them twice."""
         stream, waiting = self._network.open_stream(), None
         if stream is None:
             yield from map(self.classify, parts)

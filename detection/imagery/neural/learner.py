@@ -34,15 +34,6 @@ EPOCHS_LEAST, EPOCHS_MOST = 13, 60
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
-def write_place(path: Path, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    """Write plain facts and tensors by temporary name, synced, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # cloned: safetensors refuses tensors that share memory, and wants them in rows
-    whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    with replacing(path, flush=True) as partial:
-        save_file(whole, partial, metadata={"place": json.dumps(facts)})
-
-
 def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return the facts and tensors of a place.
 
@@ -246,7 +237,11 @@ class ImageryLearner:
             "best": self.best[:3] if self.best else None,
             "cpu_s": self.cpu_s,
         }
-        write_place(path, place, tensors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # cloned: safetensors refuses tensors that share memory, and wants them in rows
+        whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+        with replacing(path, flush=True) as partial:
+            save_file(whole, partial, metadata={"place": json.dumps(place)})
 
     def take_up(self, path: Path) -> None:
         """Go back to a place that was put down.
@@ -285,7 +280,6 @@ class ImageryLearner:
         return self._key
 
     def _cuts(self) -> list[NDArray[np.int64]]:
-        """The batches of the epoch; a last batch of one is dropped, batch normalisation has no use for it."""
         order = np.random.default_rng([self.settings.seed, self.epoch]).permutation(self.fit)
         cuts = [order[start : start + self.settings.batch] for start in range(0, len(order), self.settings.batch)]
         return [cut for cut in cuts if len(cut) > 1]
@@ -322,7 +316,6 @@ class ImageryLearner:
         return read_degraded(self.native, position, how, rng)
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then constant or a cosine down to 2 %."""
         warmup = self.settings.warmup_steps or 0
         if step < warmup:
             return (step + 1) / warmup

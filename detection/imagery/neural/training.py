@@ -144,7 +144,6 @@ def train_patches(
 def _list_judged(
     patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
-    """What chooses epoch, temperature and threshold: the held part; with `degraded_share` also as it is degraded."""
     if not settings.degraded_share:
         return patches, held
     raw = native or (patches, lambda shown: shown)

@@ -84,18 +84,6 @@ def area_error(grid: Grid) -> float:
     return max((planar / _measure_geodesic(one, grid)[0] - 1 for one in outlines), key=abs)
 
 
-def length_error(grid: Grid) -> float:
-    """Return by what share lengths on the grid differ from those on the ground, along the side that differs most.
-
-    At the centre of the grid; above 0 where the CRS makes them too long. 0 for a grid in degrees.
-    """
-    if not grid.placed or not grid.crs.is_projected:
-        return 0.0
-    a, b, _, d, e = grid.transform[:5]
-    true = spacing_m(grid, grid.width / 2, grid.height / 2)
-    return max((math.hypot(a, d) / true[0] - 1, math.hypot(b, e) / true[1] - 1), key=abs)
-
-
 def resample_grid(grid: Grid, pixel_m: float) -> Grid:
     """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
 

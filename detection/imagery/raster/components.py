@@ -1,4 +1,4 @@
-"""Pixels that hang together, found in a raster read strip by strip: labels joined over the seams by union-find."""
+"""Pixels that hang together, in a raster read strip by strip (labels joined by union-find), and their outlines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

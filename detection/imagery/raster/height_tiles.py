@@ -131,7 +131,6 @@ def _box_of(grid: Grid) -> Box:
 
 
 def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
-    """The grid of the finest tile where all share its system, else metres in the zone of the ground; cut to the box."""
     finest = tiles[0]
     a, b, c, d, e, f = finest.grid.transform[:6]
     crs = finest.grid.crs
@@ -148,7 +147,6 @@ def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:
 
 
 def _pixels(transform: Affine, bounds: Sequence[float]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in whole pixels; what falls short of a border by a rounding error is on it."""
     west, south, east, north = bounds
     left, top = apply_affine(~transform, west, north)
     right, bottom = apply_affine(~transform, east, south)

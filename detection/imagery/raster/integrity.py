@@ -154,7 +154,6 @@ class MosaicChecker:
 
 
 def _list_damaged(path: Path, index: int) -> Iterator[tuple[Box, Path]]:
-    """Yield where a raster is damaged, in its own pixels, and the file that is at fault."""
     if find_driver(path) != "VRT":
         with open_raster(path, NO_LIMITS) as source:
             if index <= source.count:
@@ -177,7 +176,6 @@ def _list_damaged(path: Path, index: int) -> Iterator[tuple[Box, Path]]:
 
 
 def _place(box: Box, part: ET.Element) -> Box:
-    """A box of a source in the pixels of the VRT, and what resampling takes from it."""
     own, whole = part.find("SrcRect"), part.find("DstRect")
     if own is None or whole is None:
         return box

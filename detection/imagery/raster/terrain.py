@@ -154,7 +154,6 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
 
 
 def _bring(metres: Path, grid: Grid, here: Path) -> float:
-    """Warp the stored terrain onto the scene's grid, strip by strip; the share of the scene that it covers."""
     known = 0
     with (
         rasterio.open(metres, driver="GTiff") as source,
@@ -192,7 +191,6 @@ def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: 
 
 
 def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:
-    """Write terrain of the part of `source` that the scene's grid covers, with a rim; the share that is known."""
     known = 0
     try:  # 4 pixels wider than the scene
         left, top, right, bottom = window_below(source, grid)

@@ -156,7 +156,6 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
 
 
 def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:
-    """Windows over the chosen components: of each row of cells those that lie side by side."""
     width, height = reader.grid.width, reader.grid.height
     cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX)), bool)
     for top, places, _ in labelling.places():

@@ -227,7 +227,6 @@ def _measure_blocks(
     *,
     sums: bool,
 ) -> _Blocks:
-    """Read the scene once, block by block; the sums are those of all valid pixels, if asked."""
     width, height = reader.grid.width, reader.grid.height
     shape, bands = (-(-height // block_px), -(-width // block_px)), int(spectral.sum())
     maxima, whitest = np.zeros(shape, np.float32), np.zeros(shape, np.float32)

@@ -104,7 +104,6 @@ class BandReader(ExitStack):
             raise
 
     def _place(self, source: Any, path: Path) -> Grid:
-        """The grid of a source; in pixel space where it has no place and that is allowed."""
         try:
             return grid_of(source, path)
         except (NoCrsError, ImpossibleCrsError):
@@ -146,7 +145,6 @@ class BandReader(ExitStack):
         return self._warp(source, key, empty, mask=mask), index, path
 
     def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool) -> Any:
-        """A source on the grid: one for all bands of a file that are warped alike."""
         alike = *key, empty, mask
         if alike not in self._warped:
             warped = self.enter_context(
@@ -221,7 +219,6 @@ class BandReader(ExitStack):
     def _read_bands(
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The bands of files as they are, in an array that has room for the others, and where all of them are valid."""
         window = window_of(column, row, width, height)
         values = np.empty((len(self._made), height, width), np.float32)
         valid = np.ones((height, width), bool)

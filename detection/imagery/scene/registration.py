@@ -120,7 +120,6 @@ def _find_peak(
 
 
 def _refine(before: float, peak: float, after: float) -> float:
-    """The top of the parabola through three neighbouring values, relative to the middle one."""
     bend = before - 2 * peak + after
     return 0.0 if bend >= 0 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,11 @@ class Sampler:
     ) -> None:
         self._terrain = self._prior = self._shadow = None
         if terrain is not None:
-            self._terrain = Rows(partial(_read_terrain, terrain), *_size(terrain.source))
+            self._terrain = Rows(partial(_read_terrain, terrain), terrain.source.width, terrain.source.height)
         if prior is not None:
-            self._prior = Rows(partial(_read_prior, prior), *_size(prior.grid))
+            self._prior = Rows(partial(_read_prior, prior), prior.grid.width, prior.grid.height)
         if scene is not None and scene.tells_shadow:
-            self._shadow = Rows(scene.read_shadow, *_size(scene.grid))
+            self._shadow = Rows(scene.read_shadow, scene.grid.width, scene.grid.height)
 
     def sample(self, sums: Sums, column: int, row: int, pixels: NDArray[np.bool_]) -> None:
         """Add the pixels of a window, whose first one is (column, row), to the sums."""
@@ -74,10 +74,6 @@ class Sampler:
 
 
 NO_SAMPLER = Sampler()
-
-
-def _size(raster: Any) -> tuple[int, int]:
-    return raster.width, raster.height
 
 
 def _read_terrain(terrain: TerrainReader, *window: int) -> NDArray[np.float32]:

@@ -312,7 +312,6 @@ def _read_folder(folder: Path) -> Scene:
 
 
 def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
-    """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
     from detection.imagery.raster.raster import inspect
 
     files = sorted({band.path for name, band in bands.items() if name not in TERRAIN_NAMES})

@@ -192,14 +192,12 @@ def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.fl
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """The valid pixels of a window bands x H x W: bands x n, not copied where all are valid."""
     return values.reshape(len(values), -1) if valid.all() else values[:, valid]
 
 
 def _correlate(
     covariance: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Correlations of sums of products and of squares about the means; 0 where one does not vary."""
     power = np.sqrt(np.maximum(one, 0) * np.maximum(other, 0))
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
@@ -372,7 +370,6 @@ def check_ground(
 
 
 def _list_colours(reader: BandReader, domain: TrainingDomain | None) -> list[int]:
-    """Where red, green and blue stand, for weights that were trained on pictures of eight bits alone."""
     if domain is None or set(domain.get("types", ())) != {PICTURE} or not set(COLOURS) <= set(reader.names):
         return []
     return [reader.names.index(name) for name in COLOURS]
@@ -458,7 +455,6 @@ def _check_pixels(reader: BandReader, domain: TrainingDomain) -> None:
 
 
 def _measure_contrast(window: WindowStatistics) -> float:
-    """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
     return float((window.spread / np.maximum(abs(window.median), 1e-12)).max())
 
 
@@ -473,7 +469,6 @@ def _find_least_contrast(domain: TrainingDomain) -> float:
 
 
 def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
-    """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([_measure_contrast(window) for window in looks])
     smoothness = np.array([window.smoothness for window in looks])
     correlation = np.array([window.correlation for window in looks])
@@ -531,7 +526,6 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
 
 
 def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
-    """Which order most windows lack that hardly any training tile lacked, by its name."""
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(window, name) for window in looks])
@@ -557,7 +551,6 @@ def _format_apart(seen: float, limit: float) -> tuple[str, str]:
 
 
 def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
     seen, limit = np.array([window.grain for window in looks]), float(domain.get("grain_most", np.inf))
     if np.mean(seen > limit) <= OUTSIDE_SHARE:
         return []

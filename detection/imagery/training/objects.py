@@ -68,7 +68,6 @@ class ObjectCount:
 
     @staticmethod
     def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
-        """Match each object, the surest first, to a landslide not matched yet, at IoU .5."""
         taken = np.zeros(iou.shape[0], bool)
         ranked = []
         for number in np.argsort(-means, kind="stable"):

@@ -44,6 +44,7 @@ _MAINTENANCE_OVER: Final = Template(
 )
 _MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} still stands")
 _WAS_OVER: Final = Template("act.maintenance_was_over", "maintenance {number} is over already")
+_SAME_MAINTENANCE: Final = Template("act.maintenance_there", "the very same maintenance is there already: {number}")
 _EVENT: Final = Template("act.event_added", "{site}: {kind} noted as event {number}")
 _SAME_EVENT: Final = Template("act.event_there", "the very same event is there already: {number}")
 _EVENT_CONFIRMED: Final = Template("act.event_confirmed_by", "event {number} is confirmed by {name}")
@@ -152,20 +153,40 @@ def add_maintenance(
     """
     begin = call.now if from_ is None else from_
 
-    def do(c: Connection, second: Actor | None) -> maintenance.Maintenance:
+    def do(c: Connection, second: Actor | None) -> tuple[maintenance.Maintenance, bool]:
         call.check_site(c, site)
         if two and second is None and load_users(c):
             raise NeedsSecondError(_MAINTENANCE_BY_TWO())
+        if not two and (same := _find_same(c, site, station, begin, for_, call.actor.name, reason, call.now)):
+            return same, True
         number = maintenance.add_maintenance(
             c, site, station, begin, begin + for_, call.actor, reason, call.now, second=second if two else None
         )
-        return _find_maintenance(c, number, call.now)
+        return _find_maintenance(c, number, call.now), False
 
     begin_text = None if from_ is None else format_iso(from_)
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
-    added = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
+    added, is_there = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
+    if is_there:
+        return ActResult(_SAME_MAINTENANCE(number=added.id), record_to_json(added), status=THERE_ALREADY)
     until = Timestamp.of(added.to_at, "minute")
     return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), record_to_json(added))
+
+
+def _find_same(
+    c: Connection, site: str, station: str, begin: datetime, span: timedelta, by: str, reason: str, now: datetime
+) -> maintenance.Maintenance | None:
+    """The window that this person has declared a moment ago in the same words: a form that was sent twice."""
+    return next(
+        (
+            m
+            for m in maintenance.load_maintenance(c, site, now)
+            if (m.station, m.by, m.reason, m.second_by) == (station, by, reason, None)
+            and m.to_at - m.from_at == span
+            and abs(m.from_at - begin) < SENT_TWICE
+        ),
+        None,
+    )
 
 
 def end_maintenance(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import typer
 
@@ -16,20 +16,11 @@ PLACES = (
 )
 
 
-class Benchmark(TypedDict):
-    """What a command of the benchmarks kept, as its JSON file has it."""
-
-    command: str
-    measured_at: str
-    machine: str
-    figures: dict[str, Any]
-
-
-def read_benchmark(name: str) -> Benchmark | None:
+def read_benchmark(name: str) -> dict[str, Any] | None:
     """What a command of the benchmarks kept; None where nothing is kept."""
     for folder in PLACES:
         if (path := folder / f"{name}.json").is_file():
-            kept: Benchmark = json.loads(path.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return kept
     return None
 
@@ -124,7 +115,7 @@ def _make_row(
     paper: str | None,
     parameters: tuple[int, int] | None,
     shipped: Sequence[ShippedWeights],
-    kept: Mapping[str, Benchmark],
+    kept: Mapping[str, Mapping[str, Any]],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
     arguments: list[Argument] = [_argue(score) for score in measured]
@@ -148,7 +139,7 @@ def _make_row(
     )
 
 
-def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Score | None:
+def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]]) -> Score | None:
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})

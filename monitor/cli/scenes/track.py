@@ -12,7 +12,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
 from monitor.domain.errors import SlopewardError
 from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
+from monitor.ingest.files.velocity import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 
 from monitor.checks import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
-from monitor.checks.verdict import (
+from monitor.checks.table import (
     BLIND,
     DEGRADED,
     EXIT_OF,

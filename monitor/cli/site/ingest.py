@@ -246,7 +246,7 @@ def _read_grids(
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.sums import check_stamp, classify_sums
+    from monitor.ingest.grids.cf import check_stamp, classify_sums
 
     found: dict[Path, ConvertedFile] = {}
     claims: dict[tuple[str, str], Path] = {}

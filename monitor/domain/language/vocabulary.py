@@ -94,7 +94,7 @@ WORDS: Final = QUANTITIES.union(
         year first; all of them; none of them; x east, y north; x north, y east; two axes of one tiltmeter;
         two instruments; microseconds since 1970; nanoseconds since 1970; modified Julian days;
         day numbers of MATLAB; minutes since 1970; hours since 1970; days since 1970; seconds; milliseconds;
-        microseconds; nanoseconds; minutes; hours; days; GPS time; Buddhist era; Persian calendar;
+        microseconds; nanoseconds; minutes; hours; days; GPS time; Buddhist era;
         common era; since 1970; since 1904; since 2000; since J2000; as they are
     """),
     # figures of a criterion, by its keys

@@ -1,11 +1,12 @@
 """One public view of one site as CSV or Parquet, row by row, in bounded memory."""
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,34 @@ from monitor.domain.extras import require
 from monitor.domain.instants import format_iso
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import ColumnSpan, stream_view
-from monitor.web.parts.rows import write_csv
+
+FORMULA: Final = ("=", "+", "-", "@")
+FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours.
+
+    All rows have the columns of the first; without a row nothing is written.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(map(guard, row))
+        writer.writerow(map(guard, row.values()))
+
+
+def guard(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted; numbers stay numbers.
+
+    >>> guard("=1+1"), guard(" @SUM(A1)"), guard("G-1"), guard(-2.5)
+    ("'=1+1", "' @SUM(A1)", 'G-1', -2.5)
+    """
+    if not isinstance(value, str):
+        return value
+    begin = value.translate(FULL_WIDTH).lstrip()
+    return f"'{value}" if begin.startswith(FORMULA) or value[:1] in {"\t", "\r", "\n"} else value
+
 
 BLOCK: Final = 20_000  # rows held at a time
 

@@ -11,7 +11,7 @@ from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.site import Binding, Site
 from monitor.extensions.sources.tasks import PollRequest, ServerCredentials, WantedFile
-from monitor.ingest.decoders.naming import read_series
+from monitor.ingest.decoders.decoder import read_series
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import LONG, READERS, WIDE

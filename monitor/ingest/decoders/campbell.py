@@ -16,10 +16,18 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault, read_each
-from monitor.ingest.decoders.naming import Target, find_target, read_series
+from monitor.ingest.decoders.decoder import (
+    Decoder,
+    ReceivedMessage,
+    Target,
+    find_target,
+    gather,
+    join_fault,
+    read_each,
+    read_series,
+)
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object
-from monitor.ingest.message import DecodedMessage, MessageFault
+from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import StationField
 
 _NAMES_MOST: Final = 1000
@@ -65,7 +73,8 @@ def open_campbell(binding: Binding) -> Decoder:
         found, bad = gather(rows.items(), read)
         if not bad and not found:
             raise PayloadError("empty", "no field that is read has a value")
-        return DecodedMessage(tuple(found), _join_fault(bad, table, len(rows)))
+        kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
+        return DecodedMessage(tuple(found), join_fault(bad, len(rows), "rows", json.dumps(kept).encode()))
 
     return decode
 
@@ -98,10 +107,3 @@ def _find_field(
     if target is None or received.site.expect(station, target.name_alone) is None:
         return None
     return target.find(received, station)
-
-
-def _join_fault(
-    bad: list[tuple[tuple[str, Any], PayloadError]], table: dict[str, Any], total: int
-) -> tuple[MessageFault, ...]:
-    kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
-    return join_fault(bad, total, "rows", json.dumps(kept).encode())

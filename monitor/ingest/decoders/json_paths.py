@@ -18,8 +18,17 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, read_each
-from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, read_series
+from monitor.ingest.decoders.decoder import (
+    SYMBOLS,
+    Decoder,
+    ReceivedMessage,
+    Target,
+    check_unit,
+    find_target,
+    gather,
+    read_each,
+    read_series,
+)
 from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage, MessageFault
 

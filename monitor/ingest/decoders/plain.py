@@ -10,8 +10,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
-from monitor.ingest.decoders.naming import find_target, read_series
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, find_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails, read_digit

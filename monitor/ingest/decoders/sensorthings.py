@@ -15,8 +15,15 @@ from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault
-from monitor.ingest.decoders.naming import Target, check_unit, read_series
+from monitor.ingest.decoders.decoder import (
+    Decoder,
+    ReceivedMessage,
+    Target,
+    check_unit,
+    gather,
+    join_fault,
+    read_series,
+)
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
 from monitor.ingest.message import DecodedMessage
 

@@ -18,8 +18,7 @@ from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.ingest.births import Births, Metric, Node
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
-from monitor.ingest.decoders.naming import Target, find_target, read_series
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, Target, find_target, gather, read_series
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import StationField

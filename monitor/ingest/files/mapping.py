@@ -20,10 +20,18 @@ from monitor.domain.quantities import read_trace
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
-from monitor.ingest.months import begin_day, drop_weekday, translate_months, write_offset
 from monitor.ingest.positions import gps_to_utc
 from monitor.ingest.text.cells import normalise_number
-from monitor.ingest.text.clocks import COUNTS, GPS, tidy_time, write_common
+from monitor.ingest.text.clocks import (
+    COUNTS,
+    GPS,
+    begin_day,
+    drop_weekday,
+    tidy_time,
+    translate_months,
+    write_common,
+    write_offset,
+)
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF
 from monitor.domain.errors import PayloadError
-from monitor.domain.site import Origin, Site, Station
+from monitor.domain.site import Origin, Site
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span
@@ -145,16 +145,13 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _find_stamp(station: Station) -> str:
-    spec = station.find_series("rain")
-    return "" if spec is None else spec.stamp
-
-
 def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     """With what the site file says of the places of its stations."""
     stations = () if site is None else site.stations
     places = tuple(
-        StationPlace(one.id, one.latitude, one.longitude, one.height_m, _find_stamp(one))
+        StationPlace(
+            one.id, one.latitude, one.longitude, one.height_m, rain.stamp if (rain := one.find_series("rain")) else ""
+        )
         for one in stations
         if one.latitude is not None and one.longitude is not None
     )

@@ -1,9 +1,10 @@
-"""Files from outside are read in a sandboxed worker: it turns any form into plain lines, which alone are read here."""
+"""Files from outside are read in a sandboxed worker: it turns any form into plain lines, which nobody trusts."""
 
 import json
 import math
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,21 +15,78 @@ from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, JobError, PayloadError
 from monitor.domain.names import UNREADABLE, rename_file
-from monitor.ingest.files.plain_lines import (
-    NOT_OF_THEIR_FORM,
-    format_line,
-    open_plain,
-    open_raw,
-    read_error,
-    write_lines,
-)
+from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.point_rows import read_place
-from monitor.ingest.files.reader import BadRow, Content, ImportOptions, PointLine, ReadingLine, ValueMeaning
+from monitor.ingest.files.reader import BadRow, Content, ImportOptions, Judged, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
-from monitor.worker.records import WorkerTask
+from monitor.worker.records import WorkerTask, read_text
 from monitor.worker.sandbox import GIB, SandboxLimits
+
+LINE_BYTES: Final = 4 << 20
+REASON_MOST: Final = 500  # characters
+NOT_OF_THEIR_FORM: Final = Template("file.lines.form", "the rows cannot be read: a line is not of their form")
+_UNREADABLE: Final = Template("file.lines", "the rows cannot be read: {problem}")
+
+
+def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) -> int:
+    """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
+    count = 0
+    for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
+        rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
+        write(format_line([rows, line.missing]))
+    return count
+
+
+def format_line(value: Any) -> str:
+    """One line of JSON; instants as ISO 8601."""
+    return json.dumps(value, default=value_to_json) + "\n"
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[Iterator[ReadingLine]]:
+    """The lines that `write_lines` wrote: one that is none of the form ends the file.
+
+    Raises:
+        ConfigError: the file is none that a worker wrote.
+    """
+    with open_raw(path) as lines:
+        yield (_read_line(raw) for raw in lines)
+
+
+@contextmanager
+def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
+    """Lines of at most so many octets, of a file and of no link to another; raises ConfigError."""
+    try:
+        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(_UNREADABLE(problem=error.strerror or "")) from None
+    with os.fdopen(place, "rb") as file:
+        yield iter(lambda: file.readline(most), b"")
+
+
+def _read_line(raw: bytes) -> ReadingLine:
+    try:
+        rows, missing = json.loads(raw)
+        if type(missing) is not int:
+            raise TypeError
+        return ReadingLine(tuple(_read_judged(*pair) for pair in rows), missing)
+    except (ValueError, TypeError, RecursionError):
+        raise ConfigError(NOT_OF_THEIR_FORM()) from None
+
+
+def _read_judged(row: Any, error: Any) -> Judged:
+    if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
+        raise TypeError
+    return row, None if error is None else read_error(*error)
+
+
+def read_error(code: Any, reason: Any) -> PayloadError:
+    """Why a row is refused, cut to what people read."""
+    text = read_text(reason)
+    return PayloadError(str(code)[:40], text if len(text) <= REASON_MOST else text[:REASON_MOST])
+
 
 _OTHER: Final = Template("file.answer", "the worker answered something else")
 POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
@@ -156,9 +214,9 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
 def _read_piece(raw: bytes, now: datetime) -> PointLine:
     try:
         place, values, missing, bad = json.loads(raw)
-        refused = tuple(
-            BadRow(_read_dict(row), read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad
-        )
+        if not all(isinstance(row, dict) for row, *_ in bad):
+            raise TypeError
+        refused = tuple(BadRow(row, read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad)
         if place is None:
             return PointLine(None, (), _read_count(missing), refused)
         point = read_place(dict(zip(("point", "latitude", "longitude", "height_m"), place, strict=True)))
@@ -173,12 +231,6 @@ def _read_value(pid: str, now: datetime, at: str, value: float, sigma: float | N
     if when.tzinfo is None or when > now or not math.isfinite(value) or not (sigma is None or 0 <= sigma < math.inf):
         raise ValueError
     return PointValue(pid, when, float(value), None if sigma is None else float(sigma))
-
-
-def _read_dict(row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise TypeError
-    return row
 
 
 def _read_count(value: Any) -> int:

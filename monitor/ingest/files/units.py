@@ -30,6 +30,7 @@ DAY_S: Final = 86400.0
 RATE_MOST_MM_PER_DAY: Final = 2_000.0
 SCATTER_MOST_MM: Final = 500.0
 NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file declares
+OTHERS_RATIO: Final = 300.0  # beside two other stations of the file, or more; receivers differ by ten
 EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
 # What each third of a record passes is no slope, but a glacier or another unit: 18 m a year without a pause. A collapse
 # begins slowly, and noise does not go one way.
@@ -51,6 +52,7 @@ _RATE: Final = Template("unit.rate", "the median rate is {rate}")
 _SCATTER: Final = Template("unit.scatter", "values scatter by {scatter} from epoch to epoch")
 _STEADY: Final = Template("unit.steady", "it moves by {rate} or more from the first day to the last")
 _NOISE: Final = Template("unit.noise", "values scatter by {scatter}, the site file declares a noise of {noise}")
+_OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of the other stations by {others}")
 _STORED: Final = Template(
     "unit.stored", "values are {factor} times those that are stored of the same epochs: another unit?"
 )
@@ -278,6 +280,10 @@ class ScaleCheck:
             and scale.scatter > NOISE_RATIO * spec.noise_floor > 0
         ):
             yield _NOISE(scatter=Figure(scale.scatter, ",.1f", "mm"), noise=Figure(spec.noise_floor, "g", "mm"))
+        else:
+            others = [s.scatter for k, s in self.series.items() if k[2] == key[2] and k[1] != key[1] and s.scatter > 0]
+            if len(others) > 1 and scale.scatter > OTHERS_RATIO * median(others):
+                yield _OTHERS(scatter=Figure(scale.scatter, ",.1f", "mm"), others=Figure(median(others), ",.2g", "mm"))
 
 
 def _find_change(scale: SeriesScale) -> tuple[float, float] | None:

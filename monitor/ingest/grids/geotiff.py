@@ -14,9 +14,8 @@ from rasterio.windows import Window
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.domain.errors import ConfigError
-from monitor.ingest.grids.cf import find_date
+from monitor.ingest.grids.cf import find_date, may_add_up
 from monitor.ingest.grids.stack import Array, GridStack, leave_fills, name_reference
-from monitor.ingest.grids.sums import may_add_up
 
 TAGGED: Final = 8  # bands whose tags are read
 

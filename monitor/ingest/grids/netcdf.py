@@ -14,9 +14,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from monitor.domain.errors import ConfigError
-from monitor.ingest.grids.cf import read_times
+from monitor.ingest.grids.cf import may_add_up, read_times
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
-from monitor.ingest.grids.sums import may_add_up
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
 _X: Final = ("projection_x_coordinate", "longitude")

@@ -11,9 +11,8 @@ import numpy as np
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, UNITS
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
-from monitor.ingest.grids.cf import choose_unit
+from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills
-from monitor.ingest.grids.sums import check_stamp, classify_sums
 from monitor.store.readings.points import Point, PointValue
 
 MOST_POINTS: Final = 2_000_000

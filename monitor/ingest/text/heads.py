@@ -1,7 +1,7 @@
 """Heads of a table: a line that repeats or resembles the names of the columns ends a part, and begins another.
 
-Loggers that get a new program, and people who put files one behind the other, leave such lines. A part with the same
-names in another order is read by its own head; one whose head says anything else is refused with its line.
+Loggers that get a new program, and people who put files one behind the other, leave such lines. A part whose head says
+anything else than the first, or names its columns in another order, is refused with its line.
 """
 
 import re
@@ -26,8 +26,8 @@ _IN_BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _DATE: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
 _OTHER: Final = Template(
     "file.head.names",
-    "line {n} begins another part of the file with other columns ({names}): cut the file there, and read each part in "
-    "by itself",
+    "line {n} begins another part of the file with other columns, or in another order ({names}): cut the file there, "
+    "and read each part in by itself",
 )
 _SAYS: Final = Template(
     "file.head.says",
@@ -87,27 +87,23 @@ class Heads:
         self._at = 0  # where the last row of data had its first number or time
 
     def follow(self, rows: Iterable[Numbered]) -> Iterator[Numbered]:
-        """The rows of all parts, each in the order of the first.
+        """The rows of all parts, without the lines of their heads.
 
         Raises:
-            ConfigError: a part has other columns, units or zones than the first.
+            ConfigError: a part has other columns, another order of them, other units or zones than the first.
         """
         held: list[Numbered] = []
-        order: list[int] | None = None
         has_head = False
         for line, cells in rows:
             if self._is_data(cells):
-                if held:
-                    order, left = self._turn(held, order)
-                    yield from left
-                    held, has_head = [], False
-                yield line, cells if order is None else _arrange(cells, order)
+                yield from self._leave_head(held)
+                held, has_head = [], False
+                yield line, cells
             elif held or any(map(_text, cells)):
                 held.append((line, cells))
                 has_head |= self._is_head(cells)
                 if len(held) > HEAD_MOST and has_head:
-                    order, left = self._turn(held, order)
-                    held, has_head = left, False
+                    held, has_head = self._leave_head(held), False
                 elif len(held) > HEAD_MOST:
                     yield held.pop(0)
             else:
@@ -115,34 +111,25 @@ class Heads:
         # without rows below it a line is a repeated head, or the end of the file, which the gate refuses
         yield from (one for one in held if not self._is_known(one[1]))
 
-    def _turn(self, held: list[Numbered], order: list[int] | None) -> tuple[list[int] | None, list[Numbered]]:
-        """The order of the columns from here on, and the lines that are of no head."""
+    def _leave_head(self, held: list[Numbered]) -> list[Numbered]:
+        """The lines that are of no head; a head that is not the first once more raises ConfigError."""
         heads = [k for k, (_, cells) in enumerate(held) if self._is_head(cells)]
         if not heads:
-            return order, [one for one in held if not self._is_known(one[1])]
+            return [one for one in held if not self._is_known(one[1])]
         at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
-        order = self._find_order(*held[at])
+        line, texts = held[at][0], _list_texts(held[at][1])
+        if [text.casefold() for text in texts] != [text.casefold() for text in self.names]:
+            text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
+            raise ConfigError(TEXT_OF(name=self.file, text=text))
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
-            kept = _list_texts(below if order is None else _arrange(below, order))
-            if kept not in self.below[k : k + 1]:
+            if (kept := _list_texts(below)) not in self.below[k : k + 1]:
                 raise refuse_part(self.file, number, " ".join(kept))
         for number, above in held[:at]:
             kept = _list_texts(above)
             if kept and not self._is_known(above) and not _is_same_but_for_days(kept, self.above):
                 raise refuse_part(self.file, number, " ".join(kept))
-        return order, []
-
-    def _find_order(self, line: int, cells: Cells) -> list[int] | None:
-        """The order of the columns by a line of names; None: as in the first head. Other names raise ConfigError."""
-        texts = _list_texts(cells)
-        folded, known = ([text.casefold() for text in row] for row in (texts, self.names))
-        if folded == known:
-            return None
-        if sorted(folded) != sorted(known) or len(set(folded)) < len(folded):
-            text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
-            raise ConfigError(TEXT_OF(name=self.file, text=text))
-        return [folded.index(name) for name in known]
+        return []
 
     def _is_data(self, cells: Cells) -> bool:
         first = cells[0] if cells else None
@@ -202,7 +189,3 @@ def _is_same_but_for_days(texts: Sequence[str], above: Iterable[Sequence[str]]) 
         return False
     bare = re.sub(r"\d+", "0", text)
     return any(re.sub(r"\d+", "0", " ".join(one)) == bare for one in above)
-
-
-def _arrange(cells: Cells, order: Sequence[int]) -> Cells:
-    return [*(cells[k] if k < len(cells) else None for k in order), *cells[len(order) :]]

@@ -149,7 +149,9 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         *checks.check_gaps(facts.gaps),
     ]
     # what is strange is looked at first, unless the battery is what it comes from
-    strange = None if any(one.state == "battery" for one in found) else _find_strange(facts)
+    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
+    named = [] if any(one.state == "battery" for one in found) else named
+    strange = next((quantity for quantity in named if quantity in facts.series), None)
     spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
     return store.InstrumentAssessment(
         station.id,
@@ -193,11 +195,6 @@ def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) ->
         store.load_far_ways(c, main[1], now - DAY, now)
     )
     return wrong + checks.check_fixes(*epochs)
-
-
-def _find_strange(facts: _StationFacts) -> str | None:
-    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
-    return next((quantity for quantity in named if quantity in facts.series), None)
 
 
 def _choose_spark(
@@ -369,7 +366,8 @@ def list_changes(
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
     at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
-    families = _list_families(site)
+    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
+    families = {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
     quiet = {*silent, *at_work}
     wanted: dict[str, Message] = {}
     for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
@@ -382,11 +380,6 @@ def list_changes(
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
-
-
-def _list_families(site: Site) -> dict[Parent, set[str]]:
-    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
-    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
 
 
 def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.assessment import Bound, classify_movement
-from forecasting.kinematics.crossing import cross_velocity
+from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg

@@ -180,19 +180,13 @@ def detect_scene(
     with hold(results, wait=wait) as held:
         if not held:
             return "waiting: scenes of the site are being read by another process"
-        if wait and _is_read(db, site, entry):
-            return "was read by the service"
+        if wait:
+            own = scene_rows.name_of(entry), fingerprint(entry)
+            rows = db.run_read(load_scenes, site.id)
+            if any(row.state == "done" and own in scene_rows.list_names(row) for row in rows):
+                return "was read by the service"
         release_named(db, site, now)
         return _detect(db, config, site, entry, results, now)
-
-
-def _is_read(db: Database, site: Site, entry: Path) -> bool:
-    rows = db.run_read(load_scenes, site.id)
-    return any(
-        (scene_rows.name_of(entry), fingerprint(entry)) in scene_rows.list_names(row)
-        for row in rows
-        if row.state == "done"
-    )
 
 
 def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:

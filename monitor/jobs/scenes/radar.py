@@ -14,7 +14,7 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
-from detection.imagery.change.radar_records import METHOD, RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.radar_records import METHOD, RadarChange, RadarRequest
 from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
 from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
@@ -100,7 +100,10 @@ def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
         warnings, outputs = warnings or [_NO_EARLIER(days=OLDEST.days)], _write_first(scene, request.out_dir)
     grid = read_grid(of_scene(scene).file)
     changes = {} if found is None else _classify_changes(scene, own_hash, found, before, cautions)
-    outlines = tuple(map(_outline, found.outlines if found else ()))
+    outlines = tuple(
+        PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+        for one in (found.outlines if found else ())
+    )
     return ReadScene(
         scene_hash=own_hash,
         model=METHOD,
@@ -204,10 +207,6 @@ def _describe_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
         return []
     day = f"{best.acquired_at:%Y-%m-%d}"
     return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
-
-
-def _outline(one: RadarOutline) -> PlacedOutline:
-    return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
 def _classify_changes(

@@ -276,16 +276,5 @@ def _footprint(
 def known_outline(row: Mapping[str, Any]) -> KnownOutline:
     """A footprint row as a worker wants it."""
     bbox = (row["min_lon"], row["min_lat"], row["max_lon"], row["max_lat"])
-    return KnownOutline(
-        row["polygon_id"],
-        row["class"],
-        row["geometry"],
-        bbox,
-        row["area_m2"],
-        row["mean_probability"],
-        row["change"],
-        row["parent_id"],
-        row["root_id"],
-        row["anchor_scene"],
-        row["first_seen_at"],
-    )
+    rest = ("area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene", "first_seen_at")
+    return KnownOutline(row["polygon_id"], row["class"], row["geometry"], bbox, *(row[name] for name in rest))

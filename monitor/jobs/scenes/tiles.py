@@ -76,9 +76,12 @@ def _cut_first(
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """
     folder = Path(due.out_dir or "")
-    if not _has_room(folder) and _is_noted(due, NO_ROOM):
+    noted, kept = read_metadata(folder) or {}, {row.out_dir for row in newest}
+    if not _has_room(folder) and noted.get("of") == _mark(due) and noted.get("error") == NO_ROOM:
         return IDLE
-    _remove(rows, {row.out_dir for row in newest})
+    for row in rows:
+        if row.out_dir and row.out_dir not in kept:
+            _unlink(Path(row.out_dir))
     # a full disk is an alarm of its own: nothing is added to it for the look of the page
     found = _run_worker(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
     return f"{due.name}: {_note_result(due, found)}"
@@ -86,11 +89,6 @@ def _cut_first(
 
 def _has_room(folder: Path) -> bool:
     return shutil.disk_usage(folder).free >= ROOM
-
-
-def _is_noted(row: SceneRow, error: str) -> bool:
-    noted = read_metadata(Path(row.out_dir or "")) or {}
-    return noted.get("of") == _mark(row) and noted.get("error") == error
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
@@ -133,12 +131,6 @@ def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) 
     kept = None if prob is None else folder.absolute() / Path(prob).name
     request = SceneTilesRequest(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
     return run_behind(config, CUT, request, request.scene, folder)
-
-
-def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:
-    for row in rows:
-        if row.out_dir and row.out_dir not in kept:
-            _unlink(Path(row.out_dir))
 
 
 def _unlink(folder: Path) -> None:

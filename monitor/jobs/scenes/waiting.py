@@ -57,7 +57,7 @@ def store_waiting(
 def _make_row(
     site: Site, entry: Path, print_: str, state: str, reason: str, now: datetime, run: dict[str, str]
 ) -> SceneRow:
-    name, path = name_of(entry), _format_path(entry)
+    name, path = name_of(entry), _to_storable(str(entry))
     hash_, why = _name_row(site, name, print_), shorten(reason, entry)
     return SceneRow(hash_, site.id, name, None, "single", path, now, state, why, run=run)
 
@@ -140,10 +140,6 @@ def shorten(reason: str, entry: Path) -> str:
     """
     text = hide_folder(reason, entry.parent)
     return text if isinstance(text, Message) else _to_storable(text)
-
-
-def _format_path(entry: Path) -> str:
-    return _to_storable(str(entry))
 
 
 def _to_storable(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
@@ -414,31 +413,10 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
 def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
     """The highest level that each station asks for by itself, by votes that have not aged."""
     state = find_state(c, site)
-    return {} if state is None else _read_votes(state.state, top, now)
-
-
-def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, int]:
-    """The same at an earlier instant, by the votes that stood after the newest hazard alert raised until then.
-
-    Votes that came later and raised no alert are not kept, and so are not shown.
-    """
-    a, d = t.alert.c, t.decision.c
-    frozen = c.execute(
-        select(d.evidence)
-        .join(t.alert, a.decision_id == d.id)
-        .where(a.site == site, a.ledger == AlertCategory.HAZARD, ~a.exercise, a.raised_at <= at)
-        .order_by(a.raised_at.desc(), a.id.desc())
-        .limit(1)
-    ).scalar()
-    if frozen is None:
+    if state is None:
         return {}
-    memory = ((json.loads(frozen).get("outcome") or {}).get("memory")) or {}
-    return _read_votes(memory, top, at) if memory.get("votes") else {}
-
-
-def _read_votes(memory: Mapping[str, Any], top: int, now: datetime) -> dict[str, int]:
     found: dict[str, int] = {}
-    for key, vote in Memory.read(memory).votes.items():
+    for key, vote in Memory.read(state.state).votes.items():
         if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
             station = VoteKey.read(key).station
             found[station] = max(min(vote.level, top), found.get(station, 0))

@@ -14,7 +14,7 @@ from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_pe
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
-from monitor.checks.verdict import check_parts
+from monitor.checks.table import check_parts
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from math import cos, hypot, radians, sin
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -29,17 +29,9 @@ Parts = list[tuple[SeriesRow, float]]
 """What a curve rests on: series and their weights."""
 
 
-class CurveColumns(TypedDict):
-    """A curve in columns: folded instants, values, and flags by position."""
-
-    at: list[float]
-    value: list[float]
-    flags: dict[str, str]
-
-
 def load_points(
     c: Connection, parts: Parts, low: datetime, high: datetime, now: datetime, most: int
-) -> tuple[CurveColumns, int, list[Reading]]:
+) -> tuple[dict[str, Any], int, list[Reading]]:
     """Columns of a curve, how many readings they stand for, and the readings themselves, of a long range the newest.
 
     Up to `EXACT` readings are read and sampled. Of more, the database finds the extremes of short stretches; a
@@ -122,7 +114,7 @@ def spread(low: datetime, high: datetime, count: int) -> list[datetime]:
     return [low + (high - low) * k / count for k in range(count + 1)]
 
 
-def make_columns(rows: Iterable[tuple[float, float, str]]) -> CurveColumns:
+def make_columns(rows: Iterable[tuple[float, float, str]]) -> dict[str, Any]:
     """The columns of rows of epoch seconds, value and flags."""
     found = list(rows)
     return {

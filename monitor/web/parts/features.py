@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection
@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from detection.geojson import Feature, Geometry
 from monitor.domain.instants import format_iso
 from monitor.store import pages
-from monitor.store.alerting.decisions import find_asks, find_asks_at
-from monitor.store.alerting.timeline import NewestMovement, load_newest_movement, load_ribbon
+from monitor.store.alerting.decisions import find_asks
+from monitor.store.alerting.timeline import NewestMovement, load_newest_movement
 
 _STATION: Final = (
     "site",
@@ -55,28 +55,21 @@ def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[Featur
     ]
 
 
-def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[Feature]:
-    """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
-
-    `at`: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
-    """
-    then = at or now
+def list_stations(c: Connection, site: str, now: datetime) -> list[Feature]:
+    """Declared stations as points: health, the fastest series as last judged, and the level that each asks for."""
     card = next(iter(pages.load_cards(c, site)), None)
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
     level = None if card is None else card.status["level"]
-    if at is not None:
-        level = next((one.level for one in load_ribbon(c, site, at - timedelta(seconds=1), at)), None)
-    asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
-    rows = sorted(load_newest_movement(c, site, then), key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))
+    asks = find_asks(c, site, top, now)
+    rows = sorted(load_newest_movement(c, site, now), key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))
     moves = {row["station"]: row for row in rows}  # the fastest series of each; of equal ones the last
     windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
-    headings = pages.find_headings(c, site, windows, then)
+    headings = pages.find_headings(c, site, windows, now)
     found = []
     for one in pages.load_stations(c, site):
         if not one.declared:
             continue
-        health = one.health if at is None else None
         move = moves.get(one.id)
         heading_deg, heading_from = _find_heading(one, move, headings)
         requested_level = asks.get(one.id, 0)
@@ -84,7 +77,7 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             **{name: getattr(one, name, None) for name in _STATION},
             "site": site,
             "station": one.id,
-            **{k: None if health is None else health[k] for k in _HEALTH},
+            **{k: None if one.health is None else one.health[k] for k in _HEALTH},
             **({} if move is None else {k: v for k, v in move.items() if k in _MOVED}),
             "moved_at": None if move is None else move["at"],
             "heading_deg": heading_deg,

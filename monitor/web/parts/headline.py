@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
@@ -25,7 +25,7 @@ from monitor.domain.site import Criterion, Recipient, Site
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import AlertDeliveries, RecipientDelivery
+from monitor.store.alerting.answers import AlertDeliveries
 from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.duty import list_chain, load_rosters
 from monitor.store.alerting.sites import list_slope_stations
@@ -34,18 +34,7 @@ from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
 
-class CallEntry(TypedDict):
-    """Somebody to call, and what became of the messages to him."""
-
-    name: str
-    role: str
-    phone: str
-    tel: str  # for a link
-    delivery: RecipientDelivery | None
-    channels: list[str]
-
-
-def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[CallEntry]:
+def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[dict[str, Any]]:
     """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
     rosters, roles = load_rosters(c, site.teams, now), dict[str, str]()
     for team in site.teams:
@@ -67,7 +56,7 @@ def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetim
     ]
 
 
-def find_first_calls(c: Connection, sites: Iterable[Site], now: datetime) -> dict[str, CallEntry]:
+def find_first_calls(c: Connection, sites: Iterable[Site], now: datetime) -> dict[str, dict[str, Any]]:
     """Of each site the first who has a telephone; a site of which nobody has one is left out."""
     calls = {site.id: list_calls(c, site, AlertDeliveries(), now) for site in sites}
     return {site: one for site, people in calls.items() for one in reversed(people) if one["tel"]}

@@ -18,46 +18,25 @@ from monitor.store.schema.view_rows import (
     AlertRow,
     IssuedForecastRow,
     MessageRow,
-    SiteStatusRow,
     WhyNotShownRow,
 )
 from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
-from monitor.web.context import AlertId, Early, context_of
+from monitor.web.context import AlertId, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from monitor.web.parts.zones import GeoJsonResponse, make_collection
 
-Then = Annotated[Early, Query(description="as stored then; default now")]
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")
 _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-class SiteJson(SiteStatusRow):
-    """A site: its row of `site_status`, and what its file says."""
-
-    name: str
-    latitude: float
-    longitude: float
-    levels: list[pages.StoredLevel]
-    top_level: int
-    action: str
-    stations: dict[str, int]
-
-
-class SiteNowJson(SiteJson):
-    """A site with what its level was raised on, and what is measured now."""
-
-    when_raised: str | None
-    now: str | None
-
-
-def _card_to_json(card: pages.SiteCard) -> SiteJson:
+def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
     return {
         **card.status,
         "name": card.name,
@@ -77,15 +56,15 @@ def describe_api(request: Request) -> dict[str, Any]:
     return found
 
 
-@router.get("/sites", tags=["sites"], response_model=list[dict[str, Any]])
-def list_sites(request: Request) -> list[SiteJson]:
+@router.get("/sites", tags=["sites"])
+def list_sites(request: Request) -> list[dict[str, Any]]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
         return [_card_to_json(card) for card in pages.load_cards(c, narrow(request, None))]
 
 
-@router.get("/sites/{site}", tags=["sites"], response_model=dict[str, Any])
-def get_site(request: Request, site: str) -> SiteNowJson:
+@router.get("/sites/{site}", tags=["sites"])
+def get_site(request: Request, site: str) -> dict[str, Any]:
     """One site, with what its level was raised on and what is measured now."""
     with read_site(request, site) as seen:
         hazards = find_hazards(pages.load_open_alerts(seen.c, site))
@@ -221,10 +200,10 @@ def map_sites(request: Request) -> GeoJsonResponse:
 
 
 @router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)
-def map_stations(request: Request, site: str, at: Then = None) -> GeoJsonResponse:
+def map_stations(request: Request, site: str) -> GeoJsonResponse:
     """Stations as points with health, velocity, the level each asks for and that of the site."""
     with read_site(request, site) as seen:
-        return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now, at)))
+        return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now)))
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=GeoJsonResponse)

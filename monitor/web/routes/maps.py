@@ -1,7 +1,8 @@
 """What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
+import re
 import stat
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +11,10 @@ from fastapi.responses import FileResponse
 
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
-from monitor.config.tile_files import NAME, list_files
 from monitor.domain.errors import NotFoundError
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
-from monitor.web.context import Context, context_of
+from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, read_velocity_zones
 
@@ -55,7 +55,7 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
     return {
         "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None,
-        "tiles": _list_tiles(context),
+        "tiles": list_files(context.config.map.tiles),
         "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
     }
 
@@ -70,10 +70,10 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-@router.get("/map/tiles", response_model=list[dict[str, Any]])
-def list_tiles(request: Request) -> list[Mapping[str, Any]]:
+@router.get("/map/tiles")
+def list_tiles(request: Request) -> list[dict[str, Any]]:
     """Files of tiles in the folder that `[map] tiles` names."""
-    return _list_tiles(context_of(request))
+    return list_files(context_of(request).config.map.tiles)
 
 
 @router.get("/map/tiles/{name}", response_class=FileResponse)
@@ -85,11 +85,20 @@ def send_tiles(request: Request, name: str) -> FileResponse:
     return send_range(Path(folder) / name)
 
 
-def _list_tiles(context: Context) -> list[Mapping[str, Any]]:
-    return [
-        {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
-        for f in list_files(context.config.map.tiles)
-    ]
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
+
+
+def list_files(folder: str | Path) -> list[dict[str, Any]]:
+    """Files of tiles in a folder, by name; links and what has an odd name are left out."""
+    found: list[dict[str, Any]] = []
+    with suppress(OSError):
+        for entry in sorted(Path(folder).iterdir()) if str(folder) else ():
+            with suppress(OSError):  # it was removed meanwhile
+                known = entry.lstat()
+                if NAME.fullmatch(entry.name) and stat.S_ISREG(known.st_mode):
+                    url = f"/api/v1/map/tiles/{entry.name}"
+                    found.append({"name": entry.name, "size_bytes": known.st_size, "url": url})
+    return found
 
 
 TYPE: Final = "application/vnd.pmtiles"

@@ -1,17 +1,17 @@
-// The map of one site: stations by the level they ask for, movement, footprints, radar points, zones, and the past.
+// The map of one site: stations by the level they ask for, movement, footprints, radar points, zones.
 "use strict";
 (() => {
   const M = window.SlopewardMap, P = window.SlopewardPoints, holder = document.querySelector('[data-map="site"]');
   if (!holder) return;
   const main = document.getElementById("main"), site = main.dataset.site, api = `/api/v1/sites/${site}`;
   const zone = main.dataset.zone || "UTC";
-  const REFRESH_MS = 30_000, WAIT_MS = 200, STEPS = 120;
+  const REFRESH_MS = 30_000;
   const CHANGES = ["new", "grown", "known", "single", "vanished", "withdrawn"];
   const SETS = { // what a person may hide, each with its layers
     labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
     scene: ["scene"], susceptibility: ["susceptibility"], points: ["points", "squares"], zones: ["zones-area", "zones-line"],
   };
-  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, layers: null, at: null, hidden: new Set(), susceptibility: null, set: null, picked: null, point: null, unplaced: [] };
+  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, layers: null, hidden: new Set(), susceptibility: null, set: null, picked: null, point: null, unplaced: [] };
   let map = null, grounds = [], values = null, newest = 0;
 
   const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
@@ -26,8 +26,8 @@
   function dress(found) {
     for (const { properties: p } of found.features) {
       const asked = p.asks > 0, kind = p.on_slope ? "slope" : "control";
-      const colour = asked ? M.levelClass(p.asks_name, p.asks, p.top_level) : state.at === null && p.state !== null ? "0" : "u";
-      p.mark = `station|${kind}|${colour}|${state.at === null && p.state !== "ok" ? "bad" : ""}`;
+      const colour = asked ? M.levelClass(p.asks_name, p.asks, p.top_level) : p.state !== null ? "0" : "u";
+      p.mark = `station|${kind}|${colour}|${p.state !== "ok" ? "bad" : ""}`;
       p.label = asked ? `${p.station}\n${tr(p.asks_name)}` : p.station;
       p.order = -p.asks;
       p.arrow = p.heading_deg === null || p.heading_deg === undefined ? "" : `arrow|${lengthOf(p.velocity_mm_per_day)}`;
@@ -76,18 +76,12 @@
   const put = (name, data) => { state[name] = data; map?.getSource(name)?.setData(data); };
 
   // ---- what is asked of the server ---------------------------------------------------------------------------------------
-  const query = () => state.at === null ? "" : `?at=${new Date(state.at).toISOString()}`;
-  async function loadStations() {
-    const at = state.at, found = await M.load(`${api}/stations.geojson${query()}`);
-    if (at === state.at) put("stations", dress(found));
-  }
+  const loadStations = async () => put("stations", dress(await M.load(`${api}/stations.geojson`)));
   async function loadScene() {
-    const asked = state.at, at = asked ?? Infinity;
-    const shown = state.scenes.find((scene) => Date.parse(scene.acquired_at) <= at && Date.parse(scene.received_at) <= at) ?? null;
+    const shown = state.scenes[0] ?? null;
     if (shown?.scene_hash === state.scene?.scene_hash) return false;
     const asks = shown === null ? [M.NOTHING, null] : [M.load(`${api}/scenes/${shown.scene_hash}`), M.load(`${api}/scenes/${shown.scene_hash}/map`)];
     const [footprints, layers] = await Promise.all(asks);
-    if (asked !== state.at) return false;  // another time was chosen meanwhile
     state.scene = shown;
     state.layers = layers;
     state.footprints = footprints;
@@ -100,10 +94,10 @@
   }
   let pointsAsked = 0;
   async function loadPoints() {
-    const turn = ++pointsAsked, at = state.at;
+    const turn = ++pointsAsked;
     const b = map.getBounds(), box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((x) => x.toFixed(5)).join(",");
-    const found = await M.load(`${api}/points.geojson?bbox=${box}${state.at === null ? "" : `&at=${new Date(state.at).toISOString()}`}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`);
-    if (turn !== pointsAsked || at !== state.at) return;  // another view or time was asked for meanwhile
+    const found = await M.load(`${api}/points.geojson?bbox=${box}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`);
+    if (turn !== pointsAsked) return;  // another view was asked for meanwhile
     state.pointsSaid = found;
     fillSets();
     put("points", found);
@@ -120,7 +114,7 @@
     }
   }
 
-  // ---- below the map: layers, key, the past, what was chosen -----------------------------------------------------------------
+  // ---- below the map: layers, key, what was chosen -----------------------------------------------------------------
   const key = make("ul", { className: "legend mapkey" }), chosen = make("div", { className: "mapchosen", role: "status" });
   const swatch = (css, text) => { const mark = make("i", { className: "k" }); Object.assign(mark.style, css); return make("li", {}, mark, text); };
   const image = (id) => { const mark = make("i", { className: `kshape ${id}` }); return mark; };
@@ -130,8 +124,8 @@
     for (const [, p] of [...asked].sort((x, y) => y[0] - x[0])) {
       items.push(make("li", {}, image(`lv-${M.levelClass(p.asks_name, p.asks, p.top_level)}`), tr("asks for {level}", { level: tr(p.asks_name) })));
     }
-    items.push(make("li", {}, make("i", { className: state.at === null ? "k ok" : "k" }), tr("station")));
-    if (state.at === null) items.push(make("li", {}, make("i", { className: "k bad" }), tr("sick or silent")));
+    items.push(make("li", {}, make("i", { className: "k ok" }), tr("station")));
+    items.push(make("li", {}, make("i", { className: "k bad" }), tr("sick or silent")));
     if (state.stations.features.some((f) => !f.properties.on_slope)) items.push(make("li", {}, make("i", { className: "k control" }), tr("control")));
     if (state.stations.features.some((f) => f.properties.arrow)) items.push(make("li", {}, make("i", { className: "karrow", textContent: "↗" }), tr("movement; the length grows with the logarithm of the velocity")));
     for (const change of CHANGES.filter((k) => state.footprints.features.some((f) => f.properties.change === k))) {
@@ -168,13 +162,12 @@
     const p = feature.properties;
     const lines = [
       [tr("Level"), p.asks > 0 ? tr("asks for {level}", { level: tr(p.asks_name) }) : tr("asks for no level")],
-      [tr("State"), state.at === null ? [tr(p.state ?? "unknown"), p.reason].filter(Boolean).join(": ") : ""],
+      [tr("State"), [tr(p.state ?? "unknown"), p.reason].filter(Boolean).join(": ")],
       [tr("Velocity"), p.velocity_mm_per_day === null ? "" : `${show(p.velocity_mm_per_day)} ± ${show(p.velocity_error_mm_per_day)} mm/day`],
       [tr("Direction"), p.heading_deg === null ? "" : `${Math.round(p.heading_deg)}° (${p.heading_from === "readings" ? tr("from east and north") : tr("azimuth of the site file")})`],
     ];
     const chart = make("a", { href: `?station=${encodeURIComponent(id)}#h-curves`, textContent: tr("chart") }), row = make("a", { href: `#station-${id}`, textContent: tr("in the table") });
     tell(id, lines, [chart, row]);
-    if (state.at !== null) return;
     values ??= M.load(`${api}/stations`).catch(() => null);
     const station = (await values)?.find((one) => one.id === id);
     if (station && state.picked === id) {
@@ -244,47 +237,6 @@
     }
     return make("details", { className: "maptools", open: matchMedia("(min-width: 701px)").matches }, make("summary", { textContent: tr("Layers and key") }), fields, setList, key);
   }
-  function makeTime() {
-    const slider = make("input", { type: "range", min: -STEPS, max: 0, step: 1, ariaLabel: tr("Time shown on the map") });
-    slider.value = 0;
-    const span = make("select", { ariaLabel: tr("How far back") }, ...[[1, "1 d"], [7, "7 d"], [30, "30 d"], [365, tr("1 y")]].map(([days, text]) => make("option", { value: days, textContent: text, selected: days === 30 })));
-    const play = make("button", { type: "button", textContent: "▶", ariaLabel: tr("Play"), ariaPressed: "false" }), now = make("button", { type: "button", textContent: tr("Now") });
-    const said = make("output", { className: "maptime" });
-    let waiting = 0, playing = 0;
-    const server = () => Date.parse(document.body.dataset.now) + performance.now();
-    const stop = () => { clearInterval(playing); playing = 0; play.textContent = "▶"; play.ariaPressed = "false"; };
-    async function go() {
-      const back = Number(slider.value), asked = back === 0 ? null : server() + back / STEPS * Number(span.value) * 86_400_000;
-      state.at = asked;
-      slider.setAttribute("aria-valuetext", state.at === null ? tr("now") : spell(state.at));
-      said.textContent = state.at === null ? tr("now") : spell(state.at);
-      try {
-        await loadStations();
-        if (asked !== state.at) return;  // another time was chosen meanwhile
-        const level = state.stations.features[0]?.properties.level_name;
-        if (state.at !== null) said.textContent = `${spell(state.at)}: ${level ? tr("level {level}", { level: tr(level) }) : tr("level not known")}`;
-        holder.classList.toggle("is-past", state.at !== null);
-        if (await loadScene()) { put("footprints", state.footprints); restyle(); }
-        if (asked !== state.at) return;
-        fillList();
-        explain();
-        if (state.picked) pickStation(state.picked);
-        await keepPoints();
-      } catch (error) { if (asked === state.at) said.textContent = error.message; }
-    }
-    const later = () => { clearTimeout(waiting); waiting = setTimeout(go, WAIT_MS); };
-    slider.addEventListener("input", () => { stop(); later(); });
-    span.addEventListener("change", later);
-    now.addEventListener("click", () => { stop(); slider.value = 0; go(); });
-    play.addEventListener("click", () => {
-      if (playing) { stop(); return; }
-      if (Number(slider.value) === 0) slider.value = -STEPS;
-      play.textContent = "❚❚"; play.ariaPressed = "true";
-      playing = setInterval(() => { slider.value = Number(slider.value) + 2; go(); if (Number(slider.value) >= 0) stop(); }, 900);
-    });
-    said.textContent = tr("now");
-    return make("details", { className: "maptools" }, make("summary", { textContent: tr("Earlier") }), make("div", { className: "maprow" }, play, slider, span, now), said);
-  }
 
   // ---- together ----------------------------------------------------------------------------------------------------------
   let restyle = () => {};
@@ -318,7 +270,7 @@
     fillList();
     const begun = String(map.getBounds());
     await keepPoints();
-    view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
+    view.after(make("div", { className: "maprow" }, stationList), chosen, makeLayers());
     map.on("click", pick);
     view.append(make("span", { className: "mapcross" }));
     map.getCanvas().addEventListener("keydown", (event) => { if (event.key === "Enter") pick({ point: map.project(map.getCenter()) }); });
@@ -333,7 +285,7 @@
     explain();
     newest = performance.now();
     document.addEventListener("refreshed", async () => {
-      if (state.at !== null || performance.now() - newest < REFRESH_MS) return;
+      if (performance.now() - newest < REFRESH_MS) return;
       newest = performance.now();
       values = null;
       await loadStations().catch(() => {});

@@ -12,10 +12,11 @@ from typing import Any
 
 from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.failure_scores import count_false, pool_false, watch_curve
+from forecasting.kinematics.failure_scores import watch_curve
 from monitor.cli.forecast import failure_bench
 from monitor.cli.forecast.failure_bench import DAY_S
 from tests.bench.forecasting import measured_curves
+from tests.bench.forecasting.measured_curves import count_false, pool_false
 from tests.bench.record import record
 
 SEEDS, HOURLY_SEEDS = range(30), range(10)

@@ -2,13 +2,13 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
+from forecasting.kinematics.failure import FailureIssue, FailureSpec
+from forecasting.kinematics.failure_scores import mark_issues, sum_up, watch_curve
 from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
 from monitor.cli.forecast.failure_bench import DAY_S, LEADS, PUBLISHED
 from monitor.domain.errors import NotFoundError
@@ -114,3 +114,22 @@ def _cut(curve: DisplacementCurve) -> DisplacementCurve:
     from_s, to_s = epoch_s(FROM_AT), epoch_s(TO_AT)
     kept = [(t, v) for t, v in zip(curve.times_s, curve.values, strict=True) if from_s <= t < to_s]
     return DisplacementCurve([t for t, _ in kept], [v for _, v in kept], curve.column, curve.notes)
+
+
+def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
+    """Windows over a curve that never failed: issues with one, trusted ones, runs of trusted ones, withdrawals."""
+    trusted = [x.trusted for x in issues]
+    return {
+        "issues": len(issues),
+        "windows": sum(x.from_s is not None for x in issues),
+        "trusted": trusted.count(True),
+        "trusted_share": round(trusted.count(True) / max(1, len(trusted)), 4),
+        "runs": sum(1 for before, now in zip([False, *trusted], trusted, strict=False) if now and not before),
+        "withdrawn": sum(x.withdrawn is not None for x in issues),
+    }
+
+
+def pool_false(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The counts of several series as one."""
+    total = {k: sum(int(c[k]) for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
+    return {"series": len(counts)} | total | {"trusted_share": round(total["trusted"] / max(1, total["issues"]), 4)}

@@ -15,7 +15,7 @@ from affine import Affine
 from scipy import stats
 
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.footprints.triage import SceneTriage, load_triage
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
@@ -56,13 +56,15 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
 
     asked = load_triage("triage", [])
     assert asked is not None
-    segmenter = Segmenter(load_model("bijie"))
+    segmenter, card = Segmenter(load_model("bijie")), asked.triage.card
     whole, windows, truth, cost = [], [], [], {"triage": 0.0, "network": 0.0}
     for patch in test:
         values, valid = as_values(patch.image), np.ones(patch.mask.shape, bool)
-        whole.append(asked.triage.wants(values, valid))
+        side = int(card["tile_px"])
+        shown = resize_bands(values, (side, side))
+        whole.append(asked.triage.estimate_probability(shown) >= card["threshold"])
         crop = Crop(patch.image, asked.triage.bands)
-        passing = SceneTriage(asked, crop, asked.triage.card)
+        passing = SceneTriage(asked, crop, card)
         begun = time.process_time()
         windows.append(passing.wants(crop.values, valid, 0, 0))
         cost["triage"] += time.process_time() - begun

@@ -43,7 +43,7 @@ from monitor.extensions.sources.tasks import (
     ServerCredentials,
     WantedFile,
 )
-from monitor.service.self_checks import AlarmConditions
+from monitor.service.alarms import AlarmConditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file
 from monitor.store.schema import tables as t

@@ -8,7 +8,6 @@ import pwd
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +15,11 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select, update
 
-from forecasting.message import join
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import acts
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.domain.decision import Memory, Step
 from monitor.domain.errors import RefusedError
-from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions
@@ -231,27 +227,6 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
     assert (told, [a for a, _ in entries(accounts, "event.withdraw.unsign")]) == ([("Ada", "Bo")], ["Ada"])
 
 
-def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts, call):
-    at_s = epoch_s(NOW)
-    step = Step(at_s, at_s, 310.0, 3, "pending", join(["jump of 310 mm"]))
-    row = {"site": "bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2, "reason": "?"}
-    row |= {"state": "unacknowledged", "exercise": False, "raised_at": NOW, "rule_version": "1"}
-    with accounts.database.write() as c:
-        state = replace(Memory(), level=3, started_s=at_s, steps={f"G1@{format_iso(NOW)}": step}).to_json()
-        c.execute(t.site_state.update().values(state=state))
-        asked = c.execute(t.alert.insert().values(**row).returning(t.alert.c.id)).scalar_one()
-    gone = ("alerts", "withdraw", asked, "--reason", "it was another slope")
-    assert "nobody said anything" in call(*gone, who="Ada")[2]
-    assert "asks for no verification" in call("alerts", "withdraw", 1, "--reason", "no such question", who="Ada")[2]
-    assert call("alerts", "verify", asked, "movement", "--reason", "cracks on foot", who="Ada")[0] == 0
-    status, _, said = call(*gone, who="Ada")
-    assert (status, f"slopeward alerts withdraw {asked} --by NAME" in said) == (3, True)
-    assert "step.withdraw of site:bench" in call("people", "signatures", "list")[1]
-    status, out, said = call(*gone, who="Bo")
-    assert (status, "the answer movement is withdrawn; bench is at red" in out) == (0, True), said
-    assert [(a, d["second_by"]) for a, d in entries(accounts, "step.withdraw")] == [("Bo", "Ada")]
-
-
 def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accounts, call):
     orange = ("level", "set", "bench", "orange", "--reason", "less", "--yes")
     assert call(*LOWER, who="Ada")[0] == 3
@@ -265,15 +240,6 @@ def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accoun
     assert (call(*LOWER, who="Ada")[0], level_of(accounts)) == (3, 3)
     assert call(*LOWER, who="Bo")[0] == 0
     assert level_of(accounts) == 0
-
-
-def test_raising_takes_one_person_and_so_does_the_lower_half_of_the_ladder(accounts, call):
-    assert (call(*LOWER, who="Ada")[0], call(*LOWER, who="Bo")[0]) == (3, 0)
-    for name in ("orange", "red"):
-        assert call("level", "set", "bench", name, "--reason", "it cracks", who="Ada")[0] == 0
-    assert (call(*LOWER, who="Bo")[0], call(*LOWER, who="Ada")[0]) == (3, 0)
-    assert call("level", "set", "bench", "yellow", "--reason", "wet", who="Ada")[0] == 0
-    assert (call(*LOWER, who="Ada")[0], level_of(accounts)) == (0, 0)
 
 
 def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
@@ -414,19 +380,6 @@ def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):
     assert status == 0
     facts = json.loads(out)
     assert (facts["by"], facts["second_by"]) == ("Bo", "Ada")
-
-
-def test_a_grave_alert_is_shelved_by_two_commands(accounts, call):
-    shelve = ("alerts", "shelve", "1", "--for", "1h", "--reason", "blasting")
-    assert call(*shelve, who="Ada")[0] == 1  # the highest level goes on no shelf
-    with accounts.database.write() as c:
-        c.execute(t.alert.update().values(level=t.alert.c.level - 1))
-    assert call(*shelve, "--second", "Bo", who="Ada")[0] == 3
-    assert call("alerts", "shelve", "1", "--for", "9h", "--reason", "blasting", who="Bo")[0] == 1  # too long
-    status, out, _ = call(*shelve, "--json", who="Bo")
-    assert (status, json.loads(out)["state"]) == (0, "shelved")
-    ((name, detail),) = entries(accounts, "alert.shelve")
-    assert (name, "with Ada" in detail["reason"]) == ("Bo", True)
 
 
 # ---- one admin who is two persons -------------------------------------------------------------------------------

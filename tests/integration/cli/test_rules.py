@@ -17,7 +17,7 @@ from monitor.cli.main import VERBS, load_app, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import RefusedError, StoreError
+from monitor.domain.errors import StoreError
 from monitor.domain.observation import SiteEvent
 from monitor.extensions.drills.store import add_drill
 from monitor.extensions.reports.facts import digest_of, gather_facts
@@ -288,9 +288,3 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
     assert after.pop("audit_entry") == before.pop("audit_entry") + len(CALLS)
     assert after.pop("password_guess") == before.pop("password_guess") + 1
     assert after == before
-
-
-def test_who_proves_to_be_nobody_is_refused_where_functions_are_called_by_another_program(bench):
-    tell(bench.database, add_user, "Ada", WORDS["Ada"], "operator", NOW)
-    with pytest.raises(RefusedError, match="SLOPEWARD_BY_PASSWORD"):
-        prove(bench.database, "ada")

@@ -28,7 +28,6 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
 from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
-from monitor.store.pages import load_rolled
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
@@ -442,8 +441,6 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
         numbers = c.execute(select(t.forecast.c.id)).scalars().all()
         scores = [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers]
         add_scores(c, scores, START + 70 * DAY)
-        rolled = load_rolled(c, "jobs")
-    assert [(r["horizon_s"], r["newest"], r["lowest"], r["n"]) for r in rolled] == [(86400.0, 1.0, 1.0, 260)]
     days = str((datetime.now(UTC) - START).days + 2)
     words = ["compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json", "--config", str(config)]
     assert run_verb(["forecast", *words]) == 0

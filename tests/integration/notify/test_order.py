@@ -16,8 +16,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.path import run_stages
 from monitor.notify.trial import send_test
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits
-from monitor.service.alarms import ServiceAlarms
-from monitor.service.self_checks import AlarmConditions
+from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.store.alerting.alerts import UNDELIVERED, acknowledge, find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.delivery.receipts import add_test

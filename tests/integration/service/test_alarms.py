@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
-from monitor.checks.table import read_rows, run_checks
-from monitor.checks.verdict import check_parts
+from monitor.checks.table import check_parts, read_rows, run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.errors import StoreBusyError
@@ -19,10 +18,9 @@ from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service import alarms as service_alarms
 from monitor.service import supervisor as supervising
-from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.service.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
-from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
@@ -332,20 +330,6 @@ def test_a_session_that_is_gone_is_no_trouble_any_more(db):
     ends = {alarm.key: alarm.open for alarm in alarms.pending()}
     assert ends["health:mqtt:live:away"] is False
     assert ends["health:mqtt:live 2:away"] is True
-
-
-def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
-    alarms = make_alarms(db)
-    for key in ("mqtt:live:away", "slow:north"):
-        alarms.write(make_alarm(key, 2, "it was so", is_open=True))
-    conditions = AlarmConditions(alarms)
-    conditions.recall(alarms.list_open())
-    divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
-    conditions.follow(run_checks(IntakeStatus(divided, conditions.grew)), 0.0)
-    alarms.write_pending()
-    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
-    assert states["health:mqtt:live:away"] == "returned_unacknowledged"
-    assert states["health:slow:north"] == "unacknowledged", "nobody looked at the evaluations yet"
 
 
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):

@@ -51,7 +51,7 @@ def doctor(capsys, verb="doctor"):
 def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
-    monkeypatch.setattr("monitor.service.self_checks.AlarmConditions.grew", lambda *_: False)
+    monkeypatch.setattr("monitor.service.alarms.AlarmConditions.grew", lambda *_: False)
     add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})

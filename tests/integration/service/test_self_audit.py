@@ -15,9 +15,8 @@ from monitor.checks.table import read_rows, run_checks
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
 from monitor.jobs import outages
-from monitor.service.alarms import ServiceAlarms
-from monitor.service.outage_watch import OutageWatch
-from monitor.service.self_checks import AlarmConditions
+from monitor.service.alarms import AlarmConditions, ServiceAlarms
+from monitor.service.monitoring_gap import OutageWatch
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t

@@ -14,7 +14,7 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.service import one_core
-from monitor.service.self_checks import AlarmConditions
+from monitor.service.alarms import AlarmConditions
 from monitor.store.alerting import decisions
 from monitor.store.database import core_turn, locks
 from monitor.store.database.audit import add_audit, verify_chain

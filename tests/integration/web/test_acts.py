@@ -9,7 +9,7 @@ from forecasting.message import join
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
-from monitor.store.schema.tables import alert, alert_event, audit_entry, event_confirmation, report, site_state
+from monitor.store.schema.tables import alert, alert_event, audit_entry, event_confirmation, site_state
 from tests.integration.web.served import NOW, client, database, filled, log_in, story, token
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -62,23 +62,6 @@ def memory_of(database):
         return Memory.read(c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one())
 
 
-def test_a_person_says_what_a_step_was(client, database, filled):
-    at = NOW - timedelta(minutes=20)
-    key = f"G1@{format_iso(at)}"
-    step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", join(["jump of 31 mm"]))
-    asked = raise_question(database, key, step, f"health:{key}:verify")
-    log_in(client)
-    form = {"answer": "instrument", "reason": "antenna was knocked", "csrf": token(client, f"/alerts/{asked}")}
-    assert "What was it?" in client.get(f"/alerts/{asked}").text
-    assert client.post(f"/alerts/{asked}/verify", data=form | {"answer": "perhaps"}).status_code == 409
-    assert client.post(f"/alerts/{filled['stale_alert']}/verify", data=form).status_code == 404
-    assert client.post(f"/alerts/{asked}/verify", data=form).status_code == 303
-    with database.read() as c:
-        acted = c.execute(select(audit_entry).where(audit_entry.c.action == "step.verify")).one()
-    assert memory_of(database).answers[key] == "instrument"
-    assert (acted.actor, acted.actor_kind) == ("bo", "person")
-
-
 def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
     at = NOW - timedelta(minutes=20)
     key = f"G1@{format_iso(at)}"
@@ -94,17 +77,6 @@ def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_p
             assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == asked)).scalar_one() is None
         assert (key in memory_of(database).answers) is answered
     assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{asked}").text
-
-
-def test_a_report_is_stored_under_the_name_of_who_is_logged_in(client, database):
-    log_in(client)
-    form = {"kind": "crack", "text": "<b>fresh</b> crack", "station": "G1", "csrf": token(client, "/sites/north-bench")}
-    assert client.post("/sites/north-bench/report", data=form).status_code == 303
-    assert client.post("/sites/north-bench/report", data=form | {"kind": "crak"}).status_code == 409
-    assert client.post("/sites/nowhere/report", data=form).status_code == 404
-    with database.read() as c:
-        row = c.execute(select(report).where(report.c.at == NOW)).one()
-    assert (row.by, row.kind, row.station, row.text) == ("bo", "crack", "G1", "<b>fresh</b> crack")
 
 
 def test_a_person_stands_behind_an_earthquake_on_the_page(client, database):

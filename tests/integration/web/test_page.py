@@ -18,7 +18,6 @@ from monitor.config.site import parse_site
 from monitor.domain.decision import Condition, Memory
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.store import pages
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -26,11 +25,9 @@ from monitor.store.schema.tables import alert, scene, site_state
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from monitor.web.parts import collect
-from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
 from tests.data.store_rows import tell
-from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -86,20 +83,26 @@ def test_every_page_says_when_nobody_evaluates(client, database, at, state, word
     assert words in client.get("/live/overview").json()["parts"]["banner"]
 
 
-def test_preview_serves_only_the_picture_of_the_scene_also_of_a_relative_inbox(client, database, tmp_path, monkeypatch):
+@pytest.mark.parametrize("picture", ["preview", "change"])
+def test_only_pictures_of_the_scene_are_served_also_of_relative_paths(client, database, tmp_path, monkeypatch, picture):
     monkeypatch.chdir(tmp_path)
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "preview.png").write_bytes(b"\x89PNG picture")
+    (tmp_path / "out" / "shown.png").write_bytes(b"\x89PNG picture")
     (tmp_path / "secret.png").write_bytes(b"secret")
-    address = f"/api/v1/sites/north-bench/scenes/{digest}/preview.png"
-    names = {"preview.png": 200, "../secret.png": 404, "/etc/hostname": 404, "none.png": 404, "out/preview.png": 200}
+    address = f"/api/v1/sites/north-bench/scenes/{digest}/{picture}.png"
+    names = {"../secret.png": 404, "/etc/hostname": 404, "none.png": 404, "out/shown.png": 200, "shown.png": 200}
     for name, status in names.items():
-        run = {"outputs": {"preview": name, "bounds": [8.89, 46.19, 8.91, 46.21]}}
+        change = {"outputs": {"picture": name}, "warnings": ["season or radiometry differs"]}
+        run = {"outputs": {"preview": name, "bounds": [8.89, 46.19, 8.91, 46.21]}, "change": change}
         out = "out" if name.startswith("out/") else str(tmp_path / "out")
         with database.write() as c:
             c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=out, run=run))
         assert client.get(address).status_code == status, name
+    page = client.get("/sites/north-bench").text
+    assert (f'href="{address}"' in page) == (picture == "change")
+    assert "season or radiometry differs" in page
+    assert "flat ground (3 degrees)" in page
 
 
 def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
@@ -132,30 +135,6 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert look() == (False, None, False), "its image was gone"
     (out / "preview.png").write_bytes(b"\x89PNG picture")
     assert look() == (True, bounds, True)
-
-
-def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path, monkeypatch):
-    digest = story.HASHES["scene"]
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "change.png").write_bytes(b"\x89PNG change")
-    (tmp_path / "secret.png").write_bytes(b"secret")
-    address = f"/api/v1/sites/north-bench/scenes/{digest}/change.png"
-    assert client.get(address).status_code == 404
-    monkeypatch.chdir(tmp_path)
-    out = str(tmp_path / "out")
-    for name, of, status in (
-        ("../secret.png", out, 404),
-        ("out/change.png", "out", 200),
-        (f"{out}/change.png", out, 200),
-    ):
-        run = {"outputs": {}, "change": {"outputs": {"picture": name}, "warnings": ["season or radiometry differs"]}}
-        with database.write() as c:
-            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=of, run=run))
-        assert client.get(address).status_code == status, name
-    page = client.get("/sites/north-bench").text
-    assert f'href="{address}"' in page
-    assert "season or radiometry differs" in page
-    assert "flat ground (3 degrees)" in page
 
 
 def test_empty_database_is_no_error(database_url):
@@ -194,29 +173,6 @@ def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     assert 'value="F-' not in instruments
     assert landslides.count('value="F-') == 12
     assert ", F-0" not in text  # nor the list of stations without a place
-
-
-# ---- the headline of a level says what is measured now, beside what was measured when it was raised ----
-def look(own):
-    with own.read() as c:
-        hazards = find_hazards(pages.load_open_alerts(c))
-        raised = find_headlines(c, hazards.values())[hazards["bench"]["alert_id"]]
-        return str(raised.sentence), str(find_present_headlines(c, hazards)["bench"].sentence)
-
-
-def rate_of(text):
-    return float(re.search(r"(-?[\d.]+) (?:±|mm/day)", text).group(1))
-
-
-def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database):
-    slope = WatchedSlope(database)
-    slope.fail()
-    before, _ = look(database)
-    slope.live(9, {"G1": 700.0, "G2": 500.0})
-    raised, now = look(database)
-    assert raised == before, "what red was raised on stays as it was"
-    assert rate_of(now) > 2.0 * rate_of(raised)
-    assert now.endswith(" over 8 h at 2 of 2 stations, red from 80 mm/day")
 
 
 def test_a_program_reads_both_and_the_page_shows_them(client):

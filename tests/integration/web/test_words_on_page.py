@@ -8,17 +8,15 @@ from sqlalchemy import select
 
 from forecasting.message import join
 from monitor.domain.alert import Actor
-from monitor.domain.decision import Memory, Step
+from monitor.domain.decision import Step
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.alerting.offsets import load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import alert, audit_entry, site_state
-from tests.data.filled import NOW, PASSWORD, START
+from monitor.store.schema.tables import audit_entry
+from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, enter_offset, tell
-from tests.data.watched_slope import WatchedSlope
-from tests.integration.alerting.test_corrections import correct
 from tests.integration.web.test_acts import memory_of, raise_question
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -73,33 +71,6 @@ def test_movement_is_taken_back_by_two_on_the_page(filled_database, asked):
     with filled_database.read() as c:
         told = c.execute(select(audit_entry.c.actor).where(audit_entry.c.action == "step.withdraw")).scalars().all()
     assert told == ["ada"]
-
-
-def test_that_earlier_values_were_wrong_is_said_by_two_on_the_page(database):
-    slope, clock = WatchedSlope(database), Clock()
-    with database.write() as c:
-        for name, role in (("bo", "operator"), ("ada", "operator"), ("cy", "viewer")):
-            users.add_user(c, name, PASSWORD, role, START)
-    slope.live(26, looks=1)
-    slope.live(10, {"G1": 150.0})
-    correct(slope, 10, lambda *_: slope.rng.gauss(0.0, 0.3))
-    clock.now = slope.now + timedelta(minutes=1)
-    with database.read() as c:
-        number = c.execute(select(alert.c.id).where(alert.c.key.like("health:corrected:G1@%"))).scalar_one()
-    form, said = f"/alerts/{number}/verify", {"answer": "instrument", "reason": "logger had the wrong scale"}
-    with serving(database, clock) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
-        with enter(address, "cy") as viewer:
-            assert send(viewer, form, **said).status_code == 403
-        assert "Until two people say that the earlier values were wrong" in bo.get(f"/alerts/{number}").text
-        for _ in range(2):  # one person is not two
-            send(bo, form, **said)
-            assert f'<a class="button" href="/alerts/{number}">Look and sign</a>' in ada.get("/signatures").text
-        assert send(ada, form, **said).status_code == 303
-        assert "No signature waits." in ada.get("/signatures").text
-    with database.read() as c:
-        memory = Memory.read(c.execute(select(site_state.c.state)).scalar_one())
-    assert [*memory.answers.values()] == ["instrument"]
-    assert not [key for key in memory.conditions if ":corrected:" in key]
 
 
 def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):

@@ -153,7 +153,6 @@ def open_values(
 
 
 def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:
-    """By what a stored number is multiplied, and what is added, to be a value in the unit of the quantity."""
     scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
     if not (np.isfinite(scale) and np.isfinite(offset) and scale):
         raise RadiometryError(f"{path}: band {index} has the scale {scale:g} and the offset {offset:g}")
@@ -198,7 +197,6 @@ def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) ->
 
 
 def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what lies below a grid; all of it where nobody can tell."""
     whole = (0, 0, source.width, source.height)
     if ground is None or not ground.placed or source.crs is None or source.transform.is_identity:
         return whole
@@ -256,7 +254,6 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
 
 
 def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics, NDArray[Any], bool]:
-    """The values of a band by strips, slopes of some of them in degrees, and whether any valid one is no number."""
     record, slopes, holed = ValueStatistics(zero=key.quantity.zero), [], False
     left, first, right, end = key.window
     step = max(1, STRIP_PX // (right - left))

@@ -149,7 +149,6 @@ def find_mask(key: str) -> str | None:
 
 
 def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
-    """What the processing baseline of a Sentinel-2 item adds to its counts, where no asset states an offset."""
     is_sentinel = str(properties.get("platform", "")).lower().startswith("sentinel-2")
     names = (*BASELINES, *(("processing:version",) if is_sentinel else ()))
     name = next((one for one in names if properties.get(one) is not None), None)
@@ -202,7 +201,6 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) ->
 
 
 def _read_scale(key: str, raster: dict[str, Any], path: Path) -> tuple[Scale, float | None]:
-    """What turns the values of a band into reflectance, and which of them means nothing."""
     scale, offset = (raster.get(f"raster:{what}", raster.get(what)) for what in ("scale", "offset"))
     numbers = None
     if scale is not None:

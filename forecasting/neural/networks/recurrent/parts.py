@@ -27,19 +27,13 @@ class RowAttention(nn.Module):
 
 
 class Recurrent(StationNetwork):
-    """(N, W, F) -> state of the last row, or of both ends, or the weighted mean of all, (N, hidden).
-
-    Attributes:
-        layer: Kind of the layer.
-        layers: How many are stacked.
-        both_ways: Read in both directions, each with half of the width.
-        convolves: Read patterns of rows, (N, W // 2, hidden // 2), in place of the rows.
-        attends: Answer by attention over all states.
-    """
+    """(N, W, F) -> state of the last row, or of both ends, or the weighted mean of all, (N, hidden)."""
 
     layer: Callable[..., nn.Module] = nn.LSTM
-    layers = 1
-    both_ways = convolves = attends = False
+    layers = 1  # stacked
+    both_ways = False  # read in both directions, each with half of the width
+    convolves = False  # read patterns of rows, (N, W // 2, hidden // 2), in place of the rows
+    attends = False  # answer by attention over all states
 
     def __init__(self, shape: Shape) -> None:
         ways = 2 if self.both_ways else 1

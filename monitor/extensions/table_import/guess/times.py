@@ -14,8 +14,20 @@ from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
-from monitor.ingest.months import drop_weekday, name_zone, translate_months
-from monitor.ingest.text.clocks import BUDDHIST, COUNTS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
+from monitor.ingest.text.clocks import (
+    BUDDHIST,
+    COUNTS,
+    FIRST_AT,
+    GPS,
+    NAMED,
+    drop_weekday,
+    find_count,
+    find_era,
+    is_gps,
+    name_zone,
+    tidy_time,
+    translate_months,
+)
 
 _UNKNOWN_FORM: Final = Template(
     "guess.times.form",
@@ -46,7 +58,7 @@ _DATES: Final = (
     "%y/%m/%d",
     "%y-%m-%d",
     "%y.%m.%d",
-    # months by name, in any language that `monitor.ingest.months` knows
+    # months by name, in any language that `monitor.ingest.text.clocks` knows
     "%d-%b-%Y",
     "%d-%b-%y",
     "%d %b %Y",

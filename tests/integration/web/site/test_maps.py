@@ -1,4 +1,4 @@
-"""What maps are drawn of, on both databases: stations as they are and were, radar points, zones, tiles by ranges."""
+"""What maps are drawn of, on both databases: stations, radar points, zones, tiles by ranges."""
 
 import itertools
 import json
@@ -11,19 +11,17 @@ import pytest
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.config.tile_files import list_files
 from monitor.domain.decision import Memory, Vote
-from monitor.domain.instants import epoch_s, format_iso
+from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
-from monitor.store.alerting.decisions import add_decision
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.web.parts.zones import draw_zones
+from monitor.web.routes.maps import list_files
 from tests.data.filled import NOW, load_story_sites
-from tests.data.rows import insert_rows
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
@@ -35,8 +33,8 @@ def client(filled_database):
         yield c
 
 
-def facts_of(client, at=None):
-    found = client.get(f"{SITE}/stations.geojson", params={} if at is None else {"at": format_iso(at)})
+def facts_of(client):
+    found = client.get(f"{SITE}/stations.geojson")
     assert found.status_code == 200, found.text
     return {f["properties"]["station"]: f["properties"] for f in found.json()["features"]}
 
@@ -63,25 +61,6 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
     assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
     assert found["C1"]["heading_deg"] is None
     assert [(found[s]["asks"], found[s]["asks_name"]) for s in ("G1", "E1")] == [(2, "orange"), (0, None)]  # E1 is old
-
-
-def test_the_past_is_as_it_was_stored(client, filled_database):
-    then = NOW - timedelta(days=3)
-    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).to_json()}}
-    with filled_database.write() as c:
-        basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
-        row = "alert site=north-bench ledger=hazard key=level:then level=1 peak_level=1 state=closed"
-        insert_rows(
-            c, NOW, f"{row} exercise=no reason=x raised_at=-3d1h closed_at=+0d decision_id={basis} rule_version=1"
-        )
-    before, now = facts_of(client, then), facts_of(client)
-    assert (before["G1"]["asks"], before["G1"]["asks_name"]) == (1, "yellow")
-    assert facts_of(client, then + timedelta(hours=1))["G1"]["asks"] == 0  # the vote has aged
-    assert (before["G1"]["state"], now["G1"]["state"]) == (None, "ok")
-    assert now["G1"]["velocity_mm_per_day"] != before["G1"]["velocity_mm_per_day"]
-    long_ago = facts_of(client, NOW - timedelta(days=5000))
-    assert {(f["level"], f["asks"], f["velocity_mm_per_day"]) for f in long_ago.values()} == {(None, 0, None)}
-    assert client.get(f"{SITE}/stations.geojson?at=yesterday").status_code == 409
 
 
 def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():

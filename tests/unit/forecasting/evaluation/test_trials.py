@@ -11,8 +11,7 @@ from forecasting.data.covariates import antecedent, covariates_from_samples, fea
 from forecasting.data.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from forecasting.data.splits import rolling_folds, split
-from forecasting.decomposition.components import METHODS, decompose, display_whole
-from forecasting.decomposition.forecast import forecast_parts
+from forecasting.decomposition.components import METHODS, decompose, display_whole, forecast_parts
 from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test

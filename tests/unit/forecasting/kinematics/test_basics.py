@@ -10,7 +10,7 @@ import pytest
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
 from forecasting.kinematics.assessment import Bound, classify_movement
-from forecasting.kinematics.crossing import cross_velocity
+from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, classify_stage, tangential_angle_deg

@@ -101,9 +101,7 @@ def test_what_no_curve_can_be_read_from_is_refused_and_the_choice_named(tmp_path
         read_curve(tmp_path / "b.csv", "displacement")
 
 
-@pytest.mark.parametrize(
-    "words", ["{} --column colour", "{} --interval soon", "{} --interval 0s", "bench --curves none"]
-)
+@pytest.mark.parametrize("words", ["{} --column colour", "{} --interval soon", "{} --interval 0s"])
 def test_wrong_usage_is_two_and_names_the_option(tmp_path, capsys, words):
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
     assert run_verb(["forecast", "failure-time", *words.format(path).split()]) == 2

@@ -17,7 +17,7 @@ from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.health import find_overdue
 from monitor.checks.running import SiteStatus
-from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
+from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.domain.logs import configure

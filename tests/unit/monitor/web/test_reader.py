@@ -1,7 +1,6 @@
 """Which language an answer is in: the choice of the browser, its wish, the default; programs read English."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -117,7 +116,3 @@ def test_a_station_called_like_a_level_keeps_its_name_on_the_page(browser):
     assert browser.get("/said?lang=en").text == "Red: no usable data"
     assert browser.get("/said?lang=it").text.startswith("Red: nessun dato")
     assert browser.get("/said?lang=es").text.startswith("Red: ")
-
-
-# ---- what many people do at once: nobody waits for the look of another, and nobody's work is put out by another's ----
-NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -121,7 +121,10 @@ class TransformerUnet(SegmentationNetwork):
             channels = skip
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
-        self.apply(_initialise_linear)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map padded images to logits."""
@@ -136,9 +139,3 @@ class TransformerUnet(SegmentationNetwork):
             features = block(torch.cat([skip, enlarge(features, skip)], dim=1))
         logits: torch.Tensor = self.head(features)
         return logits
-
-
-def _initialise_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)

@@ -19,7 +19,6 @@ from detection.imagery.neural.networks.row_stream import (
     Chain,
     Convolution,
     Enlargement,
-    RowLayer,
     RowStream,
     Shortcut,
     Straight,
@@ -152,15 +151,10 @@ class Unet(SegmentationNetwork):
         levels = [*self.encoder, *self.decoder]
         if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.sees_nearby for level in levels):
             return None
-        made = [stream_level(level) for level in levels]
+        made = [
+            Shortcut(level) if isinstance(level, Residual) else Chain([Convolution(unit) for unit in level.children()])
+            for level in levels
+        ]
         lifts = [Enlargement() if isinstance(lift, nn.Upsample) else Straight(lift) for lift in self.lifts]
         depth, least_px = len(self.encoder), LEAST_CELLS * self.stride
         return RowStream(made[:depth], lifts, made[depth:], Straight(self.head), self.stride, least_px)
-
-
-def stream_level(level: nn.Module) -> RowLayer:
-    """What stands for a pair of units in a stream."""
-    if isinstance(level, Residual):
-        return Shortcut(level)
-    assert isinstance(level, DoubleConv)
-    return Chain([Convolution(unit) for unit in level])

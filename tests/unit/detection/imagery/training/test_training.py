@@ -369,19 +369,9 @@ def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
     assert len(trained.held) == 6
 
 
-def test_triage_looks_at_what_it_cannot_judge_and_counts_what_it_passes_over():
+def test_triage_takes_a_classifier_alone():
     with pytest.raises(ModelError, match="unet is no network for triage"):
         Triage("generated")
-    triage = Triage("triage")
-    triage.card = {**triage.card, "threshold": 1.0}
-    tile, valid = np.full((3, 70, 90), 0.4, np.float32), np.ones((70, 90), bool)
-    assert not triage.wants(tile, valid)
-    assert triage.skipped == 1
-    valid[:, :30] = False
-    assert triage.wants(tile, valid)
-    triage.card = {**triage.card, "threshold": 0.0}
-    assert triage.wants(tile, np.ones((70, 90), bool))
-    assert triage.skipped == 1
 
 
 def test_patches_too_small_for_the_network_are_warned_of(tmp_path, capsys):
