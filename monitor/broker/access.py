@@ -1,12 +1,14 @@
 """Where a client of the service finds the broker, and as whom: by URL, or by the socket of the managed broker."""
 
+import hashlib
 import os
 import socket as sockets
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
@@ -14,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from forecasting.message import Template
 from monitor.domain.errors import ConfigError
+from monitor.domain.observation import PayloadSize
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
 SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door
@@ -25,17 +28,62 @@ HOW_TO_INSTALL: Final = Template(
 _PREFIX: Final = "SLOPEWARD_BROKER__"
 _PACKETS_AT_ONCE: Final = 500  # then what waits to be sent has its turn
 _LARGE_BYTES: Final = 1 << 16  # of a packet
-
+_HEAD_BYTES: Final = (1 << 16) + 16  # then a topic and the length of the properties have come
+_PUBLISH: Final = 0x30
+_TYPE_BITS: Final = 0xF0
 _QOS_BITS: Final = 0x06
 _QOS_2: Final = 0x04
 _MORE: Final = 0x80  # of a byte of a length: another one follows
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLimits:
+    """Of which payloads a client keeps only the beginning: nobody reads them."""
+
+    above_bytes: int
+    beginning_bytes: int
+
+
+class _TruncatedPacket(bytearray):
+    """A packet of which the beginning is kept and the rest digested as it comes: it is held nowhere as a whole."""
+
+    def __init__(self, keeping: PayloadLimits, find_payload: Callable[[bytearray], int], length: int) -> None:
+        super().__init__()
+        self._keeping, self._find_payload, self._length = keeping, find_payload, length
+        self._digest: Any = None  # of a payload that is kept whole, there is none
+        self._payload_bytes = 0
+
+    @property
+    def whole(self) -> PayloadSize | None:
+        """What came, where it is not kept."""
+        return None if self._digest is None else PayloadSize(self._payload_bytes, self._digest.hexdigest())
+
+    def __iadd__(self, data: Any) -> Self:  # type: ignore[misc]  # so paho adds what it reads
+        if self._digest is not None:
+            self._digest.update(data)
+            return self
+        super().__iadd__(data)
+        if len(self) < _HEAD_BYTES or self._payload_bytes:
+            return self
+        begin = self._find_payload(self)
+        end = begin + self._keeping.beginning_bytes
+        if end <= len(self):
+            self._payload_bytes = self._length - begin
+            if self._payload_bytes > self._keeping.above_bytes:
+                topic_end = 2 + int.from_bytes(self[:2])
+                self._digest = hashlib.sha256(self[2:topic_end] + b"\0")
+                with memoryview(self) as came:
+                    self._digest.update(came[begin:])
+                del self[end:]
+        return self
 
 
 class ServiceClient(paho.Client):
     """paho's client, which leaves a socket open where it comes to no connection (2.1.0): here it is closed at once."""
 
     wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
-
+    keeping: PayloadLimits | None = None  # None: every payload is kept whole
+    whole: PayloadSize | None = None  # of the message in hand, where only the beginning of its payload is kept
     _payload: bytes | None = None  # of the packet in hand, where it was taken out
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
@@ -47,25 +95,26 @@ class ServiceClient(paho.Client):
             result = super().loop_read(max_packets)
         return result
 
+    def _sock_recv(self, bufsize: int) -> bytes:
+        found = super()._sock_recv(bufsize)
+        if self.keeping is not None and bufsize > self.keeping.above_bytes:
+            packet, first = self._in_packet, self._in_packet["command"]
+            is_new = bufsize == packet["remaining_length"]
+            if is_new and first & _TYPE_BITS == _PUBLISH and not first & _QOS_2:  # those are handed over later
+                packet["packet"] = _TruncatedPacket(
+                    self.keeping, partial(self._find_payload, has_id=bool(first & _QOS_BITS)), bufsize
+                )
+        return found
+
     def _handle_publish(self) -> MQTTErrorCode:
         """Take a large payload out of its packet before paho reads it: paho copies what it reads five times.
 
         No other thread of the process runs meanwhile (decision 50).
         """
         packet, first = self._in_packet["packet"], self._in_packet["command"]
-
+        self.whole = packet.whole if isinstance(packet, _TruncatedPacket) else None
         if len(packet) > _LARGE_BYTES and not first & _QOS_2:  # those of QoS 2 are handed over later
-            # it begins behind its topic, its number and its properties
-            begin = 2 + int.from_bytes(packet[:2]) + 2 * bool(first & _QOS_BITS)
-            if self.protocol == MQTTProtocolVersion.MQTTv5:
-                length = shift = 0
-                for byte in packet[begin : begin + 4]:
-                    begin += 1
-                    length |= (byte & ~_MORE) << shift
-                    shift += 7
-                    if not byte & _MORE:
-                        break
-                begin += length
+            begin = self._find_payload(packet, has_id=bool(first & _QOS_BITS))
             if begin <= len(packet):
                 with memoryview(packet) as whole:
                     self._payload = bytes(whole[begin:])
@@ -73,7 +122,21 @@ class ServiceClient(paho.Client):
         try:
             return super()._handle_publish()
         finally:
-            self._payload = None  # of a message that paho refused, too
+            self._payload = self.whole = None  # of a message that paho refused, too
+
+    def _find_payload(self, packet: bytearray, *, has_id: bool) -> int:
+        """Where the payload of a published message begins: behind its topic, its number and its properties."""
+        begin = 2 + int.from_bytes(packet[:2]) + 2 * has_id
+        if self.protocol == MQTTProtocolVersion.MQTTv5:
+            length = shift = 0
+            for byte in packet[begin : begin + 4]:
+                begin += 1
+                length |= (byte & ~_MORE) << shift
+                shift += 7
+                if not byte & _MORE:
+                    break
+            begin += length
+        return begin
 
     def _handle_on_message(self, message: paho.MQTTMessage) -> None:
         if self._payload is not None:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from monitor.broker.logins import DOCTOR
+
 log: Final = logging.getLogger(__name__)
 LOG_BYTES: Final = 4 << 20  # of the file; it is renamed then, and takes the place of the one before
 MOST_LOGINS, MOST_TOPICS = 100, 32  # topics of each login that are counted apart: senders choose both
@@ -127,6 +129,8 @@ class BrokerLog:
             part.decode("utf-8", "backslashreplace")[:_NAME_CHARACTERS]
             for part in (client, rest[: size.start()] if size else rest)
         )
+        if login.startswith(DOCTOR):  # it tries what it may not
+            return
         with self._lock:
             if (login, topic) not in self._denied:
                 if login not in self._topics and len(self._topics) >= MOST_LOGINS:

@@ -25,6 +25,8 @@ from monitor.domain.topics import ROOT
 
 BOOK: Final = "logins.json"
 PASSWORDS, ACL = "passwords", "acl"
+DOCTOR: Final = "slopeward-doctor"  # may say nothing that counts; `slopeward doctor` tries with it what it may not
+DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
 PID_FILE: Final = "broker.pid"
 CONFIG: Final = "mosquitto.conf"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
@@ -84,7 +86,7 @@ class LoginBook:
         for part in filter(None, (site, station, name)):
             if not _NAME.fullmatch(part):
                 raise RefusedError(f"{part!r}: expected letters, digits, dot, dash and underscore, at most 130")
-        if _OF_PROCESS.sub("", name) in {SERVICE_USER, *SESSIONS, *reserved}:
+        if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, *SESSIONS, *reserved}:
             raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
         password = secrets.token_hex(16)
         made_at = format_iso(datetime.now(UTC))
@@ -122,15 +124,16 @@ class LoginBook:
             book["anonymous"] = anonymous
             for site in sites:
                 book["topics"][site.id] = _list_topics(site)
-            path = self.folder / SERVICE_SECRET  # one that is made once
-            if not secret and path.exists():
-                path.chmod(0o600)
-                secret = path.read_text(encoding="ascii").strip()
-            elif not secret:
-                secret = secrets.token_hex(16)
-                self._write(SERVICE_SECRET, f"{secret}\n")
+            secret = secret or self._keep_secret(SERVICE_SECRET)
             book["service"] = {"name": user, "hashed": _hash(secret)}
         return anonymous
+
+    def doctor_password(self) -> str:
+        """The password of the login that may do nothing; empty where nobody made one."""
+        try:
+            return (self.folder / DOCTOR_SECRET).read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
 
     def reload_broker(self) -> bool:
         """Let the managed broker of the folder read its files again; False where none runs.
@@ -177,14 +180,25 @@ class LoginBook:
             book = self._read()
             yield book
             logins = [Login(**one) for one in book["logins"]]
+            doctor = self._keep_secret(DOCTOR_SECRET)
             self._write(BOOK, json.dumps(book, indent=1))
             service = book.get("service", {})  # none until the broker starts
-            hashes = {one.name: one.hashed for one in logins}
+            hashes = {one.name: one.hashed for one in logins} | {DOCTOR: _hash(doctor)}
             if service:
                 hashes[service["name"]] = service["hashed"]
             self._write(PASSWORDS, "".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
             text = format_acl(logins, book["topics"], anonymous=book["anonymous"], service=service.get("name", ""))
             self._write(ACL, text)
+
+    def _keep_secret(self, name: str) -> str:
+        """A secret that is made once."""
+        path = self.folder / name
+        if path.exists():
+            path.chmod(0o600)
+            return path.read_text(encoding="ascii").strip()
+        secret = secrets.token_hex(16)
+        self._write(name, f"{secret}\n")
+        return secret
 
     def _write(self, name: str, text: str) -> None:
         write_private(self.folder / name, text)
@@ -230,6 +244,7 @@ def format_acl(
         lines += [f"topic write {topic}" for topic in (*inward, *own)] + ["topic read #"]
     for login in logins:
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
+    lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]
     if service:
         lines += ["", f"user {service}", "topic readwrite #", "topic read $SYS/#"]
     return "\n".join([*lines, ""])

@@ -15,17 +15,13 @@ from paho.mqtt.properties import Properties
 from monitor.broker.access import Access
 
 KEEPS: Final = 1500  # more than the 1,000 that Mosquitto keeps as it comes
-TRIAL_BYTES: Final = 300  # of a message of the trial: 1,500 of them are sent each day
-SYS_S: Final = 1.5  # figures of a broker are retained: they come at once, where we may read them
-DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+USUAL_BYTES: Final = 300
 PATIENCE_S: Final = 10.0  # without any progress: a link may be slow
 QUIET_S: Final = 1.0  # after which it is asked whether more waits
 END: Final = b"end"  # comes behind all that waited
 EXPIRY_S: Final = 30 * 86400
-
-
-class RefusedLoginError(ConnectionRefusedError):
-    """The broker answers, and does not let the client in."""
+MOST_BYTES: Final = 4096  # of a message of the trial: 1,500 of them are sent each day
+TRIED: Final = b"tried by slopeward doctor"  # no alert and no state: nobody can take it for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +33,10 @@ class BrokerFacts:
     kept: int
 
 
-def read_figures(access: Access) -> dict[str, float]:
-    """The figures that the broker publishes of itself; empty where it has none, or we may not read them.
-
-    Raises:
-        OSError: the broker does not answer.
-    """
-    found: dict[str, float] = {}
-
-    def keep(_client: Any, _data: Any, message: Any) -> None:
-        with contextlib.suppress(ValueError, IndexError):
-            found[message.topic] = float(bytes(message.payload).split()[0])
-
-    with connected(access, "", expiry_s=0, clean=True) as (client, _, _):
-        client.on_message = keep
-        subscribe(client, "$SYS/broker/#")
-        deadline = time.monotonic() + SYS_S
-        while time.monotonic() < deadline and DROPPED not in found:
-            time.sleep(0.05)
-    return found
-
-
-def probe_broker(access: Access) -> BrokerFacts:
+def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts:
     """Subscribe, leave, let a second client publish, come back and count; cleans up after itself.
+
+    The messages are of the given size, since a broker may count in bytes what it keeps.
 
     Raises:
         OSError: the broker does not answer or refuses.
@@ -70,11 +47,7 @@ def probe_broker(access: Access) -> BrokerFacts:
         granted = getattr(properties, "SessionExpiryInterval", None)
         subscribe(client, topic)
     with connected(access, f"{name}-pub", expiry_s=0) as (client, _, _):
-        # what a broker should keep; it has acknowledged the last, however slow the link is
-        for info in [client.publish(topic, bytes(TRIAL_BYTES), qos=1) for _ in range(KEEPS)]:
-            info.wait_for_publish(PATIENCE_S)
-            if not info.is_published():
-                raise TimeoutError("the broker does not acknowledge what is published")
+        _publish_all(client, topic, bytes(max(1, min(MOST_BYTES, round(size_bytes)))))
     received: list[bytes] = []
     with connected(access, name, received=received) as (client, present, _):
         if present:
@@ -82,6 +55,15 @@ def probe_broker(access: Access) -> BrokerFacts:
     with connected(access, name, expiry_s=0, clean=True):
         pass  # takes the session away again
     return BrokerFacts(present, granted, sum(one != END for one in received))
+
+
+def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
+    """Publish what a broker should keep, and wait until it has acknowledged the last, however slow the link is."""
+    infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
+    for info in infos:
+        info.wait_for_publish(PATIENCE_S)
+        if not info.is_published():
+            raise TimeoutError("the broker does not acknowledge what is published")
 
 
 def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:
@@ -139,7 +121,7 @@ def connected(
             raise TimeoutError("the broker does not answer a connection")
         flags, reason, answered = answer[0]
         if reason.is_failure:
-            raise RefusedLoginError(str(reason))
+            raise ConnectionRefusedError(str(reason))
         yield client, bool(flags.session_present), answered
     finally:
         client.disconnect()

@@ -1,21 +1,24 @@
-"""What the broker would do in an outage, and whether it lets strangers in: tried, not read."""
+"""What the broker would do in an outage, and what it lets strangers do: tried, not read."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import Figure, Template, error_text
+from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
-from monitor.broker.probe import KEEPS, BrokerFacts, RefusedLoginError, connected, probe_broker
-from monitor.checks.check import BAD, WARN, Check, SubjectState, found
+from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
+from monitor.broker.audit import OutageLimit
+from monitor.broker.logins import LoginBook
+from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
+from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
-from monitor.config.service import ServiceConfig
+from monitor.config.service import ServiceConfig, scan_sites
 from monitor.ingest.broker import find_mosquitto
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last
+SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
 _LOSES: Final = Template(
     "check.broker.loses", "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
 )()
@@ -38,11 +41,38 @@ _QUEUE_ALL: Final = Template(
     "check.dropped.queue_all",
     "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind",
 )()
+_BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
+_ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()
+_COUNTED: Final = Template("check.bridge.counted", "{n} messages a second")
+_AT_LEAST: Final = Template(
+    "check.bridge.at_least", "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more"
+)
 _CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
 _OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
 _CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
-_UNTRIED: Final = Template("check.logins.untried", "not tried: {url} does not answer: {problem}")
+_NO_PASSWORD: Final = Template(
+    "check.logins.no_password",
+    "what one login can do to another was not tried: there is none to try with that we may read",
+)()
+_MAKE_PASSWORD: Final = Template(
+    "check.logins.make_password", "slopeward broker acl makes it; run doctor as the account of the service"
+)()
+_UNTRIED: Final = Template("check.logins.untried", "not tried: {url} or {own} does not answer: {problem}")
 _SEE_ABOVE: Final = Template("check.logins.see_above", "see broker above")()
+_UNKNOWN_LOGIN: Final = Template(
+    "check.logins.unknown",
+    "what one login can do to another was not tried: the broker does not know the one for this test",
+)()
+_LET_KNOW: Final = Template("check.logins.let_know", "let it read the files of slopeward broker acl")()
+_ANONYMOUS: Final = Template("check.logins.anonymous", "a client without a login")()
+_FOREIGN: Final = Template("check.logins.foreign", "an instrument with a login for something else")()
+_CAN: Final = Template("check.logins.can", "{who} can {act}")
+_CAN_NOTHING: Final = Template(
+    "check.logins.can_nothing", "{who} can publish for no site, not as the service, and take no session of it"
+)
+_PUBLISH: Final = Template("check.logins.publish", "publish readings of {names}")
+_PUBLISH_OWN: Final = Template("check.logins.publish_own", "publish as the service ({names})")
+_TAKE_SESSION: Final = Template("check.logins.take_session", "take a session of the service (client id {name})")
 
 
 class RunningBroker:
@@ -71,6 +101,14 @@ class DroppedMessages(NamedTuple):
 
     dropped: float | None
     before: float | None
+
+
+class OutageBuffer(NamedTuple):
+    """How long an outage may last."""
+
+    limit: OutageLimit
+    rate_hz: float | None
+    is_bound: bool  # its own settings may say more than messages showed
 
 
 def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
@@ -108,19 +146,63 @@ def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
     yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
 
 
+def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
+    limit, rate_hz = seen.limit, seen.rate_hz
+    level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
+    rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
+    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if seen.is_bound else limit.why
+    yield found(
+        is_wrong=level != OK,
+        level=level,
+        figure=(round(limit.seconds / 3600, 1), "h"),
+        long=Duration(limit.seconds, "about"),
+        rate=rate,
+        why=why,
+        setting=limit.setting,
+    )
+
+
 def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
+    """Whether a foreign client can publish for a site, act as the service, or take its sessions."""
     section = broker.service.broker
     if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
         return  # the look at the broker says why
+    own = broker.access
     door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
+    todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
+    sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
-        with connected(door, f"slopeward-doctor-{uuid.uuid4().hex[:8]}", expiry_s=0):
-            pass
-        yield found(text=_OPEN(url=door.url), todo=HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE)
-    except RefusedLoginError:
-        yield found(is_wrong=False, text=_CLOSED(url=door.url))
+        nobody = try_anonymous(own, door, sites, section.client_id)
+        if nobody.came_in:
+            yield found(text=_OPEN(url=door.url), todo=todo)
+            yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
+        else:
+            yield found(is_wrong=False, text=_CLOSED(url=door.url))
+        password = LoginBook(Path(section.data)).doctor_password()
+        if not password:
+            yield found(level=WARN, text=_NO_PASSWORD, todo=_MAKE_PASSWORD)
+            return
+        foreign = try_foreign(own, door, password, sites, section.client_id)
     except OSError as error:
-        yield found(level=WARN, text=_UNTRIED(url=door.url, problem=error_text(error)), todo=_SEE_ABOVE)
+        text = _UNTRIED(url=door.url, own=own.url, problem=error_text(error))
+        yield found(level=WARN, text=text, todo=_SEE_ABOVE)
+        return
+    if foreign.came_in:
+        yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
+    else:
+        yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
+
+
+def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
+    what = [
+        *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
+        *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),
+        *([_TAKE_SESSION(name=client_id)] if one.took_session else []),
+    ]
+    for act in what:
+        yield found(text=_CAN(who=who, act=act), todo=todo)
+    if not what:
+        yield found(is_wrong=False, text=_CAN_NOTHING(who=who))
 
 
 # an alarm that what the broker keeps in an outage is not enough
@@ -190,6 +272,17 @@ CHECKS: Final = (
         "{todo}",
         fine="{dropped} messages dropped since it started",
         key="check:broker.dropped",
+        **_OUTAGE,
+    ),
+    Check(
+        "broker.bridge",
+        OutageBuffer,
+        BAD,
+        _BRIDGES,
+        _bridge,
+        "change {setting}",
+        fine=_BRIDGES,
+        key="check:broker.bridge",
         **_OUTAGE,
     ),
     Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),

@@ -1,9 +1,11 @@
 """What the processes wrote last, as any other process reads it; what is known of each site."""
 
+import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import NameList, Template
@@ -13,6 +15,7 @@ from monitor.checks.health import STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 from monitor.domain.instants import CORE_SILENT, parse
 
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
+OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 
 
 class ProcessStamps(NamedTuple):
@@ -67,6 +70,28 @@ class SiteStatuses(NamedTuple):
     declared: Collection[str] = ()  # sites that have a file; named where none is watched yet
 
 
+def find_program(pid: int) -> str | None:
+    """The command of a process of this service, None where the process is gone, dead or another program's."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    ours = any(Path(w).name in OWN_PROGRAMS for w in words[:2]) or any(w.startswith("monitor.") for w in words)
+    return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
+
+
+def _is_gone(stamp: Mapping[str, Any]) -> bool:
+    """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
+
+    False where this cannot be known: another machine wrote the stamp, or the system has no /proc.
+    """
+    if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
+        return False
+    return find_program(int(stamp["pid"])) is None
+
+
 def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
     core = seen.core
     for stamp, (at, _) in seen.stamps.items():
@@ -89,9 +114,15 @@ def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
 
 
 def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
-    if "core" in seen.stamps:
-        pid, n = seen.core.get("pid"), seen.ingest.get("messages")
-        yield found(is_wrong=not seen.is_core_alive, at=seen.stamps["core"][0], pid=pid, n=n)
+    if core := seen.core:
+        at, n = seen.stamps["core"][0], seen.ingest.get("messages")
+        yield found(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
+
+
+def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
+    if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
+        supervisor = seen.stamps["supervisor"][1]
+        yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
 def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
@@ -142,10 +173,26 @@ CHECKS: Final = (
         ProcessStamps,
         WARN,
         "core has been silent since {at}; see the log of `slopeward run`",
-        _find_core,
+        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
         _RUN,
-        fine="core runs, pid {pid}, {n} messages since start",
         blinds=True,
+    ),
+    Check(
+        "service.gone",
+        ProcessStamps,
+        BAD,
+        "core, pid {pid}, is gone; its last sign of life was {at}",
+        _find_core,
+        "the supervisor starts it again within a minute; else slopeward run",
+        fine="core runs, pid {pid}, {n} messages since start",
+    ),
+    Check(
+        "service.unsupervised",
+        ProcessStamps,
+        BAD,
+        "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        _find_supervisor,
+        "stop the core and start the service again",
     ),
     Check(
         "service.degraded",
@@ -203,6 +250,22 @@ CHECKS: Final = (
         lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
         "its messages wait with the broker",
         fine=_PROCESS,
+    ),
+    Check(
+        "queue.waiting",
+        ProcessStamps,
+        WARN,
+        "{n} messages wait to be stored",
+        lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
+        "the database is slow: look at its disk",
+    ),
+    Check(
+        "queue.dropped",
+        ProcessStamps,
+        WARN,
+        "{n} messages of QoS 0 were dropped",
+        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
+        "publish with QoS 1",
     ),
     Check(
         "database.now",

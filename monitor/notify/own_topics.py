@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from monitor.broker.probe import TRIED
 from monitor.broker.signing import SigningKey, is_signed
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class OwnTopics:
                 return
             if topic in self._newest:
                 self._stained.add(topic)
-
+            if payload == TRIED:
+                return  # `slopeward doctor` tells it to who called it; nobody else need be called for it
             signed = is_signed(topic, payload, self._find_keys())
             if signed and topic == self._status and b'"status":"offline"' in payload:
                 return  # the last will of a predecessor

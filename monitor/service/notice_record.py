@@ -1,18 +1,21 @@
 """What was told past the outbox, in a small file: a service that starts anew repeats nothing and tells the end."""
 
+import contextlib
 import json
 import logging
+import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from forecasting.message import gather, spread
-from forecasting.whole_file import write_private
 from monitor.domain.instants import format_iso, parse
 
 log: Final = logging.getLogger(__name__)
+ROOM: Final = 65536  # bytes that are kept for it, so that a full disk does not keep it from being written
 PATIENCE_S: Final = 2.0  # a disk that hangs keeps nobody from being told
 
 
@@ -39,12 +42,16 @@ class NoticeState:
 class NoticeStateFile:
     """Holds the newest `NoticeState`; replaced in one step, readable for its owner alone. Thread-safe.
 
+    The next version is written over blanks that lie ready beside it, so that it needs no room on a disk that is full.
     What cannot be written is logged, and the service goes on as if there were no file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
+        self._path, self._spare = path, path.with_name(f"{path.name}.next")
+        self._lock = threading.Lock()
         self._newest: NoticeState | None = None
+        self._warned = False
+        self._do(self._lay_spare)
 
     def read(self) -> NoticeState | None:
         """What it holds; None where nothing is told, or where it cannot be read."""
@@ -67,17 +74,45 @@ class NoticeStateFile:
     def _write(self) -> None:
         with self._lock:  # whoever comes late writes the newest as well
             notice = self._newest
-            try:
-                if notice is None:
-                    self._path.unlink(missing_ok=True)
-                    return
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                write_private(self._path, _to_json(notice))
-            except OSError as error:
+            self._do(self._remove if notice is None else lambda: self._replace(_to_json(notice)))
+
+    def _do(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError as error:
+            if not self._warned:
                 log.warning("%s: not written, a restart in an outage repeats what was reported: %s", self._path, error)
+            self._warned = True
+        else:
+            self._warned = False
+
+    def _remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._lay_spare()
+
+    def _replace(self, content: bytes) -> None:
+        with self._open_spare() as file:
+            file.write(content.ljust(ROOM))
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        self._spare.replace(self._path)
+        with contextlib.suppress(OSError):  # it is written; the next one tries again
+            self._lay_spare()
+
+    def _lay_spare(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open_spare() as file:
+            file.write(b" " * ROOM)
+
+    def _open_spare(self) -> BinaryIO:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(self._spare, flags, 0o600), "wb")  # writes over what is there
+        os.fchmod(file.fileno(), 0o600)  # whatever an older one had
+        return file
 
 
-def _to_json(notice: NoticeState) -> str:
+def _to_json(notice: NoticeState) -> bytes:
     document = spread(
         {
             "trouble": notice.trouble,
@@ -89,7 +124,7 @@ def _to_json(notice: NoticeState) -> str:
             "settled": sorted(notice.settled),
         }
     )
-    return json.dumps(document)
+    return json.dumps(document).encode()
 
 
 def _parse(text: str) -> NoticeState:

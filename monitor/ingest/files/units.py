@@ -25,10 +25,11 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 
 DAY_S: Final = 86400.0
-# Median rate and scatter that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
-# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier) and 99 mm (InSAR).
+# Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
+# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier), 99 mm (InSAR) and 4.4 m (glacier).
 RATE_MOST_MM_PER_DAY: Final = 2_000.0
 SCATTER_MOST_MM: Final = 500.0
+SPREAD_MOST_MM: Final = 20_000.0
 NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file declares
 OTHERS_RATIO: Final = 300.0  # beside two other stations of the file, or more; receivers differ by ten
 EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
@@ -51,6 +52,7 @@ _CHANGE: Final = Template("unit.change", "values are {factor} times as large fro
 _RATE: Final = Template("unit.rate", "the median rate is {rate}")
 _SCATTER: Final = Template("unit.scatter", "values scatter by {scatter} from epoch to epoch")
 _STEADY: Final = Template("unit.steady", "it moves by {rate} or more from the first day to the last")
+_SPREAD: Final = Template("unit.spread", "values spread over {spread}")
 _NOISE: Final = Template("unit.noise", "values scatter by {scatter}, the site file declares a noise of {noise}")
 _OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of the other stations by {others}")
 _STORED: Final = Template(
@@ -146,6 +148,7 @@ class SeriesScale:
     rate: float = 0.0  # median of |difference| per day
     scatter: float = 0.0  # median of |second difference|
     step: float = 0.0  # median of |difference|
+    spread: float = 0.0  # median distance from the median
 
     def measure(self) -> None:
         """Bring the epochs into order and measure them."""
@@ -159,6 +162,8 @@ class SeriesScale:
         self.step = median(abs(s) for s in steps)
         self.rate = median(abs(b - a) * DAY_S / (t - s) for s, t, a, b in pairs if t > s) if pairs else 0.0
         self.scatter = median(abs(b - a) for a, b in pairwise(steps))
+        middle = median(self.values)
+        self.spread = median(abs(v - middle) for v in self.values)
 
     def measure_steady(self) -> float:
         """The least net rate of the thirds of the record, per day, where all go one way; else 0."""
@@ -274,6 +279,8 @@ class ScaleCheck:
             yield _SCATTER(scatter=Figure(scale.scatter, ",.0f", "mm"))
         elif (steady := scale.measure_steady()) > STEADY_MOST_MM_PER_DAY:
             yield _STEADY(rate=Figure(steady, ",.0f", "mm/day"))
+        elif scale.spread > SPREAD_MOST_MM:
+            yield _SPREAD(spread=Figure(scale.spread / 1000, ",.0f", "m"))
         elif (
             key[0] in sites
             and (spec := sites[key[0]].series(key[1], key[2])) is not None
@@ -287,6 +294,7 @@ class ScaleCheck:
 
 
 def _find_change(scale: SeriesScale) -> tuple[float, float] | None:
+    """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
     values = scale.values
     for k in range(AROUND, len(values) - AROUND + 1):
         if abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
@@ -309,6 +317,7 @@ def _usual_step(values: Sequence[float]) -> float:
 
 
 def _ratio(before: float, after: float) -> float | None:
+    """The factor between units that leads from one value to another."""
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = after / before
@@ -320,6 +329,7 @@ def _ratio(before: float, after: float) -> float | None:
 
 
 def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) -> Message | None:
+    """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
     if database is None or not scale.times_s:
         return None
     first_at = from_epoch_s(scale.times_s[0])
@@ -336,16 +346,21 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
     before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
     if pairs or len(before) < AROUND or len(scale.values) < AROUND:
         return None
-    old, new, usual = (
-        median(before),
-        median(scale.values[:AROUND]),
-        max(_usual_step([r.value_raw for r in stored]), 1e-12),
-    )
-    factor, theirs = _ratio(old, new), _usual_step(scale.values[:40])
-    if (
-        factor is None
-        or abs(new - old) <= CLEAR * usual
-        or (theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3)
-    ):
+    factor = _compare_ends(before, scale.values, _usual_step([r.value_raw for r in stored]))
+    return None if factor is None else _BEFORE(factor=Figure(factor))
+
+
+def _compare_ends(before: Sequence[float], values: Sequence[float], step: float) -> float | None:
+    """A unit's factor from the newest values that are stored to a file that goes on from them.
+
+    Args:
+        before: the newest that are stored.
+        values: of the file.
+        step: the usual one of what is stored.
+    """
+    old, new, usual = median(before), median(values[:AROUND]), max(step, 1e-12)
+    factor = _ratio(old, new)
+    if factor is None or abs(new - old) <= CLEAR * usual:
         return None
-    return _BEFORE(factor=Figure(factor))
+    theirs = _usual_step(values[:40])
+    return None if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3 else factor

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.broker.access import Access, find_access
-from monitor.broker.logins import lend_login
+from monitor.broker.logins import DOCTOR, lend_login
 from monitor.config.service import parse_service
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Binding, Level, Recipient, Site, Station
@@ -129,7 +129,7 @@ def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house
 
 
 def test_no_login_bears_a_name_of_the_service_and_none_is_given_twice(house):
-    for name in ("slopeward", "slopeward-backfill", "slopeward-rest", "slopeward-2of4", "slopeward-1of4-rest"):
+    for name in ("slopeward", "slopeward-backfill", "slopeward-rest", "slopeward-2of4", "slopeward-1of4-rest", DOCTOR):
         with pytest.raises(RefusedError, match="belongs to the service"):
             house.book.issue("north", name=name)
     for bad in ("a b", "a:b", "a\ntopic readwrite #", "+", "a/b"):
@@ -173,10 +173,10 @@ def test_what_no_decoder_would_read_does_not_come_in(house):
 def test_secrets_are_read_by_nobody_else_and_stand_in_no_log_and_no_command(house):
     folder = house.broker.folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    names = {"logins.json", "passwords", "acl", "service.secret"}
+    names = {"logins.json", "passwords", "acl", "service.secret", "doctor.secret"}
     for name in {*names, "broker.log"}:
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
-    secrets = [house.access.password, house.station.password]
+    secrets = [house.access.password, house.station.password, house.book.doctor_password()]
     words = Path(f"/proc/{house.broker.pid}/cmdline").read_text()
     shown = [words, (folder / "broker.log").read_text(), (folder / "mosquitto.conf").read_text(), repr(house.access)]
     shown += [(folder / name).read_text() for name in ("logins.json", "passwords")]

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
 from monitor.broker import broker_log
-from monitor.broker.access import Access
+from monitor.broker.access import Access, find_access
+from monitor.broker.access_probe import try_anonymous, try_foreign
 from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.service.children import reject_denied
@@ -67,6 +69,18 @@ def test_what_the_broker_refuses_is_counted_by_login_and_topic(broker, caplog):
     assert "New client connected" in shown
     assert not [part for part in ("PUBLISH", "PINGREQ", "a reading", password) if part in shown]
     assert password not in caplog.text
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_what_doctor_tries_is_not_counted(broker, tmp_path, anonymous):
+    broker = ManagedBroker(tmp_path / "broker", broker.port, anonymous=anonymous)
+    broker.start()
+    own, door = find_access(SimpleNamespace(mode="managed", data=broker.folder)), Access(port=broker.port)
+    try_anonymous(own, door, ["north"], "slopeward")
+    assert try_foreign(own, door, broker.book.doctor_password(), ["north"], "slopeward").came_in
+    broker.stop()
+    assert broker.log.list_denied() == []
 
 
 @pytest.mark.server

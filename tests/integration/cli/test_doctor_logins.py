@@ -61,13 +61,25 @@ def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
         finally:
             broker.stop()
         url = f"mqtt://127.0.0.1:{port}"
-        closed, opened = f"{url} lets nobody in without a login", f"{url} lets in clients without a login"
-        assert found == [("bad", opened) if anonymous else ("ok", closed)]
+        if not anonymous:
+            who = "an instrument with a login for something else"
+            assert found == [
+                ("ok", f"{url} lets nobody in without a login"),
+                ("ok", f"{who} can publish for no site, not as the service, and take no session of it"),
+            ]
+            continue
+        assert found[:3] == [
+            ("bad", f"{url} lets in clients without a login"),
+            ("bad", "a client without a login can publish readings of north, south"),
+            ("bad", "a client without a login can take a session of the service (client id slopeward)"),
+        ]
+        assert not any("as the service (" in line for _, line in found)  # levels and alerts are closed also then
 
 
 def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
     found = see(house(f'mode = "external"\nurl = "{mosquitto.url}"'))
-    assert [state for state, _ in found] == ["bad"]
+    assert [state for state, _ in found] == ["bad", "bad", "bad", "bad", "warn"]
+    assert "publish as the service (state, alert, x/backfill)" in found[2][1]
 
 
 def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys):
@@ -95,7 +107,7 @@ def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys
     process = subprocess.Popen([find_mosquitto(), "-c", house.folder / "m.conf"], stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: answers(service), what="Mosquitto")
-        assert [state for state, _ in see(service)] == ["ok"]
+        assert [state for state, _ in see(service)] == ["ok", "ok"]
         north = Access(port=door, username="north", password=shown[0]["password"])
         with calling(north) as gateway:
             assert gateway.publish("slopeward/v1/north/G1/obs") == "Success"

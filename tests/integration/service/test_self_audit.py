@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from monitor.broker import probe
+from monitor.broker import audit
 from monitor.broker.access import open_access
 from monitor.broker.probe import BrokerFacts
 from monitor.checks import broker_audit
@@ -179,20 +179,20 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
 
 @pytest.mark.server
 def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url, tmp_path):
-    assert "$SYS/broker/uptime" in probe.read_figures(open_access(mosquitto.url))
+    assert "$SYS/broker/uptime" in audit.read_figures(open_access(mosquitto.url))
     config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\ndata = "{tmp_path}"\n', "t")
     with Database(sqlite_url) as database:
         line = broker_audit.run(database, config, None, NOW)
         assert "broker.session ok" in line
         found = {name: one.check for name, one in ask(database, load_checks).items()}
-        assert set(found) == {"broker.dropped", "broker.session", "broker.queue"}
+        assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
-
+        assert "bridges an outage of 30 d" in found["broker.bridge"].found
         lost = {one.row.name: one.row for one in run_checks(BrokerFacts(False, None, 0))}
         assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone
-        assert "broker.queue" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
+        assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
 
 
 @pytest.mark.server
@@ -210,13 +210,15 @@ def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquit
 
         limit(200)
         found = look(0)
-        assert found["broker.queue"].state == BAD
+        assert found["broker.queue"].state == found["broker.bridge"].state == BAD
         assert "max_queued_messages 0" in found["broker.queue"].remedy
-        dropped = lambda: probe.read_figures(open_access(mosquitto.url)).get(probe.DROPPED, 0.0)  # noqa: E731
+        assert "max_queued_messages 0" in found["broker.bridge"].remedy
+        dropped = lambda: audit.read_figures(open_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
         wait_for(lambda: dropped() == 1300.0)  # of the trial
         found = look(1)
         assert found["broker.dropped"].state == OK, "what the trial filled was nobody's message"
         assert found["broker.queue"].state == BAD, "tried again"
         limit(0)
         found = look(2)
-        assert found["broker.queue"].state == OK, "not a day later"
+        assert found["broker.queue"].state == found["broker.bridge"].state == OK, "not a day later"
+        assert "as far as 1500 messages show" in found["broker.bridge"].found, "what it would do with more nobody tried"

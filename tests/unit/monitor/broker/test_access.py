@@ -1,5 +1,6 @@
 """What the service's own client of the broker makes of paho's: the same messages, of a large one fewer copies."""
 
+import hashlib
 import socket
 import tracemalloc
 
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.broker.access import Access, open_access
+from monitor.broker.access import Access, PayloadLimits, open_access
+from monitor.domain.observation import PayloadSize
 from tests.data.payloads.packets import publish
 
 LARGE = 70_000
@@ -99,7 +101,50 @@ def test_a_payload_of_a_refused_packet_is_given_to_no_other_message():
     assert [m.payload for m in heard] == [b"1"]
 
 
+KEEPING = PayloadLimits(above_bytes=200_000, beginning_bytes=1_000)
 TOPIC = "slopeward/v1/alp/G1/obs"
+
+
+@given(
+    st.sampled_from([199_950, 200_000, 200_001, 450_000]),
+    st.integers(0, 1),
+    st.booleans(),
+    st.sampled_from([b"", PROPERTIES, b"\x26\0\1a" + (60_000).to_bytes(2) + b"b" * 60_000]),
+    st.integers(9_000, 300_000),
+)
+def test_of_what_nobody_reads_the_beginning_is_kept_with_its_size_and_digest(size, qos, mqtt5, properties, piece):
+    payload, heard = (b"0123456" * (size // 7 + 1))[:size], []
+    client = Access().open_client("reader", mqtt5=mqtt5)
+    client.manual_ack_set(on=True)
+    client.keeping = KEEPING
+    client.on_message = lambda _client, _data, message: heard.append((message.payload, client.whole))
+    told = properties if mqtt5 else None
+    client._sock = Wire(
+        publish(TOPIC, payload, qos, properties=told) + publish(TOPIC, b"1", qos, properties=told), piece
+    )
+    assert client._packet_read() == client._packet_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+    client._sock = None
+    whole = PayloadSize(size, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
+    first = (payload[:1_000], whole) if size > 200_000 else (payload, None)
+    assert heard == [first, (b"1", None)]
+
+
+def test_what_nobody_reads_takes_no_memory():
+    size, heard = 8 << 20, []
+    client = Access().open_client("reader", mqtt5=True)
+    client.keeping = KEEPING
+    client.on_message = lambda _client, _data, _message: heard.append(client.whole.payload_bytes)
+    packet = publish(TOPIC, b"x" * size)
+    client._sock = Wire(packet, 1 << 17)
+    tracemalloc.start()
+    try:
+        client._packet_read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        client._sock = None
+    assert heard == [size]
+    assert peak < 1 << 20
 
 
 # ---- a broker that is not there: each attempt ends without a trace ----

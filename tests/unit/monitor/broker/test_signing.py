@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.broker.probe import TRIED
 from monitor.broker.signing import Keyring, SigningKey, is_signed, make_key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
@@ -95,6 +96,7 @@ def test_only_what_is_not_ours_is_foreign():
     own.compare(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
     own.compare("slopeward/v1/status", will, retained=False)
+    own.compare("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
     assert own.status() == {"foreign": 0, "foreign_last": ""}
     own.compare(TOPIC, first.encode(), retained=False)
     assert "repeated" in own.status()["foreign_last"]

@@ -1,5 +1,7 @@
 """What is told past the outbox, over restarts of the service that tells it: each outage once, and its end once."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -141,6 +143,8 @@ def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -
 @pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
 def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: NoticeState) -> None:
     path = tmp_path / "var/told.json"
+    (tmp_path / "var").mkdir()
+    path.with_name("told.json.next").touch(0o644)  # left behind by whomever
     NoticeStateFile(path).keep(TOLD)
     NoticeStateFile(path).keep(told)
     assert NoticeStateFile(path).read() == told
@@ -156,6 +160,61 @@ def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, caplog: pytest.LogC
     path.write_text(content)
     assert NoticeStateFile(path).read() is None
     assert "is not known" in caplog.text
+
+
+FULL = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from monitor.service.notice_record import ChannelAddress, NoticeStateFile
+from tests.unit.monitor.service.test_emergency_notice import TOLD, BEN, fill
+
+path = Path(sys.argv[1]) / "var/told.json"
+ready = NoticeStateFile(path)
+fill(path.parent)
+ready.keep(TOLD)
+assert NoticeStateFile(path).read() == TOLD, "the first"
+for _ in range(3):
+    fill(path.parent)
+    ready.keep(replace(TOLD, taken=frozenset({BEN})))
+found = NoticeStateFile(path).read()
+assert found is not None and found.at == TOLD.at, "an older one at the worst"
+late = NoticeStateFile(path.parent.parent / "other/told.json")
+late.keep(TOLD)  # no room was kept: it is logged, nobody is held up
+assert late.read() is None
+print("held")
+"""
+
+
+def fill(folder: Path) -> None:
+    try:
+        with (folder / "ballast").open("ab", buffering=0) as file:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+    except OSError:
+        pass
+
+
+def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
+    script = tmp_path / "full.py"
+    script.write_text(FULL)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=512k none "{disk}" || exit 99; exec "$@"'
+    for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
+        done = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
+        if done is not None and done.returncode != 99 and "unshare failed" not in done.stderr:
+            assert done.stdout == "held\n", done.stderr
+            assert "repeats what was reported" in done.stderr
+            return
+    pytest.skip("this machine allows no small disk of our own")
+
+
+def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=250)
+    except FileNotFoundError:
+        return None
 
 
 def test_each_is_told_in_the_own_language(world: World) -> None:
