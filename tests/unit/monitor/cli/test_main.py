@@ -250,28 +250,15 @@ def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     assert "two spellings of one name" in str(check_a(capsys, tmp_path, twice)[1])
 
 
-def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):
-    decoder = f'\n[[decoder]]\ntopic = "gateway/+/up"\nname = "mapping:{tmp_path}/gateway.toml"\n'
-    text = write_first_site("a") + decoder
+def test_check_opens_every_decoder(capsys, tmp_path):
+    text = write_first_site("a") + '\n[[decoder]]\ntopic = "gateway/+/up"\nname = "json"\n'
     status, found = check_a(capsys, tmp_path, text)
     assert status == 1
     (line,) = [line for state, line in found if state == "wrong"]
     assert "gateway/+/up" in line
-    assert f"{tmp_path}/gateway.toml" in line
-    (tmp_path / "gateway.toml").write_text(
-        '[time]\npath = "t"\n[station]\nname = "G1"\n[[value]]\npath = "x"\nquantity = "tilt_x"\nunit = "deg"\n'
-    )
+    assert "time is missing" in line
+    text += 'time = "t"\nseries = {x = "G1.tilt_x_deg"}\n'
     assert check_a(capsys, tmp_path, text)[0] == 0
-    assert check_a(capsys, tmp_path, text.replace("mapping:", "maping:"))[0] == 1
-
-
-def test_check_warns_of_a_station_called_like_a_level(capsys, tmp_path):
-    text = write_first_site("a")
-    station = re.search(r'\[\[station\]\]\nid = "([^"]+)"', text)[1]
-    status, found = check_a(capsys, tmp_path, text.replace(station, "Green"))
-    assert status == 0
-    assert any(state == "warn" and "station Green: green is the name" in line for state, line in found)
-    assert not any("name of a level" in line for _, line in check_a(capsys, tmp_path, text)[1])
 
 
 def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
