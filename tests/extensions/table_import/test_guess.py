@@ -349,6 +349,8 @@ Date,Crack R1 (mm),Sigma R1 (mm)
     R1.crack_opening = Sigma R1 (mm)
 Date,Riss 1 [mm],Unsicherheit [mm]
     Riss-1.crack_opening = Unsicherheit [mm]
+Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)
+    f.displacement_north = SN (mm), f.displacement_east = SE (mm), f.displacement_up = SU (mm)
 Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)
     P1.displacement_east, P1.displacement_north, P2.displacement_east, P2.displacement_north
 Date,E1 (mm),N1 (mm),U1 (mm)
@@ -383,11 +385,14 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
         ("Date,S1 (mm),S2 (mm),S3 (mm)", "quantity:mm"),
         ("Date,E1 (mm),N1 (mm)", "quantity:mm"),
         ("Date,P1 X (mm),P1 Y (mm),P1 Z (mm)", "axes"),
-        ("Date,Crack (mm),sd (mm)", "quantity:mm"),
+        ("Date,Tilt A (deg),Tilt B (deg)", "tilt"),
+        ("Date,Crack (mm),sd (mm)", "error:sd (mm)"),  # as large as the values: it could be an instrument
+        ("Date,Crack R1 (mm),Error R2 (mm)", "error:Error R2 (mm)"),
     ],
 )
 def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, head, key):
-    look = read_raw_table(write(tmp_path / "f.csv", head, *[MOVES] * head.count(",")))
+    columns = [tuple(v - 9 for v in MOVES) if name == "sd (mm)" else MOVES for name in head.split(",")[1:]]
+    look = read_raw_table(write(tmp_path / "f.csv", head, *columns))
     (question,) = guess(look, {"zone": "UTC"}).questions
     assert question.key == key
     found = guess(look, {"zone": "UTC", key: question.choices[0]})
@@ -395,10 +400,13 @@ def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, 
     assert found.mapping is not None
 
 
-def test_an_error_column_whose_value_is_not_there_is_left_out(tmp_path):
-    found = understand(write(tmp_path / "f.csv", "Date,Crack R1 (mm),Error R2 (mm)", MOVES, SMALL), {"zone": "UTC"})
-    assert [c.name for c in found.mapping.columns] == ["Crack R1 (mm)"]
-    assert "Error R2 (mm)" in dict(found.facts)["left out"]
+def test_tilts_a_and_b_are_axes_or_instruments_as_a_person_says(tmp_path):
+    look = read_raw_table(write(tmp_path / "f.csv", "Date,Tilt A (deg),Tilt B (deg)", MOVES, MOVES))
+    series = [
+        [f"{c.station}.{c.quantity}" for c in guess(look, {"zone": "UTC", "tilt": said}).mapping.columns]
+        for said in ("two axes of one tiltmeter", "two instruments")
+    ]
+    assert series == [["f.tilt_x", "f.tilt_y"], ["A.tilt", "B.tilt"]]
 
 
 @pytest.mark.parametrize("mark", [";", ","])
@@ -423,9 +431,14 @@ def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_i
     assert "crack" not in said[1], said
 
 
-def test_the_zone_that_a_file_names_counts_before_an_answer(tmp_path):
+def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
     look = read_raw_table(write(tmp_path / "f.csv", "Timestamp (UTC),Crack (mm)", MOVES))
-    assert guess(look, {"zone": "Europe/Rome"}).mapping.time.zone.key == "UTC"
+    (question,) = guess(look, {"zone": "Europe/Rome"}).questions
+    assert (question.key, question.choices) == ("which zone", ("UTC", "Europe/Rome"))
+    for zone in question.choices:
+        found = guess(look, {"zone": "Europe/Rome", "which zone": zone})
+        assert (found.questions, found.mapping.time.zone.key) == ((), zone)
+    assert not guess(look, {"zone": "Etc/GMT"}).questions, "another name of the same clock"
 
 
 MONTHS = {"de": "Jan Feb März", "de, three letters": "Jan Feb Mrz", "en": "January February March"}

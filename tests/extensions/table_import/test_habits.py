@@ -60,6 +60,7 @@ def test_each_column_has_its_own_interval(tmp_path):
     seldom = lambda at, k: f"{at:%Y-%m-%d %H:%M},{k % 3}.0,{f'{k}.5' if k % 6 == 0 else ''}"  # noqa: E731
     found = guess(lay(tmp_path / "a.csv", head, seldom), {})
     assert {s.quantity: s.interval_s for s in found.sensors} == {"rain": 7200.0, "crack_opening": 43200.0}
+    assert ("sampling", "every 12 h of Crack 1 (mm)") in found.facts
 
 
 def test_the_number_of_a_row_is_no_measurement(tmp_path):

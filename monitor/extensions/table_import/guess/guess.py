@@ -61,6 +61,7 @@ DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
+CLASH: Final = "which zone"
 SAME: Final = "same"
 _SIGNS: Final = {
     "d": "DD",
@@ -119,7 +120,9 @@ _NAMED_ERROR: Final = Template(
 )
 EVERY: Final = Template("guess.every", "every {step}")
 _EVERY_SERIES: Final = Template("guess.every.series", "every {step} in a series")
+_EVERY_OF: Final = Template("guess.every.of", "every {step} of {columns}")
 GAPS: Final = Template("guess.gaps", "{n} gaps, the longest {longest}")
+_TWICE: Final = Template("guess.twice", "{n} times come twice")
 _NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
 _ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out: nothing to store")
 _NO_LETTER: Final = Template(
@@ -133,6 +136,9 @@ _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the d
 _WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
 _WHICH_ZONE: Final = Template(
     "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
+)
+_ZONE_CLASH: Final = Template(
+    "guess.ask.zone.clash", "the file says that its times are in {own}, the answer says {answer}: which of them counts?"
 )
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
@@ -238,6 +244,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     )
     sensors = _list_sensors(table, rules, mapping, times)
     facts += _describe_sampling(times, table, station)
+    facts += _describe_seldom(times, table, rules, sensors)
     return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
 
 
@@ -389,7 +396,26 @@ def _describe_sampling(times: Times, table: RawTable, station: str | None) -> Fa
     facts = [EVERY(step=_format_step(step))]
     if gaps and longest is not None:
         facts.append(GAPS(n=Figure(gaps, "d"), longest=_format_step(longest)))
+    if twice := len(times.parsed) - len(set(times.parsed)):
+        facts.append(_TWICE(n=Figure(twice, "d")))
     return [("sampling", join(facts))]
+
+
+def _describe_seldom(
+    times: Times, table: RawTable, rules: Sequence[ColumnRule], sensors: Sequence[SensorGuess]
+) -> Facts:
+    """Columns that have a value at a few of the times alone."""
+    usual = describe_gaps(times.parsed)[0]
+    if usual is None or table.kinds or len(rules) != len(sensors) or any(rule.station is None for rule in rules):
+        return []
+    steps: dict[float, list[str]] = {}
+    for rule, sensor in zip(rules, sensors, strict=True):
+        if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
+            steps.setdefault(sensor.interval_s, []).append(table.title(rule.name))
+    return [
+        ("sampling", _EVERY_OF(step=_format_step(timedelta(seconds=s)), columns=together.name_some(names)))
+        for s, names in steps.items()
+    ]
 
 
 def _format_step(step: timedelta) -> Figure:
@@ -443,7 +469,7 @@ def _find_order(form: str) -> str:
 def _settle_zone(times: Times, talk: Interview) -> Times:
     if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
         return times
-    zone_name = times.zone or talk.answers.get(ZONE)  # what the file says counts first
+    zone_name = talk.answers.get(ZONE) or times.zone
     if zone_name is None:
         talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE()))
         return times
@@ -451,7 +477,17 @@ def _settle_zone(times: Times, talk: Interview) -> Times:
         zone = ZoneInfo(zone_name)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
+    if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
+        counts = talk.request(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
+        if counts is None:
+            return times
+        zone = ZoneInfo(counts)
     return replace(times, rule=replace(times.rule, zone=zone))
+
+
+def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
+    """Whether a clock of a record is another instant in another zone."""
+    return any(at.replace(tzinfo=one).utcoffset() != at.replace(tzinfo=other).utcoffset() for at in clocks)
 
 
 def _settle_columns(
@@ -461,7 +497,7 @@ def _settle_columns(
     names = {n: _read_name(table, n) for n in numbers if not is_no_measurement(table.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
     names, open_columns = together.settle_components(names, talk)
-    errors = together.pair_errors(names, read_numbers)
+    errors = together.pair_errors(names, read_numbers, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     found, questions = _settle_quantities(values, _find_unit(table), talk)
     talk.questions.extend(one.to_question(key, table) for key, one in questions.items())

@@ -115,6 +115,9 @@ _ERROR_ALONE: Final = (  # words of their own
     r"genauigkeit|accuracy|precision|rmse?|unc"
 )
 _ERROR: Final = re.compile(rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{_ERROR_ALONE})(?![^\W\d_])", re.IGNORECASE)
+# might say so: SE is also a side of a slope, S1 an instrument
+_MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
+_MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
 EXTREME: Final = re.compile(
     r"(?<![^\W_])(?:min|max|minimum|maximum|massim[oa]|minim[oa]|m[aá]xim[oa]|m[ií]nim[oa])(?![^\W_])", re.IGNORECASE
 )
@@ -196,8 +199,9 @@ class ColumnMeaning:
     sign: str = field(default="", repr=False)
     base: str = field(default="", repr=False)  # the station without the sign
     is_side: bool = field(default=False, repr=False)  # the sign is a word such as Nord, not a letter
-    # the column whose standard deviation this says that it is
-    error_of: "ColumnMeaning | None" = field(default=None, repr=False)
+    # the columns whose standard deviation this would be, by its name; the likeliest first
+    error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
+    is_error: bool = field(default=False, repr=False)  # it says that it is one
     # it is a part of a motion: along or across an axis that only people know, or since the last reading
     is_part: bool = field(default=False, repr=False)
 
@@ -212,13 +216,15 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
     (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
-    (ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''), None)
+    ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
     """
     plain = _read_plain(header, unit)
     first = re.sub(r"#\d+$", "", header)  # of several columns of one name
     if _ERROR.search(first) is not None:
-        return replace(plain, error_of=_read_plain(_ERROR.sub(" ", first), unit))
-    return plain
+        return replace(plain, error_of=(_read_plain(_ERROR.sub(" ", first), unit),), is_error=True)
+    bare = _BRACKETS.sub(" ", first)
+    fitting = [maybe for maybe in (_MAYBE_SIGN, _MAYBE) if maybe.search(bare) is not None]
+    return replace(plain, error_of=tuple(_read_plain(maybe.sub(" ", bare, count=1), plain.unit) for maybe in fitting))
 
 
 def _read_plain(header: str, unit: str | None) -> ColumnMeaning:

@@ -5,22 +5,26 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, pairwise
+from statistics import median
 from typing import Final
 
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.extensions.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.extensions.table_import.guess.numerals import Numerals, read_number
-from monitor.extensions.table_import.guess.questions import EACH, Interview
+from monitor.extensions.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 from monitor.extensions.table_import.guess.raw_table import RawTable
 
-AXES: Final = "axes"
+AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
+TWO_AXES, TWO_INSTRUMENTS = "two axes of one tiltmeter", "two instruments"
+_LETTERS: Final = {"A": "tilt_x", "B": "tilt_y"}
 _ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
 _DIRECTIONS: Final = {
     X_EAST: {"x": "displacement_east", "y": "displacement_north"},
     X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
 }
+_OFFERED_MOST: Final = 12
 NAMED_MOST: Final = 6  # columns in one sentence
 SUM_LEAST: Final = 20  # rows
 SUM_MOST: Final = 2000  # that are looked at
@@ -38,6 +42,9 @@ _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
 _WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
+_WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
+_WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
+
 Numbers = Callable[[str], Sequence[float]]
 """The numbers of a column."""
 
@@ -55,7 +62,7 @@ def settle_components(
     found = dict(names)
     groups: dict[str, dict[str, list[str]]] = {}
     for column, name in names.items():
-        if name.sign and name.quantity is None and name.error_of is None:
+        if name.sign and name.quantity is None and not name.is_error:
             groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
     open_columns: list[str] = []
     for base, signs in groups.items():
@@ -68,7 +75,7 @@ def settle_components(
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
     if open_columns or AXES in talk.answers:
         talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
-    return found, open_columns
+    return found, [*open_columns, *_settle_letters(found, talk)]
 
 
 def _choose_components(
@@ -87,6 +94,24 @@ def _choose_components(
     return None if way is None else {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
 
 
+def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
+    """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
+    lettered = {
+        name.station.upper(): c
+        for c, name in found.items()
+        if name.quantity == "tilt" and len(name.station) == 1 and name.station.isalpha()
+    }
+    if set(lettered) != set(_LETTERS):
+        return []
+    answer = talk.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    if answer is None:
+        return [*lettered.values()]
+    if answer == TWO_AXES:
+        for letter, column in lettered.items():
+            found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
+    return []
+
+
 def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
     """Whether columns have units of a quantity; a length may have none, an angle says it."""
     units = [names[column].unit for column in columns]
@@ -102,12 +127,15 @@ def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> b
 
 def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
     """A name with the component that it has, also as the error of one."""
-    error = name.error_of
-    if error is not None and error.base == base and error.sign in all_of and error.quantity is None:
-        error = replace(error, quantity=all_of[error.sign], station=_format_base(base))
+    errors = tuple(
+        replace(e, quantity=all_of[e.sign], station=_format_base(base))
+        if e.base == base and e.sign in all_of and e.quantity is None
+        else e
+        for e in name.error_of
+    )
     if name.sign in own and name.base == base:
-        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=error)
-    return replace(name, error_of=error)
+        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
+    return replace(name, error_of=errors)
 
 
 def _format_base(base: str) -> str:
@@ -117,49 +145,89 @@ def _format_base(base: str) -> str:
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str | None]:
-    """The columns that say they are the standard deviation of another: error -> value; None: whose, nobody knows."""
-    errors = [c for c in names if names[c].error_of is not None]
-    values = [c for c in names if c not in errors]
+def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
+    """The columns that hold the standard deviation of another: error -> value; None: it is left out.
+
+    A column is one where it says so and its partner is there, or where its name might say so beside that of its
+    partner and its values are small and positive. What is left in doubt is asked.
+    """
+    maybe = dict.fromkeys(c for c in names if _may_be_error(c, names))
+    values = [c for c in names if c not in maybe]
     found: dict[str, str | None] = {}
-    for column in errors:
-        tried = [
-            *_find_partner(column, names, errors),
-            *(values if len(values) == 1 and _is_bare(names[column]) else []),
-        ]
-        can_be = min(numbers(column), default=-1.0) >= 0
-        found[column] = tried[0] if tried and can_be else None
+    for column in maybe:
+        name = names[column]
+        partners = _find_partner(column, names, maybe)
+        alone = values if len(values) == 1 and _is_bare(name) else []
+        tried = [*partners, *(alone if name.is_error else [])]
+        fitting = [c for c in tried if _fits(numbers(column), numbers(c), is_named=name.is_error)]
+        if fitting:
+            found[column] = fitting[0]
+        elif values and (name.is_error or partners or alone):
+            answer = _request_value(column, [c for c in values if _may_share_unit(names[c], name)], talk)
+            if answer != NO:
+                found[column] = None if answer == LEAVE_OUT else answer
     return found
+
+
+def _may_be_error(column: str, names: Mapping[str, ColumnMeaning]) -> bool:
+    """Whether a name says or might say that a column is the standard deviation of another."""
+    name = names[column]
+    return bool(name.error_of) and (name.is_error or bool(_find_partner(column, names, ())) or _is_bare(name))
+
+
+def _may_share_unit(one: ColumnMeaning, other: ColumnMeaning) -> bool:
+    return other.unit is None or one.unit in {None, other.unit}
+
+
+def _request_value(column: str, offered: Sequence[str], talk: Interview) -> str | None:
+    """The column whose standard deviation another is, as a person says; None while nobody did."""
+    key, choices = f"{ERROR}:{column}", (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
+    if (answer := talk.find(ERROR, column)) is None:
+        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices))
+    else:
+        require(key, answer, choices)
+    return answer
 
 
 def _is_bare(name: ColumnMeaning) -> bool:
     """Whether nothing but the word for an error stands in a name."""
-    of = name.error_of
-    return of is not None and not of.station and of.quantity is None and not of.sign
+    return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
 
 
 def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
-    """The one column that is called as an error column is without its word.
-
-    Else it is the column before, where value and error alternate throughout and no error has a name of its own.
-    """
-    of, columns = names[column].error_of, list(names)
-    if of is not None and (of.station or of.quantity is not None):
+    """The one column that is called as an error column is without its word; else the column before, if any."""
+    for error in names[column].error_of:
+        if not error.station and error.quantity is None:
+            continue
         fitting = [
             c
             for c, name in names.items()
-            if c not in errors
-            and name.station == of.station
-            and of.quantity in {None, name.quantity}
-            and of.unit in {None, name.unit}
+            if c != column
+            and c not in errors
+            and name.station == error.station
+            and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
+            and error.unit in {None, name.unit}
         ]
         if len(fitting) == 1:
             return fitting
-    bare = [c for c in columns if c in errors and _is_bare(names[c])]
+    return _find_column_before(column, names, errors)
+
+
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+    """The column before, where value and error alternate throughout and no error has a name of its own."""
+    columns = list(names)
+    bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
     at = [columns.index(c) for c in bare]
     if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
         return []
     return [columns[columns.index(column) - 1]]
+
+
+def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
+    """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
+    if not errors or min(errors) < 0:
+        return False
+    return is_named or (bool(values) and median(errors) <= max(values) - min(values))
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------
@@ -224,7 +292,7 @@ def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
     """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
     groups: dict[tuple[str, str | None], list[str]] = {}
     for column, name in names.items():
-        if name.quantity is not None and name.error_of is None:
+        if name.quantity is not None and not name.is_error:
             groups.setdefault((name.quantity, EXTREME.sub("", name.station)), []).append(column)
     found: dict[str, str] = {}
     for columns in groups.values():
