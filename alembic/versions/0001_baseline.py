@@ -828,6 +828,23 @@ def upgrade() -> None:
         "ix_observation_flag_key", "observation_flag", ["series_id", "observed_at", "revision"], unique=False
     )
     op.create_table(
+        "observation_summary",
+        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("starts_at", Instant, autoincrement=False, nullable=False),
+        sa.Column("span_s", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "made_at", Instant, autoincrement=False, nullable=False, comment="readings that came later are a row more"
+        ),
+        sa.Column("median", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("minimum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("maximum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("mean", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("flagged", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("series_id", "starts_at", "span_s", "made_at"),
+        comment="what retention left of readings it let go: one row for each hour or day",
+    )
+    op.create_table(
         "offset_entry",
         sa.Column("id", BigId, nullable=False),
         sa.Column("series_id", BigId, nullable=False),
@@ -1040,10 +1057,11 @@ def upgrade() -> None:
         sa.Column("what", sa.Text(), nullable=False),
         sa.Column("before_at", Instant, nullable=True),
         sa.Column("removed", BigId, nullable=False),
+        sa.Column("summaries", BigId, nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False, comment="of its transactions"),
         sa.Column("longest_ms", sa.Double(), nullable=False, comment="of its transactions"),
         sa.PrimaryKeyConstraint("id"),
-        comment="append only: what a run of retention did to one table",
+        comment="append only: what a run of retention did to one table or quantity",
     )
     op.create_table(
         "scene",

@@ -19,6 +19,7 @@ from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.names import fold_name
+from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.domain.terms import (
     Duration,
@@ -310,6 +311,13 @@ class BackupSection(Section):
         return min(1800.0, (self.every_s or 0.0) / 2)
 
 
+class ThinningSection(Section):
+    """[retention.quantities] NAME: how long readings are kept, and what stays of them then."""
+
+    raw_s: Duration = Field(alias="raw")
+    then: Literal["hourly", "daily", "nothing"]
+
+
 class RetentionSection(Section):
     """[retention]; None = forever."""
 
@@ -318,6 +326,15 @@ class RetentionSection(Section):
     scores_s: Retention = Field(default=None, alias="scores")
     quarantine_s: Retention = Field(default=7776000.0, alias="quarantine")
     photos_s: Retention = Field(default=None, alias="photos")
+    quantities: dict[str, ThinningSection] = Field(default_factory=dict)
+
+    @field_validator("quantities")
+    @classmethod
+    def _are_known(cls, value: dict[str, ThinningSection]) -> dict[str, ThinningSection]:
+        for name in value:
+            if name not in QUANTITIES:
+                raise ValueError(describe_unknown(name, QUANTITIES))
+        return value
 
 
 class LimitsSection(Section):

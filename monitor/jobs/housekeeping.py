@@ -20,7 +20,7 @@ from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun, Thinning
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
@@ -76,7 +76,11 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
         None if age_s is None else now - timedelta(seconds=age_s) for age_s in ages_s
     )
     needed_from = {name: now - timedelta(seconds=reach) for name, reach in reaches.items()}
-    return RetentionLimits(observations, forecasts, quarantine, scores, photos, needed_from)
+    quantities = {
+        name: Thinning(now - timedelta(seconds=one.raw_s), SPANS.get(one.then, 0))
+        for name, one in kept.quantities.items()
+    }
+    return RetentionLimits(observations, forecasts, quarantine, scores, photos, needed_from, quantities)
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:

@@ -637,7 +637,9 @@ sequence_gap site=north-bench station=G1 source=logger-3 boot_id=12 from_seq=240
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
     rows = """
-retention_run at=-6h what=observation before_at=-59.25d removed=7 seconds=0.01 longest_ms=8.5
+observation_summary series_id=$first starts_at=-89.25d span_s=3600 made_at=+0s median=1.5 minimum=1 maximum=2.5 mean=1.6
+    count=6 flagged=1
+retention_run at=-6h what='observation tilt_x' before_at=-59.25d removed=7 summaries=1 seconds=0.01 longest_ms=8.5
 backup_run at=-6h file=backups/slopeward.db state=proven seconds=3.5 bytes=4096 rows=12 audit_head=$no_head
     detail='12 rows'
 source_poll source=survey site=north-bench kind=http address=https://data.example.org/day.csv polled_at=+0s

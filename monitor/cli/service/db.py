@@ -147,6 +147,7 @@ def prune_old(
         if dry_run:
             for what, before_at in {
                 "observations": limits.observations_before_at,
+                **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
                 "forecasts": limits.forecasts_before_at,
                 "scores": limits.scores_before_at,
                 "quarantine": limits.quarantine_before_at,

@@ -668,8 +668,14 @@ job_run = _table("""job_run
     index ix_job_run_started: job, started_at""")
 
 # ---- the service itself ----------------------------------------------------------------------------------------
-retention_run = _table("""retention_run  # append only: what a run of retention did to one table
-    key big id; instant at; text what; instant? before_at; big removed
+observation_summary = _table("""observation_summary
+    # what retention left of readings it let go: one row for each hour or day
+    key big series_id; key instant starts_at; key int span_s
+    key instant made_at  # readings that came later are a row more
+    number? median, minimum, maximum, mean  # of readings without a flag; raw
+    int count, flagged""")
+retention_run = _table("""retention_run  # append only: what a run of retention did to one table or quantity
+    key big id; instant at; text what; instant? before_at; big removed, summaries
     number seconds, longest_ms  # of its transactions
 """)
 issued_report = _table("""issued_report  # bulletins and shift reports, each with what it said; the rows are sealed

@@ -473,7 +473,10 @@ def _record_views() -> dict[str, str]:
         "sequence_gaps": """SELECT id AS gap_id, site, station, source, boot_id, from_seq, to_seq, to_seq - from_seq + 1 AS missing,
   from_at, to_at, detected_at, requested_at, filled_at
 FROM sequence_gap""",
-        "retention_runs": """SELECT id AS run_id, at, what, before_at, removed, seconds, longest_ms
+        "observation_summaries": """SELECT s.site, s.station, s.quantity, s.unit, o.starts_at, o.span_s, o.median, o.minimum, o.maximum,
+  o.mean, o."count", o.flagged, o.made_at
+FROM observation_summary o JOIN series s ON s.id = o.series_id""",
+        "retention_runs": """SELECT id AS run_id, at, what, before_at, removed, summaries, seconds, longest_ms
 FROM retention_run""",
         "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
 FROM backup_run""",

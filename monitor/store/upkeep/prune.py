@@ -4,15 +4,19 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
+from statistics import fmean, median
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, not_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, not_, select
 
-from monitor.domain.instants import Span, from_epoch_s, join_spans, parse
+from monitor.domain.instants import Span, epoch_s, from_epoch_s, join_spans, parse
 from monitor.store.database.engine import Database
 from monitor.store.people.sessions import are_forgotten, is_strange
 from monitor.store.readings.messages import prune_quarantine
+from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
 from monitor.store.score_sums import delete_scores, order_scores
 
@@ -27,11 +31,24 @@ _TICK: Final = timedelta(microseconds=1)
 
 Spans = tuple[Span, ...]
 _BEGINNING: Final = from_epoch_s(0.0)  # no instrument reports from before
+_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+SPANS: Final = {"hourly": 3600, "daily": 86400}  # seconds; both begin with a day of UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """What becomes of the readings of one quantity: older ones go, and leave a row for each `span_s` (0: nothing)."""
+
+    before_at: datetime
+    span_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionLimits:
-    """What is older may go; None keeps all. Of a site in `needed_from` no reading goes that a decision may look at."""
+    """What is older may go; None keeps all. Of a site in `needed_from` no reading goes that a decision may look at.
+
+    `quantities` holds for the readings of these instead of `observations_before_at`.
+    """
 
     observations_before_at: datetime | None
     forecasts_before_at: datetime | None  # scored ones stay; the same limit lets go of evaluations and job runs
@@ -39,14 +56,16 @@ class RetentionLimits:
     scores_before_at: datetime | None = None  # the forecasts that were scored then go by their own limit
     photos_before_at: datetime | None = None  # those of open alerts stay
     needed_from: Mapping[str, datetime] = field(default_factory=dict)
+    quantities: Mapping[str, Thinning] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class RetentionResult:
-    """What a run did to one table."""
+    """What a run did to one table, or to the readings of one quantity."""
 
     before_at: datetime | None
     removed: int = 0
+    summaries: int = 0
     seconds: float = 0.0
     longest_s: float = 0.0
 
@@ -88,14 +107,14 @@ class RetentionRun:
         if (limit := self._limits.quarantine_before_at) is not None:
             while self._step("rejected_message", limit, lambda c: prune_quarantine(c, limit, self._rows)):
                 pass
-        if (observed_before := self._limits.observations_before_at) is not None:
-            self._sweep_observations(cited, observed_before)
+        self._sweep_observations(cited)
         results = [
             {
                 "at": self._now,
                 "what": what,
                 "before_at": one.before_at,
                 "removed": one.removed,
+                "summaries": one.summaries,
                 "seconds": one.seconds,
                 "longest_ms": one.longest_s * 1000,
             }
@@ -108,8 +127,9 @@ class RetentionRun:
         return self.done
 
     def removed(self) -> dict[str, int]:
-        """Rows that went, by table."""
-        return {what: one.removed for what, one in self.done.items()}
+        """Rows that went, by table or quantity; summaries that were made stand with them."""
+        made = sum(one.summaries for one in self.done.values())
+        return {what: one.removed for what, one in self.done.items()} | ({"summaries made": made} if made else {})
 
     def _step(self, what: str, before_at: datetime | None, act: Callable[[Connection], int]) -> int:
         """One transaction; returns how many rows went, and learns how many fit."""
@@ -172,44 +192,90 @@ class RetentionRun:
                 return
 
     # ---- readings --------------------------------------------------------------------------------------------------
-    def _sweep_observations(self, cited: Spans, limit: datetime) -> None:
+    def _sweep_observations(self, cited: Spans) -> None:
         """Series by series, for the key starts with the series; the newest epoch of a series always stays."""
-        s, latest = t.series.c, t.series_latest.c
-        query = select(s.id, s.site, latest.observed_at).join(t.series_latest, latest.series_id == s.id)
+        s, latest, limit = t.series.c, t.series_latest.c, self._limits.observations_before_at
+        default = None if limit is None else Thinning(limit, 0)
+        query = select(s.id, s.site, s.quantity, latest.observed_at).join(t.series_latest, latest.series_id == s.id)
         with self._db.read() as c:
             every = c.execute(query.order_by(s.id)).all()
         for one in every:
-            before_at = min(limit, one.observed_at, self._limits.needed_from.get(one.site, limit))
+            rule = self._limits.quantities.get(one.quantity, default)
+            if rule is None:
+                continue
+            before_at = min(rule.before_at, one.observed_at, self._limits.needed_from.get(one.site, rule.before_at))
+            what = f"observation {one.quantity}" if rule.span_s else "observation"
             start = _BEGINNING
-            for cited_from, cited_to in (*cited, (before_at, before_at)):
-                self._sweep_span(one.id, start, min(cited_from, before_at))
+            for cited_from, cited_to in (*cited, (before_at, before_at)):  # summaries are of whole spans
+                end = _floor_at(min(cited_from, before_at), rule.span_s)
+                self._sweep_span(one.id, what, rule, _ceil_at(start, rule.span_s), end)
                 start = max(start, cited_to + _TICK)
 
-    def _sweep_span(self, series_id: int, start: datetime, end: datetime) -> None:
+    def _sweep_span(self, series_id: int, what: str, rule: Thinning, start: datetime, end: datetime) -> None:
         while start < end:
             with self._db.read() as c:
-                until = _find_end(c, series_id, start, end, self._rows)
-            if until is None:
-                return
-
-            def act(c: Connection, start: datetime = start, until: datetime = until) -> int:
-                for table in (t.observation_flag, t.observation):
-                    removed = int(c.execute(delete(table).where(_lies(table, series_id, start, until))).rowcount)
-                return removed
-
-            self._step("observation", self._limits.observations_before_at, act)
+                until = _find_end(c, series_id, start, end, self._rows, rule.span_s)
+                if until is None:
+                    return
+                summaries = _make_summaries(c, series_id, start, until, rule.span_s) if rule.span_s else None
+            self._step(what, rule.before_at, partial(self._delete_span, what, series_id, start, until, summaries))
             start = until
 
+    def _delete_span(
+        self, what: str, series_id: int, start: datetime, until: datetime, summaries: "_Summaries | None", c: Connection
+    ) -> int:
+        if summaries is not None:
+            count, rows = summaries
+            if count != _count(c, series_id, start, until):
+                return 0  # a late one came between: the next run takes them together
+            made = {"series_id": series_id, "made_at": self._now}
+            c.execute(insert(t.observation_summary), [{**row, **made} for row in rows])
+            self.done[what].summaries += len(rows)
+        for table in (t.observation_flag, t.observation):
+            removed = int(c.execute(delete(table).where(_lies(table, series_id, start, until))).rowcount)
+        return removed
 
-def _find_end(c: Connection, series_id: int, start: datetime, end: datetime, rows: int) -> datetime | None:
-    """Up to where so many rows of a span of time reach; None where it has none."""
+
+_Summaries = tuple[int, list[dict[str, object]]]
+
+
+def _find_end(c: Connection, series_id: int, start: datetime, end: datetime, rows: int, span_s: int) -> datetime | None:
+    """Up to where so many rows of a span of time reach, whole spans of summaries; None where it has none."""
     found = select(t.observation.c.observed_at).where(_lies(t.observation, series_id, start, end))
     found = found.order_by(t.observation.c.observed_at)
     first = c.execute(found.limit(1)).scalar()
     if first is None:
         return None
     beyond = c.execute(found.offset(rows).limit(1)).scalar()
-    return end if beyond is None else max(beyond, first + _TICK)
+    return end if beyond is None else max(_floor_at(beyond, span_s), _ceil_at(first + _TICK, span_s))
+
+
+def _make_summaries(c: Connection, series_id: int, start: datetime, until: datetime, span_s: int) -> _Summaries:
+    """The rows to be deleted, counted, and what stays of them; figures are of the readings without a flag."""
+    summaries: list[dict[str, object]] = []
+    readings = load_readings(c, series_id, start - _TICK, until - _TICK, _EVER)
+    for starts_at, some in groupby(readings, lambda one: _floor_at(one.observed_at, span_s)):
+        every = list(some)
+        values = [one.value_raw for one in every if not one.flags]
+        figures = [of(values) if values else None for of in (median, min, max, fmean)]
+        row = dict(zip(("median", "minimum", "maximum", "mean"), figures, strict=True))
+        counts = {"count": len(values), "flagged": len(every) - len(values)}
+        summaries.append({"starts_at": starts_at, "span_s": span_s, **counts, **row})
+    return _count(c, series_id, start, until), summaries
+
+
+def _count(c: Connection, series_id: int, start: datetime, until: datetime) -> int:
+    lies = _lies(t.observation, series_id, start, until)
+    return int(c.execute(select(func.count()).select_from(t.observation).where(lies)).scalar_one())
+
+
+def _floor_at(at: datetime, span_s: int) -> datetime:
+    return from_epoch_s(epoch_s(at) // span_s * span_s) if span_s else at
+
+
+def _ceil_at(at: datetime, span_s: int) -> datetime:
+    start = _floor_at(at, span_s)
+    return start if start == at else start + timedelta(seconds=span_s)
 
 
 def _lies(table: Table, series_id: int, start: datetime, end: datetime) -> ColumnElement[bool]:

@@ -36,7 +36,7 @@ NOT_SEALED = {
     "duty_turn": "laid out anew from plans and what people changed of them, which are",
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
-        [*READINGS.split(), *COMPUTED.split()],
+        [*READINGS.split(), "observation_summary", *COMPUTED.split()],
         "readings come by the million, the rest is computed; what a decision used is frozen in its evidence",
     ),
     **dict.fromkeys([*RECEIVED.split(), "outage_station"], "reception, not decision"),

@@ -4,7 +4,9 @@ import io
 import json
 import shutil
 import sqlite3
+import statistics
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from sqlalchemy.engine import make_url
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
 from monitor.domain.errors import RefusedError, StoreError
+from monitor.domain.instants import format_iso, parse
+from monitor.domain.observation import Observation
 from monitor.service.one_core import hold_alone
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
@@ -24,7 +28,7 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
 from tests.data import site_text
 from tests.data.filled import NOW, days
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 
 SITE = site_text.head("s") + site_text.station("G1", site_text.series("tilt", "mrad"))
 
@@ -131,6 +135,7 @@ def prune_all(database, limits, now=NOW):
 
 
 NORTH = "displacement_north"
+THINNED = prune.RetentionLimits(None, None, quantities={NORTH: prune.Thinning(NOW - days(10), 86400)})
 
 
 def count(c, table, *where):
@@ -176,6 +181,51 @@ def readings_of(c, station, quantity):
     ).all()
 
 
+def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_database):
+    with filled_database.read() as c:
+        before, others = readings_of(c, "G1", NORTH), readings_of(c, "G1", "displacement_east")
+        cited = prune.load_cited(c)
+    removed = prune_all(filled_database, THINNED)
+    with filled_database.read() as c:
+        after = readings_of(c, "G1", NORTH)
+        kept = views.load_view(c, "observation_summaries", station="G1", quantity=NORTH, order_by=["starts_at"])
+        run = views.load_view(c, "retention_runs", what=f"observation {NORTH}")
+        assert readings_of(c, "G1", "displacement_east") == others  # of another quantity: nothing
+    gone = sorted(set(before) - set(after))
+    assert removed[f"observation {NORTH}"] == run[0]["removed"] >= len(gone) > 50
+    assert sum(row["count"] + row["flagged"] for row in kept) == len(gone)
+    assert run[0]["summaries"] == removed["summaries made"] >= len(kept)
+
+    def on_day(some, row):
+        return [one for one in some if format_iso(one.observed_at)[:10] == row["starts_at"][:10]]
+
+    for row in kept:
+        values = [one.value_raw for one in on_day(gone, row) if not one.flags]
+        assert not any(one.observed_at < NOW - days(10) for one in on_day(after, row))
+        figures = (len(values), statistics.median(values), min(values), max(values))
+        assert (row["count"], row["median"], row["minimum"], row["maximum"]) == figures
+        assert row["mean"] == pytest.approx(statistics.fmean(values))
+        assert row["starts_at"].endswith("T00:00:00.000000Z")
+    # whole days that evidence names stay raw
+    for start, end in cited:
+        stood, stands = ([one for one in some if start <= one.observed_at <= end] for some in (before, after))
+        assert stood == stands
+    assert not any(prune_all(filled_database, THINNED).values())  # a second run finds nothing
+
+
+def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
+    def load(**more):
+        place = {"station": "G1", "quantity": NORTH, "order_by": ["starts_at"]}
+        return ask(filled_database, views.load_view, "observation_summaries", **place, **more)
+
+    prune_all(filled_database, THINNED)
+    first = load()[0]
+    late = Observation("north-bench", "G1", NORTH, "mm", parse(first["starts_at"]) + timedelta(hours=1), NOW, 1.5)
+    tell(filled_database, observations.add_observations, [late], NOW)
+    prune_all(filled_database, THINNED, NOW + days(1))
+    assert sorted(row["count"] for row in load(starts_at=first["starts_at"])) == sorted([1, first["count"]])
+
+
 def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
     needed = {"north-bench": NOW - days(20)}
     every = ask(filled_database, readings_of, "G1", "displacement_east")
@@ -183,6 +233,30 @@ def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
     prune_all(filled_database, prune.RetentionLimits(NOW + days(400), None, needed_from=needed))
     assert before
     assert before <= set(ask(filled_database, readings_of, "G1", "displacement_east"))
+
+
+def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
+    """The span is left to the next run: what was counted is no longer what is there."""
+    real, came, o = prune._make_summaries, [], t.observation.c
+
+    def slip_in(c, series_id, start, *rest):
+        found = real(c, series_id, start, *rest)
+        if not came:
+            mine = select(func.min(o.observed_at)).where(o.series_id == series_id, o.observed_at >= start)
+            with filled_database.read() as r:
+                one = r.execute(select(t.series).where(t.series.c.id == series_id)).one()
+                came.append(r.execute(mine).scalar() + timedelta(seconds=7))
+            item = Observation(one.site, one.station, NORTH, one.unit, came[0], NOW, 4.25)
+            tell(filled_database, observations.add_observations, [item], NOW)
+        return found
+
+    monkeypatch.setattr(prune, "_make_summaries", slip_in)
+    prune_all(filled_database, THINNED)
+    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 1
+    monkeypatch.undo()
+    prune_all(filled_database, THINNED, NOW + timedelta(seconds=1))
+    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 0
+    assert ask(filled_database, verify) == []
 
 
 def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled_database):
