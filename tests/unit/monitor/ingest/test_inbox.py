@@ -10,7 +10,7 @@ from paho.mqtt.client import MQTTMessage
 from monitor.broker.access import Access
 from monitor.domain.observation import PayloadSize
 from monitor.ingest.division import BrokerSession
-from monitor.ingest.message import BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
+from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
 from monitor.ingest.mqtt import BufferedSocket, MqttSession
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 from tests.data.payloads.packets import packet, publish
@@ -49,6 +49,20 @@ def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
         inbox.put(message(n, size=1 << 20))
     assert len(inbox.take(0.1)) == 4
     assert len(inbox) == 16
+
+
+def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
+    inbox = Inbox()
+    assert not inbox.is_due()
+    for n in range(BATCH_MESSAGES - 1):
+        inbox.put(message(n))
+    inbox._rung_at_s = time.monotonic()
+    assert not inbox.is_due()
+    inbox._rung_at_s -= BATCH_WAIT_S - PAUSE_S
+    assert inbox.is_due(), "to take it lasts as long again as the pause"
+    inbox._rung_at_s += 3600
+    inbox.put(message(BATCH_MESSAGES))
+    assert inbox.is_due()
 
 
 def test_live_data_wait_for_one_large_message_of_backfill_at_most():
