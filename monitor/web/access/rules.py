@@ -103,7 +103,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson instruments anomalies scenes ribbon map zones.geojson relief.pmtiles",
+        "stations stations.geojson instruments anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
         "susceptibility.png forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
         "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,

@@ -1,4 +1,4 @@
-// Pictures of movement from /api/v1/.../ribbon and /movement: ribbon, velocity, inverse velocity, window, angle.
+// Pictures of movement from /api/v1/.../ribbon, /movement and /rain: ribbon, velocity, inverse velocity, window, angle, rain.
 "use strict";
 (() => {
   const { css, level, show, seconds, minute, instant, load, picture, find, key, whenColoursChange, spans } = Slopeward;
@@ -93,6 +93,23 @@
       says: known ? tr("Against a uniform creep of {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise.") };
   }
 
+  function rain(found) {
+    const layers = [];
+    for (const c of found.curves) {
+      const whose = found.curves.length > 1 ? ` (${c.station})` : "", at = (rows) => rows.filter((r) => r.intensity_mm_per_h > 0);
+      const drawn = (rows) => [rows.map((r) => r.duration_h), rows.map((r) => r.intensity_mm_per_h)];
+      const text = (rows) => (k) => `${tr("{intensity} over {span}", { intensity: `${show(rows[k].intensity_mm_per_h)} mm/h`, span: `${show(rows[k].duration_h)} h` })}${rows[k].sum_mm === undefined ? "" : `, ${show(rows[k].sum_mm)} mm`}`;
+      const most = at(c.most), now = at(c.now);
+      layers.push({ line: drawn(c.curve), text: text(c.curve), name: `${c.criterion}${whose}`, colour: level(found.levels, c.level), width: 2.5 });
+      layers.push({ line: drawn(most), text: text(most), name: `${tr("most in this range")}${whose}`, colour: css("--rain"), width: 1.5, dash: "dot" });
+      layers.push({ points: drawn(now), text: text(now), name: `${tr("now")}${whose}`, colour: css("--rain"), shape: "round" });
+    }
+    const sentence = (c, w) => tr("{depth} of rain in {span} until {at}: {percent} % of the bound of {bound} ({level}), known for {known} % of that time.", { depth: `${show(w.sum_mm)} mm`, span: `${show(w.duration_h)} h`, at: c.newest_at ? minute(seconds(c.newest_at)) : "–", percent: w.percent, bound: `${show(w.bound_mm)} mm`, level: tr(found.levels.find((v) => v.number === c.level)?.name ?? String(c.level)), known: w.known_percent });
+    const says = found.curves.map((c) => `${c.station}: ${c.worst === null ? tr("no rain was measured.") : c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.")}`).join(" ");
+    const durations = layers.flatMap((l) => (l.line ?? l.points)[0]);
+    return { says, latest: "", spec: { x: { from: Math.min(1, ...durations), to: Math.max(10, ...durations), log: true, title: tr("duration, h") }, y: { unit: "mm/h", log: true }, layers } };
+  }
+
   // what a day of the last two months usually does, by the hour of the site
   function usualDay(found) {
     const whole = found.series.filter((r) => r.day?.season.length), split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
@@ -128,7 +145,7 @@
 
   const movement = (f) => `movement/${f.dataset.station}?span=${span}`;
   const pictures = {
-    season: [(f) => `season/${f.dataset.station}`, season], day: [(f) => `season/${f.dataset.station}`, usualDay], ribbon: [() => `ribbon?span=${span}`, ribbon],
+    season: [(f) => `season/${f.dataset.station}`, season], day: [(f) => `season/${f.dataset.station}`, usualDay], rain: [() => `rain?span=${span}`, rain], ribbon: [() => `ribbon?span=${span}`, ribbon],
     velocity: [movement, velocity], inverse: [movement, inverse], window: [movement, drift], angle: [movement, angle],
   };
 

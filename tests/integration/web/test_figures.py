@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 from math import cos, radians, sin
 
 import pytest
@@ -212,3 +213,21 @@ def test_each_bound_stands_beside_what_there_is_now(client):
     assert "now 24.5 mm/day, G1" in panels[0]
     assert "R1: rain 7.1 mm in 1 h is 48 % of the bound" in panels[3]
     assert "G1: if the acceleration goes on: failure about" in panels[4]
+
+
+def test_rain_stands_beside_its_curve(client):
+    found = client.get("/api/v1/sites/north-bench/rain?span=30d").json()
+    (curve,) = found["curves"]
+    assert (curve["criterion"], curve["station"], curve["level"]) == ("rain_intensity_duration-1", "R1", 1)
+    one_day = next(p for p in curve["curve"] if abs(p["duration_h"] - 24) < 4)
+    assert one_day["intensity_mm_per_h"] == pytest.approx(14.82 * one_day["duration_h"] ** -0.39)
+    rows = client.get("/api/v1/sites/north-bench/series/R1/rain?span=40d").json()["points"]["value"]
+    # the gauge reports every six hours: a window of up to five hours holds one reading, of seven to eleven two
+    one = [p["sum_mm"] for p in curve["most"] if p["duration_h"] <= 5]
+    two = [p["sum_mm"] for p in curve["most"] if 7 <= p["duration_h"] <= 11]
+    assert one
+    assert one == pytest.approx([max(rows)] * len(one))
+    assert two
+    assert two == pytest.approx([max(a + b for a, b in pairwise(rows))] * len(two))
+    assert curve["now"][0]["sum_mm"] == pytest.approx(rows[-1])
+    assert 0 < curve["ratio"] < 5

@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from math import fsum
+from typing import Any, Final, TypedDict, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -14,22 +15,24 @@ from forecasting.kinematics.velocity import fit_velocity
 from forecasting.message import TEXT_OF, Message, Template
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.cost import ROWS_WARN, count_rows
+from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
+from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.alerts.headline import DecisionEvidence
-from monitor.domain.decision import instant, seconds
+from monitor.domain.decision import DecisionInputs, instant, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_instants, format_iso
 from monitor.domain.language.rendering import translate_all
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.jobs.movement.movement_state import inverse_of
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
 from monitor.store.schema.views import load_view
-from monitor.web.context import Context, RequestedRange, Season
-from monitor.web.parts.collect import read_site
+from monitor.web.context import Context, Range, RequestedRange, Season
+from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
 from monitor.web.parts.headline import EvidenceTable, list_outcome_tables
 from monitor.web.parts.templating import render
@@ -257,3 +260,137 @@ def measure_rates(
             columns["error"].append(fit.error)
             columns["inverse"].append(inverse_of(fit))
     return columns
+
+
+MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
+RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic axis
+
+
+@router.get("/api/v1/sites/{site}/rain", tags=["sites"])
+def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
+    """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
+    with read_site(request, site) as seen:
+        low, high = read_range(seen.now, requested)
+        declared = seen.declared
+        curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
+        found = [
+            row
+            for k in curves
+            for station in k.stations
+            if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
+        ]
+        return {
+            "site": site,
+            "from": format_iso(low),
+            "to": format_iso(high),
+            "levels": seen.card.levels,
+            "curves": found,
+        }
+
+
+def _describe(
+    c: Connection, site: Site, criterion: Criterion, station: str, span: tuple[datetime, datetime], now: datetime
+) -> dict[str, Any] | None:
+    spec = site.series(station, criterion.quantity)
+    if spec is None:
+        return None
+    params = dict(criterion.params)
+    longest = timedelta(seconds=params["duration_to_s"])
+    try:
+        series = find_series(c, site.id, station, criterion.quantity)
+        readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
+    except NotFoundError:  # a gauge that never reported hides no other one
+        readings = []
+    view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
+    gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
+    recent = (
+        None
+        if gauge is None
+        else replace(gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:])
+    )
+    facts = [] if gauge is None else cast("list[DurationSum]", list(measure_curve(criterion, gauge)))
+    durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
+    return {
+        "criterion": criterion.id,
+        "station": station,
+        "level": criterion.thresholds[0].level,
+        "author": criterion.author,
+        "reason": criterion.reason,
+        "curve": [
+            {"duration_h": s / 3600.0, "intensity_mm_per_h": params["c"] + params["a"] * (s / 3600.0) ** -params["b"]}
+            for s in durations
+        ],
+        "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
+        "newest_at": None if gauge is None else format_iso(readings[-1].observed_at),
+        "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
+        "most_from": None if recent is None else format_iso(instant(recent.times_s[0])),
+        "worst": _worst(facts),
+        "ratio": max((f["ratio"] for f in facts), default=None),
+        "coverage": min((f["coverage"] for f in facts), default=None),
+    }
+
+
+class DurationSum(TypedDict):
+    """What fell within a duration, against the curve."""
+
+    duration_s: float
+    sum_mm: float
+    bound_mm: float
+    ratio: float
+    coverage: float
+
+
+def _worst(facts: Sequence[DurationSum]) -> dict[str, float] | None:
+    """The sum that comes nearest to the curve, or lies farthest over it, in figures that make a sentence."""
+    if not facts:
+        return None
+    worst = max(facts, key=lambda f: float(f["ratio"]))
+    return {
+        "sum_mm": worst["sum_mm"],
+        "duration_h": worst["duration_s"] / 3600.0,
+        "bound_mm": worst["bound_mm"],
+        "percent": round(100.0 * worst["ratio"]),
+        "known_percent": round(100.0 * worst["coverage"]),
+    }
+
+
+def _point(duration_s: float, sum_mm: float) -> dict[str, float]:
+    hours = duration_s / 3600.0
+    return {"duration_h": hours, "intensity_mm_per_h": sum_mm / hours, "sum_mm": sum_mm}
+
+
+def spread(from_s: float, to_s: float, interval_s: float) -> list[float]:
+    """Durations of whole intervals, evenly spaced on a logarithmic axis.
+
+    >>> spread(3600.0, 14400.0, 3600.0)
+    [3600.0, 7200.0, 10800.0, 14400.0]
+    """
+    shortest = max(from_s, interval_s)
+    steps = [shortest * (to_s / shortest) ** (k / (RAIN_POINTS - 1)) for k in range(RAIN_POINTS)]
+    return list(dict.fromkeys(max(1, round(s / interval_s)) * interval_s for s in steps))
+
+
+def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
+    """At most about `POINTS` of the durations, the one nearest to the curve among them."""
+    if len(facts) <= RAIN_POINTS:
+        return list(facts)
+    wanted = {round((len(facts) - 1) ** (k / (RAIN_POINTS - 1))) for k in range(RAIN_POINTS)} | {0, len(facts) - 1}
+    worst = max(range(len(facts)), key=lambda k: float(facts[k]["ratio"]))
+    return [facts[k] for k in sorted(wanted | {worst})]
+
+
+def most_rain(gauge: Gauge, duration_s: float) -> float:
+    """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
+
+    Args:
+        gauge: amounts by interval end, counter step or tip.
+    """
+    late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
+    first, total, found = 0, 0.0, (0.0, 0, 0)
+    for last, at_s in enumerate(gauge.times_s):  # two hands: each reading comes in once and goes out once
+        total += gauge.amounts_mm[last]
+        while gauge.times_s[first] <= at_s - duration_s + late_s:
+            total -= gauge.amounts_mm[first]
+            first += 1
+        found = max(found, (total, first, last + 1))
+    return fsum(gauge.amounts_mm[found[1] : found[2]])
