@@ -77,7 +77,12 @@ class TrainingDomain(TypedDict, total=False):
     crispness_least: float
     steps_least: float
     contrast_least: float
+    colour_least: float
+    detail_least: float
+    red_over_green_least: float
+    green_least: float
     grain_most: float
+    smear_most: float
     counts_as_they_came: bool
 
 
@@ -387,6 +392,8 @@ FIELDS: Final = (
     CardField("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
     CardField("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
     CardField("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
+    CardField("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
+    CardField("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
     CardField("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
     CardField("steadiness", "an object", _kind(dict), needed=False),
     CardField("steadiness.noise_counts", "a number, 0 or more", _number(0)),

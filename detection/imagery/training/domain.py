@@ -1,7 +1,7 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
-from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS
-from detection.imagery.training.grain import measure_crispness, measure_grain, measure_noise, measure_repeats
+from detection.imagery.training.grain import (
+    compare_colour,
+    measure_crispness,
+    measure_detail,
+    measure_grain,
+    measure_noise,
+    measure_repeats,
+    measure_smear,
+)
 from detection.imagery.weights_file import ModelCard, Steadiness, TrainingDomain
 from forecasting.message import Figure, NameList, Template, Term, join
 
@@ -25,6 +33,7 @@ LEAST_VALID = 0.5
 LEAST_SIDE_PX = 16  # a smaller window says nothing of order and contrast
 # Tiles of the training that its description is measured on, evenly spread.
 TILES_MOST = 300
+POINT: Final = 100  # tiles at least in which one is beyond the 1 % or 99 % point
 # Share of the windows beyond which a scene is refused, or outside of the training.
 REFUSED_SHARE: Final = 0.75
 OUTSIDE_SHARE: Final = 0.5
@@ -33,6 +42,8 @@ MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
+# Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
+DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
 # Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
 # Measured pictures that were read between their pixels have a crispness of 0.82 and more, blurred by 0.7 px 0.76, a
@@ -95,11 +106,19 @@ NOISY: Final = Template(
 _TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts of 255; no more than {limit} was tried")
 # A scene of which nothing but this is said can be read, as advice.
 READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
-_EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
+_EVEN: Final = "the grain is as even as {seen}, trained on {limit} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
+_SMEARED: Final = "one direction is {seen} times as crisp as that across it, trained on {limit}: did the camera move?"
+_DARK: Final = (
+    "fine detail is bright by {seen}, trained on {limit} and more: a negative, or other pixels than the file says?"
+)
+_GREY: Final = (
+    "steps have {seen} of the colour of the image, trained on {limit} and more: finer pixels than the file says?"
+)
 PICTURE: Final = "uint8"
 # what a card says of texture; older ones say nothing
-TEXTURE: Final = ("grain_most", "crispness_least")
+TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
+OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
@@ -113,8 +132,11 @@ class WindowStatistics(NamedTuple):
     steps: NDArray[np.float64]  # covariance between the spectral bands of the steps from a pixel to the next
     grain: float  # how even these steps are (see `grain`, also for what follows)
     crispness: float  # how much each step differs from the next
+    smear: float  # how much crisper one direction is than the one across it
     repeats: float  # share of the pixels that repeat the one beside them
     levels: float  # 95 % point less 5 % point of the counts, of the band where that is greatest
+    detail: float  # whether fine detail is bright or dark
+    colour: float  # how much of the steps is colour, beside how much of the window is
     noise: float  # its standard deviation, in 255ths of the brightest of the window, of the mean band
     noise_steps: NDArray[np.float64]  # what noise alone, another in every band, makes of `steps`: its variances
 
@@ -131,7 +153,8 @@ def measure_window(
     Args:
         values: of which a ratio means something.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness and noise too, half of the time; else they are 0, which no limit is beyond.
+        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
+            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -175,8 +198,11 @@ def measure_window(
         steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0,
+        measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
         float((light - dark).max()),
+        measure_detail(values, valid) if texture else np.inf,
+        compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
         2 * pairs_px * noise**2,
     )
@@ -264,11 +290,52 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
         "grain_most": _find_point([window.grain for window in looks], 0.99),
         **as_they_came,
+        **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }
 
 
 def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> float:
     return round(float(np.quantile(values, share)), 4)
+
+
+def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
+    """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
+    if len(looks) < POINT:
+        return {}
+    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
+    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
+        lower["detail_least"] = detail
+    if {"B4", "B3"} <= set(bands):
+        lower["red_over_green_least"] = _compare_contrasts(bands, looks)
+    if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
+        lower["green_least"] = green
+    with np.errstate(invalid="ignore"):
+        least = {name: _find_point(seen, 0.01) for name, seen in lower.items()}
+    # what says nothing of the training is no limit: of pictures without colour, say
+    return found | {name: value for name, value in least.items() if np.isfinite(value)}
+
+
+def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
+    """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
+    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    red, green, blue = median.T
+    return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
+
+
+def _compare_contrasts(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
+    """The contrast of red over that of green in each window, each as a share of its median."""
+    _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
+    return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
+
+
+def _list_contrasts(
+    bands: Sequence[str], looks: list[WindowStatistics], names: tuple[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of two bands in each window, as it is and as a share of the median."""
+    pair = [list(bands).index(name) for name in names]
+    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
+    return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
 def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
@@ -314,11 +381,18 @@ def find_doubts(
         *_list_drawn(readings, domain),
         *list_noisy(readings[0], card.get("steadiness")),
     ]
-    if (own[0] if own else reader).spectral_types == {PICTURE}:
+    image = own[0] if own else reader
+    if image.spectral_types == {PICTURE}:
         levels = np.array([window.levels for window in readings[0]])
         if np.mean(levels < LEVELS_LEAST) > OUTSIDE_SHARE:
             few = np.median(levels)
             of_image.append(f"counts differ by {few:.0f} of 255 only: night, or a picture that was made far darker")
+    if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
+        of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED.format)
+    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
+        of_image += _list_beyond(looks, domain, key, template.format, DETAIL_SLACK)
+    if stretch.moments is None:  # others see no factor of a band
+        of_image += _list_green(looks, domain)
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
@@ -550,13 +624,23 @@ def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
 
 
-def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    seen, limit = np.array([window.grain for window in looks]), float(domain.get("grain_most", np.inf))
-    if np.mean(seen > limit) <= OUTSIDE_SHARE:
+def _list_beyond(
+    looks: list[WindowStatistics], domain: TrainingDomain, key: str, template: Callable[..., str], slack: float = 1.0
+) -> list[str]:
+    """Whether most windows lie beyond a limit of the card, a measure and `most` or `least`; not where it has none."""
+    name, _, side = key.rpartition("_")
+    sign = 1.0 if side == "most" else -1.0
+    seen = np.array([getattr(window, name) for window in looks])
+    limit = float(cast("float", domain.get(key, sign * np.inf)))
+    if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
     usual, most = _format_apart(np.median(seen), limit)
-    beyond = np.mean(seen > EVEN_MOST * limit) > OUTSIDE_SHARE
-    return [_EVEN.format(usual, most) if beyond else _EVEN_READ(seen=usual, limit=most)]
+    return [template(seen=usual, limit=most)]
+
+
+def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    found = _list_beyond(looks, domain, "grain_most", _EVEN.format, EVEN_MOST)
+    return found or _list_beyond(looks, domain, "grain_most", _EVEN_READ)
 
 
 def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
@@ -590,15 +674,26 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) 
     return found
 
 
+def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    """Whether red has so little contrast beside green as hardly any training tile had, or green is the darkest."""
+    found, least = list[str](), domain.get("red_over_green_least")
+    if least is not None and np.mean((seen := _compare_contrasts(domain["bands"], looks)) < least) > OUTSIDE_SHARE:
+        share, limit = _format_apart(np.median(seen), least)
+        why = "red and green may be exchanged: check the names of the bands"
+        found.append(f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}")
+    if "green_least" in domain and np.mean((seen := _compare_green(domain["bands"], looks)) < 0) > OUTSIDE_SHARE:
+        why = "a negative, or other bands than they are called?"
+        found.append(f"green is darker than red and blue by {-np.median(seen):.0%}: {why}")
+    return found
+
+
 def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
         return []
     red, blue = np.array(domain["spread"])[[bands.index("B4"), bands.index("B2")]]
-    pair = [list(bands).index(name) for name in ("B4", "B2")]
-    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
-    relative = spread / np.maximum(np.abs(median), 1e-12)
+    spread, relative = _list_contrasts(bands, looks, ("B4", "B2"))
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
     if not (red > blue).all() or np.mean(swapped) <= OUTSIDE_SHARE:
         return []

@@ -20,6 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from scipy import ndimage
 
+from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
@@ -599,6 +600,59 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)
+
+
+def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_are_not(tmp_path, measured):
+    """Crops that no training saw. Also where the pixels are oblong: there a picture that was warped is soft one way."""
+    crops = bijie.read(measured("bijie"), "validation").resize(160)
+    seen = {"plain": [], "moved": [], "exchanged": [], "oblong": []}
+    for k in range(0, len(crops), 6):
+        bands = crops.read(k).image.clip(1, 255)
+        moved = np.rint(ndimage.uniform_filter1d(bands.astype(float), 7, axis=2)).astype(np.uint8)
+        for case, shown, wide in (
+            ("plain", bands, 1.2),
+            ("moved", moved, 1.2),
+            ("exchanged", bands[[1, 0, 2]], 1.2),
+            ("oblong", moved, 1.5),
+        ):
+            place = Affine(wide, 0, 500_000, 0, -1.2, 4_730_000)
+            path = write(tmp_path / "a.tif", shown, nodata=None, transform=place)
+            answer = find({"scene_path": str(path), "weights": "bijie", "threshold": 0.99})
+            seen[case].append(" ".join(answer["doubts"]))
+    count = {
+        case: (sum("times as crisp" in one for one in said), sum("red and green may be" in one for one in said))
+        for case, said in seen.items()
+    }
+    assert count["plain"] == count["oblong"] == (0, 0)
+    assert count["exchanged"] == (0, 9)
+    assert count["moved"][0] >= 8
+    assert count["moved"][1] == 0
+
+
+def test_a_negative_and_an_aerial_crop_said_to_be_coarse_are_doubted_and_neither_is_as_it_is(tmp_path, measured):
+    """Nine crops and nine pictures of 10 m that no training saw."""
+    crops = bijie.read(measured("bijie"), "validation").resize(160)
+    tiles = landslide4sense.read_png(measured("landslide4sense-rgb"), "validation")
+    aerial = [crops.read(k).image.clip(1, 255) for k in range(0, len(crops), 6)]
+    coarse = [tiles.read(k).image.clip(1, 255) for k in range(0, len(tiles), 34)]
+    words, l4s = "fine detail is|steps have|green is darker", "landslide4sense-standard"
+    for shown, pixel_m, weights, least in (
+        (aerial, 1.2, "bijie", 0),
+        ([255 - one for one in aerial], 1.2, "bijie", 8),
+        (coarse, 10.0, l4s, 0),
+        ([255 - one for one in coarse], 10.0, l4s, 9),
+        (aerial, 10.0, l4s, 7),
+    ):
+        told = 0
+        for bands in shown:
+            place = Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000)
+            path = write(tmp_path / "a.tif", bands.clip(1, 255), transform=place)
+            try:
+                told += bool(re.search(words, "; ".join(find({"scene_path": path, "weights": weights})["doubts"])))
+            except ImageryError:
+                told += 1
+        assert len(shown) == 9
+        assert least <= told <= (9 if least else 0), (pixel_m, weights, told)
 
 
 def correlate(bands: np.ndarray) -> float:

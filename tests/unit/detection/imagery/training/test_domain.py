@@ -1,12 +1,14 @@
 """What is measured of a window of a scene is what its plain formula says, with pixels that are not valid too."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from detection.imagery.data.patches import hold_arrays
+from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import ModelError
-from detection.imagery.training.domain import measure_window
+from detection.imagery.training.domain import describe, measure_window
 from detection.imagery.training.seen import count_seen, write_seen
 
 
@@ -40,6 +42,18 @@ def test_a_band_that_does_not_vary_correlates_with_nothing():
     look = measure_window(values, np.ones((32, 32), bool))
     assert (look.correlation, look.smoothness, look.spread[0]) == (0.0, 0.0, 0.0)
     assert measure_window(values[:1], np.eye(32, dtype=bool)).smoothness == 0.0  # no pixel has a neighbour
+
+
+def test_what_pictures_without_colour_say_nothing_of_is_no_limit_of_a_card():
+    rng = np.random.default_rng(1)
+
+    def load(_):
+        grey = ndimage.gaussian_filter(rng.random((64, 64)), 1).astype(np.float32) + 1.0
+        return np.stack([grey, grey, grey]), np.zeros((64, 64), np.uint8)
+
+    told = describe(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
+    assert "colour_least" not in told
+    json.dumps(told, allow_nan=False)
 
 
 def test_a_copy_of_a_picture_is_known_whatever_its_file_and_name(tmp_path):
