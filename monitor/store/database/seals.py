@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import format_iso, from_epoch_s
+from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema import tables as t
 
@@ -44,7 +44,7 @@ _SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "supersed
 # what persons and decisions put into the memory of a site; the rest of it each evaluation makes anew
 _HELD: Final[Mapping[str, Any]] = {
     "floor": 0,
-    **{k: {} for k in ("supporters", "answered", "answers", "signed", "asked", "heights", "unheard")},
+    **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")},
 }
 _DIGITS: Final = 32  # hexadecimal, of a SHA-256
 
@@ -152,10 +152,9 @@ def _find_held(memory: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is sealed of a memory, as far as it is not empty and not what its row says as well."""
     try:
         state = json.loads(memory)
-        since = {"since": format_iso(from_epoch_s(state["since_s"]))} if "since_s" in state else {}
-        usual = {**_HELD, **{k: row.get(k) for k in ("level", "level_source", "since")}}
-        return {f"state.{k}": v for k, v in {**state, **since}.items() if k in usual and v != usual[k]}
-    except (ValueError, TypeError, OverflowError):
+        usual = {**_HELD, **{k: row.get(k) for k in ("level", "level_source")}}
+        return {f"state.{k}": v for k, v in state.items() if k in usual and v != usual[k]}
+    except (ValueError, AttributeError):
         return {"state": memory}  # no memory that the service wrote
 
 

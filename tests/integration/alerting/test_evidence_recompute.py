@@ -285,7 +285,7 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
     (f"UPDATE site_state SET level = 0, state = {HIDDEN} WHERE site = 'bench'", "site_state bench"),
     (f"UPDATE site_state SET state = {HIDDEN} WHERE site = 'bench'", "site_state bench"),
     (
-        "UPDATE site_state SET state = replace(state, 'floor\"\\:1', 'floor\"\\:0') WHERE site = 'bench'",
+        "UPDATE site_state SET state = replace(state, 'floor\"\\:0', 'floor\"\\:2') WHERE site = 'bench'",
         "site_state bench",
     ),
     ("UPDATE site_state SET state = 'nothing' WHERE site = 'bench'", "site_state bench"),
