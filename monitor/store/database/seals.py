@@ -41,6 +41,11 @@ SUBJECT: Final = "database"
 AT_ONCE: Final = 500  # rows in one entry
 # what became of a message for good; the states before are those of its sending, and are not sealed
 _SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
+# what persons and decisions put into the memory of a site; the rest of it each evaluation makes anew
+_HELD: Final[Mapping[str, Any]] = {
+    "floor": 0,
+    **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")},
+}
 _DIGITS: Final = 32  # hexadecimal, of a SHA-256
 
 Key = tuple[Any, ...]
@@ -91,7 +96,9 @@ SEALED: Final = {
             frozenset({"attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"}),
         ),
         SealedTable(t.decision, frozenset({"evidence"}), only_added=True),
-        SealedTable(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
+        SealedTable(
+            t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since", "state"}
+        ),
         SealedTable(t.user_account),
         SealedTable(t.api_token),
         SealedTable(t.first_signature),
@@ -136,7 +143,19 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
     values = {k: v for k, v in values.items() if k not in left_out}
     if table == "notification" and values.get("state") not in _SETTLED:
         values.pop("state", None)
+    if table == "site_state":
+        values |= _find_held(str(values.pop("state", "{}")), values)
     return hashlib.sha256(canonical_json([table, values]).encode()).hexdigest()[:_DIGITS]
+
+
+def _find_held(memory: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is sealed of a memory, as far as it is not empty and not what its row says as well."""
+    try:
+        state = json.loads(memory)
+        usual = {**_HELD, **{k: row.get(k) for k in ("level", "level_source")}}
+        return {f"state.{k}": v for k, v in state.items() if k in usual and v != usual[k]}
+    except (ValueError, AttributeError):
+        return {"state": memory}  # no memory that the service wrote
 
 
 class Sealing:

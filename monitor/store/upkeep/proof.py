@@ -221,6 +221,7 @@ def verify(
     return [
         *verify_chain(connection, audit_head),
         *_verify_hashes(connection),
+        *_verify_orders(connection),
         *find_unsealed(connection),
         *find_altered(connection, note),
         *_verify_references(connection),
@@ -251,6 +252,29 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for issued in connection.execute(kept):
         if hashlib.sha256(issued.facts.encode()).hexdigest() != issued.facts_sha256:
             yield f"issued_report {issued.id}: the facts stored with it do not match their hash"
+
+
+def _verify_orders(connection: Connection) -> Iterator[str]:
+    """A sealed decision that changed the hazard level has written an event of an alert."""
+    d, e, a = t.decision.c, t.alert_event.c, t.audit_entry.c
+    subjects = {*connection.execute(select(a.subject).where(a.action == SEAL)).scalars()}
+    cited = select(e.decision_id).where(e.decision_id.is_not(None))
+    for i in connection.execute(select(d.id).where(d.id.not_in(cited)).order_by(d.id)).scalars().all():
+        if f"decision:{i}" not in subjects:
+            continue
+        try:
+            frozen = json.loads(connection.execute(select(d.evidence).where(d.id == i)).scalar_one())
+        except ValueError:
+            continue  # its hash names it
+        if "act" not in frozen:
+            evidence = frozen.get("outcome", {}).get("evidence") or {}
+            before, after = evidence.get("level_before"), evidence.get("level")
+        elif frozen["act"] == "level.set":
+            before, after = frozen["memory"].get("level"), frozen["after"].get("level")
+        else:
+            continue  # an answer to a question moves the level by the evaluation that follows it
+        if before != after:
+            yield f"decision {i}: it changed the level from {before} to {after}; no alert_event cites it"
 
 
 def _verify_references(connection: Connection) -> Iterator[str]:

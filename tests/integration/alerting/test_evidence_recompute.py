@@ -283,6 +283,12 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
     ("UPDATE alert SET reason = 'nothing moved' WHERE id = 1", "alert 1"),
     ("UPDATE site_state SET level = 0 WHERE site = 'bench'", "site_state bench"),
     (f"UPDATE site_state SET level = 0, state = {HIDDEN} WHERE site = 'bench'", "site_state bench"),
+    (f"UPDATE site_state SET state = {HIDDEN} WHERE site = 'bench'", "site_state bench"),
+    (
+        "UPDATE site_state SET state = replace(state, 'floor\"\\:0', 'floor\"\\:2') WHERE site = 'bench'",
+        "site_state bench",
+    ),
+    ("UPDATE site_state SET state = 'nothing' WHERE site = 'bench'", "site_state bench"),
     (f"UPDATE alert_event SET actor = 'Eve' WHERE id = {ACK}", "alert_event"),
     (f"UPDATE alert_event SET reason = 'nothing moved' WHERE id = {SOME_EVENT}", "alert_event"),
     (f"UPDATE alert_event SET at = {LATER} WHERE id = {SOME_EVENT}", "alert_event"),
@@ -319,6 +325,7 @@ def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
         c.execute(text(f"UPDATE alert_event SET actor = 'Eve', to_level = 1 WHERE id = {ACK.replace('max', 'min')}"))
         c.execute(text(f"UPDATE alert_event SET decision_id = NULL WHERE id = {SOME_EVENT}"))
         files = build_pack(load_material(c, 1))
+        assert any("it changed the level from" in line and "no alert_event cites it" in line for line in verify(c))
         attempt.rollback()
     noted = json.loads(files["manifest.json"])
     assert noted["findings"], "the pack names them itself"
