@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.change.compare import OUTLINES, write_outlines
@@ -31,11 +32,14 @@ from detection.imagery.change.records import (
     FootprintChange,
     KnownOutline,
     StoredDate,
+    outline_to_json,
     read_outlines,
+    record_to_json,
 )
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
+from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
@@ -51,6 +55,7 @@ DEVIATIONS: Final = 3.0
 RISE_MOST: Final = 0.4
 REDDEST_SHARE: Final = 0.001
 THRESHOLD: Final = 0.5
+INDEX_OUTLINES: Final = "change-index.geojson"
 _SHIFTED: Final = Template("change.shifted", "no change is claimed against {day}: its image lies {shift} px off")
 _OUT_OF_REACH: Final = Template(
     "change.out_of_reach",
@@ -59,6 +64,12 @@ _OUT_OF_REACH: Final = Template(
 )
 _COLOURLESS: Final = Template(
     "change.no_red_green", "one of the images has no red and green, which the index is made of"
+)
+_BY_INDEX: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
+_FOUND_BY_INDEX: Final = Template(
+    "change.index_beside",
+    "outlines that became barer since {day} by an index of red and green, beside the network: {outlines} ({area} m²), "
+    "not found by the network: {alone}; they are advice",
 )
 RED_GREEN: Final = "B4", "B3"
 
@@ -72,22 +83,70 @@ class IndexLimits:
     reddest: float
 
 
+@dataclass(frozen=True, slots=True)
+class IndexComparison:
+    """Change by the index on a date that a network read, and what only one of the two found."""
+
+    date: StoredDate  # the date with the outlines of the index
+    found: Comparison  # what became of them
+    shared: frozenset[str]  # polygon_ids of those that meet a new or grown outline of the network
+    alone: frozenset[str]  # polygon_ids of the new or grown outlines of the network that meet none of the index
+
+    def sum_up(self) -> Message | None:
+        """What the index found, in one line beside what the network found; None where it compared nothing."""
+        if self.found.limit is None:
+            return None
+        outlines = self.date.outlines
+        area = Figure(sum(one.area_m2 for one in outlines), ",.0f")
+        day, alone = self.found.compared[0].acquired_at.date().isoformat(), len(outlines) - len(self.shared)
+        return _FOUND_BY_INDEX(outlines=len(outlines), area=area, day=day, alone=alone)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        outlines = [
+            {
+                **outline_to_json(one),
+                **record_to_json(self.found.changes[one.polygon_id]),
+                "also_by_network": one.polygon_id in self.shared,
+            }
+            for one in self.date.outlines
+        ]
+        return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.to_json()}
+
+
+def add_index_comparison(
+    newer: StoredDate, by_network: Comparison, earlier: Iterable[StoredDate], out_dir: Path | None = None
+) -> IndexComparison:
+    """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
+    date, found = compare_by_index(newer, earlier, out_dir, with_network=True)
+    changed = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
+    own, others = (shapes_of([one.geometry for one in some]) for some in (date.outlines, changed))
+    theirs, ours = (set(met.tolist()) for met in shapely.STRtree(own).query(others, "intersects"))
+    return IndexComparison(
+        date,
+        found,
+        frozenset(date.outlines[place].polygon_id for place in ours),
+        frozenset(one.polygon_id for place, one in enumerate(changed) if place not in theirs),
+    )
+
+
 def compare_by_index(
-    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None
+    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, with_network: bool = False
 ) -> tuple[StoredDate, Comparison]:
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
-    `out_dir`: where `change.geojson` is written; None: nowhere.
+    `out_dir`: where `change.geojson` is written; None: nowhere. `with_network`: a network read the newer date, and
+    says of it what it can: the file is `change-index.geojson`.
 
     Returns the date with the outlines of what became bare, and a word on each.
     """
     warnings: list[Message] = []
-    grid = read_grid(Path(newer.prob))
+    grid, file = read_grid(Path(newer.prob)), INDEX_OUTLINES if with_network else OUTLINES
     with _MatchedImage(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
                 with _MatchedImage(older, grid) as then:
-                    date, found = _compare(newer, older, now, then)
+                    date, found = _compare(newer, older, now, then, with_network=with_network)
             except (ImageryError, KeyError) as error:
                 reason = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
                 warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=reason))
@@ -95,8 +154,8 @@ def compare_by_index(
                 found = replace(found, warnings=(*warnings, *found.warnings))
                 if out_dir is None:
                     return date, found
-                write_outlines(date, found, out_dir / OUTLINES)
-                return date, replace(found, outputs={"outlines": str(out_dir / OUTLINES)})
+                write_outlines(date, found, out_dir / file)
+                return date, replace(found, outputs={"outlines": str(out_dir / file)})
     areas = {newer.classes[0]: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
     return replace(newer, polygons=()), Comparison({}, (), areas=areas, warnings=tuple(warnings))
 
@@ -111,13 +170,13 @@ class _MatchedImage(ExitStack):
 
 
 def _compare(
-    newer: StoredDate, older: StoredDate, now: _MatchedImage, then: _MatchedImage
+    newer: StoredDate, older: StoredDate, now: _MatchedImage, then: _MatchedImage, *, with_network: bool
 ) -> tuple[StoredDate, Comparison]:
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
         raise BandMissingError(_COLOURLESS())
     shift, ratios = lay_together(now.came, then.came)
-    cautions = [*newer.doubts, *find_season(ratios, 0.0, 0.0)]
+    cautions = [*([_BY_INDEX()] if with_network else newer.doubts), *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
     measured = make_date_comparison(older, shift, ratios, cautions)
@@ -154,7 +213,7 @@ def _compare(
             else [one.polygon_id for one, lies in zip(outlines, white.lies_at(drawn), strict=True) if lies]
         )
         words |= {name: words[name].doubted(WHITE_OF(day=seen)) for name in lying}
-        warnings += [*untold, *describe_white_ground(white, seen, len(lying))]
+        warnings += untold if with_network else [*untold, *describe_white_ground(white, seen, len(lying))]
     share = joint / (grid.width * grid.height)
     areas = ChangedAreas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
     comparison = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forecasting.evaluation.peers import PeerScore
+    from forecasting.serving.promotion import Scored
     from monitor.store.models.registry import GateRow, ModelRow, Transition
 
 NAMES = {"drift": "straight line"}
@@ -148,6 +149,12 @@ class CompareArguments:
         str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
     ] = None
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90
+    by_stage: Annotated[
+        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
+    ] = False
+    by_situation: Annotated[
+        bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
+    ] = False
     hindcast: Annotated[
         bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
     ] = False
@@ -213,20 +220,24 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                 if not scored[who]:
                     continue
                 found += 1
-                taken = [r.latency_ms for r in scored[who] if r.latency_ms is not None]
-                state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
-                facts = {
-                    "site": site,
-                    "horizon_s": horizon_s,
-                    "model": who[0],
-                    "model_hash": who[1],
-                    "state": state,
-                    "shown": who == champion,
-                    "champion": champion[0],
-                    "latency_ms": median(taken) if taken else None,
-                    **_flat(challenge(scored[who], scored[champion], horizon_s)),
-                }
-                session.show(facts, _compare_line(facts))
+                for stage, situation in _parts(scored[who], by_stage=given.by_stage, by_situation=given.by_situation):
+                    rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
+                    rows = [r for r in rows if situation in {None, r.situation or ""}]
+                    state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
+                    facts = {
+                        "site": site,
+                        "horizon_s": horizon_s,
+                        "model": who[0],
+                        "model_hash": who[1],
+                        "state": state,
+                        "shown": who == champion,
+                        "champion": champion[0],
+                        "stage": _stated(stage),
+                        "situation": _stated(situation),
+                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
+                        **_flat(challenge(rows, scored[champion], horizon_s)),
+                    }
+                    session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
 
 
@@ -285,15 +296,27 @@ def _compare_line(facts: dict[str, Any]) -> str:
     errors += _between(facts["mae_95"])
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
+    stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
     spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
     if facts["pit_below_10"] is not None:
         spread += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
     spread += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
-        f"{_words(facts['horizon_s']):>6} {mark} {who} n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+        f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
         f"{spread}{time}"
     )
+
+
+def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
+    """All together, then each stage and each situation; empty text where none was stated."""
+    stages = sorted({r.stage or "" for r in rows}) if by_stage else []
+    situations = sorted({r.situation or "" for r in rows}) if by_situation else []
+    return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
+
+
+def _stated(part: str | None) -> str | None:
+    return part if part is None else part or "not stated"
 
 
 def _share(value: float | None) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.cli.scenes.earlier import check_past, describe_change, not_alone
+from monitor.cli.scenes.earlier import check_past, describe_change, describe_index_comparison, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.domain.errors import SlopewardError
 
 if TYPE_CHECKING:
+    from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
     from detection.imagery.scene.scene import Scene
 
@@ -66,13 +67,14 @@ class ComparedDate:
 
     date: "StoredDate"
     found: "Comparison"
-    line: str  # in words
+    index_found: "IndexComparison | None"  # what the index says beside a network
+    line: str  # in words, a line for each that read it
 
 
 def _compare_dates(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[tuple[dict[str, Any], str]]:
-    """One answer per date, oldest first: as JSON has it, and in one line."""
+    """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
     from detection.imagery.change.records import StoredDate, remember
     from detection.imagery.scene.scene import read_scene
 
@@ -114,26 +116,35 @@ def _detect_date(
 
 
 def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]", target: Path) -> ComparedDate:
-    from detection.imagery.change.by_index import compare_by_index
+    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import compare as compare_outlines
 
     result, earlier = detected.result, [known for _, known in dates]
     if result["model"] == INDEX:
         date, found = compare_by_index(detected.date, earlier, target)
-        return ComparedDate(date, found, describe_change(date, found, by_index=True))
+        return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
     date = detected.date
     found = compare_outlines(date, [known for by, known in dates if by == result["model_hash"]], target)
-    return ComparedDate(date, found, f"{result['model']}: {describe_change(date, found)}")
+    line = f"{result['model']}: {describe_change(date, found)}"
+    if not earlier:
+        return ComparedDate(date, found, None, line)
+    index_found = add_index_comparison(date, found, earlier, target)
+    line += f"\n{date.acquired_at:%Y-%m-%d}: {describe_index_comparison(index_found)}"
+    return ComparedDate(date, found, index_found, line)
 
 
 def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) -> dict[str, Any]:
     from detection.imagery.change.records import outline_to_json, record_to_json, vanished_to_json
 
-    result, found = detected.result, compared.found
+    result, found, index_found = detected.result, compared.found, compared.index_found
     is_index = result["model"] == INDEX
     polygons = [outline_to_json(p) for p in compared.date.outlines] if is_index else result["polygons"]
     measured = found.to_json()
     warnings = [*result["warnings"], *detected.doubts, *found.warnings]
+    outputs = {**result["outputs"], **found.outputs}
+    if index_found is not None:
+        warnings += index_found.found.warnings
+        outputs |= {f"index_{name}": file for name, file in index_found.found.outputs.items()}
     return {
         "scene": str(scene),
         "acquired_at": result["acquired_at"],
@@ -144,6 +155,7 @@ def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) 
         "compared": measured["compared"],
         "limit": found.limit,
         "matched": detected.factors,
+        "by_index": None if index_found is None else index_found.to_json(),
         "warnings": not_alone(dict.fromkeys(warnings)),
-        "outputs": {**result["outputs"], **found.outputs},
+        "outputs": outputs,
     }

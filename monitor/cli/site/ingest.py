@@ -1,5 +1,6 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, NotFoundError
+from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
@@ -325,7 +326,16 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
-    result = read(target.accepted)
+    try:
+        result = read(target.accepted)
+    except UnitDoubtError as doubt:
+        if database is None or not sys.stdin.isatty() or str(file) == "-":
+            raise
+        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+            raise
+        who = prove(database, target.by, None if target.site is None else target.site.id)
+        _hold_to_sites(target.pipeline, database, who)
+        result = read(AcceptedDoubts(units=True, times=True))
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result

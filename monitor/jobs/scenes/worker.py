@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import compare_by_index
+from detection.imagery.change.by_index import add_index_comparison, compare_by_index
 from detection.imagery.change.classification import keep_lines
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.radar_dates import is_radar
@@ -145,8 +145,9 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
 
     answer, own = read.answer, read.own
     used = answer.get("weights", request.weights)
-    judged = [_judgement(*one) for one in read.judgements]
-    series = _list_series(own, read.judgements[0][1], read.same, request)
+    first = _add_index(own, read.judgements[0][1], request, _list_gone(own, read.replaced))
+    judged = [_judgement(own, first), *(_judgement(*one) for one in read.judgements[1:])]
+    series = _list_series(own, first, read.same, request)
     return replace(
         _make_result(answer, own, request, judged, series, read.replaced, read.notes),
         weights_path=str(weights_path(used)),
@@ -169,6 +170,17 @@ def _read_by_index(
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
+
+
+def _add_index(
+    own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
+) -> records.Comparison:
+    """What the network says, with a line on what the index of colours says beside it, and its file."""
+    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
+    if (line := compared.sum_up()) is None:
+        return found
+    outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
+    return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 
 def _make_result(

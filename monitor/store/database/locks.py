@@ -7,7 +7,7 @@ SQLite has one writer at a time anyway; the one core is told by a lock file ther
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 ROWS: Final = "service_turn"  # a row for each thing that one transaction at a time may do
 # Held for months by the core that runs. A view: it has no storage that the lock would keep vacuum from, and a lock on
@@ -91,3 +91,18 @@ def end_core_sessions(engine: Engine, session: str) -> int:
     )
     with engine.begin() as c:
         return int(c.execute(ends, {"session": session}).scalar_one())
+
+
+def find_blockers(engine: Engine) -> str:
+    """Who keeps others from changing the views, as one line; empty where nobody can be named."""
+    found = text(
+        "SELECT DISTINCT a.usename, a.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+        " JOIN pg_class k ON k.oid = l.relation WHERE l.granted AND a.usename <> current_user"
+        " AND k.relnamespace = CAST(current_schema() AS regnamespace) ORDER BY a.usename, a.pid"
+    )
+    try:
+        with engine.connect() as c:
+            rows = c.execute(found).all()
+    except DBAPIError:
+        return ""
+    return ", ".join(f"{name} (pid {pid})" for name, pid in rows)

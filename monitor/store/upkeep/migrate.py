@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.extension import Extension, list_extensions, log_left_out
 from monitor.store.database.engine import Database
-from monitor.store.database.locks import make_turns, take_turn
+from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
@@ -228,7 +228,9 @@ def _exclusive(db: Database) -> Iterator[Connection]:
                 if db.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
                     raise StoreError(f"the upgrade would break a reference in table {broken[0]}; nothing was changed")
         except OperationalError as error:
-            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
+            who = "" if db.is_sqlite else find_blockers(db.engine)
+            who = f"; these hold it up, end them (pg_terminate_backend): {who}" if who else ""
+            raise StoreBusyError(f"the database is locked or does not answer: {error.orig}{who}") from error
         finally:
             _set_foreign_keys(connection, "ON")
 

@@ -532,8 +532,8 @@ def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(he
         'station = "G1"\nquantity = "displacement"\nunit = "mm"\n'
     )
     head, row = "of north\n2026-02-01T00:00:00;5;9\nDate;mm;battery\n", "2026-0{}-02T00:00:00;{};{}\n"
-    turned = head + row.format(2, 1, 12) + "Date;battery;mm\n" + row.format(1, 12, 2)
-    (watched / "logger_a.csv").write_text(turned)
+    again = head + row.format(2, 1, 12) + "Date;mm;battery\n" + row.format(1, 2, 12)
+    (watched / "logger_a.csv").write_text(again)
     (watched / "logger_b.csv").write_text(head + row.format(2, 1, 12) + "Date;cm;battery\n" + row.format(3, 2, 12))
     ahead = head.replace("2026-02-01T00:00:00;5;9", "") + row.format(2, 1, 12).replace("2026", "2094")
     (watched / "logger_c.csv").write_text(ahead)

@@ -486,6 +486,13 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert rows[A]["p"] < 0.001
     assert rows[A]["statistic"] < 0
     assert rows[A]["worst_80"] == pytest.approx(0.8)
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-stage", "--json")
+    parts = {(r["model_hash"], r["stage"]): r["n"] for r in map(json.loads, out.splitlines())}
+    assert parts[A, None] == 60
+    assert parts[A, "creep"] + parts[A, "not stated"] == 60
+    assert parts[A, "creep"] > 0
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-situation", "--json")
+    assert {(r["model_hash"], r["situation"]): r["n"] for r in map(json.loads, out.splitlines())}[A, "not stated"] == 60
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
     assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1

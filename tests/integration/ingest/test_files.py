@@ -379,6 +379,17 @@ def test_millimetres_declared_as_metres_are_refused_before_anything_is_stored(pl
         assert said == [("A. Rossi", "north")]
 
 
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_person_at_the_keyboard_confirms_a_doubtful_unit(place, run, tmp_path, monkeypatch, agrees):
+    file = write_long(tmp_path / "g1.csv", {"G1": creep_mm()}, "m")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: agrees)
+    status, _, _ = run("ingest", file, "--site", "north", "--by", "A. Rossi")
+    assert (status, ask(place, "SELECT count(*) FROM observation")) == (int(not agrees), [(DAYS * agrees,)])
+    said = ask(place, "SELECT actor, subject FROM audit_entry WHERE action = 'ingest.accept_units'")
+    assert said == [("A. Rossi", "north")] * agrees
+
+
 @pytest.mark.parametrize(
     ("header", "unit", "said"),
     [

@@ -16,6 +16,7 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
 from detection.susceptibility.picture import show, show_map
 from detection.susceptibility.records import PictureRequest, read_shown
+from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
@@ -70,6 +71,20 @@ def arrive(config, source, site, name):
 def facts(database, site, now):
     with database.read() as c:
         return load_footprint_facts(c, site.id, MAY_7 - timedelta(days=1), now)
+
+
+def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, config, drawn):
+    site = make_site(database, "bench")
+    for name in "ab":
+        arrive(config, drawn / name, site, name)
+    inbox.run(database, config, site, MAY_12 + timedelta(hours=1))
+    with database.read() as c:
+        runs = {row.name: row.run for row in c.execute(select(t.scene.c.name, t.scene.c.run))}
+    assert "index_outlines" not in runs["a"]["change"]["outputs"], "there is no date before"
+    change = runs["b"]["change"]
+    assert Path(change["outputs"]["index_outlines"]).is_file()
+    said = [str(one) for one in gather(change["warnings"])]
+    assert any("by an index of red and green, beside the network: 1 (" in one for one in said), said
 
 
 def test_one_image_serves_two_sites(database, config, drawn):

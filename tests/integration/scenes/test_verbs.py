@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,34 @@ def test_compare_puts_dates_in_order_and_tells_each(dates, tmp_path, capsys):
     assert (tmp_path / "2-20260517T000000" / "change.png").is_file()
 
 
+def test_compare_shows_the_index_beside_the_network(dates, tmp_path, capsys):
+    paths = [str(dates / name) for name in ("a", "b")]
+    words = ["scenes", "compare", "--model", "generated", *paths, "--out", str(tmp_path)]
+    assert run_verb([*words, "--json"]) == 0
+    first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert first["by_index"] is None
+    by_index = second["by_index"]
+    assert (by_index["model"], by_index["network_alone"], second["model"]) == ("index", [], "generated")
+    (found,) = by_index["footprints"]
+    assert (found["also_by_network"], found["change"], found["class"]) == (True, "new", "landslide")
+    assert "as advice" in found["caution"]
+    assert 0 < by_index["limit"] < 0.4
+    files = second["outputs"]
+    kept = [json.loads(Path(files[name]).read_text())["features"][0] for name in ("outlines", "index_outlines")]
+    assert [one["id"] for one in kept] == [second["footprints"][0]["polygon_id"], found["polygon_id"]]
+    assert run_verb(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("2026-05-12: generated: 1 new")
+    assert lines[2].startswith("2026-05-12: by the index of red and green, as advice: 1 barer (")
+    assert "), 0 of them not found by the network; 0 new or grown found by the network alone; rise of " in lines[2]
+    pre = ["scenes", "detect", "--model", "generated", paths[1], "--pre", paths[0], "--out", str(tmp_path / "pair")]
+    assert run_verb([*pre, "--json"]) == 0
+    change = json.loads(capsys.readouterr().out)["change"]
+    assert [one["polygon_id"] for one in change["by_index"]["footprints"]] == [found["polygon_id"]]
+    assert run_verb(pre) == 0
+    assert "by the index of red and green, as advice: 1 barer" in capsys.readouterr().out
+
+
 def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, capsys, monkeypatch):
     from detection.imagery.footprints import detect
 
@@ -49,6 +78,7 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
     assert [one["model"] for one in told] == ["generated", "index", "generated"]
     assert [[p["change"] for p in one["footprints"]] for one in told] == [[], ["new"], ["new"]]
     assert told[2]["compared"][0]["acquired_at"].startswith("2026-05-07"), "the date before that a network read"
+    assert told[2]["by_index"]["compared"][0]["acquired_at"].startswith("2026-05-12"), "the index needs no network"
     pre = ["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]
     assert run_verb(pre) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detection.imagery.change.by_index import RISE_MOST, compare_by_index
+from detection.imagery.change.by_index import RISE_MOST, add_index_comparison, compare_by_index
 from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import StoredDate, read_outlines
@@ -96,7 +96,7 @@ def test_the_season_is_measured_on_the_images_as_they_came(tmp_path, seed):
         assert words
         if name != "forgotten":
             assert all(SEASON in (word.caution or "") for word in words)
-        by_index = compare_by_index(newer, [before])[1]
+        by_index = compare_by_index(newer, [before], with_network=True)[1]
         assert by_index.compared[0].median_ratios == told[name]
     assert told["came"] == told["matched"]
     # where nobody knows how the image came the guard is gone: the test can fail
@@ -179,7 +179,7 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     limits, shares = [], []
     for number, spread in enumerate((0.0, 0.05, 0.12, 0.25, 0.5, 1.0)):
         date = keep(tmp_path / f"old{number}", 2, bare * np.exp(spread * noise), np.zeros_like(scar))
-        kept, found = compare_by_index(newer, [date])
+        kept, found = compare_by_index(newer, [date], with_network=True)
         shares.append(found.joint_share)
         if found.limit is None:
             assert (found.joint_share, kept.outlines) == (0.0, ())
@@ -190,10 +190,34 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
         limits.append(found.limit)
         hit = any(_is_on(replace(newer, polygons=kept.outlines), one.polygon_id, scar) for one in kept.outlines)
         assert hit or found.limit > 0.15, "a scar raises the index by so much"
+        assert all("as advice" in (word.caution or "") for word in found.changes.values())
     assert shares[0] > 0.9
     assert limits == sorted(limits)
     assert len(limits) < len(shares), "none was out of reach: the test says nothing"
     assert shares == sorted(shares, reverse=True)
+
+
+def test_network_and_index_stand_beside_each_other(tmp_path):
+    bands, scar = draw(80, scars=3)
+    labels, count = ndimage.label(scar)
+    assert count >= 2
+    seen, missed = labels == 1, scar & (labels != 1)
+    elsewhere = np.zeros_like(scar)
+    elsewhere[4:9, 4:9] = True
+    newer = keep(tmp_path / "new", 12, bands, seen | elsewhere)
+    older = keep(tmp_path / "old", 2, draw(80, scars=0)[0], np.zeros_like(scar))
+    found = compare(newer, [older])
+    beside = add_index_comparison(newer, found, [older], tmp_path)
+    told = beside.to_json()
+    by_ground = {
+        ground: {one["also_by_network"] for one in told["footprints"] if _is_on(beside.date, one["polygon_id"], where)}
+        for ground, where in (("seen", seen), ("missed", missed))
+    }
+    assert by_ground == {"seen": {True}, "missed": {False}}
+    (alone,) = told["network_alone"]
+    assert _is_on(newer, alone, elsewhere)
+    assert (tmp_path / "change-index.geojson").is_file()
+    assert {word.change for word in found.changes.values()} == {"new"}
 
 
 def test_ground_that_is_bare_already_is_not_compared_and_hides_no_growth_beside_it(tmp_path):
