@@ -168,6 +168,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._live) + len(self._backfill)
 
+    def is_due(self) -> bool:
+        """Whether a batch is nearly ready to be taken, so that nothing else should be begun."""
+        due_at_s = self._rung_at_s + BATCH_WAIT_S - PAUSE_S
+        return self._bell.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
+
     def take(self, timeout_s: float) -> list[BrokerMessage]:
         """A batch in order of reception, after 500 messages or 25 ms: what waits, at most 2,000 messages or 4 MiB.
 

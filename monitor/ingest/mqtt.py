@@ -1,6 +1,5 @@
 """Paho in, nothing else: a persistent session whose messages are acknowledged by the writer, after its commit."""
 
-import hashlib
 import logging
 import struct
 import sys
@@ -17,8 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forecasting.message import Template
-from monitor.broker.access import Access, ServiceClient
-from monitor.domain.observation import PayloadSize
+from monitor.broker.access import Access, PayloadLimits, ServiceClient
 from monitor.ingest.division import BrokerSession
 from monitor.ingest.message import BrokerMessage
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
@@ -128,6 +126,7 @@ class MqttSession:
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
         client.wrap = BufferedSocket
+        client.keeping = PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -221,10 +220,7 @@ class MqttSession:
                 client.publish(topic, b"", qos=0, retain=True)
                 self.cleared += 1
         kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
-        raw, at, whole = bytes(message.payload), self._clock(), None
-        if len(raw) > KEPT_BYTES:  # nobody reads it, and what waits must not fill the memory
-            digest = hashlib.sha256(topic.encode("utf-8", "replace") + b"\0" + raw).hexdigest()
-            raw, whole = raw[:BEGINNING_BYTES], PayloadSize(len(raw), digest)
+        raw, at, whole = bytes(message.payload), self._clock(), self._client.whole
         self._hand_over(
             BrokerMessage(topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=whole)
         )

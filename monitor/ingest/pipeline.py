@@ -1,9 +1,10 @@
-"""From messages to rows: decode, then what a batch says in one transaction."""
+"""From messages to rows: decode, then what a batch says in one transaction; the unreadable may wait for its own."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -30,10 +31,12 @@ from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.instruments import save_links
-from monitor.store.readings.messages import Quota, RejectedMessage, add_rejected, add_report, note_sequences
+from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 
 log: Final = logging.getLogger(__name__)
+PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
+LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
 _DECODER_FAILED: Final = Template("quarantine.decoder", "the decoder failed: {problem}")
 _STORE_REFUSED: Final = Template("quarantine.store", "the database refused it: {problem}")
 _NO_DECODER: Final = Template("quarantine.topic", "no decoder is bound to topic '{topic}'")
@@ -42,6 +45,7 @@ CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a
 HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
 Pair = tuple[BrokerMessage, DecodedMessage]
+Refusal = tuple[BrokerMessage, RejectedMessage]
 _OF_OTHERS: Final = DecodedMessage()  # a message of a site that another process takes
 
 
@@ -57,7 +61,17 @@ class BatchResult:
     lost: tuple[BrokerMessage, ...] = ()  # could be written nowhere: must not be acknowledged
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
+    waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
     brings_history: bool = False  # a site with readings of the past alone: those of the present are still to come
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What waits of a batch for the quarantine, and what became of the rest of it."""
+
+    waiting: list[Refusal]
+    unkept: int = 0  # counted only, for want of room
+    lost: list[BrokerMessage] = field(default_factory=list)  # could be written nowhere: must not be acknowledged
 
 
 class LastReading(NamedTuple):
@@ -181,17 +195,22 @@ class Pipeline:
         return self._typing_errors.flag(connection, flag_fills(connection, observations, is_sure=self._is_sure))
 
     # ---- store -------------------------------------------------------------------------------------------------
-    def store(self, messages: Sequence[BrokerMessage]) -> BatchResult:
+    def store(self, messages: Sequence[BrokerMessage], *, readings_first: bool = False) -> BatchResult:
         """Decode and store a batch; when this returns it is committed.
 
         A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
+
+        Args:
+            messages: the batch.
+            readings_first: what cannot be read waits in the outcome, for `keep`: readings are there before the
+                quarantine is written. No message is to be acknowledged before that.
 
         Raises:
             StoreBusyError: the database is away or locked; nothing was written, call again with the same batch.
         """
         for attempt in (1, 2):
             try:
-                return self._commit(self._decode_all(messages))
+                return self._commit(self._decode_all(messages), readings_first=readings_first)
             except StoreBusyError:
                 self._forget()
                 raise
@@ -204,6 +223,44 @@ class Pipeline:
                 self._forget()
                 break
         return self._one_by_one(messages)
+
+    def keep(self, refusals: Refusals, portion_bytes: int = PORTION_BYTES) -> None:
+        """Write the next portion of what waits into the quarantine; where that is refused, one by one.
+
+        A payload of a megabyte is a portion of its own: the database is locked no longer than one of them takes.
+
+        Args:
+            refusals: what is settled is taken from what waits, and noted.
+            portion_bytes: of one transaction, beyond its first payload.
+
+        Raises:
+            StoreBusyError: what waits then is not written; call again with the same.
+        """
+        ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in refusals.waiting)
+        count = max(1, sum(1 for _ in takewhile(lambda end: end <= portion_bytes, ends)))
+        try:
+            self._keep_first(refusals, count)
+        except StoreBusyError:
+            raise
+        except Exception:
+            log.exception("%d rows of the quarantine were refused; storing one by one", count)
+            for _ in range(count):
+                message = refusals.waiting[0][0]
+                try:
+                    self._keep_first(refusals, 1)
+                except StoreBusyError:
+                    raise
+                except Exception:
+                    log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
+                    if all(one is not message for one in refusals.lost):
+                        refusals.lost.append(message)
+                    del refusals.waiting[0]
+
+    def _keep_first(self, refusals: Refusals, count: int) -> None:
+        with self.database.write(urgent=True) as connection:
+            unkept = add_rejected(connection, [rejected for _, rejected in refusals.waiting[:count]], self._quota)
+        refusals.unkept += unkept
+        del refusals.waiting[:count]
 
     def _decode_all(self, messages: Sequence[BrokerMessage]) -> list[Pair]:
         """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
@@ -221,10 +278,10 @@ class Pipeline:
         self._admission.revert()
         self.vocabulary.births.revert()
 
-    def _commit(self, pairs: Sequence[Pair]) -> BatchResult:
+    def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> BatchResult:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
-        refused = [_reject(message, fault) for message, decoded in pairs for fault in decoded.faults]
+        refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
@@ -232,7 +289,9 @@ class Pipeline:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
-            unkept = add_rejected(connection, refused, self._quota)
+            unkept = 0
+            if not readings_first:
+                unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             notified = frozenset(
                 site for message, decoded in pairs for site in _add_notices(connection, message, decoded)
@@ -254,6 +313,7 @@ class Pipeline:
             added.sites - notified - {o.site for o in observations if self._may_vote(o)},
             unkept=unkept,
             asks=tuple(asks.values()),
+            waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             # a site that has brought readings of the past alone: what is present is still to come
             brings_history=any(
                 (now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in added.sites

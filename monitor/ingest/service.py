@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from monitor.ingest.decoders.table import is_known_value
 from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
 from monitor.ingest.message import (
     BATCH_MESSAGES,
+    BATCH_MOST,
     LIVE_FILTER,
     ROOT,
     BrokerMessage,
@@ -29,7 +30,7 @@ from monitor.ingest.message import (
     matches,
 )
 from monitor.ingest.mqtt import Connected, MqttSession
-from monitor.ingest.pipeline import BatchResult, Clock, LastReading, Pipeline
+from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -63,6 +64,21 @@ _REQUESTS_MOST: Final = 1000
 _WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
+_OTHERS_S: Final = 0.002  # between two portions of the quarantine: other writers get their turn
+_UNSETTLED_BYTES: Final = 8 << 20  # of refused payloads: then the quarantine comes first, whatever waits
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredBatch:
+    """A batch whose readings are there; it is acknowledged when the quarantine has the rest of it."""
+
+    batch: list[BrokerMessage]
+    outcome: BatchResult
+    refusals: Refusals
+
+    @property
+    def waiting_bytes(self) -> int:
+        return sum(len(rejected.payload) for _, rejected in self.refusals.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,7 @@ class Ingest:
         self._in_hand: list[
             BrokerMessage
         ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
         access = find_access(context.config.broker)
         self._sessions = {
@@ -179,7 +196,7 @@ class Ingest:
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
-            "queued": len(self._inbox) + len(self._in_hand),
+            "queued": len(self._inbox) + len(self._in_hand) + sum(len(one.batch) for one in list(self._stored)),
             "stumbles": self._stumbles,
             "drained": self.drained(),
             "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
@@ -224,14 +241,16 @@ class Ingest:
         self._inbox.ring()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while self._stored or not self._stop.is_set():
             self._stamp = self._clock()
             try:
-                if not self._in_hand:
+                if not self._in_hand and self._may_take():
                     self._in_hand = self._inbox.take(0.5)
                 self._note_news()
                 if self._in_hand:
                     self._work(self._in_hand)
+                if self._stored:
+                    self._settle()
                 if time.monotonic() >= self._request_at and self._live.connected:
                     self._request_gaps()
                 self._stumbles = 0
@@ -243,6 +262,19 @@ class Ingest:
                 if self._stop.is_set():
                     return
                 self._stop.wait(min(_STUMBLE_S * 2 ** min(self._stumbles - 1, 5), 5.0))
+
+    def _may_take(self) -> bool:
+        """Whether messages come before the quarantine: a batch is due, and not too much of others waits for it."""
+        if not self._stored:
+            return True
+        return (
+            not self._stop.is_set()
+            and self._inbox.is_due()
+            and (
+                self._count_unsettled() < _UNSETTLED_BYTES
+                and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
+            )
+        )
 
     def _note_news(self) -> None:
         """Write the alarms and connections that wait; a fault in one of them holds up no message."""
@@ -269,25 +301,43 @@ class Ingest:
             self._full_at = time.monotonic()
         if outcome.sites:
             self._on_stored(StoredSites(outcome.sites, outcome.unvoted))
-        lost = outcome.lost
-        done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
-        for name, session in self._sessions.items():
-            session.acknowledge([m for m in done if m.client == name])
-        self._in_hand, self._newest = [], batch[-1].received_at
-        self._counts.update(
-            messages=len(batch),
-            stored=outcome.added.stored,
-            duplicates=outcome.added.duplicates,
-            revisions=outcome.added.revisions,
-            rejected=outcome.rejected,
-            unkept=outcome.unkept,
-            gaps=outcome.gaps,
-            lost=len(lost),
-        )
+        refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
+        self._stored.append(_StoredBatch(batch, outcome, refusals))
+        self._in_hand = []
         if outcome.gaps:
             self._request_at = min(self._request_at, time.monotonic() + _REQUEST_AFTER_S)
         for topic, payload in outcome.asks:
             self._request_missing(topic, payload)
+
+    def _settle(self) -> None:
+        """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
+        oldest = self._stored[0].refusals
+        if oldest.waiting:
+            self._retry(lambda refusals: self._keep(refusals, self._count_unsettled()), oldest)
+        while self._stored and not self._stored[0].refusals.waiting:
+            self._acknowledge(self._stored[0])
+            self._stored.popleft()
+        if self._stored:
+            self._stop.wait(_OTHERS_S)
+
+    def _acknowledge(self, stored: _StoredBatch) -> None:
+        batch, outcome, refusals = stored.batch, stored.outcome, stored.refusals
+        lost = refusals.lost
+        done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
+        for name, session in self._sessions.items():
+            session.acknowledge([m for m in done if m.client == name])
+        self._newest = batch[-1].received_at
+        added = outcome.added
+        self._counts.update(
+            messages=len(batch),
+            stored=added.stored,
+            duplicates=added.duplicates,
+            revisions=added.revisions,
+            rejected=outcome.rejected,
+            unkept=refusals.unkept,
+            gaps=outcome.gaps,
+            lost=len(lost),
+        )
 
     def _request_missing(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
@@ -298,9 +348,19 @@ class Ingest:
             self._live.publish(topic, payload, qos=0)
 
     def _store(self, batch: list[BrokerMessage]) -> BatchResult:
+        self._check_hold()
+        return self._pipeline.store(batch, readings_first=True)
+
+    def _keep(self, refusals: Refusals, unsettled_bytes: int) -> None:
+        self._check_hold()
+        self._pipeline.keep(refusals, PORTION_BYTES + unsettled_bytes // 4)  # what falls behind takes larger portions
+
+    def _count_unsettled(self) -> int:
+        return sum(one.waiting_bytes for one in self._stored)
+
+    def _check_hold(self) -> None:
         if reason := self._hold():
             raise StoreBusyError(reason)
-        return self._pipeline.store(batch)
 
     def _retry(self, act: Callable[[Any], Any], subject: Any) -> Any:
         """Do it until the database takes it; meanwhile nothing is acknowledged, and the broker keeps what comes."""

@@ -7,19 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from forecasting.message import Message, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import DeniedTopic
+from monitor.broker.logins import Login, LoginBook
 from monitor.checks import health
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import SlopewardError
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
+from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.worker.kernel import end_with_parent
 
@@ -32,6 +36,7 @@ SILENT_CORE_S: Final = (
 )
 FIRST_BEAT_S, LONGEST_FIRST_BEAT_S = 180.0, 1440.0  # a machine without time to spare takes minutes to load a program
 TRY_BROKER_EVERY_S: Final = 15.0
+DENIED_MOST: Final = 50  # in a stamp; all are in `rejected_messages`
 _RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
@@ -296,6 +301,26 @@ class BrokerChild:
     def note_stored(self, denied: Iterable[DeniedTopic]) -> None:
         """These are in the database."""
         self._broker.log.note_stored(denied)
+
+    def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[DeniedMessages]:
+        """The first of these with the site and station that each login is for, for a stamp."""
+        try:
+            logins = {one.name: one for one in LoginBook(self._broker.folder).load()}
+        except (SlopewardError, OSError) as error:
+            log.warning("%s", error)
+            logins = {}
+        nobody = Login("", "")
+        return [
+            {
+                "login": one.login,
+                "topic": one.topic,
+                "n": one.times,
+                "at": format_iso(one.at),
+                "site": (login := logins.get(one.login, nobody)).site,
+                "station": login.station,
+            }
+            for one in islice(denied, DENIED_MOST)
+        ]
 
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""

@@ -31,7 +31,7 @@ from monitor.domain import logs
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import BrokerError, SlopewardError
-from monitor.domain.instants import format_iso, parse
+from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
@@ -44,6 +44,7 @@ from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
+from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
@@ -67,7 +68,6 @@ PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
 STAMP_EVERY_S: Final = 10.0
 ELSEWHERE_S: Final = 15.0  # as long after its stamp another service is believed to decide, and looked for anew before
-DENIED_MOST: Final = 50  # in a stamp; all are in `rejected_messages`
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
 
 
@@ -78,7 +78,7 @@ class BrokerStamp(TypedDict, total=False):
     url: str
     durable: bool
     alive: bool
-    denied: list[dict[str, object]]  # login, topic, n, at
+    denied: list[DeniedMessages]
 
 
 class Supervisor:
@@ -357,10 +357,7 @@ class Supervisor:
             "mode": self.broker.mode,
             "durable": self.broker.durable,
             "alive": self.broker.alive(),
-            "denied": [
-                {"login": one.login, "topic": one.topic, "n": one.times, "at": format_iso(one.at)}
-                for one in denied[:DENIED_MOST]
-            ],
+            "denied": self.broker.describe_denied(denied),
         }
 
     def _ping(self) -> None:

@@ -1,7 +1,8 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
-from collections.abc import Iterable
-from typing import Any, Final, Literal, TypeVar, get_args
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
@@ -15,6 +16,7 @@ from monitor.store.readings.messages import DENIED
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import find_stamp
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has
@@ -32,6 +34,14 @@ _INSPECT_CLOCK: Final = Template(
     "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
 )
 
+_DENIED: Final = Template(
+    "instrument.denied", "the broker refused {n} messages of it, the last at {at} on topic {topic}"
+)
+_INSPECT_TOPIC: Final = Template(
+    "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
+)
+_DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
+
 
 class BoardRow(InstrumentRow):
     """An instrument, what it is listed under, its findings, and its months, the newest first."""
@@ -39,6 +49,17 @@ class BoardRow(InstrumentRow):
     parent: str
     findings: list[FindingRow]
     months: list[AvailabilityRow]
+
+
+class DeniedMessages(TypedDict):
+    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
+
+    login: str
+    topic: str
+    n: int
+    at: str
+    site: str
+    station: str
 
 
 def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[BoardRow]:
@@ -55,6 +76,8 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901
         if kind in PARENTS:
             causes[number] = Parent(kind, name)
+    broker = find_stamp(c, "broker")
+    denied: Sequence[DeniedMessages] = () if broker is None else broker[1].get("denied", ())
     board: list[BoardRow] = []
     for found in rows:
         key = (found["site"], found["instrument"])
@@ -63,13 +86,13 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         cause = causes.get(found["parent_alert_id"] or 0)
         parent = next((one.text for one in (cause, *parents) if one is not None), "")
         row: BoardRow = {**found, "findings": findings.get(key, []), "months": months.get(key, []), "parent": parent}
-        _explain_state(c, row, cause)
+        _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
         board.append(row)
     return sorted(board, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 
-def _explain_state(c: Connection, row: BoardRow, cause: Parent | None) -> None:
-    """Add to reason and action of a row what its findings, its cause and the store know of it."""
+def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
+    """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
     # what it sends counts for nothing: it looks silent
     clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
     if cause is not None:
@@ -78,6 +101,9 @@ def _explain_state(c: Connection, row: BoardRow, cause: Parent | None) -> None:
     if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
         row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
         row["action"] = clock or action
+    if (refusal := _describe_denied(row, denied)) is not None:
+        row["reason"] = join([one for one in (row["reason"], refusal) if one])
+        row["action"] = row["action"] or _INSPECT_TOPIC()
     row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
 
 
@@ -111,6 +137,25 @@ def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | Non
         return None
     n = sum(int(times) for _, times, _ in refused)
     return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
+
+
+def _is_of(denied: DeniedMessages, row: BoardRow) -> bool:
+    """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
+    site, station = row["site"], row["instrument"]
+    if denied["station"]:
+        return (denied["site"], denied["station"]) == (site, station)
+    parts = denied["topic"].casefold().split("/")
+    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
+
+
+def _describe_denied(row: BoardRow, denied: Sequence[DeniedMessages]) -> Message | None:
+    """What the broker refused since shortly before the newest reading."""
+    since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
+    late = [one for one in denied if parse(one["at"]) > since]
+    if not late:
+        return None
+    at = Timestamp.of(parse(late[0]["at"]))
+    return _DENIED(n=sum(one["n"] for one in late), at=at, topic=late[0]["topic"])
 
 
 def _group(rows: Iterable[OfInstrument]) -> dict[tuple[str, str], list[OfInstrument]]:

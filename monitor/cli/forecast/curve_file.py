@@ -30,6 +30,8 @@ PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
 RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
 INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
 DAY_S = 86_400.0
+CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
+CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,7 @@ def _order_readings(
     ordered = sorted(dict(pairs).items())
     if len(ordered) < len(pairs):
         notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
-    if any(b[0] < a[0] for a, b in pairwise(pairs)):
-        notes.append("rows were not in order of time")
-    return ordered, notes
+    return ordered, notes + _check_order(pairs)
 
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -198,6 +198,24 @@ def _read_pairs(
         zoneless |= moment.tzinfo is None
         pairs.append((epoch_s(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment), reading))
     return pairs, skipped, zoneless
+
+
+def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """What the order of the rows says of their times: a curve that rises in the order of the file knows it better."""
+    back = [k for k in range(1, len(pairs)) if pairs[k][0] < pairs[k - 1][0]]
+    if not back:
+        return []
+    steps = [b - a for (_, a), (_, b) in pairwise(pairs) if a != b]
+    one_way = max(sum(step > 0.0 for step in steps), sum(step < 0.0 for step in steps))
+    is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
+    if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
+        return ["rows were not in order of time"]
+    text = (
+        f"WARNING: {len(back)} times lie before that of the row above, first "
+        f"{from_epoch_s(pairs[back[0]][0]):%Y-%m-%d %H:%M}, though the values run one way in the order of the rows: a "
+        "time may be wrong, or day and month changed places. The rows are used in order of time"
+    )
+    return [text]
 
 
 def _moment(text: str) -> datetime:

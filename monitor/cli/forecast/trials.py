@@ -1,5 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.session import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
-from monitor.domain.instants import format_duration, parse_duration_s
+from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
@@ -107,7 +108,11 @@ def backtest(given: TrialArguments) -> None:
             on_progress=print_note,
             learn=learn,
         )
-        own = _score_trials(panel, trials if spans else (), wanted, alone=len(records) == 1)
+        own, within_s = _score_trials(
+            panel, trials if spans else (), wanted, (chosen_folds, last), alone=len(records) == 1
+        )
+        if "station" in wanted:
+            _print_missing(panel, spans, within_s, own)
         scores += own
         if len(records) > 1 and own:
             summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
@@ -117,17 +122,23 @@ def backtest(given: TrialArguments) -> None:
         print("\n".join(summaries))
 
 
-def _score_trials(panel: "Panel", trials: "Iterable[Trial]", wanted: set[str], *, alone: bool) -> "list[Score]":
-    """Scores of the trials on one panel; `--json` prints each at once.
+def _score_trials(
+    panel: "Panel", trials: "Iterable[Trial]", wanted: set[str], folds: tuple[int, int | None], *, alone: bool
+) -> "tuple[list[Score], float]":
+    """Scores of the trials on one panel, and what the last rows of its folds reach, s; `--json` prints each at once.
 
     Raises:
         ForecastingError: The panel is the only one and cannot be scored; of several the others are scored all the same.
     """
+    from forecasting.data.splits import rolling_folds
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.scoring import score_trial
 
+    count, last = folds
     scores: list[Score] = []
+    within_s = math.inf
     try:
+        within_s = panel.step_s * (rolling_folds(len(panel.times_s), count, last=last)[0].test.origins.size - 1)
         for trial in trials:
             made = score_trial(trial, tuple(wanted))
             if options().as_json:
@@ -138,7 +149,7 @@ def _score_trials(panel: "Panel", trials: "Iterable[Trial]", wanted: set[str], *
         if alone:
             raise
         print_note(f"{list_names(panel.stations)}: {error}")
-    return scores
+    return scores, within_s
 
 
 def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
@@ -150,6 +161,43 @@ def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
         spans, names = ", ".join(format_duration(round(h)) for h in short), list_names(panel.stations)
         print_note(f"{names}: no score at {spans}: that is shorter than the {_format_step(panel)} between readings")
     return [h for h in horizons_s if h in fit]
+
+
+def _print_missing(panel: "Panel", horizons_s: Sequence[float], within_s: float, scores: "Sequence[Score]") -> None:
+    """Name the stations without a score at some horizon, and the horizons that no fold is long enough for."""
+    _print_unscored(panel, [h for h in horizons_s if h <= within_s], scores)
+    _print_too_long(panel, [h for h in horizons_s if h > within_s], within_s)
+
+
+def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
+    """Name each station of which nothing could be scored at some horizon, and how many gaps it has."""
+    import numpy as np
+
+    scored = {(one.station, one.horizon_s) for one in scores if one.n}
+    for column, station in enumerate(panel.stations):
+        missing = [h for h in horizons_s if (station, h) not in scored]
+        if not missing:
+            continue
+        seen = np.isfinite(panel.values[:, column])
+        rows = np.flatnonzero(seen)
+        whole = int(rows[-1] - rows[0] + 1) if rows.size else 0
+        gap = int(np.diff(rows).max() - 1) if rows.size > 1 else 0
+        spans, step = ", ".join(format_duration(round(h)) for h in missing), _format_step(panel)
+        last = f", the last at {format_iso(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
+        print_note(
+            f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
+            f"{step} have a reading{last}; the longest gap is {format_duration(round(gap * panel.step_s))}"
+        )
+
+
+def _print_too_long(panel: "Panel", horizons_s: Sequence[float], within_s: float) -> None:
+    """Name the horizons that are longer than each part of the record that tests them."""
+    if horizons_s:
+        spans = ", ".join(format_duration(round(h)) for h in horizons_s)
+        print_note(
+            f"{list_names(panel.stations)}: no score at {spans}: each test on this record reaches "
+            f"{within_s / 86_400.0:.2g} d ahead; fewer folds or a longer record reach further"
+        )
 
 
 def _format_step(panel: "Panel") -> str:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -17,17 +19,19 @@ from sqlalchemy import text
 from monitor.broker.access import Access
 from monitor.broker.probe import connected
 from monitor.config.service import BrokerSection, IngestSection, LimitsSection, ServiceConfig, parse_service
-from monitor.domain.errors import ConfigError
+from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
+from monitor.ingest import pipeline
 from monitor.ingest.handover import STAMP
+from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
-from monitor.service.intake.records import IngestHeartbeat
+from monitor.service.intake.process import IngestHeartbeat
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
-from tests.conftest import ON_BOTH, free_port, wait_for
+from tests.conftest import ON_BOTH, REPOSITORY, free_port, wait_for
 from tests.data.payloads import published
 from tests.data.store_rows import ask
 from tests.end_to_end.ingest_only import STATIONS
@@ -36,6 +40,19 @@ from tests.end_to_end.ingest_only import make_site as make_eight_stations
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 OBS = "slopeward/v1/north/G1/obs"
+LAUNCHED = "from tests.end_to_end.ingest_only import main; main()"
+KILLED = """
+import os, signal
+from monitor.ingest import pipeline
+real, before = pipeline.add_rejected, []
+def add_rejected(*given):
+    if given[1]:
+        before.append(given)
+    if len(before) > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*given)
+pipeline.add_rejected = add_rejected
+"""
 
 
 def make_site(site_id="north"):
@@ -209,6 +226,75 @@ def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher,
     publisher.wait(*[publisher.send(back, sample(i, source="l", boot_id=1, seq=i)) for i in (3, 5)])
     wait_for(lambda: count(database, "select count(*) from sequence_gap where filled_at is null") == 0)
     assert count(database) == 7
+
+
+def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_before_it(
+    database, publisher, start_ingest, monkeypatch
+):
+    def busy(*_):
+        raise StoreBusyError("locked")
+
+    first = start_ingest()
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "add_rejected", busy)
+        publisher.wait(publisher.send(OBS, sample(1)), publisher.send(OBS, b"rubbish"))
+        wait_for(lambda: count(database) == 1)
+        wait_for(lambda: first.seen.stored == [frozenset({"north"})])
+        assert count(database, "select count(*) from rejected_message") == 0
+        first.stop()  # in the middle: what is not acknowledged comes again
+    start_ingest()
+    wait_for(lambda: count(database, "select count(*) from rejected_message") == 1)
+    assert count(database) == 1
+
+
+def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
+    database, publisher, start_ingest, monkeypatch
+):
+    seen, acknowledged = [], []
+    real, really = pipeline.add_rejected, MqttSession.acknowledge
+
+    def slow(connection, messages, quota):
+        if messages and not seen:
+            publisher.wait(publisher.send(OBS, sample(1)))
+            time.sleep(0.3)  # it is due now
+        seen.extend([count(database)] * bool(messages))
+        return real(connection, messages, quota)
+
+    def note(session, messages):
+        acknowledged.extend(len(m.payload) for m in messages)
+        really(session, messages)
+
+    monkeypatch.setattr(pipeline, "add_rejected", slow)
+    monkeypatch.setattr(MqttSession, "acknowledge", note)
+    ingest = start_ingest()
+    rubbish = [b"x" * size for size in (400_000, 300_000, 500_000)]
+    publisher.wait(*[publisher.send(OBS, payload) for payload in rubbish])
+    wait_for(lambda: ingest.status()["messages"] == 4)
+    assert len(seen) == 3, "each has a transaction of its own"
+    assert seen[-1] == 1, "the reading did not wait for all of them"
+    assert (acknowledged[:3], len(acknowledged)) == ([400_000, 300_000, 500_000], 4)
+
+
+def test_killed_between_readings_and_quarantine_nothing_is_lost(sqlite_url, mosquitto, publisher, request):
+    def launch(program):
+        words = [sys.executable, "-c", program, sqlite_url, str(mosquitto.port), "--quiet"]
+        child = subprocess.Popen(words, cwd=REPOSITORY)
+        request.addfinalizer(lambda: (child.kill(), child.wait()))
+        return child
+
+    with Database(sqlite_url) as database:
+        first = launch(KILLED + LAUNCHED)
+        wait_for(lambda: publisher.send(OBS, sample(0)) and count(database) == 1)
+        publisher.wait(*[publisher.send(OBS, b"x" * size) for size in range(200_000, 200_010)])
+        publisher.wait(publisher.send(OBS, sample(1)))
+        assert first.wait(60) == -signal.SIGKILL
+        kept = count(database, "select count(*) from rejected_message")
+        assert 0 < kept < 10
+        second = launch(LAUNCHED)
+        wait_for(lambda: count(database, "select count(*) from rejected_message") == 10)
+        wait_for(lambda: count(database) == 2)
+        second.terminate()
+        assert second.wait(60) == 0
 
 
 def test_reports_and_events_are_stored_once(database, publisher, start_ingest):

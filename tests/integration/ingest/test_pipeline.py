@@ -91,6 +91,59 @@ def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, data
     assert (pipeline.store(batch).added.stored, pipeline.store(batch).added.duplicates) == (5, 5)
 
 
+def test_readings_are_there_before_the_quarantine_is_written(pipeline, database, monkeypatch):
+    rubbish = BrokerMessage("slopeward/v1/north/G2/obs", b"{", NOW, "live")
+    outcome = pipeline.store([rubbish, message(1), rubbish], readings_first=True)
+    assert (outcome.added.stored, outcome.rejected, len(outcome.waiting)) == (1, 2, 2)
+    counts = "select (select count(*) from observation), (select count(*) from rejected_message)"
+    assert ask(database, counts) == [(1, 0)]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(StoreBusyError("locked")))
+        refusals = module.Refusals(list(outcome.waiting))
+        with pytest.raises(StoreBusyError):
+            pipeline.keep(refusals)
+    pipeline.keep(refusals)
+    assert refusals == module.Refusals([])
+    assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
+    assert not pipeline.store([rubbish]).waiting, "who does not ask for it has all in one transaction"
+
+
+def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(module, "add_rejected", lambda _c, some, _q: sizes.append([len(m.payload) for m in some]) or 0)
+    lengths = (5, 6, 1 << 20, 7, 100_000, 150_000, 8)
+    rubbish = [BrokerMessage("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
+    refusals = module.Refusals(list(pipeline.store(rubbish, readings_first=True).waiting))
+    while refusals.waiting:
+        pipeline.keep(refusals)
+    assert sizes == [[5, 6, 7, 8], [1 << 20], [100_000, 150_000]], "the small ones first, in one portion"
+
+
+def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(
+    pipeline, database, monkeypatch
+):
+    busy = [StoreBusyError("locked")]
+
+    def refuse(connection, messages, quota=None):
+        if any(m.payload == b"poison" for m in messages):
+            raise ValueError("no")
+        if len(messages) == 1 and len(messages[0].payload) == 2 and busy:
+            raise busy.pop()
+        return add_rejected(connection, messages, quota)
+
+    monkeypatch.setattr(module, "add_rejected", refuse)
+    poison = BrokerMessage("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
+    others = [BrokerMessage("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
+    outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
+    refusals = module.Refusals([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
+    with pytest.raises(StoreBusyError):
+        pipeline.keep(refusals)
+    assert refusals.waiting == [outcome.waiting[2]], "what is settled does not come again"
+    pipeline.keep(refusals)
+    assert refusals == module.Refusals([], 0, [poison])
+    assert ask(database, "select times from rejected_message") == [(1,), (1,)]
+
+
 @ON_BOTH
 def test_rubbish_that_the_broker_had_kept_counts_as_sent_when_it_comes_live(pipeline, database):
     topic, later = "slopeward/v1/north/G2/obs", NOW + timedelta(minutes=5)

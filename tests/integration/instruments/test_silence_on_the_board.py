@@ -7,7 +7,7 @@ import pytest
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.instruments.board import RANKS
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate
@@ -19,9 +19,10 @@ from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import InstrumentAssessment
 from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
+from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.site_text import along
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
@@ -77,6 +78,29 @@ def test_one_that_is_silent_is_silent(database):
     assert "arrive" not in str(row["reason"])
     assert "refused" not in str(row["reason"])
     assert row["action"] == "look at power, antenna and radio"
+
+
+@pytest.mark.parametrize(
+    ("login", "site", "station", "topic", "is_its"),
+    [
+        ("bench.G1", "bench", "G1", "slopeward/v1/bench/G1//obs", True),
+        ("mast", "bench", "G1", "slopeward/v1/other/G7/obs", True),
+        ("bench", "bench", "", "slopeward/v1/Bench/g1/obs", True),
+        ("bench", "bench", "", "slopeward/v1/bench/G10//obs", False),
+        ("bench.G10", "bench", "G10", "slopeward/v1/bench/G1/obs", False),
+        ("other", "other", "", "slopeward/v1/bench/G1/obs", False),
+        ("auto-1", "", "", "slopeward/v1/Bench/G1/obs/", True),
+        ("auto-1", "", "", "slopeward/v1/other/G1/obs", False),
+    ],
+)
+def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(database, login, site, station, topic, is_its):
+    facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": format_iso(NOW)}
+    long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": format_iso(NOW - 12 * HOUR)}
+    tell(database, stamp, "broker", {"denied": [facts, long_ago]}, NOW)
+    row = read_row(database, list_readings(NOW), [])
+    said = f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}"
+    assert (said in str(row["reason"])) is is_its
+    assert ("correct the topic" in row["action"]) is is_its
 
 
 # ---- what one cause silenced stands under it, with what to do there; a notice names the parent that it is of ----

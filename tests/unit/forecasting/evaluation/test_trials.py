@@ -387,6 +387,29 @@ def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
     assert "gaps" not in capsys.readouterr().out
 
 
+def test_a_station_whose_gaps_leave_no_score_is_named(tmp_path, capsys):
+    data = write_mixed(
+        tmp_path / "a.csv",
+        ENDED=(1, 24 * 60, lambda k: (k < 24 * 30 and k % 24 < 23) or k == 24 * 30),
+        ALL=(1, 24 * 60, lambda k: not 24 * 40 <= k < 24 * 41),
+    )
+    status, rows, said = run_backtest(data, capsys, "--horizons", "6h,1d")
+    assert status == 0
+    assert {r["station"] for r in rows} == {"all", "ALL"}
+    assert "ENDED: no score at 6h, 1d" in said
+    assert "691 of 721 intervals of 1h have a reading, the last at 2024-01-31T00:00:00" in said
+    assert "ALL: no score" not in said
+
+
+def test_a_horizon_that_is_longer_than_a_test_says_how_far_one_reaches(tmp_path, capsys):
+    data = write_mixed(tmp_path / "short.csv", ALL=(1, 24 * 60, lambda k: True))
+    status, rows, said = run_backtest(data, capsys, "--horizons", "1d,30d")
+    assert status == 0
+    assert {r["horizon"] for r in rows if r["n"]} == {"1d"}
+    assert "ALL: no score at 30d: each test on this record reaches 12 d ahead" in said
+    assert "was observed" not in said
+
+
 def test_rain_of_a_record_is_what_fell_however_its_gauge_says_it(tmp_path):
     chance = np.random.default_rng(5)
     rain = chance.choice([0.0, 0.0, 0.2, 1.4], 24 * 40)

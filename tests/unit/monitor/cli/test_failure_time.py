@@ -145,10 +145,19 @@ def test_both_ways_of_a_collapse_are_tried_and_the_way_is_said(tmp_path, capsys,
     assert "no window at any instant" in capsys.readouterr().err
 
 
-def test_rows_that_are_not_in_order_of_time_are_said_so(tmp_path: Path) -> None:
+def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None:
     rows = collapse(1.0)
+    changed = [f"2024-{r[8:10]}-{r[5:7]}{r[10:]}" if int(r[8:10]) <= 12 else r for r in rows]
+    curve = read_curve(write(tmp_path, "date,displacement_mm", changed), "displacement")
+    assert any(note.startswith("WARNING") and "day and month" in note for note in curve.notes)
     newest_first = read_curve(write(tmp_path, "date,displacement_mm", rows[::-1]), "displacement")
     assert "rows were not in order of time" in newest_first.notes
+    chance = random.Random(2)
+    noise = [f"{row[:11]}{chance.gauss(0, 1):.3f}" for row in changed]
+    assert not any(
+        note.startswith("WARNING")
+        for note in read_curve(write(tmp_path, "date,displacement_mm", noise), "displacement").notes
+    )
     assert not read_curve(write(tmp_path, "date,displacement_mm", rows), "displacement").notes[1:]
 
 

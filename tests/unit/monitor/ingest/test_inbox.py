@@ -10,7 +10,7 @@ from paho.mqtt.client import MQTTMessage
 from monitor.broker.access import Access
 from monitor.domain.observation import PayloadSize
 from monitor.ingest.division import BrokerSession
-from monitor.ingest.message import BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
+from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
 from monitor.ingest.mqtt import BufferedSocket, MqttSession
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 from tests.data.payloads.packets import packet, publish
@@ -49,6 +49,20 @@ def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
         inbox.put(message(n, size=1 << 20))
     assert len(inbox.take(0.1)) == 4
     assert len(inbox) == 16
+
+
+def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
+    inbox = Inbox()
+    assert not inbox.is_due()
+    for n in range(BATCH_MESSAGES - 1):
+        inbox.put(message(n))
+    inbox._rung_at_s = time.monotonic()
+    assert not inbox.is_due()
+    inbox._rung_at_s -= BATCH_WAIT_S - PAUSE_S
+    assert inbox.is_due(), "to take it lasts as long again as the pause"
+    inbox._rung_at_s += 3600
+    inbox.put(message(BATCH_MESSAGES))
+    assert inbox.is_due()
 
 
 def test_live_data_wait_for_one_large_message_of_backfill_at_most():
@@ -147,9 +161,10 @@ def test_of_what_nobody_reads_the_beginning_waits_with_its_size_and_digest():
     one = BrokerSession("live", "x", (topic,))
     session = MqttSession(one, Access(), heard.append, lambda _: None, lambda: NOW)
     for size in (KEPT_BYTES, KEPT_BYTES + 1):
-        message = MQTTMessage(topic=topic.encode())
-        message.payload = b"x" * size
-        session._on_message(session._client, None, message)
+        session._client._sock = BufferedSocket(Lively(publish(topic, b"x" * size), [300, 70_000]))
+        while len(heard) <= size - KEPT_BYTES:
+            session._client._packet_read()
+    session._client._sock = None
     digest = hashlib.sha256(topic.encode() + b"\0" + b"x" * (KEPT_BYTES + 1)).hexdigest()
     assert [(len(m.payload), m.whole) for m in heard] == [
         (KEPT_BYTES, None),
