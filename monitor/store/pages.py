@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
@@ -421,6 +422,47 @@ def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
     rows = load_plain(c, WithheldForecast, query)
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
     return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
+
+
+ROLLED_DAYS: Final = 90
+
+
+class RolledCoverage(TypedDict):
+    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
+
+    station: str
+    quantity: str
+    horizon_s: float
+    newest: float
+    lowest: float
+    n: int
+
+
+def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
+    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
+    # for this table alone: the page starts without numpy
+    import numpy as np
+
+    from forecasting.evaluation.distribution import ROLLING, roll
+
+    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    scored = (s.site == site, s.id == f.series_id, k.forecast_id == f.id, f.shown)
+    newest = c.execute(select(func.max(f.target_at)).where(*scored)).scalar()
+    if newest is None:
+        return []
+    rows = c.execute(
+        select(s.station, s.quantity, f.horizon_s, k.inside_80)
+        .where(*scored, f.target_at > newest - timedelta(days=ROLLED_DAYS))
+        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
+    )
+    found: list[RolledCoverage] = []
+    for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
+        held = roll(np.array([float(r.inside_80) for r in group]))
+        if held.size:
+            row: Any = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
+            row |= {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
+            found.append(row)
+    return found
 
 
 class AnomalyScore(TypedDict):

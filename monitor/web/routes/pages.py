@@ -142,10 +142,10 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         lacks = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
         gates = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
         gates = [row for row in gates if row["model_state"] != "retired"]
-        explained = load_explanations(c, site)
+        rolled, explained = queries.load_rolled(c, site), load_explanations(c, site)
     values = {"units": units, "gates": gates, "explained": explained}
     named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
-    values["lacks"] = gather_lacks(lacks)
+    values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
