@@ -1,16 +1,21 @@
 """What is installed on this machine: packages, the walls of workers, weights of scenes, files that name a process."""
 
 import os
+import socket
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
+from monitor.checks.running import find_program
 from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0
+OWN: Final = ("monitor", "forecasting", "detection")
 _CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
 _USE_ALL: Final = Template("check.workers.use_all", "compute.jobs_at_once = {n} uses all of it")
 _ALLOW: Final = Template(
@@ -23,6 +28,9 @@ _BOUND: Final = Template("check.workers.bound", "bound it from outside: MemoryMa
 _WALLED: Final = Template(
     "check.workers.walled", "they have no network, no secrets, no rights, and see only the files of their job"
 )()
+_COUNTS_FROM: Final = Template(
+    "check.weights.from_start", " ({name} counts from the folder where the service was started)"
+)
 _COUNTS_FROM_HERE: Final = Template(
     "check.weights.from_here", " ({name} counts from the folder where the service was started); from here"
 )
@@ -39,6 +47,14 @@ def _packages(_: Installation) -> Iterator[SubjectState]:
     from monitor.domain.extras import EXTRAS, find_install, is_installed
 
     yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
+
+
+def _strangers(_: Installation) -> Iterator[SubjectState]:
+    """Distributions that have files in our packages: the last to be installed wins, and its removal breaks ours."""
+    brought = packages_distributions()
+    for package in OWN:
+        for name in sorted({*brought.get(package, ())} - {"slopeward"}):
+            yield found(name=name, package=package)
 
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
@@ -73,17 +89,41 @@ def _weights(seen: Installation) -> Iterator[SubjectState]:
     from detection.imagery.footprints.records import AUTO, INDEX
     from detection.imagery.weights_file import find_fault
 
-    for site in scan_sites(seen.service.paths.sites)[0]:
-        if (name := site.scenes.weights) not in {AUTO, INDEX}:
-            fault, is_relative = find_fault(name), name.endswith(".safetensors") and not Path(name).is_absolute()
-            yield found(
-                site.id,
-                is_wrong=fault is not None,
-                level=WARN if is_relative else BAD,
-                where=_COUNTS_FROM_HERE(name=name) if is_relative else "",
-                fault=fault,
-                todo=_WHOLE_PATH if is_relative else BRING_BACK,
-            )
+    sites = scan_sites(seen.service.paths.sites)[0]
+    named = [(s.id, s.scenes.weights) for s in sites if s.scenes.weights not in {AUTO, INDEX}]
+    relative = {name for _, name in named if name.endswith(".safetensors") and not Path(name).is_absolute()}
+    start = find_start(seen.service) if relative else None
+    for site, name in named:
+        is_relative = name in relative
+        fault = find_fault(str((start or Path.cwd()) / name) if is_relative else name)
+        is_known = not is_relative or start is not None
+        where = _COUNTS_FROM if is_known else _COUNTS_FROM_HERE
+        yield found(
+            site,
+            is_wrong=fault is not None,
+            level=BAD if is_known else WARN,
+            where=where(name=name) if is_relative else "",
+            fault=fault,
+            todo=_WHOLE_PATH if is_relative else BRING_BACK,
+        )
+
+
+def find_start(service: ServiceConfig) -> Path | None:
+    """The folder of the core, which relative paths count from; None where it does not run here or hides it."""
+    from monitor.store.database.engine import Database
+    from monitor.store.service_state import load_stamps
+    from monitor.store.upkeep.migrate import require_current
+
+    try:
+        with Database(service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                _, core = load_stamps(c)["core"]
+        if core.get("host") == socket.gethostname() and find_program(int(core["pid"])) is not None:
+            return Path(f"/proc/{core['pid']}/cwd").resolve(strict=True)
+    except (SlopewardError, OSError, KeyError):
+        pass  # the database is looked at by itself; the core never ran, or is of another account
+    return None
 
 
 CHECKS: Final = (
@@ -95,6 +135,14 @@ CHECKS: Final = (
         _packages,
         "{todo}",
         fine="PyTorch is installed",
+    ),
+    Check(
+        "packages.others",
+        Installation,
+        WARN,
+        "the distribution {name} has files in the package {package}, which is Slopeward's",
+        _strangers,
+        "pip uninstall {name}, then install slopeward again, into an environment of its own",
     ),
     Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),
     Check(

@@ -7,21 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Duration, NameList, Template, Term
+from forecasting.data.cadence import list_cadences
+from forecasting.message import Duration, MessageList, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import is_forecast
+from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.domain.witnesses import find_unjudged, list_voting_witnesses
+from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -193,6 +197,24 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
             yield found(site.id, names=listed, opening=OPENING, unit=unit)
 
 
+def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
+    """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
+    from monitor.decision.criteria.scope import wanted_series
+
+    for site in files.sites:
+        spans = wanted_series(site)
+        alike: dict[tuple[float, bool], list[str]] = {}
+        for station, quantity in sorted(find_voting_series(site) & spans.keys()):
+            spec = site.series(station, quantity)
+            if spec is not None and quantity != "rain":
+                is_short = spans[station, quantity] < (PRESENT + FEW) * spec.interval_s
+                alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
+        for (interval_s, is_short), names in alike.items():
+            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+            least = PRESENT + FEW if is_short else LEARNT
+            yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
+
+
 def _slow(files: SiteFolder) -> Iterator[SubjectState]:
     """Motion that is read too seldom to warn of a high level in time, and so has no bound of it."""
     for site in files.sites:
@@ -213,6 +235,25 @@ def _slow(files: SiteFolder) -> Iterator[SubjectState]:
                         every=Duration(every_s),
                         wait=Duration(wait_s),
                     )
+
+
+def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
+    """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
+    for site in files.sites:
+        horizons_s = site.forecast.horizons_s
+        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
+        panels = list_cadences(moving, horizons_s)
+        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
+            continue
+        for panel in panels:
+            spans = [Duration(h, "about") for h in panel.horizons_s]
+            yield found(
+                site.id,
+                is_wrong=not {*panel.horizons_s} & {*horizons_s},
+                names=NameList(panel.names),
+                every=Duration(panel.interval_s, "about"),
+                horizons=MessageList(tuple(spans), ", "),
+            )
 
 
 def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
@@ -275,6 +316,14 @@ def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
         for one in site.criteria:
             if one.valid_until is not None and one.valid_until < today:
                 yield found(site.id, criterion=one.id, day=one.valid_until)
+
+
+def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        levels = {level.name for level in site.levels} | LEVELS
+        for station in site.stations:
+            if (name := station.id.lower()) in levels:
+                yield found(site.id, station=station.id, name=name)
 
 
 def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
@@ -383,6 +432,16 @@ CHECKS: Final = (
         _MEND,
     ),
     Check(
+        "forecasts.horizons",
+        SiteFolder,
+        WARN,
+        "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
+        "{horizons} ahead, which no criterion can ask for",
+        _forecast_apart,
+        "add a longer horizon to forecast.horizons",
+        fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
+    ),
+    Check(
         "forecasts.installed",
         SiteFolder,
         WARN,
@@ -407,6 +466,16 @@ CHECKS: Final = (
         "rest",
         _noiseless,
         "write noise_floor in its series",
+    ),
+    Check(
+        "sites.scatter",
+        SiteFolder,
+        WARN,
+        "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
+        _scattering,
+        "lengthen a window",
+        fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
+        "readings ({duration}) at most",
     ),
     Check(
         "sites.slow",
@@ -477,6 +546,14 @@ CHECKS: Final = (
         "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
         _overdue,
         "review its bounds, then move valid_until",
+    ),
+    Check(
+        "sites.names",
+        SiteFolder,
+        WARN,
+        "station {station}: {name} is the name of a level: who reads a message may take one for the other",
+        _taken_names,
+        "give the station another name",
     ),
     Check(
         "sites.unmapped",

@@ -13,6 +13,7 @@ import rasterio
 from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
+from monitor.checks import installation
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
@@ -357,14 +358,18 @@ def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, 
     assert said[-2:] == ["nothing is due", "20260512T100000.tif: waiting: is still being written"]
 
 
-def test_relative_weights_of_a_site_file_that_cannot_be_read_are_named(config, tmp_path, monkeypatch, capsys):
+def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_core_is_known(
+    config, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(f'{SITE}[scenes]\nweights = "run-1/mine.safetensors"\n')
     monkeypatch.chdir(tmp_path)
-    run_verb(["doctor"])
-    out = capsys.readouterr().out
-    assert "warn scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
-    assert "the folder where the service was started); from here: no weights at run-1/mine.safetensors" in out
+    for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
+        monkeypatch.setattr(installation, "find_start", lambda _, start=start: start)
+        run_verb(["doctor"])
+        out, place = capsys.readouterr().out, start or tmp_path
+        assert f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
+        assert f"the folder where the service was started){here}: no weights at {place}/run-1/mine.safetensors" in out
 
 
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):

@@ -4,7 +4,18 @@ import shutil
 import subprocess
 import sys
 
+from monitor.checks import installation
 from tests.conftest import REPOSITORY
+
+
+def test_a_distribution_that_wrote_into_our_packages_is_named(monkeypatch):
+    brought = {"monitor": ["slopeward", "monitor"], "detection": ["slopeward"], "numpy": ["numpy"]}
+    monkeypatch.setattr(installation, "packages_distributions", lambda: brought)
+    (check,) = [one for one in installation.CHECKS if one.id == "packages.others"]
+    seen = list(check.find(installation.Installation(None)))
+    assert [one.values for one in seen] == [{"name": "monitor", "package": "monitor"}]
+    monkeypatch.setattr(installation, "packages_distributions", dict)
+    assert not list(check.find(installation.Installation(None)))
 
 
 def test_what_an_installed_program_starts_knows_no_pythonpath(tmp_path):

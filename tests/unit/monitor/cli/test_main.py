@@ -261,6 +261,15 @@ def test_check_opens_every_decoder(capsys, tmp_path):
     assert check_a(capsys, tmp_path, text)[0] == 0
 
 
+def test_check_warns_of_a_station_called_like_a_level(capsys, tmp_path):
+    text = write_first_site("a")
+    station = re.search(r'\[\[station\]\]\nid = "([^"]+)"', text)[1]
+    status, found = check_a(capsys, tmp_path, text.replace(station, "Green"))
+    assert status == 0
+    assert any(state == "warn" and "station Green: green is the name" in line for state, line in found)
+    assert not any("name of a level" in line for _, line in check_a(capsys, tmp_path, text)[1])
+
+
 def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     text = write_first_site("a")
     status, found = check_a(capsys, tmp_path, text)
