@@ -1,4 +1,4 @@
-"""Landslides as things, not pixels: how many were found by size, and average precision."""
+"""Landslides as things, not pixels: how many were found by size, how sharp their edges are, average precision."""
 
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ BINS_PX = (10, 50, 200)
 """Areas at which the size classes part: below 10, 10 to 50, 50 to 200, and more pixels."""
 LABELS = ("<10", "10-50", "50-200", ">=200")
 LEAST_IOU = (0.1, 0.5)
+EDGE_PX = (1, 2)
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class ObjectCount:
     right: dict[tuple[str, str], int] = field(default_factory=dict)
     # (mean probability, is right at IoU .5) of each object of the map
     ranked: list[tuple[float, bool]] = field(default_factory=list)
+    # tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all]
+    edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_PX})
 
     def add(
         self,
@@ -65,6 +68,7 @@ class ObjectCount:
         if map_number:
             means = ndimage.mean(probabilities, map_labels, np.arange(1, map_number + 1))
             self.ranked += self._rank(np.asarray(means), iou)
+        self._add_edges(predicted, truth)
 
     @staticmethod
     def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
@@ -78,8 +82,16 @@ class ObjectCount:
             ranked.append((float(means[number]), hit))
         return ranked
 
+    def _add_edges(self, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
+        edge_map, edge_true = _edge(predicted), _edge(truth)
+        for px, counts in self.edges.items():
+            near_true, near_map = _widen(edge_true, px), _widen(edge_map, px)
+            values = (edge_map & near_true, edge_map, edge_true & near_map, edge_true)
+            for place, value in enumerate(values):
+                counts[place] += int(np.count_nonzero(value))
+
     def report(self) -> dict[str, object]:
-        """Return object_recall and object_precision by criterion and size, ap50."""
+        """Return object_recall and object_precision by criterion and size, boundary_f1 by tolerance, ap50."""
         recall = {
             name: {"all": _share(name, self.found, self.truths)}
             | {label: _share(name, self.found, self.truths, label) for label in LABELS}
@@ -94,6 +106,7 @@ class ObjectCount:
             "object_recall": recall,
             "object_precision": precision,
             "objects": {"truth": dict(self.truths), "map": dict(self.predicted)},
+            "boundary_f1": {f"{px}px": _edge_f1(counts) for px, counts in self.edges.items()},
             "ap50": average_precision(self.ranked, sum(self.truths.values())),
         }
 
@@ -105,6 +118,22 @@ def size_class(area_px: int) -> str:
     ['<10', '10-50', '>=200']
     """
     return LABELS[int(np.searchsorted(BINS_PX, area_px, side="right"))]
+
+
+def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
+
+
+def _widen(edge: NDArray[np.bool_], px: int) -> NDArray[np.bool_]:
+    return np.asarray(ndimage.maximum_filter(edge, size=2 * px + 1))
+
+
+def _edge_f1(counts: list[int]) -> float | None:
+    near_map, all_map, near_true, all_true = counts
+    if all_map + all_true == 0:
+        return None
+    precision, recall = near_map / max(all_map, 1), near_true / max(all_true, 1)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def _share(

@@ -103,6 +103,24 @@ def test_average_precision_ranks_by_probability():
     assert average_precision([(0.5, True)], 0) is None
 
 
+def test_edges_are_compared_within_one_and_two_pixels():
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 10:30] = True
+    values = []
+    for shift in (0, 1, 2, 3):
+        things = ObjectCount()
+        found = np.roll(truth, shift, axis=1)
+        things.add(found * 1.0, found, truth)
+        values.append(things.report()["boundary_f1"])
+    assert (values[0], values[1]) == ({"1px": 1.0, "2px": 1.0}, {"1px": 1.0, "2px": 1.0})
+    assert values[2]["2px"] == 1.0
+    assert values[2]["1px"] < 1.0
+    assert values[3]["2px"] < values[2]["2px"]
+    empty = ObjectCount()
+    empty.add(np.zeros((4, 4)), np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    assert empty.report()["boundary_f1"]["1px"] is None
+
+
 def test_counts_and_pixels_not_known_make_all_pixels():
     rng = np.random.default_rng(5)
     masks = rng.choice([0, 1, IGNORED], size=(7, 16, 16), p=[0.7, 0.2, 0.1]).astype(np.uint8)
@@ -175,7 +193,7 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     assert run_verb(words) == 0
     answer = json.loads(capsys.readouterr().out)
     wanted = "precision recall f1 mf1 oa pa mpa miou fwiou kappa mcc image_miou object_recall object_precision"
-    assert set(f"{wanted} ap50 threshold seeds intervals undefined".split()) <= set(answer)
+    assert set(f"{wanted} boundary_f1 ap50 threshold seeds intervals undefined".split()) <= set(answer)
     assert answer["images"] == 4
     assert answer["f1"] > 0.7
     assert set(answer["simple"]) == {"index", "logistic", "beside"}
