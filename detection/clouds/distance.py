@@ -45,6 +45,10 @@ STABLE_LEAST: Final = 100
 # A normal has two ends. It is turned towards the sky, or between the sky and where the face looks; at right angles to
 # that (within 20 degrees) nobody knows which end is out.
 TURN_LEAST: Final = 0.34
+# Two surfaces lie over each other in a cell where its points stand in two groups, this many in each, apart by more than
+# the radius of normals and by most of their height.
+APART: Final = 0.5
+OVERLAID: Final = "two surfaces lie over each other (a cave, a deep overhang, a tree): the sign may be wrong"
 BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
 FILES: Final = {"raster": "m3c2.tif", "zones": "m3c2.geojson", "run": "m3c2.json"}
 
@@ -80,6 +84,7 @@ class DistanceZone:
     mean_m: float  # distance; of an area over all its places
     mean_error_m: float  # one sigma; the error of the registration is not averaged away
     most_m: float  # the distance farthest from 0
+    caution: str  # one sentence where gain may be loss; empty else
     geometry: Geometry  # geoJSON, longitude and latitude
 
 
@@ -90,6 +95,7 @@ class CloudDistances:
     places: int  # where a distance was measured
     asked: int  # places of the older cloud
     steep: int  # places left out because nobody knows on which side of them the air is
+    overlaid: int  # places where two surfaces lie over each other: of one of them the normal points inwards
     shift_m: tuple[float, float, float]  # east, north and up by which the newer cloud lay off; it was taken away
     registration_m: float  # error of that, one sigma
     registration_from: str  # `given`, `stable ground`, or `what differs as a whole` where no stable ground was named
@@ -112,6 +118,7 @@ class _MeasuredDistances:
     distance: NDArray[np.float64]
     sigma: NDArray[np.float64]
     quantile: NDArray[np.float64]
+    overlaid: NDArray[np.bool_]
 
 
 def compare_clouds(
@@ -191,6 +198,21 @@ def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Poi
     return np.asarray(points[order[first]])
 
 
+def _find_overlaid(core: Points, points: Points, apart_m: float) -> NDArray[np.bool_]:
+    """Whether the points in the cell of each place stand in two groups, one over the other."""
+    cells = np.floor(points[:, :2]).astype(np.int64)
+    order = np.lexsort((points[:, 2], cells[:, 0], cells[:, 1]))
+    cells, height = cells[order], points[order, 2]
+    begins = np.flatnonzero(np.r_[True, (np.diff(cells, axis=0) != 0).any(axis=1)])
+    ends = np.r_[begins[1:], len(cells)]
+    found = set()
+    for begin, end in zip(begins, ends, strict=True):
+        steps = np.diff(height[begin:end])[SAMPLES_LEAST - 1 : -(SAMPLES_LEAST - 1)]
+        if len(steps) and steps.max() > max(apart_m, APART * (height[end - 1] - height[begin])):
+            found.add((int(cells[begin, 0]), int(cells[begin, 1])))
+    return np.array([cell in found for cell in map(tuple, np.floor(core[:, :2]).astype(int).tolist())], bool)
+
+
 def _measure(
     core: Points,
     older: Points,
@@ -226,7 +248,8 @@ def _measure(
     freedom = total**2 / np.maximum((parts**2 / (counts - 1)).sum(axis=1), 1e-30)  # Welch and Satterthwaite
     quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
     normals = np.asarray(run.corepoint_normals, np.float64)[enough]
-    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile)
+    overlaid = _find_overlaid(core[enough], older, request.normal_m)
+    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile, overlaid)
 
 
 def _sum_up(
@@ -259,9 +282,12 @@ def _sum_up(
             limit = measured.quantile * measured.sigma + 1.96 * registration_m
     significant = np.abs(distance) > limit
     column, row = measured.at[:, 0].astype(np.int64), measured.at[:, 1].astype(np.int64)
-    fields = np.full((4, grid.height, grid.width), np.nan)
-    fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan), measured.sigma
+    fields = np.full((5, grid.height, grid.width), np.nan)
+    shown = np.where(significant, distance, np.nan)
+    fields[:, row, column] = distance, limit, shown, measured.sigma, measured.overlaid
     zones = _find_zones(fields, registration_m, grid, request, warnings)
+    if overlaid := int(measured.overlaid.sum()):
+        warnings.append(f"at {overlaid:,} of {len(measured.at):,} places {OVERLAID}")
     if len(measured.at) + steep < 0.5 * count:
         warnings.append(
             f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
@@ -271,6 +297,7 @@ def _sum_up(
         places=len(measured.at),
         asked=count,
         steep=steep,
+        overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
         registration_from=(
@@ -346,7 +373,8 @@ def _find_zones(
 ) -> list[DistanceZone]:
     """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
 
-    `fields`: of each cell distance, limit, the distance where it is significant, and the error of the distance.
+    `fields`: of each cell distance, limit, the distance where it is significant, the error of the distance, and 1
+    where two surfaces lie over each other.
     """
     found, named = [], []
     for kind, beyond in (("loss", fields[2] < 0), ("gain", fields[2] > 0)):
@@ -377,7 +405,7 @@ def _describe(
     grid: Grid,
     request: CloudDistanceRequest,
 ) -> DistanceZone:
-    distance, _, significant, sigma = fields
+    distance, _, significant, sigma, overlaid = fields
     # cylinders of neighbouring places share points: so many of them are independent
     share = min(1.0, request.spacing_m**2 / (np.pi * request.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
@@ -391,5 +419,6 @@ def _describe(
         mean_m=round(float(distance.mean()), 4),
         mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
+        caution=f"at {overlaid.mean():.0%} of its places {OVERLAID}" if overlaid.any() else "",
         geometry=cast("Geometry", mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7)))),
     )

@@ -69,6 +69,7 @@ def fine_tune(
     parts: Split,
     settings: Settings | None = None,
     *,
+    head_only: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
 ) -> Training:
@@ -76,6 +77,7 @@ def fine_tune(
 
     Args:
         parts: Its blocks; its early-stop block alone decides.
+        head_only: True freezes all but the head.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
     """
     old = forecaster.recipe
@@ -89,19 +91,29 @@ def fine_tune(
         _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
         for other, blocks in replay
     ]
-    return tune(forecaster.network, mine, others, settings, progress=progress)
+    return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress)
 
 
 def tune(
-    start: Network, mine: Member, others: Sequence[Member], settings: Settings, *, progress: Progress | None = None
+    start: Network,
+    mine: Member,
+    others: Sequence[Member],
+    settings: Settings,
+    *,
+    head_only: bool = False,
+    progress: Progress | None = None,
 ) -> Training:
     """Weights tuned to one record, beside as many batches of others; arguments as in `fine_tune`."""
     begun = time.monotonic()
     wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(mine.parts.fit).size))
     others = [replace(m, stride=m.stride * wanted) for m in others]
     network = copy.deepcopy(start)
+    for name, weights in network.named_parameters():
+        weights.requires_grad_(not head_only or name.startswith("head."))
     with deterministic(settings.seed):
         losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
+    for weights in network.parameters():
+        weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)
     return Training(tuned, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 

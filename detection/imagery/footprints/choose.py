@@ -1,7 +1,9 @@
 """Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import (
@@ -38,6 +40,9 @@ _OTHERS_SERVE: Final = Template(
 )
 _NOR_COARSER: Final = Template("weights.nor_coarser", "{text}, and read at {at} m: {text2}")
 _FEW_PIXELS: Final = Template("weights.few_pixels", "{width} x {height} pixels are too few to know ground by")
+_ALL_THE_SAME: Final = Template(
+    "weights.all_the_same", "{command} reads it coarser all the same; {command2} learns a network for such pixels"
+)
 _NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 # Sides of a scene that is read coarser without being asked to: smaller ones say too little of what it shows.
@@ -49,11 +54,12 @@ Answer = TypeVar("Answer")
 
 
 class WeightsRefusal(NamedTuple):
-    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read."""
+    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
 
     weights: str
     why: str
     broken: bool = False
+    mend: Message | None = None
 
     def to_json(self) -> RefusalFacts:
         """As JSON has it; what serves instead follows from it."""
@@ -117,6 +123,11 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     ):  # the first of equal ones
         rest = tuple(one for k, one in enumerate(refused) if k != place)
         return attempt(WeightsAttempt(refused[place].weights, rest, at_m, doubted=True))
+    if finer:
+        coarser_m, place = min(finer)
+        refused[place] = refused[place]._replace(
+            mend=describe_mend(options.scene_path, refused[place].weights, coarser_m)
+        )
     try:
         return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
@@ -131,7 +142,19 @@ def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
     """Why no network was used, and why each does not fit."""
     if not refused:
         return [_UNUSED]
-    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused)]
+    mends = [one.mend for one in refused if one.mend is not None]
+    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
+
+
+def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
+    """The commands that read a scene of finer pixels all the same.
+
+    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
+    "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
+    """
+    detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
+    learn = ["slopeward", "scenes", "learn", str(scene.parent), "--outlines", "FILE"]
+    return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
 
 
 def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:

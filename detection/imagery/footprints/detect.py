@@ -32,6 +32,7 @@ from detection.imagery.footprints.choose import (
     check_size,
     choose_weights,
     describe_broken,
+    describe_mend,
     describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
@@ -353,7 +354,7 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = f"--resample-to {error.trained_m:g} reads it coarser all the same"
+        mend = describe_mend(scene.path, options.weights, error.trained_m)
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)

@@ -79,7 +79,7 @@ RULES: Final[dict[str, str]] = {
         ("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"),
         OPEN,
     ),
-    **_each("GET /", "sw.js manifest.webmanifest offline", rule=OPEN),
+    **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
     # signed by the provider, which has no account
     **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(

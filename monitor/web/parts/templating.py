@@ -163,6 +163,30 @@ def link_help(page: str) -> Markup:
     return mark.format(page, *2 * [catalogue.gettext("Help on this")])
 
 
+# where to read on after an error: by what its message is of, the first part of its id
+HELP_ON: Final = {
+    **dict.fromkeys(("access", "account", "login", "people", "second_factor", "signature", "token"), "how-to/accounts"),
+    **dict.fromkeys(("guess", "upload", "cell", "row", "file"), "how-to/import-files"),
+    **dict.fromkeys(("loosening", "proposal", "effect", "act", "offset", "level"), "how-to/change-thresholds"),
+    **dict.fromkeys(("alert", "answer", "question"), "reference/alert-states"),
+    **dict.fromkeys(("scene", "tile", "tiles", "map"), "how-to/scenes"),
+    **dict.fromkeys(("outline", "outlines"), "how-to/outline-landslides"),
+    **dict.fromkeys(("forecast", "model"), "how-to/forecast-models"),
+    **dict.fromkeys(("store", "database", "page"), "how-to/operate"),
+    "extra": "how-to/install",
+    "duty": "how-to/duty",
+    "drill": "how-to/drills",
+    "export": "how-to/take-data-out",
+    "reading": "how-to/connect-instruments",
+}
+
+
+def find_help(text: str) -> str:
+    """The page of the help that fits an error."""
+    first = text.id.partition(".")[0] if isinstance(text, Message) else ""
+    return HELP_ON.get(first, "how-to/page")
+
+
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
 ENVIRONMENT.filters.update(
     told=pass_context(lambda page, text: render_text(text, find_today(page))),
@@ -204,6 +228,7 @@ ENVIRONMENT.globals.update(
     panels=list_panels,
     serves=RULES.__contains__,
     link_help=link_help,
+    find_help=find_help,
 )
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from forecasting.message import Template
 from monitor.domain.extension import list_template_folders
 from monitor.extensions.help import library
+from monitor.web.parts.templating import HELP_ON, find_help
 from tests.architecture.test_plain_english import PACKAGES, Shown, read_strings
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
@@ -87,6 +89,12 @@ def test_every_link_of_the_page_to_the_help_leads_to_a_heading():
         assert page in library.load_pages(), f"{name}: {target}"
         assert not anchor or f'id="{anchor}"' in library.render_page(page), f"{name}: {target}"
     assert len({name for name, _ in found}) > 25
+    assert set(HELP_ON.values()) <= library.load_pages().keys()
+
+
+def test_an_error_leads_to_what_it_is_of():
+    assert find_help(Template("login.test_help", "no")()) == "how-to/accounts"
+    assert find_help("any text") == "how-to/page"
 
 
 def test_no_text_of_the_program_names_a_file_of_the_documents():

@@ -46,13 +46,20 @@ def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pix
     assert [one["geometry"] for one in named["polygons"]] == [one["geometry"] for one in answer["polygons"]]
 
 
-def test_where_it_cannot_the_option_is_named(tmp_path, capsys):
-    path = write_fine(tmp_path / "small.tif", 0.5, size_px=24)
+def test_where_it_cannot_the_commands_stand_there_to_copy(tmp_path, capsys):
+    folder = tmp_path / "a place"
+    folder.mkdir()
+    path = write_fine(folder / "small.tif", 0.5, size_px=24)
+    detecting = f"slopeward scenes detect '{path}' --model landslide4sense-standard --resample-to 10"
+    learning = f"slopeward scenes learn '{folder}' --outlines FILE"
     code, _, said = run(capsys, path, "--model", "landslide4sense-standard")
     assert code == 1
-    assert "--resample-to 10 reads it coarser" in said
-    assert run(capsys, path, "--model", "landslide4sense-standard", "--resample-to", "10")[0] == 0
-    assert "24 x 24 pixels are too few" in run(capsys, path, "--dry-run")[2]
+    assert detecting in said
+    assert learning in said
+    assert run(capsys, *detecting.replace(f"'{path}'", "PATH").split()[3:][1:], path)[0] == 0
+    code, _, said = run(capsys, path, "--dry-run")
+    assert f"{learning} learns a network for such pixels" in said
+    assert "24 x 24 pixels are too few" in said
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -87,6 +94,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         assert found.apply_to(options).resample_to_m == coarser[0][0]
     else:
         assert found.weights == INDEX
+        assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())
     assert len(set(tried)) == len(tried)
     # asked for pixels of their own, nothing else is tried
     if native is None:

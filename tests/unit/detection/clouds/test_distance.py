@@ -137,3 +137,23 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
     assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
     with pytest.raises(NoPointsError, match="--outward"):
         compare_clouds(*clouds, asked)
+
+
+def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
+    rng, clouds = np.random.default_rng(14), []
+    for k, fallen_m in enumerate((0.0, 0.3)):
+        x, y = rng.uniform(0, 20, (2, 16_000))
+        roof_x, roof_y = rng.uniform(0, 6, (2, 1_500))
+        floor = np.column_stack([x, y, 5 + 0.1 * x + rng.normal(0, 0.02, 16_000)])
+        roof = np.column_stack([roof_x, roof_y, 9 - fallen_m + rng.normal(0, 0.02, 1_500)])
+        clouds.append([write_cloud(tmp_path / f"{k}.las", np.concatenate([floor, roof]))])
+    sizes = {"spacing_m": 1.0, "radius_m": 0.5, "depth_m": 1.0, "registration_m": 0.02, "minimum_area_m2": 2.0}
+    asked = CloudDistanceRequest(**sizes, ground="all", stable=write_still(tmp_path, lambda x, y: x > 8))
+    found = compare_clouds(*clouds, asked)
+    assert 30 <= found.overlaid <= 36
+    assert any("two surfaces lie over each other" in line for line in found.warnings)
+    assert found.zones
+    assert all("the sign may be wrong" in zone.caution for zone in found.zones)
+    still = write_cloud(tmp_path / "b.las", draw(rng, 12.0, 10)[0])
+    bare = compare_clouds([still], [still], CloudDistanceRequest(ground="all"))
+    assert bare.overlaid == 0

@@ -208,6 +208,10 @@ def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
     assert errors(tuned, panel, parts)[0] < 0.8 * errors(old, panel, parts)[0]
     assert all(torch.equal(v, before[k]) for k, v in old.network.state_dict().items())
     assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())
+    head = fine_tune(old, panel, parts, replace(QUICK, epochs=2), head_only=True).forecaster
+    for name, weights in head.network.state_dict().items():
+        assert torch.equal(weights, before[name]) == (not name.startswith("head.")), name
+    assert all(p.requires_grad for p in head.network.parameters())
 
 
 def test_replay_keeps_what_was_learnt_before(pooled):
