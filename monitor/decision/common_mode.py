@@ -1,6 +1,6 @@
 """Common motion: when all rovers of one reference move alike and nothing else does, the reference is the suspect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +11,7 @@ from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector
 from monitor.decision.series.witness import StationMotion, move_as_one
 from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.site import Station
+from monitor.domain.site import Site, Station
 from monitor.domain.witnesses import OBSERVERS, Groups
 
 MOVE_ALIKE: Final = Template(
@@ -25,15 +25,13 @@ def find_common(
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
-    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
-    moving = {*open_steps, *{w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}}
+    moving = {*open_steps, *_list_moving(site, assessments)}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
     sentences: dict[str, Message] = {}
     for reference in sorted({s.reference for s in site.stations if s.reference is not None}):
         members = [s for s in site.stations if s.reference == reference]
-        mine = {groups[s.id] for s in members}
-        others = any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
+        others = _moves_elsewhere(members, moving, groups)
         # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
         known = reference in windows.memory.common and not others
         leads = not others and any(s.on_slope and s.id in leaders for s in members)
@@ -43,6 +41,18 @@ def find_common(
             found[reference] = tuple(sorted(moved))
             sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
     return found, sentences
+
+
+def _list_moving(site: Site, assessments: Assessments) -> set[str]:
+    """Witnesses that ask for a level by measured motion, or by what people saw."""
+    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
+    return {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
+
+
+def _moves_elsewhere(members: Sequence[Station], moving: Collection[str], groups: Groups) -> bool:
+    """Whether a witness moves that is independent of the members of a reference."""
+    mine = {groups[s.id] for s in members}
+    return any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
 
 
 def _find_moved(

@@ -73,7 +73,7 @@ def check_neighbours(
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
-    above = {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
+    above = _list_above(votes, plan, now_s)
     if len({groups.get(key.station, key.station) for key in above if key not in sick}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
@@ -91,16 +91,25 @@ def check_neighbours(
             if still == _MOVES or (still is None and known_s is None):
                 continue
             since_s = now_s if known_s is None else known_s
-            answer = memory.answers.get(question)
             reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
             open_since_s[question], reasons[question] = since_s, reason
-            full_s = since_s + site.fusion.verify_within_s
-            if answer == "movement" or (answer is None and now_s >= full_s):
-                continue
-            until = _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(full_s))
-            held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
-            caps[key] = VoteCap(plan.above, join([held, until]))
+            until = _find_end(memory.answers.get(question), since_s + site.fusion.verify_within_s, now_s)
+            if until is not None:
+                held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
+                caps[key] = VoteCap(plan.above, join([held, until]))
     return NeighbourCheck(caps, open_since_s, reasons)
+
+
+def _list_above(votes: Votes, plan: Neighbours, now_s: float) -> set[VoteKey]:
+    """Living votes for more than a lone one may ask for."""
+    return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
+
+
+def _find_end(answer: str | None, full_s: float, now_s: float) -> Message | None:
+    """Until when a lone vote is held down: for good by an answer, else until its clock ends; None where it counts."""
+    if answer == "movement" or (answer is None and now_s >= full_s):
+        return None
+    return _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(full_s))
 
 
 def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Criterion]:

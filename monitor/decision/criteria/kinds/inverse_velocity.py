@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from forecasting.message import Duration, Figure, Template, Timestamp, join
+from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import Recovery, StationsTable
@@ -16,7 +16,7 @@ from monitor.domain.decision import FailureFact
 from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
-from monitor.domain.site import Criterion, Station, Threshold
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
 
@@ -75,23 +75,7 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
     spec = windows.site.series(station.id, criterion.quantity)
     fact = _find(windows, criterion, station.id)
     if fact is None:
-        found = [
-            n
-            for name, n in windows.list_newest(station.id)
-            if (name == criterion.quantity or name.startswith(f"{criterion.quantity}_"))
-            and n.observed_s <= windows.now_s
-        ]
-        newest = max(found, key=lambda n: (n.observed_s, n.flags), default=None)
-        sound = newest is not None and all(f in HARMLESS for f in newest.flags)
-        fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
-        return Assessment(
-            criterion.id,
-            station.id,
-            has_data=fresh,
-            fresh=fresh,
-            newest_s=None if newest is None else newest.observed_s,
-            reason=_NO_WINDOW,
-        )
+        return _assess_without(criterion, windows, station.id, spec)
     if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
@@ -100,22 +84,6 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
     held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
     second = criterion.role != "witness" or _has_second(criterion, windows, station)
     level = max(near, default=0) if fact.trusted and second else 0
-    middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
-    velocity = Figure(fact.velocity_mm_per_day, ".1f")
-    if windows.now_s < fact.mid_s:
-        hours = round((fact.mid_s - windows.now_s) / 3600.0)
-        when = (
-            _ABOUT(at=middle, duration=Duration(hours * 3600.0), velocity=velocity)
-            if hours
-            else _WITHIN_HOUR(at=middle, velocity=velocity)
-        )
-    elif windows.now_s < fact.to_s:
-        when = _ANY_TIME(at=end, at2=middle, velocity=velocity)
-    else:
-        when = _ENDED(at=end, velocity=velocity)
-    parts = [_GOES_ON(text=when)]
-    if not fact.trusted:
-        parts.append(_NOT_TRUSTED(text=fact.reasons))
     return Assessment(
         criterion.id,
         station.id,
@@ -124,7 +92,7 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
         has_data=True,
         fresh=windows.is_fresh(fact.data_until_s, spec),
         newest_s=fact.data_until_s,
-        reason=join([*parts, _ALONE]) if (not second) else join(parts) if len(parts) > 1 else parts[0],
+        reason=_explain(fact, windows.now_s, alone=not second),
         facts={
             "method": fact.method,
             "from_s": fact.from_s,
@@ -138,6 +106,28 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
             "second": second,
             "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
         },
+    )
+
+
+def _assess_without(
+    criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None
+) -> Assessment:
+    """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
+    found = [
+        n
+        for name, n in windows.list_newest(station)
+        if (name == criterion.quantity or name.startswith(f"{criterion.quantity}_")) and n.observed_s <= windows.now_s
+    ]
+    newest = max(found, key=lambda n: (n.observed_s, n.flags), default=None)
+    sound = newest is not None and all(f in HARMLESS for f in newest.flags)
+    fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
+    return Assessment(
+        criterion.id,
+        station,
+        has_data=fresh,
+        fresh=fresh,
+        newest_s=None if newest is None else newest.observed_s,
+        reason=_NO_WINDOW,
     )
 
 
@@ -171,6 +161,26 @@ def _find(windows: DecisionContext, criterion: Criterion, station: str) -> Failu
 
 def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
+
+
+def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
+    middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
+    velocity = Figure(fact.velocity_mm_per_day, ".1f")
+    if now_s < fact.mid_s:
+        hours = round((fact.mid_s - now_s) / 3600.0)
+        when = (
+            _ABOUT(at=middle, duration=Duration(hours * 3600.0), velocity=velocity)
+            if hours
+            else _WITHIN_HOUR(at=middle, velocity=velocity)
+        )
+    elif now_s < fact.to_s:
+        when = _ANY_TIME(at=end, at2=middle, velocity=velocity)
+    else:
+        when = _ENDED(at=end, velocity=velocity)
+    parts = [_GOES_ON(text=when)]
+    if not fact.trusted:
+        parts.append(_NOT_TRUSTED(text=fact.reasons))
+    return join([*parts, _ALONE]) if alone else join(parts) if len(parts) > 1 else parts[0]
 
 
 ENTRY: Final = KindEntry(

@@ -80,21 +80,7 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     first, near = max(rows, key=lambda row: _rank(row[0]))
     level = criterion.thresholds[0].level
     more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-    values: dict[str, Value] = {
-        "kind": Term(first.kind),
-        "area": Figure(first.area_m2, ",.0f"),
-        "text": _describe_near(near),
-    }
-    since: dict[str, Value] = {} if first.since_s is None else {"day": _describe_day(first.since_s, first.acquired_s)}
-    if first.change == "grown" and first.grown_m2 is not None:
-        values |= {"area": Figure(first.grown_m2, ",.0f"), "area2": values["area"]}
-        what = _GREW_SINCE(**values, **since) if since else _GREW(**values)
-    elif first.change in CHANGED:
-        values["change"] = Term(first.change)
-        what = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
-    else:
-        what = _SINGLE(**values)
-    reason = _ADVICE_ONLY(text=what, text2=first.caution) if first.caution else what
+    reason = _explain_change(first, near)
     reason = AND_MORE(text=reason, n=more) if more else reason
     late_s = first.received_s - first.acquired_s  # a vote is as old as the image
     reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
@@ -130,6 +116,25 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
     """The newest image first, there change before what was seen once, there the largest change."""
     size = fact.area_m2 if fact.grown_m2 is None else fact.grown_m2
     return fact.acquired_s, fact.change in CHANGED, size, fact.polygon
+
+
+def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
+    """One clause: what changed since when, and how near."""
+    values: dict[str, Value] = {
+        "kind": Term(fact.kind),
+        "area": Figure(fact.area_m2, ",.0f"),
+        "text": _describe_near(stations),
+    }
+    since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
+    if fact.change == "grown" and fact.grown_m2 is not None:
+        values |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": values["area"]}
+        what = _GREW_SINCE(**values, **since) if since else _GREW(**values)
+    elif fact.change in CHANGED:
+        values["change"] = Term(fact.change)
+        what = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
+    else:
+        what = _SINGLE(**values)
+    return _ADVICE_ONLY(text=what, text2=fact.caution) if fact.caution else what
 
 
 def _describe_near(stations: Sequence[tuple[str, float]]) -> Message:
