@@ -168,15 +168,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
             found[SILENT_SLOPE] = situation.sight.silence.describe()
     found |= find_late(windows, situation.level_state.level)
     found |= _list_undecided(windows, assessments)
-    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
-    found |= {
-        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
-        for w in assessments
-        if w.criterion in advice
-        and w.raise_level > 0
-        and w.newest_s is not None
-        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
-    }
+    found |= _list_advice(windows, assessments)
     return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
 
 
@@ -390,6 +382,18 @@ def _list_undecided(windows: DecisionContext, assessments: Assessments) -> dict[
             elif known is not None and not assessment.fresh:
                 found[key] = known
     return found
+
+
+def _list_advice(windows: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
+    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
+    return {
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
+        for w in assessments
+        if w.criterion in advice
+        and w.raise_level > 0
+        and w.newest_s is not None
+        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
+    }
 
 
 def list_changes(

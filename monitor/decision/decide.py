@@ -1,6 +1,6 @@
 """The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -393,12 +393,7 @@ def assess_observability(
     silence = find_common_silence(windows, level, senses, behind)
     blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
     observability = "blind" if blind else "full" if seen == voting else "degraded"
-    since_s = None
-    # one of those the level rests on is enough, and a second one that goes does not start the clock anew
-    if unseen or gone:
-        since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
-    elif blind:
-        since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
+    since_s = _find_since_s(windows, senses, unseen, gone, voting if blind else None)
     return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
 
 
@@ -426,6 +421,20 @@ def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: Serie
     newest = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
     newest_s = max(newest, default=sense.newest_s if sense.state == "silent" else None)
     return min(windows.now_s, _deadline(windows, place, newest_s))
+
+
+def _find_since_s(
+    windows: DecisionContext,
+    senses: SeriesHealthMap,
+    unseen: Collection[tuple[str, str]],
+    gone: Mapping[Support, float],
+    blind: Collection[tuple[str, str]] | None,
+) -> float | None:
+    """Since when what the level rests on is out of sight, or all series of a `blind` site; None where it is seen."""
+    # one of those the level rests on is enough, and a second one that goes does not start the clock anew
+    if unseen or gone:
+        return min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
+    return None if blind is None else max(_unseen_since(windows, p, senses[p]) for p in blind)
 
 
 def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:

@@ -105,7 +105,7 @@ def examine(
     known = windows.memory.conditions
     coarse = find_coarse(windows)
     for station in windows.site.stations:
-        state, reason = "ok", _WELL
+        states = [("ok", _WELL)]
         newest: list[float] = []
         for spec in station.series:
             used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
@@ -116,18 +116,17 @@ def examine(
             problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
             for one in problems:
                 if one.state != "unknown":
-                    place, name = f"{station.id}.{spec.quantity}", "stale" if one.state == "silent" else one.state
-                    text = TEXT_OF(name=name_series(place), text=one.reason)
-                    conditions[f"health:{place}:{name}"] = Condition("health", one.urgency, one.since_s, text)
-                shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
-                if _RANK[shown] > _RANK[state] and (one is not hidden or is_whole):
-                    state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
+                    key, condition = _name_problem(f"{station.id}.{spec.quantity}", one)
+                    conditions[key] = condition
+                if one is not hidden or is_whole:
+                    shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
+                    states.append((shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)))
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, known, (station.id, spec.quantity))
             shown, why = ("ok", _WELL) if found is None else (found.state, found.reason)
             series_health[station.id, spec.quantity] = SeriesHealth(shown, why, seen_s, burst)
-            if burst is not None and _RANK[state] < _RANK["verify"]:
-                state, reason = "verify", burst
+            states += [] if burst is None else [("verify", burst)]
+        state, reason = max(states, key=lambda one: _RANK[one[0]])  # of equals the first
         reason = _explain_well(tracks.get(station.id, ())) if state == "ok" else reason
         healths.append(
             StationHealth(
@@ -141,6 +140,13 @@ def examine(
             )
         )
     return tuple(healths), conditions, series_health
+
+
+def _name_problem(place: str, problem: SeriesProblem) -> tuple[str, Condition]:
+    """The alert key of what is wrong with a series, and what its alert says."""
+    name = "stale" if problem.state == "silent" else problem.state
+    text = TEXT_OF(name=name_series(place), text=problem.reason)
+    return f"health:{place}:{name}", Condition("health", problem.urgency, problem.since_s, text)
 
 
 @once_per_record
@@ -249,11 +255,18 @@ def _examine_series(
         return SeriesProblem(
             "unknown", _NOTHING_YET(), seen_s
         )  # the first epoch of a clock a little ahead is still to come
+    return _examine_values(windows, spec, seen_s, tracks)
+
+
+def _examine_values(
+    windows: DecisionContext, spec: SeriesSpec, seen_s: float, tracks: Sequence[Track]
+) -> SeriesProblem | None:
+    """What is wrong with the values of a series that is not silent."""
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
     mute = _find_mute(windows, spec, tracks, max(usable, default=None))
     if mute is not None:
         return mute
-    if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
+    if tracks and (not usable or windows.now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
         text = _UNUSABLE_FOR(duration=Duration(spec.max_silence_s), text=why)
         return SeriesProblem("flagged", text, max(usable, default=seen_s))
