@@ -206,16 +206,7 @@ def _stations(old: Site, new: Site) -> list[Message]:
                 found.append(_SERIES_GONE(series=series))
             else:
                 found += _fields(_SERIES(series=series), spec, now, SERIES)
-    before, after_groups = find_groups(old), find_groups(new)
-    joined = [
-        _ONE_WITNESS(station=one.id, other=other.id)
-        for i, one in enumerate(old.stations)
-        for other in old.stations[i + 1 :]
-        if one.id in after_groups
-        and other.id in after_groups
-        and before[one.id] != before[other.id]
-        and after_groups[one.id] == after_groups[other.id]
-    ]
+    joined = _list_joined(old, new)
     # one more rover or control on a reference takes part in the test for a common motion
     added = [s for s in new.stations if old.station(s.id) is None]
     shared = {m for s in old.stations for m in _marks(s)}
@@ -225,6 +216,20 @@ def _stations(old: Site, new: Site) -> list[Message]:
         if _marks(s) & shared
     ]
     return [*found, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
+
+
+def _list_joined(old: Site, new: Site) -> list[Message]:
+    """Stations that were independent of each other and are no more."""
+    before, after = find_groups(old), find_groups(new)
+    return [
+        _ONE_WITNESS(station=one.id, other=other.id)
+        for i, one in enumerate(old.stations)
+        for other in old.stations[i + 1 :]
+        if one.id in after
+        and other.id in after
+        and before[one.id] != before[other.id]
+        and after[one.id] == after[other.id]
+    ]
 
 
 def _marks(station: Station) -> set[tuple[str, str]]:

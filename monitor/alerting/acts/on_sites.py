@@ -264,22 +264,8 @@ def add_event(
     begin = call.now if from_ is None else from_
     end = begin if to is None else to
     kind, text = tidy_text(kind), tidy_text(text)
-    if end < begin:
-        raise RefusedError(_ENDS_FIRST())
-    if not text or not kind:
-        raise RefusedError(_WORDS_WANTED())
-    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
-        raise RefusedError(_MEANT(kind=kind, meant=meant))
-    if known_from is not None and not begin <= known_from <= call.now:
-        raise RefusedError(_KNEW())
-    if kind == "earthquake" and value is not None and value <= 0.0:
-        raise RefusedError(_NO_SHAKING())
-    if kind == "earthquake" and value is not None and value > MOST_G:
-        gal, g = Figure(value, "g", "gal"), Figure(value / 980.665, ".3g", "g")
-        raise RefusedError(_TOO_STRONG(value=Figure(value), most=Figure(MOST_G, "g", "g"), gal=gal, g=g))
-    if kind == "earthquake" and begin > call.now:
-        raise RefusedError(_NO_FUTURE())
     item = SiteEvent(site, begin, end, kind, text, value)
+    _check_event(item, known_from, call.now)
     notes = []
     with call.write() as c:
         call.check_site(c, site)
@@ -298,6 +284,28 @@ def add_event(
                 )
     facts = {"event_id": number, "site": site, "kind": kind, "from": format_iso(begin), "to": format_iso(end), "by": by}
     return ActResult(_EVENT(site=site, kind=Term(kind), number=number), facts, tuple(notes))
+
+
+def _check_event(item: SiteEvent, known_from: datetime | None, now: datetime) -> None:
+    """Refuse what is no event, and of an earthquake what is none: no shaking, more than was ever measured, to come."""
+    kind, value = item.kind, item.value
+    if item.to_at < item.from_at:
+        raise RefusedError(_ENDS_FIRST())
+    if not item.text or not kind:
+        raise RefusedError(_WORDS_WANTED())
+    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
+        raise RefusedError(_MEANT(kind=kind, meant=meant))
+    if known_from is not None and not item.from_at <= known_from <= now:
+        raise RefusedError(_KNEW())
+    if kind != "earthquake":
+        return
+    if value is not None and value <= 0.0:
+        raise RefusedError(_NO_SHAKING())
+    if value is not None and value > MOST_G:
+        gal, g = Figure(value, "g", "gal"), Figure(value / 980.665, ".3g", "g")
+        raise RefusedError(_TOO_STRONG(value=Figure(value), most=Figure(MOST_G, "g", "g"), gal=gal, g=g))
+    if item.from_at > now:
+        raise RefusedError(_NO_FUTURE())
 
 
 def _find_meant(kind: str, known: tuple[str, ...]) -> str | None:

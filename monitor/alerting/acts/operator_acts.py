@@ -19,7 +19,7 @@ from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.domain.keys import RuleKey, station_of_question
+from monitor.domain.keys import RuleKey, StepKey, station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import ChangeContext, add_note, apply_changes, load_alerts
@@ -202,13 +202,9 @@ def verify(
     require_answer(answer)
     with db.write() as c:
         memory = load_memory(c, site)
-        mine = [k for k in memory.steps if key in {k, k.station}]
-        waiting = _list_waiting(memory)
-        if not mine and key not in waiting:
-            open_ones = NameList(tuple(map(str, waiting)))
-            raise NotFoundError(_NOT_OPEN(key=key, names=open_ones) if waiting else _NONE_OPEN(key=key))
+        mine = _find_steps(memory, key)
         height = measure_height(site, memory, key, mine, seconds(now))
-        is_plain = answer in {MOVEMENT, CAUSES[0]}
+        was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         alone = says_no(answer) and needs_two(site, height)
         if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
             mine = [k for k in mine if k not in memory.answers]
@@ -219,14 +215,11 @@ def verify(
         first = given.pop() if len(given) == 1 else None
         if alone and not counts_with(c, first, answer, height, actor, now):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
-            answer_text = (_WAS if is_plain else _WAS_NONE)(
-                question=key, word=Term(answer), name=actor.name, reason=reason
-            )
-            sentence = _SIGN_THAT(text=answer_text)
+            sentence = _SIGN_THAT(text=was(question=key, word=Term(answer), name=actor.name, reason=reason))
         else:
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
-            sentence = (_WAS if is_plain else _WAS_NONE)(question=key, word=Term(answer), name=who, reason=reason)
+            sentence = was(question=key, word=Term(answer), name=who, reason=reason)
         basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
@@ -280,6 +273,16 @@ def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: 
         heights={k: h for k, h in memory.heights.items() if k not in mine} | heights,
         signed={k: s for k, s in memory.signed.items() if k not in {key, *mine}},
     )
+
+
+def _find_steps(memory: Memory, key: str) -> list[StepKey]:
+    """The steps that a question asks about, none where it asks about something else; NotFoundError: nothing waits."""
+    mine = [k for k in memory.steps if key in {k, k.station}]
+    waiting = _list_waiting(memory)
+    if not mine and key not in waiting:
+        open_ones = NameList(tuple(map(str, waiting)))
+        raise NotFoundError(_NOT_OPEN(key=key, names=open_ones) if waiting else _NONE_OPEN(key=key))
+    return mine
 
 
 def _list_waiting(memory: Memory) -> list[str]:

@@ -12,7 +12,7 @@ from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.series.bounds import bound_units
-from monitor.domain.alerts.headline import FrozenDecision, StoredAssessment, StoredVote
+from monitor.domain.alerts.headline import DecisionEvidence, FrozenDecision, StoredAssessment, StoredStep, StoredVote
 from monitor.domain.decision import instant
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
@@ -112,13 +112,7 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     rules = evidence.get("rules", {}).values()
     lines += [f"{translate(r['sentence'])}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
     lines += [translate(evidence["bounds"])] if "bounds" in evidence else []
-    for event in evidence.get("events", ()):
-        who = f", confirmed by {' and '.join(event['confirmed_by'])}" if event["confirmed_by"] else ""
-        line = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
-        lines.append(f"{line}: {'; '.join(map(translate, event['effects']))}")
-    for key, step in evidence["steps"].items():
-        pended = f"; pended: {translate(step['pended'])}" if "pended" in step else ""
-        lines.append(f"step {key}: level {step['level']}, {step['state']}; {translate(step['reason'])}{pended}")
+    lines += [*_describe_events(evidence), *_describe_steps(evidence["steps"])]
     lines += map(translate, evidence["common"].values())
     sick = [h for h in frozen["outcome"]["health"] if h["state"] != "ok"]
     lines += [f"station {h['station']} is {h['state']}: {translate(h['reason'])}" for h in sick]
@@ -155,6 +149,19 @@ def _describe_assessments(words: Sequence[StoredAssessment], units: Mapping[str,
         levels = f"asks for level {assessment['raise_level']}, holds {assessment['hold_level']}"
         yield f"{name}: {levels}; {translate(assessment['reason'])}"
         yield from (f"    {line}" for line in _margins(assessment, units.get(assessment["criterion"], "")))
+
+
+def _describe_events(evidence: DecisionEvidence) -> Iterator[str]:
+    for event in evidence.get("events", ()):
+        who = f", confirmed by {' and '.join(event['confirmed_by'])}" if event["confirmed_by"] else ""
+        line = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
+        yield f"{line}: {'; '.join(map(translate, event['effects']))}"
+
+
+def _describe_steps(steps: Mapping[str, StoredStep]) -> Iterator[str]:
+    for key, step in steps.items():
+        pended = f"; pended: {translate(step['pended'])}" if "pended" in step else ""
+        yield f"step {key}: level {step['level']}, {step['state']}; {translate(step['reason'])}{pended}"
 
 
 def _margins(assessment: StoredAssessment, unit: str) -> Iterator[str]:
