@@ -4,7 +4,7 @@ The class loads torch's compiler with its first object: a second of processor ti
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -58,21 +58,3 @@ class AdamW:
             eps=EPSILON,
             maximize=False,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Mean, square and count of the steps of each weight, by its place."""
-        return {str(i): list(state) for i, state in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`.
-
-        Raises:
-            ValueError: the state is none of these weights.
-        """
-        found = {int(i): (mean, square, count) for i, (mean, square, count) in state.items()}
-        if any(i >= len(self._weights) or mean.shape != self._weights[i].shape for i, (mean, _, _) in found.items()):
-            raise ValueError("the state of an optimiser of other weights")
-        self._state = {
-            i: (mean.to(self._weights[i].device), square.to(self._weights[i].device), count)
-            for i, (mean, square, count) in found.items()
-        }

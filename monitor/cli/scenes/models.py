@@ -139,7 +139,7 @@ def _make_row(
 
 
 def _join_reasons(arguments: Iterable[Argument], *, is_for: bool) -> str | None:
-    """What speaks for a network, or against it; None where nothing does."""
+    """The reasons for a network, or those against it; None where there are none."""
     return "; ".join(text for _, side, text in arguments if side is is_for) or None
 
 
