@@ -77,17 +77,13 @@ def split_budget(
     trials = [inject_many(past, INJECT_FROM, seed, KINDS) for seed in SEEDS]
     events = [event for _, laid in trials for event in laid]
     if not budget > 0 or budget * months < COUNTABLE or not events:
-        rows = {part: [by[name] for name in names] for part, by in clean.items()}
-        return {part: choose_threshold(row, times, step_s, budget / len(rows)) for part, row in rows.items()}
+        share = budget / len(clean)
+        return {p: choose_threshold([by[n] for n in names], times, step_s, share) for p, by in clean.items()}
     clean = _without_common(clean, past, budget * months)
     months = _count_months(clean, step_s)
     far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
     allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
-    worst, options = _find_worst(trials), Options()
-    for part, by in clean.items():
-        joined = _join(by)
-        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
-        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
+    options = _list_options(clean, times, allowed, _find_worst(trials))
     watched = sum(
         int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
     )
@@ -102,6 +98,18 @@ def split_budget(
 
 def _join(rows: Mapping[str, Array]) -> Array:
     return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
+
+
+def _list_options(
+    clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
+) -> Options:
+    """Each part at each share of the budget, counted in runs; `worst`: its score in each injected fault."""
+    options: Options = {}
+    for part, by in clean.items():
+        joined = _join(by)
+        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
+    return options
 
 
 def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:

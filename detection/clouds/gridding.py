@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def choose_rule(name: str, *, is_classified: bool) -> Rule:
         raise CloudError("no point is of class 2 (ground): classify the cloud, or take --ground cloth")
     if name == "auto":
         return "class" if is_classified else "cloth"
-    return name  # type: ignore[return-value]
+    return cast("Rule", name)
 
 
 def find_ground(points: Points, kind: NDArray[np.uint8], rule: Rule, cell_m: float) -> NDArray[np.bool_]:

@@ -97,15 +97,18 @@ def _check(path: Path, head: bytes, size: int) -> Header:
         _check_laz(path, size, begin, points)
     else:
         end = evlr_at if evlrs and evlr_at > begin else size
-        held = (end - begin) // record
-        if held != points:
-            what = "truncated" if held < points else "its header is wrong"
-            raise DamagedCloudError(f"{path}: the header says {points:,} points, the file holds {held:,}: {what}")
+        _check_las(path, (end - begin) // record, points)
     scale, offset = take("3d", 131), take("3d", 155)
     high_x, low_x, high_y, low_y, high_z, low_z = take("6d", 179)
     low, high = (low_x, low_y, low_z), (high_x, high_y, high_z)
     if not all(0 < one <= SCALE_MOST_M for one in scale) or not all(abs(one) < COORDINATE_MOST for one in offset):
         raise DamagedCloudError(f"{path}: scale {scale} and offset {offset} cannot be: the header is damaged")
+    _check_extent(path, low, high)
+    return Header(points, compressed, record, low, high, scale)
+
+
+def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
+    """A cloud that reaches further than any slope is none."""
     sizes = [h - w for w, h in zip(low, high, strict=True)]
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
     if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low[2]), abs(high[2])) > HEIGHT_MOST:
@@ -113,7 +116,13 @@ def _check(path: Path, head: bytes, size: int) -> Header:
             f"{path}: points from {_format_point(low)} to {_format_point(high)}, as its header says, are not a slope: "
             "the header is damaged"
         )
-    return Header(points, compressed, record, low, high, scale)
+
+
+def _check_las(path: Path, held: int, points: int) -> None:
+    """A file that is not packed has room for just the points that its header promises."""
+    if held != points:
+        what = "truncated" if held < points else "its header is wrong"
+        raise DamagedCloudError(f"{path}: the header says {points:,} points, the file holds {held:,}: {what}")
 
 
 def _check_laz(path: Path, size: int, begin: int, points: int) -> None:

@@ -188,17 +188,6 @@ def split_by_interval(samples: Samples, horizons_s: Sequence[float] = USUAL_HORI
     return parts
 
 
-def read_long_panels(
-    path: str | Path, *, name: str | None = None, horizons_s: Sequence[float] = USUAL_HORIZONS_S
-) -> list[Panel]:
-    """Displacement of a long CSV, on a grid for each cadence; arguments as those of `read_long_csv`."""
-    samples = read_long_samples(path, name=name)
-    try:
-        return [panel_from_samples(*part) for part in split_by_interval(samples, horizons_s)]
-    except PanelError as error:
-        raise PanelError(f"{name or path}: {error}") from error
-
-
 def read_long_samples(path: str | Path, *, quantity: str | None = None, name: str | None = None) -> Samples:
     """Times in epoch seconds and displacement in mm by station; arguments as those of `read_long_csv`."""
     import pandas as pd

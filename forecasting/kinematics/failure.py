@@ -12,6 +12,7 @@ from forecasting.kinematics.ensemble import (
     PASSED,
     STRAIGHT,
     Fits,
+    InverseFit,
     compute_exponent_weights,
     describe_exponents,
     find_onset,
@@ -265,11 +266,7 @@ class Watch:
             return replace(found, why=_TOO_SHORT)
         weights = compute_exponent_weights(filters)
         likely = max(range(len(ALPHAS)), key=weights.__getitem__)
-        good = []
-        for fits in filters:
-            fit = fits[likely]
-            if fit is not None and fit.r2 >= GOOD_R2 and fit.slope < 0.0 and fit.failure_s > now_s:
-                good.append(fits)
+        good = [fits for fits in filters if _foresees(fits[likely], now_s)]
         found = replace(found, n_agree=len(good))
         if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
             ended = why_ended([f[likely] for f in filters], now_s, 1.0 - AGREE)
@@ -342,6 +339,11 @@ class Watch:
                 break
             points.append(Speed(rate, error, stamp_s))
         return points[::-1]
+
+
+def _foresees(fit: InverseFit | None, now_s: float) -> bool:
+    """Whether a filter shows a failure that is still to come."""
+    return fit is not None and fit.r2 >= GOOD_R2 and fit.slope < 0.0 and fit.failure_s > now_s
 
 
 def _trail(window: Window, k: int) -> range:

@@ -14,6 +14,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
+from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import pick_device, run_network
 from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion
 from forecasting.neural.network import QUANTILES, Network
@@ -136,7 +137,7 @@ class Learner:
         settings, network = self.settings, self.network
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
         order = np.random.default_rng(settings.seed)
         losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
         self._after_s, late = self._time_judging(), False
@@ -153,9 +154,7 @@ class Learner:
         network.to("cpu").eval()
         return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
 
-    def _pass(
-        self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
-    ) -> bool:
+    def _pass(self, optimiser: AdamW, learns: list[nn.Parameter], order: np.random.Generator, begun: float) -> bool:
         """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
         self.network.train()
         for member, origins in self._batches(order):

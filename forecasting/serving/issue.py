@@ -255,23 +255,14 @@ def forecast_horizon(
     panel, quantiles = issue.panel, issue.fans[index]
     steps = panel.steps(horizon_s)
     stretch = issue.pace.stretch_over(steps)[-1]
-    kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
-    past: dict[float, list[ConformalState]] = {}
-    if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
-        past = conform(quantiles, panel.values, issue.origins, steps, issue.pace).states
-    used = {
-        level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
-        for level in LEVELS
-    }
+    used = _choose_states(issue, index, horizon_s, given)
     usual = {level: margins_of(used[level], steps) for level in LEVELS}
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         lack = None if reason is None else issue.lacks.get(name)
-        margins = {level: float(usual[level][s]) for level in LEVELS}
-        missing = [level for level, value in margins.items() if not np.isfinite(value)]
-        margins |= {level: _pooled(used[level], steps) for level in missing}
+        margins, borrowed = _find_margins(usual, used, s, steps)
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
@@ -292,12 +283,36 @@ def forecast_horizon(
             continue
         assert until_s is not None, "a station without any observation is silent"
         notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [_BORROWED] if missing else []
+        notes += [_BORROWED] if borrowed else []
         notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
         row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
         rows.append(replace(row, stretch=times))
     return rows, withheld
+
+
+def _choose_states(
+    issue: Issue, index: int, horizon_s: float, given: Mapping[str, ConformalState]
+) -> dict[float, list[ConformalState]]:
+    """By level the state of each station: the one given where it is ready, else that of the panel's own past."""
+    panel = issue.panel
+    kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
+    past: dict[float, list[ConformalState]] = {}
+    if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
+        past = conform(issue.fans[index], panel.values, issue.origins, panel.steps(horizon_s), issue.pace).states
+    return {
+        level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
+        for level in LEVELS
+    }
+
+
+def _find_margins(
+    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
+) -> tuple[dict[float, float], bool]:
+    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
+    own = {level: float(usual[level][column]) for level in LEVELS}
+    missing = [level for level in LEVELS if not np.isfinite(own[level])]
+    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def make_row(

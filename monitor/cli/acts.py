@@ -140,9 +140,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
     parameters = {one.name: one for one in act.list_parameters()}
-    owner = next((name for name in OWNER_OF if act.by_owner and name in values), None)
-    own = None if owner is None else db.run_read(OWNER_OF[owner], values[owner])  # who may do it with any role
-    actor, now = prove(db, by, where, own=own), datetime.now(UTC)
+    actor, now = prove(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
     secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
     call = ActCall(
         db=db,
@@ -161,6 +159,12 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
     if done.secret and later and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
         _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
+
+
+def _find_owner(db: Database, act: Act, values: Mapping[str, object]) -> str | None:
+    """The account whose owner may do this with any role."""
+    name = next((name for name in OWNER_OF if act.by_owner and name in values), None)
+    return None if name is None else db.run_read(OWNER_OF[name], values[name])
 
 
 def _show(done: ActResult, zone: str) -> None:

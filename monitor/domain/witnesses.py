@@ -53,14 +53,19 @@ def find_groups(site: Site) -> Groups:
                 join(station.id, owners.setdefault((kind, value), station.id))
         if station.reference in stations:
             join(station.id, station.reference)
-    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    if any(one.quantity in OF_ZONES for s in found for one in s.series):
-        for mapped in found:
-            join(mapped.id, found[0].id)
+    mapped = _list_mapped(site)
+    for one in mapped:
+        join(one, mapped[0])
     names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
     zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
     stations_of = {s.id: min(groups[s.id]) for s in site.stations}
     return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+
+
+def _list_mapped(site: Site) -> list[str]:
+    """Stations that maps of velocities alone give values, where zones are among them."""
+    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
+    return [s.id for s in found] if any(one.quantity in OF_ZONES for s in found for one in s.series) else []
 
 
 def name_zone(station: str, zone: str) -> str:

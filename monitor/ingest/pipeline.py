@@ -1,7 +1,7 @@
 """From messages to rows: decode, then what a batch says in one transaction; the unreadable may wait for its own."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
@@ -293,18 +293,11 @@ class Pipeline:
             if not readings_first:
                 unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
-            notified = frozenset(
-                site for message, decoded in pairs for site in _add_notices(connection, message, decoded)
-            )
+            notified = _add_notices(connection, pairs)
             save_links(connection, links)
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
-        self._corrected |= corrected
-        self.references.settle()
-        self._admission.settle()
-        self.vocabulary.births.settle()
-        for item in observations:
-            self._note_reading(item)
+        self._remember(observations, corrected)
         return BatchResult(
             added,
             len(refused),
@@ -314,11 +307,21 @@ class Pipeline:
             unkept=unkept,
             asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
-            # a site that has brought readings of the past alone: what is present is still to come
-            brings_history=any(
-                (now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in added.sites
-            ),
+            brings_history=self._is_filled(added.sites, now),
         )
+
+    def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
+        """After a commit memory holds what the database does."""
+        self._corrected |= corrected
+        self.references.settle()
+        self._admission.settle()
+        self.vocabulary.births.settle()
+        for item in observations:
+            self._note_reading(item)
+
+    def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
+        """Whether one of these sites has brought readings of the past alone: what is present is still to come."""
+        return any((now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in sites)
 
     def _may_vote(self, item: Observation) -> bool:
         """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""
@@ -420,16 +423,16 @@ class Pipeline:
         raise AssertionError
 
 
-def _add_notices(connection: Connection, message: BrokerMessage, decoded: DecodedMessage) -> Iterator[str]:
-    actor = Actor(MQTT, "program")
-    if decoded.report is not None and add_report(
-        connection, decoded.report, message.received_at, actor=actor, credential=MQTT
-    ):
-        yield decoded.report.site
-    if decoded.event is not None and add_event(
-        connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
-    ):
-        yield decoded.event.site
+def _add_notices(connection: Connection, pairs: Sequence[Pair]) -> frozenset[str]:
+    """Store the reports and events of messages; the sites of those that are new."""
+    actor, found = Actor(MQTT, "program"), set[str]()
+    for message, decoded in pairs:
+        report, event, at = decoded.report, decoded.event, message.received_at
+        if report is not None and add_report(connection, report, at, actor=actor, credential=MQTT):
+            found.add(report.site)
+        if event is not None and add_event(connection, event, at, decoded.event_by, via=MQTT):
+            found.add(event.site)
+    return frozenset(found)
 
 
 def _refuse(code: str, reason: str) -> Decoder:

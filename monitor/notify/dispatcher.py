@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import ConfigError, StoreBusyError
@@ -190,13 +192,7 @@ class Dispatcher(Delivery):
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        orders = [
-            (a, e)
-            for a in alerts
-            # who hears of one that is back from where it was put aside, else whom escalation is for
-            for e in (escalated.escalate_return(a, first, now) if a.is_back else [])
-            or escalated.apply(a, chain, now, self.limits)
-        ]
+        orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         names = {one.id: one.name for one in self.sites.values()}
         found = find_unconfirmed(alerts, {site: chain}, names, answers, now, self.limits)
@@ -209,16 +205,38 @@ class Dispatcher(Delivery):
             changes = [add_values(c, change, now) for change in changes]
             renewed = [(renew(c, alert, order.subject, now), alert, order) for alert, order in orders]
         with self.db.write() as c:
-            for change in changes:
-                people = self.list_recipients("" if (site, change.key) in unreached else site)
-                context = ChangeContext(site, self.sites.get(site), people, SERVICE, now, code_version())
-                apply_changes(c, [change], context)
+            self._write_changes(c, site, changes, unreached, now)
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             return sum(
                 outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
                 for (subject, body), alert, order in renewed
             )
+
+    def _list_orders(
+        self,
+        alert: outbox.OpenAlert,
+        chain: Sequence[Sequence[Recipient]],
+        addressees: Sequence[Recipient],
+        now: datetime,
+    ) -> list[escalated.Escalation]:
+        """Who hears of an alert that is back from where it was put aside, else whom escalation is for."""
+        returned = escalated.escalate_return(alert, addressees, now) if alert.is_back else []
+        return returned or escalated.apply(alert, chain, now, self.limits)
+
+    def _write_changes(
+        self,
+        c: Connection,
+        site: str,
+        changes: Iterable[AlertChange],
+        unreached: Collection[Alarm],
+        now: datetime,
+    ) -> None:
+        """Write alerts of the escalation itself; that nobody was reached goes to the recipients of all sites."""
+        for change in changes:
+            people = self.list_recipients("" if (site, change.key) in unreached else site)
+            context = ChangeContext(site, self.sites.get(site), people, SERVICE, now, code_version())
+            apply_changes(c, [change], context)
 
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

@@ -40,10 +40,7 @@ def apply(
     if not alert.sent or alert.ledger == AlertCategory.ADVICE:
         return []
     fresh = find_next_step(alert, chain)
-    # whom escalation reached by an earlier event that nobody answered, and not by this one
-    notified = {t.recipient for t in alert.sent}
-    left = {r.name: r for step in chain for r in step if r.name in alert.escalated_to and r.name not in notified}
-    if reached := [r for r in left.values() if alert.ledger in r.ledgers and r.readable]:
+    if reached := _find_reached(alert, chain):
         return _make_escalations(reached, alert.subject)
     people = [t for t in alert.sent if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
@@ -85,6 +82,13 @@ def escalate_return(alert: OpenAlert, addressees: Iterable[Recipient], now: date
 
 def _mark_open(alert: OpenAlert, now: datetime) -> str:
     return mark_open(alert.subject, (now - min(t.queued_at for t in alert.sent)).total_seconds())
+
+
+def _find_reached(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
+    """Whom escalation reached by an earlier event that nobody answered, and not by this one."""
+    notified = {t.recipient for t in alert.sent}
+    left = {r.name: r for step in chain for r in step if r.name in alert.escalated_to and r.name not in notified}
+    return [r for r in left.values() if alert.ledger in r.ledgers and r.readable]
 
 
 def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:

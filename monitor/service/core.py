@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -502,7 +503,7 @@ class Core:
         if self.config.sms.gateway == "modem":
             duties.append((self._follow_modem, STAMP_EVERY_S))
         for path, every_s in (item for one in list_extensions() for item in one.background.items()):
-            duties.append((lambda path=path: load(path)(self.db, self.sites, self.clock()), every_s))  # type: ignore[misc]
+            duties.append((partial(self._work_for_extension, path), every_s))
         due = [0.0] * len(duties)
         while not self._parts_end.wait(0.25):
             for k, (act, every_s) in enumerate(duties):
@@ -528,6 +529,9 @@ class Core:
         while not self._parts_end.wait(RENEW_EVERY_S):
             if self._do(turn.keep, LEASE):
                 self.commits.note_write(LEASE)
+
+    def _work_for_extension(self, path: str) -> None:
+        load(path)(self.db, self.sites, self.clock())
 
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew

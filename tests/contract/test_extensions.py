@@ -60,7 +60,7 @@ import httpx
 
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.domain.extension import list_extensions, load
+from monitor.domain.extension import list_extensions
 from monitor.service.core import Core
 from monitor.service.schedule import Schedule
 from monitor.store.alerting.sites import save_site
@@ -79,7 +79,7 @@ with core.db.write() as c:
 Schedule(core.db, config, [site], core.clock, lambda *_: None)
 for one in list_extensions():
     for path in one.background:
-        load(path)(core.db, core.sites, core.clock())
+        core._work_for_extension(path)
 
 
 async def ask(*addresses):

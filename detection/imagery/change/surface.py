@@ -1,6 +1,6 @@
 """Difference of two surfaces: what was lost, what was gained, and how sure that is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -174,11 +174,7 @@ def subtract(
         if given is None:
             errors = np.hypot(errors, off_m)
             sigma, source = float(np.hypot(sigma, off_m)), "what differs as a whole"
-    # true areas as a column: they change with latitude where the grid is in degrees
-    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
-    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
-    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
-    pixel_m2 = np.interp(np.arange(grid.height), rows, areas)[:, None]
+    pixel_m2 = _pixel_areas(grid)
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = float(np.hypot(_mean_error(scatter, float((ground * pixel_m2).sum()), range_m), off_m))
 
@@ -186,13 +182,7 @@ def subtract(
         return round(float(area_m2 * np.hypot(_mean_error(sigma_m, area_m2, range_m), offset_error)), 3)
 
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
-    totals = []
-    for kind in ("loss", "gain"):
-        own = [body for body in bodies if body.kind == kind]
-        area = sum(body.area_m2 for body in own)
-        volume = round(sum(body.volume_m3 for body in own), 3)
-        totals.append(SurfaceTotal(len(own), round(area, 2), volume, err(area)))
-    loss, gain = totals
+    loss, gain = _sum_up(bodies, "loss", err), _sum_up(bodies, "gain", err)
     shift_px = _shift(new, difference, ground, warnings)
     found = SurfaceDifference(
         offset_m=round(offset, 4),
@@ -214,14 +204,8 @@ def subtract(
     )
     if out_dir is None:
         return found
-    out_dir.mkdir(parents=True, exist_ok=True)
     layers = [np.where(valid, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)]
-    names = ("newer - older, m", "limit of detection at 95 %, m")
-    write_geotiff(out_dir / FILES["difference"], np.stack(layers), grid, nodata=-9999.0, descriptions=names)
-    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    write_json(out_dir / FILES["geojson"], {"type": "FeatureCollection", "features": list_features(found.polygons)})
-    write_json(out_dir / FILES["run"], asdict(found))
-    return found
+    return _write(found, np.stack(layers), grid, out_dir)
 
 
 def _read_difference(
@@ -280,6 +264,14 @@ def _find_stable(
     if ground.sum() < STABLE_LEAST * valid.sum():
         warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
     return np.asarray(ground)
+
+
+def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
+    """True area of the pixels, m², as a column (they change with latitude where the grid is in degrees)."""
+    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
+    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
+    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
+    return np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
 
 
 def _correlation_range_m(
@@ -349,6 +341,12 @@ def _list_bodies(
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 
+def _sum_up(bodies: Sequence[SurfaceBody], kind: str, err: Callable[[float], float]) -> SurfaceTotal:
+    own = [body for body in bodies if body.kind == kind]
+    area = sum(body.area_m2 for body in own)
+    return SurfaceTotal(len(own), round(area, 2), round(sum(body.volume_m3 for body in own), 3), err(area))
+
+
 def _shift(
     new: NDArray[np.float32], difference: NDArray[np.float64], ground: NDArray[np.bool_], warnings: list[str]
 ) -> dict[str, float] | None:
@@ -369,3 +367,14 @@ def _shift(
             "false loss and gain on slopes"
         )
     return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
+
+
+def _write(found: SurfaceDifference, layers: NDArray[np.float32], grid: Grid, out_dir: Path) -> SurfaceDifference:
+    """The same with the paths of the files that were written."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    names = ("newer - older, m", "limit of detection at 95 %, m")
+    write_geotiff(out_dir / FILES["difference"], layers, grid, nodata=-9999.0, descriptions=names)
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    write_json(out_dir / FILES["geojson"], {"type": "FeatureCollection", "features": list_features(found.polygons)})
+    write_json(out_dir / FILES["run"], asdict(found))
+    return found

@@ -216,11 +216,7 @@ def _detect(
             *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
         ]
         _add_cautions(result, grid)
-        unreadable, out_dir = opened.reader.unreadable, options.out_dir
-        if out_dir and options.later:
-            write_first(result, steps, work, out_dir, unreadable)
-        elif out_dir:
-            write_outputs(result, scene, steps, work, out_dir, unreadable, partial(progress, FILES))
+        _write(result, scene, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 
@@ -232,6 +228,23 @@ def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -
     return NoValidPixelsError(
         f"{path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
     )
+
+
+def _write(
+    result: SceneDetection,
+    scene: Scene,
+    opened: OpenScene,
+    steps: ByteRaster,
+    work: Path,
+    options: DetectionOptions,
+    progress: Callable[[float], None],
+) -> None:
+    """Write the files of a result, all or those that its rows rest on; none without a folder."""
+    unreadable, out_dir = opened.reader.unreadable, options.out_dir
+    if out_dir and options.later:
+        write_first(result, steps, work, out_dir, unreadable)
+    elif out_dir:
+        write_outputs(result, scene, steps, work, out_dir, unreadable, progress)
 
 
 def _set_aside(

@@ -171,20 +171,7 @@ def measure_stretch(
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
     spectral = np.array([name not in UNITS for name in reader.names])
     if kind not in LOCAL:
-        if kind == "band-mean" and scale is None:
-            means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
-            for name, mean in zip(card["bands"], means, strict=True):
-                if not mean > 0:
-                    raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
-            factors = np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
-        else:
-            given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
-            factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
-            if scale is None:
-                _check_range(sample_pixels(reader), factors, card)
-        highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
-        ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
-        return RadiometricStretch(factors, None, 1, ceilings, clouds)
+        return _multiply_bands(reader, card, spectral, scale)
     block_px = int(card["radiometry"].get("block_px", 128))
     colours = tuple(reader.names.index(name) for name in COLOURS) if set(COLOURS) <= set(reader.names) else ()
     local, offset, tells = kind == LOCAL_STANDARD, 0.0, holds_at(find_pixel_m(reader.grid))
@@ -206,6 +193,26 @@ def measure_stretch(
         factors, maxima, block_px, colours=colours, moments=blocks.moments, offset=offset, tells_clouds=tells
     )
     return _leave_out_clouds(reader, stretch, blocks)
+
+
+def _multiply_bands(
+    reader: BandReader, card: ModelCard, spectral: NDArray[np.bool_], scale: float | None
+) -> RadiometricStretch:
+    """The stretch of `reflectance` or `band-mean`: one factor per band, whatever lies nearby."""
+    if card["radiometry"]["stretch"] == "band-mean" and scale is None:
+        means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
+        for name, mean in zip(card["bands"], means, strict=True):
+            if not mean > 0:
+                raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+        factors = np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
+    else:
+        given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
+        factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
+        if scale is None:
+            _check_range(sample_pixels(reader), factors, card)
+    highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
+    ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
+    return RadiometricStretch(factors, None, 1, ceilings, clouds)
 
 
 @dataclass(frozen=True, slots=True)

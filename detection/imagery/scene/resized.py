@@ -24,9 +24,6 @@ _READ_NEAR: Final = Template(
     "missed",
 )
 TOLERANCE: Final = 1.26
-# Coarser images are brought to pixels so many times finer than those of the training: on held pictures half and three
-# quarters as fine, `bijie` does as well from 1.1 to 1.4 and worse at 1.
-COARSE_FINER: Final = 1.2
 # Up to here the two nearest centres make a pixel: at twice the size they are their mean. `bijie` was trained on crops
 # made smaller so; the mean of all below is more blurred than they are, and worse by .02 F1 at half as large again.
 BETWEEN_MOST: Final = 2.05

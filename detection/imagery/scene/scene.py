@@ -128,10 +128,8 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if watched and not (path / MANIFEST).is_file() and is_product(path):
-        newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
-        if 0.0 <= time.time() - newest < SETTLED_S:
-            return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
+    if watched and not (path / MANIFEST).is_file() and is_product(path) and _is_settling(path):
+        return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
     if watched and (path / MANIFEST).is_file():
@@ -145,6 +143,11 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
             return f"{file}: has not arrived"
     listed = content.get("files", {}).items()
     return next((fault for name, stated in listed if (fault := _find_file_fault(path, name, stated))), None)
+
+
+def _is_settling(folder: Path) -> bool:
+    newest = max((file.stat().st_mtime for file in folder.rglob("*") if file.is_file()), default=0.0)
+    return 0.0 <= time.time() - newest < SETTLED_S
 
 
 def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:

@@ -373,9 +373,7 @@ def find_doubts(
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
     outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
-    alike = np.array([window.correlation for window in readings[0] if len(window.median) > 1])
-    if len(alike) and np.mean(alike > ALIKE) > OUTSIDE_SHARE:
-        outside.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
+    outside += _list_alike(readings[0])
     of_image = [
         *_list_even(readings[0], domain),
         *_list_drawn(readings, domain),
@@ -383,10 +381,7 @@ def find_doubts(
     ]
     image = own[0] if own else reader
     if image.spectral_types == {PICTURE}:
-        levels = np.array([window.levels for window in readings[0]])
-        if np.mean(levels < LEVELS_LEAST) > OUTSIDE_SHARE:
-            few = np.median(levels)
-            of_image.append(f"counts differ by {few:.0f} of 255 only: night, or a picture that was made far darker")
+        of_image += _list_dim(readings[0])
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
         of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED.format)
     for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
@@ -672,6 +667,22 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) 
         share = min(np.median(seen) for seen in repeats)
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
     return found
+
+
+def _list_alike(looks: list[WindowStatistics]) -> list[str]:
+    """Whether the bands of most windows are next to one image."""
+    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
+    if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
+        return []
+    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
+
+
+def _list_dim(looks: list[WindowStatistics]) -> list[str]:
+    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
+    seen = np.array([window.levels for window in looks])
+    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
+        return []
+    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
 def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:

@@ -70,12 +70,9 @@ def backtest(given: TrialArguments) -> None:
     """
     last = given.last
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.holdout import hold_out
 
     recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
-    wanted = {one.strip() for one in given.by.split(",") if one.strip() and one.strip() != "all"}
-    if wanted - set(WAYS):
-        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
+    wanted = _read_ways(given.by)
     if not given.allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, requested)
@@ -90,10 +87,7 @@ def backtest(given: TrialArguments) -> None:
         raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
-        learn = None
-        if holdout != "time":
-            learn, panel = hold_out(panel, chosen_seed)
-            print_note(f"{len(learn.stations)} points to learn from, {len(panel.stations)} others are forecast")
+        panel, learn = (panel, None) if holdout == "time" else _hold_out(panel, chosen_seed)
         spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
@@ -370,6 +364,22 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
         lines.append(f"chosen on the past, {format_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
     return lines
+
+
+def _hold_out(panel: "Panel", seed: int) -> "tuple[Panel, Panel]":
+    """What is forecast, and what networks learn from."""
+    from forecasting.evaluation.holdout import hold_out
+
+    learn, held = hold_out(panel, seed)
+    print_note(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
+    return held, learn
+
+
+def _read_ways(text: str) -> set[str]:
+    wanted = {one.strip() for one in text.split(",") if one.strip() and one.strip() != "all"}
+    if wanted - set(WAYS):
+        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
+    return wanted
 
 
 def _number(value: float, form: str) -> str:

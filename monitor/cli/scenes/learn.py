@@ -90,16 +90,8 @@ def learn(given: LearnArguments) -> None:
     from detection.imagery.neural.learner import Hooks
     from detection.learning.records import LearningRequest
     from detection.learning.run import learn as run_learning
-    from detection.learning.scenes import find_scenes
 
-    if given.from_page == (given.outlines is not None):
-        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
-    if given.from_page and given.since:
-        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
-    if given.from_page and given.site is None:
-        raise typer.BadParameter("takes the page of a site", param_hint="--site")
-    if given.folder is None and given.site is None:
-        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
+    _check_words(given)
     with ExitStack() as stack:
         owner = None if given.site is None else _open_owner(given.site, stack)
         if owner is not None:
@@ -112,10 +104,7 @@ def learn(given: LearnArguments) -> None:
         name = given.site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
             labels, notes = _read_labels(given.outlines, given.looked, owner, given.since)
-            known = [] if owner is None else dict.fromkeys(Path(row.path) for row in owner.scenes)
-            scenes = find_scenes(given.folder) if given.folder else tuple(one for one in known if one.exists())
-            if not scenes and given.folder is None:
-                raise SlopewardError(f"no scene of {name} that was read is still there; name a folder")
+            scenes = _list_scenes(given.folder, owner)
             earlier = [] if owner is None else _list_answers(owner)
             request = LearningRequest(
                 scenes,
@@ -140,6 +129,17 @@ def learn(given: LearnArguments) -> None:
         raise typer.Exit(NOT_OFFERED)
 
 
+def _check_words(given: LearnArguments) -> None:
+    if given.from_page == (given.outlines is not None):
+        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if given.from_page and given.since:
+        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
+    if given.from_page and given.site is None:
+        raise typer.BadParameter("takes the page of a site", param_hint="--site")
+    if given.folder is None and given.site is None:
+        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
+
+
 def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
     service, db = open_service()
     stack.enter_context(db)
@@ -161,6 +161,19 @@ def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
     if known and not (known[-1] / ANSWER).is_file():
         return known[-1]
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _list_scenes(folder: Path | None, owner: _LearningSite | None) -> tuple[Path, ...]:
+    """The scenes of a folder; without one, those of the site that were read and are still there."""
+    from detection.learning.scenes import find_scenes
+
+    if folder is not None:
+        return find_scenes(folder)
+    assert owner is not None
+    found = tuple(path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists())
+    if not found:
+        raise SlopewardError(f"no scene of {owner.site.id} that was read is still there; name a folder")
+    return found
 
 
 def _read_labels(

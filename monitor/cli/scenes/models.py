@@ -125,7 +125,6 @@ def _make_row(
     if shipped:
         arguments.insert(0, (None, True, "shipped as " + ", ".join(one.name for one in shipped)))
     scores = [score for score, _, _ in arguments if score is not None] or None
-    reasons = ["; ".join(text for _, is_for, text in arguments if is_for is side) or None for side in (True, False)]
     return NetworkRow(
         id=name,
         kind=kind,
@@ -134,9 +133,14 @@ def _make_row(
         weights=[{k: v for k, v in asdict(one).items() if k != "metrics"} for one in shipped] or None,
         scores=scores,
         note=None if scores else NOT_MEASURED,
-        reasons_for=reasons[0],
-        reasons_against=reasons[1],
+        reasons_for=_join_reasons(arguments, is_for=True),
+        reasons_against=_join_reasons(arguments, is_for=False),
     )
+
+
+def _join_reasons(arguments: Iterable[Argument], *, is_for: bool) -> str | None:
+    """The reasons for a network, or those against it; None where there are none."""
+    return "; ".join(text for _, side, text in arguments if side is is_for) or None
 
 
 def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]]) -> Score | None:

@@ -105,28 +105,9 @@ def backtest(given: BacktestArguments) -> None:
     if given.prove is not None:
         if given.data is not None:
             raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
-        chosen = {
-            "--known": known not in {"auto", PROOF_KNOWN},
-            "--latency": given.latency != "0s",
-            "--as-then": given.as_then,
-            "--late-bound": given.late_bound is not None,
-            "--lead": given.lead != LEAD,
-            "--from": given.from_at is not None,
-            "--to": given.to_at is not None,
-        }
-        if named := [
-            option for option, is_chosen in chosen.items() if is_chosen
-        ]:  # nobody chooses the terms of his test
-            raise typer.BadParameter(
-                f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
-            )
+        _refuse_chosen_terms(given)
         known = PROOF_KNOWN
-    service_file = other_file = None
-    for file in given.config or ():
-        is_site = "site" in read_toml(read_text(file), str(file))
-        if (other_file if is_site else service_file) is not None:
-            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
-        service_file, other_file = (service_file, file) if is_site else (file, other_file)
+    service_file, other_file = _sort_configs(given.config or [])
     bound_s = None if given.late_bound is None else read_duration_s("--late-bound", given.late_bound)
     mode = "observed" if given.data is not None and known == "auto" else known  # a file was all read just now
     terms = BacktestOptions(
@@ -162,6 +143,34 @@ def backtest(given: BacktestArguments) -> None:
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
     answer(card)
+
+
+def _refuse_chosen_terms(given: BacktestArguments) -> None:
+    """Nobody chooses the terms of his own test: refuse options that were given with `--prove`."""
+    chosen = {
+        "--known": given.known not in {"auto", PROOF_KNOWN},
+        "--latency": given.latency != "0s",
+        "--as-then": given.as_then,
+        "--late-bound": given.late_bound is not None,
+        "--lead": given.lead != LEAD,
+        "--from": given.from_at is not None,
+        "--to": given.to_at is not None,
+    }
+    if named := [option for option, is_chosen in chosen.items() if is_chosen]:
+        raise typer.BadParameter(
+            f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
+        )
+
+
+def _sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
+    """(service file, site file B): a file that has a [site] is a site file."""
+    service = other = None
+    for file in files:
+        is_site = "site" in read_toml(read_text(file), str(file))
+        if (other if is_site else service) is not None:
+            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
+        service, other = (service, file) if is_site else (file, other)
+    return service, other
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:

@@ -275,13 +275,16 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
             f"{fell.name}: sums of {format_duration(interval_s)} cover more time than passed, first at {at}: leave "
             "what comes twice out of the file"
         )
-    for value, count in left_out.items():
-        print_note(
-            f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out"
-        )
-    if stamp != "counter" and (twice := len(rows) - len(gauge.times_s)):
-        print_note(f"{fell.name}: {twice} sums of intervals that have one already, left out")
+    _print_left_out(fell.name, left_out, 0 if stamp == "counter" else len(rows) - len(gauge.times_s))
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
+
+
+def _print_left_out(name: str, left_out: Counter[str], twice: int) -> None:
+    """Name the readings that are no rain, and how many sums came twice."""
+    for value, count in left_out.items():
+        print_note(f"{name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
+    if twice:
+        print_note(f"{name}: {twice} sums of intervals that have one already, left out")
 
 
 def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[float], float]:

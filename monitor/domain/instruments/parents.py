@@ -113,11 +113,7 @@ def find_silence_causes(
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
-        found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
-        for parent, mine in sorted(
-            ((parent, mine) for parent, mine in found if mine),
-            key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
-        ):
+        for parent, mine in _rank_parents(children, left, pages):
             back = [p for p in children[parent] if p not in silent]
             if parent.key in paged:
                 waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
@@ -135,6 +131,17 @@ def find_silence_causes(
         else:
             break
     return SilenceCauses(pages, frozenset(waiting), frozenset(notified))
+
+
+def _rank_parents(
+    children: Mapping[Parent, Collection[Place]], left: Collection[Place], pages: Collection[Parent]
+) -> list[tuple[Parent, set[Place]]]:
+    """Parents of series that are left, without those that have a page, and these series; of the most first."""
+    found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
+    return sorted(
+        ((parent, mine) for parent, mine in found if mine),
+        key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
+    )
 
 
 def _is_notified(

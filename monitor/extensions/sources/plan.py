@@ -51,8 +51,10 @@ def make_request(
     wanted = []
     for name, url in _name_files(source):
         state = known.get(name)
-        is_fresh = state is None or state.reason is not None  # what was refused is looked at again
-        wanted.append(WantedFile(name, url) if is_fresh else WantedFile(name, url, state.etag, state.modified))  # type: ignore[union-attr]
+        if state is None or state.reason is not None:  # what was refused is looked at again
+            wanted.append(WantedFile(name, url))
+        else:
+            wanted.append(WantedFile(name, url, state.etag, state.modified))
     return PollRequest(
         FETCHERS.get(source.kind, source.kind),
         # what is stored comes last: where a look is ended at its limit, the next one begins with what is missing

@@ -5,9 +5,10 @@ GGA has a time of day and no date; without RMC or ZDA in the same message it is 
 time.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pynmea2
 
@@ -44,21 +45,7 @@ def open_nmea(binding: Binding) -> Decoder:
         if "GGA" not in kinds:
             raise PayloadError("empty", "no GGA sentence in the message")
         found: list[Observation] = []
-        bad: dict[int, PayloadError] = {}
-        days: dict[int, datetime] = {}
-        errors: dict[Any, Any] = {}
-        datum = ""
-        for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
-            try:
-                if kind in _DATED:
-                    days[k] = _read_day(line, kind)
-                elif kind == "GST":
-                    sentence = _parse(line)
-                    errors[sentence.timestamp] = sentence
-                elif kind == "DTM":
-                    datum = str(getattr(_parse(line), "datum", ""))[:8]
-            except PayloadError as error:
-                bad[k] = error.bare()
+        days, errors, datum, bad = _read_context(lines, kinds)
         clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # as the receiver shows it
         near = next(iter(days.values()), clock if of_reception else None)
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
@@ -77,6 +64,32 @@ def open_nmea(binding: Binding) -> Decoder:
         return DecodedMessage(tuple(found), join_fault([*bad.items()], total, "lines", kept.encode()))
 
     return decode
+
+
+class _Context(NamedTuple):
+    """What a message has for its positions: instants by line, GST by time of day, and the datum; and what was bad."""
+
+    days: dict[int, datetime]
+    errors: dict[Any, Any]
+    datum: str
+    bad: dict[int, PayloadError]
+
+
+def _read_context(lines: Sequence[str], kinds: Sequence[str]) -> _Context:
+    """Read all but the positions: what comes behind one holds of it as well."""
+    days, errors, datum, bad = dict[int, datetime](), dict[Any, Any](), "", dict[int, PayloadError]()
+    for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+        try:
+            if kind in _DATED:
+                days[k] = _read_day(line, kind)
+            elif kind == "GST":
+                sentence = _parse(line)
+                errors[sentence.timestamp] = sentence
+            elif kind == "DTM":
+                datum = str(getattr(_parse(line), "datum", ""))[:8]
+        except PayloadError as error:
+            bad[k] = error.bare()
+    return _Context(days, errors, datum, bad)
 
 
 def _parse(line: str) -> Any:

@@ -81,11 +81,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     """
     models = name_models(site)
     with db.read() as c:
-        standings = load_standings(c, site, now)
-        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-        scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
-        known = _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
+        known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
     answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
@@ -121,6 +117,15 @@ def name_models(site: Site) -> tuple[str, ...]:
     """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
     switch = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
     return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
+
+
+def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
+    """What is known of a site and its models."""
+    standings = load_standings(c, site, now)
+    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+    states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
+    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
+    return _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
 
 
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:

@@ -366,20 +366,29 @@ def list_changes(
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
     at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
-    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
-    families = {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
+    families = _list_families(site)
     quiet = {*silent, *at_work}
     wanted: dict[str, Message] = {}
     for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
         wanted |= _list_notices(state, by_station, families, pages, quiet, clocks)
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    lasting = [*silent, *(_name(parent) for parent, those in families.items() if those <= set(silent))]
-    keys = [_key(name, state) for name in lasting for state in ("battery", "clock")]
-    wanted |= {key: pages[key] for key in keys if key in pages}  # silence does not end what stands
+    wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
+
+
+def _list_families(site: Site) -> dict[Parent, set[str]]:
+    """The stations of each parent that has several, such as a logger or a base."""
+    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
+    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
+
+
+def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
+    """Notices that silence does not end: of batteries and clocks of stations and parents that are silent."""
+    keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
+    return {key: pages[key] for key in keys if key in pages}
 
 
 def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:

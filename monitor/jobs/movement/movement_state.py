@@ -229,11 +229,7 @@ def assess_movement(
     withdrawn: dict[str, Message] = {}
     known: dict[float, FailureIssue] = {}
     movement, velocity, until_s, window_s = None, None, newest_s, None
-    k = bisect_left(path.times_s, newest_s - WARM_S if seen_s is None else _due_s(site, moving, state))
-    if k == len(path.times_s) and seen_s is not None and state.get("mark", "") != mark:
-        k = max(0, bisect_right(path.times_s, seen_s) - 1)
-    if k == len(path.times_s) and rose and seen_s is not None and newest_s > seen_s:
-        k -= 1
+    k = _find_first(site, moving, path.times_s, state, mark, rose=rose)
     if state.get("mark", "") != mark:
         state["window"] = None  # people took back what it may rest on
     state["mark"] = mark
@@ -339,6 +335,21 @@ def _due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, warm: b
     every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
     every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
     return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
+
+
+def _find_first(
+    site: Site, moving: MovementSeries, times_s: Sequence[float], state: MovementMemory, mark: str, *, rose: bool
+) -> int:
+    """The first datum to look at; at the very first update a month back, past the end where none is due."""
+    seen_s = state.get("looked_s")
+    if seen_s is None:
+        return bisect_left(times_s, times_s[-1] - WARM_S)
+    k = bisect_left(times_s, _due_s(site, moving, state))
+    if k == len(times_s) and state.get("mark", "") != mark:
+        k = max(0, bisect_right(times_s, seen_s) - 1)
+    if k == len(times_s) and rose and times_s[-1] > seen_s:
+        k -= 1
+    return k
 
 
 def _next(

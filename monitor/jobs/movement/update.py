@@ -38,6 +38,26 @@ class MovementReport:
     waiting: tuple[str, ...] = ()  # series left for the next update
 
 
+@dataclass(frozen=True, slots=True)
+class _MovementInputs:
+    """What an update starts from, as known at its instant."""
+
+    rows: Mapping[int, movement.MovementRow]  # newest of each series
+    series: list[movement_state.MovementSeries]  # what was judged longest ago comes first
+    marks: Mapping[int, str]
+    risen: datetime | None
+    newest_s: Mapping[str, float]  # epochs by station.quantity
+    memory: Memory
+
+    def find_newest_s(self, moving: movement_state.MovementSeries) -> float | None:
+        """Newest epoch of any part of a series, s."""
+        return max((self.newest_s[k] for k in self.newest_s.keys() & moving.keys), default=None)
+
+    def has_risen_since(self, before: movement.MovementRow | None) -> bool:
+        """Whether the level of the site rose after a row."""
+        return before is not None and self.risen is not None and before.at < self.risen
+
+
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
     """Update the movement of a site; returns one line.
 
@@ -65,15 +85,8 @@ def update_movement(
     Raises:
         StoreBusyError: the database is locked; what was written stays, the rest is done next time.
     """
-    with db.read() as c:
-        known = movement.latest_movement(c, site.id, now)
-        series = movement_state.find_moving(c, site)
-        marks = movement.load_marks(c, sorted({i for m in series for i in m.ids}), now)
-        risen = movement.find_rise(c, site.id)
-        newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
-        state = find_state(c, site.id)
-    memory = Memory() if state is None else Memory.read(state.state)
-    series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
+    inputs = _load_inputs(db, site, now)
+    known, memory = inputs.rows, inputs.memory
     began_s = clock_s()
     rows: dict[int, movement.MovementRow] = dict(known)
     updated: list[str] = []
@@ -82,11 +95,11 @@ def update_movement(
     waiting: list[str] = []
     windows = 0
     budget_s = max(BUDGET_S, BUDGET_SHARE * stage_cadence(site, find_worst(known.values())[0])[0])
-    for moving in series:
+    for moving in inputs.series:
         before = known.get(moving.series_id)
-        newest_s = max((newest[k] for k in newest.keys() & moving.keys), default=None)
-        mark = _make_mark(moving, marks, memory)
-        rose = before is not None and risen is not None and before.at < risen
+        newest_s = inputs.find_newest_s(moving)
+        mark = _make_mark(moving, inputs.marks, memory)
+        rose = inputs.has_risen_since(before)
         looked = None if before is None else before.state
         has_news = movement_state.is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
         if not has_news and not movement_state.may_be_silent(moving, looked, seconds(now)):
@@ -117,10 +130,23 @@ def update_movement(
             withdrawn |= {f"{moving.label} by {method}": found.withdrawn[method] for method in gone}
         if found.behind:
             waiting.append(moving.label)
-    stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)
+    stage, trend = find_worst(rows[m.series_id] for m in inputs.series if m.series_id in rows)
     with db.write() as c:
         movement.save_stage(c, site.id, stage, trend)
     return MovementReport(stage, trend, tuple(sorted(updated)), windows, withdrawn, failed, tuple(waiting))
+
+
+def _load_inputs(db: Database, site: Site, now: datetime) -> _MovementInputs:
+    with db.read() as c:
+        rows = movement.latest_movement(c, site.id, now)
+        series = movement_state.find_moving(c, site)
+        marks = movement.load_marks(c, sorted({i for m in series for i in m.ids}), now)
+        risen = movement.find_rise(c, site.id)
+        newest_s = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
+        state = find_state(c, site.id)
+    memory = Memory() if state is None else Memory.read(state.state)
+    series.sort(key=lambda m: (seconds(rows[m.series_id].at) if m.series_id in rows else float("-inf"), m.label))
+    return _MovementInputs(rows, series, marks, risen, newest_s, memory)
 
 
 def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:

@@ -111,13 +111,7 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[Placed
     with contextlib.suppress(NotFoundError):
         version = find_version_at(c, site_id, step.at) if decision is None else decision.config_sha256
     site = find_declaration(c, version)
-    now = next(iter(load_cards(c, site_id)), None)
-    if now is None and (site is None or step.level > 0):
-        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
-    card: PlacedSite = now or PlacedSite(site_id, "", 0.0, 0.0, [])
-    if site is not None:
-        levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
-        card = PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
+    card = _find_card(c, site_id, site, step)
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
         return card, replace(found, exposed=_find_exposed(site, step.level))
@@ -136,6 +130,17 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[Placed
         evidence_sha256=decision.evidence_sha256,
     )
     return card, ground
+
+
+def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> PlacedSite:
+    """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
+    now = next(iter(load_cards(c, site_id)), None)
+    if now is None and (site is None or step.level > 0):
+        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
+    if site is None:
+        return now or PlacedSite(site_id, "", 0.0, 0.0, [])
+    levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
+    return PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
 
 
 def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, float], ...]:

@@ -138,39 +138,44 @@ def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: 
 
 def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
     """Write one change; returns its event, None where it says what already is."""
-    a, n = t.alert.c, t.notification.c
+    a = t.alert.c
     is_open = (a.site == context.site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
     # what a person does at this moment is waited for and then seen
     found = c.execute(select(t.alert).where(*is_open).with_for_update()).one_or_none()
-    if change.repeats:
-        if found is None or found.level != change.level:
-            return None
-    elif found is None:
-        if not change.open:
-            return None
-    else:
-        is_gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
-        if is_gone if not change.open else (not is_gone and found.level == change.level):
-            return None
+    if not _is_change(found, change):
+        return None
     version = context.site.version if context.site else ""
     basis = context.decision_id or add_decision(c, context.site_id, context.now, version, change.evidence)
     context = replace(context, decision_id=basis)
     event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
     if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
-        # it came and went while it was put aside: nobody hears of it afterwards
-        waiting = (n.alert_id == found.id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
-        done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
-        c.execute(
-            update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
-        )
-        return event
-    # the end of what nobody heard of is no message
-    is_news = change.open or change.ledger == AlertCategory.HAZARD
-    if change.notify and not is_news and found is not None:
-        is_news = c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
-    if change.notify and is_news:
+        _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
+    elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
         _queue(c, change, 0 if found is None else int(found.level), event, context)
     return event
+
+
+def _is_change(found: Row[Any] | None, change: AlertChange) -> bool:
+    """Whether a change of an alert, as it is open now or not, brings anything but what already is."""
+    if change.repeats:
+        return found is not None and bool(found.level == change.level)
+    if found is None:
+        return change.open
+    is_gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
+    return bool(is_gone or found.level != change.level) if change.open else not is_gone
+
+
+def _drop_unsent(c: Connection, alert_id: int) -> None:
+    n = t.notification.c
+    waiting = (n.alert_id == alert_id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
+    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
+    c.execute(update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT())))
+
+
+def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
+    """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
+    n = t.notification.c
+    return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
 
 
 def _open_alert(c: Connection, change: AlertChange, context: ChangeContext) -> int:

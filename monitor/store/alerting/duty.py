@@ -432,9 +432,9 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
     ]
     r, m = t.report.c, t.maintenance.c
     came = select(r.at, r.kind, r.text, r.by).where(r.site == site, r.received_at > since)
-    seen = c.execute(came.order_by(r.at.desc()).limit(MOST))
+    seen = c.execute(came.order_by(r.at.desc()).limit(MOST)).mappings()
     lasts = select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
-    work = c.execute(lasts.order_by(m.to_at).limit(MOST))
+    work = c.execute(lasts.order_by(m.to_at).limit(MOST)).mappings()
     return {
         "level": status[0]["level"] if status else None,
         "level_name": status[0]["level_name"] if status else None,
@@ -442,8 +442,8 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [dict(x._mapping, at=format_iso(x.at)) for x in seen],  # noqa: SLF001
-        "maintenance": [dict(x._mapping, to_at=format_iso(x.to_at)) for x in work],  # noqa: SLF001
+        "reports": [{**x, "at": format_iso(x["at"])} for x in seen],
+        "maintenance": [{**x, "to_at": format_iso(x["to_at"])} for x in work],
         "since": format_iso(since),
     }
 

@@ -1,6 +1,6 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -163,22 +163,32 @@ def _divide_series(
         begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
         label = next((k for k in labels if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
         if label is not None and label.verdict == DISMISSED:
-            labelled_at = format_iso(label.at)
-            if label.id not in seen:  # what was known of its time when it was given
-                of_time = (row for row in rows if label.from_at <= row.at <= label.to_at)
-                known = [row for row in of_time if row.scored_at <= labelled_at]
-                seen[label.id] = max(map(_in_thresholds, known), default=0.0), {row.detector for row in known}
-            highest, detectors = seen[label.id]
-            if any(
-                row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
-                for row in news
-                if row.at > label.to_at or row.scored_at > labelled_at
-            ):
+            if label.id not in seen:
+                seen[label.id] = _find_seen(rows, label)
+            if _is_more(news, label, *seen[label.id]):
                 is_new, last, beyond = True, [], label.id
         if is_new:
             found.append((last, beyond))
         last += news
     return found
+
+
+def _find_seen(rows: Iterable[Any], label: Any) -> tuple[float, set[str]]:
+    """What was known of the time of a label when it was given: the highest score, in thresholds, and the detectors."""
+    labelled_at = format_iso(label.at)
+    of_time = (row for row in rows if label.from_at <= row.at <= label.to_at)
+    known = [row for row in of_time if row.scored_at <= labelled_at]
+    return max(map(_in_thresholds, known), default=0.0), {row.detector for row in known}
+
+
+def _is_more(rows: Iterable[Any], label: Any, highest: float, detectors: Collection[str]) -> bool:
+    """Whether alerts that were not known at a label are more than those that were."""
+    labelled_at = format_iso(label.at)
+    return any(
+        row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
+        for row in rows
+        if row.at > label.to_at or row.scored_at > labelled_at
+    )
 
 
 def _in_thresholds(row: Any) -> float:

@@ -320,10 +320,7 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
     by_key: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
     for mark in marks:
         by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
-    s, states = sequence_state.c, dict[_Boot, Any]()
-    for some in in_chunks(list(by_key), _FEW):  # one question for many, for a sender may invent one for each message
-        for row in connection.execute(select(sequence_state).where(tuple_(s.site, s.source, s.boot_id).in_(some))):
-            states[row.site, row.source, row.boot_id] = row
+    states = _load_states(connection, list(by_key))
     opened: list[SequenceGap] = []
     ends: dict[_Boot, SequenceMark] = {}
     for key, seen in by_key.items():
@@ -369,6 +366,15 @@ def _split(first: int, last: int, full: int) -> list[tuple[int, int]]:
     if not full or last < full:
         return [(first, last)]
     return [(a % full, b % full) for a, b in ((first, full - 1), (max(first, full), last)) if a <= b]
+
+
+def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:
+    """What is known of each of these boots: one question for many, for a sender may invent one for each message."""
+    s, found = sequence_state.c, dict[_Boot, Any]()
+    for some in in_chunks(keys, _FEW):
+        for row in connection.execute(select(sequence_state).where(tuple_(s.site, s.source, s.boot_id).in_(some))):
+            found[row.site, row.source, row.boot_id] = row
+    return found
 
 
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:

@@ -150,17 +150,7 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
         raise RefusedError(_HOLES)
     if len(rings[0]) > MOST_CORNERS + 1:
         raise RefusedError(_CORNERS(n=Figure(len(rings[0]) - 1, "d"), most=MOST_CORNERS))
-    west, south, east, north = bounds
-    read = []  # in steps of seven decimals; a height is left out
-    for corner in rings[0]:
-        # a bool is a number to Python
-        if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
-            raise RefusedError(_NO_CORNER)
-        lon, lat = corner[:2]
-        if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
-            raise RefusedError(_OUTSIDE(place=f"{lon!s:.10}, {lat!s:.10}"))
-        read.append((round(lon * _STEPS), round(lat * _STEPS)))
-    corners = [place for place, _ in groupby(read)]
+    corners = [place for place, _ in groupby(_read_corner(corner, bounds) for corner in rings[0])]
     if corners and corners[0] == corners[-1]:
         corners.pop()
     if len(set(corners)) < 3:
@@ -171,6 +161,18 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     if sum(a[0] * b[1] - b[0] * a[1] for a, b in turns) < 0:
         corners.reverse()
     return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
+
+
+def _read_corner(corner: Any, bounds: Bounds) -> tuple[int, int]:
+    """Longitude and latitude of a corner in steps of seven decimals; a height is left out."""
+    # a bool is a number to Python
+    if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
+        raise RefusedError(_NO_CORNER)
+    west, south, east, north = bounds
+    lon, lat = corner[:2]
+    if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
+        raise RefusedError(_OUTSIDE(place=f"{lon!s:.10}, {lat!s:.10}"))
+    return round(lon * _STEPS), round(lat * _STEPS)
 
 
 def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:

@@ -1,7 +1,7 @@
 """Make, drop, check and read the public views, and remember who was granted to read them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, overload
 
 from sqlalchemy import Connection, bindparam, text
@@ -152,37 +152,55 @@ def stream_view(
     `block`: rows that are held at a time; 0: all.
     """
     equals = {one: value for one, value in equals.items() if value is not None}
-    if name not in NAMES:
-        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
-    named = [*equals, *(one.lstrip("-") for one in order_by), *([within.column] if within else [])]
-    # they are never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
-    if odd := [one for one in named if not one.isidentifier()]:
-        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *([within.column] if within else [])])
     several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
     terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
     values = {**equals, **several}
-    for sign, key, instant in (
-        (">", "range_after", within and within.after),
-        ("<=", "range_until", within and within.until),
-    ):
-        if within is not None and instant is not None:
-            terms.append(f"{within.column} {sign} :{key}")
-            values[key] = instant
-    columns = "*"
-    if without:
-        head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - the name is checked
-        columns = ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
-    order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
-    query = f"SELECT {columns} FROM {name}"  # noqa: S608 - names are checked
-    query += f" WHERE {' AND '.join(terms)}" if terms else ""
-    query += f" ORDER BY {order}" if order else ""
-    query += "" if limit is None else f" LIMIT {int(limit)}"
+    for term, key, instant in _write_span(within):
+        terms.append(term)
+        values[key] = instant
+    query = f"SELECT {_list_columns(connection, name, without)} FROM {name}"  # noqa: S608 - names are checked
+    query += _write_clauses(terms, order_by, limit)
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
     found = connection.execute(bound, values, execution_options=options).mappings()
     for row in found if block else found.all():
         yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
+
+
+def _check_names(name: str, columns: Iterable[str]) -> None:
+    """Refuse a view that is none of ours, and columns that are no names.
+
+    They are never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing.
+    """
+    if name not in NAMES:
+        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
+    if odd := [one for one in columns if not one.isidentifier()]:
+        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+
+
+def _write_span(within: ColumnSpan | None) -> Iterator[tuple[str, str, str]]:
+    """The terms of a span, each with the name and the value that is bound to it."""
+    if within is not None and within.after is not None:
+        yield f"{within.column} > :range_after", "range_after", within.after
+    if within is not None and within.until is not None:
+        yield f"{within.column} <= :range_until", "range_until", within.until
+
+
+def _write_clauses(terms: Sequence[str], order_by: Sequence[str], limit: int | None) -> str:
+    """What follows the name of the view in a query, as far as it is asked."""
+    order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
+    clauses = f" WHERE {' AND '.join(terms)}" if terms else ""
+    clauses += f" ORDER BY {order}" if order else ""
+    return clauses + ("" if limit is None else f" LIMIT {int(limit)}")
+
+
+def _list_columns(connection: Connection, name: str, without: str) -> str:
+    if not without:
+        return "*"
+    head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - the name is checked
+    return ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -62,9 +62,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
     states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
     unwell = sum(map(_is_unwell, rows))
-    if find.strip() and state in {"", UNWELL}:
-        state = EVERY  # who asks for a name wants it, well or not
-    state = state or (UNWELL if len(rows) > FEW and unwell else EVERY)
+    state = _choose_state(find, state, len(rows), unwell)
     picked = pick_rows(rows, find, state)
     named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)} if find.strip() else None
     runs, gaps, held = (_of_stations(ones, named) for ones in (runs[::-1], gaps[::-1], held))
@@ -91,6 +89,13 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
         **{name: value for collect in find_functions("site.instruments") for name, value in collect(seen).items()},
     }
+
+
+def _choose_state(find: str, state: str, total: int, unwell: int) -> str:
+    """The state that is shown: the one asked for, else of many instruments those that need something."""
+    if find.strip() and state in {"", UNWELL}:
+        return EVERY  # who asks for a name wants it, well or not
+    return state or (UNWELL if total > FEW and unwell else EVERY)
 
 
 def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[OfStation]:

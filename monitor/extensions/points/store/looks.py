@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -143,9 +143,6 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEve
         one = read_record(PointEvent, row, members=tuple(members.get(row.id, ())))
         found.setdefault(row.point_look_id, []).append(one)
     return found
-
-
-HORIZONS: Final = 3  # of one row
 
 
 @dataclass(frozen=True, slots=True)

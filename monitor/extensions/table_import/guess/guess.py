@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -218,9 +218,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     facts.append(("time", _describe_times(times)))
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
     numerals = settle_numerals(table, numbers, talk)
-    facts += [*row_facts, ("decimal mark", COMMA if numerals.decimal == "," else POINT)]
-    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
-    facts += [("no measurement", join(counted, ", "))] if counted else []
+    facts += [*row_facts, *_describe_numerals(numerals)]
     read_numbers = partial(list_numbers, table, numerals=numerals)
     alone = numbers if station is None and not kinds else []
     steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
@@ -230,8 +228,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     if not rules and not open_columns:
         raise _refuse(table, _ALL_LEFT())
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
-    settled = {*open_columns, *(r.name for r in rules), *(r.sigma for r in rules)}
-    left = [*(n for n in table.names if n not in used), *(n for n in numbers if n not in settled)]
+    left = [*(n for n in table.names if n not in used), *_list_unsettled(numbers, rules, open_columns)]
     facts += _describe_found(table, rules, station, left, less)
     mapping = TableMapping(
         times.rule,
@@ -246,6 +243,18 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     facts += _describe_sampling(times, table, station)
     facts += _describe_seldom(times, table, rules, sensors)
     return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+
+
+def _describe_numerals(numerals: Numerals) -> Facts:
+    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
+    facts: Facts = [("decimal mark", COMMA if numerals.decimal == "," else POINT)]
+    return [*facts, ("no measurement", join(counted, ", "))] if counted else facts
+
+
+def _list_unsettled(numbers: Sequence[str], rules: Sequence[ColumnRule], open_columns: Collection[str]) -> list[str]:
+    """Columns of numbers that no rule reads, and that nobody is asked about."""
+    settled = {*open_columns, *(r.name for r in rules), *(r.sigma for r in rules)}
+    return [n for n in numbers if n not in settled]
 
 
 def _is_long_form(table: RawTable) -> bool:

@@ -66,9 +66,7 @@ def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> t
     texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
     if counted := Counter(mark for text in texts if (mark := _mark_of(text))):
-        mark, count = counted.most_common(1)[0]
-        if count < CLEAR * counted.total():  # a person says it where too many show the other
-            mark = _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
+        mark = _choose_mark(texts, counted, talk)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
     # a semicolon parts the cells where a comma is the decimal mark
@@ -78,6 +76,14 @@ def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> t
     shown = "," if "," in grouped else "."
     mark = _request_decimal(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
+
+
+def _choose_mark(texts: Sequence[str], counted: Counter[str], talk: Interview) -> str:
+    """The decimal mark that most numbers show; a person says it where too many show the other."""
+    mark, count = counted.most_common(1)[0]
+    if count >= CLEAR * counted.total():
+        return mark
+    return _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
 
 
 def _mark_of(text: str) -> str:

@@ -333,10 +333,7 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
 
 def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     """The layout with header and first row."""
-    if (first := _first_row(cells)) is None:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
-    # names stand among the data where the file begins in the middle of a part
-    first = first or _find_names_behind(cells) or 0
+    first = _require_first_row(path, cells)
     header = _header_of(cells, first)
     if header is None:
         return _place_without_names(path, cells, layout, first)
@@ -359,6 +356,13 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     units, notes = _read_below([r for r in below if layout.delimiter != WHITESPACE or len(r) >= len(keys)], keys)
     table = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
     return replace(table, notes=notes)
+
+
+def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
+    """Where the data begin, below names that stand among them where the file begins in the middle of a part."""
+    if (first := _first_row(cells)) is None:
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
+    return first or _find_names_behind(cells) or 0
 
 
 def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Layout, first: int) -> RawTable:

@@ -374,8 +374,7 @@ def _join_parts(table: RawTable) -> Times | None:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
             form = form if numbers[ahead[count - 1]] else f"{form}.%f"
-            rows = zip(*(table.columns[n] for n in columns), strict=True)
-            times = _choose(TimeRule(columns), [" ".join(str(c).strip() for c in row) for row in rows], [form])
+            times = _choose(TimeRule(columns), _join_cells(table, columns), [form])
             if times is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
@@ -402,6 +401,10 @@ def _read_whole(table: RawTable, name: str) -> list[int]:
         return [int(str(cell)) for cell in table.columns[name]]
     except ValueError:
         return []
+
+
+def _join_cells(table: RawTable, columns: Sequence[str]) -> list[str]:
+    return [" ".join(str(c).strip() for c in row) for row in zip(*(table.columns[n] for n in columns), strict=True)]
 
 
 def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
