@@ -180,6 +180,15 @@ def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), [(one.name, kind) for one in list_extensions() for kind in one.channels])
+def test_a_site_that_names_a_channel_of_a_missing_extension_fails_the_check(tmp_path, name, kind):
+    lay_out(tmp_path, name)
+    (tmp_path / "sites/bench.toml").write_text(SITE.replace("log:duty", f"{kind}:X"), encoding="utf-8")
+    check = 'from monitor.cli.main import run_verb\nassert run_verb(["check", "--config", "slopeward.toml"]) == 1'
+    assert f"got '{kind}:X'" in run_python(tmp_path, check).stderr
+
+
 @pytest.mark.skipif(not os.environ.get("SLOPEWARD_SOAK"), reason="two minutes each: make soak (SLOPEWARD_SOAK)")
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_quick_tests_of_the_core_are_green(tmp_path, name):
