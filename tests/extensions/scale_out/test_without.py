@@ -36,5 +36,5 @@ def test_what_needs_it_is_one_line_and_the_exit_code_of_a_configuration_that_is_
 
 def test_what_does_not_need_it_is_taken(without):
     assert parse_service("[compute]\njobs_at_once = 2\n", "x").compute.jobs_at_once == 2
-    with pytest.raises(ConfigError, match="compute.dask: expected the extension scale_out"):
+    with pytest.raises(ConfigError, match=r"compute\.dask: expected the extension scale_out"):
         parse_service("", "x", {"SLOPEWARD_COMPUTE__DASK": "tcp://h:1"})
