@@ -188,6 +188,11 @@ def find_functions(place: str) -> list[Callable[..., Any]]:
     return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
 
 
+def has_function(place: str) -> bool:
+    """Whether one does something at a place of the core; nothing is loaded."""
+    return any(place in one.functions for one in list_extensions())
+
+
 def list_panels(place: str) -> list[str]:
     """The templates that extensions show at a place of a page."""
     return [name for one in list_extensions() for name in one.panels.get(place, ())]

@@ -14,4 +14,5 @@ TABLE: Final = (
     "monitor.extensions.table_import",
     "monitor.extensions.points",
     "monitor.extensions.help",
+    "monitor.extensions.scale_out",
 )

@@ -151,12 +151,19 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
     notifiers = [channel.notifier for channel in one.channels.values()]
-    for path in (*one.routes, *one.background, *one.checks, *notifiers, *(job.function for job in one.jobs)):
+    for path in (
+        *one.routes,
+        *one.background,
+        *one.checks,
+        *one.functions.values(),
+        *notifiers,
+        *(job.function for job in one.jobs),
+    ):
         load(path)
     verbs = [verb for verb, command in one.commands.items() if load(f"{command.app}:app")]
     rules = [name for command in one.commands.values() for name in command.rules]
     assert all(any(name == verb or name.startswith(f"{verb} ") for verb in verbs) for name in rules)
-    assert one.routes or one.commands or one.channels or one.jobs
+    assert one.routes or one.commands or one.channels or one.jobs or one.functions
 
 
 def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
