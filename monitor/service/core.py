@@ -195,7 +195,7 @@ class Core:
     def _write_document(self, path: str, notification: Notification) -> str:
         if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return self.db.run_read(load(path), self.config, notification.event_id)
+        return str(self.db.run_read(load(path), self.config, notification.event_id))
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""

@@ -150,7 +150,7 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
-    notifiers = [channel.notifier for channel in one.channels.values()]
+    notifiers = [path for each in one.channels.values() for path in (each.notifier, each.document) if path]
     for path in (
         *one.routes,
         *one.background,
