@@ -18,8 +18,8 @@ from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
+from monitor.extensions.surveys.stations import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.files.reading import record_file
-from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 

@@ -12,7 +12,7 @@ from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Site
-from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
+from monitor.extensions.surveys.stack_series import list_stack_places, store_coherence
 from monitor.store.database.engine import Database
 
 EXAMPLE = "Example: slopeward scenes rates ./stack --reference -99.17,19.40,1500 --out ./rates --json"

@@ -125,17 +125,12 @@ class MappedGround(NamedTuple):
     over_mm_per_day: float  # what is slower, either way, does not count as moving
 
 
-def has_mapped_ground(station: Station) -> bool:
-    """Whether it is known where a map of velocities is read for a station."""
-    return bool(station.outline) or (station.latitude is not None and station.longitude is not None)
-
-
 def list_mapped_ground(site: Site) -> list[MappedGround]:
     """Stations that maps of velocities give values, in the order of the site file."""
     found = []
     for station in site.stations:
         specs = [one for one in station.series if one.source == VELOCITY_MAP and one.quantity in OF_VELOCITY_MAPS]
-        if specs and has_mapped_ground(station):
+        if specs and station.has_ground:
             over = max(one.over_mm_per_day for one in specs)
             found.append(MappedGround(station, tuple(one.quantity for one in specs), over))
     return found

@@ -11,8 +11,8 @@ from monitor.cli import session
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
 from monitor.domain.errors import SlopewardError
+from monitor.extensions.surveys.stations import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.files.velocity import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
 
 if TYPE_CHECKING:
