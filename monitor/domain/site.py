@@ -510,6 +510,13 @@ class Site:
     source: str = field(default="", compare=False)  # the text itself
 
     @property
+    def places(self) -> dict[str, tuple[float, float]]:
+        """Stations that have a place: id -> longitude, latitude."""
+        return {
+            s.id: (s.longitude, s.latitude) for s in self.stations if s.longitude is not None and s.latitude is not None
+        }
+
+    @property
     def top_level(self) -> int:
         """Number of the highest level."""
         return self.levels[-1].number

@@ -18,9 +18,7 @@ Place = tuple[float, float]  # longitude, latitude
 
 def draw_zones(site: Site) -> list[Feature]:
     """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
-    placed = {
-        s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
-    }
+    placed = site.places
     found = [
         _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
     ]
