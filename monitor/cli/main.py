@@ -32,7 +32,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
     "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
-    "scenes clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along normals"),
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
     "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),

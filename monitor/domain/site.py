@@ -131,6 +131,11 @@ class Station:
     was: Annotated[tuple[StationId, ...], Key("ids that it had before: their history is its own")] = ()
 
     @property
+    def has_ground(self) -> bool:
+        """Whether it is known where a map is read for it."""
+        return bool(self.outline) or (self.latitude is not None and self.longitude is not None)
+
+    @property
     def lacks_plunge(self) -> bool:
         """An azimuth alone is declared: nobody said how steeply the slope goes."""
         return self.azimuth_deg is not None and self.plunge_deg is None
@@ -503,6 +508,13 @@ class Site:
     exposed: tuple[Exposed, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)  # the text itself
+
+    @property
+    def places(self) -> dict[str, tuple[float, float]]:
+        """Stations that have a place: id -> longitude, latitude."""
+        return {
+            s.id: (s.longitude, s.latitude) for s in self.stations if s.longitude is not None and s.latitude is not None
+        }
 
     @property
     def top_level(self) -> int:
