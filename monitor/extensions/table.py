@@ -13,6 +13,7 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.maps",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
     "monitor.extensions.scale_out",

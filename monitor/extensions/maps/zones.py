@@ -1,12 +1,10 @@
 """Shapes on a map: what a landslide would reach, areas of stations, reach of radar."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import cos, pi, radians, sin
 from typing import Final
 
-from fastapi.responses import JSONResponse
-
-from detection.geojson import Feature, FeatureCollection
+from detection.geojson import Feature
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
@@ -64,17 +62,3 @@ def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]
         "geometry": {"type": "Polygon", "coordinates": [around]},
         "properties": properties,
     }
-
-
-GEOJSON: Final = "application/geo+json"
-
-
-class GeoJsonResponse(JSONResponse):
-    """A GeoJSON object."""
-
-    media_type = GEOJSON
-
-
-def make_collection(features: Iterable[Feature]) -> FeatureCollection:
-    """Features as one object."""
-    return {"type": "FeatureCollection", "features": [*features]}

@@ -13,11 +13,12 @@ from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.extension import find_functions
+from monitor.extensions.maps.zones import draw_zones
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
 from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 _NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
