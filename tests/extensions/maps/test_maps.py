@@ -21,7 +21,7 @@ SITE = "/api/v1/sites/north-bench"
 
 
 def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
-    text = (Path(__file__).parents[4] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
     for name in ("G1", "G2", "E1"):
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
     text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
@@ -97,7 +97,7 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     values = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
     write_geotiff(tmp_path / "prior.tif", values, grid_around(8.9, 46.2, 64, 20.0))
     (tmp_path / "sites").mkdir()
-    own = (Path(__file__).parents[4] / "configs/sites/north-bench.toml").read_text(encoding="utf-8")
+    own = (Path(__file__).parents[3] / "configs/sites/north-bench.toml").read_text(encoding="utf-8")
     file = tmp_path / "sites/north-bench.toml"
     file.write_text(own, encoding="utf-8")
     (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
@@ -150,7 +150,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     from detection.imagery.data.generate import write_scene
 
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
-    sites = Path(__file__).parents[4] / "configs" / "sites"
+    sites = Path(__file__).parents[3] / "configs" / "sites"
     (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]
