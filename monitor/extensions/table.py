@@ -14,5 +14,6 @@ TABLE: Final = (
     "monitor.extensions.table_import",
     "monitor.extensions.points",
     "monitor.extensions.help",
+    "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )
