@@ -12,7 +12,14 @@ from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.instants import Span, epoch_s, format_iso, from_epoch_s, join_spans
 from monitor.domain.observation import HARMLESS, Observation, Reading
 from monitor.domain.site import Calculation, SeriesSpec, Site, once_per_record
-from monitor.extensions.derived.expression import Expression, Sample, Samples, Series, compute_sigma, read_expression
+from monitor.extensions.derived.expression import (
+    Expression,
+    InputSamples,
+    Sample,
+    Series,
+    compute_sigma,
+    read_expression,
+)
 from monitor.extensions.derived.units import read_unit
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import (
@@ -27,6 +34,7 @@ from monitor.store.service_state import IDLE, find_stamp, stamp
 
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
+AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _BIT: Final = timedelta(microseconds=1)
 ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
 SAME: Final = 1e-13  # of a value: a difference of last digits
@@ -59,7 +67,7 @@ class Plan(NamedTuple):
         return max(self.calculation.within_s, self.calculation.hold_s)
 
 
-Known = dict[Series, list[Reading]]
+Ids = MutableMapping[SeriesKey, tuple[int, str]]  # of series that are known
 
 
 @once_per_record
@@ -85,27 +93,27 @@ def list_plans(site: Site) -> Sequence[Plan]:
 
 
 def add_calculated(
-    connection: Connection,
-    sites: Mapping[str, Site],
-    observations: Sequence[Observation],
-    now: datetime,
-    ids: MutableMapping[SeriesKey, tuple[int, str]],
+    connection: Connection, sites: Mapping[str, Site], observations: Sequence[Observation], now: datetime, ids: Ids
 ) -> list[Observation]:
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
     for name in {o.site for o in observations}:
         plans = list_plans(sites[name]) if name in sites else ()
-        if not plans:
-            continue
         changed: dict[Series, list[datetime]] = {}
-        for item in observations:
-            if item.site == name:
-                changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
+        mine = [o for o in observations if o.site == name] if plans else []
+        received_at = max((o.received_at for o in mine), default=now)
+        for item in mine:
+            changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
+        waiting: list[Observation] = []
         for plan in plans:
+            if any((o.station, o.quantity) in plan.scales for o in waiting):
+                found += _store(connection, waiting, now, ids)
+                waiting = []
             for span in _list_spans(plan, changed):
-                rows = _store(connection, plan, _compute_span(connection, sites[name], plan, span, now), now, ids)
-                found += rows
+                rows = _compute_span(connection, sites[name], plan, span, received_at, ids)
+                waiting += rows
                 changed.setdefault((plan.spec.station, plan.spec.quantity), []).extend(o.observed_at for o in rows)
+        found += _store(connection, waiting, now, ids)
     return found
 
 
@@ -117,31 +125,34 @@ def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[datetime]]) -> lis
 
 
 def _compute_span(
-    connection: Connection, site: Site, plan: Plan, span: Span, now: datetime, received_at: datetime | None = None
+    connection: Connection, site: Site, plan: Plan, span: Span, received_at: datetime, ids: Ids
 ) -> list[Observation]:
-    """The values of a series in a time, ends included; `received_at`: where they are made anew."""
+    """The values of a series in a time, ends included, as received with what completes them."""
     begin, end = span
     slack = timedelta(seconds=plan.slack_s)
-    known: Known = {}
+    known: dict[Series, list[Reading]] = {}
     for place in plan.expression.inputs:
-        number = find_series_id(connection, site.id, *place)
+        number = _find_id(connection, (site.id, *place), ids)
         if number is None:
             return []
         from_at, to_at = begin - timedelta(seconds=plan.expression.reach_s) - slack - _BIT, end + slack
-        known[place] = load_readings(connection, number, from_at, to_at, now + timedelta(days=1))
-    samples = Samples(
+        known[place] = load_readings(connection, number, from_at, to_at, received_at + AHEAD)
+    samples = InputSamples(
         {place: [_sample(one, plan.scales[place]) for one in rows] for place, rows in known.items()},
         plan.calculation.within_s,
         plan.calculation.hold_s,
     )
     by_reading = {(place, epoch_s(one.observed_at)): one for place, rows in known.items() for one in rows}
     found = (
-        _compute_one(site, plan, samples, by_reading, one.observed_at)
+        _compute_one(site, plan, samples, by_reading, one.observed_at, received_at)
         for one in known[plan.first]
         if begin <= one.observed_at <= end
     )
-    rows = [one for one in found if one is not None]
-    return rows if received_at is None else [replace(one, received_at=received_at) for one in rows]
+    return [one for one in found if one is not None]
+
+
+def _find_id(connection: Connection, key: SeriesKey, ids: Ids) -> int | None:
+    return ids[key][0] if key in ids else find_series_id(connection, *key)
 
 
 def _sample(reading: Reading, scale: float) -> Sample:
@@ -150,7 +161,12 @@ def _sample(reading: Reading, scale: float) -> Sample:
 
 
 def _compute_one(
-    site: Site, plan: Plan, samples: Samples, by_reading: Mapping[tuple[Series, float], Reading], at: datetime
+    site: Site,
+    plan: Plan,
+    samples: InputSamples,
+    by_reading: Mapping[tuple[Series, float], Reading],
+    at: datetime,
+    received_at: datetime,
 ) -> Observation | None:
     """The value at an instant, None where something is missing or nothing can be computed (a division by 0)."""
     try:
@@ -176,7 +192,7 @@ def _compute_one(
         spec.quantity,
         spec.unit,
         at,
-        max((one.received_at for one in readings.values()), default=at),
+        received_at,
         value,
         None if sigma is None else sigma / plan.scale,
         flags=tuple(sorted(flags)),
@@ -184,32 +200,28 @@ def _compute_one(
     )
 
 
-def _store(
-    connection: Connection,
-    plan: Plan,
-    rows: Sequence[Observation],
-    now: datetime,
-    ids: MutableMapping[SeriesKey, tuple[int, str]],
-) -> list[Observation]:
-    """Store the values that differ from those that speak, and give them back.
+def _store(connection: Connection, rows: Sequence[Observation], now: datetime, ids: Ids) -> list[Observation]:
+    """Store values, and give those back that are news.
 
     The store takes a value that an instant had before for a duplicate: one that comes back, after its inputs did, is
-    stored a last digit higher.
+    stored as a correction, and where that was there as well a last digit higher.
     """
-    stored: list[Observation] = []
-    for _ in range(ROUNDS if rows else 0):
-        number = find_series_id(connection, rows[0].site, plan.spec.station, plan.spec.quantity)
-        first, last = rows[0].observed_at, rows[-1].observed_at
-        there = () if number is None else load_readings(connection, number, first - _BIT, last, now + timedelta(days=1))
-        spoken = {one.observed_at: one for one in there}
-        rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
-        rows = [replace(one, solution="corrected") if one.observed_at in spoken else one for one in rows]
-        added = add_observations(connection, rows, now, ids)
-        stored += rows
-        if not added.duplicates:
+    added = add_observations(connection, rows, now, ids)
+    stored = list(rows)
+    for _ in range(ROUNDS if added.duplicates or added.revisions else 0):
+        rows = [one for one in rows if not _is_same(one, _find_spoken(connection, one, now, ids))]
+        if not rows:
             break
+        add_observations(connection, [replace(one, solution="corrected") for one in rows], now, ids)
         rows = [replace(one, value=nextafter(one.value, inf)) for one in rows]
     return stored
+
+
+def _find_spoken(connection: Connection, one: Observation, now: datetime, ids: Ids) -> Reading | None:
+    number = _find_id(connection, (one.site, one.station, one.quantity), ids)
+    at = one.observed_at
+    there = () if number is None else load_readings(connection, number, at - _BIT, at, now + AHEAD)
+    return next(iter(there), None)
 
 
 def _is_same(one: Observation, spoken: Reading | None) -> bool:
@@ -254,6 +266,11 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
         while begin <= extent.last:
             span = (begin, min(begin + CHUNK, extent.last))
             with db.write() as c:
-                count += len(_store(c, plan, _compute_span(c, site, plan, span, now, now), now, {}))
+                own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
+                there = [] if own is None else load_readings(c, own, begin - _BIT, span[1], now + AHEAD)
+                spoken = {one.observed_at: one for one in there}
+                rows = _compute_span(c, site, plan, span, now, {})
+                rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
+                count += len(_store(c, rows, now, {}))
             begin += CHUNK
     return count

@@ -16,6 +16,7 @@ from monitor.extensions.derived.expression import LONGEST, Expression, Series, r
 from monitor.extensions.derived.units import read_unit
 
 ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant
+MOST_READ: Final = 2000  # readings for one value
 DerivedTable: Final = create_model(
     "DerivedTable",
     __base__=SeriesTable,
@@ -119,6 +120,11 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
         spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
         raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
     first = names.index(table.at) if table.at else 0
+    slack_s = table.hold_s or table.within_s or 0.0
+    if (count := round(sum((found.reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
+        raise ConfigError(
+            f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
+        )
     calculation = Calculation(
         table.expression,
         (names[first], *(one for one in names if one != names[first])),

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
     sigma: float | None
 
 
-class Samples:
+class InputSamples:
     """Readings of the series of an expression, and which of them stands for an instant.
 
     Args:
@@ -70,7 +70,7 @@ class Samples:
         return self._rows[series][bisect_right(times, from_s) : bisect_right(times, to_s)]
 
 
-Compute = Callable[[Samples, float], Value | None]
+Compute = Callable[[InputSamples, float], Value | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class _Reader:
     def _read_series(self, series: Series, back_s: float) -> Part:
         unit = read_unit(self._add_series(series, back_s), self._own)
 
-        def compute(samples: Samples, at_s: float) -> Value | None:
+        def compute(samples: InputSamples, at_s: float) -> Value | None:
             one = samples.find(series, at_s)
             return None if one is None else (one.value, {(series, one.at_s): 1.0})
 
@@ -252,7 +252,7 @@ class _Reader:
         what, over = series[0], series[1] if len(series) == 2 else None
         units = [read_unit(self._add_series(one, back_s + span_s), self._own) for one in series]
 
-        def compute(samples: Samples, at_s: float) -> Value | None:
+        def compute(samples: InputSamples, at_s: float) -> Value | None:
             found: list[tuple[float, Sample]] = []
             used: Used = {}
             for one in samples.list_window(what, at_s - span_s, at_s):
@@ -292,7 +292,7 @@ def _require_alike(one: Part, other: Part, where: str) -> None:
 def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
     """A function of one value, which gives its value and its slope."""
 
-    def compute(samples: Samples, at_s: float) -> Value | None:
+    def compute(samples: InputSamples, at_s: float) -> Value | None:
         found = part.compute(samples, at_s)
         if found is None:
             return None
@@ -305,7 +305,7 @@ def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
 def _join(unit: Unit, parts: Sequence[Part], function: _Joining) -> Part:
     """A function of several values, which gives its value and its slopes; what one lacks, all lack."""
 
-    def compute(samples: Samples, at_s: float) -> Value | None:
+    def compute(samples: InputSamples, at_s: float) -> Value | None:
         found = [part.compute(samples, at_s) for part in parts]
         known = [one for one in found if one is not None]
         if len(known) < len(found):

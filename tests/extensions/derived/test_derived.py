@@ -230,6 +230,10 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             ],
             "P1.pore_pressure every 1h, B1.air_pressure every 6h: expected within",
         ),
+        (
+            [DISTANCE | {"expression": "rate(G1.displacement_east, '90d') * '1 day'"}],
+            "it reads 2160 readings for each value",
+        ),
         ([DISTANCE | {"expresion": "1"}], "unknown key"),
     ],
 )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from monitor.extensions.derived.expression import (
     PARTS,
+    InputSamples,
     Sample,
-    Samples,
     Series,
     compute_sigma,
     read_expression,
@@ -37,7 +37,7 @@ HOUR_S = 3600.0
 AT_S = 100 * HOUR_S
 
 
-def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float | None, **how: float) -> Samples:
+def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float | None, **how: float) -> InputSamples:
     """Readings by `STATION.quantity`: hours from the instant, and value in the unit of the series."""
     found: dict[Series, list[Sample]] = {place: [] for place in UNITS}
     for name, readings in rows.items():
@@ -47,7 +47,7 @@ def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float
             Sample(AT_S + hours * HOUR_S, value * scale, None if sigma is None else sigma * scale)
             for hours, value in readings
         ]
-    return Samples(found, how.get("within_s", 1800.0), how.get("hold_s", 0.0))
+    return InputSamples(found, how.get("within_s", 1800.0), how.get("hold_s", 0.0))
 
 
 def compute(text: str, unit: str, rows: Mapping[str, float], sigma: float | None = 0.0) -> tuple[float, float | None]:
