@@ -586,7 +586,7 @@ CHECKS: Final = (
         "channels.duty",
         SiteFolder,
         BAD,
-        "team {team}: no extension knows who of it is on duty, so each of its messages would go to all of the team",
+        "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
         lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not find_functions(ON_DUTY)),
         "bring back the extension duty, or name people in place of team:{team}",
     ),

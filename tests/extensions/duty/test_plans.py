@@ -19,23 +19,30 @@ from monitor.extensions.duty.store import (
     load_rosters,
     withdraw_change,
 )
+from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.test_duty import (  # noqa: F401 - a fixture
+from tests.integration.notify.test_duty import (
     ADA,
     BO,
     CREW,
     DAY,
     HOUR,
     PLAN,
+    SITE,
     T0,
     raise_alert,
     told,
-    watched,
 )
+
+
+@pytest.fixture
+def watched(database):
+    tell(database, save_site, SITE, "ada", "test", T0 - DAY)
+    return database
 
 
 def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):

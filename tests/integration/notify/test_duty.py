@@ -133,9 +133,7 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9))
     assert watch.escalate_once(T0 + 11 * timedelta(minutes=1)) == 1
     assert [name for name, _ in told(watched)] == [*crew, "control room"]
-    text = (
-        "team geologists: no extension knows who of it is on duty, so each of its messages would go to all of the team"
-    )
+    text = "team geologists: no extension knows who of it is on duty, so that its messages would go to all of it"
     assert find_refused() == [("bench", text, BAD)]
 
 
