@@ -72,7 +72,7 @@ def parse_site(text: str, name: str) -> domain.Site:
     """
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
-    for expand in find_functions("site.tables"):
+    for expand in find_functions("config.tables"):
         file = expand(file, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
     for index, quantity in enumerate(file.quantity):
