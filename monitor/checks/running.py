@@ -12,6 +12,7 @@ from forecasting.message import NameList, Template
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.health import STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
+from monitor.domain.extension import has_function
 from monitor.domain.instants import CORE_SILENT, parse
 
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
@@ -157,7 +158,6 @@ def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
 _NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
 _WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
 _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
-_PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
         "service.never",
@@ -243,13 +243,13 @@ CHECKS: Final = (
         "that they are refused",
     ),
     Check(
-        "ingest.processes",
+        "ingest.division",
         ProcessStamps,
         BAD,
-        _PROCESS,
-        lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
-        "its messages wait with the broker",
-        fine=_PROCESS,
+        "processes of ingest that an extension had are gone; what the broker holds for them is not stored",
+        lambda s: found(is_wrong="ingest.division" in s.stamps and not has_function("ingest.processes")),
+        "install the extension scale_out and start once with ingest.processes = 1",
+        degrades=True,
     ),
     Check(
         "queue.waiting",

@@ -29,11 +29,11 @@ from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.domain.extension import list_extensions, load
+from monitor.domain.extension import find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
-from monitor.ingest.service import IngestContext
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
@@ -47,7 +47,6 @@ from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.monitoring_gap import OutageWatch
 from monitor.service.one_core import hold_alone, refuse_second
@@ -105,7 +104,7 @@ TAKEN_OVER: Final = Template(
 )()
 EXIT_OVERDUE: Final = 70
 # without these nobody decides, tells or sees that a thread ended: a fresh process has them again
-VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer", "ingest-processes"})
+VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer"})
 UNNAMED: Final = ("Thread-", "Dummy-")  # what comes and goes
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
@@ -244,22 +243,7 @@ class Core:
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
-        self.ingest = self._insist(
-            lambda: open_ingest(
-                IngestContext(
-                    self.db,
-                    self.config,
-                    self.sites,
-                    self._on_stored,
-                    self.alarms.write,
-                    self.clock,
-                    self.reserve.hold,
-                ),
-                self.alarms,
-                self._wake_dispatcher,
-                self.turn,
-            )
-        )
+        self.ingest = self._insist(self._open_ingest)
         self.evaluation = EvaluationLoop(
             self.db,
             self.sites,
@@ -322,7 +306,7 @@ class Core:
             is_proven = self.commits.has_evaluated() or not self.sites
             if not health.beat(self.find_trouble(), "" if is_proven else health.UNPROVEN) or self.stopping.wait(1.0):
                 break
-            if gone := VITAL & self._ended.keys():
+            if gone := [name for name in self._ended if name in VITAL or name.startswith("ingest-")]:
                 log.critical("ending so that a fresh process starts: %s", ", ".join(gone))
                 self._follow(self._see_threads())
                 self._do(self.alarms.write_pending)
@@ -415,6 +399,15 @@ class Core:
         copy = upgrade(self.db, self.clock())
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
+
+    def _open_ingest(self) -> Ingest:
+        """What takes messages in; an extension may give another one with the same methods."""
+        context = IngestContext(
+            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+        )
+        for open_other in find_functions("ingest.processes"):
+            return open_other(context, self.alarms, self._wake_dispatcher, self.turn)  # type: ignore[no-any-return]
+        return Ingest(context)
 
     def _take_sites(self) -> None:
         """The sites to watch; what of their files hides motion is told when they are taken."""

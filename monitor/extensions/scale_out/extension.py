@@ -10,5 +10,5 @@ EXTENSION: Final = Extension(
     description="jobs on a Dask cluster",
     package=_HERE,
     checks=(f"{_HERE}.checks:CHECKS",),
-    functions={"compute.dask": f"{_HERE}.cluster:find_cluster"},
+    functions={"compute.dask": f"{_HERE}.cluster:find_cluster", "ingest.processes": f"{_HERE}.divided:open_ingest"},
 )
