@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from forecasting.message import NameList, Template
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
-from monitor.checks.health import STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 from monitor.domain.extension import has_function
 from monitor.domain.instants import CORE_SILENT, parse
 
@@ -91,27 +90,6 @@ def _is_gone(stamp: Mapping[str, Any]) -> bool:
     if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
         return False
     return find_program(int(stamp["pid"])) is None
-
-
-def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
-    core = seen.core
-    for stamp, (at, _) in seen.stamps.items():
-        silent_s = (seen.now - at).total_seconds()
-        if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
-            yield found(
-                is_wrong=silent_s > STANDBY_SILENT_S,
-                name=stamp.removeprefix(STANDBY),
-                at=at,
-                active=core.get("name"),
-                since=core.get("active_since"),
-            )
-
-
-def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
-    for stamp, (at, facts) in seen.stamps.items():
-        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
 
 
 def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
@@ -201,25 +179,6 @@ CHECKS: Final = (
         "{line}",
         lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
         "what it names stands in /help/how-to/operate on the page",
-        degrades=True,
-    ),
-    Check(
-        "standby.silent",
-        ProcessStamps,
-        BAD,
-        "{name} stood by and is silent since {at}: nobody would take over",
-        _list_standby,
-        "start `slopeward run --standby` on {name}",
-        fine="{active} decides since {since}; {name} stands by",
-        degrades=True,
-    ),
-    Check(
-        "standby.differs",
-        ProcessStamps,
-        WARN,
-        "{name} stands by with other site files than those in force: {sites}",
-        _list_different,
-        "put the files in force there",
         degrades=True,
     ),
     Check(

@@ -520,7 +520,11 @@ class ServiceConfig(Section):
 
     @model_validator(mode="after")
     def _has_extensions(self) -> Self:
-        wanted = {"compute.dask": self.compute.dask, "ingest.processes": self.ingest.processes > 1}
+        wanted = {
+            "compute.dask": self.compute.dask,
+            "ingest.processes": self.ingest.processes > 1,
+            "standby.enabled": self.standby.enabled,
+        }
         for key, is_wanted in wanted.items():
             if is_wanted and not has_function(key):
                 raise ValueError(f"{key}: expected the extension scale_out, which this installation does not have")

@@ -28,7 +28,7 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.domain.errors import SlopewardError, StoreBusyError
 from monitor.domain.extension import find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
@@ -60,7 +60,7 @@ from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
-from monitor.store.upkeep.migrate import require_current, upgrade
+from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
@@ -140,7 +140,6 @@ class Core:
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.news = ChangeDetector()
         self.jump_guard = ClockJumpGuard(clock())
-        self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
@@ -155,30 +154,11 @@ class Core:
             self.db.guard, self.db.holds = turn.guard, turn.holds
 
     def wait_for_turn(self) -> bool:
-        """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
+        """Wait until the turn is ours, where this service stands by; False when told to end before."""
         if self.turn is None or not self.config.standby.enabled:
             return True
-        while not self._do(self.turn.take_over) or not self.turn.is_ours:
-            if not health.beat(self.commits.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
-                return False
-        log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
-        return True
-
-    def _mark_standby(self) -> str:
-        """Also notes whether the database answers: where it does not, people must hear of it from us as well."""
-        try:
-            require_current(self.db)
-        except StoreBusyError as error:
-            self.commits.note_error(error.message)
-        except StoreError as error:
-            self.commits.note_write()
-            if str(error) != self._apart:
-                self._apart = str(error)
-                log.warning("standing by without a page: %s", error)
-            return health.STANDS_APART
-        else:
-            self.commits.note_write()
-        return health.STANDS_BY
+        stand_by = find_functions("standby.enabled")[0]
+        return bool(stand_by(self.config, self.turn, self.commits, self.stopping, self._do))
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""

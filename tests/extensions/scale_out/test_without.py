@@ -13,6 +13,7 @@ from monitor.domain.errors import ConfigError
 ASKS = {
     "compute.dask": '[compute]\ndask = "tcp://127.0.0.1:8786"\n',
     "ingest.processes": '[database]\nurl = "postgresql://h/d"\n[ingest]\nprocesses = 2\n',
+    "standby.enabled": '[database]\nurl = "postgresql://h/d"\n[broker]\nmode = "external"\n[standby]\nenabled = true\n',
 }
 
 

@@ -16,9 +16,9 @@ from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.health import find_overdue
 from monitor.checks.running import SiteStatus
-from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service, check_parts
+from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.config.service import parse_service
-from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
+from monitor.domain.errors import AwayError, KilledError, StoreBusyError
 from monitor.domain.logs import configure
 from monitor.service.children import HeartbeatWatch, ProcessRestarter
 from monitor.service.evaluation_loop import EvaluationLoop
@@ -581,30 +581,6 @@ def test_a_process_that_still_starts_has_longer_each_time_until_it_says_somethin
             vain = 0 if beats else vain + 1
             now[0] += silent_s
             assert watch.is_overdue == (silent_s > allowed_s)
-
-
-def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    for age, missed in ((30, False), (61, True), (8 * 86400, False)):
-        now = at + timedelta(seconds=age)
-        degraded = check_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
-        assert bool(degraded) is missed
-        assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
-    other = check_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
-    assert other == ["b stands by with other site files than those in force: north"]
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
-        ('[database]\nurl = "postgresql://h/d"\n', "both services use one broker"),
-    ],
-)
-def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
-    with pytest.raises(ConfigError, match=why) as error:
-        parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
-    assert "\n" not in str(error.value)
 
 
 def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
