@@ -157,8 +157,8 @@ class Core:
         """Wait until the turn is ours, where this service stands by; False when told to end before."""
         if self.turn is None or not self.config.standby.enabled:
             return True
-        stand_by = find_functions("standby.enabled")[0]
-        return bool(stand_by(self.config, self.turn, self.commits, self.stopping, self._do))
+        wait = find_functions("standby.enabled")[0]
+        return bool(wait(self.config, self.turn, self.commits, self.stopping, self._do))
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""

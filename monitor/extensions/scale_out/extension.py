@@ -13,6 +13,6 @@ EXTENSION: Final = Extension(
     functions={  # by the keys of the service file that ask for them
         "compute.dask": f"{_HERE}.cluster:find_cluster",
         "ingest.processes": f"{_HERE}.divided:open_ingest",
-        "standby.enabled": f"{_HERE}.standby:stand_by",
+        "standby.enabled": f"{_HERE}.standby:wait_for_turn",
     },
 )

@@ -28,7 +28,7 @@ NOBODY: Final = "nobody"
 STAMP_EVERY_S: Final = 3.0
 
 
-def stand_by(
+def wait_for_turn(
     config: ServiceConfig,
     turn: CoreTurn,
     commits: CommitMonitor,
