@@ -6,6 +6,7 @@ TABLE: Final = (
     "monitor.extensions.reports",
     "monitor.extensions.cap",
     "monitor.extensions.drills",
+    "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
@@ -14,5 +15,6 @@ TABLE: Final = (
     "monitor.extensions.table_import",
     "monitor.extensions.points",
     "monitor.extensions.help",
+    "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )

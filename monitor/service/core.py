@@ -53,7 +53,6 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import publish_push_key
@@ -90,7 +89,6 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
-ROTAS_EVERY_S: Final = 30.0
 FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
@@ -463,7 +461,7 @@ class Core:
             (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             (self._check_footing, AUDIT_EVERY_S),
             (self._follow_sources, SOURCES_EVERY_S),
-            (self._follow_rotas, ROTAS_EVERY_S),
+            (self._follow_extensions, AUDIT_EVERY_S),
             (self._publish_push_key, SOURCES_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
@@ -532,12 +530,9 @@ class Core:
         polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
-    def _follow_rotas(self) -> None:
-        teams = [team for site in self.sites.values() for team in site.teams]
-        if teams:
-            now = self.clock()
-            rosters = self.db.run_read(load_rosters, teams, now)
-            self._follow(live.RotaStatus(teams, rosters, now))
+    def _follow_extensions(self) -> None:
+        for read in find_functions("health.subjects"):
+            self._follow(read(self.db, self.sites, self.clock()))
 
     def _follow_modem(self) -> None:
         try:
