@@ -20,13 +20,14 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
-from monitor.domain.extension import list_extensions
+from monitor.domain.extension import find_functions, list_extensions
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+from monitor.store.alerting.duty import ON_DUTY
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -581,6 +582,14 @@ CHECKS: Final = (
         "only {channels}; no person is notified",
         _no_person,
         "add email: or apprise:",
+    ),
+    Check(
+        "channels.duty",
+        SiteFolder,
+        BAD,
+        "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
+        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not find_functions(ON_DUTY)),
+        "bring back the extension duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(

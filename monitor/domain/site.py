@@ -30,6 +30,17 @@ Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
+class Calculation:
+    """How a series is computed from others of its site, which are named `STATION.quantity`."""
+
+    expression: str
+    inputs: tuple[str, ...]  # it has a value at each instant of the first
+    reach_s: float  # how far back it reads
+    within_s: float  # how near to an instant a reading lies that stands for it
+    hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesSpec:
     """A series that a station is expected to deliver."""
 
@@ -63,6 +74,7 @@ class SeriesSpec:
         Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
+    calculation: Calculation | None = None  # it is computed, not measured
 
     @property
     def walls(self) -> PhysicalLimits:

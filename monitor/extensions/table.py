@@ -6,6 +6,7 @@ TABLE: Final = (
     "monitor.extensions.reports",
     "monitor.extensions.cap",
     "monitor.extensions.drills",
+    "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
@@ -16,5 +17,6 @@ TABLE: Final = (
     "monitor.extensions.maps",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.duty.local_time import to_instant
-from monitor.domain.duty.rota import (
+from monitor.extensions.duty.rota import (
     DAYS,
     Override,
     Roster,

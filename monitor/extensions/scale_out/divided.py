@@ -14,15 +14,15 @@ from typing import Any, Final
 from forecasting.message import Template
 from monitor.checks import health
 from monitor.domain.errors import StoreBusyError
-from monitor.ingest.division import Division, Share
-from monitor.ingest.handover import DivisionHandover, find_division, save_division
+from monitor.extensions.scale_out.division import Division, Share
+from monitor.extensions.scale_out.handover import DivisionHandover, find_division, save_division
+from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.ingest.message import StoredSites
 from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.child_environment import ingest_environment
+from monitor.service.child_environment import database_environment
 from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter
-from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 
 _OTHERS_GO_ON: Final = Template(
@@ -31,7 +31,7 @@ _OTHERS_GO_ON: Final = Template(
 _STARTING: Final = Template("ingest.process_starting", "process {n} of ingest is being started")
 _DIVIDING: Final = Template("ingest.dividing", "sessions are being divided")()
 log: Final = logging.getLogger(__name__)
-MODULE: Final = "monitor.service.intake.process"
+MODULE: Final = "monitor.extensions.scale_out.process"
 HEARTBEAT_EVERY_S: Final = 0.5
 SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck, once it has said anything
 STOP_S: Final = 4.0
@@ -67,7 +67,7 @@ class IngestChild(ModuleProcess):
         """Start the process; it learns all it knows by its line."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self.launch([str(theirs.fileno())], ingest_environment(os.environ), (theirs.fileno(),))
+            self.launch([str(theirs.fileno())], database_environment(os.environ), (theirs.fileno(),))
         self.line = Connection(ours.detach())
         self._heartbeats.start()
         for message in self._give_orders(self.share):
@@ -373,7 +373,7 @@ class DividedIngest:
 
 def open_ingest(
     context: IngestContext, alarms: ServiceAlarms, on_alarm: Callable[[], None], turn: CoreTurn | None = None
-) -> "Ingest | DividedIngest":
+) -> Ingest | DividedIngest:
     """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
     config, processes = context.config, context.config.ingest.processes
     is_demo = config.broker.mode == "demo"

@@ -12,11 +12,11 @@ from sqlalchemy import update
 from monitor.domain.alert import Actor, AlertCategory, health_alarm
 from monitor.domain.errors import RisenError
 from monitor.domain.instants import parse
+from monitor.extensions.duty.store import add_plan, gather_open, load_changes, load_handovers
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
-from monitor.store.alerting.duty import add_plan, gather_open, load_changes, load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed

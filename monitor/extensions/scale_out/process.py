@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from monitor.domain import logs
+from monitor.extensions.scale_out.division import SharedIngest
+from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.ingest.pipeline import LastReading
-from monitor.ingest.service import Ingest, IngestContext
+from monitor.ingest.service import IngestContext
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 from monitor.worker.kernel import hide_memory
@@ -73,7 +74,7 @@ class IngestProcess:
             self._clock,
             lambda: self._hold,
         )
-        self.ingest = Ingest(context, orders.share)
+        self.ingest = SharedIngest(context, orders.share)
         self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
 
     def run(self) -> None:

@@ -3,27 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from monitor.domain.site import Binding, Site
-from monitor.ingest.decoders.table import is_undated
-from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT
+from monitor.domain.site import Site
+from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, BrokerMessage, locate, matches
+from monitor.ingest.mqtt import BrokerSession
+from monitor.ingest.service import BACKFILL, LIVE, Ingest, IngestContext, list_sessions
 
-LIVE, BACKFILL, REST = "live", "backfill", "rest"
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSession:
-    """One session at the broker."""
-
-    name: str  # live, backfill or rest
-    client_id: str  # under which the broker keeps it
-    filters: tuple[str, ...]  # topics that are subscribed
-    # those of `filters` whose readings count from their reception, so that none may have waited
-    undated: frozenset[str] = frozenset()
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the broker keeps it, with what comes, while nobody is there."""
-        return self.name != REST
+REST = "rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +32,44 @@ class Share:
 
     def listen(self, sites: Mapping[str, Site]) -> tuple[BrokerSession, ...]:
         """Its sessions: those for live data and for what is caught up on are kept by the broker while it is away."""
-        own = [site for site in sites.values() if self.sites is None or site.id in self.sites]
-        bindings: list[Binding] = [binding for site in own for binding in site.decoders]
-        undated = frozenset(b.topic for b in bindings if is_undated(b))
-        live: Iterable[str] = (LIVE_FILTER,)
-        backfill: Iterable[str] = BACKFILL_FILTERS
-        if self.sites is not None:
-            named = sorted(self.sites)
-            live = (f"{ROOT}{site}/+/obs" for site in named)
-            backfill = (f"{ROOT}{site}/{end}" for site in named for end in ("+/backfill/obs", "report", "event"))
-        topics = tuple(dict.fromkeys((*live, *(b.topic for b in bindings))))
-        found = (
-            BrokerSession(LIVE, self.client_id, topics, undated),
-            BrokerSession(BACKFILL, f"{self.client_id}-{BACKFILL}", tuple(backfill)),
-        )
-        if self.sites is None or not self.takes_rest:
+        if self.sites is None:
+            return list_sessions(self.client_id, sites.values())
+        named = sorted(self.sites)
+        live = [f"{ROOT}{site}/+/obs" for site in named]
+        backfill = [f"{ROOT}{site}/{end}" for site in named for end in ("+/backfill/obs", "report", "event")]
+        own = [site for site in sites.values() if site.id in self.sites]
+        found = list_sessions(self.client_id, own, live, backfill)
+        if not self.takes_rest:
             return found
         # no filter says "all but these": every message comes here too, at QoS 0, so that the broker keeps no copy of it
         every = (LIVE_FILTER, *BACKFILL_FILTERS)
-        return (*found, BrokerSession(REST, f"{self.client_id}-{REST}", every, frozenset(every)))
+        return (*found, BrokerSession(REST, f"{self.client_id}-{REST}", every, frozenset(every), is_kept=False))
+
+
+class SharedIngest(Ingest):
+    """Ingest of one process: what its share says is taken here."""
+
+    def __init__(self, context: IngestContext, share: Share) -> None:
+        self._share, self.own_sites = share, share.sites
+        super().__init__(context)
+
+    def _listen(self) -> tuple[BrokerSession, ...]:
+        return self._share.listen(self._pipeline.sites)
+
+    def takes(self, site: str) -> bool:
+        """Whether messages of a site are stored here."""
+        return self._share.takes(site)
+
+    def _receive(self, message: BrokerMessage) -> None:
+        if message.client == REST:  # what belongs to a site that is configured comes by another session as well
+            place = locate(message.topic)
+            if place is not None and place.site in self._pipeline.sites:
+                return
+            message.client = LIVE if matches(LIVE_FILTER, message.topic) else BACKFILL
+        super()._receive(message)
+
+    def _session_key(self, name: str) -> str:
+        return f"{super()._session_key(name)}:{self._share.number}"
 
 
 @dataclass(frozen=True, slots=True)

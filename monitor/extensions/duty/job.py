@@ -4,7 +4,7 @@ from datetime import datetime
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.store.alerting.duty import lay_out
+from monitor.extensions.duty.store import lay_out
 from monitor.store.database.engine import Database
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.config.service import BrokerSection, LimitsSection
 from monitor.domain.site import Site
-from monitor.ingest.division import Share
+from monitor.extensions.scale_out.division import Share
 from monitor.ingest.pipeline import LastReading
 
 

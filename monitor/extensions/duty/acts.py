@@ -1,5 +1,6 @@
 """What a person may do with the watch of a site: put a plan in force, swap, hand over and take over."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Final
 
@@ -10,12 +11,13 @@ from monitor.alerting.acts.call import ODD_VALUE, ActCall
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
 from monitor.alerting.acts.on_sites import SiteId
-from monitor.alerting.acts.table import ActResult, Argument
-from monitor.domain.duty.rota import NOBODY
+from monitor.alerting.acts.table import ActResult, Argument, on
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site, Team
-from monitor.store.alerting import duty
+from monitor.extensions.duty import store as duty
+from monitor.extensions.duty.rota import NOBODY
+from monitor.store.schema.view_rows import AlertRow
 
 _NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")
 _WHICH_TEAM: Final = Template("duty.which_team", "team: one of {names}")
@@ -33,6 +35,13 @@ Change = Annotated[int, Argument("See `slopeward people duty show`", metavar="CH
 Handover = Annotated[
     int, Argument("See `slopeward people duty hand-over show`", metavar="NUMBER", least=1, most=LARGEST_ID)
 ]
+
+
+def list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
+    """What the page says of each alert; loaded late."""
+    from monitor.web.parts import headline
+
+    return headline.list_sentences(c, alerts, at_once=duty.MOST)
 
 
 def pick_team(site: Site, team: str | None) -> Team:
@@ -144,10 +153,10 @@ def hand_over(
     Example: slopeward people duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road open"
     """
     # evidence is large: this process reads and keeps it before the database is held
-    call.db.run_read(duty.gather_open, site, call.now, call.describe_alerts)
+    call.db.run_read(duty.gather_open, site, call.now, list_sentences)
     with call.write() as c:
         crew = _find_team(call, c, site, team)
-        number = duty.sign_out(c, crew, call.actor, notes.strip(), call.now, call.describe_alerts)
+        number = duty.sign_out(c, crew, call.actor, notes.strip(), call.now, list_sentences)
     text = _SIGNED(number=number, team=crew.name, name=call.actor.name)
     return ActResult(text, {"handover_id": number, "team": crew.name, "outgoing": call.actor.name})
 
@@ -176,3 +185,14 @@ def withdraw_handover(call: ActCall, site: SiteId, number: Handover, reason: Rea
     with call.write() as c:
         duty.withdraw_handover(c, site, number, call.actor, reason, call.now)
     return ActResult(_WITHDRAWN(number=number), {"handover_id": number, "withdrawn": True})
+
+
+_duty = on("/sites/{site}/duty", "people duty", __name__)
+ACTS: Final = (
+    _duty("duty.plan", "plan", "/plan", "put_plan"),
+    _duty("duty.swap", "swap", "/swap", "swap"),
+    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", "withdraw_change"),
+    _duty("duty.handover", "hand-over write", "/handover", "hand_over"),
+    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", "take_over"),
+    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", "withdraw_handover"),
+)

@@ -19,11 +19,11 @@ from typing import Any, Final
 from monitor.broker.access import Access, find_access
 from monitor.broker.probe import connected
 from monitor.domain.site import Site
-from monitor.ingest.division import BACKFILL, LIVE, BrokerSession, Division, Share, count_stations, find_kept
+from monitor.extensions.scale_out.division import Division, Share, count_stations, find_kept
 from monitor.ingest.message import ROOT, BrokerMessage
-from monitor.ingest.mqtt import MqttSession
+from monitor.ingest.mqtt import BrokerSession, MqttSession
 from monitor.ingest.pipeline import Clock
-from monitor.ingest.service import SESSION_STAMP, Ingest, IngestContext
+from monitor.ingest.service import BACKFILL, LIVE, SESSION_STAMP, Ingest, IngestContext, list_sessions
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
@@ -70,17 +70,17 @@ def _format_mark(mark: str, name: str) -> str:
 class SessionDrain(Ingest):
     """Ingest of a pair of sessions that end: stores what they hold up to a mark, whatever site it is of."""
 
-    def __init__(self, mark: str, context: IngestContext, share: Share) -> None:
-        self._mark = mark
+    def __init__(self, mark: str, context: IngestContext, client_id: str) -> None:
+        self._mark, self._leaving_id = mark, client_id
         self._seen: set[str] = set()
         self._handed = 0
-        super().__init__(context, share)
+        super().__init__(context)
 
     def _listen(self) -> tuple[BrokerSession, ...]:
         """The mark alone: the other subscriptions are those that the broker keeps."""
         return tuple(
             BrokerSession(one.name, one.client_id, (_format_mark(self._mark, one.name),))
-            for one in self._share.listen({})
+            for one in list_sessions(self._leaving_id, ())
         )
 
     def _receive(self, message: BrokerMessage) -> None:
@@ -149,7 +149,7 @@ class DivisionHandover:
         """Store what a pair of sessions holds, then end them; the sessions are forgotten before they end."""
         log.info("what the broker holds for %s is stored first", client_id)
         mark = uuid.uuid4().hex
-        leaving = self.leaving = SessionDrain(mark, self._context, Share(client_id))
+        leaving = self.leaving = SessionDrain(mark, self._context, client_id)
         leaving.start()
         try:
             while not all(leaving.status()["connected"].values()):

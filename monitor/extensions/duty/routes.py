@@ -1,6 +1,6 @@
 """The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain.duty.local_time import local_day
-from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Team
-from monitor.store.alerting import duty
+from monitor.extensions.duty import store as duty
+from monitor.extensions.duty.rota import DAYS, DutyShift, Roster, list_shifts, who_is_on_duty
+from monitor.extensions.duty.store import Handover, join_days
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
-from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
+from monitor.store.alerting.duty import PlannedDuty, load_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import person_of
 from monitor.web.parts.collect import read_site
@@ -33,7 +34,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         hazard = find_hazards(load_open_alerts(c, site)).get(site)
         headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
-        past = duty.load_days(c, site, now - duty.PAST, now)
+        past = load_days(c, site, now - duty.PAST, now)
         signed = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
         changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
@@ -66,8 +67,6 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/duty.ics", response_class=Response)
 def send_shifts(request: Request, site: str) -> Response:
     """The shifts to come as a calendar."""
-    from monitor.web.parts.calendars import write_duty
-
     with read_site(request, site) as seen:
         now, declared = seen.now, seen.require_declared()
         rosters = duty.load_rosters(seen.c, declared.teams, now)
@@ -77,6 +76,30 @@ def send_shifts(request: Request, site: str) -> Response:
         if rosters[site, team.name].rotas
     }
     return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
+
+
+def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
+    """Who is on duty: an entry for each shift, whose name stays the same when the calendar is written again.
+
+    `planned`: the shifts of each team; `name`: the site in words; `now`: when the calendar is written.
+    """
+    from monitor.web.parts.calendars import write_calendar
+
+    entries = []
+    for team, shifts in planned.items():
+        for shift in shifts:
+            first, second = (*shift.people, "", "")[:2]
+            own = f"{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}"
+            entries.append(
+                {
+                    "uid": f"duty-{own}@{team.site}.slopeward",
+                    "dtstart": shift.from_at,
+                    "dtend": shift.to_at,
+                    "summary": f"{team.name}: {first or 'nobody on duty'}",
+                    "description": f"Second: {second}. Site {name}." if second else f"Site {name}.",
+                }
+            )
+    return write_calendar(entries, "duty", name, now)
 
 
 SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
@@ -106,7 +129,6 @@ def describe_team(
     on_duty = who_is_on_duty(roster, now)
     return {
         "name": team.name,
-        "lead": team.lead,
         "members": [m.name for m in team.members],
         "has_plan": bool(roster.rotas),
         "on_duty": list(on_duty),
