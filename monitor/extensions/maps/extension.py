@@ -8,17 +8,14 @@ from typing import Final
 from monitor.domain.extension import Address, Command, Extension
 
 _HERE: Final = "monitor.extensions.maps"
+_OF_SITE: Final = ("map", "zones.geojson", "relief.pmtiles", "susceptibility.png")
 EXTENSION: Final = Extension(
     name="maps",
     description="zones, relief, susceptibility and tiles of maps, below and on the maps of the page",
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
     addresses={
-        **{
-            f"GET /api/v1/sites/{{site}}/{one}": Address("read")
-            for one in ("map", "zones.geojson", "relief.pmtiles", "susceptibility.png")
-        },
-        # of the land
+        **{f"GET /api/v1/sites/{{site}}/{one}": Address("read") for one in _OF_SITE},
         **dict.fromkeys(("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}"), Address("read", of_no_site=True)),
     },
     commands={

@@ -68,9 +68,7 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     """The picture of the site's susceptibility map, on a lon/lat grid."""
     with read_site(request, site) as seen:
         path = seen.context.config.paths.susceptibility_of(site)
-    if not path.is_file():
-        raise NotFoundError(_NO_SUSCEPTIBILITY())
-    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+    return send_range(path, "image/png", _NO_SUSCEPTIBILITY, 86400)
 
 
 @router.get("/map/tiles")
@@ -104,22 +102,21 @@ def list_files(folder: str | Path) -> list[dict[str, Any]]:
     return found
 
 
-TYPE: Final = "application/vnd.pmtiles"
 NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 
 
-def send_range(path: Path) -> FileResponse:
+def send_range(
+    path: Path, kind: str = "application/vnd.pmtiles", missing: Template = NO_TILES, lasts_s: int = 3600
+) -> FileResponse:
     """The ranges of a file that a request asks for.
 
     Raises:
         NotFoundError: there is no such file; a link is none.
     """
-    try:
+    with suppress(OSError):
         known = path.lstat()
-    except OSError:
-        raise NotFoundError(NO_TILES()) from None
-    if not stat.S_ISREG(known.st_mode):
-        raise NotFoundError(NO_TILES())
-    # packed, it were another range
-    headers = {"Content-Encoding": "identity", "Cache-Control": "private, max-age=3600"}
-    return FileResponse(path, headers=headers, media_type=TYPE, stat_result=known)
+        if stat.S_ISREG(known.st_mode):
+            # packed, it were another range
+            headers = {"Content-Encoding": "identity", "Cache-Control": f"private, max-age={lasts_s}"}
+            return FileResponse(path, headers=headers, media_type=kind, stat_result=known)
+    raise NotFoundError(missing())

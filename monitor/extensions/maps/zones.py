@@ -8,6 +8,7 @@ from detection.geojson import Feature
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
+from monitor.web.parts.features import make_feature
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
 CORNERS: Final = 48  # of a circle
@@ -17,31 +18,23 @@ Place = tuple[float, float]  # longitude, latitude
 def draw_zones(site: Site) -> list[Feature]:
     """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
     placed = site.places
-    found = [
-        _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
-    ]
-    found += [
-        _feature("area", one.id, None, _wind([(lon, lat) for lat, lon in one.outline]))
-        for one in site.stations
-        if one.outline
-    ]
+    outlined = [("exposed", one.name, one.corners) for one in site.exposed]
+    outlined += [("area", one.id, one.outline) for one in site.stations if one.outline]
+    found = [_draw(kind, name, None, _wind([(lon, lat) for lat, lon in ring])) for kind, name, ring in outlined]
     areas: dict[str, list[Place]] = {}
     for station in site.stations:
         if station.area is not None and station.id in placed:
             areas.setdefault(station.area, []).extend(draw_circle(placed[station.id], AROUND_M, 12))
-    for name, corners in sorted(areas.items()):
-        found.append(_feature("area", name, None, find_hull(corners)))
+    found += [_draw("area", name, None, find_hull(corners)) for name, corners in sorted(areas.items())]
     radar = {(s, window_of(k)[1]) for k in site.criteria if k.kind.facts == "points" for s in k.stations if s in placed}
-    for name, reach_m in sorted(radar):
-        found.append(_feature("radar", name, reach_m, draw_circle(placed[name], reach_m)))
-    return found
+    return found + [_draw("radar", name, m, draw_circle(placed[name], m)) for name, m in sorted(radar)]
 
 
 def draw_circle(middle: Place, radius_m: float, corners: int = CORNERS) -> list[Place]:
-    """Places around a middle, on the plane that touches the slope."""
+    """Places around a middle, counter-clockwise (RFC 7946), on the plane that touches the slope."""
     north = radius_m / METRES_PER_DEGREE
     east = north / max(0.01, cos(radians(middle[1])))
-    angles = [2.0 * pi * k / corners for k in range(corners)]
+    angles = [-2.0 * pi * k / corners for k in range(corners)]
     return [(round(middle[0] + east * sin(a), 7), round(middle[1] + north * cos(a), 7)) for a in angles]
 
 
@@ -51,14 +44,8 @@ def _wind(ring: list[Place]) -> list[Place]:
     return ring if twice > 0 else ring[::-1]
 
 
-def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> Feature:
-    around = [list(place) for place in (*ring, ring[0])]
-    if kind == "radar":
-        around.reverse()  # RFC 7946: outer rings run counter-clockwise
-    properties = {"kind": kind, "name": name, "radius_m": radius_m}
-    return {
-        "type": "Feature",
-        "id": f"{kind}/{name}",
-        "geometry": {"type": "Polygon", "coordinates": [around]},
-        "properties": properties,
-    }
+def _draw(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> Feature:
+    facts = {"kind": kind, "name": name, "radius_m": radius_m}
+    return make_feature(
+        f"{kind}/{name}", {"type": "Polygon", "coordinates": [[list(place) for place in (*ring, ring[0])]]}, facts
+    )
