@@ -97,5 +97,4 @@ def _print_tiles(out: Path, found: Tiles) -> None:
         raise RefusedError(found.error)
     facts = {"file": str(out), **asdict(found), "bytes": out.stat().st_size}
     del facts["error"]
-    low, high = found.zooms
-    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}")
+    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {found.zooms[0]} to {found.zooms[1]}")

@@ -22,7 +22,7 @@ EXTENSION: Final = Extension(
         "sites map": Command(
             f"{_HERE}.cli",
             "The ground below the maps of the page: relief of a site, files of tiles",
-            after="sites thresholds",
+            "sites thresholds",
         )
     },
 )

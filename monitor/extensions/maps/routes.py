@@ -51,13 +51,12 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
         # not as it was evaluated last: the picture is made as soon as a file is in force
         context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
     prior = declared.scenes.prior if declared is not None else ""
-    relief = context.config.paths.relief_of(site).is_file()
     shown = read_shown(context.config.paths.susceptibility_of(site)) if prior else None
     if shown is not None and shown["path"] != str(Path(prior).absolute()):
         shown = None  # it is of a map that the site file named before
     url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
     return {
-        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None,
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_of(site).is_file() else None,
         "tiles": list_files(context.config.map.tiles),
         "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
     }

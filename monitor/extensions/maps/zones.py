@@ -11,7 +11,6 @@ from monitor.store.readings.points import METRES_PER_DEGREE, window_of
 from monitor.web.parts.features import make_feature
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
-CORNERS: Final = 48  # of a circle
 Place = tuple[float, float]  # longitude, latitude
 
 
@@ -30,7 +29,7 @@ def draw_zones(site: Site) -> list[Feature]:
     return found + [_draw("radar", name, m, draw_circle(placed[name], m)) for name, m in sorted(radar)]
 
 
-def draw_circle(middle: Place, radius_m: float, corners: int = CORNERS) -> list[Place]:
+def draw_circle(middle: Place, radius_m: float, corners: int = 48) -> list[Place]:
     """Places around a middle, counter-clockwise (RFC 7946), on the plane that touches the slope."""
     north = radius_m / METRES_PER_DEGREE
     east = north / max(0.01, cos(radians(middle[1])))

@@ -96,9 +96,7 @@ def _is_cut(row: SceneRow, now: datetime) -> bool:
     noted = read_metadata(folder)
     if not folder.is_dir():
         return True
-    if noted is None or noted.get("of") != _mark(row):
-        return False
-    if noted.get("error") == NO_ROOM:
+    if noted is None or noted.get("of") != _mark(row) or noted.get("error") == NO_ROOM:
         return False
     return not noted.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < AGAIN_S
 
