@@ -188,7 +188,7 @@ def test_without_the_extension_stations_stand_on_a_plain_ground(served, watch, m
     w.page.wait_for_load_state("networkidle")
     named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['stations'] }).map(f => f.properties.station)"
     assert {"E1", "G1", "G2"} <= set(w.page.evaluate(named))
-    assert not [url for url in w.requests if "pmtiles" in url or "zones" in url or url.endswith("/map")]
+    assert not [url for url in w.requests if "pmtiles" in url or "zones" in url or url.endswith("bench/map")]
     assert w.complaints == []
 
 
