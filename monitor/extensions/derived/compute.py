@@ -85,7 +85,7 @@ def list_plans(site: Site) -> Sequence[Plan]:
         waiting = {f"{spec.station}.{spec.quantity}" for spec, _ in left}
         for spec, calculation in [one for one in left if not waiting.intersection(one[1].inputs)]:
             expression = read_expression(calculation.expression, find_unit, own)
-            scales = {place: read_unit(find_unit(place) or "", own).scale for place in expression.inputs}
+            scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
             found.append(Plan(spec, calculation, expression, scales, read_unit(spec.unit, own).scale))
         done = {(one.spec.station, one.spec.quantity) for one in found}
         left = [one for one in left if (one[0].station, one[0].quantity) not in done]
