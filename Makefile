@@ -142,7 +142,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
-	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 

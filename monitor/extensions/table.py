@@ -7,6 +7,7 @@ TABLE: Final = (
     "monitor.extensions.cap",
     "monitor.extensions.telephony",
     "monitor.extensions.drills",
+    "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
@@ -14,6 +15,8 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )

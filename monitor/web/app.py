@@ -38,7 +38,6 @@ from monitor.web.routes.people import accounts, login, second_factors, signature
 from monitor.web.routes.site import (
     charts,
     declared,
-    duty,
     instruments,
     movement,
     outlines,
@@ -81,7 +80,6 @@ PAGES: Final = (
     second_factors,
     signatures,
     proposals,
-    duty,
     declared,
     readings,
     outlines,
