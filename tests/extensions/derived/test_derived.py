@@ -14,6 +14,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
+from monitor.extensions.derived import compute
 from monitor.extensions.derived.checks import CHECKS, read_agreement
 from monitor.extensions.derived.compute import MADE_FROM, run
 from monitor.ingest.message import BrokerMessage
@@ -262,6 +263,18 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
             write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
             "b",
         )
+
+
+def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    bench = Bench(database, DISTANCE)
+    monkeypatch.setattr(compute, "list_plans", fail)
+    bench.send("G1", 0, displacement_east_mm=12.0)
+    bench.send("G2", 0, displacement_east_mm=2.0)
+    assert bench.read() == {}
+    assert bench.read("G1.displacement_east") == {0.0: 12.0}
 
 
 def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
