@@ -20,7 +20,7 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
-from monitor.domain.extension import find_functions
+from monitor.domain.extension import find_functions, list_extensions
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
@@ -52,6 +52,7 @@ SET_IT: Final = Template("check.environment.set", "set it in the environment of 
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
+_NO_SURVEYS: Final = Template("check.unmapped.no_surveys", "is read by the extension surveys, which is not there")()
 
 
 FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
@@ -329,16 +330,16 @@ def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.ingest.files.velocity import has_mapped_ground
-
     for site in files.sites:
         for station in site.stations:
             for spec in (one for one in station.series if one.source == VELOCITY_MAP):
                 why = _NO_PLACE
                 if spec.quantity not in OF_VELOCITY_MAPS:
                     why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
-                elif has_mapped_ground(station):
-                    continue
+                elif station.has_ground:
+                    if any(one.name == "surveys" for one in list_extensions()):
+                        continue
+                    why = _NO_SURVEYS
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 

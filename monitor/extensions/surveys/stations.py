@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from math import hypot
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,10 @@ from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import find_series_id, latest_reading, load_readings
 
+if TYPE_CHECKING:
+    from detection.imagery.insar.velocity import PlaceVelocity
+
+DAYS_PER_YEAR: Final = 365.25
 QUANTITIES: Final = ("displacement_east", "displacement_north")
 
 
@@ -32,13 +36,12 @@ def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
     Raises:
         RefusedError: there is none.
     """
-    found = {
-        station.id: (station.longitude, station.latitude)
+    filled = {
+        station.id
         for station in site.stations
-        if station.longitude is not None
-        and station.latitude is not None
-        and any(spec.quantity == "displacement" and spec.source == IMAGE_CORRELATION for spec in station.series)
+        if any(spec.quantity == "displacement" and spec.source == IMAGE_CORRELATION for spec in station.series)
     }
+    found = {name: place for name, place in site.places.items() if name in filled}
     if not found:
         raise RefusedError(
             f"{site.id}: no station with a place has a series of displacement with source = {IMAGE_CORRELATION!r}; "
@@ -106,17 +109,6 @@ def _find_base(
     return found[-1].value_raw, 0.0 if len(found) == 1 else found[-1].sigma or 0.0
 
 
-class MappedVelocity(NamedTuple):
-    """What a map says of the ground of a station; mm/day."""
-
-    station: str  # whose
-    mm_per_day: float  # the mean
-    sigma_mm_per_day: float  # its error, one sigma
-    p95_mm_per_day: float  # 95 % of the ground are slower, either way
-    moving_share: float  # of the ground, 0 to 1
-    pixels: int  # so many have a velocity
-
-
 class MappedGround(NamedTuple):
     """The ground of a station whose series maps of velocities fill."""
 
@@ -125,17 +117,12 @@ class MappedGround(NamedTuple):
     over_mm_per_day: float  # what is slower, either way, does not count as moving
 
 
-def has_mapped_ground(station: Station) -> bool:
-    """Whether it is known where a map of velocities is read for a station."""
-    return bool(station.outline) or (station.latitude is not None and station.longitude is not None)
-
-
 def list_mapped_ground(site: Site) -> list[MappedGround]:
     """Stations that maps of velocities give values, in the order of the site file."""
     found = []
     for station in site.stations:
         specs = [one for one in station.series if one.source == VELOCITY_MAP and one.quantity in OF_VELOCITY_MAPS]
-        if specs and has_mapped_ground(station):
+        if specs and station.has_ground:
             over = max(one.over_mm_per_day for one in specs)
             found.append(MappedGround(station, tuple(one.quantity for one in specs), over))
     return found
@@ -144,7 +131,7 @@ def list_mapped_ground(site: Site) -> list[MappedGround]:
 def store_velocities(
     pipeline: Pipeline,
     site: Site,
-    found: Iterable[MappedVelocity],
+    found: Iterable["PlaceVelocity"],
     until: datetime,
     component: str,
     name: str,
@@ -162,18 +149,18 @@ def store_velocities(
         raise RefusedError(f"the map ends at {format_iso(until)}, in the future")
     wanted = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
-        {"station": one.station, "quantity": quantity, "time": until, "component": component, **cells}
+        {"station": one.name, "quantity": quantity, "time": until, "component": component, **cells}
         for one in found
         for quantity, cells in _list_quantities(one).items()
-        if quantity in wanted[one.station]
+        if quantity in wanted[one.name]
     ]
     return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
-def _list_quantities(one: MappedVelocity) -> dict[str, dict[str, object]]:
-    of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
+def _list_quantities(one: "PlaceVelocity") -> dict[str, dict[str, object]]:
+    of_velocity = {"sigma": round(one.speed_sigma / DAYS_PER_YEAR, 6), "unit": "mm/day", "pixels": one.pixels}
     return {
-        "velocity": {"value": round(one.mm_per_day, 6), **of_velocity},
-        "velocity_p95": {"value": round(one.p95_mm_per_day, 6), **of_velocity},
+        "velocity": {"value": round(one.speed / DAYS_PER_YEAR, 6), **of_velocity},
+        "velocity_p95": {"value": round(one.p95 / DAYS_PER_YEAR, 6), **of_velocity},
         "moving_share": {"value": round(100.0 * one.moving_share, 2), "unit": "%", "pixels": one.pixels},
     }

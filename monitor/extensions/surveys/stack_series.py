@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from forecasting.message import Figure, Template, Timestamp
@@ -14,8 +15,6 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
-from monitor.jobs.scenes.proximity import keep_near, list_distances
-from monitor.jobs.scenes.rows import list_places
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
@@ -41,8 +40,7 @@ _KEPT: Final = Template("coherence.kept", "coherence of {name} is not lost near 
 def list_stack_places(c: Connection, site: Site) -> list[MeasuredPlace]:
     """Circles around the stations and the newest outlines of followed landslides, as a stack is measured over them."""
     circles = [
-        MeasuredPlace(name, Circle(lon, lat, site.scenes.near_m))
-        for name, (lon, lat) in sorted(list_places(site).items())
+        MeasuredPlace(name, Circle(lon, lat, site.scenes.near_m)) for name, (lon, lat) in sorted(site.places.items())
     ]
     outlines = [
         MeasuredPlace(f"{LANDSLIDE}{root[:12]}", geometry)
@@ -85,7 +83,7 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
 
 
 def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone]:
-    places = list_places(site)
+    places = site.places
     named: dict[str, MovingZone] = {}
     for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], places), strict=True):
         if near := keep_near(distances, site.scenes.near_m):
@@ -94,7 +92,7 @@ def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone
 
 
 def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
-    places, near_m = list_places(site), site.scenes.near_m
+    places, near_m = site.places, site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)
     near = [
         (stations[0][1], stations, loss)

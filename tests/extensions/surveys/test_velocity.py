@@ -11,14 +11,16 @@ import rasterio
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from monitor.alerting.evaluate import evaluate_site
+from monitor.checks import site_files
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
-from monitor.ingest.files.velocity import list_mapped_ground
+from monitor.extensions.surveys.stations import list_mapped_ground
+from monitor.extensions.surveys.zones import read_zones
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
-from monitor.web.parts.zones import draw_zones, read_velocity_zones
+from monitor.web.parts.zones import draw_zones
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.watched_slope import SITE_TEXT, write_service
@@ -86,11 +88,11 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     assert reading.sigma == pytest.approx(1 / 365.25, rel=0.3)
     told = json.loads(reading.extra)
     assert (told["component"], told["pixels"] > 1000) == ("up", True), "the row says what its sign means"
-    kept = load_service(config).paths.velocity_of("bench")
-    (zone,) = read_velocity_zones(kept)
+    paths = load_service(config).paths
+    (zone,) = read_zones(paths, "bench")
     assert zone["properties"] | {"way": "up", "kind": "velocity", "name": "up.tif"} == zone["properties"]
-    kept.write_text("damaged")
-    assert read_velocity_zones(kept) == []
+    paths.velocity_of("bench").write_text("damaged")
+    assert read_zones(paths, "bench") == []
 
 
 def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, monkeypatch):
@@ -175,3 +177,13 @@ def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watch
     assert list_mapped_ground(parse_site(text, "bench.toml")) == []
     run_verb(["check", "--config", str(write_service(tmp_path, database, text))])
     assert words in capsys.readouterr().err
+
+
+def test_a_series_that_nothing_here_can_fill_is_said(database, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = str(write_service(tmp_path, database, SITE))
+    run_verb(["check", "--config", config])
+    assert "V1.velocity" not in capsys.readouterr().err
+    monkeypatch.setattr(site_files, "list_extensions", tuple)
+    run_verb(["check", "--config", config])
+    assert "a velocity map is read by the extension surveys, which is not there" in capsys.readouterr().err

@@ -5,21 +5,21 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from forecasting.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import Area, placing_by
-from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn
+from monitor.cli.session import ending_at, open_site, print_if_json, print_note, warn
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
+from monitor.extensions.surveys.stations import DAYS_PER_YEAR, list_mapped_ground, store_velocities
 from monitor.ingest.files.reading import record_file
-from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 
@@ -31,7 +31,6 @@ EXAMPLE = (
     "Example: slopeward scenes velocity los.tif --unit mm/year --component los-towards --until 2026-06-30 "
     "--site north-bench"
 )
-DAYS_PER_YEAR: Final = 365.25
 SHOWN: Final = 12
 ZONES_MOST: Final = 500  # on the map of the page, the fastest
 
@@ -64,8 +63,8 @@ def velocity(given: VelocityArguments) -> None:
     from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 
     ends_at = _read_end(given.until, given.site)
-    service, db = open_service() if given.site is not None else (None, None)
-    target = None if service is None or given.site is None else pick_site(service, given.site)
+    opened = None if given.site is None else open_site(given.site)
+    target = None if opened is None else opened[2]
     grounds = [] if target is None else list_mapped_ground(target)
     near_m = 0.0 if target is None else target.scenes.near_m
     with (
@@ -92,8 +91,8 @@ def velocity(given: VelocityArguments) -> None:
         found = measure_velocity(request)
     found = replace(found, warnings=(*warnings, *found.warnings))
     stored = None
-    if target is not None and service is not None and db is not None and ends_at is not None:
-        stored = _store(service, db, target, found, ends_at, given.file[0].name)
+    if opened is not None and ends_at is not None:
+        stored = _store(*opened, found, ends_at, given.file[0].name)
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(3)
@@ -156,43 +155,24 @@ def _find_factor(name: str, raster: Path, stated: str | None, silent: float | No
     return factor * DAYS_PER_YEAR
 
 
-class StoredVelocities(NamedTuple):
-    """How many readings and zones of a map were stored; readings that were known before are none of them."""
-
-    readings: int
-    known: int
-    zones: int
-
-
 def _store(
     service: ServiceConfig, db: Database, site: Site, found: "VelocityMap", until: datetime, name: str
-) -> StoredVelocities:
+) -> dict[str, int]:
     from detection.imagery.raster.geojson import list_features
 
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
-    rows = [
-        MappedVelocity(
-            one.name,
-            one.speed / DAYS_PER_YEAR,
-            one.speed_sigma / DAYS_PER_YEAR,
-            one.p95 / DAYS_PER_YEAR,
-            one.moving_share,
-            one.pixels,
-        )
-        for one in found.places
-    ]
     path = service.paths.velocity_of(site.id)
     before = _find_component(path) if list_mapped_ground(site) else None
     if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
-    result = store_velocities(pipeline, site, rows, until, found.component, name, now)
+    result = store_velocities(pipeline, site, found.places, until, found.component, name, now)
     record_file(db, name_helper(), result, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before
     write_json(path, {"name": name, "component": component, "until": format_iso(until), "features": shown})
-    return StoredVelocities(result.stored, result.duplicates, len(shown))
+    return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
 
 
 def _find_component(path: Path) -> str | None:
@@ -210,11 +190,11 @@ def _find_component(path: Path) -> str | None:
     return found
 
 
-def _show(found: "VelocityMap", stored: StoredVelocities | None) -> None:
+def _show(found: "VelocityMap", stored: dict[str, int] | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
         print_note(f"{name}: no velocity ({why})")
-    if print_if_json({**asdict(found), "stored": stored and stored._asdict()}):
+    if print_if_json({**asdict(found), "stored": stored}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(
@@ -232,4 +212,4 @@ def _show(found: "VelocityMap", stored: StoredVelocities | None) -> None:
             f"up to {one.p95:.1f} mm/year, {one.moving_share:.1%} moving"
         )
     if stored is not None:
-        print(f"{stored.readings} readings stored, {stored.known} known before; {stored.zones} zones mapped")
+        print(f"{stored['readings']} readings stored, {stored['known']} known before; {stored['zones']} zones mapped")

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.config.service import scan_sites
-from monitor.ingest.files.velocity import StationDisplacement, store_vectors
+from monitor.extensions.surveys.stations import StationDisplacement, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
 from tests.conftest import ON_BOTH

@@ -12,7 +12,7 @@ from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Site
-from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
+from monitor.extensions.surveys.stack_series import list_stack_places, store_coherence
 from monitor.store.database.engine import Database
 
 EXAMPLE = "Example: slopeward scenes rates ./stack --reference -99.17,19.40,1500 --out ./rates --json"
@@ -54,8 +54,7 @@ def rates(given: RatesArguments) -> None:
     # before the work: a site that is not there is said at once
     target = None if given.site is None else open_site(given.site)[1:]
     if target is not None:
-        with target[0].read() as c:
-            request = replace(request, places=tuple(list_stack_places(c, target[1])))
+        request = replace(request, places=tuple(target[0].run_read(list_stack_places, target[1])))
     with ending_at(NoValidPixelsError), placing_by(None if target is None else target[1]):
         found = measure_stack(request)
     warn(found.warnings)
@@ -116,7 +115,6 @@ def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: P
         stored, revisions = stored + added.stored, revisions + added.revisions
     if stored:
         with db.write() as c:
-            set_id = points.open_point_set(c, site, name, LOS, "mm")
             total = points.PointsAdded(stored, 0, revisions)
             points.add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], total)
     return stored

@@ -10,10 +10,13 @@ import typer
 from monitor.cli import session
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
+from monitor.config.service import ServiceConfig
 from monitor.domain.errors import SlopewardError
+from monitor.domain.site import Site
+from monitor.extensions.surveys.stations import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.files.velocity import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
+from monitor.store.database.engine import Database
 
 if TYPE_CHECKING:
     from detection.imagery.change.tracking import TrackingResult
@@ -49,8 +52,8 @@ def track(given: TrackArguments) -> None:
 
     if (given.at == "stations") != (given.site is not None):
         raise typer.BadParameter("--at stations and --site belong together")
-    service, db = session.open_service() if given.site is not None else (None, None)
-    target = None if service is None or given.site is None else session.pick_site(service, given.site)
+    opened = None if given.site is None else session.open_site(given.site)
+    target = None if opened is None else opened[2]
     request = TrackingRequest(
         window_px=given.window,
         step_px=given.step,
@@ -64,25 +67,25 @@ def track(given: TrackArguments) -> None:
     )
     with session.ending_at(NoValidPixelsError), placing_by(target):
         found = find_vectors(given.older, given.newer, request, session.make_progress_printer())
-    stored = None
-    if target is not None and db is not None and service is not None:
-        if found.older_at is None or found.newer_at is None:
-            raise SlopewardError("when were the images taken? give --older-at and --newer-at")
-        now = datetime.now(UTC)
-        pipeline = Pipeline(db, {target.id: target}, lambda: datetime.now(UTC), service.limits)
-        moved = [
-            StationDisplacement(
-                v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3)
-            )
-            for v in found.vectors
-            if v.name
-        ]
-        name = f"{given.older.name} to {given.newer.name}"
-        stored = store_vectors(pipeline, target, moved, found.older_at, found.newer_at, name, now)
-        record_file(db, name_helper(), stored, now)
+    stored = None if opened is None else _store(*opened, found, f"{given.older.name} to {given.newer.name}")
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
+
+
+def _store(service: ServiceConfig, db: Database, site: Site, found: "TrackingResult", name: str) -> FileResult:
+    if found.older_at is None or found.newer_at is None:
+        raise SlopewardError("when were the images taken? give --older-at and --newer-at")
+    now = datetime.now(UTC)
+    pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
+    moved = [
+        StationDisplacement(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
+        for v in found.vectors
+        if v.name
+    ]
+    stored = store_vectors(pipeline, site, moved, found.older_at, found.newer_at, name, now)
+    record_file(db, name_helper(), stored, now)
+    return stored
 
 
 def _show(found: "TrackingResult", stored: FileResult | None) -> None:
