@@ -39,7 +39,6 @@ from monitor.web.routes.site import (
     charts,
     declared,
     duty,
-    instruments,
     movement,
     outlines,
     panes,
@@ -75,7 +74,6 @@ STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
 PAGES: Final = (
     pages,
     movement,
-    instruments,
     login,
     accounts,
     second_factors,

@@ -7,10 +7,10 @@ from statistics import median
 from typing import Final
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
-from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
-from monitor.jobs.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
+from monitor.extensions.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
+from monitor.extensions.instruments.states import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
 

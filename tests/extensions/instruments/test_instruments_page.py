@@ -7,13 +7,13 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
-from monitor.domain.instruments.board import ACTIONS, RANKS
+from monitor.extensions.instruments.states import ACTIONS, RANKS
+from monitor.extensions.instruments.store.readings import InstrumentAssessment, save_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.people.users import add_user
-from monitor.store.readings.instruments import InstrumentAssessment, save_instruments
 from monitor.store.readings.observations import add_observations
-from tests.integration.alerting.test_instruments import HEAD, SITE, STATION, say
+from tests.extensions.instruments.test_instruments import HEAD, SITE, STATION, say
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter, send
 
