@@ -3,6 +3,7 @@
 It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -70,31 +71,20 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
         runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
-        runs_of: dict[str, list[AnomalyRun]] = {}
+        runs_of: dict[str, list[AnomalyRun]] = defaultdict(list)
         for one in runs:
-            runs_of.setdefault(one.station, []).append(one)
-        gaps_of: dict[str, list[Gap]] = {}
+            runs_of[one.station].append(one)
+        gaps_of: dict[str, list[Gap]] = defaultdict(list)
         for gap in load_gaps(c, site.id, now - SUSPECT_FOR, now):
-            gaps_of.setdefault(gap.station, []).append(gap)
-        series_of: dict[str, dict[str, int]] = {}
+            gaps_of[gap.station].append(gap)
+        series_of: dict[str, dict[str, int]] = defaultdict(dict)
         for (name, quantity), series_id in series.items():
-            series_of.setdefault(name, {})[quantity] = series_id
-        judged = [
-            _assess(
-                c,
-                station,
-                _StationFacts(
-                    series_of.get(station.id, {}),
-                    weather,
-                    work.get(station.id),
-                    runs_of.get(station.id, ()),
-                    gaps_of.get(station.id, ()),
-                    links.get(station.id),
-                ),
-                now,
-            )
-            for station in site.stations
-        ]
+            series_of[name][quantity] = series_id
+        facts = {
+            s.id: _StationFacts(series_of[s.id], weather, work.get(s.id), runs_of[s.id], gaps_of[s.id], links.get(s.id))
+            for s in site.stations
+        }
+        judged = [_assess(c, station, facts[station.id], now) for station in site.stations]
         months = _count_months(c, site, series_of, now)
         pages = load_open_pages(c, site.id, PAGED)
         silent = store.load_silent(c, site.id)
@@ -190,7 +180,7 @@ def _check_reception(
 def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[findings.InstrumentFinding]:
     if main is None:
         return []
-    epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
+    epochs = [store.load_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
     usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
     wrong = findings.check_clock(epochs[0], usual_s) or findings.check_far_clock(
         store.load_far_ways(c, main[1], now - DAY, now)
@@ -263,22 +253,13 @@ def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
-def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[findings.EpochHousekeeping]:
-    return [
-        findings.EpochHousekeeping(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
-        for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
-    ]
-
-
-def _find_last_readings(
-    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
-) -> dict[str, datetime]:
+def _find_last_readings(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> dict[str, float]:
     found = {}
     for station in site.stations:
         main = _main_series(station, series_of.get(station.id, {}))
         came = [] if main is None else store.load_epochs(c, main[1], now - DAY, now + DAY)
         if len(came) >= findings.LEAST_EPOCHS:
-            found[station.id] = max(received_at for received_at, *_ in came)
+            found[station.id] = max(epoch.received_s for epoch in came)
     return found
 
 
@@ -324,10 +305,11 @@ def _count_months(
         seen_before = min((begun[i] for i in mine.values()), default=now) < before
         old = {i for i in mine.values() if begun[i] < before}
         for begin, end in ((before, this), (this, now)):
+            month = f"{begin:%Y-%m}"
             expected = received = 0
             for spec in station.series:
                 ids = [i for name, i in mine.items() if station.find_series(name) is spec]
-                rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
+                rows = [counted[i, month] for i in ids if (i, month) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
                 if rows or is_old:
                     lasted_s = (end - (begin if is_old else parse(min(first for _, first in rows)))).total_seconds()
@@ -337,7 +319,7 @@ def _count_months(
                     old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
-                found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
+                found.append(store.InstrumentMonth(station.id, month, expected, received))
     return found
 
 
@@ -347,7 +329,7 @@ class LoggerClocks:
     """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
 
     wrong: Mapping[str, datetime]
-    last_readings: Mapping[str, datetime]
+    received_s: Mapping[str, float]
 
 
 NO_CLOCKS: Final = LoggerClocks({}, {})
@@ -432,8 +414,8 @@ def _list_notices(
 
 def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
     first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
-    newest = clocks.last_readings
-    return {s for s in stations if s in newest and (first is None or newest[s] > first)}
+    newest_s = clocks.received_s
+    return {s for s in stations if s in newest_s and (first is None or newest_s[s] > epoch_s(first))}
 
 
 def _name(parent: Parent) -> str:

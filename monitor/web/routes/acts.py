@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from re import findall, split
+from re import findall
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -28,7 +28,7 @@ from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
-from monitor.web.access.rules import RULES
+from monitor.web.access.rules import find_back
 from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
@@ -124,10 +124,7 @@ def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str,
     text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
     if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
         return JSONResponse(_describe(done), status_code=201)
-    back = act.own_back if own else act.back
-    if not own and f"GET {split('[?#]', back)[0]}" not in RULES:  # the page of an extension that is not there
-        back = "/sites/{site}"
-    back = back.format(**acting.request.path_params)
+    back = (act.own_back if own else find_back(act)).format(**acting.request.path_params)
     path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
     if isinstance(done, ActResult) and done.secret:
         return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)

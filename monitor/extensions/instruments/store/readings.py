@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select
 
-from monitor.domain.instants import EPOCH, epoch_s, format_iso
+from monitor.domain.instants import EPOCH, epoch_s
 from monitor.store.database.rows import fill_row, save_rows
 from monitor.store.schema import tables as t
 
@@ -90,6 +90,16 @@ class InstrumentMonth:
     received: int
 
 
+@dataclass(frozen=True, slots=True)
+class EpochHousekeeping:
+    """Housekeeping of one epoch: how long its readings travelled, what the receiver said of its fix, when it came."""
+
+    delay_s: float
+    fix: str | None = None
+    satellites: int | None = None
+    received_s: float = 0.0
+
+
 def load_hours(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime, flags: Sequence[str] = ("",)
 ) -> list[HourSummary]:
@@ -111,15 +121,15 @@ def load_newest_stamps(c: Connection, site: str, station: str) -> list[Any]:
     return [row for one in ids if (row := c.execute(_LAST, {"series_id": one, "from_at": EPOCH}).first()) is not None]
 
 
-def load_epochs(
-    c: Connection, series_id: int, from_at: datetime, to_at: datetime
-) -> list[tuple[datetime, float, dict[str, Any]]]:
-    """Of the newest epochs of a time: when each came, how long it travelled, s; what is with it."""
+def load_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[EpochHousekeeping]:
+    """The newest epochs of a time."""
     rows = c.execute(_EPOCHS, {"series_id": series_id, "from_at": from_at, "to_at": to_at})
-    return [
-        (r.received_at, epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {})
-        for r in rows
-    ]
+    found = []
+    for row in rows:
+        extra, received_s = json.loads(row.extra) if row.extra else {}, epoch_s(row.received_at)
+        way_s = received_s - epoch_s(row.observed_at)
+        found.append(EpochHousekeeping(way_s, extra.get("fix"), extra.get("satellites"), received_s))
+    return found
 
 
 def load_far_ways(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[float]:
@@ -207,13 +217,3 @@ def load_silent(c: Connection, site: str) -> frozenset[str]:
     """Stations of which nothing is heard."""
     s = t.station_state.c
     return frozenset(c.execute(select(s.station).where(s.site == site, s.state == "silent")).scalars())
-
-
-def month_of(at: datetime) -> str:
-    """The month of an instant.
-
-    >>> from datetime import UTC
-    >>> month_of(datetime(2026, 3, 1, tzinfo=UTC))
-    '2026-03'
-    """
-    return format_iso(at)[:7]
