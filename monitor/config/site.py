@@ -266,7 +266,7 @@ def find_weaknesses(site: domain.Site) -> list[str]:
 def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if traits_of(channel).sends_document and recipient.ledgers != ("hazard",) and not recipient.by_team:
+            if traits_of(channel).document and recipient.ledgers != ("hazard",) and not recipient.by_team:
                 yield (
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'

@@ -49,7 +49,8 @@ class Channel:
     rings: bool = False  # for alarms alone: a telephone rings
     digest_rank: int = 0  # by which a person reads a digest, the fittest first; 0 = no digest
     is_english: bool = False  # its lines are English and UTC, whoever reads them
-    sends_document: bool = False  # a document of the alert in place of subject and body; of hazards alone
+    # "module:function" (connection, service file, event): sent in place of subject and body; of hazards alone
+    document: str = ""
     needs_database: bool = False  # the notifier takes the database as its third argument
     is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
     holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
@@ -185,6 +186,11 @@ def log_left_out(what: str, error: Exception) -> None:
 def find_functions(place: str) -> list[Callable[..., Any]]:
     """What extensions do at a place of the core."""
     return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
+
+
+def has_function(place: str) -> bool:
+    """Whether one does something at a place of the core; nothing is loaded."""
+    return any(place in one.functions for one in list_extensions())
 
 
 def list_panels(place: str) -> list[str]:

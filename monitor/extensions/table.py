@@ -4,6 +4,7 @@ from typing import Final
 
 TABLE: Final = (
     "monitor.extensions.reports",
+    "monitor.extensions.cap",
     "monitor.extensions.drills",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
@@ -14,4 +15,5 @@ TABLE: Final = (
     "monitor.extensions.points",
     "monitor.extensions.help",
     "monitor.extensions.instruments",
+    "monitor.extensions.scale_out",
 )

@@ -49,7 +49,7 @@ class Delivery:
         lease_s: how long a worker may hold a message.
         language: of recipients who chose none.
         page_url: where people reach the page, for the link of a message; empty where they cannot.
-        write_document: what channels of documents send (`Channel.sends_document`).
+        write_document: what a channel of documents sends, by its `Channel.document`.
         zone: of times that belong to no site.
     """
 
@@ -62,7 +62,7 @@ class Delivery:
     lease_s: float = LEASE_S
     language: str = ENGLISH
     page_url: str = ""
-    write_document: Callable[[Notification], str] = lambda _notification: ""
+    write_document: Callable[[str, Notification], str] = lambda _path, _notification: ""
     zone: str = "UTC"
 
     def list_recipients(self, site_id: str) -> tuple[Recipient, ...]:
@@ -208,8 +208,8 @@ class ChannelWorker:
         try:
             if me not in self._notifiers:
                 self._notifiers[me] = open_notifier(self.channel, self._environ, self._db)
-            if traits_of(self.channel).sends_document:
-                notification = replace(notification, document=self._how.write_document(notification))
+            if path := traits_of(self.channel).document:
+                notification = replace(notification, document=self._how.write_document(path, notification))
             recipients = self._how.list_recipients(notification.site)
             language = find_language(recipients, notification.recipient, self._how.language)
             whole = self._complete(notification, language)

@@ -34,7 +34,6 @@ from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import IngestContext
-from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
@@ -193,10 +192,10 @@ class Core:
         finally:
             begun.set()
 
-    def _write_cap(self, notification: Notification) -> str:
+    def _write_document(self, path: str, notification: Notification) -> str:
         if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return self.db.run_read(compose_event, self.config, notification.event_id)
+        return str(self.db.run_read(load(path), self.config, notification.event_id))
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
@@ -233,7 +232,7 @@ class Core:
             environ=channel_settings(self.config, os.environ),
             language=self.config.language.default,
             page_url=self.config.web.public_url.rstrip("/"),
-            write_document=self._write_cap,
+            write_document=self._write_document,
             zone=self.config.web.timezone,
             limits=DeliveryLimits(
                 unconfirmed_after_s=self.config.duty.unconfirmed_after_s,

@@ -8,7 +8,7 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import AlertCategory
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.local_time import use_zone
-from monitor.notify.cap.chain import compose as compose_cap
+from monitor.extensions.cap.chain import compose as compose_cap
 from monitor.notify.message import translate
 from monitor.notify.notifiers.mail import compose as compose_mail
 from monitor.notify.notifiers.telephone import format_sms

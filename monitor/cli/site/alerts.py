@@ -1,6 +1,5 @@
 """`slopeward alerts`: what was reported and why, and what people answer."""
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -21,37 +20,6 @@ from monitor.store.alerting.sites import load_sites_summary
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
-
-
-@app.command("cap")
-def write_message(
-    alert_id: AlertId,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
-    ] = None,
-    holds: Annotated[
-        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else as [cap] expires")
-    ] = None,
-    is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
-) -> None:
-    """Print a hazard alert as a CAP 1.2 message, for other warning systems.
-
-    Example: slopeward alerts cap 12 --language it --language en > alert-12.xml
-    """
-    from monitor.domain.language.catalogue import read_language
-    from monitor.notify.cap.chain import compose
-
-    service = session.read_service()
-    try:
-        languages = [read_language(one) for one in language or ()]
-    except ValueError as error:
-        raise RefusedError(f"--language: {error}") from None
-    span = None if holds is None else timedelta(seconds=session.read_duration_s("--for", holds))
-    with session.open_database() as db, db.read() as c:
-        require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
-        text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
-    if not session.print_if_json({"alert": alert_id, "xml": text}):
-        typer.echo(text, nl=False)
 
 
 @app.command("list")

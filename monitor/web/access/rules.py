@@ -56,7 +56,6 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/sites.geojson",
     "GET /api/v1/alerts",
     "GET /api/v1/notifications",
-    "GET /cap/feed.atom",
 )
 _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
@@ -93,11 +92,11 @@ RULES: Final[dict[str, str]] = {
         ),
         READ,
     ),
-    **_each("GET /alerts/{alert_id}", " /evidence /cap/{name}.xml", rule=READ),
+    **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
     **_each(
         "GET /sites/{site}/",
-        "forecasts forecasts/scores movement outlines outlines/next cap/feed.atom",
+        "forecasts forecasts/scores movement outlines outlines/next",
         "scenes/{scene_hash} scenes/{scene_hash}/outlines",
         rule=READ,
     ),

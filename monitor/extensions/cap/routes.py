@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.language.catalogue import use
-from monitor.notify.cap.chain import compose, find_source
-from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, FeedEntry, write_feed
-from monitor.notify.cap.message import FALSE
+from monitor.extensions.cap.chain import compose, find_source
+from monitor.extensions.cap.feed import CAP_TYPE, MEDIA_TYPE, FeedEntry, write_feed
+from monitor.extensions.cap.message import FALSE
 from monitor.store.alerting.alerts import load_level_changes, load_outcomes
 from monitor.store.pages import load_cards
 from monitor.web.access.rules import narrow
@@ -63,37 +63,30 @@ def _answer_feed(
 def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[FeedEntry]:
     cards = {card.id: card for card in load_cards(c, sites)}
     names = {card.id: {int(v["number"]): str(v["name"]) for v in card.levels} for card in cards.values()}
-    found = []
-    for alert, event in load_level_changes(c, sites, limit=MOST, exercises=exercises):
-        if alert.site in cards:
-            found.append(
-                FeedEntry(
-                    alert.id,
-                    str(event.sequence),
-                    event.at,
-                    alert.site,
-                    cards[alert.site].name,
-                    names[alert.site].get(event.to_level, str(event.to_level)),
-                    event.reason,
-                    "Alert" if event.sequence == 1 else "Update",
-                    alert.exercise,
-                )
-            )
-    for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST):
-        if alert.site in cards and (exercises or not alert.exercise):
-            found.append(
-                FeedEntry(
-                    alert.id,
-                    "cancel",
-                    outcome.at,
-                    alert.site,
-                    cards[alert.site].name,
-                    names[alert.site].get(0, "0"),
-                    FALSE[outcome.kind],
-                    "Cancel",
-                    alert.exercise,
-                )
-            )
+    steps = [
+        (alert, str(e.sequence), e.at, e.to_level, e.reason, "Alert" if e.sequence == 1 else "Update")
+        for alert, e in load_level_changes(c, sites, limit=MOST, exercises=exercises)
+    ]
+    steps += [
+        (alert, "cancel", outcome.at, 0, FALSE[outcome.kind], "Cancel")
+        for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST)
+        if exercises or not alert.exercise
+    ]
+    found = [
+        FeedEntry(
+            alert_id=alert.id,
+            number=number,
+            at=at,
+            site=alert.site,
+            site_name=cards[alert.site].name,
+            level_name=names[alert.site].get(level, str(level)),
+            reason=reason,
+            kind=kind,
+            exercise=alert.exercise,
+        )
+        for alert, number, at, level, reason, kind in steps
+        if alert.site in cards
+    ]
     return sorted(found, key=lambda e: (e.at, e.alert_id), reverse=True)[:MOST]
 
 

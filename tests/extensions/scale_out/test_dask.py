@@ -13,15 +13,16 @@ import pytest
 from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import AwayError, JobError
+from monitor.extensions.scale_out import cluster
+from monitor.extensions.scale_out.cluster import DaskCluster
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes.tasks import READ_ONE
-from monitor.worker import cluster, compute
-from monitor.worker.cluster import Cluster
+from monitor.worker import compute
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, may, request_scene
-from tests.data.far.cluster import FarCluster, start_cluster
+from tests.extensions.scale_out.cluster import FarCluster, start_cluster
 
 BODY = """
 import os, time
@@ -114,7 +115,8 @@ def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) 
 
 
 def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "list_versions", lambda: cluster.list_versions() | {"numpy": "1.0"})
+    before = cluster.list_versions()
+    monkeypatch.setattr(cluster, "list_versions", lambda: before | {"numpy": "1.0"})
     with pytest.raises(AwayError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
         compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
 
@@ -157,7 +159,7 @@ def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_
     far: FarCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
-    for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
+    for where in (DaskCluster("tcp://127.0.0.1:1"), DaskCluster(far.where.address.replace("tls", "tcp"))):
         monkeypatch.setattr(compute, "_troubles", {})
         with pytest.raises(AwayError, match=rf"\(on {where.address}\)") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=where)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from monitor.domain.alert import Notification
 from monitor.domain.errors import DeliveryError
-from monitor.notify.cap.message import write_notice
+from monitor.extensions.cap.message import write_notice
 from monitor.notify.notifiers.webhook import WebhookNotifier
 
 

@@ -5,10 +5,14 @@ from typing import Final, NamedTuple
 
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.extras import require
-from monitor.notify.cap.rules import NAMESPACE, SIGNATURE, read_cap
+from monitor.extensions.cap.rules import NAMESPACE, SIGNATURE, read_cap
 
 RSA_BITS: Final = 3072  # NIST SP 800-57: good beyond 2030
 LASTS: Final = timedelta(days=3653)
+_UNUSED: Final = (
+    *("key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign"),
+    *("crl_sign", "encipher_only", "decipher_only"),
+)
 
 
 class Signed(NamedTuple):
@@ -101,13 +105,7 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
             x509.KeyUsage(
                 digital_signature=True,
                 content_commitment=True,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=False,
-                crl_sign=False,
-                encipher_only=False,
-                decipher_only=False,
+                **dict.fromkeys(_UNUSED, False),
             ),
             critical=True,
         )

@@ -27,8 +27,8 @@ def verify(
 
     Example: slopeward notify cap verify alert-12.xml --certificate slope-office.pem
     """
-    from monitor.notify.cap.rules import LARGEST_BYTES, find_faults
-    from monitor.notify.cap.signature import verify_cap
+    from monitor.extensions.cap.rules import LARGEST_BYTES, find_faults
+    from monitor.extensions.cap.signature import verify_cap
 
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as opened:
@@ -65,7 +65,7 @@ def make(
     Example: slopeward notify cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
     """
     from forecasting.whole_file import write_private
-    from monitor.notify.cap.signature import make_key
+    from monitor.extensions.cap.signature import make_key
 
     for path in (key, certificate):
         if path.exists():

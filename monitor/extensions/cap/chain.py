@@ -18,7 +18,7 @@ from monitor.domain.ground import Place
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.notify.cap.message import (
+from monitor.extensions.cap.message import (
     BARE,
     CapSender,
     ChainMessage,
@@ -27,7 +27,7 @@ from monitor.notify.cap.message import (
     list_steps,
     write_cap,
 )
-from monitor.notify.cap.signature import sign_cap
+from monitor.extensions.cap.signature import sign_cap
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
 from monitor.store.alerting.decisions import load_decision

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from monitor.worker import cluster
-from monitor.worker.cluster import Cluster
+from monitor.extensions.scale_out import cluster
+from monitor.extensions.scale_out.cluster import DaskCluster
 from tests.conftest import REPOSITORY, free_port
 
 Process = subprocess.Popen[bytes]
@@ -24,7 +24,7 @@ Process = subprocess.Popen[bytes]
 class FarCluster:
     """Where it is, its scheduler and first worker; `start` adds a worker of one thread by its name."""
 
-    where: Cluster
+    where: DaskCluster
     start: Callable[..., Process]
     scheduler: Process
     first: Process
@@ -76,7 +76,7 @@ def start_cluster(folder: Path) -> Iterator[FarCluster]:
     def start_worker(name: str, **more: str) -> Process:
         return start("dask_worker", address, "--name", name, *place, **more)
 
-    where = Cluster(address, file, file, key)
+    where = DaskCluster(address, file, file, key)
     try:
         yield FarCluster(where, start_worker, scheduler, start_worker("first"))
     finally:

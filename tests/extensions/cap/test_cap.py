@@ -16,10 +16,10 @@ from monitor.config.service import parse_service
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.language.catalogue import LANGUAGES
-from monitor.notify.cap import signature
-from monitor.notify.cap.message import CapCodes, CapSender, DecisionBasis, FailureWindow, write_cap
-from monitor.notify.cap.rules import NAMESPACE, find_faults
-from monitor.notify.cap.signature import make_key, sign_cap, verify_cap
+from monitor.extensions.cap import signature
+from monitor.extensions.cap.message import CapCodes, CapSender, DecisionBasis, FailureWindow, write_cap
+from monitor.extensions.cap.rules import NAMESPACE, find_faults
+from monitor.extensions.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
 
@@ -121,7 +121,7 @@ def test_a_test_is_a_chain_of_its_own_and_says_how_long_it_holds():
 
 def read_table():
     """The table of the reference page: distance from the highest level -> codes."""
-    page = (Path(__file__).parents[4] / "docs/reference/cap.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/reference/cap.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:the )?([a-z0-9 ]+?) \| `(\w+)` \| `(\w+)` \| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
     return {row[0]: CapCodes(*row[1:]) for row in rows}
 

@@ -16,7 +16,7 @@ from monitor.domain.language.catalogue import gettext, use
 from monitor.domain.language.cutting import cut_words
 from monitor.domain.language.rendering import translate, translate_level
 from monitor.domain.language.subjects import cut_message
-from monitor.notify.cap.rules import NAMESPACE
+from monitor.extensions.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
 
@@ -181,13 +181,11 @@ def write_cap(
     *before, now = list_steps(alert, events, outcome, is_test=is_test)
     root = ET.Element("alert", xmlns=NAMESPACE)
     sender = _UNSAFE.sub("-", source.sender)
-    add_text(root, "identifier", now.name)
-    add_text(root, "sender", sender)
-    add_text(root, "sent", format_cap_time(now.at))
-    add_text(root, "status", "Test" if is_test else "Exercise" if alert.exercise else "Actual")
-    add_text(root, "msgType", "Cancel" if now.is_false else "Update" if before else "Alert")
-    add_text(root, "scope", "Restricted")
-    add_text(root, "restriction", "For the recipients of this service; not for the public without its operator.")
+    status = "Test" if is_test else "Exercise" if alert.exercise else "Actual"
+    kind = "Cancel" if now.is_false else "Update" if before else "Alert"
+    add_texts(root, identifier=now.name, sender=sender, sent=format_cap_time(now.at), status=status, msgType=kind)
+    restriction = "For the recipients of this service; not for the public without its operator."
+    add_texts(root, scope="Restricted", restriction=restriction)
     if is_test or alert.exercise:
         kind, meaning = ("TEST", TEST) if is_test else ("EXERCISE", EXERCISE)
         # with an identifier, as the standard wants it
@@ -203,13 +201,9 @@ def write_cap(
 def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
     """A message of status `Test` without a warning in it: it proves that a channel takes messages."""
     root = ET.Element("alert", xmlns=NAMESPACE)
-    add_text(root, "identifier", _UNSAFE.sub("-", f"slopeward.test.{name}"))
-    add_text(root, "sender", _UNSAFE.sub("-", sender))
-    add_text(root, "sent", format_cap_time(at))
-    for tag, value in (("status", "Test"), ("msgType", "Alert"), ("scope", "Restricted")):
-        add_text(root, tag, value)
-    add_text(root, "restriction", "For the recipients of this service.")
-    add_text(root, "note", text)
+    name, sender = (_UNSAFE.sub("-", one) for one in (f"slopeward.test.{name}", sender))
+    add_texts(root, identifier=name, sender=sender, sent=format_cap_time(at), status="Test", msgType="Alert")
+    add_texts(root, scope="Restricted", restriction="For the recipients of this service.", note=text)
     return _to_text(root)
 
 
@@ -254,13 +248,8 @@ def _add_info(
     rank = raise_rank(find_rank(now.level, card.top_level), window, now.at)
     reason = str(translate(now.reason))
     info = ET.SubElement(root, "info")
-    add_text(info, "language", language)
-    add_text(info, "category", "Geo")
-    add_text(info, "event", gettext("Landslide hazard"))
-    add_text(info, "responseType", rank.response)
-    add_text(info, "urgency", rank.urgency)
-    add_text(info, "severity", rank.severity)
-    add_text(info, "certainty", rank.certainty)
+    add_texts(info, language=language, category="Geo", event=gettext("Landslide hazard"), responseType=rank.response)
+    add_texts(info, urgency=rank.urgency, severity=rank.severity, certainty=rank.certainty)
     if window is not None:
         add_text(info, "onset", format_cap_time(window.from_at))
     if holds is not None:
@@ -268,8 +257,8 @@ def _add_info(
         add_text(info, "expires", format_cap_time(max(now.at + holds, window.to_at if window else now.at)))
     add_text(info, "senderName", "Slopeward")
     head = f"[{card.name}] {translate_level(str(level['name']), language).upper()}: "
-    add_text(info, "headline", cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE))
-    add_text(info, "description", reason)
+    headline = cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE)
+    add_texts(info, headline=headline, description=reason)
     if level["action"]:
         add_text(info, "instruction", str(level["action"]))
     add_text(info, "web", url)
@@ -336,14 +325,18 @@ def format_cap_time(at: datetime) -> str:
 
 
 def _add_parameter(info: ET.Element, name: str, value: str) -> None:
-    parameter = ET.SubElement(info, "parameter")
-    add_text(parameter, "valueName", name)
-    add_text(parameter, "value", value)
+    add_texts(ET.SubElement(info, "parameter"), valueName=name, value=value)
 
 
 def add_text(parent: ET.Element, tag: str, text: str) -> None:
     """One element with a text; what XML does not allow in it is replaced."""
     ET.SubElement(parent, tag).text = _ILLEGAL.sub("\ufffd", text)
+
+
+def add_texts(parent: ET.Element, **texts: str) -> None:
+    """An element for each, in their order."""
+    for tag, text in texts.items():
+        add_text(parent, tag, text)
 
 
 def _to_text(root: ET.Element) -> str:

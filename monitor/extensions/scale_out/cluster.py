@@ -2,9 +2,12 @@
 
 import importlib
 import platform
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -13,6 +16,10 @@ from forecasting.message import TEXT_OF, Figure, Template, join
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import AwayError, JobError, KilledError
 from monitor.domain.extras import explain_missing
+from monitor.worker import compute
+from monitor.worker.configured import ComputePlan
+from monitor.worker.records import Answered, Request, WorkerTask
+from monitor.worker.sandbox import SandboxLimits
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
 NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job
@@ -21,16 +28,16 @@ TRIES: Final = 3  # workers that may be lost under a job before it fails (schedu
 # what decides the last bit of a result, beside ourselves; what one side lacks is not compared
 COMPARED: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
 Versions = Mapping[str, str]
-STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
 _DIFFERS: Final = Template("job.differs", "{name} is {ours} here and {theirs} there")
 _ON: Final = Template("job.on", "{text} (on {address})")
 _LOST: Final = Template("job.lost", "{n} workers of {address} were lost under it")
 _NO_WORKER: Final = Template("job.no_worker", "no worker for {time}")
 _NO_ANSWER: Final = Template("job.no_answer", "no worker answered within {time}")
+_SAME: Final = Template("job.versions", "{different} ({host}); install the same on all machines")
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class DaskCluster:
     """Where jobs run in place of this machine; the files are those of TLS, all three or none."""
 
     address: str
@@ -38,9 +45,84 @@ class Cluster:
     cert_file: str = ""
     key_file: str = ""
 
+    def run(
+        self, task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits
+    ) -> Answered:
+        """Run a job on a worker and return what it answers.
 
-_clients: dict[Cluster, Any] = {}
+        A worker that is lost while it runs is followed by another one, `TRIES` times.
+
+        Args:
+            limit_s: of one try.
+
+        Raises:
+            AwayError: no worker or scheduler answers, in one line.
+            JobError: one line.
+        """
+        job, given = task.function, (task, request, limit_s, terms, list_versions())
+        distributed = _import_distributed()
+        for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it gets it again
+            try:
+                client = _connect(self, distributed)
+                answered: Answered = _wait(job, client, client.submit(run_for, *given, pure=False), limit_s)
+                return answered
+            except JobError as error:
+                raise type(error)(TEXT_OF(name=job, text=_ON(text=error.problem, address=self.address))) from None
+            except distributed.scheduler.KilledWorker as error:
+                text = _LOST(n=error.allowed_failures + 1, address=self.address)
+                raise JobError(TEXT_OF(name=job, text=text)) from None
+            except Exception as error:  # what a remote job raises can be anything
+                _forget(self)
+                is_away = isinstance(error, OSError | distributed.CancelledError)
+                if is_last or not is_away or compute.is_stopping():
+                    error_type = AwayError if is_away else JobError
+                    text = _ON(text=_explain(error), address=self.address)
+                    raise error_type(TEXT_OF(name=job, text=text)) from error
+        raise AssertionError
+
+    def run_each(self, answer: Callable[[Request], Answered], questions: Sequence[Request]) -> Generator[Answered]:
+        """What `answer`, which runs a job here, gives for each; as many at once as the workers have threads."""
+        with compute.noted(self):
+            at_once = min(len(questions), self.count_threads())
+        with ThreadPoolExecutor(at_once, "cluster") as threads:
+            waiting = deque(threads.submit(answer, request) for request in questions)
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for one in waiting:
+                    one.cancel()
+
+    def count_threads(self) -> int:
+        """How many jobs the workers take at once; at least 1. AwayError where the scheduler does not answer."""
+        try:
+            return max(1, sum(map(int, _connect(self, _import_distributed()).nthreads().values())))
+        except OSError as error:
+            _forget(self)
+            raise AwayError(f"{self.address}: {_explain(error)}") from None
+
+
+_clients: dict[DaskCluster, Any] = {}
 _lock: Final = threading.Lock()
+
+
+def find_cluster(plan: ComputePlan) -> DaskCluster:
+    """The cluster that `[compute]` names."""
+    return DaskCluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
+
+
+def run_for(
+    task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
+) -> Answered:
+    """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
+
+    Raises:
+        JobError: as `compute.run`.
+        AwayError: as `compute.run`, or this machine runs another version than the service.
+    """
+    if different := explain_versions(versions, list_versions()):
+        raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
+    return compute.run(task, request, limit_s, terms=terms)
 
 
 def list_versions() -> dict[str, str]:
@@ -64,62 +146,14 @@ def explain_versions(ours: Versions, theirs: Versions) -> str:
     return join(_DIFFERS(name=k, ours=ours[k], theirs=theirs[k]) for k in different) if different else ""
 
 
-def call(
-    cluster: Cluster,
-    job: str,
-    function: Callable[..., Any],
-    *given: Any,
-    limit_s: float,
-    is_stopping: Callable[[], bool],
-) -> Any:
-    """Run a function of this distribution on a worker and return what it returns.
-
-    A worker that is lost while it runs is followed by another one, `TRIES` times.
-
-    Args:
-        job: its name, for people.
-        limit_s: of one try.
-        is_stopping: the service is about to end.
-
-    Raises:
-        AwayError: no worker or scheduler answers, in one line.
-        JobError: one line.
-    """
+def _import_distributed() -> Any:
     try:
-        distributed = importlib.import_module("distributed")
+        return importlib.import_module("distributed")
     except ModuleNotFoundError as error:
         raise JobError(explain_missing(error) or str(error)) from None
-    for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it is given once more
-        try:
-            client = _connect(cluster, distributed)
-            return _wait(job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
-        except JobError as error:
-            raise type(error)(TEXT_OF(name=job, text=_ON(text=error.problem, address=cluster.address))) from None
-        except distributed.scheduler.KilledWorker as error:
-            text = _LOST(n=error.allowed_failures + 1, address=cluster.address)
-            raise JobError(TEXT_OF(name=job, text=text)) from None
-        except Exception as error:  # what a remote job raises can be anything
-            _forget(cluster)
-            is_away = isinstance(error, OSError | distributed.CancelledError)
-            if is_last or not is_away or is_stopping():
-                error_type = AwayError if is_away else JobError
-                raise error_type(TEXT_OF(name=job, text=_ON(text=_explain(error), address=cluster.address))) from error
-    raise AssertionError
 
 
-def count_threads(cluster: Cluster) -> int:
-    """How many jobs the workers take at once; at least 1. AwayError where the scheduler does not answer."""
-    try:
-        distributed = importlib.import_module("distributed")
-        return max(1, sum(map(int, _connect(cluster, distributed).nthreads().values())))
-    except ModuleNotFoundError as error:
-        raise JobError(explain_missing(error) or str(error)) from None
-    except OSError as error:
-        _forget(cluster)
-        raise AwayError(f"{cluster.address}: {_explain(error)}") from None
-
-
-def _connect(cluster: Cluster, distributed: Any) -> Any:
+def _connect(cluster: DaskCluster, distributed: Any) -> Any:
     with _lock:
         client = _clients.get(cluster)
         if client is None or client.status not in {"running", "connecting"}:
@@ -138,14 +172,14 @@ def _connect(cluster: Cluster, distributed: Any) -> Any:
         return client
 
 
-def _forget(cluster: Cluster) -> None:
+def _forget(cluster: DaskCluster) -> None:
     with _lock:
         client = _clients.pop(cluster, None)
     if client is not None:
         client.close(timeout=1.0)
 
 
-def _wait(job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]) -> Any:
+def _wait(job: str, client: Any, future: Any, limit_s: float) -> Any:
     """The result, however long it waits for its turn, while there is a worker that could take it."""
     seen_s = time.monotonic()
     latest_s = seen_s + (TRIES + 1) * limit_s + NO_WORKER_S
@@ -155,8 +189,8 @@ def _wait(job: str, client: Any, future: Any, limit_s: float, is_stopping: Calla
                 return future.result(timeout=POLL_S)
             except TimeoutError:
                 now_s = time.monotonic()
-                if is_stopping():
-                    raise KilledError(TEXT_OF(name=job, text=STOPPING())) from None
+                if compute.is_stopping():
+                    raise KilledError(TEXT_OF(name=job, text=compute.STOPPING())) from None
                 if client.status == "closed":
                     raise ConnectionError("the scheduler went away") from None
                 if client.scheduler_info().get("workers"):

@@ -9,13 +9,15 @@ from sqlalchemy import select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service, parse_site
+from monitor.config.site import find_weaknesses
 from monitor.domain.alert import Actor, AlertCategory
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
-from monitor.notify.cap import signature
-from monitor.notify.cap.chain import compose, compose_event
-from monitor.notify.cap.message import list_steps
-from monitor.notify.cap.rules import NAMESPACE, find_faults
-from monitor.notify.cap.signature import make_key, verify_cap
+from monitor.domain.extension import load
+from monitor.extensions.cap import signature
+from monitor.extensions.cap.chain import compose, compose_event
+from monitor.extensions.cap.message import list_steps
+from monitor.extensions.cap.rules import NAMESPACE, find_faults
+from monitor.extensions.cap.signature import make_key, verify_cap
 from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
@@ -113,6 +115,11 @@ def test_what_cannot_be_exposed_is_refused(change, said):
     assert text != EXPOSED
     with pytest.raises(ConfigError, match=said):
         parse_site(TEXT + text, "x.toml")
+
+
+def test_the_channel_carries_hazards_only():
+    (weakness,) = find_weaknesses(parse_site(TEXT.replace('ledgers = ["hazard"]', ""), "x.toml"))
+    assert "channel 'cap:HOOK' carries hazards only" in weakness
 
 
 @pytest.fixture
@@ -228,8 +235,8 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
 
 
 def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
-    def write(notification):
-        return ask(failed, compose_event, PLAIN, notification.event_id)
+    def write(path, notification):
+        return ask(failed, load(path), PLAIN, notification.event_id)
 
     with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
         wait_for(lambda: any(b"<severity>Extreme" in body for _, _, body in hooks.got), 20, "the message")

@@ -1,0 +1,14 @@
+"""Growth past one machine: what it adds to the service. The keys that ask for it stand in the core's service file."""
+
+from typing import Final
+
+from monitor.domain.extension import Extension
+
+_HERE: Final = "monitor.extensions.scale_out"
+EXTENSION: Final = Extension(
+    name="scale_out",
+    description="jobs on a Dask cluster",
+    package=_HERE,
+    checks=(f"{_HERE}.checks:CHECKS",),
+    functions={"compute.dask": f"{_HERE}.cluster:find_cluster"},
+)
