@@ -111,6 +111,8 @@ class Extension(NamedTuple):
     acts: tuple[str, ...] = ()  # lists of `monitor.alerting.acts.table:Act`: commands, forms and requests at once
     channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
     functions: Mapping[str, str] = MappingProxyType({})  # what the core calls where it is there, by the name of a place
+    # tables `[[name]]` of a site file, each a section of pydantic; the function `config.tables` makes others of them
+    site_tables: Mapping[str, str] = MappingProxyType({})
     # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name
     tables: str = ""
 

@@ -14,6 +14,7 @@ from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.quantities import OF_GROUND
@@ -288,6 +289,7 @@ class Pipeline:
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
+            observations = [*observations, *self._add_calculated(connection, observations, now)]
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
@@ -309,6 +311,13 @@ class Pipeline:
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )
+
+    def _add_calculated(
+        self, connection: Connection, observations: Sequence[Observation], now: datetime
+    ) -> list[Observation]:
+        """Store what extensions make of readings that were just stored."""
+        functions = find_functions("ingest.readings") if observations else []
+        return [one for add in functions for one in add(connection, self.sites, observations, now, self._ids)]
 
     def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """After a commit memory holds what the database does."""
@@ -411,6 +420,7 @@ class Pipeline:
                 with self.database.write() as connection:
                     judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
+                    self._add_calculated(connection, judged, now)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

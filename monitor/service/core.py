@@ -28,12 +28,12 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.domain.extension import list_extensions, load
+from monitor.domain.errors import SlopewardError, StoreBusyError
+from monitor.domain.extension import find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
-from monitor.ingest.service import IngestContext
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
@@ -46,7 +46,6 @@ from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.monitoring_gap import OutageWatch
 from monitor.service.one_core import hold_alone, refuse_second
@@ -54,13 +53,12 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
-from monitor.store.upkeep.migrate import require_current, upgrade
+from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
@@ -91,7 +89,6 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
-ROTAS_EVERY_S: Final = 30.0
 FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
@@ -104,7 +101,7 @@ TAKEN_OVER: Final = Template(
 )()
 EXIT_OVERDUE: Final = 70
 # without these nobody decides, tells or sees that a thread ended: a fresh process has them again
-VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer", "ingest-processes"})
+VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer"})
 UNNAMED: Final = ("Thread-", "Dummy-")  # what comes and goes
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
@@ -140,7 +137,6 @@ class Core:
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.news = ChangeDetector()
         self.jump_guard = ClockJumpGuard(clock())
-        self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
@@ -155,30 +151,11 @@ class Core:
             self.db.guard, self.db.holds = turn.guard, turn.holds
 
     def wait_for_turn(self) -> bool:
-        """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
+        """Wait until the turn is ours, where this service stands by; False when told to end before."""
         if self.turn is None or not self.config.standby.enabled:
             return True
-        while not self._do(self.turn.take_over) or not self.turn.is_ours:
-            if not health.beat(self.commits.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
-                return False
-        log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
-        return True
-
-    def _mark_standby(self) -> str:
-        """Also notes whether the database answers: where it does not, people must hear of it from us as well."""
-        try:
-            require_current(self.db)
-        except StoreBusyError as error:
-            self.commits.note_error(error.message)
-        except StoreError as error:
-            self.commits.note_write()
-            if str(error) != self._apart:
-                self._apart = str(error)
-                log.warning("standing by without a page: %s", error)
-            return health.STANDS_APART
-        else:
-            self.commits.note_write()
-        return health.STANDS_BY
+        wait = find_functions("standby.enabled")[0]
+        return bool(wait(self.config, self.turn, self.commits, self.stopping, self._do))
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
@@ -243,22 +220,7 @@ class Core:
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
-        self.ingest = self._insist(
-            lambda: open_ingest(
-                IngestContext(
-                    self.db,
-                    self.config,
-                    self.sites,
-                    self._on_stored,
-                    self.alarms.write,
-                    self.clock,
-                    self.reserve.hold,
-                ),
-                self.alarms,
-                self._wake_dispatcher,
-                self.turn,
-            )
-        )
+        self.ingest = self._insist(self._open_ingest)
         self.evaluation = EvaluationLoop(
             self.db,
             self.sites,
@@ -321,7 +283,7 @@ class Core:
             is_proven = self.commits.has_evaluated() or not self.sites
             if not health.beat(self.find_trouble(), "" if is_proven else health.UNPROVEN) or self.stopping.wait(1.0):
                 break
-            if gone := VITAL & self._ended.keys():
+            if gone := [name for name in self._ended if name in VITAL or name.startswith("ingest-")]:
                 log.critical("ending so that a fresh process starts: %s", ", ".join(gone))
                 self._follow(self._see_threads())
                 self._do(self.alarms.write_pending)
@@ -415,6 +377,15 @@ class Core:
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
 
+    def _open_ingest(self) -> Ingest:
+        """What takes messages in; an extension may give another one with the same methods."""
+        context = IngestContext(
+            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+        )
+        for open_other in find_functions("ingest.processes"):
+            return open_other(context, self.alarms, self._wake_dispatcher, self.turn)  # type: ignore[no-any-return]
+        return Ingest(context)
+
     def _take_sites(self) -> None:
         """The sites to watch; what of their files hides motion is told when they are taken."""
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
@@ -490,7 +461,7 @@ class Core:
             (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             (self._check_footing, AUDIT_EVERY_S),
             (self._follow_sources, SOURCES_EVERY_S),
-            (self._follow_rotas, ROTAS_EVERY_S),
+            (self._follow_extensions, AUDIT_EVERY_S),
             (self._publish_push_key, SOURCES_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
@@ -559,12 +530,9 @@ class Core:
         polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
-    def _follow_rotas(self) -> None:
-        teams = [team for site in self.sites.values() for team in site.teams]
-        if teams:
-            now = self.clock()
-            rosters = self.db.run_read(load_rosters, teams, now)
-            self._follow(live.RotaStatus(teams, rosters, now))
+    def _follow_extensions(self) -> None:
+        for read in find_functions("health.subjects"):
+            self._follow(read(self.db, self.sites, self.clock()))
 
     def _follow_modem(self) -> None:
         try:

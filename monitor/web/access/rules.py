@@ -123,7 +123,7 @@ RULES: Final[dict[str, str]] = {
         ),
         VIEWER,
     ),
-    **_each("GET /sites/{site}/", "duty duty.ics proposals thresholds acts", rule=VIEWER),
+    **_each("GET /sites/{site}/", "proposals thresholds acts", rule=VIEWER),
     **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
