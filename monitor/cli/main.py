@@ -40,7 +40,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
     "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),

@@ -33,8 +33,8 @@ from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, require_rul
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, gateway, live, maps, pages, probes
-from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
+from monitor.web.routes import acts, api, live, maps, pages, probes
+from monitor.web.routes.people import accounts, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
     declared,
@@ -84,8 +84,6 @@ PAGES: Final = (
     scenes,
     acts,
     live,
-    devices,
-    gateway,
 )
 ROUTERS: Final = (
     *(m.router for m in (*PAGES, api, charts, panes, maps, probes)),

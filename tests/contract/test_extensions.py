@@ -151,7 +151,9 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
-    notifiers = [path for each in one.channels.values() for path in (each.notifier, each.document) if path]
+    notifiers = [
+        path for each in one.channels.values() for path in (each.notifier, each.document, each.reply_code) if path
+    ]
     for path in (
         *one.routes,
         *one.background,
@@ -175,7 +177,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
     }
     assert {place for one in list_extensions() for place in one.panels} <= shown
     assert shown == set(
-        re.findall(r"`((?:site|alert|note|report|login|start)\.\w+)`", PAGE.read_text(encoding="utf-8"))
+        re.findall(r"`((?:site|alert|note|report|login|start|account)\.\w+)`", PAGE.read_text(encoding="utf-8"))
     )
 
 

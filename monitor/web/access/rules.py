@@ -41,8 +41,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /account/devices",
-    "POST /account/devices/{number}/remove",
 )
 _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
@@ -79,8 +77,6 @@ RULES: Final[dict[str, str]] = {
         OPEN,
     ),
     **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
-    # signed by the provider, which has no account
-    **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,

@@ -8,15 +8,15 @@ from cryptography.exceptions import InvalidTag
 
 from monitor.config.service import parse_service
 from monitor.domain.errors import DeliveryError, UnsetError
+from monitor.extensions.telephony.store.devices import add_device, load_devices, publish_push_key
+from monitor.extensions.telephony.web_push import find_public_key, make_key
 from monitor.notify.notifier import channel_settings, open_notifier
-from monitor.notify.web_push import find_public_key, make_key
 from monitor.store.database.audit import load_entries
-from monitor.store.delivery.devices import add_device, load_devices, publish_push_key
 from monitor.store.people.users import disable_user
 from tests.contract.test_notify_channels import NOTE
 from tests.data.filled import ADA, BO, NOW
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.push_service import Browser, check_proof, push_service
+from tests.extensions.telephony.push_service import Browser, check_proof, push_service
 from tests.integration.web.test_door import Clock, log_in, serving, token
 
 KEY = make_key()

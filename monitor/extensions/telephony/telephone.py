@@ -1,16 +1,21 @@
 """Channels `sms:NAME` and `voice:NAME`: a text or a call to the number in that variable, with a way to answer."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Connection
+
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import split_channel
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import N_, current, gettext
 from monitor.domain.language.cutting import shorten
-from monitor.notify.modem import put_message
-from monitor.notify.notifier import read_number
-from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, write_call
+from monitor.extensions.telephony.gateway import DIGIT, STATUS, Gateway, write_call
+from monitor.extensions.telephony.modem import put_message
+from monitor.extensions.telephony.store.replies import GOOD_FOR_S, make_code, tidy_number
+from monitor.notify.notifier import read_secret
 
 LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
 HOW: Final = N_("Reply ACK {code} to acknowledge.")
@@ -76,3 +81,20 @@ def format_sms(notification: Notification) -> str:
 def _describe_others(notification: Notification) -> list[str]:
     """A text or a call has no body to list them in."""
     return [gettext(OTHERS).format(count=notification.others)] if notification.others else []
+
+
+def read_number(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
+    """The telephone number in an environment variable, in one spelling."""
+    number = tidy_number(read_secret(environ, name, channel_kind))
+    if not number:
+        raise ConfigError(f"channel {channel_kind}:{name}: {name} is no number such as +41791234567")
+    return number
+
+
+def make_reply_code(
+    c: Connection, message: Notification, person: str, language: str, environ: Mapping[str, str], now: datetime
+) -> str:
+    """The code by which a reply acknowledges a message in the name of a person, answered in that language."""
+    kind, address = split_channel(message.channel)
+    good_for = timedelta(seconds=float(environ.get("SLOPEWARD_SMS__REPLY_FOR_S", GOOD_FOR_S)))
+    return make_code(c, message, read_number(environ, address, kind), person, language, now, good_for)

@@ -13,9 +13,9 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import format_iso
+from monitor.extensions.telephony.store.siren_orders import SirenOrder, make_order
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import SirenOrder, make_order
 
 SOUND_FOR_S: Final = 180.0
 VALID_FOR_S: Final = 300.0

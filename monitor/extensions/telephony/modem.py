@@ -19,9 +19,10 @@ from typing import Final, NamedTuple
 from forecasting.message import Template
 from monitor.domain.errors import DeliveryError, StoreBusyError
 from monitor.domain.language.catalogue import gettext, use
+from monitor.extensions.telephony.by_telephone import take_reply
+from monitor.extensions.telephony.store.replies import ANSWERS, ReplyResult
+from monitor.store.alerting.receipts import load_unsaid, mark_undelivered, note_progress
 from monitor.store.database.engine import Database
-from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_progress
-from monitor.store.delivery.replies import ANSWERS, ReplyResult
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
@@ -35,9 +36,6 @@ _NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not s
 _NO_FOLDER: Final = Template("modem.no_folder", "the folder {name} of the modem is missing")
 _NOT_READ: Final = Template("modem.not_read", "replies lie in the inbox of the modem and cannot be read")
 _NOT_TAKEN: Final = Template("modem.not_taken", "messages lie in the outbox of the modem; look whether gammu-smsd runs")
-
-
-TakeReply = Callable[[Database, str, str, str, str, datetime], ReplyResult]
 
 
 class IncomingText(NamedTuple):
@@ -109,11 +107,10 @@ class ModemWatch:
 
     Args:
         folder: that holds the four.
-        take: does what a reply may do: its way, sender, text, name and time.
     """
 
-    def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime], take: TakeReply) -> None:
-        self._db, self._folder, self._clock, self._take_reply = db, folder, clock, take
+    def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
+        self._db, self._folder, self._clock = db, folder, clock
         self._failed: set[str] = set()
 
     def follow(self) -> None:
@@ -151,7 +148,7 @@ class ModemWatch:
     def _take(self, name: str, now: datetime) -> None:
         one = read_incoming(self._folder, name)
         known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
-        answer = self._take_reply(self._db, "sms", one.sender, one.text, known_as, now)
+        answer = take_reply(self._db, "sms", one.sender, one.text, known_as, now)
         self._answer(one, answer)
         forget(self._folder, name)
 

@@ -10,17 +10,17 @@ from monitor.alerting.acts.table import list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
+from monitor.extensions.telephony.store import replies
+from monitor.extensions.telephony.store.replies import ReplyAct, ReplyResult
 from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
-from monitor.store.delivery import replies
-from monitor.store.delivery.replies import ReplyAct, ReplyResult
 from monitor.store.people.users import find_account, load_users, require_account
 
 [ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
-    """A text message that came in, as `monitor.store.delivery.replies` has it, in one transaction with what it does."""
+    """A text message that came in, as `replies.take_reply` has it, in one transaction with what it does."""
     with db.write(urgent=True) as c:
         return replies.take_reply(c, way, sender, text, provider_id, now, _bind(db))
 

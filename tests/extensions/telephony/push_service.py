@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from monitor.notify.web_push import decode, encode
+from monitor.extensions.telephony.web_push import decode, encode
 from tests.integration.notify.outbox import serving_posts
 
 

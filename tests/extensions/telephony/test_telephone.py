@@ -18,19 +18,13 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import select, update
 
-from monitor.alerting.acts.by_telephone import take_digit, take_reply
 from monitor.domain.alert import UNCONFIRMED, Notification
 from monitor.domain.language.catalogue import use
 from monitor.domain.site import Recipient
-from monitor.notify.message import translate
-from monitor.notify.modem import FOLDERS, ModemWatch, put_message
-from monitor.notify.notifiers.gateway import sign
-from monitor.notify.notifiers.telephone import VoiceNotifier, format_sms
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.alerting.outbox import claim_due
-from monitor.store.database.audit import load_entries
-from monitor.store.database.rows import read_record
-from monitor.store.delivery.replies import (
+from monitor.extensions.telephony.by_telephone import take_digit, take_reply
+from monitor.extensions.telephony.gateway import sign
+from monitor.extensions.telephony.modem import FOLDERS, ModemWatch, put_message
+from monitor.extensions.telephony.store.replies import (
     ACKNOWLEDGED,
     LATE,
     LIMITED,
@@ -41,6 +35,12 @@ from monitor.store.delivery.replies import (
     WRONG,
     make_code,
 )
+from monitor.extensions.telephony.telephone import VoiceNotifier, format_sms
+from monitor.notify.message import translate
+from monitor.store.alerting.alerts import find_alert
+from monitor.store.alerting.outbox import claim_due
+from monitor.store.database.audit import load_entries
+from monitor.store.database.rows import read_record
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
@@ -325,7 +325,7 @@ def modem(tmp_path):
 @pytest.mark.server
 def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
-    watch = ModemWatch(database, modem, clock, take_reply)
+    watch = ModemWatch(database, modem, clock)
     with dispatching(database, GATEWAY="modem", MODEM=str(modem)):
         wait_for(lambda: row_of(database, number).state == "delivered", 10)
     wait_for(lambda: watch.follow() or row_of(database, number).provider_said == "sent", 20)
@@ -350,7 +350,7 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
     from monitor.domain.errors import DeliveryError
 
-    watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10), take_reply)
+    watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10))
     assert "is missing" in watch.find_trouble()
     with pytest.raises(DeliveryError, match="cannot be written"):
         put_message(tmp_path, NUMBER, "x", "a" * 64)
@@ -372,7 +372,7 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
 def watch(asked, tmp_path):
     for name in FOLDERS:
         (tmp_path / name).mkdir()
-    return ModemWatch(asked[0], tmp_path, lambda: asked[-1], take_reply)
+    return ModemWatch(asked[0], tmp_path, lambda: asked[-1])
 
 
 def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, watch, tmp_path):

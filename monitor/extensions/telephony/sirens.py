@@ -14,10 +14,10 @@ from monitor.broker.signing import SigningKey, is_signed, sign
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.domain.site import Site
+from monitor.extensions.telephony.siren import SOUND_FOR_S, format_order
+from monitor.extensions.telephony.store.siren_orders import SirenOrder, confirm_order, load_open_orders, repeat_order
 from monitor.notify.notifiers.mqtt import MqttPublisher
-from monitor.notify.notifiers.siren import SOUND_FOR_S, format_order
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import SirenOrder, confirm_order, load_open_orders, repeat_order
 
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from monitor.cli.session import Commands, open_database, read_service, require_any, show
 from monitor.domain.instants import format_iso
-from monitor.notify.web_push import KEY_FILE, find_key, find_public_key, save_key
-from monitor.store.delivery.devices import load_devices
+from monitor.extensions.telephony.store.devices import load_devices
+from monitor.extensions.telephony.web_push import KEY_FILE, find_key, find_public_key, save_key
 
 app = Commands(no_args_is_help=True, help=__doc__)
 

@@ -13,10 +13,10 @@ from monitor.domain.alert import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.catalogue import current
 from monitor.domain.language.cutting import shorten
+from monitor.extensions.telephony.store.devices import Device, end_device, load_open_devices, note_sent
+from monitor.extensions.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
-from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database
-from monitor.store.delivery.devices import Device, end_device, load_open_devices, note_sent
 
 _GONE: Final = frozenset({404, 410})  # RFC 8030, 7.3
 MOST_TRIES: Final = 4  # for a second device, when the first one has the message

@@ -18,15 +18,15 @@ from monitor.broker.signing import SigningKey
 from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.site import Recipient
+from monitor.extensions.telephony.sirens import Sirens, list_topics
+from monitor.extensions.telephony.store.siren_orders import make_order
 from monitor.notify import escalated
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier
 from monitor.notify.path import run_stages
-from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting.outbox import OpenAlert, SentNotification
-from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
@@ -197,8 +197,8 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
 
 def test_a_device_ignores_what_is_forged_old_or_over():
     from monitor.broker.signing import sign
-    from monitor.notify.notifiers.siren import format_order
-    from monitor.store.delivery.siren_orders import SirenOrder
+    from monitor.extensions.telephony.siren import format_order
+    from monitor.extensions.telephony.store.siren_orders import SirenOrder
 
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)
     made = SirenOrder(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
