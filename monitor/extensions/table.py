@@ -17,6 +17,7 @@ TABLE: Final = (
     "monitor.extensions.points",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.instruments",
     "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )
