@@ -21,7 +21,7 @@ from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
 from tests.data.surveys import rasters
-from tests.data.surveys.rasters import write_raster
+from tests.data.surveys.rasters import read_values, write_raster
 
 SIZE = 96
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
@@ -201,8 +201,7 @@ def test_a_truncated_file(tmp_path, capsys, share):
     code, _, answer = run_detect(scene, tmp_path / "part", capsys, "--partial", "--threshold", "0.99")
     assert (code, answer["unreadable_share"]) == (3, pytest.approx(0.25))
     assert any("25.0% of the scene cannot be read" in warning for warning in answer["warnings"])
-    with rasterio.open(tmp_path / "part" / "mask.tif") as source:
-        mask = source.read(1)
+    mask = read_values(tmp_path / "part" / "mask.tif", 1)
     assert (mask[128:, 128:] == 255).all()
     assert (mask[:128] != 255).all()
 
@@ -482,7 +481,6 @@ def test_a_scene_of_a_damaged_mosaic(scene, tmp_path, capsys):
     assert run_verb([*words, "--partial"]) == 3
     answer = json.loads(capsys.readouterr().out)
     assert answer["unreadable_share"] > 0
-    with rasterio.open(tmp_path / "out" / "mask.tif") as source:
-        mask = source.read(1)
+    mask = read_values(tmp_path / "out" / "mask.tif", 1)
     assert (mask[32:48, 64:80] == 255).all()
     assert np.count_nonzero(mask == 255) == round(answer["unreadable_share"] * SIZE * SIZE)

@@ -30,14 +30,13 @@ from detection.imagery.registry import build
 from detection.imagery.scene.scene import read_scene
 from tests.data.asked_detection import detect
 from tests.data.forked import fork, run_forked
-from tests.data.surveys.rasters import write_folder, write_raster
+from tests.data.surveys.rasters import read_values, write_folder, write_raster
 
 OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
 
 
 def read_mask(path: Path) -> np.ndarray:
-    with rasterio.open(path) as source:
-        return source.read(1)
+    return read_values(path, 1)
 
 
 def test_unseen_drawn_scenes_are_mapped_by_the_shipped_weights(tmp_path):
@@ -475,8 +474,7 @@ def test_the_measured_scene_end_to_end(hokkaido, measured, tmp_path):
             assert item["area_m2"] >= 900
             assert 141.89 <= item["bbox"][0] <= item["bbox"][2] <= 142.03
             assert 42.68 <= item["bbox"][1] <= item["bbox"][3] <= 42.77
-        with rasterio.open(tmp_path / date / "B4.tif") as source:
-            nodata = source.read(1) == 0
+        nodata = read_values(tmp_path / date / "B4.tif", 1) == 0
         mask = read_mask(out / "mask.tif")
         assert (mask[nodata] == 255).all()
         assert (mask != 255).mean() == pytest.approx(result["valid_share"], abs=1e-5)

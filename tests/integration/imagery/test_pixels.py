@@ -25,6 +25,7 @@ from monitor.cli.main import run_verb
 from tests.data.asked_detection import detect
 from tests.data.surveys import rasters
 from tests.data.surveys.fine_scene import write_fine
+from tests.data.surveys.rasters import read_values
 
 SIZE = 112
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
@@ -203,8 +204,7 @@ def test_pixels_beside_nodata_and_at_the_rim_are_flagged(drawn, tmp_path, capsys
         flags = source.read(1)
         assert source.tags()["FLAG_EDGE"] == str(EDGE)
         assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-    with rasterio.open(out / "mask.tif") as source:
-        empty = source.read(1) == 255
+    empty = read_values(out / "mask.tif", 1) == 255
     far = ndimage.binary_erosion(~empty, np.ones((17, 17)), border_value=0)
     assert np.array_equal(flags & EMPTY > 0, empty)
     assert np.array_equal(flags & EDGE > 0, ~empty & ~far)
@@ -244,8 +244,7 @@ def test_what_could_not_be_read_is_flagged(drawn, tmp_path, capsys):
     (scene / "B3.tif").write_bytes(content[: len(content) * 3 // 4])
     code, _, (answer,) = run(capsys, scene, "--partial", "--out", tmp_path / "out")
     assert code == 3
-    with rasterio.open(tmp_path / "out" / "qa.tif") as source:
-        flags = source.read(1)
+    flags = read_values(tmp_path / "out" / "qa.tif", 1)
     torn = flags & UNREADABLE > 0
     assert torn.mean() == pytest.approx(answer["unreadable_share"], abs=1e-6)
     assert torn.any()

@@ -12,6 +12,7 @@ from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
 from tests.data.asked_detection import detect
 from tests.data.surveys.radar_pictures import write_picture
+from tests.data.surveys.rasters import read_values
 
 WEIGHTS = "landslide4sense-standard"
 SEEDS, SIDE_PX, PIXEL_M = range(2), 256, 10.0
@@ -37,8 +38,7 @@ def mark(path: Path, bands: Pixels) -> Pixels:
     with rasterio.open(write_picture(path, np.ascontiguousarray(bands), PIXEL_M), "r+") as target:
         target.nodata = 0
     detect({"scene_path": str(path), "weights": WEIGHTS, "out_dir": str(path.parent / path.stem)})
-    with rasterio.open(path.parent / path.stem / "mask.tif") as source:
-        return source.read(1) == 1
+    return read_values(path.parent / path.stem / "mask.tif", 1) == 1
 
 
 def measure(folder: Path) -> dict[str, float]:

@@ -22,7 +22,7 @@ from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 from tests.data.asked_detection import detect
-from tests.data.surveys.rasters import write_folder
+from tests.data.surveys.rasters import read_values, write_folder
 
 CARD = {"name": "coarse", "network": {"name": "triage-resnet"}, "tile_px": 16, "pixel_size_m": 1.2, "threshold": 0.5}
 CARD |= {"bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "reflectance", "scale": 0.01}}
@@ -213,8 +213,7 @@ def test_tiles_passed_over_are_in_record_raster_and_warnings(crop, blind, tmp_pa
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([130]), np.array([40]))))
     again = detect({**payload, "triage": str(blind), "threshold": 0.01, "known": [[lon, lat, lon, lat]]})
     assert again["passed_over"]["looked_at"] == {"footprint": 1}
-    with rasterio.open(tmp_path / "prob.tif") as source:
-        steps = source.read(1)
+    steps = read_values(tmp_path / "prob.tif", 1)
     assert steps[:96, 96:].any()
     steps[:96, 96:] = 0
     assert not steps.any()
