@@ -247,6 +247,9 @@ def test_the_tables_are_those_of_the_standard_also_without_features_and_place(tm
         assert columns == [("landslides", "geom", "MULTIPOLYGON", 4326, 0, 0)]
         facts = db.execute("SELECT data_type, last_change, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents")
         assert facts.fetchall() == [("features", "2024-05-06T07:08:09.000Z", 8.0, 46.0, 9.1, 47.1, 4326)]
+        blobs = [blob for (blob,) in db.execute("SELECT geom FROM landslides ORDER BY fid")]
+        for blob, (left, bottom, right, top) in zip(blobs, (HOLED.bounds, LONE.bounds), strict=True):
+            assert struct.unpack("<2sBBi4d", blob[:40]) == (b"GP", 0, 3, 4326, left, right, bottom, top)
     db.close()
     with closing(sqlite3.connect(write(tmp_path / "b.gpkg", [], placed=False))) as db:
         assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
