@@ -19,12 +19,12 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.surveys.stacks import write_stack
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
-SIDE = 24
 DATES = [LAST - timedelta(days=12 * k) for k in reversed(range(9))]
 
 
@@ -39,7 +39,7 @@ def spell_site(lat, lon):
 @pytest.fixture
 def valley(tmp_path, database_url, database, monkeypatch):
     """A stack with a sinking bowl, and a site with a station in its middle."""
-    truth = write_stack(tmp_path / "stack", 11, DATES, size_px=SIDE, rate_mm_per_year=-150.0)
+    truth = write_stack(tmp_path / "stack", 11, DATES, size_px=32, rate_mm_per_year=-150.0)
     row, column = np.unravel_index(np.argmin(truth), truth.shape)
     grid = read_grid(min((tmp_path / "stack").glob("*_unw.tif")))
     lon, lat = grid.to_lonlat(*grid.to_crs(np.array([column + 0.5]), np.array([row + 0.5])))
@@ -56,7 +56,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     stack, site, truth = valley
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["points"], told["stored"]) == (SIDE**2, SIDE**2 * len(DATES))
+    assert (told["points"], told["stored"]) == (32 * 32, 32 * 32 * len(DATES))
     with database.read() as c:
         (fact,) = load_point_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))
     assert (fact.station, fact.zone, fact.epochs) == ("B1", "track-5", len(DATES))
@@ -67,7 +67,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert fact.newest_s == LAST.timestamp()
     with database.read() as c:
         rows = c.exec_driver_sql("SELECT count(*), min(direction) FROM insar_points WHERE site = 'valley'").one()
-    assert tuple(rows) == (SIDE**2, "los-towards")
+    assert tuple(rows) == (32 * 32, "los-towards")
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == 0, "the same stack again adds nothing"
 
@@ -148,6 +148,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert alert.state == "returned_unacknowledged"
 
 
+@ON_BOTH
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)
