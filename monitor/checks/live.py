@@ -63,18 +63,6 @@ class PartTroubles(NamedTuple):
     synchronised: bool | None = None  # whether the clock of this machine follows a reference
 
 
-class ModemStatus(NamedTuple):
-    """What `ModemWatch.find_trouble` says."""
-
-    trouble: str
-
-
-class SirenStatus(NamedTuple):
-    """What `Sirens.find_troubles` says of each topic."""
-
-    troubles: Mapping[str, str]
-
-
 class EvaluationTimes(NamedTuple):
     """How long the evaluation of a site takes, in seconds, where that is too long."""
 
@@ -262,15 +250,6 @@ CHECKS: Final = (
         lambda s: found(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]),
         alarm=2,
     ),
-    Check(
-        "sms.modem",
-        ModemStatus,
-        BAD,
-        "text messages do not go out: {trouble}",
-        lambda m: found(is_wrong=bool(m.trouble), trouble=m.trouble),
-        alarm=2,
-        after_s=AWAY_S,
-    ),
     Check(  # one alarm, however many jobs of however many sites wait for it
         "compute.away",
         PartTroubles,
@@ -297,14 +276,6 @@ CHECKS: Final = (
         lambda s: found(is_wrong=s.synchronised is False),
         alarm=1,
         after_s=UNSYNCHRONISED_S,
-    ),
-    Check(
-        "siren.*",
-        SirenStatus,
-        BAD,
-        "{trouble}",
-        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.troubles.items()),
-        alarm=2,
     ),
     Check(
         "database.readers",

@@ -52,7 +52,8 @@ class Channel:
     # "module:function" (connection, service file, event): sent in place of subject and body; of hazards alone
     document: str = ""
     needs_database: bool = False  # the notifier takes the database as its third argument
-    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
+    # "module:function" (connection, message, person, language, settings, now): the code by which its recipient answers
+    reply_code: str = ""
     holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
     of_broker: bool = False  # its address is a topic of the broker
     parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
@@ -92,6 +93,16 @@ class Job:
     def pause_s(self, site: Any, stage: str | None) -> float:
         """Seconds between two runs."""
         return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePart:
+    """A part of core that an extension brings, by `service.parts`(db, config, sites, clock): a list of these."""
+
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[float], None] = lambda _timeout_s: None
+    follow: Callable[[], None] = lambda: None  # every 3 s; it is brief, and may fail
+    seen: tuple[object, ...] = ()  # what checks look at then
 
 
 class Extension(NamedTuple):

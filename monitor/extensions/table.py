@@ -5,6 +5,7 @@ from typing import Final
 TABLE: Final = (
     "monitor.extensions.reports",
     "monitor.extensions.cap",
+    "monitor.extensions.telephony",
     "monitor.extensions.drills",
     "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
@@ -17,6 +18,7 @@ TABLE: Final = (
     "monitor.extensions.maps",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.instruments",
     "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )

@@ -8,12 +8,12 @@ from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, StoreError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
@@ -315,9 +315,16 @@ class Pipeline:
     def _add_calculated(
         self, connection: Connection, observations: Sequence[Observation], now: datetime
     ) -> list[Observation]:
-        """Store what extensions make of readings that were just stored."""
-        functions = find_functions("ingest.readings") if observations else []
-        return [one for add in functions for one in add(connection, self.sites, observations, now, self._ids)]
+        """Store what extensions make of readings that were just stored; their faults keep no reading away."""
+        found: list[Observation] = []
+        for add in find_functions("ingest.readings") if observations else ():
+            try:
+                found += add(connection, self.sites, observations, now, self._ids)
+            except (SQLAlchemyError, StoreError):
+                raise  # the transaction may be broken
+            except Exception:
+                log.exception("nothing was calculated from %d readings", len(observations))
+        return found
 
     def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """After a commit memory holds what the database does."""

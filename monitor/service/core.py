@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from forecasting.message import Template
-from monitor.alerting.acts.by_telephone import take_reply
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import health, live
@@ -29,19 +28,16 @@ from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import SlopewardError, StoreBusyError
-from monitor.domain.extension import find_functions, list_extensions, load
+from monitor.domain.extension import ServicePart, find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
-from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
-from monitor.notify.web_push import find_key, find_public_key
 from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
@@ -55,7 +51,6 @@ from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
-from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
 from monitor.store.upkeep.migrate import upgrade
@@ -142,7 +137,6 @@ class Core:
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
         self._find_signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys).keys
-        self._push_key = ""  # whose public half the page knows
 
     def hold(self, turn: CoreTurn | None) -> None:
         """Write nothing but while this turn is ours."""
@@ -255,24 +249,19 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        self.sirens = Sirens(
-            self.db,
-            find_access(self.config.broker),
-            self.clock,
-            list_topics(self.sites.values()),
-            self._find_signing_keys,
-            self.config.siren.confirm_within_s,
-            self.config.siren.valid_for_s,
-            self.config.siren.sound_for_s,
-        )
-        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock, take_reply)
+        self.parts = [
+            part
+            for build in find_functions("service.parts")
+            for part in build(self.db, self.config, self.sites, self.clock)
+        ]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()
         self.ingest.start()
         self.evaluation.start()
         self.publisher.start()
-        self.sirens.start()
+        for part in self.parts:
+            part.start()
         self._insist(self.schedule.start)
         self.stamps.start()
         self._await_broker()
@@ -341,7 +330,8 @@ class Core:
         if not self._stands_by:
             self._do(self.alarms.write_pending)
         self.dispatcher.stop(STOP_S)
-        self.sirens.stop(1.0)
+        for part in self.parts:
+            part.stop(1.0)
         self.publisher.stop(1.0)
 
     # ---- start ---------------------------------------------------------------------------------------------
@@ -462,16 +452,12 @@ class Core:
             (self._check_footing, AUDIT_EVERY_S),
             (self._follow_sources, SOURCES_EVERY_S),
             (self._follow_extensions, AUDIT_EVERY_S),
-            (self._publish_push_key, SOURCES_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
             (self.clock_watch.follow, CLOCK_EVERY_S),
             (self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
         ]
-        if self.sirens.topics:
-            duties.append((lambda: self._follow(live.SirenStatus(self.sirens.find_troubles())), STAMP_EVERY_S))
-        if self.config.sms.gateway == "modem":
-            duties.append((self._follow_modem, STAMP_EVERY_S))
+        duties += [(partial(self._follow_part, part), STAMP_EVERY_S) for part in self.parts]
         for path, every_s in (item for one in list_extensions() for item in one.background.items()):
             duties.append((partial(self._work_for_extension, path), every_s))
         due = [0.0] * len(duties)
@@ -534,18 +520,11 @@ class Core:
         for read in find_functions("health.subjects"):
             self._follow(read(self.db, self.sites, self.clock()))
 
-    def _follow_modem(self) -> None:
+    def _follow_part(self, part: ServicePart) -> None:
         try:
-            self.modem.follow()
+            part.follow()
         finally:
-            self._follow(live.ModemStatus(self.modem.find_trouble()))
-
-    def _publish_push_key(self) -> None:
-        private = find_key(Path(self.config.paths.state), self.config.push.key)
-        if private and private != self._push_key:
-            with self.db.write() as c:
-                publish_push_key(c, find_public_key(private), self.clock())
-            self._push_key = private
+            self._follow(*part.seen)
 
     def _check_footing(self) -> None:
         now = self.clock()

@@ -9,7 +9,7 @@ from pydantic import Field, create_model
 from monitor.config.site_schema import SeriesTable, Table
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
-from monitor.domain.quantities import QUANTITIES
+from monitor.domain.quantities import QUANTITIES, convert_difference
 from monitor.domain.site import Calculation, StationId
 from monitor.domain.terms import Duration, Faults
 from monitor.extensions.derived.expression import LONGEST, Expression, Series, read_expression
@@ -30,6 +30,10 @@ DerivedTable: Final = create_model(
     within_s=(Duration | None, Field(None, alias="within", description="how near readings of the others lie")),
     hold_s=(Duration | None, Field(None, alias="hold", description="instead: how old their last readings may be")),
     interval_s=(Duration | None, Field(None, alias="interval", description="default that of the series `at`")),
+    agree_within=(
+        float,
+        Field(0.0, ge=0.0, description="in `unit`: where what it rests on differs by more is an alarm"),
+    ),
 )
 _CalculatedTable: Final = create_model("_CalculatedTable", __base__=SeriesTable, calculation=(Calculation, ...))
 
@@ -59,7 +63,8 @@ def expand(file: Table, name: str) -> Table:
     made: dict[Series, Any] = {}
     for place in _sort(found, name):
         with faults.gathered():
-            made[place] = _complete(derived[place], found[place], intervals_s, where[place])
+            unit = QUANTITIES[place[1]].unit if place[1] in QUANTITIES else own.get(place[1], derived[place].unit)
+            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
         intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
     faults.raise_any()
     stations = [
@@ -87,6 +92,8 @@ def _read(table: Table, names: Mapping[Series, Table], own: Mapping[str, str], w
         raise ConfigError(f"{where}.expression: {error}") from None
     if found.unit.powers != wanted.powers:
         raise ConfigError(f"{where}.expression: it comes to {found.unit.name}, and {table.quantity} is {wanted.name}")
+    if table.agree_within and any(one.powers != wanted.powers for one in found.units):
+        raise ConfigError(f"{where}.agree_within: expected series of one unit, such as those of a mean")
     return found
 
 
@@ -108,8 +115,8 @@ def _sort(found: Mapping[Series, Expression], name: str) -> list[Series]:
         raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
 
 
-def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], where: str) -> Table:
-    """The table of the calculated series; its instants are those of the series `at`."""
+def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
+    """The table of the calculated series, which is stored in a unit; its instants are those of the series `at`."""
     names = [".".join(place) for place in found.inputs]
     each_s = [intervals_s[_find_declared(place, intervals_s)] for place in found.inputs]
     if table.within_s is not None and table.hold_s is not None:
@@ -131,6 +138,7 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
         reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
+        agree_within=abs(convert_difference(table.agree_within, table.unit, unit)),
     )
     given = {key: getattr(table, key) for key in SeriesTable.model_fields}
     interval_s = table.interval_s or each_s[first]

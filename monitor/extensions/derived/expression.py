@@ -88,6 +88,7 @@ class Expression:
     unit: Unit
     compute: Compute  # the value in base units
     inputs: tuple[Series, ...]  # in the order in which they are named
+    units: tuple[Unit, ...]  # of each
     reach_s: float  # how far before its instant it reads
 
 
@@ -119,7 +120,7 @@ def read_expression(
     part = reader.read(tree.body)
     if not reader.inputs:
         raise ValueError("expected a series in it, such as G1.displacement_up")
-    return Expression(part.unit, part.compute, tuple(reader.inputs), reader.reach_s)
+    return Expression(part.unit, part.compute, tuple(reader.inputs), tuple(reader.inputs.values()), reader.reach_s)
 
 
 def compute_sigma(used: Used, sigmas: Mapping[tuple[Series, float], float | None]) -> float | None:
@@ -136,7 +137,7 @@ def compute_sigma(used: Used, sigmas: Mapping[tuple[Series, float], float | None
 class _Reader:
     def __init__(self, unit_of: Callable[[Series], str | None], own: Collection[str], instead: str) -> None:
         self._unit_of, self._own, self._instead = unit_of, own, instead
-        self.inputs: dict[Series, None] = {}
+        self.inputs: dict[Series, Unit] = {}
         self.reach_s = 0.0
 
     def read(self, node: ast.expr, back_s: float = 0.0) -> Part:
@@ -182,7 +183,7 @@ class _Reader:
         return _keep(value * unit.scale, unit)
 
     def _read_series(self, series: Series, back_s: float) -> Part:
-        unit = read_unit(self._add_series(series, back_s), self._own)
+        unit = self._add_series(series, back_s)
 
         def compute(samples: InputSamples, at_s: float) -> Value | None:
             one = samples.find(series, at_s)
@@ -190,15 +191,15 @@ class _Reader:
 
         return Part(unit, compute)
 
-    def _add_series(self, series: Series, back_s: float) -> str:
+    def _add_series(self, series: Series, back_s: float) -> Unit:
         unit = self._unit_of(series)
         if unit is None:
             raise ValueError(f"{'.'.join(series)!r} is no series of this site; {self._instead}")
         if unit == "index":
             raise ValueError(f"{'.'.join(series)!r} has no unit (`index`): nothing can be calculated with it")
-        self.inputs[series] = None
+        self.inputs[series] = read_unit(unit, self._own)
         self.reach_s = max(self.reach_s, back_s)
-        return unit
+        return self.inputs[series]
 
     @staticmethod
     def _read_span(text: str) -> float:
@@ -250,7 +251,7 @@ class _Reader:
         if len(series) not in {1, 2}:
             raise ValueError("expected rate(SERIES, TIME) or fit(SERIES, OTHER, TIME)")
         what, over = series[0], series[1] if len(series) == 2 else None
-        units = [read_unit(self._add_series(one, back_s + span_s), self._own) for one in series]
+        units = [self._add_series(one, back_s + span_s) for one in series]
 
         def compute(samples: InputSamples, at_s: float) -> Value | None:
             found: list[tuple[float, Sample]] = []

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.table import API, OPERATOR, list_acts
+from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
 from monitor.domain.alert import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
@@ -41,8 +41,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /account/devices",
-    "POST /account/devices/{number}/remove",
 )
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /",
@@ -78,8 +76,6 @@ RULES: Final[dict[str, str]] = {
         OPEN,
     ),
     **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
-    # signed by the provider, which has no account
-    **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,
@@ -91,16 +87,16 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
-    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
+    **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
     **_each(
         "GET /sites/{site}/",
-        "forecasts forecasts/scores movement instruments outlines outlines/next",
+        "forecasts forecasts/scores movement outlines outlines/next",
         "scenes/{scene_hash} scenes/{scene_hash}/outlines",
         rule=READ,
     ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson instruments anomalies scenes ribbon rain",
+        "stations stations.geojson anomalies scenes ribbon rain",
         "forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
         "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
@@ -145,6 +141,12 @@ OF_NO_SITE: Final = frozenset(
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }
 )
+
+
+def find_back(act: Act) -> str:
+    """Where the page goes on after an act; that of its site, where the page is of an extension that is not there."""
+    is_there = f"GET {act.back.partition('#')[0]}" in RULES
+    return act.back if is_there or "{site}" not in act.back else "/sites/{site}"
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

@@ -14,6 +14,8 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
+from monitor.extensions.derived import compute
+from monitor.extensions.derived.checks import CHECKS, read_agreement
 from monitor.extensions.derived.compute import MADE_FROM, run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -241,6 +243,38 @@ def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, ob
     with pytest.raises(ConfigError) as caught:
         parse_site(write(*derived), "bench.toml")
     assert why in str(caught.value)
+
+
+def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
+    mean = "mean(G1.displacement_east, G2.displacement_east)"
+    bench = Bench(database, DISTANCE | {"expression": mean, "unit": "cm", "agree_within": 0.2})
+    for hours, other, is_wrong in ((-3, 1.5, False), (-2, 3.5, True), (-1, -3.0, True), (0, 1.0, False)):
+        bench.send("G1", hours, displacement_east_mm=1.0)
+        bench.send("G2", hours, displacement_east_mm=other)
+        seen = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
+        [finding] = [one for check in CHECKS for one in check.run(seen)]
+        assert finding.is_wrong == is_wrong
+        assert finding.key == "derived:bench:D1.crack_opening:disagree"
+        assert ("differ by 4 mm, more than 2 mm" in finding.text) == (hours == -1)
+    old = read_agreement(database, {"bench": bench.site}, NOW + 30 * HOUR)
+    assert [one for check in CHECKS for one in check.run(old)] == []  # what is silent is told as silent
+    with pytest.raises(ConfigError, match="agree_within: expected series of one unit"):
+        parse_site(
+            write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
+            "b",
+        )
+
+
+def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    bench = Bench(database, DISTANCE)
+    monkeypatch.setattr(compute, "list_plans", fail)
+    bench.send("G1", 0, displacement_east_mm=12.0)
+    bench.send("G2", 0, displacement_east_mm=2.0)
+    assert bench.read() == {}
+    assert bench.read("G1.displacement_east") == {0.0: 12.0}
 
 
 def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
