@@ -13,4 +13,5 @@ TABLE: Final = (
     "monitor.extensions.table_import",
     "monitor.extensions.points",
     "monitor.extensions.help",
+    "monitor.extensions.outlines",
 )

@@ -97,8 +97,8 @@ RULES: Final[dict[str, str]] = {
     **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
     **_each(
         "GET /sites/{site}/",
-        "forecasts forecasts/scores movement instruments outlines outlines/next cap/feed.atom",
-        "scenes/{scene_hash} scenes/{scene_hash}/outlines",
+        "forecasts forecasts/scores movement instruments cap/feed.atom",
+        "scenes/{scene_hash}",
         rule=READ,
     ),
     **_each(

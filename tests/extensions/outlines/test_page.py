@@ -5,15 +5,14 @@ import re
 
 import pytest
 
-from monitor.store.scenes import outline_files as uploads
-from monitor.store.scenes.outlines import load_outlines, load_unsure
+from monitor.extensions.outlines import files as uploads
+from monitor.extensions.outlines.store.outlines import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import scene
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
-from tests.data.store_rows import ask
-from tests.integration.scenes.test_outlines import square
+from tests.data.store_rows import ask, square
 from tests.integration.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
 SITE = "/sites/north-bench"
@@ -90,7 +89,7 @@ def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch)
         with database.write():  # as the core does meanwhile
             return False
 
-    monkeypatch.setattr("monitor.store.scenes.outlines.crosses_itself", look)
+    monkeypatch.setattr("monitor.extensions.outlines.store.outlines.crosses_itself", look)
     given = {"csrf": token(page, ADDRESS), "kind": "nothing"}
     file = {"geometry": ("a.json", json.dumps(square(8.9, 46.2)))}
     assert page.post(ADDRESS, data=given, files=file).status_code == 303

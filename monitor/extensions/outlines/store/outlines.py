@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
 from detection.geojson import Geometry
+from detection.imagery.footprints.records import DoubtfulTile
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -17,7 +18,9 @@ from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, load_records, read_record
 from monitor.store.people.users import require_person
+from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.scenes.reviews import load_reviewed
+from monitor.store.scenes.versions import Bounds
 from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
@@ -33,7 +36,6 @@ _NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footpr
 _TOO_MANY: Final = Template("outline.too_many", "the scene has {n} outlines; more are not kept")
 _NO_OUTLINE: Final = Template("outline.unknown", "there is no outline {number} here")
 _WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn already")
-NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 _NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
 _NO_PICTURE: Final = Template(
     "outline.no_picture", "scene {name} has no picture with a place on the ground: nothing can be outlined on it"
@@ -49,8 +51,6 @@ LONGEST_NOTE: Final = 500
 _ROUNDED: Final = 1e-6  # deg: so far may a corner on the rim of a scene lie outside
 _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
 
-Bounds = tuple[float, float, float, float]
-"""West, south, east, north, deg."""
 Ring = list[list[float]]
 _FRAME: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
 DETECTION, LEARNING = "detection", "learning"
@@ -105,17 +105,6 @@ class LabelledGround:
     at: datetime
     origin: str
     method: str
-
-
-@dataclass(frozen=True, slots=True)
-class UncertainTile:
-    """A tile that a model is unsure of; `doubt` is 1 at its threshold and 0 where it is sure."""
-
-    min_lon: float
-    min_lat: float
-    max_lon: float
-    max_lat: float
-    doubt: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +366,7 @@ def save_unsure(
     site: str,
     scene_hash: str,
     model_hash: str,
-    tiles: Sequence[UncertainTile],
+    tiles: Sequence[DoubtfulTile],
     now: datetime,
     *,
     cause: str = DETECTION,
@@ -389,7 +378,7 @@ def save_unsure(
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
         {"site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now}
-        | {"cause": cause, **{name: float(getattr(tile, name)) for name in UncertainTile.__slots__}}
+        | {"cause": cause, "doubt": float(tile.doubt), **dict(zip(_FRAME, map(float, tile.box), strict=True))}
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
     ]
     if rows:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from detection.geojson import Geometry
 from forecasting.message import Figure, Template
 from monitor.domain.errors import RefusedError
-from monitor.store.scenes.outlines import LANDSLIDE, read_ring
+from monitor.extensions.outlines.store.outlines import LANDSLIDE, read_ring
 
 MOST_FEATURES: Final = 500
 MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
+from monitor.extensions.outlines.store import outlines as store
 from monitor.store import pages
-from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.web.access.acting import go_back
 from monitor.web.parts.collect import NO_READ_SCENE, read_site

@@ -8,17 +8,12 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import insert
 
+from detection.imagery.footprints.records import DoubtfulTile
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.store.database.audit import load_entries
-from monitor.store.database.seals import find_unsealed
-from monitor.store.models.proofs import mark_unproven
-from monitor.store.models.registry import add_model
-from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import save_scene
-from monitor.store.scenes.outlines import (
-    UncertainTile,
+from monitor.extensions.outlines.store import outlines
+from monitor.extensions.outlines.store.outlines import (
     add_outlines,
     find_bounds,
     load_labels,
@@ -27,21 +22,22 @@ from monitor.store.scenes.outlines import (
     read_ring,
     withdraw_outline,
 )
-from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.extensions.outlines.store.reviews import add_review
+from monitor.store.database.audit import load_entries
+from monitor.store.database.seals import find_unsealed
+from monitor.store.models.proofs import mark_unproven
+from monitor.store.models.registry import add_model
+from monitor.store.scenes.arrivals import save_scene
+from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import footprint_row, scene_row
+from tests.data.store_rows import footprint_row, scene_row, square
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 BOX = (8.90, 46.20, 8.92, 46.22)
 ADA, BO = Actor("Ada"), Actor("Bo")
-
-
-def square(west, south, side=0.001):
-    ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
-    return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
 
 
 def add_outline(c, site, scene_hash, kind, geometry, actor, now, *, note="", **more):
@@ -182,7 +178,7 @@ def tiles_of(c):
 
 
 def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
-    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [DoubtfulTile((8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212), 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         # before the tiles were named
         add_outline(c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR)
@@ -196,7 +192,7 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
 
 
 def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(site):
-    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [DoubtfulTile((8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212), 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         add_model(c, "m" * 64, kind="unet", task="scene", site=None, path="m", card={}, now=NOW, reason="chosen")
         outlines.save_unsure(c, "bench", "one", "l" * 64, tiles[:2], NOW, cause=outlines.LEARNING)

@@ -1,0 +1,1 @@
+"""Outlines, labels, tiles that wait for a look, and what people say of footprints."""
