@@ -10,9 +10,8 @@ from monitor.alerting.acts.table import ActResult, Argument, on
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
+from monitor.extensions.outlines import store
 from monitor.extensions.outlines.files import read_collection, read_geometry
-from monitor.extensions.outlines.store import outlines as store
-from monitor.extensions.outlines.store.reviews import add_review
 
 _JUDGED: Final = Template("act.footprint", "footprint {name} on {scene}: {verdict}")
 _WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")
@@ -75,7 +74,7 @@ def _review(
     geometry = None if outline is None else read_geometry(outline)
     with call.write() as c:
         call.check_site(c, site)
-        one = add_review(
+        one = store.add_review(
             c,
             site,
             polygon_id,

@@ -18,5 +18,5 @@ EXTENSION: Final = Extension(
         "scenes": Command(f"{_HERE}.cli", "Learn from outlines, judge footprints", rules={"scenes learn": "serves"})
     },
     acts=(f"{_HERE}.acts:ACTS",),
-    functions={"scene.unsure": f"{_HERE}.store.outlines:save_unsure"},
+    functions={"scene.unsure": f"{_HERE}.store:save_unsure"},
 )

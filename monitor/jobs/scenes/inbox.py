@@ -24,7 +24,6 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
@@ -44,6 +43,7 @@ from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
 from monitor.worker.configured import list_checkpoint, run_in_worker
+from monitor.worker.lock import hold
 
 log = logging.getLogger(__name__)
 

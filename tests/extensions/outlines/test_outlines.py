@@ -12,9 +12,10 @@ from detection.imagery.footprints.records import DoubtfulTile
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.extensions.outlines.store import outlines
-from monitor.extensions.outlines.store.outlines import (
+from monitor.extensions.outlines import store as outlines
+from monitor.extensions.outlines.store import (
     add_outlines,
+    add_review,
     find_bounds,
     load_labels,
     load_outlines,
@@ -22,7 +23,6 @@ from monitor.extensions.outlines.store.outlines import (
     read_ring,
     withdraw_outline,
 )
-from monitor.extensions.outlines.store.reviews import add_review
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.models.proofs import mark_unproven
@@ -153,10 +153,10 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         add_outline(c, "bench", "one", "landslide", square(8.9045, 46.2011), BO, NOW + HOUR, from_polygon="p1")
         add_outline(c, "bench", "one", "landslide", square(8.9071, 46.2011), BO, NOW, from_polygon="p2")
         add_review(c, "bench", "p2", "reject", ADA, NOW + HOUR)
-        found = sorted((x.kind, x.origin, json.dumps(x.geometry)) for x in load_labels(c, "bench"))
+        found = sorted((x.kind, x.method or "outline", json.dumps(x.geometry)) for x in load_labels(c, "bench"))
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
         alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
-    wanted = ["landslide footprint", "landslide outline", "not_landslide footprint"]
+    wanted = ["landslide network", "landslide outline", "not_landslide network"]
     assert [f"{kind} {origin}" for kind, origin, _ in found] == wanted
     assert "8.9045" in found[1][2]
     assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
@@ -169,7 +169,7 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
             add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW + HOUR)
         add_outline(c, "bench", "two", "nothing", square(8.91, 46.21), ADA, NOW + HOUR, instead_of=1, from_polygon="p1")
     assert shown == ["one", "one"]
-    assert {(x.scene_hash, x.path, x.by) for x in left} == {("two", "/in/two.tif", "Bo")}
+    assert {x.path for x in left} == {"/in/two.tif"}
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 
 
@@ -218,7 +218,7 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
     with site.write() as c:
         save_scene(c, scene("two"), [by_index], NOW)
         add_review(c, "bench", "p9", "accept", ADA, NOW)
-        assert [(one.origin, one.method) for one in load_labels(c, "bench")] == [("footprint", "index")]
+        assert [one.method for one in load_labels(c, "bench")] == ["index"]
     assert run_verb(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
     lines = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == ["0.600 (from 0.5)"] * 3 + ["by index"]

@@ -150,7 +150,7 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     path.write_text(content)
     with pytest.raises(AoiError, match="not GeoJSON"):
         aoi.read_outlines(path)
-    with pytest.raises(RefusedError, match="no GeoJSON"):
+    with pytest.raises(RefusedError, match="not GeoJSON"):
         read_geometry(content)
 
 

@@ -1,11 +1,11 @@
-"""Outlines that people draw on scenes, all that people said of the ground as labels, and tiles that wait for a look."""
+"""Outlines that people draw on scenes, words on footprints, both as labels, and tiles that wait for a look."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
@@ -16,12 +16,12 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, load_records, read_record
+from monitor.store.database.rows import add_row, fill_row, load_records, read_record
 from monitor.store.people.users import require_person
 from monitor.store.scenes.arrivals import NO_SCENE
-from monitor.store.scenes.reviews import load_reviewed
+from monitor.store.scenes.reviews import ReviewedFootprint, load_reviewed
 from monitor.store.scenes.versions import Bounds
-from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
+from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline, scene_unsure
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
 _HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()
@@ -44,6 +44,7 @@ LANDSLIDE: Final = "landslide"
 NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
 NOTHING: Final = "nothing"  # all of it was looked at: no landslide
 KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
+VERDICTS: Final = ("accept", "reject", "redraw")  # on a footprint
 MOST_CORNERS: Final = 2000  # of one outline
 MOST_OF_SCENE: Final = 2000  # that stand
 MOST_TEXT: Final = 4 << 20  # characters of their geometries: what is sent to whoever looks at the scene
@@ -88,22 +89,15 @@ class Outline:
     withdrawn_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledGround:
+class LabelledGround(NamedTuple):
     """Ground that a person said something of; `path` is the scene's files.
 
-    `origin` is `outline` or `footprint`; `method` what found the footprint (`reviews.name_method`), empty of outlines.
+    `method` is what found the footprint that was judged (`reviews.name_method`); empty of outlines.
     """
 
-    scene_hash: str
-    name: str
     path: str
-    acquired_at: datetime | None
     kind: str
     geometry: Geometry
-    by: str
-    at: datetime
-    origin: str
     method: str
 
 
@@ -318,6 +312,54 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     return west, south, east, north
 
 
+# ---- words on footprints ---------------------------------------------------------------------------------------
+def add_review(
+    c: Connection,
+    site: str,
+    polygon_id: str,
+    verdict: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    note: str | None = None,
+    geometry: Geometry | None = None,
+    scene_hash: str | None = None,
+) -> ReviewedFootprint:
+    """Keep what a person says of a footprint.
+
+    Args:
+        polygon_id: its id, or an unmistakable beginning of it.
+        geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
+        scene_hash: its scene; None: any of the site.
+
+    Returns:
+        The footprint as it stands now.
+
+    Raises:
+        NotFoundError: no such footprint, or several begin so.
+        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
+    """
+    if actor.kind != "person" or not actor.name.strip():
+        raise RefusedError("a footprint is judged by a person with a name")
+    if verdict not in VERDICTS:
+        raise RefusedError(f"verdict {verdict!r} is none of {', '.join(VERDICTS)}")
+    if (verdict == "redraw") != (geometry is not None):
+        raise RefusedError("redraw, and it alone, comes with an outline")
+    if geometry is not None and geometry.get("type") not in {"Polygon", "MultiPolygon"}:
+        raise RefusedError(f"the outline is a {geometry.get('type')}, not a GeoJSON Polygon or MultiPolygon")
+    matching = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon_id)
+    if len(matching) != 1:
+        raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
+    one = matching[0]
+    review = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
+    outline = None if geometry is None else dict(geometry)
+    add_row(c, footprint_review, fill_row(footprint_review, one, **review, geometry=outline))
+    detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
+    add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
+    (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)
+    return stands
+
+
 # ---- labels ----------------------------------------------------------------------------------------------------
 def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
@@ -328,19 +370,16 @@ def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    labels: list[tuple[str, str, Geometry, str, datetime, str, str]] = [
-        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
+    labels = [
+        (k.scene_hash, k.kind, k.geometry, "")
         for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
     ]
-    for k in footprints:
-        kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
-        assert k.at is not None
-        labels.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
+    for one in footprints:
+        kind = NOT_LANDSLIDE if one.verdict == "reject" else LANDSLIDE
+        labels.append((one.scene_hash, kind, one.redrawn or one.geometry, one.method))
     return [
-        LabelledGround(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
-        for scene_hash, kind, geometry, by, at, origin, method in labels
-        if (row := stands.get(scene_hash)) is not None
+        LabelledGround(stands[of].path, kind, geometry, method) for of, kind, geometry, method in labels if of in stands
     ]
 
 

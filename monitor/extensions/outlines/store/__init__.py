@@ -1,1 +1,0 @@
-"""Outlines, labels, tiles that wait for a look, and what people say of footprints."""
