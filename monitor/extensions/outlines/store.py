@@ -222,8 +222,10 @@ def add_outlines(
         facts = {"site": site, "kind": one.kind, "note": one.note}
         area_m2 = round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1)
         row = {"scene_hash": scene_hash, "geometry": geometry, "area_m2": area_m2, "at": now, "by": actor.name}
+        lons, lats = zip(*one.ring, strict=True)
+        frame = (min(lons), min(lats), max(lons), max(lats))
         row |= {"from_model_hash": model_hash, "from_polygon_id": from_polygon}
-        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame(one.ring), strict=True)))
+        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame, strict=True)))
         detail = facts | {"scene": scene_hash, "corners": len(one.ring) - 1}
         detail |= {"footprint": from_polygon, "instead_of": instead_of}
         add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
@@ -283,13 +285,8 @@ def _which(c: Connection, site: str, scene_hash: str | None, *, everything: bool
 
 
 def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
-    """A scene and the versions of it that it replaced."""
-    s = scene.c
-    rows = c.execute(select(s.scene_hash, s.run).where(s.site == site, s.state == "superseded")).all()
-    found = [scene_hash]
-    for one in found:
-        found += [r.scene_hash for r in rows if (r.run or {}).get("superseded_by") == one and r.scene_hash not in found]
-    return found
+    """A scene that counts and the versions of it that it replaced."""
+    return [name for name, newest in list_versions(c, site).items() if newest.scene_hash == scene_hash]
 
 
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
@@ -443,9 +440,3 @@ def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     )
     boxed = ((row, (row.min_lon, row.min_lat, row.max_lon, row.max_lat)) for row in rows)
     return [read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)) for row, box in boxed]
-
-
-def frame(ring: Sequence[Sequence[float]]) -> Bounds:
-    """The box around the corners of an outline."""
-    lons, lats = zip(*ring, strict=True)
-    return min(lons), min(lats), max(lons), max(lats)
