@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Template
+from forecasting.message import Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
@@ -16,8 +16,6 @@ from monitor.domain.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0
 OWN: Final = ("monitor", "forecasting", "detection")
-_CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
-_USE_ALL: Final = Template("check.workers.use_all", "compute.jobs_at_once = {n} uses all of it")
 _ALLOW: Final = Template(
     "check.workers.allow", "/help/how-to/install on the page says what the system must allow for"
 )()
@@ -59,20 +57,11 @@ def _strangers(_: Installation) -> Iterator[SubjectState]:
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
     from monitor.worker import compute
-    from monitor.worker.configured import find_cluster, make_terms
+    from monitor.worker.configured import make_terms
     from monitor.worker.sandbox import DESCRIBE, memory_bytes
 
     settings = seen.service.compute
-    if settings.dask:
-        from monitor.worker.cluster import count_threads
-
-        cluster = find_cluster(settings)
-        if cluster is not None:
-            threads = count_threads(cluster)
-            compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
-            text = _CLUSTER(address=cluster.address, n=Figure(threads, "d"))
-            todo = _USE_ALL(n=Figure(threads, "d"))
-            yield found(is_wrong=settings.jobs_at_once < threads, text=text, todo=todo)
+    if settings.dask:  # they are elsewhere
         return
     terms = make_terms(settings)
     missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing

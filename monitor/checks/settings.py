@@ -2,16 +2,14 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Message, Template, Timestamp
+from forecasting.message import Message, Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
 
-_SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
 _NO_MOSQUITTO: Final = Template(
@@ -25,26 +23,6 @@ class Connections(NamedTuple):
     """Broker, database and mail server, tried from here."""
 
     files: SiteFolder
-
-
-def _cap(files: SiteFolder) -> Iterator[SubjectState]:
-    """Whether CAP messages can be signed, where they are to be."""
-    from monitor.domain.terms import read_text
-    from monitor.notify.cap.message import write_notice
-    from monitor.notify.cap.signature import sign_cap, verify_cap
-
-    cap, now = files.service.cap, datetime.now(UTC)
-    if not cap.key:
-        return
-    try:
-        certificate = read_text(Path(cap.certificate_file))
-        sample = write_notice("check", "slopeward", now, "a sample")
-        signed = verify_cap(sign_cap(sample, cap.key, certificate).encode(), certificate)
-    except SlopewardError as error:
-        yield found(text=error.message)
-        return
-    text = _SIGNED(name=signed.subject, day=Timestamp.of(signed.ends_at, "day"))
-    yield found(is_wrong=signed.ends_at <= now, text=text)
 
 
 def _try(act: Callable[[], Message]) -> SubjectState:
@@ -105,15 +83,6 @@ CHECKS: Final = (
         "[map] tiles: there is no folder {folder}",
         lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
-    ),
-    Check(
-        "cap.certificate",
-        SiteFolder,
-        BAD,
-        "{text}",
-        _cap,
-        "mend [cap], or make a new key: slopeward notify cap key",
-        fine="{text}",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
     Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),

@@ -32,17 +32,13 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
     "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
-    "scenes clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along normals"),
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
     "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
-    "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it"),
     "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
-    "notify cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
     "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
     "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
@@ -60,7 +56,7 @@ for _verb, _command in [row for one in list_extensions() for row in one.commands
     VERBS.clear()
     VERBS.update(_rows)
 GROUPS: Final = {  # what does nothing itself: the verbs below it do; with an example of one
-    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people duty show north-bench"),
+    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people users list"),
     "notify": ("Test channels, hold drills, keys of push and CAP messages", "notify channels test"),
 }
 HEADINGS: Final = {  # by the verb that each stands above

@@ -17,6 +17,7 @@ from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError
+from monitor.domain.extension import has_function
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
@@ -515,6 +516,18 @@ class ServiceConfig(Section):
     def _can_divide(self) -> Self:
         if self.ingest.processes > 1 and not self.database.url.startswith("postgresql"):
             raise ValueError("ingest.processes: expected a PostgreSQL database; SQLite takes one writer at a time")
+        return self
+
+    @model_validator(mode="after")
+    def _has_extensions(self) -> Self:
+        wanted = {
+            "compute.dask": self.compute.dask,
+            "ingest.processes": self.ingest.processes > 1,
+            "standby.enabled": self.standby.enabled,
+        }
+        for key, is_wanted in wanted.items():
+            if is_wanted and not has_function(key):
+                raise ValueError(f"{key}: expected the extension scale_out, which this installation does not have")
         return self
 
     @property

@@ -49,9 +49,11 @@ class Channel:
     rings: bool = False  # for alarms alone: a telephone rings
     digest_rank: int = 0  # by which a person reads a digest, the fittest first; 0 = no digest
     is_english: bool = False  # its lines are English and UTC, whoever reads them
-    sends_document: bool = False  # a document of the alert in place of subject and body; of hazards alone
+    # "module:function" (connection, service file, event): sent in place of subject and body; of hazards alone
+    document: str = ""
     needs_database: bool = False  # the notifier takes the database as its third argument
-    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
+    # "module:function" (connection, message, person, language, settings, now): the code by which its recipient answers
+    reply_code: str = ""
     holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
     of_broker: bool = False  # its address is a topic of the broker
     parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
@@ -93,6 +95,16 @@ class Job:
         return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePart:
+    """A part of core that an extension brings, by `service.parts`(db, config, sites, clock): a list of these."""
+
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[float], None] = lambda _timeout_s: None
+    follow: Callable[[], None] = lambda: None  # every 3 s; it is brief, and may fail
+    list_seen: Callable[[], tuple[object, ...]] = tuple  # what checks look at then
+
+
 class Extension(NamedTuple):
     """One extension, `EXTENSION` in its `extension.py`."""
 
@@ -110,6 +122,8 @@ class Extension(NamedTuple):
     acts: tuple[str, ...] = ()  # lists of `monitor.alerting.acts.table:Act`: commands, forms and requests at once
     channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
     functions: Mapping[str, str] = MappingProxyType({})  # what the core calls where it is there, by the name of a place
+    # tables `[[name]]` of a site file, each a section of pydantic; the function `config.tables` makes others of them
+    site_tables: Mapping[str, str] = MappingProxyType({})
     # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name
     tables: str = ""
 
@@ -185,6 +199,11 @@ def log_left_out(what: str, error: Exception) -> None:
 def find_functions(place: str) -> list[Callable[..., Any]]:
     """What extensions do at a place of the core."""
     return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
+
+
+def has_function(place: str) -> bool:
+    """Whether one does something at a place of the core; nothing is loaded."""
+    return any(place in one.functions for one in list_extensions())
 
 
 def list_panels(place: str) -> list[str]:

@@ -4,7 +4,10 @@ from typing import Final
 
 TABLE: Final = (
     "monitor.extensions.reports",
+    "monitor.extensions.cap",
+    "monitor.extensions.telephony",
     "monitor.extensions.drills",
+    "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
@@ -12,6 +15,9 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.surveys",
     "monitor.extensions.help",
     "monitor.extensions.outlines",
+    "monitor.extensions.derived",
+    "monitor.extensions.scale_out",
 )

@@ -33,12 +33,11 @@ from monitor.web.access.rules import PLAIN_NUMBER, admit, require_rules
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, gateway, live, maps, pages, probes
-from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
+from monitor.web.routes import acts, api, live, maps, pages, probes
+from monitor.web.routes.people import accounts, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
     declared,
-    duty,
     instruments,
     movement,
     panes,
@@ -80,17 +79,14 @@ PAGES: Final = (
     second_factors,
     signatures,
     proposals,
-    duty,
     declared,
     readings,
     scenes,
     acts,
     live,
-    devices,
-    gateway,
 )
 ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
+    *(m.router for m in (*PAGES, api, charts, panes, maps, probes)),
     acts.requests,
     *load_declared("routes"),
 )

@@ -17,30 +17,26 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import AwayError, JobError, KilledError
 from monitor.domain.extras import explain_missing
 from monitor.worker import sandbox
-from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
-from monitor.worker.cluster import call as call_there
 from monitor.worker.memory import end_without_cleanup, without_looks
 from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
 from monitor.worker.sandbox import SandboxLimits
 
+STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
 _KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
 MOST_VALUES: Final = 8_000_000  # of an answer: each takes up to 100 bytes once it is read, and as few as two before
@@ -59,7 +55,6 @@ _NOT_STARTED: Final = Template("job.not_started", "not started, the service is s
 _NO_ROOM: Final = Template(
     "job.no_room", "its process could not be started: {problem}; make room in {folder} and in memory"
 )
-_SAME: Final = Template("job.versions", "{different} ({host}); install the same on all machines")
 _AT_BOUND: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
 _BY_SIGNAL: Final = Template("job.signal", "killed by signal {n}")
 _ENDED: Final = Template("job.ended", "ended with status {n}")
@@ -67,6 +62,24 @@ _MANY_BYTES: Final = Template("job.bytes", "answered {n} bytes, more than {most}
 _MANY_VALUES: Final = Template("job.values", "answered about {n} values, more than {most}")
 _ODD_ANSWER: Final = Template("job.answer", "its answer cannot be read ({problem})")
 Progress = Callable[[dict[str, Any]], None]
+
+
+class Cluster(Protocol):
+    """Machines that run jobs in place of this one."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+
+    def run(
+        self, task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits
+    ) -> Answered:
+        """As `run`."""
+
+    def run_each(self, answer: Callable[[Request], Answered], questions: Sequence[Request]) -> Generator[Answered]:
+        """The answers in the order of the questions, many at once; one that is begun has `answer` alone to end it."""
+
+
 log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -96,27 +109,16 @@ def run(
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
         AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
-    with _noted(cluster):
-        if cluster is None:
-            terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-            return _run_here(task, request, limit_s, on_progress, terms)
-        answered: Answered = call_there(
-            cluster,
-            task.function,
-            run_for,
-            task,
-            request,
-            limit_s,
-            terms,
-            list_versions(),
-            limit_s=limit_s,
-            is_stopping=is_stopping,
-        )
-        return answered
+    with noted(cluster):
+        if cluster is not None:
+            return cluster.run(task, request, limit_s, terms)
+        terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
+        return _run_here(task, request, limit_s, on_progress, terms)
 
 
 @contextlib.contextmanager
-def _noted(cluster: Cluster | None) -> Iterator[None]:
+def noted(cluster: Cluster | None) -> Iterator[None]:
+    """For `find_trouble`: whether a job can begin there."""
     trouble = ""
     try:
         yield
@@ -399,31 +401,8 @@ def run_each(
 
     if cluster is None or len(questions) < 2:
         yield from map(answer, questions)
-        return
-    with _noted(cluster):
-        at_once = min(len(questions), count_threads(cluster))
-    with ThreadPoolExecutor(at_once, "cluster") as threads:
-        waiting = deque(threads.submit(answer, request) for request in questions)
-        try:
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for one in waiting:
-                one.cancel()
-
-
-def run_for(
-    task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
-) -> Answered:
-    """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
-
-    Raises:
-        JobError: as `run`.
-        AwayError: as `run`, or this machine runs another version than the service.
-    """
-    if different := explain_versions(versions, list_versions()):
-        raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
-    return run(task, request, limit_s, terms=terms)
+    else:
+        yield from cluster.run_each(answer, questions)
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from monitor.domain.errors import JobError
+from monitor.domain.extension import find_functions
 from monitor.worker import compute
-from monitor.worker.cluster import Cluster
-from monitor.worker.compute import Progress
+from monitor.worker.compute import Cluster, Progress
 from monitor.worker.records import Answered, Request, WorkerTask
 from monitor.worker.sandbox import SandboxLimits
 
@@ -66,10 +66,8 @@ def run_all_in_workers(
 
 
 def find_cluster(plan: ComputePlan) -> Cluster | None:
-    """The cluster that `[compute]` names; None where jobs run here."""
-    if not plan.dask:
-        return None
-    return Cluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
+    """The cluster that `[compute]` names, by the extension that can use one; None where jobs run here."""
+    return find_functions("compute.dask")[0](plan) if plan.dask else None
 
 
 def make_terms(plan: ComputePlan, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> SandboxLimits:

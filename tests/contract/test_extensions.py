@@ -150,13 +150,22 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
-    notifiers = [channel.notifier for channel in one.channels.values()]
-    for path in (*one.routes, *one.background, *one.checks, *notifiers, *(job.function for job in one.jobs)):
+    notifiers = [
+        path for each in one.channels.values() for path in (each.notifier, each.document, each.reply_code) if path
+    ]
+    for path in (
+        *one.routes,
+        *one.background,
+        *one.checks,
+        *one.functions.values(),
+        *notifiers,
+        *(job.function for job in one.jobs),
+    ):
         load(path)
     verbs = [verb for verb, command in one.commands.items() if load(f"{command.app}:app")]
     rules = [name for command in one.commands.values() for name in command.rules]
     assert all(any(name == verb or name.startswith(f"{verb} ") for verb in verbs) for name in rules)
-    assert one.routes or one.commands or one.channels or one.jobs
+    assert one.routes or one.commands or one.channels or one.jobs or one.functions
 
 
 def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
@@ -167,7 +176,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
     }
     assert {place for one in list_extensions() for place in one.panels} <= shown
     assert shown == set(
-        re.findall(r"`((?:site|alert|note|report|login|start)\.\w+)`", PAGE.read_text(encoding="utf-8"))
+        re.findall(r"`((?:site|alert|note|report|login|start|account)\.\w+)`", PAGE.read_text(encoding="utf-8"))
     )
 
 
@@ -178,6 +187,15 @@ def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
     gone = f"import sys\nassert not any(one.startswith('monitor.extensions.{name}') for one in sys.modules)\n"
     out = run_python(tmp_path, START + gone + "import monitor\nprint(monitor.__file__)").stdout
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), [(one.name, kind) for one in list_extensions() for kind in one.channels])
+def test_a_site_that_names_a_channel_of_a_missing_extension_fails_the_check(tmp_path, name, kind):
+    lay_out(tmp_path, name)
+    (tmp_path / "sites/bench.toml").write_text(SITE.replace("log:duty", f"{kind}:X"), encoding="utf-8")
+    check = 'from monitor.cli.main import run_verb\nassert run_verb(["check", "--config", "slopeward.toml"]) == 1'
+    assert f"got '{kind}:X'" in run_python(tmp_path, check).stderr
 
 
 @pytest.mark.skipif(not os.environ.get("SLOPEWARD_SOAK"), reason="two minutes each: make soak (SLOPEWARD_SOAK)")

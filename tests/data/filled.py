@@ -18,11 +18,12 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
+from monitor.extensions.duty import store as duty
 from monitor.extensions.points.store import looks as point_looks
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import Period
 from monitor.store import service_state
-from monitor.store.alerting import alerts, duty, events, offsets, outbox, sites
+from monitor.store.alerting import alerts, events, offsets, outbox, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons

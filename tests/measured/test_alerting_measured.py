@@ -1,13 +1,11 @@
 """Measured slopes through the decision: what moves alerts in time, what does not move is at most asked about."""
 
-from collections import Counter
 from datetime import UTC, datetime
-from itertools import pairwise
 
 import pytest
 
 from monitor.domain.alert import AlertCategory
-from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
+from tests.data.measured import measured_site, read_baijiabao, read_outang, replay
 
 pytestmark = pytest.mark.data
 
@@ -45,36 +43,3 @@ def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before_june(measured):
     assert changes[0][0] >= day(2018, 6, 1)
     assert changes[0][0] <= day(2018, 6, 10)
     assert all(d.reachable_level == 2 for _, d in found), "one point is one witness"
-
-
-@pytest.mark.turns
-@pytest.mark.parametrize(
-    ("from_at", "to_at", "without"),
-    [
-        (day(2016, 6, 15), day(2017, 3, 1), ()),
-        (day(2012, 11, 15), day(2013, 3, 1), ("BLYN",)),
-        (day(2014, 1, 1), day(2014, 8, 15), ("BLYN",)),
-    ],
-    ids=["with outliers of BLYN to a metre", "with the step of KTBW", "with those of P426 and its silence"],
-)
-def test_cascadia_does_not_move_and_raises_no_hazard(measured, from_at, to_at, without):
-    site = measured_site("cascadia")
-    folder = measured("gnss-cascadia-pbo-csv")
-    stations = [s.id for s in site.stations if s.id not in without]
-    rows = read_cascadia(folder, from_at, to_at, stations)
-    assert len(stations) >= 10
-    assert {"KTBW", "P426"} <= {o.station for o in rows}
-    counts = Counter()
-    for _, decision in replay(site, rows):
-        assert decision.level == 0, decision.evidence["sentence"]
-        counts.update(c.key.rpartition(":")[2] for c in decision.changes if c.open)
-    largest = max(
-        abs(b.value - a.value)
-        for s in stations
-        for part in ("east", "north")
-        for series in [[o for o in rows if o.station == s and o.quantity.endswith(part)]]
-        for a, b in pairwise(series)
-    )
-    print(f"cascadia {from_at.date()}: {len(rows)} values, largest jump {largest:.0f} mm, told {dict(counts)}")
-    assert largest > 100.0
-    assert counts["verify"] <= 12

@@ -23,11 +23,8 @@ def folder_of(path: Path) -> Path:
 def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(measured):
     data = folder_of(measured("outang/monitoring_data.csv"))
     outang, stable, ice = measured_curves.score_non_failing(data)
-    assert ice["issues"] > 8_000
-    assert ice["trusted"] == 0
-    assert stable["series"] == 12
-    assert stable["issues"] > 12_000
-    assert stable["windows"] == 0
+    assert (ice["issues"] > 3_000, ice["trusted"]) == (True, 0)
+    assert (stable["series"], stable["issues"] > 6_000, stable["windows"]) == (6, True, 0)
     assert 0 < outang["trusted_share"] <= 0.05  # real accelerations: they are seen, and given up again
     assert outang["withdrawn"] > 0
 

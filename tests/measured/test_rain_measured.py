@@ -14,9 +14,8 @@ from monitor.config.site import parse_site
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
-from tests.data.measured import measured_site, read_baijiabao, read_outang
+from tests.data.measured import measured_site, read_baijiabao
 from tests.data.site_text import head, series, station
 
 pytestmark = pytest.mark.data
@@ -131,23 +130,6 @@ def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured)
     ]
     assert rising
     assert all(w.raise_level == 0 for w in rising)
-
-
-def test_outang_has_a_reservoir_to_watch_and_an_index_that_no_bound_may_use(measured):
-    rows = [
-        (seconds(o.observed_at), o.value)
-        for o in read_outang(measured("outang/monitoring_data.csv"))
-        if o.station == "RES"
-    ]
-    site = parse_site(RESERVOIR.replace("0.4", "0.6"), "reservoir.toml")
-    readings, times = as_readings(rows), [t for t, _ in rows]
-    found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 15 * DAY)) for t in times[10:]]
-    days = spells([(t, w.raise_level) for t, w in found])
-    print("Outang: drawdown over 0.6 m/day begins", days)
-    assert all(d[5:7] not in {"09", "10"} for d in days), "in autumn the reservoir is filled"
-    assert len({d[:4] for d in days}) >= 3, "it is drawn down every year"
-    with pytest.raises(ConfigError, match="index"):
-        parse_site(DAILY.replace('unit = "mm"', 'unit = "index"'), "index.toml")
 
 
 def test_a_record_of_rain_with_holes_never_says_that_it_was_dry(measured):

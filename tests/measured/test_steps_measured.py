@@ -37,12 +37,6 @@ def day(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def quake(at: str, text: str) -> EventFact:
-    """Declared ten minutes later, and confirmed by two people at once."""
-    at_s = seconds(day(at))
-    return EventFact(at_s, at_s, at_s + 600.0, "earthquake", 0.2, text, "seismic service", 1, "mqtt", ("Ada", "Bo"))
-
-
 def play(
     site: Site, rows: Iterable[Observation], *, events: tuple[EventFact, ...] = (), answer: str | None = None
 ) -> list[tuple[datetime, Decision]]:
@@ -51,13 +45,10 @@ def play(
     def person(memory: Memory) -> Memory:
         if answer is None:
             return memory
-        return memory_with(memory, {k: answer for k, s in memory.steps.items() if s.state == "pending"})
+        given = {k: answer for k, s in memory.steps.items() if s.state == "pending"}
+        return Memory.read({**memory.to_json(), "answers": {**memory.answers, **given}})
 
     return list(replay(site, list(rows), extra_s=0.4 * DAY_S, events=events, person=person))
-
-
-def memory_with(memory: Memory, answers: dict[str, str]) -> Memory:
-    return Memory.read({**memory.to_json(), "answers": {**memory.answers, **answers}})
 
 
 def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]:
@@ -68,14 +59,14 @@ def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]
     return [key.partition("@")[2][:10] for key in found]
 
 
-def top(looks: Iterable[tuple[datetime, Decision]]) -> int:
-    return max(decision.level for _, decision in looks)
-
-
 NEPAL = ("CHLM", "KKN4", "SNDL", "JMSM", "LCK3")
 STEPPED = {"CHLM": "2015-04-26", "KKN4": "2015-04-26", "SNDL": "2015-04-25"}
-GORKHA = quake("2015-04-25T06:11", "Gorkha, Mw 7.8")
-TOHOKU = quake("2011-03-11T05:46", "Tohoku, Mw 9.0")
+GORKHA_S, TOHOKU_S = (seconds(day(at)) for at in ("2015-04-25T06:11", "2011-03-11T05:46"))
+# declared ten minutes later, and confirmed by two people at once
+GORKHA, TOHOKU = (
+    EventFact(s, s, s + 600.0, "earthquake", 0.2, "Mw 8", "seismic service", 1, "mqtt", ("Ada", "Bo"))
+    for s in (GORKHA_S, TOHOKU_S)
+)
 
 
 @pytest.fixture
@@ -90,21 +81,10 @@ def nepal(measured: Callable[[str], Path]) -> list[Observation]:
     ]
 
 
-@pytest.fixture
-def formats(measured: Callable[[str], Path]) -> Path:
-    return measured("gnss-formats")
-
-
-@pytest.fixture
-def usuda(formats: Path) -> list[Observation]:
-    path = formats / "USUD.icd.final_igs08.pos.neu"
-    return read_positions(path, "gnss", day("2011-01-15"), day("2011-04-20"))
-
-
 # ---- earthquakes -----------------------------------------------------------------------------------------------
 def test_the_gorkha_earthquake_is_an_event_at_every_station_that_stepped(nepal):
     looks = play(make_site(NEPAL), nepal, events=(GORKHA,))
-    assert top(looks) == 0, "an earthquake raised a level by itself"
+    assert max(d.level for _, d in looks) == 0, "an earthquake raised a level by itself"
     for name in NEPAL:
         assert asked(looks, name) == ([STEPPED[name]] if name in STEPPED else []), name
     states = {s.state for _, d in looks for s in d.memory.steps.values()}
@@ -113,23 +93,16 @@ def test_the_gorkha_earthquake_is_an_event_at_every_station_that_stepped(nepal):
     assert all(f"health:{name}:verify" in last for name in STEPPED), "nobody is asked any more"
 
 
-def test_the_tohoku_earthquake_and_its_slip_are_one_event(usuda):
-    looks = play(make_site(["USUD"]), usuda, events=(TOHOKU,))
-    assert top(looks) == 0
+@pytest.mark.parametrize(("events", "answer", "level"), [((TOHOKU,), None, 0), ((), "earthquake", 0), ((), None, 1)])
+def test_the_tohoku_earthquake_and_its_slip_are_one_step_declared_answered_or_neither(measured, events, answer, level):
+    path = measured("gnss-formats/USUD.icd.final_igs08.pos.neu")
+    rows = read_positions(path, "gnss", day("2011-01-15"), day("2011-04-20"))
+    looks = play(make_site(["USUD"]), rows, events=events, answer=answer)
     assert asked(looks, "USUD") == ["2011-03-11"], "what slipped afterwards is another step"
-
-
-def test_an_earthquake_that_nobody_declared_is_asked_about_and_answered(usuda):
-    looks = play(make_site(["USUD"]), usuda, answer="earthquake")
-    assert asked(looks, "USUD") == ["2011-03-11"]
-    assert top(looks) == 0
-
-
-def test_what_nobody_answers_counts_for_the_lowest_level_when_its_clock_is_over(usuda):
-    looks = play(make_site(["USUD"]), usuda)
-    risen = next(now for now, d in looks if d.level > 0)
-    assert day("2011-03-11T12:00") + timedelta(seconds=CLOCK_S) <= risen <= day("2011-03-15")
-    assert top(looks) == 1, "a lone step that nobody answered is no more than the lowest level"
+    assert max(d.level for _, d in looks) == level, "a lone step that nobody answered is the lowest level, and no more"
+    if level:
+        risen = next(now for now, d in looks if d.level > 0)
+        assert day("2011-03-11T12:00") + timedelta(seconds=CLOCK_S) <= risen <= day("2011-03-15")
 
 
 # ---- equipment -------------------------------------------------------------------------------------------------
@@ -142,24 +115,24 @@ def test_what_nobody_answers_counts_for_the_lowest_level_when_its_clock_is_over(
         ("QUEM.pos", "2017-11-15", "2018-05-15", ("2018-01-10", "2018-04-10")),
     ],
 )
-def test_equipment_is_asked_about_and_raises_no_level(formats, file, from_at, to_at, on):
-    rows = read_positions(formats / file, "gnss", day(from_at), day(to_at))
+def test_equipment_is_asked_about_and_raises_no_level(measured, file, from_at, to_at, on):
+    rows = read_positions(measured("gnss-formats") / file, "gnss", day(from_at), day(to_at))
     looks = play(make_site([file[:4]]), rows, answer="instrument")
     assert set(on) <= set(asked(looks, file[:4]))
-    assert top(looks) == 0
+    assert max(d.level for _, d in looks) == 0
 
 
 @pytest.mark.parametrize("answer", ["instrument", None])
-def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(formats, answer):
+def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, answer):
     """With daily positions the first quiet one is that of the day; six of them show that it is quiet."""
-    rows = read_positions(formats / "QUEM.pos", "gnss", day("2017-11-15"), day("2018-05-15"))
+    rows = read_positions(measured("gnss-formats/QUEM.pos"), "gnss", day("2017-11-15"), day("2018-05-15"))
     looks = play(make_site(["QUEM"]), rows, answer=answer)
     days = asked(looks, "QUEM")
     assert [d for d in days if d > "2018-01-20"] == ["2018-04-10"]
     assert len(days) <= 7
     first = next(now for now, d in looks if any("@2018-04-10" in key for key in d.memory.steps))
     assert first == day("2018-04-15T12:00"), "the sixth quiet position"
-    assert top(looks) == (0 if answer else 1), "unanswered, a lone question counts for the lowest level"
+    assert max(d.level for _, d in looks) == (0 if answer else 1), "unanswered, a lone question is the lowest level"
 
 
 @pytest.mark.turns
@@ -175,7 +148,7 @@ def test_steps_of_cascadia_are_asked_about_when_they_happen(measured, station, f
     rows = read_cascadia(measured("gnss-cascadia-pbo-csv"), day(from_at), day(to_at), (station,))
     looks = play(measured_site("cascadia"), rows)
     assert asked(looks, station) == on
-    assert top(looks) == 0
+    assert max(d.level for _, d in looks) == 0
 
 
 # ---- a block that topples --------------------------------------------------------------------------------------
@@ -193,7 +166,7 @@ def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal)
     pair = [o for o in nepal if o.station in {"CHLM", "KKN4"}]
     apart = play(make_site(["CHLM", "KKN4"]), pair)
     assert next(now for now, d in apart if d.level > 0) == day("2015-04-28T12:00"), "two more epochs of each"
-    assert top(apart) == 3
+    assert max(d.level for _, d in apart) == 3
     together = play(make_site(["CHLM", "KKN4"], reference="BASE"), pair)
     assert max(d.level for now, d in together if now < day("2015-04-29")) == 0
-    assert top(together) == 1, "one witness, whatever its two stations say"
+    assert max(d.level for _, d in together) == 1, "one witness, whatever its two stations say"

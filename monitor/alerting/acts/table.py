@@ -171,7 +171,6 @@ _event = on(f"{_SITE}/events", "events", f"{_HERE}.on_sites", f"{_DECLARED}#even
 _offset = on(f"{_SITE}/offsets", "offsets", f"{_HERE}.on_sites", f"{_DECLARED}#offsets")
 _report = on(f"{_SITE}/report", "report", f"{_HERE}.on_sites", f"{_SITE}#reports")
 _anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_HERE}.on_anomalies", f"{_SITE}/instruments#anomalies")
-_duty = on(f"{_SITE}/duty", "people duty", f"{_HERE}.on_duty")
 _site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
 _proposals = on(f"{_SITE}/proposals", "sites", "monitor.replay.acts_on_site_files")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
@@ -211,12 +210,6 @@ _CORE: Final = (
     _model("model.retire", "retire", "/retire", "retire"),
     _network("network.promote", "promote", "/promote", "take_into_use"),
     _network("network.retire", "retire", "/retire", "let_go"),
-    _duty("duty.plan", "plan", "/plan", "put_plan"),
-    _duty("duty.swap", "swap", "/swap", "swap"),
-    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", "withdraw_change"),
-    _duty("duty.handover", "hand-over write", "/handover", "hand_over"),
-    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", "take_over"),
-    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", "withdraw_handover"),
     _report("report.add", "add", "", "add_report", by_token=True),
     _anomaly("anomaly.label", "label", "/label", "label"),
     _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),

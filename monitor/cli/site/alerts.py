@@ -1,6 +1,5 @@
 """`slopeward alerts`: what was reported and why, and what people answer."""
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -13,45 +12,13 @@ from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import name_level
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
-
-
-@app.command("cap")
-def write_message(
-    alert_id: AlertId,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
-    ] = None,
-    holds: Annotated[
-        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else as [cap] expires")
-    ] = None,
-    is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
-) -> None:
-    """Print a hazard alert as a CAP 1.2 message, for other warning systems.
-
-    Example: slopeward alerts cap 12 --language it --language en > alert-12.xml
-    """
-    from monitor.domain.language.catalogue import read_language
-    from monitor.notify.cap.chain import compose
-
-    service = session.read_service()
-    try:
-        languages = [read_language(one) for one in language or ()]
-    except ValueError as error:
-        raise RefusedError(f"--language: {error}") from None
-    span = None if holds is None else timedelta(seconds=session.read_duration_s("--for", holds))
-    with session.open_database() as db, db.read() as c:
-        require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
-        text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
-    if not session.print_if_json({"alert": alert_id, "xml": text}):
-        typer.echo(text, nl=False)
 
 
 @app.command("list")
@@ -90,7 +57,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     Example: slopeward alerts show 12 --json
     """
     with session.open_database() as db, db.read() as c:
-        alert = _find(store.find_alert(c, alert_id), alert_id)
+        alert = store.require_alert(c, alert_id)
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
         zone = session.find_zones(c, utc=utc)(alert.site)
@@ -112,9 +79,3 @@ add_acts(app, "alerts")
 
 def _name(state: str) -> str:
     return Term(state).english()
-
-
-def _find(alert: Alert | None, alert_id: int) -> Alert:
-    if alert is None:
-        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
-    return alert

@@ -278,7 +278,7 @@ def _run_worker(
         known=tuple(known),
         dates=tuple(dates),
         versions=tuple(versions),
-        stations=scene_rows.list_places(site),
+        stations=site.places,
         near_m=plan.near_m,
         local=plan.local,
         relief=None if relief.exists() else relief,

@@ -41,8 +41,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /account/devices",
-    "POST /account/devices/{number}/remove",
 )
 _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
@@ -56,7 +54,6 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/sites.geojson",
     "GET /api/v1/alerts",
     "GET /api/v1/notifications",
-    "GET /cap/feed.atom",
 )
 _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
@@ -80,8 +77,6 @@ RULES: Final[dict[str, str]] = {
         OPEN,
     ),
     **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
-    # signed by the provider, which has no account
-    **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,
@@ -93,14 +88,9 @@ RULES: Final[dict[str, str]] = {
         ),
         READ,
     ),
-    **_each("GET /alerts/{alert_id}", " /evidence /cap/{name}.xml", rule=READ),
+    **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
-    **_each(
-        "GET /sites/{site}/",
-        "forecasts forecasts/scores movement instruments cap/feed.atom",
-        "scenes/{scene_hash}",
-        rule=READ,
-    ),
+    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement instruments scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
         "stations stations.geojson instruments anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
@@ -124,7 +114,7 @@ RULES: Final[dict[str, str]] = {
         ),
         VIEWER,
     ),
-    **_each("GET /sites/{site}/", "duty duty.ics proposals thresholds acts", rule=VIEWER),
+    **_each("GET /sites/{site}/", "proposals thresholds acts", rule=VIEWER),
     **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there

@@ -1,9 +1,7 @@
 """Shapes on a map: what a landslide would reach, areas of stations, reach of radar."""
 
-import json
 from collections.abc import Iterable, Sequence
 from math import cos, pi, radians, sin
-from pathlib import Path
 from typing import Final
 
 from fastapi.responses import JSONResponse
@@ -20,9 +18,7 @@ Place = tuple[float, float]  # longitude, latitude
 
 def draw_zones(site: Site) -> list[Feature]:
     """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
-    placed = {
-        s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
-    }
+    placed = site.places
     found = [
         _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
     ]
@@ -41,29 +37,6 @@ def draw_zones(site: Site) -> list[Feature]:
     for name, reach_m in sorted(radar):
         found.append(_feature("radar", name, reach_m, draw_circle(placed[name], reach_m)))
     return found
-
-
-def read_velocity_zones(path: Path) -> list[Feature]:
-    """Zones of the newest map of velocities, as `slopeward scenes velocity` left them; none where there is no map."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            one
-            | {
-                "id": f"velocity/{k}",
-                "properties": {
-                    **one["properties"],
-                    "way": one["properties"]["kind"],
-                    "kind": "velocity",
-                    "name": content["name"],
-                    "until": content["until"],
-                    "radius_m": None,
-                },
-            }
-            for k, one in enumerate(content["features"])
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def draw_circle(middle: Place, radius_m: float, corners: int = CORNERS) -> list[Place]:

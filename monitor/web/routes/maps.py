@@ -12,11 +12,12 @@ from fastapi.responses import FileResponse
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
+from monitor.domain.extension import find_functions
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
 from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, read_velocity_zones
+from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 _NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
@@ -29,7 +30,8 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
     with read_site(request, site) as seen:
         features = [] if seen.declared is None else draw_zones(seen.declared)
-    features += read_velocity_zones(seen.context.config.paths.velocity_of(site))
+    for read in find_functions("map.zones"):
+        features += read(seen.context.config.paths, site)
     return GeoJsonResponse(make_collection(features))
 
 

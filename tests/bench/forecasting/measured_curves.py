@@ -1,48 +1,25 @@
-"""Measured curves that failure windows are judged on: published collapses, and slopes that did not fail."""
+"""Measured curves of slopes that did not fail, on which every failure window is false."""
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from forecasting.kinematics.failure import FailureIssue, FailureSpec
-from forecasting.kinematics.failure_scores import mark_issues, sum_up, watch_curve
+from forecasting.kinematics.failure_scores import watch_curve
 from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
-from monitor.cli.forecast.failure_bench import DAY_S, LEADS, PUBLISHED
+from monitor.cli.forecast.failure_bench import DAY_S
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import epoch_s
 
 MM_PER_DEGREE = 111.6e6  # of latitude at 78 degrees north
-FAILED_AT = datetime(2023, 8, 8, tzinfo=UTC)  # the published curves end with the failure
 INTERVALS = {"": DAY_S, "-6h": DAY_S / 4, "-1h": DAY_S / 24}
 OUTANG = ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
-JAPAN = ("G001", "G008", "I001")  # the first by name that have all of 2012 to 2014
-BOWDOIN = ("B1501", "B1502", "B1503", "B1601", "B1602", "B1603", "B1604")  # stakes on ice: a metre a day, with tides
-CASCADIA = ("ALBH", "BLYN", "KTBW")
+JAPAN = ("G001", "G008")  # they have all of 2012 to 2014
+BOWDOIN = ("B1501", "B1502", "B1601")  # stakes on ice: a metre a day, with tides
+CASCADIA = ("BLYN",)
 FROM_AT, TO_AT = datetime(2012, 1, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC)
-
-
-def score_failure_curves(data: Path) -> Iterator[dict[str, Any]]:
-    """The three published curves: what was trusted at each lead time, and the first trusted window."""
-    for suffix, interval_s in INTERVALS.items():
-        name = f"pftf_synthetic{suffix}.csv"
-        curve = read_curve(find(data, "failure-curves", name), "displacement")
-        issues = watch_curve(curve.times_s, curve.values, FailureSpec(interval_s, 0.0))
-        failure_s = epoch_s(FAILED_AT)
-        marks = mark_issues(issues, failure_s, LEADS)
-        trusted = [x for x in issues if x.trusted]
-        inside = sum((x.from_s or 0.0) <= failure_s <= (x.to_s or 0.0) for x in trusted)
-        yield {
-            "curves": "failure-curves",
-            "file": name,
-            "leads": sum_up([marks], LEADS),
-            "trusted": len(trusted),
-            "trusted_inside": inside,
-            "published": PUBLISHED,
-            "first_trusted_days_before": round((failure_s - trusted[0].data_until_s) / DAY_S, 2) if trusted else None,
-        }
 
 
 def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
@@ -61,15 +38,13 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
     yield {"curves": "non-failing", "set": "bowdoin, 15 min"} | pool_false(ice) | {"stations": ice}
 
 
-def gnss(
-    data: Path, japan: Sequence[str] = JAPAN, cascadia: Sequence[str] = CASCADIA
-) -> Iterator[tuple[str, DisplacementCurve, float]]:
+def gnss(data: Path) -> Iterator[tuple[str, DisplacementCurve, float]]:
     """Both horizontal components of stable stations over three years, with their stated noise in mm."""
-    for station in japan:
+    for station in JAPAN:
         for column in ("lon", "lat"):
             path = find(data, "gnss-japan-18", f"{station}neu9818.csv")
             yield f"{station}.{column}", _cut(read_curve(path, "displacement", value=column)), 2.0
-    for station in cascadia:
+    for station in CASCADIA:
         path = find(data, "gnss-cascadia-pbo-csv", f"{station}.pbo.nam08.csv")
         for place, column in ((2, "east"), (1, "north")):
             yield f"{station}.{column}", _cut(_read_pbo(path, place)), 1.0
@@ -81,11 +56,6 @@ def find(data: Path, *parts: str) -> Path:
     if not path.is_file():
         raise NotFoundError(f"no measured series {path}; say where they are by SLOPEWARD_DATA")
     return path
-
-
-def data_folder() -> Path:
-    """Where measured data lie: SLOPEWARD_DATA, or beside the checkout."""
-    return Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 
 
 def _read_pbo(path: Path, place: int) -> DisplacementCurve:

@@ -1,8 +1,15 @@
 """Rasters as tests need them."""
 
 import rasterio
+from affine import Affine
 
 COLOURS = ("red", "green", "blue")
+# a mine's own grid, and the entry of a site file that places it
+MINE = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["E",EAST],AXIS["N",NORTH]]'
+AT_MINE = Affine(10, 0, 5_000, 0, -10, 9_000)
+# turned by about 7 degrees and moved: the mine's (5000, 9000) is (577870, 4729510) in UTM 54
+AFFINE = (0.992, -0.126, 574_044.0, 0.126, 0.992, 4_719_952.0)
+CRS = f'[crs]\nlocal = {{ into = "EPSG:32654", affine = {list(AFFINE)} }}\n'
 
 
 def write_raster(path, bands, names=(), acquired_at=None, **profile):

@@ -20,9 +20,9 @@ from detection.imagery.scene.scene import read_scene
 from detection.susceptibility.study import read_study
 from monitor.cli import identity
 from monitor.cli.main import run_verb
+from monitor.extensions.cap import signature
 from monitor.ingest.files.mapping import load_mapping
 from monitor.jobs.forecasts import checkpoints
-from monitor.notify.cap import signature
 from monitor.replay import effect
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import user_account

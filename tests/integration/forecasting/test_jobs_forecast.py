@@ -1,4 +1,4 @@
-"""Forecast, train, anomaly and scene jobs through the real worker process, on both databases."""
+"""Forecast, train and anomaly jobs: a first answer and a first training of a real worker process, the others here."""
 
 import json
 import math
@@ -48,13 +48,13 @@ from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
+IN_A_PROCESS = compute.run
 START = datetime(2025, 1, 1, tzinfo=UTC)
 PLACE_OF = {"latitude": 46.2, "longitude": 8.9, "timezone": "Europe/Zurich"}
 PLAN = {"forecast": {"models": ["auto", "gru"], "horizons": ["1d", "7d"]}, "scenes": {"weights": "generated"}}
@@ -99,7 +99,8 @@ def site(database: Database) -> Site:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ServiceConfig:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceConfig:
+    monkeypatch.setattr(compute, "run", cross)
     return ServiceConfig.model_validate({"paths": {"inbox": f"{tmp_path}/inbox", "models": f"{tmp_path}/models"}})
 
 
@@ -128,13 +129,16 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
         assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
 
 
-@ON_BOTH
-def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: ServiceConfig, site: Site) -> None:
-    now = fill(database, site, 500)
+def test_forecasts_are_issued_scored_and_shown_once(
+    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = fill(database, site, 200)
     move(database, "G1", now - timedelta(hours=2), "creep")
     move(database, "G1", now, "progressive")
     move(database, "G2", now + timedelta(minutes=1), "progressive")
-    said = run.run(database, config, site, now)
+    with monkeypatch.context() as real:
+        real.setattr(compute, "run", IN_A_PROCESS)
+        said = run.run(database, config, site, now)
     assert "gru not trained yet" in said
     f = forecast_table.c
     with database.read() as c:
@@ -155,7 +159,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         assert r.margin_80 is not None
     # the same instant again adds nothing
     assert run.run(database, config, site, now).startswith("0 rows")
-    later = fill(database, site, 2, first_day=500)
+    later = fill(database, site, 2, first_day=200)
     assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
         joined = select(forecast_score, f.q50, f.data_value).join(forecast_table, f.id == forecast_score.c.forecast_id)
@@ -211,7 +215,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
-    now = fill(database, site, 300)
+    now = fill(database, site, 100)
     assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
     run.run(database, config, site, now + timedelta(days=4, hours=1))
     with database.read() as c:
@@ -222,7 +226,6 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
 
-@ON_BOTH
 def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
@@ -273,14 +276,12 @@ def check_past(database: Database, now: datetime, said: str) -> None:
     assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_past_is_scored_again_when_the_record_has_doubled(
-    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: ServiceConfig, site: Site
 ) -> None:
-    monkeypatch.setattr(compute, "run", cross)
     site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), forecast_table.c
     seen, before = list[datetime](), 0
-    for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False), (470, False)):
+    for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False)):
         said = run_hindcast(database, config, site, fill(database, site, days - before, before))
         assert ("forecasts of the past" in said) == is_scored, (days, said)
         before = days
@@ -314,19 +315,13 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(
     database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, known = compute.run, set[str]()
-
-    def run_once(task: WorkerTask, asked: object, *more: object, **named: object) -> object:
-        """Each kind of job in a process of its own, once: each loads PyTorch."""
-        answer = (cross if task.function in known else real)(task, hurry(asked), *more, **named)
-        known.add(task.function)
-        return answer
-
-    monkeypatch.setattr(compute, "run", run_once)
+    ways = iter([IN_A_PROCESS])  # the first training; another process would only load PyTorch once more
+    monkeypatch.setattr(
+        compute, "run", lambda task, asked, *a, **more: next(ways, cross)(task, hurry(asked), *a, **more)
+    )
     monkeypatch.setattr(hindcast, "ISSUES", 12)
     site = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))  # a short record counts
     now = fill(database, site, 336)

@@ -1,4 +1,4 @@
-"""The verbs that look at several dates or surfaces, as a person calls them."""
+"""The verbs that look at several dates, as a person calls them."""
 
 import json
 import shutil
@@ -10,8 +10,6 @@ import pytest
 import rasterio
 
 from detection.imagery.change.histogram_match import match_scene
-from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import read_scene
 from monitor.cli.main import run_verb
 from tests.data.drawn_scenes import draw_dates
@@ -126,29 +124,6 @@ def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
     assert told[0]["matched"]["B4"]["gain"] == factors["B4"]["gain"]
 
 
-def test_wrong_input_is_one_line(dates, tmp_path, capsys):
+def test_wrong_input_is_one_line(dates, capsys):
     assert run_verb(["scenes", "compare", "--model", "generated", str(dates / "a")]) == 1
     assert capsys.readouterr().err.strip() == "compare needs two scenes at least"
-    assert run_verb(["scenes", "dod", str(tmp_path / "none.tif"), str(tmp_path / "none.tif")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_dod_tells_volumes(tmp_path, capsys):
-    grid = grid_around(8.9, 46.2, 100, 2.0)
-    rng = np.random.default_rng(1)
-    ground = 300 + rng.normal(0, 0.05, (100, 100))
-    dug = ground.copy()
-    dug[40:60, 40:60] -= 4.0
-    for name, heights in (("old", ground), ("new", dug + 0.2)):
-        write_geotiff(tmp_path / f"{name}.tif", heights[None].astype(np.float32), grid)
-    write_geotiff(tmp_path / "stable.tif", (dug == ground)[None].astype(np.uint8), grid)
-    files = [str(tmp_path / f"{name}.tif") for name in ("old", "new")]
-    named = ["--stable", str(tmp_path / "stable.tif")]  # else the shift of 0.2 m could be movement, and stays
-    assert run_verb(["scenes", "dod", *files, *named, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["loss"]["volume_m3"] == pytest.approx(4 * 40 * 40, rel=0.01)
-    assert found["gain"]["bodies"] == 0
-    assert run_verb(["scenes", "dod", *files, *named]) == 0
-    assert "loss: 6,4" in capsys.readouterr().out
-    write_geotiff(tmp_path / "far.tif", ground[None].astype(np.float32), grid_around(10.9, 46.2, 100, 2.0))
-    assert run_verb(["scenes", "dod", str(tmp_path / "far.tif"), files[1]]) == 4

@@ -246,7 +246,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     core.evaluation = SimpleNamespace(find_slow=dict)
     core.schedule = SimpleNamespace(hasten_first=lambda: None)
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
-    core.sirens = SimpleNamespace(topics=())
+    core.parts = []
     core.clock_watch = watch_clock(core)
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)

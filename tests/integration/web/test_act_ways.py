@@ -12,9 +12,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import insert, select, update
 
-from monitor.alerting.acts import by_telephone
 from monitor.alerting.acts.change_control import propose, require_in_force
-from monitor.alerting.acts.on_duty import pick_team
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.alerting.acts.table import API, Secret, list_acts
 from monitor.cli.main import run_verb
@@ -25,13 +23,16 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import SiteEvent
 from monitor.extensions.drills.store import add_drill
+from monitor.extensions.duty import store as duty
+from monitor.extensions.duty.acts import pick_team
+from monitor.extensions.telephony import by_telephone
+from monitor.extensions.telephony.store.replies import ACKNOWLEDGED, REFUSED, make_code
 from monitor.ingest.references import share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
-from monitor.store.alerting import alerts, duty, events, maintenance, offsets
+from monitor.store.alerting import alerts, events, maintenance, offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
-from monitor.store.delivery.replies import ACKNOWLEDGED, REFUSED, make_code
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.registry import add_model
 from monitor.store.people import users

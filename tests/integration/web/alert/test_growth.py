@@ -17,7 +17,7 @@ from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.instants import parse
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.rendering import translate
-from monitor.notify.cap.message import list_steps
+from monitor.extensions.cap.message import list_steps
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.value_now import find_now
 from monitor.store import pages

@@ -209,8 +209,7 @@ def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("channel", "state", "words"),
     [
-        ("cap:FEED", "wrong", "channel 'cap:FEED' carries hazards only"),
-        ("pager:7", "wrong", "kind of log, webhook, email, apprise, cap, mqtt"),
+        ("pager:7", "wrong", "kind of log, webhook, email, apprise, mqtt"),
         ("email:duty", "wrong", "not a mail address"),
         ("email:duty@example.org\\nBcc: b@example.org", "wrong", "not a mail address"),
         ("log:duty\\u000b", "wrong", "expected one line"),
@@ -225,11 +224,6 @@ def test_only_a_channel_that_can_send_passes_check(capsys, tmp_path, channel, st
     status, found = check_a(capsys, tmp_path, text)
     assert status == (state == "wrong")
     assert any(s == state and words in line for s, line in found), found
-
-
-def test_a_stored_file_with_a_channel_that_is_gone_is_still_read():
-    text = write_first_site("a").replace('channels = ["log"', 'channels = ["log", "cap:feed"')
-    assert len(find_weaknesses(parse_site(text, "a"))) == 1
 
 
 def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
@@ -346,9 +340,7 @@ def test_status_is_blind_without_schema_or_a_service(capsys):
     assert json.loads(out)["state"] == "blind"
 
 
-@pytest.mark.parametrize(
-    ("words", "said"), [("db prune", "[retention]"), ("db", "[retention]"), ("alerts cap", "[cap]")]
-)
+@pytest.mark.parametrize(("words", "said"), [("db prune", "[retention]"), ("db", "[retention]")])
 def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
     """They were taken for colours and left out: *Delete what allows*."""
     status, out, _ = run(capsys, *words.split(), "--help")

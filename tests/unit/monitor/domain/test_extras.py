@@ -7,10 +7,10 @@ import pytest
 
 from monitor.domain import extras
 from monitor.domain.errors import BrokerError, ConfigError, RefusedError, SlopewardError, StoreError
+from monitor.extensions.cap.signature import sign_cap
 from monitor.extensions.exports.tables import write_table
 from monitor.ingest.broker import open_broker
 from monitor.ingest.files.tables import open_rows
-from monitor.notify.cap.signature import sign_cap
 from monitor.store.database.engine import Database
 
 

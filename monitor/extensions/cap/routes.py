@@ -1,0 +1,100 @@
+"""Hazard alerts for other warning systems: an Atom feed of all sites or of one, and each message of a chain."""
+
+import hashlib
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.language.catalogue import use
+from monitor.extensions.cap.chain import compose, find_source
+from monitor.extensions.cap.feed import CAP_TYPE, MEDIA_TYPE, FeedEntry, write_feed
+from monitor.extensions.cap.message import FALSE
+from monitor.store.alerting.alerts import load_level_changes, load_outcomes
+from monitor.store.pages import load_cards
+from monitor.web.access.rules import narrow
+from monitor.web.context import AlertId, context_of
+from monitor.web.parts.collect import find_card
+
+router = APIRouter(include_in_schema=False)
+MOST: Final = 200  # messages of a feed, the newest
+
+
+@router.get("/cap/feed.atom", response_class=Response)
+def get_feed(request: Request, exercises: bool = False) -> Response:
+    """Messages of all sites as Atom, the newest first; drills where they are asked for."""
+    return _answer_feed(request, narrow(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises)
+
+
+@router.get("/sites/{site}/cap/feed.atom", response_class=Response)
+def get_site_feed(request: Request, site: str, exercises: bool = False) -> Response:
+    """Messages of one site."""
+    with context_of(request).db.read() as c:
+        name = find_card(c, site).name
+    return _answer_feed(request, frozenset({site}), f"/sites/{site}/cap/feed.atom", name, exercises=exercises)
+
+
+@router.get("/alerts/{alert_id}/cap/{name}.xml", response_class=Response)
+def get_message(request: Request, alert_id: AlertId, name: str) -> Response:
+    """One message of a chain, signed where the service has a key; `name` is the number of its event, or `cancel`."""
+    context = context_of(request)
+    with context.db.read() as c:
+        try:
+            text = compose(c, context.config, alert_id, name)
+        except RefusedError as error:  # an alert of health, a message that its chain does not have
+            raise NotFoundError(error.message) from None
+    return _answer(request, text.encode(), f"{CAP_TYPE}; charset=utf-8")
+
+
+def _answer_feed(
+    request: Request, sites: str | frozenset[str] | None, path: str, title: str, *, exercises: bool
+) -> Response:
+    context = context_of(request)
+    wanted = frozenset({sites}) if isinstance(sites, str) else sites
+    source = find_source(context.config)
+    with context.db.read() as c, use(context.config.language.cap[0]):
+        entries = _list_entries(c, wanted, exercises=exercises)
+        feed = write_feed(entries, source.page_url, path, title, source.sender)
+    return _answer(request, feed, MEDIA_TYPE)
+
+
+def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[FeedEntry]:
+    cards = {card.id: card for card in load_cards(c, sites)}
+    names = {card.id: {int(v["number"]): str(v["name"]) for v in card.levels} for card in cards.values()}
+    steps = [
+        (alert, str(e.sequence), e.at, e.to_level, e.reason, "Alert" if e.sequence == 1 else "Update")
+        for alert, e in load_level_changes(c, sites, limit=MOST, exercises=exercises)
+    ]
+    steps += [
+        (alert, "cancel", outcome.at, 0, FALSE[outcome.kind], "Cancel")
+        for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST)
+        if exercises or not alert.exercise
+    ]
+    found = [
+        FeedEntry(
+            alert_id=alert.id,
+            number=number,
+            at=at,
+            site=alert.site,
+            site_name=cards[alert.site].name,
+            level_name=names[alert.site].get(level, str(level)),
+            reason=reason,
+            kind=kind,
+            exercise=alert.exercise,
+        )
+        for alert, number, at, level, reason, kind in steps
+        if alert.site in cards
+    ]
+    return sorted(found, key=lambda e: (e.at, e.alert_id), reverse=True)[:MOST]
+
+
+def _answer(request: Request, content: bytes, media_type: str) -> Response:
+    """With a tag: who has it already is answered without it (RFC 9110, section 13.1.2)."""
+    tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = {one.strip() for one in request.headers.get("if-none-match", "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
