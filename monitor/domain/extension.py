@@ -102,7 +102,7 @@ class ServicePart:
     start: Callable[[], None] = lambda: None
     stop: Callable[[float], None] = lambda _timeout_s: None
     follow: Callable[[], None] = lambda: None  # every 3 s; it is brief, and may fail
-    list_seen: Callable[[], tuple[object, ...]] = tuple  # what checks look at then
+    seen: tuple[object, ...] = ()  # what checks look at then
 
 
 class Extension(NamedTuple):

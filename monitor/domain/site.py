@@ -40,6 +40,10 @@ class Calculation:
     hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
 
+    def __str__(self) -> str:
+        """As the site file has it."""
+        return self.expression
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:

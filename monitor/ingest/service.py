@@ -42,6 +42,7 @@ from monitor.store.service_state import find_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
 LIVE, BACKFILL = "live", "backfill"
+COUNTED: Final = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
 SESSION_LOST: Final = "health:mqtt:session_lost"
 SESSION_STAMP: Final = "mqtt.session:"  # before a client id: when it was last connected
 _UNREADABLE: Final = Template(
@@ -155,8 +156,7 @@ class Ingest:
         self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
-        counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
-        self._counts = Counter(dict.fromkeys(counted, 0))
+        self._counts = Counter(dict.fromkeys(COUNTED, 0))
 
     def _listen(self) -> tuple[BrokerSession, ...]:
         return list_sessions(self._client_id, self._pipeline.sites.values())

@@ -524,7 +524,7 @@ class Core:
         try:
             part.follow()
         finally:
-            self._follow(*part.list_seen())
+            self._follow(*part.seen)
 
     def _check_footing(self) -> None:
         now = self.clock()

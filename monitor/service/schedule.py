@@ -61,7 +61,6 @@ _OWN: Final = (
     Job("score", "monitor.jobs.forecasts.run:rescore", lambda _: HOUR_S, 60.0),
     Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
-    Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
         "scenes",
         "monitor.jobs.scenes.inbox:run",

@@ -44,10 +44,9 @@ from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp, remove_stamp, stamp
+from monitor.store.service_state import DeniedMessages, find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
 
 _PAST_OUTBOX: Final = Template(

@@ -19,6 +19,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.extensions.duty import store as duty
+from monitor.extensions.instruments.store import readings as instruments
 from monitor.extensions.points.store import looks as point_looks
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import Period
@@ -28,7 +29,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
-from monitor.store.readings import instruments, messages, observations, photos, points
+from monitor.store.readings import messages, observations, photos, points
 from monitor.store.schema import tables as t
 from tests.data.rows import insert_rows
 

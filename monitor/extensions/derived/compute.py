@@ -1,6 +1,6 @@
 """Calculated series as readings come in, in the same transaction; and anew where a file or an offset changes them."""
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf, isclose, isfinite, nextafter
@@ -30,10 +30,12 @@ from monitor.store.readings.observations import (
     load_offsets,
     load_readings,
 )
+from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
 from monitor.store.service_state import IDLE, find_stamp, stamp
 
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
+TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _BIT: Final = timedelta(microseconds=1)
 ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
@@ -99,22 +101,28 @@ def add_calculated(
     found: list[Observation] = []
     for name in {o.site for o in observations}:
         plans = list_plans(sites[name]) if name in sites else ()
-        changed: dict[Series, list[datetime]] = {}
         mine = [o for o in observations if o.site == name] if plans else []
         received_at = max((o.received_at for o in mine), default=now)
+        changed: dict[Series, list[datetime]] = {}
         for item in mine:
             changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
-        waiting: list[Observation] = []
-        for plan in plans:
-            if any((o.station, o.quantity) in plan.scales for o in waiting):
-                found += _store(connection, waiting, now, ids)
-                waiting = []
-            for span in _list_spans(plan, changed):
-                rows = _compute_span(connection, sites[name], plan, span, received_at, ids)
-                waiting += rows
-                changed.setdefault((plan.spec.station, plan.spec.quantity), []).extend(o.observed_at for o in rows)
-        found += _store(connection, waiting, now, ids)
+        for several in _split(plans):
+            wanted = [(plan, span) for plan in several for span in _list_spans(plan, changed)]
+            rows = _compute_spans(connection, sites[name], wanted, received_at, ids)
+            for item in rows:
+                changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
+            found += _store(connection, rows, now, ids)
     return found
+
+
+def _split(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """The series in steps: none of a step rests on another of it."""
+    steps: list[list[Plan]] = []
+    for plan in plans:
+        if not steps or any((p.spec.station, p.spec.quantity) in plan.scales for p in steps[-1]):
+            steps.append([])
+        steps[-1].append(plan)
+    return steps
 
 
 def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[datetime]]) -> list[Span]:
@@ -124,31 +132,56 @@ def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[datetime]]) -> lis
     return join_spans((at - behind, at + ahead) for at in instants)
 
 
-def _compute_span(
-    connection: Connection, site: Site, plan: Plan, span: Span, received_at: datetime, ids: Ids
+def _compute_spans(
+    connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: Ids
 ) -> list[Observation]:
-    """The values of a series in a time, ends included, as received with what completes them."""
-    begin, end = span
-    slack = timedelta(seconds=plan.slack_s)
-    known: dict[Series, list[Reading]] = {}
-    for place in plan.expression.inputs:
-        number = _find_id(connection, (site.id, *place), ids)
-        if number is None:
-            return []
-        from_at, to_at = begin - timedelta(seconds=plan.expression.reach_s) - slack - _BIT, end + slack
-        known[place] = load_readings(connection, number, from_at, to_at, received_at + AHEAD)
+    """The values of series in times, ends included, as received with what completes them."""
+    found: list[Observation] = []
+    near: list[tuple[Plan, Span]] = []
+    for one in sorted(wanted, key=lambda each: each[1]):
+        if near and one[1][0] - near[0][1][0] > TOGETHER:
+            found += _compute_near(connection, site, near, received_at, ids)
+            near = []
+        near.append(one)
+    return found + (_compute_near(connection, site, near, received_at, ids) if near else [])
+
+
+def _compute_near(
+    connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: Ids
+) -> list[Observation]:
+    """The same of times that lie near each other: what they rest on is read in one statement."""
+    since: dict[Series, datetime] = {}
+    for plan, (begin, _) in wanted:
+        from_at = begin - timedelta(seconds=plan.expression.reach_s + plan.slack_s) - _BIT
+        since |= {place: min(from_at, since.get(place, from_at)) for place in plan.expression.inputs}
+    to_at, known_at = max(end + timedelta(seconds=plan.slack_s) for plan, (_, end) in wanted), received_at + AHEAD
+    numbers = {place: _find_id(connection, (site.id, *place), ids) for place in since}
+    entries = load_later_entries(connection, site.id, known_at)
+    held = [(n, since[place], entries.get(n, Stamp())) for place, n in numbers.items() if n is not None]
+    read = load_newer(connection, held, to_at, known_at)
+    known = {place: read[n][0] if n in read else [] for place, n in numbers.items() if n is not None}
+    return [
+        one
+        for plan, span in wanted
+        if known.keys() >= plan.scales.keys()
+        for one in _compute_span(site, plan, span, known, received_at)
+    ]
+
+
+def _compute_span(
+    site: Site, plan: Plan, span: Span, known: Mapping[Series, Sequence[Reading]], received_at: datetime
+) -> Iterator[Observation]:
     samples = InputSamples(
-        {place: [_sample(one, plan.scales[place]) for one in rows] for place, rows in known.items()},
+        {place: [_sample(one, scale) for one in known[place]] for place, scale in plan.scales.items()},
         plan.calculation.within_s,
         plan.calculation.hold_s,
     )
-    by_reading = {(place, epoch_s(one.observed_at)): one for place, rows in known.items() for one in rows}
-    found = (
-        _compute_one(site, plan, samples, by_reading, one.observed_at, received_at)
-        for one in known[plan.first]
-        if begin <= one.observed_at <= end
-    )
-    return [one for one in found if one is not None]
+    by_reading = {(place, epoch_s(one.observed_at)): one for place in plan.scales for one in known[place]}
+    for reading in known[plan.first]:
+        if span[0] <= reading.observed_at <= span[1]:
+            one = _compute_one(site, plan, samples, by_reading, reading.observed_at, received_at)
+            if one is not None:
+                yield one
 
 
 def _find_id(connection: Connection, key: SeriesKey, ids: Ids) -> int | None:
@@ -269,7 +302,7 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
                 own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
                 there = [] if own is None else load_readings(c, own, begin - _BIT, span[1], now + AHEAD)
                 spoken = {one.observed_at: one for one in there}
-                rows = _compute_span(c, site, plan, span, now, {})
+                rows = _compute_spans(c, site, [(plan, span)], now, {})
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
                 count += len(_store(c, rows, now, {}))
             begin += CHUNK

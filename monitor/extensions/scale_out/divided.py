@@ -16,10 +16,10 @@ from monitor.checks import health
 from monitor.domain.errors import StoreBusyError
 from monitor.extensions.scale_out.division import Division, Share
 from monitor.extensions.scale_out.handover import DivisionHandover, find_division, save_division
-from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
+from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders
 from monitor.ingest.message import StoredSites
 from monitor.ingest.pipeline import LastReading
-from monitor.ingest.service import Ingest, IngestContext
+from monitor.ingest.service import COUNTED, Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import database_environment
 from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter
@@ -35,20 +35,7 @@ MODULE: Final = "monitor.extensions.scale_out.process"
 HEARTBEAT_EVERY_S: Final = 0.5
 SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck, once it has said anything
 STOP_S: Final = 4.0
-_SUMS: Final = (
-    "messages",
-    "stored",
-    "duplicates",
-    "revisions",
-    "rejected",
-    "unkept",
-    "gaps",
-    "lost",
-    "queued",
-    "dropped_qos0",
-    "retained_cleared",
-    "dropped_acknowledgements",
-)
+_SUMS: Final = (*COUNTED, "queued", "dropped_qos0", "retained_cleared", "dropped_acknowledgements")
 _NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when a process has ended
 
 
@@ -79,7 +66,7 @@ class IngestChild(ModuleProcess):
             with contextlib.suppress(OSError):
                 self.line.send(message)
 
-    def receive(self) -> IngestHeartbeat | StoredNotice | AlarmNotice | None:
+    def receive(self) -> IngestHeartbeat | StoredSites | AlarmNotice | None:
         """What it says next; None where it says nothing any more."""
         try:
             received = None if self.line is None else self.line.recv()
@@ -91,7 +78,7 @@ class IngestChild(ModuleProcess):
         self._heartbeats.receive()
         if isinstance(received, IngestHeartbeat):
             self.report = received
-        assert isinstance(received, IngestHeartbeat | StoredNotice | AlarmNotice)
+        assert isinstance(received, IngestHeartbeat | StoredSites | AlarmNotice)
         return received
 
     def _hang_up(self) -> None:
@@ -319,8 +306,8 @@ class DividedIngest:
 
     def _take(self, child: IngestChild) -> None:
         received = child.receive()
-        if isinstance(received, StoredNotice):
-            self._on_stored(StoredSites(received.sites, received.unvoted))
+        if isinstance(received, StoredSites):
+            self._on_stored(received)
         elif isinstance(received, AlarmNotice):
             self._on_alarm()
         elif isinstance(received, IngestHeartbeat):

@@ -6,13 +6,14 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from typing import Final
 
 from monitor.domain import logs
 from monitor.extensions.scale_out.division import SharedIngest
-from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
+from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders
+from monitor.ingest.message import StoredSites
 from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import IngestContext
 from monitor.service.alarms import ServiceAlarms
@@ -24,22 +25,6 @@ from monitor.worker.memory import spare_what_stays
 log: Final = logging.getLogger(__name__)
 REPORT_EVERY_S: Final = 0.5
 STOP_S: Final = 2.5
-
-
-class CoreClock:
-    """The clock of the core as it was last heard, going on from there."""
-
-    def __init__(self) -> None:
-        self._known = datetime.now(UTC), boot_s()
-
-    def set(self, now: datetime, at_s: float) -> None:
-        """Go by what core said."""
-        self._known = now, at_s
-
-    def __call__(self) -> datetime:
-        """The present."""
-        now, at_s = self._known
-        return now + timedelta(seconds=boot_s() - at_s)
 
 
 class IngestProcess:
@@ -54,7 +39,6 @@ class IngestProcess:
     def __init__(self, line: Connection, orders: StartOrders, first: CoreHeartbeat) -> None:
         self._line, self._sending = line, threading.Lock()
         self.ended = threading.Event()
-        self._clock = CoreClock()
         self._hold = ""
         self._reported: dict[tuple[str, str], LastReading] = {}
         self.db = Database(orders.database_url, orders.session)
@@ -66,13 +50,7 @@ class IngestProcess:
         self._apply(first)
         alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._send(AlarmNotice()))
         context = IngestContext(
-            self.db,
-            orders,
-            orders.sites,
-            lambda stored: self._send(StoredNotice(stored.sites, stored.unvoted)),
-            alarms.write,
-            self._clock,
-            lambda: self._hold,
+            self.db, orders, orders.sites, self._send, alarms.write, self._clock, lambda: self._hold
         )
         self.ingest = SharedIngest(context, orders.share)
         self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
@@ -101,7 +79,7 @@ class IngestProcess:
         before, self._reported = self._reported, self.ingest.list_last_readings()
         return {place: reading for place, reading in self._reported.items() if before.get(place) is not reading}
 
-    def _send(self, what: IngestHeartbeat | StoredNotice | AlarmNotice) -> None:
+    def _send(self, what: IngestHeartbeat | StoredSites | AlarmNotice) -> None:
         try:
             with self._sending:
                 self._line.send(what)
@@ -121,8 +99,13 @@ class IngestProcess:
         finally:  # whatever it was: without words of core it must not go on
             self.ended.set()
 
+    def _clock(self) -> datetime:
+        """The present by the clock of the core as it was last heard, going on from there."""
+        now, at_s = self._present
+        return now + timedelta(seconds=boot_s() - at_s)
+
     def _apply(self, heartbeat: CoreHeartbeat) -> None:
-        self._clock.set(heartbeat.now, heartbeat.at_s)
+        self._present = heartbeat.now, heartbeat.at_s
         self._hold = heartbeat.hold
         if self._turn is not None and heartbeat.renewed_s is not None:
             self._turn.renewed_s = heartbeat.renewed_s

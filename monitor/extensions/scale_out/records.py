@@ -48,13 +48,5 @@ class IngestHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredNotice:
-    """Sites that have news, and those of them where no vote may rest on it; said right after the commit."""
-
-    sites: frozenset[str]
-    unvoted: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class AlarmNotice:
     """An alarm was written: who delivers it should look."""

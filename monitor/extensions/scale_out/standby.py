@@ -24,7 +24,6 @@ from monitor.store.upkeep.migrate import require_current
 log: Final = logging.getLogger(__name__)
 EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs
 GRACE_S: Final = 4.0  # before that a free turn is left to the core that had it: it may only start anew
-NOBODY: Final = "nobody"
 STAMP_EVERY_S: Final = 3.0
 
 
@@ -37,9 +36,7 @@ def wait_for_turn(
 ) -> bool:
     """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile.
 
-    Args:
-        commits: learns whether the database answers: where it does not, people must hear of it from us as well.
-        attempt: does something, and says whether it could be done.
+    `commits` learns whether the database answers: where it does not, people must hear of it from us as well.
     """
     fault, next_stamp_s = "", 0.0
     while not attempt(lambda: take_over(turn)) or not turn.is_ours:
@@ -99,10 +96,6 @@ def take_over(turn: CoreTurn) -> bool:
     if lease is None or lease.idle_s < EXPIRED_S:
         return False
     ended = end_core_sessions(turn.engine, lease.session)
-    log.critical(
-        "%s has not renewed its lease for %.0f s; its %d sessions are ended",
-        lease.holder or NOBODY,
-        lease.idle_s,
-        ended,
-    )
+    who = lease.holder or "nobody"
+    log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended", who, lease.idle_s, ended)
     return turn.take()

@@ -1,32 +1,21 @@
 """The lease of the core that decides, as another one reads it, and the end of one that hangs."""
 
-from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from monitor.store.database.engine import translated
 from monitor.store.database.locks import CORE, LEASE, make_turns
 
 _READ_LEASE: Final = text(
-    "SELECT fence, holder, session, taken_at,"  # noqa: S608  while the server was away nobody could renew it
+    "SELECT fence, holder, session,"  # noqa: S608  while the server was away nobody could renew it
     " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
     f" FROM {LEASE}"
 )
 
 
-class Lease(NamedTuple):
-    """Who has the turn."""
-
-    fence: int  # its number: each turn has a greater one than those before
-    holder: str
-    session: str  # what the server calls the sessions of the holder
-    taken_at: datetime
-    idle_s: float  # since it was renewed
-
-
-def find_lease(engine: Engine) -> Lease | None:
-    """Who has the turn; None where no core has run yet.
+def find_lease(engine: Engine) -> Row[Any] | None:
+    """Who has the turn, the name of its sessions, and how long it was not renewed; None where no core has run yet.
 
     Raises:
         StoreBusyError: the database is away for the moment.
@@ -34,8 +23,7 @@ def find_lease(engine: Engine) -> Lease | None:
     with translated():
         make_turns(engine)
         with engine.connect() as c:
-            row = c.execute(_READ_LEASE).first()
-    return None if row is None else Lease(row.fence, row.holder, row.session, row.taken_at, float(row.idle_s))
+            return c.execute(_READ_LEASE).first()
 
 
 def end_core_sessions(engine: Engine, session: str) -> int:

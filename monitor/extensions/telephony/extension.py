@@ -29,7 +29,7 @@ EXTENSION: Final = Extension(
         "sms": Channel(f"{_HERE}.telephone:SmsNotifier", digest_rank=6, reply_code=_CODE),
         "voice": Channel(f"{_HERE}.telephone:VoiceNotifier", rings=True, reply_code=_CODE),
         "siren": Channel(
-            f"{_HERE}.siren:SirenNotifier",
+            f"{_HERE}.sirens:SirenNotifier",
             orders=True,
             reaches_person=False,
             needs_database=True,

@@ -48,12 +48,14 @@ class Gateway:
             headers=AS_IT_IS,
         )
 
-    def post(self, what: str, form: Mapping[str, str], kind: str) -> str:
+    def post(self, what: str, form: Mapping[str, str], kind: str, message: int) -> str:
         """Send `Messages` or `Calls`; returns what the provider calls it; raises DeliveryError: it took nothing."""
         import httpx
 
+        report = self.find_callback(STATUS, message=message)
+        form = {"From": self.sender, **form, **({"StatusCallback": report} if report else {})}
         try:
-            with self._client.stream("POST", f"{self._base}/{what}.json", data=dict(form)) as answer:
+            with self._client.stream("POST", f"{self._base}/{what}.json", data=form) as answer:
                 content = read_answer(answer)
         except httpx.TimeoutException as error:
             raise miss_answer(kind, error) from error

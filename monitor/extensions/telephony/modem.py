@@ -74,7 +74,7 @@ def find_outcome(folder: Path, name: str) -> str:
 
 
 def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
-    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until `forget`.
+    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until it was taken.
 
     The daemon writes a text in place, with one write: an empty file is one that it has only just begun.
     """
@@ -94,12 +94,6 @@ def read_incoming(folder: Path, name: str) -> IncomingText:
         content = file.read(_LARGEST)
     wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
     return IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
-
-
-def forget(folder: Path, name: str) -> None:
-    """The message was read: it leaves the inbox."""
-    with contextlib.suppress(OSError):
-        (folder / "inbox" / name).unlink()
 
 
 class ModemWatch:
@@ -150,7 +144,8 @@ class ModemWatch:
         known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
         answer = take_reply(self._db, "sms", one.sender, one.text, known_as, now)
         self._answer(one, answer)
-        forget(self._folder, name)
+        with contextlib.suppress(OSError):
+            (self._folder / "inbox" / name).unlink()
 
     def find_trouble(self) -> str:
         """Why messages do not go out; empty when all is well."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
@@ -14,31 +15,19 @@ from monitor.domain.extension import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.telephony.modem import ModemWatch
 from monitor.extensions.telephony.sirens import Sirens, list_topics
-from monitor.extensions.telephony.store.devices import publish_push_key
+from monitor.extensions.telephony.store.devices import find_push_key, publish_push_key
 from monitor.extensions.telephony.web_push import find_key, find_public_key
 from monitor.store.database.engine import Database
-
-
-class ModemStatus(NamedTuple):
-    """What `ModemWatch.find_trouble` says."""
-
-    trouble: str
-
-
-class SirenStatus(NamedTuple):
-    """What `Sirens.find_troubles` says of each topic."""
-
-    troubles: Mapping[str, str]
 
 
 def build_parts(
     db: Database, config: ServiceConfig, sites: Mapping[str, Site], clock: Callable[[], datetime]
 ) -> list[ServicePart]:
     """The key of push messages, and where they are used the modem and the listener to sirens."""
-    parts = [ServicePart(follow=PushKey(db, config, clock).follow)]
+    parts = [ServicePart(follow=partial(publish_key, db, config, clock))]
     if config.sms.gateway == "modem":
         modem = ModemWatch(db, Path(config.sms.modem), clock)
-        parts.append(ServicePart(follow=modem.follow, list_seen=lambda: (ModemStatus(modem.find_trouble()),)))
+        parts.append(ServicePart(follow=modem.follow, seen=(modem,)))
     if topics := list_topics(sites.values()):
         sirens = Sirens(
             db,
@@ -50,41 +39,33 @@ def build_parts(
             config.siren.valid_for_s,
             config.siren.sound_for_s,
         )
-        parts.append(ServicePart(sirens.start, sirens.stop, list_seen=lambda: (SirenStatus(sirens.find_troubles()),)))
+        parts.append(ServicePart(sirens.start, sirens.stop, seen=(sirens,)))
     return parts
 
 
-class PushKey:
-    """Lets the page know by which key browsers know this service, as soon as there is one."""
-
-    def __init__(self, db: Database, config: ServiceConfig, clock: Callable[[], datetime]) -> None:
-        self._db, self._config, self._clock, self._published = db, config, clock, ""
-
-    def follow(self) -> None:
-        """One look."""
-        private = find_key(Path(self._config.paths.state), self._config.push.key)
-        if private and private != self._published:
-            with self._db.write() as c:
-                publish_push_key(c, find_public_key(private), self._clock())
-            self._published = private
+def publish_key(db: Database, config: ServiceConfig, clock: Callable[[], datetime]) -> None:
+    """Let the page know by which key browsers know this service, as soon as there is one."""
+    private = find_key(Path(config.paths.state), config.push.key)
+    if private and (public := find_public_key(private)) != db.run_read(find_push_key):
+        db.do(publish_push_key, public, clock())
 
 
 CHECKS: Final = (
     Check(
         "sms.modem",
-        ModemStatus,
+        ModemWatch,
         BAD,
         "text messages do not go out: {trouble}",
-        lambda m: found(is_wrong=bool(m.trouble), trouble=m.trouble),
+        lambda m: found(is_wrong=bool(trouble := m.find_trouble()), trouble=trouble),
         alarm=2,
         after_s=AWAY_S,
     ),
     Check(
         "siren.*",
-        SirenStatus,
+        Sirens,
         BAD,
         "{trouble}",
-        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.troubles.items()),
+        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.find_troubles().items()),
         alarm=2,
     ),
 )

@@ -12,7 +12,7 @@ from monitor.domain.duty.channels import split_channel
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import N_, current, gettext
 from monitor.domain.language.cutting import shorten
-from monitor.extensions.telephony.gateway import DIGIT, STATUS, Gateway, write_call
+from monitor.extensions.telephony.gateway import DIGIT, Gateway, write_call
 from monitor.extensions.telephony.modem import put_message
 from monitor.extensions.telephony.store.replies import GOOD_FOR_S, make_code, tidy_number
 from monitor.notify.notifier import read_secret
@@ -39,10 +39,7 @@ class SmsNotifier:
         text = format_sms(notification)
         if self._gateway is None:
             return put_message(self._folder, self._to, text, notification.idempotency_key)
-        form = {"To": self._to, "From": self._gateway.sender, "Body": text}
-        if report := self._gateway.find_callback(STATUS, message=notification.id):
-            form["StatusCallback"] = report
-        return self._gateway.post("Messages", form, "sms")
+        return self._gateway.post("Messages", {"To": self._to, "Body": text}, "sms", notification.id)
 
 
 class VoiceNotifier:
@@ -60,10 +57,7 @@ class VoiceNotifier:
         answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
         speech = " ".join([shorten(n.subject, _SPOKEN), *_describe_others(n)])
         text = write_call(speech, current(), answer_at)
-        form = {"To": self._to, "From": gateway.sender, "Twiml": text}
-        if report := gateway.find_callback(STATUS, message=n.id):
-            form["StatusCallback"] = report
-        return gateway.post("Calls", form, "voice")
+        return gateway.post("Calls", {"To": self._to, "Twiml": text}, "voice", n.id)
 
 
 def format_sms(notification: Notification) -> str:

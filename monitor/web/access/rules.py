@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.table import API, OPERATOR, list_acts
+from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
 from monitor.domain.alert import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
@@ -89,11 +89,11 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
-    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
-    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement instruments scenes/{scene_hash}", rule=READ),
+    **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
+    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson instruments anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
+        "stations stations.geojson anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
         "susceptibility.png forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
         "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
@@ -139,6 +139,12 @@ OF_NO_SITE: Final = frozenset(
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }
 )
+
+
+def find_back(act: Act) -> str:
+    """Where the page goes on after an act; that of its site, where the page is of an extension that is not there."""
+    is_there = f"GET {act.back.partition('#')[0]}" in RULES
+    return act.back if is_there or "{site}" not in act.back else "/sites/{site}"
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

@@ -27,6 +27,7 @@ from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
+from monitor.web.access.rules import find_back
 from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
@@ -121,7 +122,7 @@ def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str,
     text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
     if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
         return JSONResponse(_describe(done), status_code=201)
-    back = (act.own_back if own else act.back).format(**acting.request.path_params)
+    back = (act.own_back if own else find_back(act)).format(**acting.request.path_params)
     path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
     if isinstance(done, ActResult) and done.secret:
         return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)

@@ -197,7 +197,7 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
 
 def test_a_device_ignores_what_is_forged_old_or_over():
     from monitor.broker.signing import sign
-    from monitor.extensions.telephony.siren import format_order
+    from monitor.extensions.telephony.sirens import format_order
     from monitor.extensions.telephony.store.siren_orders import SirenOrder
 
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)

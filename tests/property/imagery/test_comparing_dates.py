@@ -15,9 +15,11 @@ from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
+from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.scene import read_scene
 from tests.data.asked_detection import detect
+from tests.data.surveys.rasters import write_folder
 
 SIDE = 128
 COLOURS = ("B4", "B3", "B2")
@@ -34,14 +36,9 @@ def draw(seed: int, scars: int = 1):
 
 def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> StoredDate:
     """A date as it is kept: its image, and what a network would have marked on it."""
-    folder.mkdir(parents=True)
     grid, at = grid_around(141.95, 42.73, SIDE, pixel_m), datetime(2026, 5, day, tzinfo=UTC)
-    for name, values in zip(COLOURS, bands, strict=True):
-        write_geotiff(
-            folder / f"{name}.tif", np.clip(np.rint(values), 1, 20_000).astype(np.uint16)[None], grid, nodata=0
-        )
-    files = "".join(f'{name} = "{name}.tif"\n' for name in COLOURS)
-    (folder / "scene.toml").write_text(f"complete = true\nacquired_at = {at.isoformat()}\n[bands]\n{files}")
+    counts = np.clip(np.rint(bands), 1, 20_000).astype(np.uint16)
+    write_folder(folder, dict(zip(COLOURS, counts, strict=True)), grid, at=at.isoformat())
     steps = np.where(marked, 180, 0).astype(np.uint8)
     write_geotiff(folder / "prob.tif", steps[None], grid, nodata=255)
 
@@ -50,15 +47,9 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Sto
 
     least = 9 * pixel_m**2
     found = find_footprints(read, grid, OutlineRule(0.5, least, least, str(day)))
-    return StoredDate(
-        scene_hash=str(day),
-        acquired_at=at,
-        prob=str(folder / "prob.tif"),
-        scene_path=str(folder),
-        threshold=0.5,
-        minimum_area_m2=least,
-        polygons=read_outlines([one.to_json() for one in found]),
-    )
+    facts = {"scene_hash": str(day), "acquired_at": at, "prob": str(folder / "prob.tif"), "scene_path": str(folder)}
+    outlines = read_outlines([one.to_json() for one in found])
+    return StoredDate(threshold=0.5, minimum_area_m2=least, polygons=outlines, **facts)
 
 
 def put_snow(rng, bands, keep_off):
@@ -123,14 +114,12 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
     found = compare(dates[1], dates[:1])
     day = "2026-05-02" if when == "older" else "2026-05-12"
     on_snow = [one.change for one in found.vanished]
+    scars = [word for name, word in found.changes.items() if _is_on(dates[1], name, scar)]
     if when == "newer":
         assert not on_snow
-        on_snow = [
-            word for name, word in found.changes.items() if word.change == "new" and not _is_on(dates[1], name, scar)
-        ]
+        on_snow = [word for word in found.changes.values() if word.change == "new" and word not in scars]
     assert len(on_snow) >= 2
     assert all(f"{SNOW} of {day}" in (word.caution or "") for word in on_snow)
-    scars = [word for name, word in found.changes.items() if _is_on(dates[1], name, scar)]
     assert scars
     assert not any(SNOW in (word.caution or "") for word in scars)
     line = next(str(one) for one in found.warnings if f"of the image of {day} is white" in str(one))
@@ -144,20 +133,16 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
 
 def _is_on(date: StoredDate, name: str, scar) -> bool:
     """Whether an outline of a date lies on the drawn scar."""
-    from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
-    from detection.imagery.raster.raster import read_grid
-
     (one,) = [outline for outline in date.outlines if outline.polygon_id == name]
-    return bool(
-        (burn(to_pixels(shapes_of([one.geometry]), read_grid(Path(date.prob)))[0], (0, 0, SIDE, SIDE)) & scar).any()
-    )
+    (shape,) = to_pixels(shapes_of([one.geometry]), read_grid(Path(date.prob)))
+    return bool((burn(shape, (0, 0, SIDE, SIDE)) & scar).any())
 
 
 @pytest.mark.parametrize("pixel_m", [0.1, 1.2, 4.0, 60.0])
 def test_white_is_looked_for_at_the_pixel_sizes_it_was_measured_at(tmp_path, pixel_m):
     bands, scar = draw(40)
-    snowy, patches = put_snow(np.random.default_rng(0), draw(40, scars=0)[0], scar)
-    older = keep(tmp_path / "old", 2, snowy, patches, pixel_m=pixel_m)
+    snowy = put_snow(np.random.default_rng(0), draw(40, scars=0)[0], scar)
+    older = keep(tmp_path / "old", 2, *snowy, pixel_m=pixel_m)
     newer = keep(tmp_path / "new", 12, bands, scar, pixel_m=pixel_m)
     found = compare(newer, [older])
     assert found.vanished

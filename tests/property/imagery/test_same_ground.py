@@ -1,6 +1,5 @@
 """The same ground marks the same area wherever it lies on the grid of its picture: by the default weights."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +12,18 @@ from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
 from tests.data.asked_detection import detect
 from tests.data.surveys.radar_pictures import write_picture
+from tests.data.surveys.rasters import read_values
 
 WEIGHTS = "landslide4sense-standard"
-SEEDS, SIDE_PX, PIXEL_M = range(3), 256, 10.0
-MOST_APART = 0.08  # of the area of three scenes together
+SEEDS, SIDE_PX, PIXEL_M = range(2), 256, 10.0
+MOST_APART = 0.08  # of the area of all scenes together
+LARGER = np.arange(0, SIDE_PX, 1.03).astype(int)
 
 Pixels = np.ndarray
-
-
-def cut(rows: int, columns: int) -> Callable[[Pixels], Pixels]:
-    """Ground that begins so many pixels later."""
-    return lambda pixels: pixels[..., rows:, columns:]
-
-
-def frame(rim_px: int) -> Callable[[Pixels], Pixels]:
-    """Ground with a rim of nodata around it."""
-    return lambda pixels: np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(rim_px, rim_px)] * 2)
-
-
-def resample(share: float) -> Callable[[Pixels], Pixels]:
-    """Ground on pixels that are larger or smaller by a share, each with the value of the nearest."""
-
-    def take(pixels: Pixels) -> Pixels:
-        at = np.arange(0, SIDE_PX, share).astype(int)
-        return pixels[..., at[:, None], at]
-
-    return take
-
-
 WAYS = {
-    "3, 5 px later": cut(3, 5),
-    "11, 14 px later": cut(11, 14),
-    "a rim of 7 px": frame(7),
-    "pixels of 103 %": resample(1.03),
+    "3, 5 px later": lambda pixels: pixels[..., 3:, 5:],
+    "a rim of 7 px": lambda pixels: np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(7, 7)] * 2),
+    "pixels of 103 %, each with the value of the nearest": lambda pixels: pixels[..., LARGER[:, None], LARGER],
 }
 
 
@@ -60,8 +38,7 @@ def mark(path: Path, bands: Pixels) -> Pixels:
     with rasterio.open(write_picture(path, np.ascontiguousarray(bands), PIXEL_M), "r+") as target:
         target.nodata = 0
     detect({"scene_path": str(path), "weights": WEIGHTS, "out_dir": str(path.parent / path.stem)})
-    with rasterio.open(path.parent / path.stem / "mask.tif") as source:
-        return source.read(1) == 1
+    return read_values(path.parent / path.stem / "mask.tif", 1) == 1
 
 
 def measure(folder: Path) -> dict[str, float]:

@@ -97,9 +97,7 @@ def note_sent(c: Connection, number: int, now: datetime) -> None:
 
 def publish_push_key(c: Connection, public: str, now: datetime) -> None:
     """Let the page know by which key browsers know this service; it has no use for the private one."""
-    found = find_stamp(c, _STAMP)
-    if public and (found is None or found[1].get("public_key") != public):
-        stamp(c, _STAMP, {"public_key": public}, now)
+    stamp(c, _STAMP, {"public_key": public}, now)
 
 
 def find_push_key(c: Connection) -> str:

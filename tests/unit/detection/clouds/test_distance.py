@@ -13,6 +13,7 @@ from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 from detection.clouds.header import CloudError, NoPointsError
 from detection.imagery.errors import AoiError
 from tests.data.surveys.clouds import ORIGIN, draw, write_cloud
+from tests.data.surveys.rasters import write_raster
 
 OFF = np.array([0.05, -0.03, 0.04])
 
@@ -32,9 +33,7 @@ def write_still(folder, is_still=lambda x, y: np.hypot(x - 20, y - 20) > 10):
     """A raster of half-metre cells that is 1 on still ground."""
     xs, ys = np.meshgrid(np.arange(80) * 0.5 + 0.25, 39.75 - np.arange(80) * 0.5)
     turn = Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1] + 40)
-    with rasterio.open(folder / "still.tif", "w", "GTiff", 80, 80, 1, "EPSG:32632", turn, "uint8") as file:
-        file.write(is_still(xs, ys).astype(np.uint8), 1)
-    return folder / "still.tif"
+    return write_raster(folder / "still.tif", is_still(xs, ys)[None].astype(np.uint8), crs="EPSG:32632", transform=turn)
 
 
 def test_slide_shift_and_level_of_detection(pair, tmp_path):

@@ -179,7 +179,7 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
 
 
 def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
-    points = draw(np.random.default_rng(8), side_m=20.0, per_m2=10)[0]
+    points = draw(np.random.default_rng(8), side_m=16.0, per_m2=6)[0]
     old, new = (
         write_cloud(tmp_path / f"{name}.las", points, crs=f"EPSG:32632+{code}")
         for name, code in (("old", 5773), ("new", 3855))
@@ -191,8 +191,7 @@ def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
         grid_clouds(files, tmp_path / f"{name}.tif", CloudGridRequest(cell_m=1.0, ground="all"))
     assert json.loads((tmp_path / "a.json").read_text())["vertical"] == "EGM96 height"
     with rasterio.open(tmp_path / "a.tif") as source:
-        said = pyproj.CRS(source.crs.to_wkt())
-        source_tags = source.tags()
+        said, source_tags = pyproj.CRS(source.crs.to_wkt()), source.tags()
     assert [part.to_epsg() for part in said.sub_crs_list] == [32632, 5773], "any program knows the system of heights"
     assert source_tags[VERTICAL_TAG] == inspect(tmp_path / "a.tif").vertical == "EGM96 height"
     assert read_grid(tmp_path / "a.tif").crs_name == "EPSG:32632", "a grid has x and y alone"
@@ -246,9 +245,8 @@ def test_the_unit_of_heights_is_that_of_their_key_or_of_their_system(tmp_path, k
     facts = {"key_direction_version": 1, "key_revision": 1, "minor_revision": 0, "number_of_keys": len(entries)}
     for name, value in facts.items():
         setattr(record.geo_keys_header, name, value)
-    path = write_cloud(
-        tmp_path / "a.las", draw(np.random.default_rng(1), per_m2=1)[0], crs=None, point_format=3, version="1.2"
-    )
+    points = draw(np.random.default_rng(1), per_m2=1)[0]
+    path = write_cloud(tmp_path / "a.las", points, crs=None, point_format=3, version="1.2")
     las = laspy.read(path)
     las.header.vlrs.append(record)
     las.write(path)

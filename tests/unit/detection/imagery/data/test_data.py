@@ -12,7 +12,8 @@ from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, resize
 from detection.imagery.data.splits import find_twins, split
 from detection.imagery.errors import DataError, ImageryError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import write_geotiff, write_png
+from detection.imagery.raster.raster import write_png
+from tests.data.surveys.rasters import write_raster
 
 RNG = np.random.default_rng(4)
 
@@ -105,8 +106,8 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
 
 
 def write_tif(path, values, nodata=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_geotiff(path, values, grid_around(8.9, 46.2, values.shape[-1], 10.0), nodata=nodata)
+    grid = grid_around(8.9, 46.2, values.shape[-1], 10.0)
+    write_raster(path, values, crs=grid.crs_wkt, transform=grid.transform, nodata=nodata)
 
 
 def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):

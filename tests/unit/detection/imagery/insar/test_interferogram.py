@@ -33,10 +33,6 @@ def drawn(tmp_path_factory):
     return folder, write_stack(folder, 11, DATES)
 
 
-def still(rate):
-    return np.unravel_index(np.argmin(np.abs(rate)), rate.shape)
-
-
 def alter(path, change):
     with rasterio.open(path, "r+") as file:
         file.write(change(file.read(1)), 1)
@@ -63,7 +59,7 @@ def test_a_drawn_bowl_comes_back_within_its_error(drawn):
 
 
 def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
-    write_stack(tmp_path, 12, DATES, rate_mm_per_year=0.0, atmosphere_rad=0.8)
+    write_stack(tmp_path, 12, DATES, size_px=24, rate_mm_per_year=0.0, atmosphere_rad=0.8)
     assert find_zones(invert(read_stack(tmp_path))) == []
 
 
@@ -88,22 +84,22 @@ def test_a_phase_of_exactly_zero_is_a_phase(tmp_path):
 
 
 def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
-    write_stack(tmp_path, 14, DATES)
+    write_stack(tmp_path, 14, DATES, size_px=24)
 
     def jump(values):
-        values[20:26, 20:26] += 6 * np.pi
+        values[9:15, 9:15] += 6 * np.pi
         return values
 
     for file in sorted(tmp_path.glob("*_unw.tif"))[::4]:
         alter(file, jump)
     movement = invert(read_stack(tmp_path))
-    assert np.isnan(movement.rate_mm_per_year[20:26, 20:26]).all()
+    assert np.isnan(movement.rate_mm_per_year[9:15, 9:15]).all()
     assert any("contradict" in w for w in movement.warnings)
 
 
 def test_dates_that_no_pair_ties_are_no_network(tmp_path):
-    write_stack(tmp_path, 15, DATES[:3], links=1)
-    write_stack(tmp_path / "late", 15, DATES[5:7], links=1)
+    write_stack(tmp_path, 15, DATES[:3], links=1, size_px=24)
+    write_stack(tmp_path / "late", 15, DATES[5:7], links=1, size_px=24)
     text = (tmp_path / "late" / "stack.toml").read_text().split("[[pair]]", 1)[1]
     for file in (tmp_path / "late").glob("*.tif"):
         file.rename(tmp_path / file.name)
@@ -172,7 +168,7 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
     ],
 )
 def test_a_manifest_that_cannot_be_meant(tmp_path, change, said):
-    write_stack(tmp_path, 17, DATES[:3])
+    write_stack(tmp_path, 17, DATES[:3], size_px=8)
     manifest = tmp_path / "stack.toml"
     manifest.write_text(change(manifest.read_text()))
     with pytest.raises(ManifestError, match=said):
@@ -231,8 +227,9 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
 
-def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
-    found = measure_stack(StackRequest(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
+def test_rates_with_the_network_say_that_it_is_unvalidated(tmp_path):
+    write_stack(tmp_path / "stack", 11, DATES[:4], size_px=32)
+    found = measure_stack(StackRequest(folder=tmp_path / "stack", out_dir=tmp_path, network=WEIGHTS))
     assert found.to_json()["network"]["validated"] is False
     assert any("unvalidated" in w for w in found.warnings)
     assert (tmp_path / "moving.tif").is_file()

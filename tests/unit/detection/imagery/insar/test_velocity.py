@@ -34,9 +34,8 @@ def write(path, values, names=()):
 def test_a_zone_along_the_line_of_sight(tmp_path, noise):
     values = 2.0 * noise[:1] - 40.0 * SLIDE
     path = write(tmp_path / "los.tif", values)
-    found = measure_velocity(
-        VelocityRequest(files=(path,), component="los-towards", factor=1.0, places=PLACES, out_dir=tmp_path / "out")
-    )
+    asked = VelocityRequest(files=(path,), component="los-towards", factor=1.0, places=PLACES, out_dir=tmp_path / "out")
+    found = measure_velocity(asked)
     (zone,) = found.zones
     assert (zone.kind, zone.area_m2) == ("away", pytest.approx(AREA_M2, rel=0.05))
     assert zone.mean_mm_per_year == pytest.approx(-40, abs=0.5)
@@ -47,9 +46,8 @@ def test_a_zone_along_the_line_of_sight(tmp_path, noise):
     assert found.places[0].speed == pytest.approx(-40, abs=1)
     assert found.places[0].speed_sigma == pytest.approx(2, rel=0.1)
     assert len(json.loads((tmp_path / "out" / "velocity.geojson").read_text())["features"]) == 1
-    per_day = measure_velocity(
-        VelocityRequest(files=(write(tmp_path / "day.tif", values / 365.25),), component="los-away", factor=365.25)
-    )
+    daily = write(tmp_path / "day.tif", values / 365.25)
+    per_day = measure_velocity(VelocityRequest(files=(daily,), component="los-away", factor=365.25))
     assert [one.kind for one in per_day.zones] == ["toward"]
     assert per_day.zones[0].mean_mm_per_year == pytest.approx(-40, abs=0.5)
 

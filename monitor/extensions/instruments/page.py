@@ -8,9 +8,10 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from forecasting.message import Message
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import parse
-from monitor.domain.instruments.board import CAUSES, RANKS
+from monitor.domain.instruments.labels import CAUSES
 from monitor.domain.instruments.parents import Parent
-from monitor.store.instrument_board import PARENTS, BoardRow, load_board
+from monitor.extensions.instruments.states import RANKS
+from monitor.extensions.instruments.store.board import PARENTS, BoardRow, load_board
 from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs

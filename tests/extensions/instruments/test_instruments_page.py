@@ -7,13 +7,14 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
-from monitor.domain.instruments.board import ACTIONS, RANKS
+from monitor.extensions.instruments.states import ACTIONS, RANKS
+from monitor.extensions.instruments.store.readings import InstrumentAssessment, save_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.people.users import add_user
-from monitor.store.readings.instruments import InstrumentAssessment, save_instruments
 from monitor.store.readings.observations import add_observations
-from tests.integration.alerting.test_instruments import HEAD, SITE, STATION, say
+from monitor.web.access.rules import RULES
+from tests.extensions.instruments.test_instruments import HEAD, SITE, STATION, say
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter, send
 
@@ -98,3 +99,14 @@ def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(fil
         (2, "trend", -7.25),
         (3, "lld", None),
     ]
+
+
+def test_without_the_page_nothing_leads_there(filled_database, monkeypatch):
+    with serving(filled_database, lambda: NOW) as address, enter(address, "bo") as browser:
+        monkeypatch.delitem(RULES, "GET /sites/{site}/instruments")
+        assert "/instruments" not in browser.get("/sites/north-bench").raise_for_status().text
+        back, act = {"detector": "rules", "reason": "weather"}, "/sites/north-bench/anomalies/factor"
+        assert send(browser, act, **back).headers["location"].startswith("/sites/north-bench?told=")
+        refused = send(browser, act, **back | {"detector": "none"})
+    assert refused.status_code in {404, 409}
+    assert "/instruments" not in refused.text

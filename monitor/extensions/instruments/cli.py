@@ -1,4 +1,4 @@
-"""`slopeward instruments`: how each instrument does, why, whether it votes, and what it needs."""
+"""`slopeward instruments list` and `show`: how each instrument does, why, whether it votes, and what it needs."""
 
 import json
 from typing import Annotated
@@ -6,13 +6,11 @@ from typing import Annotated
 import typer
 
 from monitor.cli import session
-from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.domain.errors import NotFoundError
-from monitor.store.instrument_board import BoardRow, load_board
+from monitor.extensions.instruments.store.board import BoardRow, load_board
 
-app = session.Commands(no_args_is_help=True, help=__doc__)
-add_acts(app, "instruments")
+app = session.Commands()
 
 
 @app.command("list")

@@ -8,22 +8,22 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.instants import format_iso, parse
-from monitor.domain.instruments.board import RANKS
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate
 from monitor.domain.observation import Observation
-from monitor.jobs.instruments.checks import check_anomalies
-from monitor.jobs.instruments.run import list_changes
+from monitor.extensions.instruments.findings import check_anomalies
+from monitor.extensions.instruments.job import list_changes
+from monitor.extensions.instruments.states import RANKS
+from monitor.extensions.instruments.store.board import load_board
+from monitor.extensions.instruments.store.readings import InstrumentAssessment
 from monitor.store.alerting.sites import save_site
-from monitor.store.instrument_board import load_board
-from monitor.store.readings.instruments import InstrumentAssessment
 from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
 from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
-from tests.integration.alerting.test_instruments import HEAD, HOUR
+from tests.extensions.instruments.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
 SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"), "bench.toml")

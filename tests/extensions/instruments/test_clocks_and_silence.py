@@ -12,12 +12,12 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
+from monitor.extensions.instruments.job import run
+from monitor.extensions.instruments.store.board import load_board
 from monitor.ingest.quality import FUTURE_TOLERANCE
-from monitor.jobs.instruments.run import run
 from monitor.jobs.movement.movement_state import Path
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
-from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import load_open_pages
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
@@ -25,7 +25,7 @@ from monitor.store.schema.views import load_view
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START
-from tests.integration.alerting.test_instruments import DAY, HEAD, HOUR, keys
+from tests.extensions.instruments.test_instruments import DAY, HEAD, HOUR, keys
 
 READINGS = 8
 FUTURE_S = FUTURE_TOLERANCE.total_seconds()

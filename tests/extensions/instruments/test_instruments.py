@@ -18,9 +18,9 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
+from monitor.extensions.instruments.job import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.instruments.run import run
 from monitor.replay.scorecard import score_detectors
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site

@@ -3,6 +3,7 @@
 It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ from monitor.domain.alert import OVER, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse
-from monitor.domain.instruments.board import ACTIONS, CAUSED_BY, DISMISSED, PAGED, RANKS
+from monitor.domain.instruments.labels import DISMISSED
 from monitor.domain.instruments.parents import KINDS, Parent, list_children
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
-from monitor.jobs.instruments import checks
-from monitor.jobs.instruments.battery import (
+from monitor.extensions.instruments import findings
+from monitor.extensions.instruments.battery import (
     DAYS,
     BatteryDay,
     BatteryExpectation,
@@ -35,14 +36,15 @@ from monitor.jobs.instruments.battery import (
     find_new_battery,
     split_days,
 )
+from monitor.extensions.instruments.states import ACTIONS, CAUSED_BY, PAGED, RANKS
+from monitor.extensions.instruments.store import readings as store
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
-from monitor.store.readings import instruments as store
 from monitor.store.readings.flags import find_mistyped
 from monitor.store.readings.gaps import Gap, load_gaps
-from monitor.store.readings.instruments import load_links
+from monitor.store.readings.instruments import load_links, load_open_pages
 from monitor.store.readings.observations import load_series
 
 _NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")
@@ -69,33 +71,22 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
         runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
-        runs_of: dict[str, list[AnomalyRun]] = {}
+        runs_of: dict[str, list[AnomalyRun]] = defaultdict(list)
         for one in runs:
-            runs_of.setdefault(one.station, []).append(one)
-        gaps_of: dict[str, list[Gap]] = {}
+            runs_of[one.station].append(one)
+        gaps_of: dict[str, list[Gap]] = defaultdict(list)
         for gap in load_gaps(c, site.id, now - SUSPECT_FOR, now):
-            gaps_of.setdefault(gap.station, []).append(gap)
-        series_of: dict[str, dict[str, int]] = {}
+            gaps_of[gap.station].append(gap)
+        series_of: dict[str, dict[str, int]] = defaultdict(dict)
         for (name, quantity), series_id in series.items():
-            series_of.setdefault(name, {})[quantity] = series_id
-        judged = [
-            _assess(
-                c,
-                station,
-                _StationFacts(
-                    series_of.get(station.id, {}),
-                    weather,
-                    work.get(station.id),
-                    runs_of.get(station.id, ()),
-                    gaps_of.get(station.id, ()),
-                    links.get(station.id),
-                ),
-                now,
-            )
-            for station in site.stations
-        ]
+            series_of[name][quantity] = series_id
+        facts = {
+            s.id: _StationFacts(series_of[s.id], weather, work.get(s.id), runs_of[s.id], gaps_of[s.id], links.get(s.id))
+            for s in site.stations
+        }
+        judged = [_assess(c, station, facts[station.id], now) for station in site.stations]
         months = _count_months(c, site, series_of, now)
-        pages = store.load_open_pages(c, site.id, PAGED)
+        pages = load_open_pages(c, site.id, PAGED)
         silent = store.load_silent(c, site.id)
         clocks = NO_CLOCKS
         if any(state == "clock" for one in judged for state, *_ in one.findings):
@@ -118,7 +109,7 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 @dataclass(frozen=True, slots=True)
 class _StationFacts:
     series: Series
-    weather: checks.Weather
+    weather: findings.Weather
     work: MaintenanceFact | None
     runs: Sequence[AnomalyRun]
     gaps: Sequence[Gap]
@@ -130,12 +121,12 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
     levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
     volts, now_s = _read_hours(battery), epoch_s(now)
     expected = _expect_empty(station, volts, _read_hours(levels), now_s)
-    due, due_on = checks.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
-    power = checks.check_battery(station.id, expected, now_s)
+    due, due_on = findings.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    power = findings.check_battery(station.id, expected, now_s)
     if station.find_series(BATTERY) is not None:
-        power += checks.check_charge(split_days(volts, now_s), facts.weather)
+        power += findings.check_charge(split_days(volts, now_s), facts.weather)
     if levels and all(one.state != "battery" for one in power):
-        power += checks.check_level(station.id, levels[-1].mean)
+        power += findings.check_level(station.id, levels[-1].mean)
     found = [
         *_check_work(station, facts.work),
         *_check_reception(c, station, facts, now),
@@ -143,10 +134,10 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         *_check_epochs(c, _main_series(station, facts.series), now),
         *_read_signal(c, station, facts.series, now),
         *due,
-        *checks.check_anomalies(
+        *findings.check_anomalies(
             (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in facts.runs
         ),
-        *checks.check_gaps(facts.gaps),
+        *findings.check_gaps(facts.gaps),
     ]
     # what is strange is looked at first, unless the battery is what it comes from
     named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
@@ -155,7 +146,7 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
     spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
     return store.InstrumentAssessment(
         station.id,
-        tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
+        tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in findings.join_states(found)),
         round(battery[-1].mean, 3) if battery else None,
         _begin(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s),
@@ -167,34 +158,34 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
     )
 
 
-def _check_work(station: Station, work: MaintenanceFact | None) -> list[checks.InstrumentFinding]:
+def _check_work(station: Station, work: MaintenanceFact | None) -> list[findings.InstrumentFinding]:
     if work is None:
         return []
     reason = MAINTENANCE(station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason)
-    return [checks.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s))]
+    return [findings.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s))]
 
 
 def _check_reception(
     c: Connection, station: Station, facts: _StationFacts, now: datetime
-) -> Iterator[checks.InstrumentFinding]:
+) -> Iterator[findings.InstrumentFinding]:
     if facts.link is not None and not facts.link.online:
         newest = store.find_newest_reception(c, list(facts.series.values()), facts.link.at)
-        yield from checks.check_link(facts.link, newest)
+        yield from findings.check_link(facts.link, newest)
     for quantity, series_id in facts.series.items():
         typed = station.find_series(quantity)
         if typed is not None and typed.by_hand:
-            yield from checks.check_typed(quantity, find_mistyped(c, series_id, now))
+            yield from findings.check_typed(quantity, find_mistyped(c, series_id, now))
 
 
-def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[checks.InstrumentFinding]:
+def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[findings.InstrumentFinding]:
     if main is None:
         return []
-    epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
+    epochs = [store.load_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
     usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
-    wrong = checks.check_clock(epochs[0], usual_s) or checks.check_far_clock(
+    wrong = findings.check_clock(epochs[0], usual_s) or findings.check_far_clock(
         store.load_far_ways(c, main[1], now - DAY, now)
     )
-    return wrong + checks.check_fixes(*epochs)
+    return wrong + findings.check_fixes(*epochs)
 
 
 def _choose_spark(
@@ -262,40 +253,31 @@ def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
-def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.EpochHousekeeping]:
-    return [
-        checks.EpochHousekeeping(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
-        for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
-    ]
-
-
-def _find_last_readings(
-    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
-) -> dict[str, datetime]:
+def _find_last_readings(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> dict[str, float]:
     found = {}
     for station in site.stations:
         main = _main_series(station, series_of.get(station.id, {}))
         came = [] if main is None else store.load_epochs(c, main[1], now - DAY, now + DAY)
-        if len(came) >= checks.LEAST_EPOCHS:
-            found[station.id] = max(received_at for received_at, *_ in came)
+        if len(came) >= findings.LEAST_EPOCHS:
+            found[station.id] = max(epoch.received_s for epoch in came)
     return found
 
 
-def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.InstrumentFinding]:
+def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[findings.InstrumentFinding]:
     series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
     if series_id is None or spec is None:
         return []
     hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
     fresh = [h.mean for h in hours if _begin(h.hour) > now - DAY]
-    return checks.check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
+    return findings.check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
 
 
-def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> checks.Weather:
+def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> findings.Weather:
     found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
     for (_, quantity), series_id in series.items():
         if quantity in found:
             found[quantity] += [h.high for h in store.load_hours(c, series_id, now - 2 * DAY, now)]
-    return checks.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
+    return findings.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
 
 
 def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
@@ -323,10 +305,11 @@ def _count_months(
         seen_before = min((begun[i] for i in mine.values()), default=now) < before
         old = {i for i in mine.values() if begun[i] < before}
         for begin, end in ((before, this), (this, now)):
+            month = f"{begin:%Y-%m}"
             expected = received = 0
             for spec in station.series:
                 ids = [i for name, i in mine.items() if station.find_series(name) is spec]
-                rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
+                rows = [counted[i, month] for i in ids if (i, month) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
                 if rows or is_old:
                     lasted_s = (end - (begin if is_old else parse(min(first for _, first in rows)))).total_seconds()
@@ -336,7 +319,7 @@ def _count_months(
                     old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
-                found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
+                found.append(store.InstrumentMonth(station.id, month, expected, received))
     return found
 
 
@@ -346,7 +329,7 @@ class LoggerClocks:
     """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
 
     wrong: Mapping[str, datetime]
-    last_readings: Mapping[str, datetime]
+    received_s: Mapping[str, float]
 
 
 NO_CLOCKS: Final = LoggerClocks({}, {})
@@ -431,8 +414,8 @@ def _list_notices(
 
 def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
     first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
-    newest = clocks.last_readings
-    return {s for s in stations if s in newest and (first is None or newest[s] > first)}
+    newest_s = clocks.received_s
+    return {s for s in stations if s in newest_s and (first is None or newest_s[s] > epoch_s(first))}
 
 
 def _name(parent: Parent) -> str:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from monitor.jobs.instruments.battery import BatteryDay, expect_empty, find_new_battery, split_days
+from monitor.extensions.instruments.battery import BatteryDay, expect_empty, find_new_battery, split_days
 
 HOUR_S = 3600.0
 

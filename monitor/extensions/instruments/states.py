@@ -3,7 +3,6 @@
 from typing import Final
 
 from forecasting.message import Message, Template
-from monitor.domain.names import split_table
 
 # a state -> what is done about it; the order is that of importance where several hold
 ACTIONS: Final[dict[str, Message]] = {
@@ -41,14 +40,6 @@ CAUSED_BY: Final = {
     "satellites": "base",
     "signal": "gateway",
 }
-# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
-NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
-CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
-VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
-CAUSES: Final = split_table("""
-    unknown; movement; spike; step; drift; stuck; noise; gap; clock; unit; battery; snow_ice; weather; work;
-    maintenance; common_mode
-""")
 # kinds of detectors' findings -> the state that they suspect
 SUSPECTED: Final = {
     "stuck": "stuck",

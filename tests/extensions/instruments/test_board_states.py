@@ -10,12 +10,12 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso, parse
-from monitor.domain.instruments.board import RANKS
 from monitor.domain.site import Binding
+from monitor.extensions.instruments.job import run
+from monitor.extensions.instruments.states import RANKS
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs import anomaly
-from monitor.jobs.instruments.run import run
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user

@@ -7,10 +7,11 @@ from statistics import median
 from typing import Final
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
-from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
-from monitor.jobs.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
+from monitor.extensions.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
+from monitor.extensions.instruments.states import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
+from monitor.extensions.instruments.store.readings import EpochHousekeeping
 from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
 
@@ -64,16 +65,6 @@ class InstrumentFinding:
     reason: Message
     action: Message
     since: datetime | None = None  # None: since it was found first
-
-
-@dataclass(frozen=True, slots=True)
-class EpochHousekeeping:
-    """Housekeeping of one epoch: how long its readings travelled, what the receiver said of its fix, when it came."""
-
-    delay_s: float
-    fix: str | None = None
-    satellites: int | None = None
-    received_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

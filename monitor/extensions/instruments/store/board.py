@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
 from forecasting.message import Duration, Message, Template, Timestamp, join
 from monitor.domain.instants import EPOCH, parse
-from monitor.domain.instruments.board import ACTIONS
 from monitor.domain.instruments.parents import Parent
 from monitor.domain.topics import ROOT
-from monitor.store.readings.instruments import load_newest_stamps
+from monitor.extensions.instruments.states import ACTIONS
+from monitor.extensions.instruments.store.readings import load_newest_stamps
 from monitor.store.readings.messages import DENIED
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp
+from monitor.store.service_state import DeniedMessages, find_stamp
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has
@@ -49,17 +49,6 @@ class BoardRow(InstrumentRow):
     parent: str
     findings: list[FindingRow]
     months: list[AvailabilityRow]
-
-
-class DeniedMessages(TypedDict):
-    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
-
-    login: str
-    topic: str
-    n: int
-    at: str
-    site: str
-    station: str
 
 
 def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[BoardRow]:
