@@ -18,6 +18,7 @@ TABLE: Final = (
     "monitor.extensions.maps",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.outlines",
     "monitor.extensions.instruments",
     "monitor.extensions.derived",
     "monitor.extensions.scale_out",

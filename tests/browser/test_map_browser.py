@@ -14,8 +14,8 @@ from monitor.config.service import load_service
 from monitor.domain.decision import Memory, Vote
 from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
+from monitor.extensions.outlines.store import load_outlines
 from monitor.store.database.engine import Database
-from monitor.store.scenes.outlines import load_outlines
 from monitor.store.schema.tables import scene, site, site_state
 from monitor.store.service_state import stamp
 from monitor.web.parts import templating

@@ -88,12 +88,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
-    **_each(
-        "GET /sites/{site}/",
-        "forecasts forecasts/scores movement outlines outlines/next",
-        "scenes/{scene_hash} scenes/{scene_hash}/outlines",
-        rule=READ,
-    ),
+    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
         "stations stations.geojson anomalies scenes ribbon rain",

@@ -13,7 +13,7 @@ from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
-from monitor.store.scenes.outlines import NO_SCENE
+from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.schema.view_rows import (
     AlertRow,
     IssuedForecastRow,

@@ -54,7 +54,7 @@ from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
-from tests.integration.scenes.test_outlines import square
+from tests.data.store_rows import square
 from tests.integration.web.served import database, log_in, serving, start_no_child, token
 
 __all__ = ["database"]  # fixture

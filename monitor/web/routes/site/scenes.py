@@ -19,7 +19,7 @@ from monitor.domain.errors import NotFoundError, take_turn
 from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
-from monitor.store.scenes.outlines import NO_SCENE
+from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.scenes.versions import LandslideLine, load_lines
 from monitor.web.context import context_of
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
