@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, StoreError
+from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
@@ -320,7 +320,7 @@ class Pipeline:
         for add in find_functions("ingest.readings") if observations else ():
             try:
                 found += add(connection, self.sites, observations, now, self._ids)
-            except (SQLAlchemyError, StoreError):
+            except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken
             except Exception:
                 log.exception("nothing was calculated from %d readings", len(observations))

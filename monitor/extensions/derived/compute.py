@@ -40,6 +40,7 @@ AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there
 _BIT: Final = timedelta(microseconds=1)
 ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
 SAME: Final = 1e-13  # of a value: a difference of last digits
+WITHDRAWN: Final = "bad"  # the flag of a value that can be computed no more
 MADE_FROM: Final = "made_from"  # in `extra`: by series the newest instant that a value was made from
 
 
@@ -164,12 +165,18 @@ def _compute_near(
         one
         for plan, span in wanted
         if known.keys() >= plan.scales.keys()
-        for one in _compute_span(site, plan, span, known, received_at)
+        for one in _compute_span(connection, site, plan, span, known, received_at, ids)
     ]
 
 
 def _compute_span(
-    site: Site, plan: Plan, span: Span, known: Mapping[Series, Sequence[Reading]], received_at: datetime
+    connection: Connection,
+    site: Site,
+    plan: Plan,
+    span: Span,
+    known: Mapping[Series, Sequence[Reading]],
+    received_at: datetime,
+    ids: Ids,
 ) -> Iterator[Observation]:
     samples = InputSamples(
         {place: [_sample(one, scale) for one in known[place]] for place, scale in plan.scales.items()},
@@ -177,11 +184,22 @@ def _compute_span(
         plan.calculation.hold_s,
     )
     by_reading = {(place, epoch_s(one.observed_at)): one for place in plan.scales for one in known[place]}
-    for reading in known[plan.first]:
-        if span[0] <= reading.observed_at <= span[1]:
-            one = _compute_one(site, plan, samples, by_reading, reading.observed_at, received_at)
-            if one is not None:
-                yield one
+    instants = [one.observed_at for one in known[plan.first] if span[0] <= one.observed_at <= span[1]]
+    found = {at: _compute_one(site, plan, samples, by_reading, at, received_at) for at in instants}
+    yield from (one for one in found.values() if one is not None)
+    gaps = [at for at, one in found.items() if one is None]
+    number = _find_id(connection, (site.id, plan.spec.station, plan.spec.quantity), ids) if gaps else None
+    if number is not None and any(one.revision for place in plan.scales for one in known[place]):
+        there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], received_at + AHEAD)
+        yield from _withdraw(site, plan, [one for one in there if found.get(one.observed_at, one) is None], received_at)
+
+
+def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: datetime) -> Iterator[Observation]:
+    """Values that stand there and can be computed no more, as unusable."""
+    place, flags = (site.id, plan.spec.station, plan.spec.quantity, plan.spec.unit), (WITHDRAWN,)
+    for one in there:
+        if WITHDRAWN not in one.flags:
+            yield Observation(*place, one.observed_at, received_at, one.value_raw, one.sigma, "corrected", flags)
 
 
 def _find_id(connection: Connection, key: SeriesKey, ids: Ids) -> int | None:
@@ -258,7 +276,7 @@ def _find_spoken(connection: Connection, one: Observation, now: datetime, ids: I
 
 
 def _is_same(one: Observation, spoken: Reading | None) -> bool:
-    if spoken is None or (one.sigma is None) != (spoken.sigma is None):
+    if spoken is None or (one.sigma is None) != (spoken.sigma is None) or {*one.flags} ^ {*spoken.flags} - HARMLESS:
         return False
     sigmas = isclose(one.sigma or 0.0, spoken.sigma or 0.0, rel_tol=SAME)
     return sigmas and isclose(one.value, spoken.value_raw, rel_tol=SAME, abs_tol=SAME)
@@ -270,7 +288,9 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     known = db.run_read(lambda c: find_stamp(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
-        digests = {plan.name: _digest(c, site, plan, now) for plan in plans}
+        digests: dict[str, str] = {}
+        for plan in plans:  # what it rests on comes before it
+            digests[plan.name] = _digest(c, site, plan, digests, now)
     if digests == before:
         return IDLE
     count = sum(_renew(db, site, plan, now) for plan in plans if before.get(plan.name) != digests[plan.name])
@@ -279,30 +299,33 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     return f"{count} values of calculated series"
 
 
-def _digest(connection: Connection, site: Site, plan: Plan, now: datetime) -> str:
+def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> str:
     """What its past values follow from, beside the readings."""
     numbers = {place: find_series_id(connection, site.id, *place) for place in plan.expression.inputs}
     offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
     calculation = plan.calculation
     facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
-    return digest_text(canonical_json([*facts, offsets]))
+    calculated = [known[one] for one in calculation.inputs if one in known]
+    return digest_text(canonical_json([*facts, offsets, *calculated]))
 
 
 def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
     """Compute the past of a series, a month at a time; values that are the same stay."""
     with db.read() as c:
-        number = find_series_id(c, site.id, *plan.first)
-        extents = {} if number is None else load_extents(c, [number], datetime(1, 1, 2, tzinfo=now.tzinfo), now)
+        own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
+        numbers = [n for n in (own, find_series_id(c, site.id, *plan.first)) if n is not None]
+        extents = load_extents(c, numbers, datetime(1, 1, 2, tzinfo=now.tzinfo), now).values() if numbers else ()
     count = 0
-    for extent in extents.values():
-        begin = extent.first
-        while begin <= extent.last:
-            span = (begin, min(begin + CHUNK, extent.last))
+    for first, last in join_spans((one.first, one.last) for one in extents):
+        begin = first
+        while begin <= last:
+            span = (begin, min(begin + CHUNK, last))
             with db.write() as c:
-                own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
                 there = [] if own is None else load_readings(c, own, begin - _BIT, span[1], now + AHEAD)
                 spoken = {one.observed_at: one for one in there}
                 rows = _compute_spans(c, site, [(plan, span)], now, {})
+                made = {one.observed_at for one in rows}
+                rows += _withdraw(site, plan, [one for one in there if one.observed_at not in made], now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
                 count += len(_store(c, rows, now, {}))
             begin += CHUNK

@@ -24,7 +24,7 @@ PARTS: Final = 200
 LEAST_READINGS: Final = 3  # of a line
 MOST_POWER: Final = 10.0
 MOST_S: Final = 400 * 86400.0  # that an expression reaches back
-_CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s+(\S.*)")
+_CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?:\s+|(?=[^\W\d_]|[%°]))([^.]+)")
 Series = tuple[str, str]  # station and quantity
 Used = dict[tuple[Series, float], float]  # by reading, how much the value changes with it
 Value = tuple[float, Used]
@@ -109,7 +109,7 @@ def read_expression(
     if len(text) > LONGEST:
         raise ValueError(f"expected at most {LONGEST} characters, got {len(text)}")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = ast.parse(f"({text}\n)" if text.strip() else "", mode="eval")  # it may run over several lines
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise ValueError(
             f"expected an expression such as G1.displacement_up - G2.displacement_up, got {text[:60]!r}"
@@ -117,7 +117,10 @@ def read_expression(
     if sum(1 for _ in ast.walk(tree)) > PARTS:
         raise ValueError(f"expected at most {PARTS} parts")
     reader = _Reader(unit_of, own, instead)
-    part = reader.read(tree.body)
+    try:
+        part = reader.read(tree.body)
+    except OverflowError:
+        raise ValueError("expected smaller numbers and exponents: it is beyond all that can be computed") from None
     if not reader.inputs:
         raise ValueError("expected a series in it, such as G1.displacement_up")
     return Expression(part.unit, part.compute, tuple(reader.inputs), tuple(reader.inputs.values()), reader.reach_s)
@@ -343,6 +346,8 @@ def _divide(one: Part, other: Part) -> Part:
 def _raise(x: float, power: float) -> tuple[float, float]:
     if x < 0.0 and not power.is_integer():
         raise ValueError("a root of what is below 0")
+    if x == 0.0 < power < 1.0:
+        return 0.0, math.inf
     return float(x**power), float(power * x ** (power - 1.0)) if power else 0.0
 
 

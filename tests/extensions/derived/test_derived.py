@@ -284,3 +284,54 @@ def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
         bench.send("G2", hours, displacement_east_mm=other)
     assert bench.read() == {1.0: -0.5}
     assert math.isfinite(bench.rows[0].value)
+
+
+def test_a_value_that_can_be_computed_no_more_is_unusable_and_may_come_back(database: Database) -> None:
+    inverse = DISTANCE | {"expression": "'1 mm2' / (G1.displacement_east - G2.displacement_east)"}
+    bench = Bench(database, inverse)
+    bench.send("G1", 0, displacement_east_mm=3.0)
+    for other, flags in ((1.0, ()), (3.0, ("bad",)), (2.0, ())):
+        bench.send("G2", 0, displacement_east_mm=other, solution="corrected")
+        bench.read()
+        assert bench.rows[0].flags == flags
+    for hours in range(-5, 0):
+        bench.send("G1", hours, displacement_east_mm=3.0)
+        bench.send("G2", hours - 0.2, displacement_east_mm=1.0)
+    bench.declare(inverse | {"expression": "G1.displacement_east - '1 mm/kPa' * P1.pore_pressure"})
+    bench.send("P1", -1, pore_pressure_kpa=2.0)
+    run(database, None, bench.site, bench.now)
+    assert bench.read()[-1.0] == 1.0
+    assert [one.flags for one in bench.rows] == [("bad",)] * 4 + [(), ("bad",)]
+    bench.declare(DISTANCE | {"at": "G2.displacement_east"})
+    run(database, None, bench.site, bench.now)
+    bench.read()
+    assert [(one.observed_at - NOW) / HOUR for one in bench.rows if not one.flags] == [
+        -5.2,
+        -4.2,
+        -3.2,
+        -2.2,
+        -1.2,
+        0.0,
+    ]
+
+
+def test_what_rests_on_a_calculated_series_is_computed_anew_with_it(database: Database) -> None:
+    twice = {"station": "P1", "quantity": "displacement", "unit": "mm", "expression": "2 * D1.crack_opening"}
+    bench = Bench(database, DISTANCE, twice)
+    for name, value in (("G1", 9.0), ("G2", 1.0)):
+        bench.send(name, 0, displacement_east_mm=value)
+    bench.declare(DISTANCE | {"expression": "3 * G1.displacement_east"}, twice)
+    run(database, None, bench.site, bench.now)
+    assert bench.read("P1.displacement") == {0.0: 54.0}
+
+
+def test_another_unit_of_a_calculated_series_keeps_no_reading_away(database: Database) -> None:
+    bench = Bench(database)
+    for hours, unit in enumerate(("kN", "tf")):
+        quantity = site_text.table("[[quantity]]", name="load", unit=unit, low=0, high=1e6)
+        load = {"station": "D1", "quantity": "load", "unit": unit, "expression": f"P1.pore_pressure * '0.5 {unit}/kPa'"}
+        bench.site = parse_site(write(load) + quantity, "bench.toml")
+        bench.pipeline = Pipeline(database, {"bench": bench.site}, lambda: bench.now)
+        bench.send("P1", hours, pore_pressure_kpa=100.0)
+    assert bench.read("P1.pore_pressure") == {0.0: 100.0, 1.0: 100.0}
+    assert bench.read("D1.load") == {0.0: 50.0}

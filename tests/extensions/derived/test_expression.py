@@ -277,3 +277,16 @@ def test_lags_rates_and_fits_read_the_past() -> None:
     assert find("fit(C1.crack_opening, T1.temperature, '1d')", "mm/degC")[0] == pytest.approx(0.03)
     few = read_samples({G1E: [(-1.0, 1.0), (0.0, 2.0)]}, None)
     assert read_expression("rate(G1.displacement_east, '1d')", UNITS.get).compute(few, AT_S) is None
+
+
+@pytest.mark.parametrize("text", [f"W1.water_level * 1{'0' * 400}", "(((P1.pore_pressure**10)**10)**10)**10"])
+def test_what_no_computer_holds_is_refused_in_plain_words(text: str) -> None:
+    with pytest.raises(ValueError, match="expected smaller numbers"):
+        read_expression(text, UNITS.get)
+
+
+def test_people_write_over_several_lines_and_without_a_blank_before_the_unit() -> None:
+    text = "(G1.displacement_east**2 + G1.displacement_north**2) ** 0.5  # its way\n  + '0.5mm'"
+    assert compute(text, "mm", {G1E: 0.0, G1N: 0.0}) == (0.5, None)
+    assert compute(text, "mm", {G1E: 3.0, G1N: 4.0}) == (pytest.approx(5.5), 0.0)
+    assert read_expression("'12.rain'", {("12", "rain"): "mm"}.get).inputs == (("12", "rain"),)
