@@ -110,7 +110,7 @@ class Extension(NamedTuple):
 
     name: str
     description: str
-    package: str  # its folder; HTML lies in `templates` below it
+    package: str  # its folder; HTML lies in `templates` below it, scripts in `static`
     routes: tuple[str, ...] = ()  # routers of FastAPI
     addresses: Mapping[str, Address] = MappingProxyType({})  # `GET /sites/{site}/drills`: each of its routes
     commands: Mapping[str, Command] = MappingProxyType({})  # by verb
@@ -211,6 +211,6 @@ def list_panels(place: str) -> list[str]:
     return [name for one in list_extensions() for name in one.panels.get(place, ())]
 
 
-def list_template_folders() -> list[str]:
-    """Where the HTML of extensions lies."""
-    return [f"{importlib.import_module(one.package).__path__[0]}/templates" for one in list_extensions()]
+def list_folders(name: str) -> list[str]:
+    """Where the HTML (`templates`) or the scripts (`static`) of extensions lie, where they have any."""
+    return [f"{importlib.import_module(one.package).__path__[0]}/{name}" for one in list_extensions()]
