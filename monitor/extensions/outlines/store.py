@@ -1,24 +1,27 @@
-"""Outlines that people draw on scenes, all that people said of the ground as labels, and tiles that wait for a look."""
+"""Outlines that people draw on scenes, words on footprints, both as labels, and tiles that wait for a look."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
 from detection.geojson import Geometry
+from detection.imagery.footprints.records import DoubtfulTile
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, load_records, read_record
+from monitor.store.database.rows import add_row, fill_row, load_records, read_record
 from monitor.store.people.users import require_person
-from monitor.store.scenes.reviews import load_reviewed
-from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
+from monitor.store.scenes.arrivals import NO_SCENE
+from monitor.store.scenes.reviews import ReviewedFootprint, load_reviewed
+from monitor.store.scenes.versions import Bounds
+from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline, scene_unsure
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
 _HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()
@@ -33,7 +36,6 @@ _NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footpr
 _TOO_MANY: Final = Template("outline.too_many", "the scene has {n} outlines; more are not kept")
 _NO_OUTLINE: Final = Template("outline.unknown", "there is no outline {number} here")
 _WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn already")
-NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 _NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
 _NO_PICTURE: Final = Template(
     "outline.no_picture", "scene {name} has no picture with a place on the ground: nothing can be outlined on it"
@@ -42,6 +44,7 @@ LANDSLIDE: Final = "landslide"
 NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
 NOTHING: Final = "nothing"  # all of it was looked at: no landslide
 KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
+VERDICTS: Final = ("accept", "reject", "redraw")  # on a footprint
 MOST_CORNERS: Final = 2000  # of one outline
 MOST_OF_SCENE: Final = 2000  # that stand
 MOST_TEXT: Final = 4 << 20  # characters of their geometries: what is sent to whoever looks at the scene
@@ -49,8 +52,6 @@ LONGEST_NOTE: Final = 500
 _ROUNDED: Final = 1e-6  # deg: so far may a corner on the rim of a scene lie outside
 _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
 
-Bounds = tuple[float, float, float, float]
-"""West, south, east, north, deg."""
 Ring = list[list[float]]
 _FRAME: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
 DETECTION, LEARNING = "detection", "learning"
@@ -88,34 +89,16 @@ class Outline:
     withdrawn_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledGround:
+class LabelledGround(NamedTuple):
     """Ground that a person said something of; `path` is the scene's files.
 
-    `origin` is `outline` or `footprint`; `method` what found the footprint (`reviews.name_method`), empty of outlines.
+    `method` is what found the footprint that was judged (`reviews.name_method`); empty of outlines.
     """
 
-    scene_hash: str
-    name: str
     path: str
-    acquired_at: datetime | None
     kind: str
     geometry: Geometry
-    by: str
-    at: datetime
-    origin: str
     method: str
-
-
-@dataclass(frozen=True, slots=True)
-class UncertainTile:
-    """A tile that a model is unsure of; `doubt` is 1 at its threshold and 0 where it is sure."""
-
-    min_lon: float
-    min_lat: float
-    max_lon: float
-    max_lat: float
-    doubt: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +222,10 @@ def add_outlines(
         facts = {"site": site, "kind": one.kind, "note": one.note}
         area_m2 = round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1)
         row = {"scene_hash": scene_hash, "geometry": geometry, "area_m2": area_m2, "at": now, "by": actor.name}
+        lons, lats = zip(*one.ring, strict=True)
+        frame = (min(lons), min(lats), max(lons), max(lats))
         row |= {"from_model_hash": model_hash, "from_polygon_id": from_polygon}
-        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame(one.ring), strict=True)))
+        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame, strict=True)))
         detail = facts | {"scene": scene_hash, "corners": len(one.ring) - 1}
         detail |= {"footprint": from_polygon, "instead_of": instead_of}
         add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
@@ -300,13 +285,8 @@ def _which(c: Connection, site: str, scene_hash: str | None, *, everything: bool
 
 
 def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
-    """A scene and the versions of it that it replaced."""
-    s = scene.c
-    rows = c.execute(select(s.scene_hash, s.run).where(s.site == site, s.state == "superseded")).all()
-    found = [scene_hash]
-    for one in found:
-        found += [r.scene_hash for r in rows if (r.run or {}).get("superseded_by") == one and r.scene_hash not in found]
-    return found
+    """A scene that counts and the versions of it that it replaced."""
+    return [name for name, newest in list_versions(c, site).items() if newest.scene_hash == scene_hash]
 
 
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
@@ -329,6 +309,54 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     return west, south, east, north
 
 
+# ---- words on footprints ---------------------------------------------------------------------------------------
+def add_review(
+    c: Connection,
+    site: str,
+    polygon_id: str,
+    verdict: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    note: str | None = None,
+    geometry: Geometry | None = None,
+    scene_hash: str | None = None,
+) -> ReviewedFootprint:
+    """Keep what a person says of a footprint.
+
+    Args:
+        polygon_id: its id, or an unmistakable beginning of it.
+        geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
+        scene_hash: its scene; None: any of the site.
+
+    Returns:
+        The footprint as it stands now.
+
+    Raises:
+        NotFoundError: no such footprint, or several begin so.
+        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
+    """
+    if actor.kind != "person" or not actor.name.strip():
+        raise RefusedError("a footprint is judged by a person with a name")
+    if verdict not in VERDICTS:
+        raise RefusedError(f"verdict {verdict!r} is none of {', '.join(VERDICTS)}")
+    if (verdict == "redraw") != (geometry is not None):
+        raise RefusedError("redraw, and it alone, comes with an outline")
+    if geometry is not None and geometry.get("type") not in {"Polygon", "MultiPolygon"}:
+        raise RefusedError(f"the outline is a {geometry.get('type')}, not a GeoJSON Polygon or MultiPolygon")
+    matching = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon_id)
+    if len(matching) != 1:
+        raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
+    one = matching[0]
+    review = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
+    outline = None if geometry is None else dict(geometry)
+    add_row(c, footprint_review, fill_row(footprint_review, one, **review, geometry=outline))
+    detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
+    add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
+    (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)
+    return stands
+
+
 # ---- labels ----------------------------------------------------------------------------------------------------
 def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
@@ -339,19 +367,16 @@ def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    labels: list[tuple[str, str, Geometry, str, datetime, str, str]] = [
-        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
+    labels = [
+        (k.scene_hash, k.kind, k.geometry, "")
         for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
     ]
-    for k in footprints:
-        kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
-        assert k.at is not None
-        labels.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
+    for one in footprints:
+        kind = NOT_LANDSLIDE if one.verdict == "reject" else LANDSLIDE
+        labels.append((one.scene_hash, kind, one.redrawn or one.geometry, one.method))
     return [
-        LabelledGround(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
-        for scene_hash, kind, geometry, by, at, origin, method in labels
-        if (row := stands.get(scene_hash)) is not None
+        LabelledGround(stands[of].path, kind, geometry, method) for of, kind, geometry, method in labels if of in stands
     ]
 
 
@@ -377,7 +402,7 @@ def save_unsure(
     site: str,
     scene_hash: str,
     model_hash: str,
-    tiles: Sequence[UncertainTile],
+    tiles: Sequence[DoubtfulTile],
     now: datetime,
     *,
     cause: str = DETECTION,
@@ -389,7 +414,7 @@ def save_unsure(
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
         {"site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now}
-        | {"cause": cause, **{name: float(getattr(tile, name)) for name in UncertainTile.__slots__}}
+        | {"cause": cause, "doubt": float(tile.doubt), **dict(zip(_FRAME, map(float, tile.box), strict=True))}
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
     ]
     if rows:
@@ -415,9 +440,3 @@ def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     )
     boxed = ((row, (row.min_lon, row.min_lat, row.max_lon, row.max_lat)) for row in rows)
     return [read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)) for row, box in boxed]
-
-
-def frame(ring: Sequence[Sequence[float]]) -> Bounds:
-    """The box around the corners of an outline."""
-    lons, lats = zip(*ring, strict=True)
-    return min(lons), min(lats), max(lons), max(lats)

@@ -6,13 +6,12 @@ from forecasting.message import Template, Term
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import SiteId, SiteOption
-from monitor.alerting.acts.table import ActResult, Argument
+from monitor.alerting.acts.table import ActResult, Argument, on
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
-from monitor.store.scenes import outlines as store
-from monitor.store.scenes.outline_files import read_collection, read_geometry
-from monitor.store.scenes.reviews import add_review
+from monitor.extensions.outlines import store
+from monitor.extensions.outlines.files import read_collection, read_geometry
 
 _JUDGED: Final = Template("act.footprint", "footprint {name} on {scene}: {verdict}")
 _WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")
@@ -75,7 +74,7 @@ def _review(
     geometry = None if outline is None else read_geometry(outline)
     with call.write() as c:
         call.check_site(c, site)
-        one = add_review(
+        one = store.add_review(
             c,
             site,
             polygon_id,
@@ -143,3 +142,17 @@ def withdraw_outline(
     with call.write() as c:
         scene_hash = store.withdraw_outline(c, site, number, call.actor, call.now)
     return ActResult(_WITHDRAWN(number=number), {"site": site, "outline": number, "scene_hash": scene_hash})
+
+
+_HERE: Final = "monitor.extensions.outlines.acts"
+_SCENE: Final = "/sites/{site}/scenes/{scene_hash}"
+_footprint = on(f"{_SCENE}/footprints/{{polygon_id}}", "scenes review", _HERE, f"{_SCENE}/outlines")
+_drawing = on(f"{_SCENE}/outlines", "scenes review", _HERE)
+_outline = on("/sites/{site}/outlines", "scenes review", _HERE)
+ACTS: Final = (
+    _footprint("footprint.accept", "accept", "/accept", "accept"),
+    _footprint("footprint.reject", "reject", "/reject", "reject"),
+    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
+    _drawing("outline.add", "draw", "", "draw"),
+    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
+)

@@ -1,19 +1,26 @@
-"""`slopeward scenes review`: people judge footprints that the network was not sure of; `scenes learn` uses it."""
+"""`slopeward scenes learn`, and `slopeward scenes review`: the words of people from which it learns."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
+from monitor.extensions.outlines import learn_cli as learn
 from monitor.store.scenes import reviews as store
 
-app = session.Commands(no_args_is_help=True, help=__doc__)
-add_acts(app, "scenes review")
+_REVIEW: Final = (
+    "`slopeward scenes review`: people judge footprints that the network was not sure of; `scenes learn` uses it."
+)
+app = session.Commands()
+app.command(epilog=learn.EXAMPLE)(learn.learn)
+review = session.Commands(no_args_is_help=True, help=_REVIEW)
+add_acts(review, "scenes review")
+app.add_typer(review, name="review")
 
 
-@app.command("list", epilog="Example: slopeward scenes review list --site north-bench")
+@review.command("list", epilog="Example: slopeward scenes review list --site north-bench")
 def list_(
     site: session.SiteOption,
     everything: Annotated[bool, typer.Option("--all", help="Also those it was sure of or that were judged.")] = False,

@@ -18,9 +18,10 @@ from monitor.cli.main import run_verb
 from monitor.cli.site.sites import write_first_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.extensions.outlines.store import add_review
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import save_scene
-from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_SQLITE
 from tests.data.asked_detection import detect
@@ -165,4 +166,4 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     assert first not in left
     outline.write_text("no json")
     assert run_verb(words) == 1
-    assert "the file is no GeoJSON" in capsys.readouterr().err
+    assert "not GeoJSON" in capsys.readouterr().err

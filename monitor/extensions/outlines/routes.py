@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
+from monitor.extensions.outlines import store
 from monitor.store import pages
-from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import load_reviewed
+from monitor.store.scenes.versions import Bounds
 from monitor.web.access.acting import go_back
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render
@@ -91,7 +92,7 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
     )
 
 
-def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:
+def _clip(box: Bounds, bounds: Bounds) -> Mapping[str, Any]:
     west, south = max(box[0], bounds[0]), max(box[1], bounds[1])
     east, north = min(box[2], bounds[2]), min(box[3], bounds[3])
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]

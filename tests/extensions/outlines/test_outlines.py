@@ -8,18 +8,14 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import insert
 
+from detection.imagery.footprints.records import DoubtfulTile
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.store.database.audit import load_entries
-from monitor.store.database.seals import find_unsealed
-from monitor.store.models.proofs import mark_unproven
-from monitor.store.models.registry import add_model
-from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import save_scene
-from monitor.store.scenes.outlines import (
-    UncertainTile,
+from monitor.extensions.outlines import store as outlines
+from monitor.extensions.outlines.store import (
     add_outlines,
+    add_review,
     find_bounds,
     load_labels,
     load_outlines,
@@ -27,21 +23,21 @@ from monitor.store.scenes.outlines import (
     read_ring,
     withdraw_outline,
 )
-from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.database.audit import load_entries
+from monitor.store.database.seals import find_unsealed
+from monitor.store.models.proofs import mark_unproven
+from monitor.store.models.registry import add_model
+from monitor.store.scenes.arrivals import save_scene
+from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import footprint_row, scene_row
+from tests.data.store_rows import footprint_row, scene_row, square
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 BOX = (8.90, 46.20, 8.92, 46.22)
 ADA, BO = Actor("Ada"), Actor("Bo")
-
-
-def square(west, south, side=0.001):
-    ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
-    return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
 
 
 def add_outline(c, site, scene_hash, kind, geometry, actor, now, *, note="", **more):
@@ -157,10 +153,10 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         add_outline(c, "bench", "one", "landslide", square(8.9045, 46.2011), BO, NOW + HOUR, from_polygon="p1")
         add_outline(c, "bench", "one", "landslide", square(8.9071, 46.2011), BO, NOW, from_polygon="p2")
         add_review(c, "bench", "p2", "reject", ADA, NOW + HOUR)
-        found = sorted((x.kind, x.origin, json.dumps(x.geometry)) for x in load_labels(c, "bench"))
+        found = sorted((x.kind, x.method or "outline", json.dumps(x.geometry)) for x in load_labels(c, "bench"))
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
         alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
-    wanted = ["landslide footprint", "landslide outline", "not_landslide footprint"]
+    wanted = ["landslide network", "landslide outline", "not_landslide network"]
     assert [f"{kind} {origin}" for kind, origin, _ in found] == wanted
     assert "8.9045" in found[1][2]
     assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
@@ -173,7 +169,7 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
             add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW + HOUR)
         add_outline(c, "bench", "two", "nothing", square(8.91, 46.21), ADA, NOW + HOUR, instead_of=1, from_polygon="p1")
     assert shown == ["one", "one"]
-    assert {(x.scene_hash, x.path, x.by) for x in left} == {("two", "/in/two.tif", "Bo")}
+    assert {x.path for x in left} == {"/in/two.tif"}
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 
 
@@ -182,7 +178,7 @@ def tiles_of(c):
 
 
 def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
-    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [DoubtfulTile((8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212), 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         # before the tiles were named
         add_outline(c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR)
@@ -196,7 +192,7 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
 
 
 def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(site):
-    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [DoubtfulTile((8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212), 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         add_model(c, "m" * 64, kind="unet", task="scene", site=None, path="m", card={}, now=NOW, reason="chosen")
         outlines.save_unsure(c, "bench", "one", "l" * 64, tiles[:2], NOW, cause=outlines.LEARNING)
@@ -222,7 +218,7 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
     with site.write() as c:
         save_scene(c, scene("two"), [by_index], NOW)
         add_review(c, "bench", "p9", "accept", ADA, NOW)
-        assert [(one.origin, one.method) for one in load_labels(c, "bench")] == [("footprint", "index")]
+        assert [one.method for one in load_labels(c, "bench")] == ["index"]
     assert run_verb(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
     lines = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == ["0.600 (from 0.5)"] * 3 + ["by index"]

@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from detection.imagery.footprints.records import DoubtfulTile
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.scenes.train import catching_stop, show_progress
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
 from monitor.domain.errors import SlopewardError
-from monitor.jobs.scenes.lock import hold
+from monitor.extensions.outlines.store import LEARNING, LabelledGround, forget_unsure, load_labels, save_unsure
 from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.store.scenes.outlines import (
-    LEARNING,
-    LabelledGround,
-    UncertainTile,
-    forget_unsure,
-    load_labels,
-    save_unsure,
-)
+from monitor.worker.lock import hold
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -201,8 +195,7 @@ def _read_labels(
 def _describe_origins(labels: list[LabelledGround]) -> str:
     """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
 
-    >>> found = LabelledGround("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
-    >>> _describe_origins([found, replace(found, origin="outline", method="")])
+    >>> _describe_origins([LabelledGround("s.tif", "landslide", {}, method) for method in ("sar", "")])
     'labels of the page: 1 drawn, 1 found by sar and judged by a person'
     """
     counts = Counter(one.method for one in labels)
@@ -215,10 +208,10 @@ def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
-    waiting: dict[str, list[UncertainTile]] = {}
+    waiting: dict[str, list[DoubtfulTile]] = {}
     for tile in learnt.unsure:
         if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
-            waiting.setdefault(scene_hash, []).append(UncertainTile(*tile.window.bounds, tile.doubt))
+            waiting.setdefault(scene_hash, []).append(DoubtfulTile(tile.window.bounds, tile.doubt))
     with owner.db.write() as c:
         forget_unsure(c, owner.site.id, LEARNING)
         for scene_hash, tiles in waiting.items():

@@ -18,18 +18,18 @@ from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.learning import gate, records
 from monitor.cli.main import run_verb
-from monitor.cli.scenes import learn
 from monitor.domain.alert import Actor
 from monitor.domain.errors import SlopewardError
-from monitor.jobs.scenes.lock import hold
+from monitor.extensions.outlines import learn_cli as learn
+from monitor.extensions.outlines.store import load_unsure
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
-from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema.views import load_view
+from monitor.worker.lock import hold
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
-from tests.integration.scenes.test_outlines import add_outline
+from tests.extensions.outlines.test_outlines import add_outline
 from tests.unit.detection.learning.drawn_ground import draw_picture, write_pictures
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
