@@ -174,7 +174,7 @@ def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsy
     (bare / "scene.toml").write_text(f"complete = true\n{text}")
     with rasterio.open(bare / "dem.tif", "r+") as raster:
         raster.write(np.full_like(raster.read(1), 250.0), 1)
-    words = f"scenes detect --model generated {bare} --pre {dates}/bare --out {tmp_path}/out --json".split()
+    words = f"scenes detect --model generated {bare} --pre {stages}/bare --out {tmp_path}/out --json".split()
     assert run_verb([*words, "--dem", str(bare / "dem.tif")]) == 0
     (word,) = json.loads(capsys.readouterr().out)["change"]["changes"].values()
     assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")
