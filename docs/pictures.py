@@ -27,7 +27,7 @@ from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertState
 from monitor.extensions.demo.story import write_story_site
-from monitor.store.alerting import duty
+from monitor.extensions.duty import store as duty
 from monitor.store.alerting.alerts import acknowledge, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database

@@ -20,8 +20,6 @@ UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
 STANDS_BY: Final = "="  # it waits to take over from the core of another service
 STANDS_APART: Final = "-"  # the same, on a database that this version cannot read yet
 STANDBY: Final = "standby:"  # before the name of a service that stands by: its stamp
-STANDBY_SILENT_S: Final = 60.0
-STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 EXIT_RENEW: Final = 76  # core ends so that a fresh one reads the site files in force: no death, started again at once
 

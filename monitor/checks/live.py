@@ -1,7 +1,7 @@
 """What of the running service is wrong at the moment, as its parts see it: alarms of health."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -9,8 +9,6 @@ from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.duty.rota import Roster, find_gap, find_unread
-from monitor.domain.site import Team
 from monitor.notify.dispatcher import ALL_SITES
 from monitor.store.alerting.alerts import UNDELIVERED
 from monitor.store.readings.sources import PollState
@@ -21,7 +19,6 @@ GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for 
 FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
 UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
-GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
 ESCALATION_FAILS_S: Final = 15.0
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 STATUS_SITE: Final = "status"
@@ -66,18 +63,6 @@ class PartTroubles(NamedTuple):
     synchronised: bool | None = None  # whether the clock of this machine follows a reference
 
 
-class ModemStatus(NamedTuple):
-    """What `ModemWatch.find_trouble` says."""
-
-    trouble: str
-
-
-class SirenStatus(NamedTuple):
-    """What `Sirens.find_troubles` says of each topic."""
-
-    troubles: Mapping[str, str]
-
-
 class EvaluationTimes(NamedTuple):
     """How long the evaluation of a site takes, in seconds, where that is too long."""
 
@@ -108,14 +93,6 @@ class SourceStatus(NamedTuple):
     tables: Sequence[SourceSection]
     sites: Collection[str]
     polls: Iterable[PollState]
-    now: datetime
-
-
-class RotaStatus(NamedTuple):
-    """Who is on duty."""
-
-    teams: Sequence[Team]
-    rosters: Mapping[tuple[str, str], Roster]
     now: datetime
 
 
@@ -168,20 +145,6 @@ def _describe_silence(name: str, state: PollState | None, since: datetime | None
         if since is None or state is None
         else _SINCE(what=what, at=Timestamp.of(since, "minute"), problem=state.error or "")
     )
-
-
-def _list_gaps(seen: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
-    for team in seen.teams:
-        gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
-        since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
-        is_wrong = gap is not None and (gap.from_at <= seen.now) is now
-        yield found(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
-
-
-def _unread_plans(seen: RotaStatus) -> Iterator[SubjectState]:
-    for team in seen.teams:
-        is_unread = find_unread(seen.rosters[team.site, team.name], seen.now)
-        yield found(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
 
 
 CHECKS: Final = (
@@ -287,15 +250,6 @@ CHECKS: Final = (
         lambda s: found(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]),
         alarm=2,
     ),
-    Check(
-        "sms.modem",
-        ModemStatus,
-        BAD,
-        "text messages do not go out: {trouble}",
-        lambda m: found(is_wrong=bool(m.trouble), trouble=m.trouble),
-        alarm=2,
-        after_s=AWAY_S,
-    ),
     Check(  # one alarm, however many jobs of however many sites wait for it
         "compute.away",
         PartTroubles,
@@ -322,14 +276,6 @@ CHECKS: Final = (
         lambda s: found(is_wrong=s.synchronised is False),
         alarm=1,
         after_s=UNSYNCHRONISED_S,
-    ),
-    Check(
-        "siren.*",
-        SirenStatus,
-        BAD,
-        "{trouble}",
-        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.troubles.items()),
-        alarm=2,
     ),
     Check(
         "database.readers",
@@ -362,30 +308,6 @@ CHECKS: Final = (
         degrades=True,
     ),
     Check("source.*", SourceStatus, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
-    Check(
-        "duty.*.soon",
-        RotaStatus,
-        WARN,
-        "no one of team {team} of {site} is on duty from {since}",
-        lambda s: _list_gaps(s, now=False),
-        alarm=1,
-    ),
-    Check(
-        "duty.*.now",
-        RotaStatus,
-        WARN,
-        "no one of team {team} of {site} is on duty: messages go to all of it",
-        lambda s: _list_gaps(s, now=True),
-        alarm=1,
-    ),
-    Check(
-        "duty.*.unread",
-        RotaStatus,
-        WARN,
-        "the plan of team {team} of {site} cannot be read: put a new one in force",
-        _unread_plans,
-        alarm=1,
-    ),
     Check(
         "undelivered.*",
         EscalationStatus,

@@ -16,8 +16,8 @@ from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
 from monitor.notify.trial import find_pause
 from monitor.store.alerting.alerts import FAILING
+from monitor.store.alerting.receipts import load_tested
 from monitor.store.database.engine import Database
-from monitor.store.delivery.receipts import load_tested
 from monitor.store.upkeep.backup import sqlite_file
 from monitor.store.upkeep.copies import find_newest
 

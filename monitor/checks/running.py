@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from forecasting.message import NameList, Template
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
-from monitor.checks.health import STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
+from monitor.domain.extension import has_function
 from monitor.domain.instants import CORE_SILENT, parse
 
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
@@ -92,27 +92,6 @@ def _is_gone(stamp: Mapping[str, Any]) -> bool:
     return find_program(int(stamp["pid"])) is None
 
 
-def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
-    core = seen.core
-    for stamp, (at, _) in seen.stamps.items():
-        silent_s = (seen.now - at).total_seconds()
-        if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
-            yield found(
-                is_wrong=silent_s > STANDBY_SILENT_S,
-                name=stamp.removeprefix(STANDBY),
-                at=at,
-                active=core.get("name"),
-                since=core.get("active_since"),
-            )
-
-
-def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
-    for stamp, (at, facts) in seen.stamps.items():
-        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
-
-
 def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
     if core := seen.core:
         at, n = seen.stamps["core"][0], seen.ingest.get("messages")
@@ -157,7 +136,6 @@ def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
 _NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
 _WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
 _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
-_PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
         "service.never",
@@ -204,25 +182,6 @@ CHECKS: Final = (
         degrades=True,
     ),
     Check(
-        "standby.silent",
-        ProcessStamps,
-        BAD,
-        "{name} stood by and is silent since {at}: nobody would take over",
-        _list_standby,
-        "start `slopeward run --standby` on {name}",
-        fine="{active} decides since {since}; {name} stands by",
-        degrades=True,
-    ),
-    Check(
-        "standby.differs",
-        ProcessStamps,
-        WARN,
-        "{name} stands by with other site files than those in force: {sites}",
-        _list_different,
-        "put the files in force there",
-        degrades=True,
-    ),
-    Check(
         "broker.durable",
         ProcessStamps,
         WARN,
@@ -243,13 +202,13 @@ CHECKS: Final = (
         "that they are refused",
     ),
     Check(
-        "ingest.processes",
+        "ingest.division",
         ProcessStamps,
         BAD,
-        _PROCESS,
-        lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
-        "its messages wait with the broker",
-        fine=_PROCESS,
+        "processes of ingest that an extension had are gone; what the broker holds for them is not stored",
+        lambda s: found(is_wrong="ingest.division" in s.stamps and not has_function("ingest.processes")),
+        "install the extension scale_out and start once with ingest.processes = 1",
+        degrades=True,
     ),
     Check(
         "queue.waiting",

@@ -20,12 +20,14 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
+from monitor.domain.extension import find_functions, list_extensions
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+from monitor.store.alerting.duty import ON_DUTY
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -50,6 +52,7 @@ SET_IT: Final = Template("check.environment.set", "set it in the environment of 
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
+_NO_SURVEYS: Final = Template("check.unmapped.no_surveys", "is read by the extension surveys, which is not there")()
 
 
 FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
@@ -327,16 +330,16 @@ def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.ingest.files.velocity import has_mapped_ground
-
     for site in files.sites:
         for station in site.stations:
             for spec in (one for one in station.series if one.source == VELOCITY_MAP):
                 why = _NO_PLACE
                 if spec.quantity not in OF_VELOCITY_MAPS:
                     why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
-                elif has_mapped_ground(station):
-                    continue
+                elif station.has_ground:
+                    if any(one.name == "surveys" for one in list_extensions()):
+                        continue
+                    why = _NO_SURVEYS
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 
@@ -579,6 +582,14 @@ CHECKS: Final = (
         "only {channels}; no person is notified",
         _no_person,
         "add email: or apprise:",
+    ),
+    Check(
+        "channels.duty",
+        SiteFolder,
+        BAD,
+        "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
+        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not find_functions(ON_DUTY)),
+        "bring back the extension duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(

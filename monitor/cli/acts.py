@@ -8,7 +8,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +36,7 @@ from monitor.cli.session import (
 )
 from monitor.domain.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
-from monitor.store.alerting.duty import MOST
 from monitor.store.database.engine import Database
-from monitor.store.schema.view_rows import AlertRow
 
 PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 
@@ -120,13 +118,6 @@ def _read_text(file: str, longest: int) -> str:
         raise RefusedError(f"{file}: {error}") from None
 
 
-def list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
-    """What the page says of each alert; loaded late."""
-    from monitor.web.parts import headline
-
-    return headline.list_sentences(c, alerts, at_once=MOST)
-
-
 def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second: str | None, again: str) -> None:
     key = next((name for name in SITE_OF if name in values), None)
 
@@ -149,7 +140,6 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
         check_site=check_site,
         config=read_service(),
-        describe_alerts=list_sentences,
         report=print_note,
         second=read_second(second),
     )

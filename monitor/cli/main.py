@@ -14,41 +14,38 @@ from monitor.cli.printable import guard
 from monitor.domain.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
-# verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
+# verb, or verb below a verb -> (module with `app: typer.Typer`, or none where acts are all that it has; one line of
+# help); the table is the list of what exists
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "status": ("monitor.cli.service.status", "Say what the service sees: level, observability, newest datum"),
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
     "evaluate": ("monitor.cli.site.evaluate", "Say what the level of a site would be, and why"),
-    "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
-    "level": ("monitor.cli.site.level", "Set a level by hand"),
+    "instruments": ("", "Say how each instrument does and what it needs"),
+    "level": ("", "Set a level by hand"),
     "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
     "maintenance": ("monitor.cli.site.maintenance", "Declare work on a station; its votes wait for a time"),
     "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke offsets"),
     "sites": ("monitor.cli.site.sites", "Write, list and change site files; learn bounds on rain; maps"),
     "sites thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
-    "sites map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
     "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
-    "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
+    "report": ("", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
     "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
-    "scenes clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along normals"),
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
     "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
-    "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it"),
     "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
     "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
-ADDED: Final[dict[str, list[str]]] = {}  # what extensions add to a verb that is there: modules, until they are loaded
+ADDED: Final[dict[str, list[str]]] = {}  # what extensions add to a verb that is there: modules
 for _verb, _command in [row for one in list_extensions() for row in one.commands.items()]:
     if _verb in VERBS:
         ADDED.setdefault(_verb, []).append(_command.app)
@@ -59,7 +56,7 @@ for _verb, _command in [row for one in list_extensions() for row in one.commands
     VERBS.clear()
     VERBS.update(_rows)
 GROUPS: Final = {  # what does nothing itself: the verbs below it do; with an example of one
-    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people duty show north-bench"),
+    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people users list"),
     "notify": ("Test channels, hold drills, keys of push and CAP messages", "notify channels test"),
 }
 HEADINGS: Final = {  # by the verb that each stands above
@@ -205,11 +202,22 @@ def _invoke(verb: str, words: list[str]) -> int:
     return status
 
 
+@functools.cache
 def load_app(verb: str) -> Any:
     """The commands of a verb, with those that extensions add to them: a `typer.Typer`."""
-    app = importlib.import_module(VERBS[verb][0]).app
-    for module in ADDED.pop(verb, ()):
+    module, line = VERBS[verb]
+    app = importlib.import_module(module).app if module else _make_app(verb, line)
+    for module in ADDED.get(verb, ()):
         app.add_typer(importlib.import_module(module).app)
+    return app
+
+
+def _make_app(verb: str, line: str) -> Any:
+    from monitor.cli.acts import add_acts
+    from monitor.cli.session import Commands
+
+    app = Commands(no_args_is_help=True, help=line, callback=lambda: None)  # so that one alone is named as well
+    add_acts(app, verb)
     return app
 
 

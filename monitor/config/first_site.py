@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.terms import find_tables
 
 # from the top level downwards, what a warning may wait for: no example has a longer window
@@ -21,7 +21,7 @@ def write_first_site(name: str) -> str:
 def _explain(lines: list[str]) -> Iterator[str]:
     from monitor.decision.criteria.table import CRITERIA  # loads the rules of all kinds
 
-    tables = {head.strip("[]"): table for head, table in find_tables(SiteFile)} | {"levels": LevelsTable}
+    tables = {head.strip("[]"): table for head, table in find_tables(make_site_file())} | {"levels": LevelsTable}
     place, explained = "", set()
     for line in lines:
         if head := re.match(r"\[+([\w.]+)\]", line):

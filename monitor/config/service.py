@@ -520,7 +520,12 @@ class ServiceConfig(Section):
 
     @model_validator(mode="after")
     def _has_extensions(self) -> Self:
-        for key, is_wanted in {"compute.dask": self.compute.dask}.items():
+        wanted = {
+            "compute.dask": self.compute.dask,
+            "ingest.processes": self.ingest.processes > 1,
+            "standby.enabled": self.standby.enabled,
+        }
+        for key, is_wanted in wanted.items():
             if is_wanted and not has_function(key):
                 raise ValueError(f"{key}: expected the extension scale_out, which this installation does not have")
         return self

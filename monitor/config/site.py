@@ -18,8 +18,8 @@ from monitor.config.site_schema import (
     LevelTable,
     OriginTable,
     QuantityTable,
-    SiteFile,
     Table,
+    make_site_file,
 )
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places, find_level, find_series
@@ -31,6 +31,7 @@ from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_chan
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.errors import ConfigError
+from monitor.domain.extension import find_functions
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import format_duration
 from monitor.domain.names import fold_name, is_line, is_same_person, unify_names
@@ -71,6 +72,8 @@ def parse_site(text: str, name: str) -> domain.Site:
     """
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
+    for expand in find_functions("config.tables"):
+        file = expand(file, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
     for index, quantity in enumerate(file.quantity):
         with faults.gathered():
@@ -169,7 +172,7 @@ def _read_outline(document: Mapping[str, Any], name: str) -> tuple[Table, tuple[
     file: Table = None
     levels: tuple[domain.Level, ...] = ()
     with faults.gathered():
-        file = _validate(SiteFile, document, name)
+        file = _validate(make_site_file(), document, name)
     table, tables = document.get("levels", {}), document.get("criterion", ())
     if isinstance(table, Mapping):
         with faults.gathered():

@@ -1,11 +1,13 @@
 """What a site file may contain: the tables of its records, and those whose written form is another."""
 
 import datetime as dt
+from functools import cache
 from typing import Any, Final, Literal
 
 from pydantic import Field, create_model, model_validator
 
 from monitor.domain import site as domain
+from monitor.domain.extension import list_extensions, load
 from monitor.domain.fusion import Fusion, FusionRule, Neighbours
 from monitor.domain.site import Name
 from monitor.domain.terms import Section, Zone, derive_table
@@ -136,4 +138,12 @@ TABLES: Final[dict[str, Any]] = {
     "decoder": (_many(DecoderTable), ()),
     "exposed": (_many(derive_table(domain.Exposed)), ()),
 }
-SiteFile: Final = create_model("SiteFile", __base__=Section, **TABLES)
+
+
+@cache
+def make_site_file() -> type[Section]:
+    """The tables of a site file with those of extensions."""
+    paths = {name: path for one in list_extensions() for name, path in one.site_tables.items()}
+    more: dict[str, Any] = {name: (_many(load(path)), ()) for name, path in paths.items()}
+    made: type[Section] = create_model("SiteFile", __base__=Section, **TABLES, **more)
+    return made

@@ -52,7 +52,8 @@ class Channel:
     # "module:function" (connection, service file, event): sent in place of subject and body; of hazards alone
     document: str = ""
     needs_database: bool = False  # the notifier takes the database as its third argument
-    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
+    # "module:function" (connection, message, person, language, settings, now): the code by which its recipient answers
+    reply_code: str = ""
     holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
     of_broker: bool = False  # its address is a topic of the broker
     parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
@@ -94,6 +95,16 @@ class Job:
         return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePart:
+    """A part of core that an extension brings, by `service.parts`(db, config, sites, clock): a list of these."""
+
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[float], None] = lambda _timeout_s: None
+    follow: Callable[[], None] = lambda: None  # every 3 s; it is brief, and may fail
+    seen: tuple[object, ...] = ()  # what checks look at then
+
+
 class Extension(NamedTuple):
     """One extension, `EXTENSION` in its `extension.py`."""
 
@@ -111,6 +122,8 @@ class Extension(NamedTuple):
     acts: tuple[str, ...] = ()  # lists of `monitor.alerting.acts.table:Act`: commands, forms and requests at once
     channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
     functions: Mapping[str, str] = MappingProxyType({})  # what the core calls where it is there, by the name of a place
+    # tables `[[name]]` of a site file, each a section of pydantic; the function `config.tables` makes others of them
+    site_tables: Mapping[str, str] = MappingProxyType({})
     # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name
     tables: str = ""
 

@@ -30,6 +30,22 @@ Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
+class Calculation:
+    """How a series is computed from others of its site, which are named `STATION.quantity`."""
+
+    expression: str
+    inputs: tuple[str, ...]  # it has a value at each instant of the first
+    reach_s: float  # how far back it reads
+    within_s: float  # how near to an instant a reading lies that stands for it
+    hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
+    agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
+
+    def __str__(self) -> str:
+        """As the site file has it."""
+        return self.expression
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesSpec:
     """A series that a station is expected to deliver."""
 
@@ -63,6 +79,7 @@ class SeriesSpec:
         Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
+    calculation: Calculation | None = None  # it is computed, not measured
 
     @property
     def walls(self) -> PhysicalLimits:
@@ -129,6 +146,11 @@ class Station:
     ] = ()
     name: Annotated[str, Key("what people call it; stands beside its id on the page", max_length=80)] = ""
     was: Annotated[tuple[StationId, ...], Key("ids that it had before: their history is its own")] = ()
+
+    @property
+    def has_ground(self) -> bool:
+        """Whether it is known where a map is read for it."""
+        return bool(self.outline) or (self.latitude is not None and self.longitude is not None)
 
     @property
     def lacks_plunge(self) -> bool:
@@ -302,6 +324,11 @@ class ScenePlan:
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
     prior: Annotated[str, Key("susceptibility map below footprints, GeoTIFF", max_length=1000)] = ""
     dem: Annotated[str, Key("heights for scenes without, m: GeoTIFF or folder", max_length=1000)] = ""
+
+    @property
+    def placed(self) -> tuple[str, tuple[float, ...]]:
+        """The system that a local grid is brought into, and how; empty where there is none."""
+        return ("", ()) if self.local is None else (self.local.into, self.local.affine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,6 +530,13 @@ class Site:
     exposed: tuple[Exposed, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)  # the text itself
+
+    @property
+    def places(self) -> dict[str, tuple[float, float]]:
+        """Stations that have a place: id -> longitude, latitude."""
+        return {
+            s.id: (s.longitude, s.latitude) for s in self.stations if s.longitude is not None and s.latitude is not None
+        }
 
     @property
     def top_level(self) -> int:

@@ -33,9 +33,9 @@ class VotingWitness:
 def find_groups(site: Site) -> Groups:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
-    A station that is itself the reference of others belongs to them. Observers, images and radar zones are groups of
-    their own: all zones come from one satellite and one processing. So do stations that maps of velocities alone give
-    values, where zones are among them.
+    So is a station with a calculated series and those that it is computed from; a station that is itself the reference
+    of others belongs to them. Observers, images and radar zones are groups of their own: all zones come from one
+    satellite and one processing. So do stations that maps of velocities alone give values, where zones are among them.
     """
     stations = {s.id for s in site.stations}
     groups = {name: {name} for name in stations}
@@ -53,6 +53,9 @@ def find_groups(site: Site) -> Groups:
                 join(station.id, owners.setdefault((kind, value), station.id))
         if station.reference in stations:
             join(station.id, station.reference)
+        for other in (one.partition(".")[0] for s in station.series if s.calculation for one in s.calculation.inputs):
+            if other in stations:
+                join(station.id, other)
     mapped = _list_mapped(site)
     for one in mapped:
         join(one, mapped[0])

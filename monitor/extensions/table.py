@@ -5,7 +5,9 @@ from typing import Final
 TABLE: Final = (
     "monitor.extensions.reports",
     "monitor.extensions.cap",
+    "monitor.extensions.telephony",
     "monitor.extensions.drills",
+    "monitor.extensions.duty",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
@@ -13,6 +15,11 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.maps",
+    "monitor.extensions.surveys",
     "monitor.extensions.help",
+    "monitor.extensions.outlines",
+    "monitor.extensions.instruments",
+    "monitor.extensions.derived",
     "monitor.extensions.scale_out",
 )

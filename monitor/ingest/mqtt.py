@@ -17,7 +17,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forecasting.message import Template
 from monitor.broker.access import Access, PayloadLimits, ServiceClient
-from monitor.ingest.division import BrokerSession
 from monitor.ingest.message import BrokerMessage
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
@@ -73,6 +72,18 @@ _PUBACK_TYPE: Final = 0x40
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerSession:
+    """One session at the broker."""
+
+    name: str  # live or backfill
+    client_id: str  # under which the broker keeps it
+    filters: tuple[str, ...]  # topics that are subscribed
+    # those of `filters` whose readings count from their reception, so that none may have waited
+    undated: frozenset[str] = frozenset()
+    is_kept: bool = True  # the broker keeps it, with what comes, while nobody is there
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The broker took us; `session_present` False = it keeps nothing of us."""
 
@@ -105,7 +116,7 @@ class MqttSession:
         keeps: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._is_kept, self.name = one.is_kept, one.name
+        self.is_kept, self.name = one.is_kept, one.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem: str = _NOT_YET()  # a message; empty where there is none
@@ -142,9 +153,9 @@ class MqttSession:
         host, port = self._access.target
         if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = NEVER_EXPIRES if self._is_kept else 0
+            properties.SessionExpiryInterval = NEVER_EXPIRES if self.is_kept else 0
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
-            self._client.connect_async(host, port, keepalive=30, clean_start=not self._is_kept, properties=properties)
+            self._client.connect_async(host, port, keepalive=30, clean_start=not self.is_kept, properties=properties)
         else:
             self._client.connect_async(host, port, keepalive=30)
         self._client.loop_start()

@@ -8,12 +8,13 @@ from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
+from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, StoreError
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.quantities import OF_GROUND
@@ -288,6 +289,7 @@ class Pipeline:
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
+            observations = [*observations, *self._add_calculated(connection, observations, now)]
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
@@ -309,6 +311,20 @@ class Pipeline:
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )
+
+    def _add_calculated(
+        self, connection: Connection, observations: Sequence[Observation], now: datetime
+    ) -> list[Observation]:
+        """Store what extensions make of readings that were just stored; their faults keep no reading away."""
+        found: list[Observation] = []
+        for add in find_functions("ingest.readings") if observations else ():
+            try:
+                found += add(connection, self.sites, observations, now, self._ids)
+            except (SQLAlchemyError, StoreError):
+                raise  # the transaction may be broken
+            except Exception:
+                log.exception("nothing was calculated from %d readings", len(observations))
+        return found
 
     def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """After a commit memory holds what the database does."""
@@ -411,6 +427,7 @@ class Pipeline:
                 with self.database.write() as connection:
                     judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
+                    self._add_calculated(connection, judged, now)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

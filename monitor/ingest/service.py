@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,9 +16,9 @@ from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.ingest.decoders.table import is_known_value
-from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
+from monitor.ingest.decoders.table import is_known_value, is_undated
 from monitor.ingest.message import (
+    BACKFILL_FILTERS,
     BATCH_MESSAGES,
     BATCH_MOST,
     LIVE_FILTER,
@@ -27,9 +27,8 @@ from monitor.ingest.message import (
     Inbox,
     StoredSites,
     locate,
-    matches,
 )
-from monitor.ingest.mqtt import Connected, MqttSession
+from monitor.ingest.mqtt import BrokerSession, Connected, MqttSession
 from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
@@ -42,6 +41,8 @@ from monitor.store.readings.messages import (
 from monitor.store.service_state import find_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
+LIVE, BACKFILL = "live", "backfill"
+COUNTED: Final = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
 SESSION_LOST: Final = "health:mqtt:session_lost"
 SESSION_STAMP: Final = "mqtt.session:"  # before a client id: when it was last connected
 _UNREADABLE: Final = Template(
@@ -83,7 +84,7 @@ class _StoredBatch:
 
 @dataclass(frozen=True, slots=True)
 class IngestContext:
-    """What ingest works with, in this process or in several."""
+    """What ingest works with."""
 
     db: Database  # this writer goes before others of the process
     config: Any  # of the service; `.broker` is read, and `.limits` where it has some
@@ -96,21 +97,34 @@ class IngestContext:
     hold: Callable[[], str] = str  # why no readings may be stored now; empty: they may. They wait with the broker
 
 
+def list_sessions(
+    client_id: str,
+    sites: Iterable[Site],
+    live: Sequence[str] = (LIVE_FILTER,),
+    backfill: Sequence[str] = BACKFILL_FILTERS,
+) -> tuple[BrokerSession, ...]:
+    """The sessions for live data, which is also what decoders of these sites are bound to, and for catching up."""
+    bindings = [binding for site in sites for binding in site.decoders]
+    undated = frozenset(b.topic for b in bindings if is_undated(b))
+    topics = tuple(dict.fromkeys((*live, *(b.topic for b in bindings))))
+    return (
+        BrokerSession(LIVE, client_id, topics, undated),
+        BrokerSession(BACKFILL, f"{client_id}-{BACKFILL}", tuple(backfill)),
+    )
+
+
 class Ingest:
-    """Messages of the broker into rows.
+    """Messages of the broker into rows; one that takes a part of the sites overrides what it takes."""
 
-    Args:
-        context: what it works with.
-        share: what is taken here, where several processes divide the sites; None: all.
-    """
+    own_sites: frozenset[str] | None = None  # whose holes are asked for; None: of every site
 
-    def __init__(self, context: IngestContext, share: Share | None = None) -> None:
+    def __init__(self, context: IngestContext) -> None:
         self._hold = context.hold
         self._db, self._clock = context.db, context.clock
         self._on_stored, self._on_alarm = context.on_stored, context.on_alarm
-        self._share = share = share or Share(context.config.broker.client_id)
+        self._client_id: str = context.config.broker.client_id
         limits = getattr(context.config, "limits", None)
-        self._pipeline = Pipeline(context.db, context.sites, context.clock, limits, share.takes)
+        self._pipeline = Pipeline(context.db, context.sites, context.clock, limits, self.takes)
         self._inbox = Inbox()
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
@@ -127,7 +141,7 @@ class Ingest:
             one.name: MqttSession(
                 one,
                 access,
-                self._receive_rest if one.name == REST else self._receive,
+                self._receive,
                 self._connected,
                 self._clock,
                 self._keeps,
@@ -142,21 +156,18 @@ class Ingest:
         self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
-        counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
-        self._counts = Counter(dict.fromkeys(counted, 0))
+        self._counts = Counter(dict.fromkeys(COUNTED, 0))
 
     def _listen(self) -> tuple[BrokerSession, ...]:
-        return self._share.listen(self._pipeline.sites)
+        return list_sessions(self._client_id, self._pipeline.sites.values())
+
+    def takes(self, site: str) -> bool:
+        """Whether messages of a site are stored here."""
+        del site
+        return True
 
     def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)
-
-    def _receive_rest(self, message: BrokerMessage) -> None:
-        """Take what belongs to no site that is configured: of the others each process gets its own copy."""
-        place = locate(message.topic)
-        if place is None or place.site not in self._pipeline.sites:
-            message.client = LIVE if matches(LIVE_FILTER, message.topic) else BACKFILL
-            self._inbox.put(message)
 
     def _keeps(self, topic: str) -> bool:
         """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
@@ -171,7 +182,7 @@ class Ingest:
     def start(self) -> None:
         """Start the writer and both sessions; returns at once."""
         for site in self._pipeline.sites.values():
-            if site.decoders and self._share.takes(site.id):
+            if site.decoders and self.takes(site.id):
                 self._untold.append(_describe_decoder(site.id, self._pipeline.unusable.get(site.id)))
         self._thread.start()
         for session in self._sessions.values():
@@ -391,12 +402,12 @@ class Ingest:
         nothing, rather than forgets it.
         """
         event, newest = noted
-        if event.name == REST:  # no broker is asked to keep that one
+        if not self._sessions[event.name].is_kept:
             return
         name = f"{SESSION_STAMP}{event.client_id}"
         with self._db.read() as connection:
             known = find_stamp(connection, name)
-            ends = [end for end in load_sequence_ends(connection) if self._share.takes(end.site)]
+            ends = [end for end in load_sequence_ends(connection) if self.takes(end.site)]
         if known is not None and not event.session_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
                 self._on_alarm(_end_session_lost(self._session_key(event.name)))
@@ -408,9 +419,8 @@ class Ingest:
             stamp(connection, name, {"session_present": event.session_present}, event.at)
 
     def _session_key(self, name: str) -> str:
-        """The alarm of a session: that of live data keeps the plain name, that of a process bears its number."""
-        number = f":{self._share.number}" if self._share.number else ""
-        return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}{number}"
+        """The alarm of a session: that of live data keeps the plain name."""
+        return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}"
 
     def _notify_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
@@ -426,7 +436,7 @@ class Ingest:
         self._request_at = time.monotonic() + 60.0
         try:
             with self._db.write() as connection:
-                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN, sites=self._share.sites)
+                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN, sites=self.own_sites)
                 mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
         except StoreBusyError:
             return

@@ -15,7 +15,6 @@ from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.alerts.message import join_lines, split_lines
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.local_time import format_minute, local_day, to_instant
-from monitor.domain.duty.rota import who_is_on_duty
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import parse
 from monitor.domain.language.subjects import make_subject
@@ -23,7 +22,7 @@ from monitor.domain.site import Recipient, Site
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting import outbox
-from monitor.store.alerting.duty import load_rosters
+from monitor.store.alerting.duty import find_on_duty
 from monitor.store.database.engine import Database
 from monitor.store.pages import load_cards, load_open_alerts
 from monitor.store.schema.views import load_view
@@ -159,10 +158,8 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     lines += [_SEE(names=NameList(tuple(sick[:LISTED])))] if sick else []
     taken, lost, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
     lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
-    rosters = load_rosters(c, site.teams, now)
-    for team in site.teams:
-        people = who_is_on_duty(rosters[team.site, team.name], now)
-        lines.append(_ON_DUTY(team=team.name, names=NameList(tuple(people) or ("nobody",))))
+    for (_, team), people in find_on_duty(c, site.teams, now).items():
+        lines.append(_ON_DUTY(team=team, names=NameList(people or ("nobody",))))
     lines.append(_EVERY_DAY(at=format_minute(recipient.digest or 0)))
     subject = make_subject(Term(str(name).upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
     return subject, join_lines(lines)

@@ -24,7 +24,7 @@ from monitor.store.alerting import outbox
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.store.alerting.duty import list_addressees, list_chain
-from monitor.store.delivery.receipts import load_tested
+from monitor.store.alerting.receipts import load_tested
 
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5

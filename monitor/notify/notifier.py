@@ -11,7 +11,6 @@ from monitor.domain.duty.channels import NOTIFIERS, split_channel
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extension import load
 from monitor.store.database.engine import Database
-from monitor.store.delivery.replies import tidy_number
 
 
 class Notifier(Protocol):
@@ -27,7 +26,7 @@ class Notifier(Protocol):
 
         Returns:
             What the other side calls the message, where it says later what became of it
-            (`monitor.store.delivery.receipts`).
+            (`monitor.store.alerting.receipts`).
 
         Raises:
             DeliveryError: not taken; `permanent` says that trying again is useless, `retry_after_s` when to try.
@@ -73,11 +72,3 @@ def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str
     if (found := find_secret(environ, name)) is None:
         raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
     return found
-
-
-def read_number(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
-    """The telephone number in an environment variable, in one spelling."""
-    number = tidy_number(read_secret(environ, name, channel_kind))
-    if not number:
-        raise ConfigError(f"channel {channel_kind}:{name}: {name} is no number such as +41791234567")
-    return number

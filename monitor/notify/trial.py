@@ -17,9 +17,9 @@ from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Site
 from monitor.notify.declarations import find_declaration
 from monitor.notify.notifier import channel_settings, open_notifier
+from monitor.store.alerting.receipts import add_test, has_answered, load_tested, mark_unanswered
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.delivery.receipts import add_test, has_answered, load_tested, mark_unanswered
 
 TAKEN: Final = "taken"
 _POLL_S: Final = 0.5

@@ -12,20 +12,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.alert import Notification
-from monitor.domain.duty.channels import split_channel, traits_of
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.domain.extension import load
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.logs import redact
 from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in, find_language
-from monitor.notify.notifier import Notifier, open_notifier, read_number
+from monitor.notify.notifier import Notifier, open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.store.alerting import outbox
 from monitor.store.database.engine import Database
-from monitor.store.delivery.replies import GOOD_FOR_S, make_code
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 35.0
@@ -238,18 +238,15 @@ class ChannelWorker:
     def _complete(self, notification: Notification, language: str) -> Notification:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
         known = self._find_recipient(notification.site, notification.recipient)
-        kind, address = split_channel(self.channel)
         if traits_of(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
             people = self._how.list_recipients(notification.site)
             sounds_from, in_exercise = find_sounding(people, self.channel, exercise=notification.exercise)
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
-        if not traits_of(self.channel).is_replied:
+        if not (path := traits_of(self.channel).reply_code):
             return notification
-        number = read_number(self._environ, address, kind)
         person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
         with self._db.write() as c:
-            good_for = timedelta(seconds=float(self._environ.get("SLOPEWARD_SMS__REPLY_FOR_S", GOOD_FOR_S)))
-            code = make_code(c, notification, number, person, language, self._clock(), good_for)
+            code = load(path)(c, notification, person, language, self._environ, self._clock())
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:

@@ -61,12 +61,12 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return clean_environment(environ) | _without(known, page=False)
 
 
-def ingest_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the client of the database reads; core says everything else.
+def database_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the client of the database reads, for a process that core itself gives everything else.
 
-    >>> ingest_environment({"SIREN_URL": "s", "SLOPEWARD_SMTP__PASSWORD": "m", "PGPASSWORD": "p"})["PGPASSWORD"]
+    >>> database_environment({"SIREN_URL": "s", "SLOPEWARD_SMTP__PASSWORD": "m", "PGPASSWORD": "p"})["PGPASSWORD"]
     'p'
-    >>> "SIREN_URL" in ingest_environment({"SIREN_URL": "s"})
+    >>> "SIREN_URL" in database_environment({"SIREN_URL": "s"})
     False
     """
     return _MALLOC | clean_environment(environ) | {k: v for k, v in environ.items() if k.startswith(_DATABASE)}

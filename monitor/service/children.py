@@ -23,8 +23,8 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
+from monitor.store.service_state import DeniedMessages
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,6 @@ from monitor.service.clock import (
     estimate_offset,
 )
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.clock_steps import set_back, withdraw_future
@@ -67,7 +66,7 @@ class ClockWatch:
     clock: Callable[[], datetime]
     sites: Mapping[str, Site]
     alarms: ServiceAlarms
-    ingest: Ingest | DividedIngest
+    ingest: Ingest
     evaluation: EvaluationLoop
     dispatcher: Dispatcher
     schedule: Schedule

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from forecasting.message import Template
-from monitor.alerting.acts.by_telephone import take_reply
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import health, live
@@ -28,25 +27,21 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.domain.extension import list_extensions, load
+from monitor.domain.errors import SlopewardError, StoreBusyError
+from monitor.domain.extension import ServicePart, find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
-from monitor.ingest.service import IngestContext
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
-from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
-from monitor.notify.web_push import find_key, find_public_key
 from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.monitoring_gap import OutageWatch
 from monitor.service.one_core import hold_alone, refuse_second
@@ -54,13 +49,11 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
-from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
-from monitor.store.upkeep.migrate import require_current, upgrade
+from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
@@ -91,7 +84,6 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
-ROTAS_EVERY_S: Final = 30.0
 FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
@@ -104,7 +96,7 @@ TAKEN_OVER: Final = Template(
 )()
 EXIT_OVERDUE: Final = 70
 # without these nobody decides, tells or sees that a thread ended: a fresh process has them again
-VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer", "ingest-processes"})
+VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer"})
 UNNAMED: Final = ("Thread-", "Dummy-")  # what comes and goes
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
@@ -140,13 +132,11 @@ class Core:
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.news = ChangeDetector()
         self.jump_guard = ClockJumpGuard(clock())
-        self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
         self._find_signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys).keys
-        self._push_key = ""  # whose public half the page knows
 
     def hold(self, turn: CoreTurn | None) -> None:
         """Write nothing but while this turn is ours."""
@@ -155,30 +145,11 @@ class Core:
             self.db.guard, self.db.holds = turn.guard, turn.holds
 
     def wait_for_turn(self) -> bool:
-        """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
+        """Wait until the turn is ours, where this service stands by; False when told to end before."""
         if self.turn is None or not self.config.standby.enabled:
             return True
-        while not self._do(self.turn.take_over) or not self.turn.is_ours:
-            if not health.beat(self.commits.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
-                return False
-        log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
-        return True
-
-    def _mark_standby(self) -> str:
-        """Also notes whether the database answers: where it does not, people must hear of it from us as well."""
-        try:
-            require_current(self.db)
-        except StoreBusyError as error:
-            self.commits.note_error(error.message)
-        except StoreError as error:
-            self.commits.note_write()
-            if str(error) != self._apart:
-                self._apart = str(error)
-                log.warning("standing by without a page: %s", error)
-            return health.STANDS_APART
-        else:
-            self.commits.note_write()
-        return health.STANDS_BY
+        wait = find_functions("standby.enabled")[0]
+        return bool(wait(self.config, self.turn, self.commits, self.stopping, self._do))
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
@@ -243,22 +214,7 @@ class Core:
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
-        self.ingest = self._insist(
-            lambda: open_ingest(
-                IngestContext(
-                    self.db,
-                    self.config,
-                    self.sites,
-                    self._on_stored,
-                    self.alarms.write,
-                    self.clock,
-                    self.reserve.hold,
-                ),
-                self.alarms,
-                self._wake_dispatcher,
-                self.turn,
-            )
-        )
+        self.ingest = self._insist(self._open_ingest)
         self.evaluation = EvaluationLoop(
             self.db,
             self.sites,
@@ -293,24 +249,19 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        self.sirens = Sirens(
-            self.db,
-            find_access(self.config.broker),
-            self.clock,
-            list_topics(self.sites.values()),
-            self._find_signing_keys,
-            self.config.siren.confirm_within_s,
-            self.config.siren.valid_for_s,
-            self.config.siren.sound_for_s,
-        )
-        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock, take_reply)
+        self.parts = [
+            part
+            for build in find_functions("service.parts")
+            for part in build(self.db, self.config, self.sites, self.clock)
+        ]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()
         self.ingest.start()
         self.evaluation.start()
         self.publisher.start()
-        self.sirens.start()
+        for part in self.parts:
+            part.start()
         self._insist(self.schedule.start)
         self.stamps.start()
         self._await_broker()
@@ -321,7 +272,7 @@ class Core:
             is_proven = self.commits.has_evaluated() or not self.sites
             if not health.beat(self.find_trouble(), "" if is_proven else health.UNPROVEN) or self.stopping.wait(1.0):
                 break
-            if gone := VITAL & self._ended.keys():
+            if gone := [name for name in self._ended if name in VITAL or name.startswith("ingest-")]:
                 log.critical("ending so that a fresh process starts: %s", ", ".join(gone))
                 self._follow(self._see_threads())
                 self._do(self.alarms.write_pending)
@@ -379,7 +330,8 @@ class Core:
         if not self._stands_by:
             self._do(self.alarms.write_pending)
         self.dispatcher.stop(STOP_S)
-        self.sirens.stop(1.0)
+        for part in self.parts:
+            part.stop(1.0)
         self.publisher.stop(1.0)
 
     # ---- start ---------------------------------------------------------------------------------------------
@@ -414,6 +366,15 @@ class Core:
         copy = upgrade(self.db, self.clock())
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
+
+    def _open_ingest(self) -> Ingest:
+        """What takes messages in; an extension may give another one with the same methods."""
+        context = IngestContext(
+            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+        )
+        for open_other in find_functions("ingest.processes"):
+            return open_other(context, self.alarms, self._wake_dispatcher, self.turn)  # type: ignore[no-any-return]
+        return Ingest(context)
 
     def _take_sites(self) -> None:
         """The sites to watch; what of their files hides motion is told when they are taken."""
@@ -490,17 +451,13 @@ class Core:
             (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             (self._check_footing, AUDIT_EVERY_S),
             (self._follow_sources, SOURCES_EVERY_S),
-            (self._follow_rotas, ROTAS_EVERY_S),
-            (self._publish_push_key, SOURCES_EVERY_S),
+            (self._follow_extensions, AUDIT_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
             (self.clock_watch.follow, CLOCK_EVERY_S),
             (self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
         ]
-        if self.sirens.topics:
-            duties.append((lambda: self._follow(live.SirenStatus(self.sirens.find_troubles())), STAMP_EVERY_S))
-        if self.config.sms.gateway == "modem":
-            duties.append((self._follow_modem, STAMP_EVERY_S))
+        duties += [(partial(self._follow_part, part), STAMP_EVERY_S) for part in self.parts]
         for path, every_s in (item for one in list_extensions() for item in one.background.items()):
             duties.append((partial(self._work_for_extension, path), every_s))
         due = [0.0] * len(duties)
@@ -559,25 +516,15 @@ class Core:
         polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
-    def _follow_rotas(self) -> None:
-        teams = [team for site in self.sites.values() for team in site.teams]
-        if teams:
-            now = self.clock()
-            rosters = self.db.run_read(load_rosters, teams, now)
-            self._follow(live.RotaStatus(teams, rosters, now))
+    def _follow_extensions(self) -> None:
+        for read in find_functions("health.subjects"):
+            self._follow(read(self.db, self.sites, self.clock()))
 
-    def _follow_modem(self) -> None:
+    def _follow_part(self, part: ServicePart) -> None:
         try:
-            self.modem.follow()
+            part.follow()
         finally:
-            self._follow(live.ModemStatus(self.modem.find_trouble()))
-
-    def _publish_push_key(self) -> None:
-        private = find_key(Path(self.config.paths.state), self.config.push.key)
-        if private and private != self._push_key:
-            with self.db.write() as c:
-                publish_push_key(c, find_public_key(private), self.clock())
-            self._push_key = private
+            self._follow(*part.seen)
 
     def _check_footing(self) -> None:
         now = self.clock()

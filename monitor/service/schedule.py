@@ -61,7 +61,6 @@ _OWN: Final = (
     Job("score", "monitor.jobs.forecasts.run:rescore", lambda _: HOUR_S, 60.0),
     Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
-    Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
         "scenes",
         "monitor.jobs.scenes.inbox:run",
@@ -73,7 +72,6 @@ _OWN: Final = (
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
-    Job("duty", "monitor.jobs.duty:run", lambda _: 6 * HOUR_S, 25.0, light=True),
     Job("broker", "monitor.checks.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
     Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),
     Job("channels", "monitor.notify.trial:run", lambda _: 60.0, 75.0, per_site=False, polls=True),

@@ -30,7 +30,7 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
-from monitor.domain.errors import BrokerError, SlopewardError
+from monitor.domain.errors import BrokerError
 from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.ingest.broker import hold_folder
@@ -44,10 +44,9 @@ from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp, remove_stamp, stamp
+from monitor.store.service_state import DeniedMessages, find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
 
 _PAST_OUTBOX: Final = Template(
@@ -151,7 +150,6 @@ class Supervisor:
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
         self._has_written = False
-        self._standby = f"{health.STANDBY}{config.service_name}"
 
     def run(self) -> int:
         """Go round until told to stop; returns the exit status."""
@@ -284,7 +282,6 @@ class Supervisor:
         for keeper in reversed(self.restarters):
             keeper.child.stop()
             log.info("%s stopped", keeper.child.name)
-        self._forget_standby()
         log.info("stopped in %.1f s", time.monotonic() - started)
 
     def _is_elsewhere(self, c: Connection, within_s: float = math.inf) -> bool:
@@ -293,15 +290,6 @@ class Supervisor:
         if not self.config.standby.enabled or core is None or core[1].get("name") == self.config.service_name:
             return False
         return (_now_utc() - core[0]).total_seconds() < within_s
-
-    def _forget_standby(self) -> None:
-        """Ended by a person: nobody misses what stood by."""
-        if self.config.standby.enabled:
-            try:
-                with Database(self.config.database.url) as db, db.write() as c:
-                    remove_stamp(c, self._standby)
-            except SlopewardError as error:
-                log.warning("%s", error)
 
     def _on_dying(self, name: str, line: str, dying: bool) -> None:
         (log.critical if dying else log.info)("%s", line)
@@ -330,12 +318,8 @@ class Supervisor:
                     before = find_stamp(c, "supervisor")
                     deaths = {k.child.name: k.deaths for k in self.restarters}
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
-                    if stands_by:
-                        known = {site.id: site.version for site in self._known}
-                        differs = sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
-                        stamp(c, self._standby, own | {"differs": differs}, now)
-                    else:
-                        remove_stamp(c, self._standby)
+                    if not stands_by:
+                        remove_stamp(c, f"{health.STANDBY}{self.config.service_name}")
                         stamp(c, "supervisor", own, now)
                         stamp(c, "broker", self._describe_broker(denied), now)
                         add_rejected(c, reject_denied(denied), self._quota)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -33,6 +33,17 @@ def find_stamp(connection: Connection, name: str) -> tuple[datetime, dict[str, A
 def remove_stamp(connection: Connection, name: str) -> None:
     """Forget a stamp whose writer no longer exists."""
     connection.execute(delete(service_state).where(service_state.c.name == name))
+
+
+class DeniedMessages(TypedDict):
+    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
+
+    login: str
+    topic: str
+    n: int
+    at: str
+    site: str
+    station: str
 
 
 IDLE: Final = "nothing is due"  # what a run says that did nothing: it is not kept

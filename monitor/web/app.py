@@ -29,19 +29,16 @@ from monitor.store.models.anomaly_labels import MEANWHILE
 from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
-from monitor.web.access.rules import PLAIN_NUMBER, admit, require_rules
+from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, require_rules
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, gateway, live, maps, pages, probes
-from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
+from monitor.web.routes import acts, api, live, pages, probes
+from monitor.web.routes.people import accounts, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
     declared,
-    duty,
-    instruments,
     movement,
-    outlines,
     panes,
     proposals,
     readings,
@@ -75,24 +72,19 @@ STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
 PAGES: Final = (
     pages,
     movement,
-    instruments,
     login,
     accounts,
     second_factors,
     signatures,
     proposals,
-    duty,
     declared,
     readings,
-    outlines,
     scenes,
     acts,
     live,
-    devices,
-    gateway,
 )
 ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, charts, panes, maps, probes)),
+    *(m.router for m in (*PAGES, api, charts, panes, probes)),
     acts.requests,
     *load_declared("routes"),
 )
@@ -187,7 +179,7 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
         site = places.get("site") or (alert.site if alert is not None else None)
         card = next(iter(load_cards(c, site)), None) if site is not None else None
         choices = list_choices(c, site)
-    back = sent.act.back.format(**places) or "/"
+    back = find_back(sent.act).format(**places) or "/"
     path = sent.act.address.format(**places) if "alert_id" in places else sent.path
     sent = SentForm(sent.act, values, path)
     found: Response = render(

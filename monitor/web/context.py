@@ -152,8 +152,6 @@ Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a stati
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 Station = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
-Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
-InState = Annotated[str, Query(max_length=16)]
 
 
 @dataclass(slots=True)

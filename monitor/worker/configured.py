@@ -19,12 +19,6 @@ class ComputePlan(Protocol):
     @property
     def dask(self) -> str: ...  # noqa: D102 - as there
     @property
-    def dask_ca_file(self) -> str: ...  # noqa: D102
-    @property
-    def dask_cert_file(self) -> str: ...  # noqa: D102
-    @property
-    def dask_key_file(self) -> str: ...  # noqa: D102
-    @property
     def job_limit_s(self) -> float: ...  # noqa: D102
     @property
     def job_memory_gib(self) -> float: ...  # noqa: D102

@@ -23,7 +23,7 @@ PUBLIC = {
     "detection/imagery/scene/products/unpack.py tell": "method of a file",
     "detection/learning/cross_validation.py look_s": "key of the plan of a run that goes on",
     "detection/learning/run.py told": "key of the plan of a run that goes on",
-    "monitor/store/delivery/siren_orders.py said": "column",
+    "monitor/extensions/telephony/store/siren_orders.py said": "column",
     "monitor/store/schema/tables.py point_happening": "table",
     "monitor/store/schema/tables.py point_look": "table",
     "monitor/decision/criteria/kinds/slope_safety.py judge": "key of a site file",

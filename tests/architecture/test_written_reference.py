@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
-from monitor.config.site_schema import SiteFile
+from monitor.config.site_schema import make_site_file
 from monitor.decision.criteria.table import CRITERIA
 from monitor.store.schema.views import NAMES
 
@@ -21,7 +21,7 @@ def test_the_reference_can_be_written_from_the_program(tmp_path):
     pages = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert all(f"## {verb}" in pages["all-commands"] for verb in VERBS)
     assert "| `--speed` | number | `900.0` |" in pages["all-commands"]
-    keys = {*ServiceConfig.model_fields, *SiteFile.model_fields}
+    keys = {*ServiceConfig.model_fields, *make_site_file().model_fields}
     assert all(f"[{key}]" in pages["all-keys"] for key in keys)
     assert "| `interval` | duration | required | expected sampling interval |" in pages["all-keys"]
     assert '| `horizons` | list of duration | `["1d", "7d", "30d"]` |' in pages["all-keys"]

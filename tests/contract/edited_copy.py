@@ -9,9 +9,9 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.local_time import use_zone
 from monitor.extensions.cap.chain import compose as compose_cap
+from monitor.extensions.telephony.telephone import format_sms
 from monitor.notify.message import translate
 from monitor.notify.notifiers.mail import compose as compose_mail
-from monitor.notify.notifiers.telephone import format_sms
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.engine import Database

@@ -47,9 +47,10 @@ name = "Duty"
 levels = ["yellow", "orange", "red"]
 channels = ["log:duty"]
 """
-OF_THE_WHOLE = (  # documents name commands and tests of all extensions
+OF_THE_WHOLE = (  # documents name commands, tests and places of all extensions
     "tests/contract/test_verbs.py::test_every_command_that_a_page_a_message_or_a_comment_names_exists",
     "tests/architecture/test_threat_model.py::test_each_test_that_is_named_exists",
+    "tests/contract/test_extensions.py::test_every_place_of_a_panel_is_on_a_page_and_named_for_others",
 )
 # the service over a small site: `check` passes, core puts its jobs together, the page answers
 START = """
@@ -150,7 +151,9 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
-    notifiers = [path for each in one.channels.values() for path in (each.notifier, each.document) if path]
+    notifiers = [
+        path for each in one.channels.values() for path in (each.notifier, each.document, each.reply_code) if path
+    ]
     for path in (
         *one.routes,
         *one.background,
@@ -174,7 +177,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
     }
     assert {place for one in list_extensions() for place in one.panels} <= shown
     assert shown == set(
-        re.findall(r"`((?:site|alert|note|report|login|start)\.\w+)`", PAGE.read_text(encoding="utf-8"))
+        re.findall(r"`((?:site|alert|note|report|login|start|account)\.\w+)`", PAGE.read_text(encoding="utf-8"))
     )
 
 

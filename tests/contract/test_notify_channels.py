@@ -13,14 +13,14 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, Notification
 from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.errors import ConfigError, DeliveryError
+from monitor.extensions.telephony.gateway import Gateway
+from monitor.extensions.telephony.store.devices import add_device
+from monitor.extensions.telephony.web_push import make_key
 from monitor.notify.notifier import channel_settings, open_notifier, read_secret
-from monitor.notify.notifiers.gateway import Gateway
-from monitor.notify.web_push import make_key
 from monitor.store.database.engine import Database
-from monitor.store.delivery.devices import add_device
 from monitor.store.people.users import add_user
 from tests.conftest import free_port
-from tests.integration.notify.push_service import Browser
+from tests.extensions.telephony.push_service import Browser
 
 RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "exercise": False}
 WORDS = {"subject": "north: red\r\nBcc: evil@example.org", "body": "Moves.\nClose the road.", "document": "<alert/>"}
@@ -196,4 +196,4 @@ def test_an_answer_without_end_fills_no_memory():
     gateway = Gateway(gateway_settings(1), "sms:DUTY_PHONE")
     gateway._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless())))
     with pytest.raises(DeliveryError, match="sms: ReadError"):
-        gateway.post("Messages", {}, "sms")
+        gateway.post("Messages", {}, "sms", 1)

@@ -19,7 +19,6 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import read_typed_span
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.store.alerting.duty import Describe
 from monitor.store.alerting.offsets import find_site_of_offset
 from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
@@ -103,7 +102,6 @@ class ActCall:
     find_site: Callable[[str], Site]  # the declaration in force; raises NotFoundError, RefusedError
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
     config: ServiceConfig
-    describe_alerts: Describe = lambda _c, _alerts: {}
     # where somebody waits for what takes minutes: told how far it came; None: it goes on in a process of its own
     report: Callable[[str], None] | None = None
     second: Actor | None = None  # whom the first one names, as long as there are no accounts

@@ -30,7 +30,7 @@ from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
 from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import NO_ALERT, Alert
+from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.people.countersign import TwoPersonAct
 
@@ -69,7 +69,9 @@ def acknowledge(
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    shown = call.db.run_read(_require, alert_id).level if seen is None else seen  # before a raise that commits now
+    shown = (
+        call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
+    )  # before a raise that commits now
     return _do(call, alert_id, lambda c: store.acknowledge(c, alert_id, call.actor, reason, call.now, seen=shown))
 
 
@@ -137,7 +139,7 @@ def shelve(
     """
 
     def do(c: Connection, second: Actor | None) -> None:
-        site = _require(c, alert_id).site
+        site = store.require_alert(c, alert_id).site
         top = next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == site), 3)
         store.shelve(c, alert_id, call.actor, reason, call.now + for_, call.now, second=second, top_level=top)
 
@@ -195,7 +197,7 @@ def verify(
 
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
-    alert = call.db.run_read(_require, alert_id)
+    alert = call.db.run_read(store.require_alert, alert_id)
     key, before = step_of_alert(alert.key), None
     if not asks_verification(alert.key):
         raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
@@ -218,7 +220,7 @@ def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reas
     """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
     require_answer(answer)
     with call.write() as c:
-        if _require(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
+        if store.require_alert(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
             order_level_of(c, site, site.top_level, call.actor, reason, call.now)
@@ -238,7 +240,7 @@ def withdraw(
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """
-    alert = call.db.run_read(_require, alert_id)
+    alert = call.db.run_read(store.require_alert, alert_id)
     key = step_of_alert(alert.key)
     if key is None:
         raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
@@ -257,7 +259,7 @@ def withdraw(
 def _do(call: ActCall, alert_id: int, act: Callable[[Connection], object], text: Message | None = None) -> ActResult:
     with call.write() as c:
         act(c)
-        return _describe(_require(c, alert_id), text)
+        return _describe(store.require_alert(c, alert_id), text)
 
 
 def _do_by_two(
@@ -272,18 +274,11 @@ def _do_by_two(
 
     def do(c: Connection, second: Actor | None) -> Alert:
         act(c, second)
-        return _require(c, alert_id)
+        return store.require_alert(c, alert_id)
 
     shared = TwoPersonAct(name, f"alert:{alert_id}", terms)
-    return _describe(call.by_two(shared, reason, do, lambda c: _require(c, alert_id).level))
+    return _describe(call.by_two(shared, reason, do, lambda c: store.require_alert(c, alert_id).level))
 
 
 def _describe(alert: Alert, text: Message | None = None) -> ActResult:
     return ActResult(text or _STATE(number=alert.id, state=Term(alert.state)), record_to_json(alert))
-
-
-def _require(c: Connection, alert_id: int) -> Alert:
-    found = store.find_alert(c, alert_id)
-    if found is None:
-        raise NotFoundError(NO_ALERT(number=alert_id))
-    return found

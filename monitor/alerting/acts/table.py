@@ -171,21 +171,12 @@ _event = on(f"{_SITE}/events", "events", f"{_HERE}.on_sites", f"{_DECLARED}#even
 _offset = on(f"{_SITE}/offsets", "offsets", f"{_HERE}.on_sites", f"{_DECLARED}#offsets")
 _report = on(f"{_SITE}/report", "report", f"{_HERE}.on_sites", f"{_SITE}#reports")
 _anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_HERE}.on_anomalies", f"{_SITE}/instruments#anomalies")
-_duty = on(f"{_SITE}/duty", "people duty", f"{_HERE}.on_duty")
 _site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
 _proposals = on(f"{_SITE}/proposals", "sites", "monitor.replay.acts_on_site_files")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_models", f"{_SITE}/instruments")
-_footprint = on(
-    f"{_SITE}/scenes/{{scene_hash}}/footprints/{{polygon_id}}",
-    "scenes review",
-    f"{_HERE}.on_scenes",
-    f"{_SITE}/scenes/{{scene_hash}}/outlines",
-)
-_drawing = on(f"{_SITE}/scenes/{{scene_hash}}/outlines", "scenes review", f"{_HERE}.on_scenes")
-_outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
 _users = on("/admin/users", "people users", f"{_HERE}.on_accounts", "/admin")
 _token = on("/admin/tokens", "people tokens", f"{_HERE}.on_accounts", "/admin")
@@ -219,21 +210,10 @@ _CORE: Final = (
     _model("model.retire", "retire", "/retire", "retire"),
     _network("network.promote", "promote", "/promote", "take_into_use"),
     _network("network.retire", "retire", "/retire", "let_go"),
-    _duty("duty.plan", "plan", "/plan", "put_plan"),
-    _duty("duty.swap", "swap", "/swap", "swap"),
-    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", "withdraw_change"),
-    _duty("duty.handover", "hand-over write", "/handover", "hand_over"),
-    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", "take_over"),
-    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", "withdraw_handover"),
     _report("report.add", "add", "", "add_report", by_token=True),
     _anomaly("anomaly.label", "label", "/label", "label"),
     _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),
     _station("reference.choose", "reference", "/reference", "choose"),
-    _footprint("footprint.accept", "accept", "/accept", "accept"),
-    _footprint("footprint.reject", "reject", "/reject", "reject"),
-    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
-    _drawing("outline.add", "draw", "", "draw"),
-    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
     _proposals("site.propose", "propose", "", "propose"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),

@@ -13,7 +13,7 @@ import typer
 from detection.geojson import Geometry
 from forecasting.message import Message
 from monitor.cli.acts import add_acts
-from monitor.cli.scenes import change, detect, learn, models, review, sar, stack, surface, track, train, velocity
+from monitor.cli.scenes import change, detect, models, train
 from monitor.cli.scenes.local import unpacked
 from monitor.cli.session import (
     Commands,
@@ -137,13 +137,6 @@ def _remove(path: Path) -> None:
 
 app.command(epilog=detect.EPILOG, takes_config=False)(detect.detect)
 app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
-app.command(epilog=surface.EXAMPLE, takes_config=False)(surface.dod)
-app.command(epilog=stack.EXAMPLE)(stack.rates)
-app.command(epilog=track.EXAMPLE)(track.track)
-app.command(epilog=sar.EXAMPLE, takes_config=False)(sar.sar)
-app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
 app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
-app.command(epilog=learn.EXAMPLE)(learn.learn)
 app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
 app.command(epilog=train.EXAMPLES["score"])(train.score)
-app.add_typer(review.app, name="review")

@@ -12,10 +12,9 @@ from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import name_level
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
@@ -58,7 +57,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     Example: slopeward alerts show 12 --json
     """
     with session.open_database() as db, db.read() as c:
-        alert = _find(store.find_alert(c, alert_id), alert_id)
+        alert = store.require_alert(c, alert_id)
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
         zone = session.find_zones(c, utc=utc)(alert.site)
@@ -80,9 +79,3 @@ add_acts(app, "alerts")
 
 def _name(state: str) -> str:
     return Term(state).english()
-
-
-def _find(alert: Alert | None, alert_id: int) -> Alert:
-    if alert is None:
-        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
-    return alert

@@ -23,7 +23,7 @@ from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, record_to_json
 from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
-from monitor.store.alerting.alerts import Alert, find_alert
+from monitor.store.alerting.alerts import Alert, find_alert, require_alert
 from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
@@ -114,9 +114,7 @@ def _describe(
 
 def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
     with db.read() as c:
-        alert = find_alert(c, alert_id)
-        if alert is None:
-            raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        alert = require_alert(c, alert_id)
         require_readable(c, alert.site)
         if alert.decision_id is None:
             raise NotFoundError(f"alert {alert_id} has no frozen decision")

@@ -12,17 +12,6 @@ NOTIFIERS: Final[dict[str, Channel]] = {
     "email": Channel(f"{ROOM}.mail:MailNotifier", digest_rank=1, parallel=3),
     "apprise": Channel(f"{ROOM}.appriser:AppriseNotifier", digest_rank=2),
     "mqtt": Channel(f"{ROOM}.mqtt:MqttNotifier", reaches_person=False, holds=True, of_broker=True),
-    "push": Channel(f"{ROOM}.push:PushNotifier", digest_rank=3, needs_database=True, holds=True),
-    "sms": Channel(f"{ROOM}.telephone:SmsNotifier", digest_rank=6, is_replied=True),
-    "voice": Channel(f"{ROOM}.telephone:VoiceNotifier", rings=True, is_replied=True),
-    "siren": Channel(
-        f"{ROOM}.siren:SirenNotifier",
-        orders=True,
-        reaches_person=False,
-        needs_database=True,
-        holds=True,
-        of_broker=True,
-    ),
 }
 for _one in list_extensions():
     NOTIFIERS.update({kind: channel for kind, channel in _one.channels.items() if kind not in NOTIFIERS})

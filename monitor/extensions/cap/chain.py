@@ -29,7 +29,7 @@ from monitor.extensions.cap.message import (
 )
 from monitor.extensions.cap.signature import sign_cap
 from monitor.notify.declarations import find_declaration
-from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
+from monitor.store.alerting.alerts import find_alert_of_event, find_outcome, load_alert_events, require_alert
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import find_version_at
 from monitor.store.models.movement import load_failure_facts
@@ -67,9 +67,7 @@ def compose(
         RefusedError: the alert is none of hazard.
         ConfigError: it cannot be signed.
     """
-    alert = find_alert(c, alert_id)
-    if alert is None:
-        raise NotFoundError(NO_ALERT(number=alert_id))
+    alert = require_alert(c, alert_id)
     events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)
     steps = list_steps(alert, events, outcome)
     found = next((s for s in steps if s.number == number), None) if number else steps[-1]
@@ -97,11 +95,8 @@ def compose(
 def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
     """The message of an event; of one that changed no level, the message before it."""
     alert_id, sequence = find_alert_of_event(c, event_id)
-    alert = find_alert(c, alert_id)
-    if alert is None:
-        raise NotFoundError(f"alert {alert_id} does not exist")
     events = [e for e in load_alert_events(c, alert_id) if e.sequence <= sequence]
-    return compose(c, config, alert_id, list_steps(alert, events, None)[-1].number)
+    return compose(c, config, alert_id, list_steps(require_alert(c, alert_id), events, None)[-1].number)
 
 
 def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[PlacedSite, DecisionBasis]:

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 from monitor.cli.main import VERBS, load_app
 from monitor.config import service
 from monitor.config.service import ServiceConfig, parse_service
-from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.criteria.tables import CriterionTable
 from monitor.domain.instants import format_duration
@@ -118,7 +118,7 @@ def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
 
 def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
     """The tables of a site file: levels and criteria have keys that depend on the names of levels, or on the kind."""
-    site, *others = find_tables(SiteFile)
+    site, *others = find_tables(make_site_file())
     yield from (
         site,
         ("[levels]", LevelsTable),

@@ -1,1 +1,1 @@
-"""Growth past one process and one machine: jobs on a cluster of Dask."""
+"""Growth past one process and one machine: ingest by several, a service that stands by, jobs on a Dask cluster."""

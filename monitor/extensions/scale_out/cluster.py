@@ -10,16 +10,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template, join
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import AwayError, JobError, KilledError
 from monitor.domain.extras import explain_missing
 from monitor.worker import compute
-from monitor.worker.configured import ComputePlan
 from monitor.worker.records import Answered, Request, WorkerTask
 from monitor.worker.sandbox import SandboxLimits
+
+if TYPE_CHECKING:  # a machine of the cluster reads no service file
+    from monitor.config.service import ComputeSection
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
 NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job
@@ -106,7 +108,7 @@ _clients: dict[DaskCluster, Any] = {}
 _lock: Final = threading.Lock()
 
 
-def find_cluster(plan: ComputePlan) -> DaskCluster:
+def find_cluster(plan: "ComputeSection") -> DaskCluster:
     """The cluster that `[compute]` names."""
     return DaskCluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
 
@@ -157,13 +159,10 @@ def _connect(cluster: DaskCluster, distributed: Any) -> Any:
     with _lock:
         client = _clients.get(cluster)
         if client is None or client.status not in {"running", "connecting"}:
-            given = {
-                "tls_ca_file": cluster.ca_file,
-                "tls_client_cert": cluster.cert_file,
-                "tls_client_key": cluster.key_file,
-            }
+            names = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+            given = zip(names, (cluster.ca_file, cluster.cert_file, cluster.key_file), strict=True)
             is_encrypted = cluster.address.startswith("tls://")
-            files = {name: file for name, file in given.items() if file}  # without any: those of Dask's own settings
+            files = {name: file for name, file in given if file}  # without any: those of Dask's own settings
             security = distributed.Security(require_encryption=True, **files) if is_encrypted else None
             client = distributed.Client(
                 cluster.address, timeout=CONNECT_S, security=security, set_as_default=False, name="slopeward"

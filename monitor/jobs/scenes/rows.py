@@ -12,17 +12,16 @@ from sqlalchemy import Connection
 
 from detection.imagery.change import records
 from detection.imagery.change.records import KnownOutline, PlacedOutline
+from detection.imagery.footprints.proximity import keep_near, list_distances
 from monitor.domain.names import is_line
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
 from monitor.jobs.scenes.tasks import KnownDate, ReadScene
 from monitor.store.models.registry import BROKEN
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes import arrivals
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.scenes.outlines import UncertainTile
 from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
@@ -30,13 +29,6 @@ DATES_MOST: Final = 24
 # Of them so many come with their footprints, which a scene newer than all of them is compared with.
 NEAR_MOST: Final = 5
 NAME_MOST: Final = 200
-
-
-def list_places(site: Site) -> dict[str, Place]:
-    """Stations that have a place: id -> longitude, latitude."""
-    return {
-        s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
-    }
 
 
 def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[KnownDate]:
@@ -161,11 +153,6 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
     return add_observations(c, rows, now).stored
 
 
-def list_unsure(answer: ReadScene) -> list[UncertainTile]:
-    """The tiles of a scene that wait for somebody to look."""
-    return [UncertainTile(*one.box, one.doubt) for one in answer.doubtful_tiles]
-
-
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
     return {
@@ -229,7 +216,7 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
 def _footprints(
     answer: ReadScene, scene_hash: str, outlines: Iterable[PlacedOutline], site: Site, change: str
 ) -> list[arrivals.FootprintRow]:
-    places, reach_m = list_places(site), find_reach_m(site)
+    places, reach_m = site.places, find_reach_m(site)
     found = list(outlines)
     distances = list_distances([one.geometry for one in found], places)
     return [

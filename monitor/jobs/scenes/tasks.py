@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
+from detection.imagery.footprints.proximity import Place
 from detection.imagery.footprints.records import Box, DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
-from monitor.jobs.scenes.proximity import Place
 from monitor.worker.records import WorkerTask
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})

@@ -18,6 +18,7 @@ from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.places import measure_places
+from detection.imagery.footprints.proximity import list_distances
 from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
@@ -28,7 +29,6 @@ from forecasting.message import error_text
 from monitor.domain.extras import explain_missing
 from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.scenes import tasks
-from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
 

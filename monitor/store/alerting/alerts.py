@@ -568,6 +568,13 @@ def find_alert(c: Connection, alert_id: int) -> Alert | None:
     return find_record(c, Alert, select(t.alert).where(t.alert.c.id == alert_id))
 
 
+def require_alert(c: Connection, alert_id: int) -> Alert:
+    """One alert; raises NotFoundError."""
+    if (found := find_alert(c, alert_id)) is None:
+        raise NotFoundError(NO_ALERT(number=alert_id))
+    return found
+
+
 def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     """The chain of an alert, oldest first."""
     e = t.alert_event.c

@@ -9,9 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, or_, select
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
-from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_alert_events
+from monitor.store.alerting.alerts import Alert, load_alert_events, require_alert
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.database.audit import find_seal
 from monitor.store.database.rows import load_records, match_given
@@ -90,9 +89,7 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
 
 def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
     """Everything about one alert; raises NotFoundError: there is none."""
-    alert = find_alert(c, alert_id)
-    if alert is None:
-        raise NotFoundError(NO_ALERT(number=alert_id))
+    alert = require_alert(c, alert_id)
     events = load_alert_events(c, alert_id)
     ids = sorted({e.decision_id for e in events if e.decision_id is not None})
     decisions = tuple(load_decision(c, i) for i in ids)

@@ -1,23 +1,20 @@
-"""The turn of the one core of a PostgreSQL database: taken, renewed, taken over from a core that hangs, found lost."""
+"""The turn of the one core of a PostgreSQL database: taken, renewed, found lost."""
 
 import contextlib
 import logging
 import time
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from monitor.domain.errors import StoreBusyError
 from monitor.store.database.engine import Database, translated
-from monitor.store.database.locks import LEASE, end_core_sessions, lock_core, make_turns
+from monitor.store.database.locks import LEASE, lock_core, make_turns
 
 log = logging.getLogger(__name__)
 TRUST_S: Final = 6.0  # a core that could not renew its lease for so long tells nobody anything
-EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs
-GRACE_S: Final = 4.0  # before that a free turn is left to the core that had it: it may only start anew
-NOBODY: Final = "nobody"
 _TAKE: Final = text(
     f"UPDATE {LEASE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
     " renewed_at = clock_timestamp() RETURNING fence, taken_at"
@@ -28,21 +25,6 @@ _FIRST: Final = text(
 )
 _RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
 _HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
-_READ_LEASE: Final = text(
-    "SELECT fence, holder, session, taken_at,"  # noqa: S608  while the server was away nobody could renew it
-    " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
-    f" FROM {LEASE}"
-)
-
-
-class Lease(NamedTuple):
-    """Who has the turn."""
-
-    fence: int  # its number: each turn has a greater one than those before
-    holder: str
-    session: str  # what the server calls the sessions of the holder
-    taken_at: datetime
-    idle_s: float  # since it was renewed
 
 
 def boot_s() -> float:
@@ -57,8 +39,8 @@ class CoreTurn:
     core that takes it also raises the number in the one row of the lease, and each of its transactions asks for its own
     number first (`guard`): whatever ends the session, and however long this process slept, one core alone writes.
 
-    The lease is renewed every second (`keep`). Where it was not for `EXPIRED_S`, the process hangs or the network to it
-    is cut. A core that stands by ends its sessions then, as the server would not notice by itself for hours.
+    The lease is renewed every second (`keep`). Where it was not for long, the process hangs or the network to it is
+    cut: the server would not notice by itself for hours.
 
     Args:
         db: its engine gives the session that holds the lock.
@@ -66,7 +48,7 @@ class CoreTurn:
     """
 
     def __init__(self, db: Database, holder: str = "") -> None:
-        self._db, self._engine, self._holder = db, db.engine, holder
+        self.db, self.engine, self.holder = db, db.engine, holder
         self._held: Connection | None = None
         self.renewed_s = float("-inf")
         self.fence = 0  # never ours
@@ -82,41 +64,6 @@ class CoreTurn:
         """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
         return not self.is_lost and boot_s() - self.renewed_s < TRUST_S
 
-    def find_lease(self) -> Lease | None:
-        """Who has the turn; None where no core has run yet.
-
-        Raises:
-            StoreBusyError: the database is away for the moment.
-        """
-        with translated():
-            make_turns(self._engine)
-            with self._engine.connect() as c:
-                row = c.execute(_READ_LEASE).first()
-        return None if row is None else Lease(row.fence, row.holder, row.session, row.taken_at, float(row.idle_s))
-
-    def take_over(self) -> bool:
-        """Take it where whoever had it is gone or hangs; False where another core has it, or may still come back.
-
-        Raises:
-            StoreBusyError: the database is away for the moment.
-        """
-        lease = self.find_lease()
-        if lease is not None and lease.holder != self._holder and lease.idle_s < GRACE_S:
-            return False
-        if self.take():
-            return True
-        if lease is None or lease.idle_s < EXPIRED_S:
-            return False
-        with translated():
-            ended = end_core_sessions(self._engine, lease.session)
-        log.critical(
-            "%s has not renewed its lease for %.0f s; its %d sessions are ended",
-            lease.holder or NOBODY,
-            lease.idle_s,
-            ended,
-        )
-        return self.take()
-
     def take(self) -> bool:
         """Take it and raise its number; False where another core has it.
 
@@ -126,13 +73,13 @@ class CoreTurn:
         if self._held is not None:
             return True
         with translated():
-            make_turns(self._engine)
-            held = lock_core(self._engine)
+            make_turns(self.engine)
+            held = lock_core(self.engine)
             if held is None:
                 return False
-            began_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
+            began_s, given = boot_s(), {"holder": self.holder, "session": self.db.session}
             try:
-                with self._engine.begin() as c:  # waits for what a core before us is writing
+                with self.engine.begin() as c:  # waits for what a core before us is writing
                     row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
             except BaseException:
                 held.close()
@@ -154,7 +101,7 @@ class CoreTurn:
         is_anew = not self._is_held()
         with translated():
             if is_anew:
-                self._held = lock_core(self._engine)
+                self._held = lock_core(self.engine)
             # one that came and went meanwhile has written what we do not know in memory
             if self._held is None or not self._renew():
                 self.is_lost = True
@@ -176,7 +123,7 @@ class CoreTurn:
         return True
 
     def _renew(self) -> bool:
-        with self._engine.begin() as c:
+        with self.engine.begin() as c:
             c.exec_driver_sql("SET LOCAL synchronous_commit = off")  # what a crash loses of it says the same
             return c.execute(_RENEW, {"fence": self.fence}).rowcount == 1
 
@@ -191,7 +138,7 @@ class CoreTurn:
             raise StoreBusyError("another core has taken this database over; this one writes nothing")
 
     def give_up(self) -> None:
-        """Let it go; nothing where it is not held. Whoever starts anew here has `GRACE_S` from now on."""
+        """Let it go; nothing where it is not held. The lease says until when it was."""
         if self._held is not None:
             with contextlib.suppress(DBAPIError):
                 self._renew()

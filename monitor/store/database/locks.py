@@ -79,20 +79,6 @@ def is_core_running(engine: Engine) -> bool:
     return False
 
 
-def end_core_sessions(engine: Engine, session: str) -> int:
-    """End the sessions of a core that hangs, by their name, and whoever else holds its lock; returns how many.
-
-    A role may end the sessions of its own login. What they had not committed is rolled back.
-    """
-    ends = text(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"  # noqa: S608
-        " AND datname = current_database() AND usename = current_user AND (application_name = :session"
-        f" OR pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = to_regclass('{CORE}')))"
-    )
-    with engine.begin() as c:
-        return int(c.execute(ends, {"session": session}).scalar_one())
-
-
 def find_blockers(engine: Engine) -> str:
     """Who keeps others from changing the views, as one line; empty where nobody can be named."""
     found = text(

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.table import API, OPERATOR, list_acts
+from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
 from monitor.domain.alert import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
@@ -41,10 +41,7 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /account/devices",
-    "POST /account/devices/{number}/remove",
 )
-_GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /",
     "GET /alerts",
@@ -79,12 +76,9 @@ RULES: Final[dict[str, str]] = {
         OPEN,
     ),
     **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
-    # signed by the provider, which has no account
-    **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,
-            *_GROUND,
             "GET /api/v1/openapi.json",
             "GET /sites/{site}",
             "GET /api/v1/sites/{site}",
@@ -93,17 +87,12 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
-    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
-    **_each(
-        "GET /sites/{site}/",
-        "forecasts forecasts/scores movement instruments outlines outlines/next",
-        "scenes/{scene_hash} scenes/{scene_hash}/outlines",
-        rule=READ,
-    ),
+    **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
+    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson instruments anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
-        "susceptibility.png forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
+        "stations stations.geojson anomalies scenes ribbon rain",
+        "forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
         "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
     ),
@@ -123,7 +112,7 @@ RULES: Final[dict[str, str]] = {
         ),
         VIEWER,
     ),
-    **_each("GET /sites/{site}/", "duty duty.ics proposals thresholds acts", rule=VIEWER),
+    **_each("GET /sites/{site}/", "proposals thresholds acts", rule=VIEWER),
     **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
@@ -142,12 +131,17 @@ OF_NO_SITE: Final = frozenset(
     {
         "GET /api/v1/openapi.json",
         *_LISTS,
-        *_GROUND,
         *_OWN,
         *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }
 )
+
+
+def find_back(act: Act) -> str:
+    """Where the page goes on after an act; that of its site, where the page is of an extension that is not there."""
+    is_there = f"GET {act.back.partition('#')[0]}" in RULES
+    return act.back if is_there or "{site}" not in act.back else "/sites/{site}"
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

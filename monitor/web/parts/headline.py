@@ -16,7 +16,6 @@ from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts import headline
-from monitor.domain.duty.rota import who_is_on_duty
 from monitor.domain.instants import format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.language.figures import format_number
@@ -27,7 +26,7 @@ from monitor.notify.value_now import find_now
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import AlertDeliveries
 from monitor.store.alerting.decisions import find_evidence
-from monitor.store.alerting.duty import list_chain, load_rosters
+from monitor.store.alerting.duty import find_on_duty, list_chain
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
 from monitor.store.schema.view_rows import AlertRow
@@ -36,10 +35,10 @@ from monitor.store.schema.views import load_view
 
 def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[dict[str, Any]]:
     """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
-    rosters, roles = load_rosters(c, site.teams, now), dict[str, str]()
+    on_duty, roles = find_on_duty(c, site.teams, now), dict[str, str]()
     for team in site.teams:
-        on_duty = who_is_on_duty(rosters[team.site, team.name], now)
-        for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
+        turns = zip(on_duty[team.site, team.name], ("on duty", "second"), strict=False)
+        for name, role in [*turns, (team.lead, "lead")]:
             roles.setdefault(name, role)
     answered = {one.recipient: one for one in answers.deliveries}
     people: dict[str, Recipient] = {r.name: r for step in list_chain(c, site.recipients, now) for r in step}

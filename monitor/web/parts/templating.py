@@ -239,13 +239,6 @@ class Banner(NamedTuple):
     since: datetime | None = None
 
 
-class ActiveService(NamedTuple):
-    """Which of two services decides, and since when."""
-
-    name: str | None
-    since: str | None
-
-
 def service_banner(context: Context, now: datetime, trouble: str) -> Banner | None:
     """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
     if trouble:
@@ -261,13 +254,13 @@ def service_banner(context: Context, now: datetime, trouble: str) -> Banner | No
     return None
 
 
-def find_pair(context: Context) -> ActiveService | None:
-    """Which of two services decides; None where there is only one."""
+def find_pair(context: Context) -> Any:
+    """What the one of two services says that decides; None where there is only one."""
     if not context.config.standby.enabled:
         return None
     with context.db.read() as c:
         core = find_stamp(c, "core")
-    return None if core is None else ActiveService(core[1].get("name"), core[1].get("active_since"))
+    return core and core[1]
 
 
 def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:

@@ -24,14 +24,13 @@ from monitor.alerting.audit.recompute import RecomputationRequest, Recomputation
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import find_alert
-from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
+from monitor.web.access.rules import find_back
 from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
-from monitor.web.parts.headline import list_sentences
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import prove_again
 from monitor.web.routes.site.readings import LATER
@@ -123,7 +122,7 @@ def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str,
     text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
     if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
         return JSONResponse(_describe(done), status_code=201)
-    back = (act.own_back if own else act.back).format(**acting.request.path_params)
+    back = (act.own_back if own else find_back(act)).format(**acting.request.path_params)
     path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
     if isinstance(done, ActResult) and done.secret:
         return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
@@ -218,7 +217,6 @@ def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = 
         find_site=find_site,
         check_site=find_card,
         config=context.config,
-        describe_alerts=partial(list_sentences, at_once=MOST),
     )
     offered = act.list_offered(FORM)
     values = {one.name: read_value(one, given[one.name], zone, LATER.get(turn or "")) for one in offered}

@@ -9,15 +9,15 @@ from monitor.domain.instants import format_iso
 from monitor.web.access.callers import person_of
 from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow
-from monitor.web.context import AlertId, Find, InState, context_of
-from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
-from monitor.web.parts.instruments import collect_instruments
+from monitor.web.context import AlertId, context_of
+from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.parts.templating import render_part, service_banner, share
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
 
-def _answer(request: Request, names: tuple[str, ...], values: Mapping[str, object]) -> JSONResponse:
+def answer_parts(request: Request, names: tuple[str, ...], values: Mapping[str, object]) -> JSONResponse:
+    """Parts of a page, `parts/NAME.html`, with the banner."""
     context, trouble = context_of(request), trouble_for(request)
     now = context.clock()
     shared = share(request, person_of(request), service_banner(context, now, trouble), trouble)
@@ -31,7 +31,7 @@ def refresh_overview(request: Request) -> JSONResponse:
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
-    return _answer(request, ("cards", "ledgers"), values)
+    return answer_parts(request, ("cards", "ledgers"), values)
 
 
 @router.get("/sites/{site}")
@@ -40,15 +40,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
-    return _answer(request, ("status", "movement", "ledgers", "stations"), values)
-
-
-@router.get("/sites/{site}/instruments")
-def refresh_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> JSONResponse:
-    """Parts of the board of instruments, as it was asked for."""
-    with read_site(request, site) as seen:
-        values = collect_instruments(seen, find, state)
-    return _answer(request, ("board", "reported", "added"), values)
+    return answer_parts(request, ("status", "movement", "ledgers", "stations"), values)
 
 
 @router.get("/alerts/{alert_id}")
@@ -56,4 +48,4 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
-    return _answer(request, ("alert_head", "alert_notified", "alert_chain"), values)
+    return answer_parts(request, ("alert_head", "alert_notified", "alert_chain"), values)

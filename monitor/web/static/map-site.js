@@ -189,7 +189,8 @@
     stationList.value = "";
     if (!p) { chosen.replaceChildren(); return; }
     if (p.point !== undefined || p.points !== undefined) {
-      tell(...P.describe(p, state.pointsSaid), [make("a", { href: `/sites/${site}/instruments#points`, textContent: tr("what this set did and will do") })]);
+      const board = document.querySelector(`a[href="/sites/${site}/instruments"]`);
+      tell(...P.describe(p, state.pointsSaid), board ? [make("a", { href: `${board.getAttribute("href")}#points`, textContent: tr("what this set did and will do") })] : []);
       if (p.point !== undefined) showSeries(p.point, state.pointsSaid.set);
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [
@@ -251,7 +252,7 @@
   }
   async function begin() {
     const [ground] = await Promise.all([
-      M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
+      M.loadMap(`${api}/map`), loadStations(), M.loadMap(`${api}/zones.geojson`, M.NOTHING).then((found) => { state.zones = found; }),
       loadScenes(),
     ]);
     state.susceptibility = ground.susceptibility;

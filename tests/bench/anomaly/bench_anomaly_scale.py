@@ -26,8 +26,8 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
+from monitor.extensions.instruments import job as instruments
 from monitor.jobs import anomaly
-from monitor.jobs.instruments import run as instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies

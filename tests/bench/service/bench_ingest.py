@@ -67,7 +67,7 @@ import sys, time, json
 from collections import deque
 from datetime import UTC, datetime
 from monitor.broker.access import Access
-from monitor.ingest.division import BrokerSession
+from monitor.ingest.mqtt import BrokerSession
 from monitor.ingest.mqtt import MqttSession
 door = json.loads(sys.argv[1])
 place = {"socket": door["target"][0]} if door["by"] == "unix" else dict(zip(("host", "port"), door["target"]))

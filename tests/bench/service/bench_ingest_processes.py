@@ -25,10 +25,10 @@ from typing import Any
 import psutil
 
 from monitor.config.service import BrokerSection, DatabaseSection, IngestSection, LimitsSection, ServiceConfig
+from monitor.extensions.scale_out.divided import DividedIngest, open_ingest
 from monitor.ingest.message import ROOT
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.store.database.engine import Database
 from tests.bench.record import read_options, record
 from tests.bench.service.slopes import close_client, open_client

@@ -6,9 +6,9 @@ from datetime import timedelta
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import format_iso, parse
+from monitor.extensions.instruments.job import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH

@@ -14,13 +14,13 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.extensions.instruments.job import run as look_at_instruments
+from monitor.extensions.instruments.store.board import load_board
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_state import forget
-from monitor.jobs.instruments.run import run as look_at_instruments
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations

@@ -11,7 +11,7 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec
-from monitor.jobs.instruments.run import SUSPECT_FOR, run
+from monitor.extensions.instruments.job import SUSPECT_FOR, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
@@ -19,7 +19,7 @@ from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run,
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.integration.alerting.test_instruments import NOW, SITE
+from tests.extensions.instruments.test_instruments import NOW, SITE
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ADA = Actor("Ada")

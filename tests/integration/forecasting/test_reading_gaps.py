@@ -12,9 +12,9 @@ from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.extensions.instruments.job import run as look_at_instruments
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_state import forget
-from monitor.jobs.instruments.run import run as look_at_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import load_runs

@@ -15,7 +15,7 @@ from monitor.store.models.seasons import load_season, save_seasons
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.integration.alerting.test_instruments import HEAD, STATION
+from tests.extensions.instruments.test_instruments import HEAD, STATION
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 

@@ -18,7 +18,7 @@ from monitor.store.schema.tables import alert, alert_event, notification, site
 from tests.conftest import free_port
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-# that nobody confirmed is in tests/integration/web/site/test_duty.py, that nobody was reached in test_order.py
+# that nobody confirmed is in tests/extensions/duty/test_page.py, that nobody was reached in test_order.py
 PATIENT = DeliveryLimits(unconfirmed_after_s=1e9, unreached_after_s=1e9)
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}

@@ -15,12 +15,12 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import is_due, send_test
 from monitor.service.alarms import make_alarm
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
+from monitor.store.alerting.receipts import load_tested, note_test
 from monitor.store.alerting.sites import save_site
-from monitor.store.delivery.receipts import load_tested, note_test
 from monitor.store.schema.views import load_view
 from tests.contract.test_notify_channels import SITE
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.test_telephone import NUMBER, TOKEN, provider
+from tests.extensions.telephony.test_telephone import NUMBER, TOKEN, provider
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 TWO = 'channels = ["webhook:GOOD", "webhook:BAD"]'

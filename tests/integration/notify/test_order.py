@@ -19,7 +19,7 @@ from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.store.alerting.alerts import UNDELIVERED, acknowledge, find_alert
 from monitor.store.alerting.outbox import claim_due
-from monitor.store.delivery.receipts import add_test
+from monitor.store.alerting.receipts import add_test
 from monitor.store.schema.tables import alert
 from tests.conftest import wait_for
 from tests.data.store_rows import tell

@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse
 
 from forecasting.message import Template
 from monitor.domain.errors import RefusedError
+from monitor.domain.extension import find_functions
 from monitor.store.database.audit import add_audit, load_entries
-from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import load_sessions
@@ -19,7 +19,6 @@ from monitor.web.access.callers import require_caller
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.act_forms import list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes.people.devices import devices_to_json
 from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
 
 router = APIRouter()
@@ -47,10 +46,10 @@ def show_account(request: Request) -> HTMLResponse:
             "account": users.find_user(c, caller.name),
             "has_code": has_second_factor(c, caller.name),
             "codes_left": count_recovery_codes(c, caller.name),
-            "devices": devices_to_json(load_devices(c, caller.name)),
-            "push_key": find_push_key(c),
             "choices": list_choices(c, None) if caller.sites is None else {"sites": sorted(caller.sites)},
         }
+        for collect in find_functions("account.devices"):
+            values |= collect(c, caller.name)
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 
 

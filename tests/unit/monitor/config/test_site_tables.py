@@ -8,12 +8,12 @@ from pydantic import Field, ValidationError
 
 from monitor.config.first_site import write_first_site
 from monitor.config.service import parse_site
-from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
 from tests.data.site_text import head, series, station
 
-TABLES = [*find_tables(SiteFile), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
+TABLES = [*find_tables(make_site_file()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
 BOUNDED = [
     (head, table, field.alias or name, getattr(rule, bound) + step)

@@ -9,9 +9,8 @@ from paho.mqtt.client import MQTTMessage
 
 from monitor.broker.access import Access
 from monitor.domain.observation import PayloadSize
-from monitor.ingest.division import BrokerSession
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
-from monitor.ingest.mqtt import BufferedSocket, MqttSession
+from monitor.ingest.mqtt import BrokerSession, BufferedSocket, MqttSession
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 from tests.data.payloads.packets import packet, publish
 

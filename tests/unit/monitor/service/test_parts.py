@@ -1,7 +1,6 @@
 """Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
 import logging
-import multiprocessing
 import socket
 import sys
 import threading
@@ -17,17 +16,12 @@ from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.health import find_overdue
 from monitor.checks.running import SiteStatus
-from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service, check_parts
+from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.config.service import parse_service
-from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
+from monitor.domain.errors import AwayError, KilledError, StoreBusyError
 from monitor.domain.logs import configure
-from monitor.ingest import handover
-from monitor.ingest.division import Division, Share
-from monitor.ingest.service import IngestContext
-from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter, PythonChild
+from monitor.service.children import HeartbeatWatch, ProcessRestarter
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import DividedIngest, IngestChild
-from monitor.service.intake.process import IngestProcess
 from monitor.service.readiness import LEASE, CommitMonitor
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
@@ -42,36 +36,6 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 def clock():
     return datetime.now(UTC)
-
-
-# ---- handover of the sessions of ingest ------------------------------------------------------------------------
-def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(monkeypatch):
-    class Refused:
-        name, listening, refused, problem = "live", False, "the broker refused x", "the broker refused x"
-
-        def __init__(self, *_, **__):
-            self.start = self.stop = lambda: None
-
-    monkeypatch.setattr(handover, "MqttSession", Refused)
-    config = parse_service("", "x")
-    with Database("sqlite://") as db:
-        context = IngestContext(db, config, {}, print, print, clock)
-        hand = handover.DivisionHandover(context, Division("a", 2))
-        stop = threading.Event()
-        stop.set()  # whoever waits is told to end
-        one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
-        assert hand._subscribe(one, stop), "it goes on, and does not wait"
-        ingest = DividedIngest(context, None, lambda: None)
-        ingest._handover, hand.joining = hand, Refused()
-        assert ingest.status()["refused"] == {"live": "the broker refused x"}
-
-
-def test_a_process_of_ingest_that_hears_what_it_cannot_follow_ends():
-    process = IngestProcess.__new__(IngestProcess)
-    process.ended, process._line = threading.Event(), SimpleNamespace(recv=lambda: "no word")
-    with pytest.raises(AttributeError):
-        process._listen()
-    assert process.ended.is_set()
 
 
 # ---- evaluation loop -------------------------------------------------------------------------------------------
@@ -617,53 +581,6 @@ def test_a_process_that_still_starts_has_longer_each_time_until_it_says_somethin
             vain = 0 if beats else vain + 1
             now[0] += silent_s
             assert watch.is_overdue == (silent_s > allowed_s)
-
-
-def test_a_process_of_ingest_is_not_killed_for_starting_slowly(monkeypatch):
-    """What core keeps is killed for silence, what has not begun is given time: the same watch for both kinds."""
-    now, killed = [0.0], []
-    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
-    monkeypatch.setattr(ModuleProcess, "launch", lambda *_: None)
-    monkeypatch.setattr(ModuleProcess, "pid", 7)
-    monkeypatch.setattr(ModuleProcess, "kill", lambda self: killed.append(self.name))
-    ingest = IngestChild(Share("s", 1), lambda _: ())
-    core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})
-    for child in (ingest, core):
-        child.start()
-    now[0] = 170.0
-    assert [ingest.alive(), core.alive()] == [True, True]
-    now[0] = 181.0
-    ours, theirs = multiprocessing.Pipe()
-    ingest.line = ours
-    theirs.send("what was said while we stood still")
-    assert ingest.alive()
-    ingest.line = None
-    assert [ingest.alive(), core.alive()] == [False, False]
-    assert killed == ["ingest 1", "core"]
-
-
-def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    for age, missed in ((30, False), (61, True), (8 * 86400, False)):
-        now = at + timedelta(seconds=age)
-        degraded = check_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
-        assert bool(degraded) is missed
-        assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
-    other = check_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
-    assert other == ["b stands by with other site files than those in force: north"]
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
-        ('[database]\nurl = "postgresql://h/d"\n', "both services use one broker"),
-    ],
-)
-def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
-    with pytest.raises(ConfigError, match=why) as error:
-        parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
-    assert "\n" not in str(error.value)
 
 
 def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():

@@ -6,9 +6,9 @@ import shapely
 from shapely.geometry import shape
 
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
+from detection.imagery.footprints.proximity import list_distances
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import grid_around
-from monitor.jobs.scenes.proximity import list_distances
 
 
 def find(lon, *, geographic):

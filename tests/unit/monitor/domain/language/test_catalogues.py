@@ -29,11 +29,11 @@ from monitor.domain.language.subjects import (
 )
 from monitor.domain.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.extensions.reports.render import LAST, TITLES
+from monitor.extensions.telephony.gateway import PRESS
+from monitor.extensions.telephony.store.replies import ANSWERS
+from monitor.extensions.telephony.telephone import HOW
+from monitor.extensions.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.notify.message import LINK
-from monitor.notify.notifiers.gateway import PRESS
-from monitor.notify.notifiers.telephone import HOW
-from monitor.notify.notifiers.telephone import OTHERS as OTHER_ALERTS
-from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]

@@ -1,0 +1,1 @@
+"""Calculated channels: series that are computed from other series of a site."""

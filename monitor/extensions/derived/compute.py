@@ -1,0 +1,309 @@
+"""Calculated series as readings come in, in the same transaction; and anew where a file or an offset changes them."""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import inf, isclose, isfinite, nextafter
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from monitor.domain.canonical import canonical_json, digest_text
+from monitor.domain.instants import Span, epoch_s, format_iso, from_epoch_s, join_spans
+from monitor.domain.observation import HARMLESS, Observation, Reading
+from monitor.domain.site import Calculation, SeriesSpec, Site, once_per_record
+from monitor.extensions.derived.expression import (
+    Expression,
+    InputSamples,
+    Sample,
+    Series,
+    compute_sigma,
+    read_expression,
+)
+from monitor.extensions.derived.units import read_unit
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import (
+    SeriesKey,
+    add_observations,
+    find_series_id,
+    load_extents,
+    load_offsets,
+    load_readings,
+)
+from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
+from monitor.store.service_state import IDLE, find_stamp, stamp
+
+LARGEST: Final = 1e12
+CHUNK: Final = timedelta(days=30)
+TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
+AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
+_BIT: Final = timedelta(microseconds=1)
+ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
+SAME: Final = 1e-13  # of a value: a difference of last digits
+MADE_FROM: Final = "made_from"  # in `extra`: by series the newest instant that a value was made from
+
+
+class Plan(NamedTuple):
+    """One calculated series, ready to be computed."""
+
+    spec: SeriesSpec
+    calculation: Calculation
+    expression: Expression
+    scales: Mapping[Series, float]  # base units in one of each input
+    scale: float  # and in one of the series
+
+    @property
+    def first(self) -> Series:
+        """The input whose instants it has."""
+        station, _, quantity = self.calculation.inputs[0].partition(".")
+        return station, quantity
+
+    @property
+    def name(self) -> str:
+        """`STATION.quantity`."""
+        return f"{self.spec.station}.{self.spec.quantity}"
+
+    @property
+    def slack_s(self) -> float:
+        """How far from its instant a reading may lie that stands for it."""
+        return max(self.calculation.within_s, self.calculation.hold_s)
+
+
+Ids = MutableMapping[SeriesKey, tuple[int, str]]  # of series that are known
+
+
+@once_per_record
+def list_plans(site: Site) -> Sequence[Plan]:
+    """The calculated series of a site, each after those that it rests on."""
+    own = {unit for _, unit in site.quantities}
+
+    def find_unit(place: Series) -> str | None:
+        expected = site.expect(*place)
+        return None if expected is None else expected.unit
+
+    left = [(spec, spec.calculation) for s in site.stations for spec in s.series if spec.calculation is not None]
+    found: list[Plan] = []
+    while left:
+        waiting = {f"{spec.station}.{spec.quantity}" for spec, _ in left}
+        for spec, calculation in [one for one in left if not waiting.intersection(one[1].inputs)]:
+            expression = read_expression(calculation.expression, find_unit, own)
+            scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
+            found.append(Plan(spec, calculation, expression, scales, read_unit(spec.unit, own).scale))
+        done = {(one.spec.station, one.spec.quantity) for one in found}
+        left = [one for one in left if (one[0].station, one[0].quantity) not in done]
+    return found
+
+
+def add_calculated(
+    connection: Connection, sites: Mapping[str, Site], observations: Sequence[Observation], now: datetime, ids: Ids
+) -> list[Observation]:
+    """Store what follows from readings that were just stored, and give it back; call in their transaction."""
+    found: list[Observation] = []
+    for name in {o.site for o in observations}:
+        plans = list_plans(sites[name]) if name in sites else ()
+        mine = [o for o in observations if o.site == name] if plans else []
+        received_at = max((o.received_at for o in mine), default=now)
+        changed: dict[Series, list[datetime]] = {}
+        for item in mine:
+            changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
+        for several in _split(plans):
+            wanted = [(plan, span) for plan in several for span in _list_spans(plan, changed)]
+            rows = _compute_spans(connection, sites[name], wanted, received_at, ids)
+            for item in rows:
+                changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
+            found += _store(connection, rows, now, ids)
+    return found
+
+
+def _split(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """The series in steps: none of a step rests on another of it."""
+    steps: list[list[Plan]] = []
+    for plan in plans:
+        if not steps or any((p.spec.station, p.spec.quantity) in plan.scales for p in steps[-1]):
+            steps.append([])
+        steps[-1].append(plan)
+    return steps
+
+
+def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[datetime]]) -> list[Span]:
+    """The times in which a series differs once readings of these instants are there."""
+    ahead, behind = timedelta(seconds=plan.expression.reach_s + plan.slack_s), timedelta(seconds=plan.slack_s)
+    instants = [at for place in plan.expression.inputs for at in changed.get(place, ())]
+    return join_spans((at - behind, at + ahead) for at in instants)
+
+
+def _compute_spans(
+    connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: Ids
+) -> list[Observation]:
+    """The values of series in times, ends included, as received with what completes them."""
+    found: list[Observation] = []
+    near: list[tuple[Plan, Span]] = []
+    for one in sorted(wanted, key=lambda each: each[1]):
+        if near and one[1][0] - near[0][1][0] > TOGETHER:
+            found += _compute_near(connection, site, near, received_at, ids)
+            near = []
+        near.append(one)
+    return found + (_compute_near(connection, site, near, received_at, ids) if near else [])
+
+
+def _compute_near(
+    connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: Ids
+) -> list[Observation]:
+    """The same of times that lie near each other: what they rest on is read in one statement."""
+    since: dict[Series, datetime] = {}
+    for plan, (begin, _) in wanted:
+        from_at = begin - timedelta(seconds=plan.expression.reach_s + plan.slack_s) - _BIT
+        since |= {place: min(from_at, since.get(place, from_at)) for place in plan.expression.inputs}
+    to_at, known_at = max(end + timedelta(seconds=plan.slack_s) for plan, (_, end) in wanted), received_at + AHEAD
+    numbers = {place: _find_id(connection, (site.id, *place), ids) for place in since}
+    entries = load_later_entries(connection, site.id, known_at)
+    held = [(n, since[place], entries.get(n, Stamp())) for place, n in numbers.items() if n is not None]
+    read = load_newer(connection, held, to_at, known_at)
+    known = {place: read[n][0] if n in read else [] for place, n in numbers.items() if n is not None}
+    return [
+        one
+        for plan, span in wanted
+        if known.keys() >= plan.scales.keys()
+        for one in _compute_span(site, plan, span, known, received_at)
+    ]
+
+
+def _compute_span(
+    site: Site, plan: Plan, span: Span, known: Mapping[Series, Sequence[Reading]], received_at: datetime
+) -> Iterator[Observation]:
+    samples = InputSamples(
+        {place: [_sample(one, scale) for one in known[place]] for place, scale in plan.scales.items()},
+        plan.calculation.within_s,
+        plan.calculation.hold_s,
+    )
+    by_reading = {(place, epoch_s(one.observed_at)): one for place in plan.scales for one in known[place]}
+    for reading in known[plan.first]:
+        if span[0] <= reading.observed_at <= span[1]:
+            one = _compute_one(site, plan, samples, by_reading, reading.observed_at, received_at)
+            if one is not None:
+                yield one
+
+
+def _find_id(connection: Connection, key: SeriesKey, ids: Ids) -> int | None:
+    return ids[key][0] if key in ids else find_series_id(connection, *key)
+
+
+def _sample(reading: Reading, scale: float) -> Sample:
+    sigma = None if reading.sigma is None else reading.sigma * scale
+    return Sample(epoch_s(reading.observed_at), reading.value * scale, sigma)
+
+
+def _compute_one(
+    site: Site,
+    plan: Plan,
+    samples: InputSamples,
+    by_reading: Mapping[tuple[Series, float], Reading],
+    at: datetime,
+    received_at: datetime,
+) -> Observation | None:
+    """The value at an instant, None where something is missing or nothing can be computed (a division by 0)."""
+    try:
+        made = plan.expression.compute(samples, epoch_s(at))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    if made is None or not (isfinite(made[0]) and abs(made[0] / plan.scale) < LARGEST):
+        return None
+    value, used = made
+    readings = {key: by_reading[key] for key in used}
+    sigma = compute_sigma(used, samples.sigmas)
+    spec, value = plan.spec, value / plan.scale
+    flags = {flag for one in readings.values() for flag in one.flags} - HARMLESS
+    expected = site.expect(spec.station, spec.quantity)
+    if expected is not None and not expected.low <= value <= expected.high:
+        flags.add("out_of_range")
+    newest: dict[str, float] = {}
+    for place, at_s in used:
+        newest[".".join(place)] = max(at_s, newest.get(".".join(place), at_s))
+    return Observation(
+        site.id,
+        spec.station,
+        spec.quantity,
+        spec.unit,
+        at,
+        received_at,
+        value,
+        None if sigma is None else sigma / plan.scale,
+        flags=tuple(sorted(flags)),
+        extra=canonical_json({MADE_FROM: {name: format_iso(from_epoch_s(s)) for name, s in sorted(newest.items())}}),
+    )
+
+
+def _store(connection: Connection, rows: Sequence[Observation], now: datetime, ids: Ids) -> list[Observation]:
+    """Store values, and give those back that are news.
+
+    The store takes a value that an instant had before for a duplicate: one that comes back, after its inputs did, is
+    stored as a correction, and where that was there as well a last digit higher.
+    """
+    added = add_observations(connection, rows, now, ids)
+    stored = list(rows)
+    for _ in range(ROUNDS if added.duplicates or added.revisions else 0):
+        rows = [one for one in rows if not _is_same(one, _find_spoken(connection, one, now, ids))]
+        if not rows:
+            break
+        add_observations(connection, [replace(one, solution="corrected") for one in rows], now, ids)
+        rows = [replace(one, value=nextafter(one.value, inf)) for one in rows]
+    return stored
+
+
+def _find_spoken(connection: Connection, one: Observation, now: datetime, ids: Ids) -> Reading | None:
+    number = _find_id(connection, (one.site, one.station, one.quantity), ids)
+    at = one.observed_at
+    there = () if number is None else load_readings(connection, number, at - _BIT, at, now + AHEAD)
+    return next(iter(there), None)
+
+
+def _is_same(one: Observation, spoken: Reading | None) -> bool:
+    if spoken is None or (one.sigma is None) != (spoken.sigma is None):
+        return False
+    sigmas = isclose(one.sigma or 0.0, spoken.sigma or 0.0, rel_tol=SAME)
+    return sigmas and isclose(one.value, spoken.value_raw, rel_tol=SAME, abs_tol=SAME)
+
+
+def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
+    """Compute all of a series whose expression, or an offset of whose inputs, is another than before."""
+    name, plans = f"derived:{site.id}", list_plans(site)
+    known = db.run_read(lambda c: find_stamp(c, name))
+    before = {} if known is None else known[1]
+    with db.read() as c:
+        digests = {plan.name: _digest(c, site, plan, now) for plan in plans}
+    if digests == before:
+        return IDLE
+    count = sum(_renew(db, site, plan, now) for plan in plans if before.get(plan.name) != digests[plan.name])
+    with db.write() as c:
+        stamp(c, name, digests, now)
+    return f"{count} values of calculated series"
+
+
+def _digest(connection: Connection, site: Site, plan: Plan, now: datetime) -> str:
+    """What its past values follow from, beside the readings."""
+    numbers = {place: find_series_id(connection, site.id, *place) for place in plan.expression.inputs}
+    offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
+    calculation = plan.calculation
+    facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
+    return digest_text(canonical_json([*facts, offsets]))
+
+
+def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
+    """Compute the past of a series, a month at a time; values that are the same stay."""
+    with db.read() as c:
+        number = find_series_id(c, site.id, *plan.first)
+        extents = {} if number is None else load_extents(c, [number], datetime(1, 1, 2, tzinfo=now.tzinfo), now)
+    count = 0
+    for extent in extents.values():
+        begin = extent.first
+        while begin <= extent.last:
+            span = (begin, min(begin + CHUNK, extent.last))
+            with db.write() as c:
+                own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
+                there = [] if own is None else load_readings(c, own, begin - _BIT, span[1], now + AHEAD)
+                spoken = {one.observed_at: one for one in there}
+                rows = _compute_spans(c, site, [(plan, span)], now, {})
+                rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
+                count += len(_store(c, rows, now, {}))
+            begin += CHUNK
+    return count

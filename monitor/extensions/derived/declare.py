@@ -1,0 +1,145 @@
+"""[[derived]] of a site file: series that are computed, checked when the file is read."""
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+from pydantic import Field, create_model
+
+from monitor.config.site_schema import SeriesTable, Table
+from monitor.domain.errors import ConfigError
+from monitor.domain.instants import format_duration
+from monitor.domain.quantities import QUANTITIES, convert_difference
+from monitor.domain.site import Calculation, StationId
+from monitor.domain.terms import Duration, Faults
+from monitor.extensions.derived.expression import LONGEST, Expression, Series, read_expression
+from monitor.extensions.derived.units import read_unit
+
+ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant
+MOST_READ: Final = 2000  # readings for one value
+DerivedTable: Final = create_model(
+    "DerivedTable",
+    __base__=SeriesTable,
+    __doc__="[[derived]]: a series that is computed from others; it has all keys of a series.",
+    station=(StationId, Field(description="whose series it is")),
+    expression=(
+        str,
+        Field(max_length=LONGEST, description="such as G1.displacement_up - G2.displacement_up"),
+    ),
+    at=(str, Field("", description="the series whose instants it has; default the first one named")),
+    within_s=(Duration | None, Field(None, alias="within", description="how near readings of the others lie")),
+    hold_s=(Duration | None, Field(None, alias="hold", description="instead: how old their last readings may be")),
+    interval_s=(Duration | None, Field(None, alias="interval", description="default that of the series `at`")),
+    agree_within=(
+        float,
+        Field(0.0, ge=0.0, description="in `unit`: where what it rests on differs by more is an alarm"),
+    ),
+)
+_CalculatedTable: Final = create_model("_CalculatedTable", __base__=SeriesTable, calculation=(Calculation, ...))
+
+
+def expand(file: Table, name: str) -> Table:
+    """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
+    faults = Faults()
+    measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
+    derived = {(one.station, one.quantity): one for one in file.derived}
+    where = {place: f"{name}: derived[{index}]" for index, place in enumerate(derived)}
+    own = {q.name: q.unit for q in file.quantity}
+    for place, table in derived.items():
+        with faults.gathered():
+            if all(table.station != s.id for s in file.station):
+                raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
+            if place in measured or len(derived) < len(file.derived):
+                raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
+    faults.raise_any()
+    names = measured | derived
+    found = {
+        place: expression
+        for place, table in derived.items()
+        for expression in faults.read_each(lambda one, at: _read(one, names, own, at), [table], where[place])
+    }
+    faults.raise_any()
+    intervals_s = {place: table.interval_s for place, table in measured.items()}
+    made: dict[Series, Any] = {}
+    for place in _sort(found, name):
+        with faults.gathered():
+            unit = QUANTITIES[place[1]].unit if place[1] in QUANTITIES else own.get(place[1], derived[place].unit)
+            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
+        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
+    faults.raise_any()
+    stations = [
+        s.model_copy(update={"series": (*s.series, *(one for place, one in made.items() if place[0] == s.id))})
+        for s in file.station
+    ]
+    return file.model_copy(update={"station": tuple(stations)})
+
+
+def _read(table: Table, names: Mapping[Series, Table], own: Mapping[str, str], where: str) -> Expression:
+    """The expression of a table, of which the unit fits."""
+    instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
+
+    def find_unit(place: Series) -> str | None:
+        declared = names.get(_find_declared(place, names))
+        if declared is None or declared.unit == "index":
+            return None if declared is None else "index"
+        return QUANTITIES[place[1]].unit if place[1] in QUANTITIES else own.get(place[1])
+
+    where = where.removesuffix("[0]")
+    try:
+        found = read_expression(table.expression, find_unit, set(own.values()), instead)
+        wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, set(own.values()))
+    except ValueError as error:
+        raise ConfigError(f"{where}.expression: {error}") from None
+    if found.unit.powers != wanted.powers:
+        raise ConfigError(f"{where}.expression: it comes to {found.unit.name}, and {table.quantity} is {wanted.name}")
+    if table.agree_within and any(one.powers != wanted.powers for one in found.units):
+        raise ConfigError(f"{where}.agree_within: expected series of one unit, such as those of a mean")
+    return found
+
+
+def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
+    """Where a series is declared: `displacement` covers the components that are measured."""
+    station, quantity = place
+    whole = (station, "displacement")
+    covers = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in names
+    return whole if covers and whole in names and not hasattr(names[whole], "expression") else place
+
+
+def _sort(found: Mapping[Series, Expression], name: str) -> list[Series]:
+    """Each after those that it rests on."""
+    try:
+        order = TopologicalSorter({place: one.inputs for place, one in found.items()}).static_order()
+        return [place for place in order if place in found]
+    except CycleError as error:
+        circle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
+
+
+def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
+    """The table of the calculated series, which is stored in a unit; its instants are those of the series `at`."""
+    names = [".".join(place) for place in found.inputs]
+    each_s = [intervals_s[_find_declared(place, intervals_s)] for place in found.inputs]
+    if table.within_s is not None and table.hold_s is not None:
+        raise ConfigError(f"{where}: expected within or hold, not both")
+    if table.at and table.at not in names:
+        raise ConfigError(f"{where}.at: expected a series of the expression ({', '.join(names)}), got {table.at!r}")
+    if table.within_s is None and table.hold_s is None and max(each_s) > ALIKE * min(each_s):
+        spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
+        raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
+    first = names.index(table.at) if table.at else 0
+    slack_s = table.hold_s or table.within_s or 0.0
+    if (count := round(sum((found.reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
+        raise ConfigError(
+            f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
+        )
+    calculation = Calculation(
+        table.expression,
+        (names[first], *(one for one in names if one != names[first])),
+        reach_s=found.reach_s,
+        within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
+        hold_s=table.hold_s or 0.0,
+        agree_within=abs(convert_difference(table.agree_within, table.unit, unit)),
+    )
+    given = {key: getattr(table, key) for key in SeriesTable.model_fields}
+    interval_s = table.interval_s or each_s[first]
+    return _CalculatedTable.model_construct(**given | {"interval_s": interval_s, "calculation": calculation})

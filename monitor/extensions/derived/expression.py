@@ -1,0 +1,370 @@
+"""Expressions over series of a site: read by Python's grammar, checked by dimension, computed with their error.
+
+What is allowed: numbers, numbers with a unit as text (`"12 kPa/m"`), series (`G1.displacement_east`, or as text where
+an id has a hyphen), `+ - * /`, `**` with a number, `min max abs sqrt sin cos mean lag rate fit`. Nothing is executed:
+each part becomes a function of this module. The error of a value is that of its readings, to first order (JCGM
+100:2008, 5.1.2: independent inputs).
+"""
+
+import ast
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from monitor.domain.instants import parse_duration_s
+from monitor.domain.quantities import convert
+from monitor.extensions.derived.units import PLAIN, Unit, read_unit
+
+LONGEST: Final = 500  # characters
+PARTS: Final = 200
+LEAST_READINGS: Final = 3  # of a line
+MOST_POWER: Final = 10.0
+MOST_S: Final = 400 * 86400.0  # that an expression reaches back
+_CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s+(\S.*)")
+Series = tuple[str, str]  # station and quantity
+Used = dict[tuple[Series, float], float]  # by reading, how much the value changes with it
+Value = tuple[float, Used]
+_Chaining = Callable[[float], tuple[float, float]]  # a value and its slope
+_Joining = Callable[[Sequence[float]], tuple[float, Sequence[float]]]
+
+
+class Sample(NamedTuple):
+    """One reading, in base units."""
+
+    at_s: float
+    value: float
+    sigma: float | None
+
+
+class InputSamples:
+    """Readings of the series of an expression, and which of them stands for an instant.
+
+    Args:
+        by_series: readings by rising instant.
+        within_s: how far away the nearest may lie.
+        hold_s: instead the last one up to the instant counts, so old at most; 0 = the nearest.
+    """
+
+    def __init__(self, by_series: Mapping[Series, Sequence[Sample]], within_s: float, hold_s: float = 0.0) -> None:
+        self._rows, self._within_s, self._hold_s = by_series, within_s, hold_s
+        self._times = {series: [one.at_s for one in rows] for series, rows in by_series.items()}
+        self.sigmas = {(series, one.at_s): one.sigma for series, rows in by_series.items() for one in rows}
+
+    def find(self, series: Series, at_s: float) -> Sample | None:
+        """The reading that stands for an instant; None where none is near enough."""
+        rows, times = self._rows[series], self._times[series]
+        after = bisect_right(times, at_s)
+        if self._hold_s:
+            one = rows[after - 1] if after else None
+            return one if one is not None and at_s - one.at_s <= self._hold_s else None
+        near = min(rows[max(0, after - 1) : after + 1], key=lambda one: abs(one.at_s - at_s), default=None)
+        return near if near is not None and abs(near.at_s - at_s) <= self._within_s else None
+
+    def list_window(self, series: Series, from_s: float, to_s: float) -> Sequence[Sample]:
+        """The readings of (from_s, to_s]."""
+        times = self._times[series]
+        return self._rows[series][bisect_right(times, from_s) : bisect_right(times, to_s)]
+
+
+Compute = Callable[[InputSamples, float], Value | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an expression: its unit and how it is computed at an instant (None: something is missing)."""
+
+    unit: Unit
+    compute: Compute
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What an expression comes to."""
+
+    unit: Unit
+    compute: Compute  # the value in base units
+    inputs: tuple[Series, ...]  # in the order in which they are named
+    units: tuple[Unit, ...]  # of each
+    reach_s: float  # how far before its instant it reads
+
+
+def read_expression(
+    text: str, unit_of: Callable[[Series], str | None], own: Collection[str] = (), instead: str = ""
+) -> Expression:
+    """Read an expression.
+
+    Args:
+        text: the expression.
+        unit_of: the unit in which a series is stored; None where nobody declares it.
+        own: units of the site's own quantities.
+        instead: what an unknown series is answered with: the series there are.
+
+    Raises:
+        ValueError: in plain words, what is wrong.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"expected at most {LONGEST} characters, got {len(text)}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(
+            f"expected an expression such as G1.displacement_up - G2.displacement_up, got {text[:60]!r}"
+        ) from None
+    if sum(1 for _ in ast.walk(tree)) > PARTS:
+        raise ValueError(f"expected at most {PARTS} parts")
+    reader = _Reader(unit_of, own, instead)
+    part = reader.read(tree.body)
+    if not reader.inputs:
+        raise ValueError("expected a series in it, such as G1.displacement_up")
+    return Expression(part.unit, part.compute, tuple(reader.inputs), tuple(reader.inputs.values()), reader.reach_s)
+
+
+def compute_sigma(used: Used, sigmas: Mapping[tuple[Series, float], float | None]) -> float | None:
+    """The standard deviation of a value; None where that of a reading it rests on is unknown."""
+    total = 0.0
+    for reading, slope in used.items():
+        sigma = sigmas[reading] if slope else 0.0
+        if sigma is None:
+            return None
+        total += (slope * sigma) ** 2
+    return math.sqrt(total) if math.isfinite(total) else None
+
+
+class _Reader:
+    def __init__(self, unit_of: Callable[[Series], str | None], own: Collection[str], instead: str) -> None:
+        self._unit_of, self._own, self._instead = unit_of, own, instead
+        self.inputs: dict[Series, Unit] = {}
+        self.reach_s = 0.0
+
+    def read(self, node: ast.expr, back_s: float = 0.0) -> Part:
+        """A part; `back_s`: how far before the instant it is read."""
+        match node:
+            case ast.Constant(value=bool()):
+                pass
+            case ast.Constant(value=int() | float() as number):
+                return _keep(float(number), PLAIN)
+            case ast.Constant(value=str() as text):
+                return self._read_text(text, back_s)
+            case ast.Attribute(value=ast.Name(id=station), attr=quantity):
+                return self._read_series((station, quantity), back_s)
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+                part = self.read(operand, back_s)
+                return part if isinstance(sign, ast.UAdd) else _chain(part, part.unit, lambda x: (-x, -1.0))
+            case ast.BinOp(op=ast.Pow(), left=left, right=right):
+                return self._read_power(self.read(left, back_s), right)
+            case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
+                return _OPERATORS[type(operator)](self.read(left, back_s), self.read(right, back_s))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _ONE or name in _MANY:
+                return self._read_function(name, [self.read(arg, back_s) for arg in args])
+            case ast.Call(func=ast.Name(id="lag"), args=[what, ast.Constant(value=str() as span)], keywords=[]):
+                span_s = self._read_span(span)
+                part = self.read(what, back_s + span_s)
+                return Part(part.unit, lambda samples, at_s: part.compute(samples, at_s - span_s))
+            case ast.Call(
+                func=ast.Name(id="rate" | "fit"), args=[*what, ast.Constant(value=str() as span)], keywords=[]
+            ):
+                return self._read_line([self._name_series(one) for one in what], self._read_span(span), back_s)
+        names = ", ".join((*_ONE, *_MANY, "lag", "rate", "fit"))
+        raise ValueError(f"{ast.unparse(node)!r}: expected numbers, series, + - * / ** and {names}")
+
+    def _read_text(self, text: str, back_s: float) -> Part:
+        constant = _CONSTANT.fullmatch(text)
+        if constant is None:
+            station, _, quantity = text.strip().partition(".")
+            return self._read_series((station, quantity), back_s)
+        value, name = float(constant[1]), constant[2].strip()
+        unit = read_unit(name, self._own)
+        if name in {"degF", "K"}:  # alone they have a zero of their own
+            return _keep(convert(value, name, "degC"), read_unit("degC"))
+        return _keep(value * unit.scale, unit)
+
+    def _read_series(self, series: Series, back_s: float) -> Part:
+        unit = self._add_series(series, back_s)
+
+        def compute(samples: InputSamples, at_s: float) -> Value | None:
+            one = samples.find(series, at_s)
+            return None if one is None else (one.value, {(series, one.at_s): 1.0})
+
+        return Part(unit, compute)
+
+    def _add_series(self, series: Series, back_s: float) -> Unit:
+        unit = self._unit_of(series)
+        if unit is None:
+            raise ValueError(f"{'.'.join(series)!r} is no series of this site; {self._instead}")
+        if unit == "index":
+            raise ValueError(f"{'.'.join(series)!r} has no unit (`index`): nothing can be calculated with it")
+        self.inputs[series] = read_unit(unit, self._own)
+        self.reach_s = max(self.reach_s, back_s)
+        return self.inputs[series]
+
+    @staticmethod
+    def _read_span(text: str) -> float:
+        span_s = parse_duration_s(text)
+        if not 0.0 < span_s <= MOST_S:
+            raise ValueError(f"{text!r}: expected a time up to 400 days")
+        return span_s
+
+    @staticmethod
+    def _name_series(node: ast.expr) -> Series:
+        match node:
+            case ast.Attribute(value=ast.Name(id=station), attr=quantity):
+                return station, quantity
+            case ast.Constant(value=str() as text) if "." in text:
+                station, _, quantity = text.strip().partition(".")
+                return station, quantity
+        raise ValueError(f"{ast.unparse(node)!r}: expected a series, such as G1.displacement_up")
+
+    def _read_power(self, part: Part, node: ast.expr) -> Part:
+        try:
+            power = float(ast.literal_eval(node))
+        except (TypeError, ValueError):
+            raise ValueError(f"{ast.unparse(node)!r}: expected a number as the exponent") from None
+        if not abs(power) <= MOST_POWER:
+            raise ValueError(f"expected an exponent up to {MOST_POWER:g}, got {power:g}")
+        share = Fraction(power).limit_denominator(12)
+        if part.unit.powers and float(share) != power:
+            raise ValueError(f"{power:g}: of a value with a unit, expected an exponent such as 2 or 0.5")
+        return _chain(part, PLAIN.times(part.unit, share), lambda x: _raise(x, power))
+
+    def _read_function(self, name: str, parts: Sequence[Part]) -> Part:
+        if not parts or (name in _ONE and len(parts) != 1):
+            raise ValueError(f"{name}: expected {'one value' if name in _ONE else 'one value or more'}")
+        if name in _MANY:
+            for part in parts:
+                _require_alike(parts[0], part, name)
+            return _join(parts[0].unit, parts, _MANY[name])
+        unit, function = parts[0].unit, _ONE[name]
+        if name in {"sin", "cos"}:
+            if unit.powers:
+                raise ValueError(f"{name}: expected an angle, got {unit.name}")
+            unit = PLAIN
+        elif name == "sqrt":
+            unit = PLAIN.times(unit, Fraction(1, 2))
+        return _chain(parts[0], unit, function)
+
+    def _read_line(self, series: Sequence[Series], span_s: float, back_s: float) -> Part:
+        """The slope of a line by least squares: of a series over time, or of one over another, over a time."""
+        if len(series) not in {1, 2}:
+            raise ValueError("expected rate(SERIES, TIME) or fit(SERIES, OTHER, TIME)")
+        what, over = series[0], series[1] if len(series) == 2 else None
+        units = [self._add_series(one, back_s + span_s) for one in series]
+
+        def compute(samples: InputSamples, at_s: float) -> Value | None:
+            found: list[tuple[float, Sample]] = []
+            used: Used = {}
+            for one in samples.list_window(what, at_s - span_s, at_s):
+                other = None if over is None else samples.find(over, one.at_s)
+                if over is None:
+                    found.append((one.at_s - at_s, one))
+                elif other is not None:
+                    found.append((other.value, one))
+                    used[over, other.at_s] = (
+                        0.0  # its own error is small beside what it explains, or it explains nothing
+                    )
+            if len(found) < LEAST_READINGS or found[-1][1].at_s - found[0][1].at_s < span_s / 2.0:
+                return None
+            middle = math.fsum(x for x, _ in found) / len(found)
+            spread = math.fsum((x - middle) ** 2 for x, _ in found)
+            if spread <= 0.0:
+                return None
+            slopes = [((x - middle) / spread, one) for x, one in found]
+            used |= {(what, one.at_s): slope for slope, one in slopes}
+            return math.fsum(slope * one.value for slope, one in slopes), used
+
+        return Part(
+            units[0].times(units[1] if over is not None else Unit(1.0, (("s", Fraction(1)),)), Fraction(-1)), compute
+        )
+
+
+def _keep(value: float, unit: Unit) -> Part:
+    return Part(unit, lambda _samples, _at_s: (value, {}))
+
+
+def _require_alike(one: Part, other: Part, where: str) -> None:
+    if one.unit.powers != other.unit.powers:
+        names = f"{one.unit.name} and {other.unit.name}"
+        raise ValueError(f'{where}: {names} do not fit together; a number has its unit as in "5 mm"')
+
+
+def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
+    """A function of one value, which gives its value and its slope."""
+
+    def compute(samples: InputSamples, at_s: float) -> Value | None:
+        found = part.compute(samples, at_s)
+        if found is None:
+            return None
+        value, slope = function(found[0])
+        return value, {reading: own * slope for reading, own in found[1].items()}
+
+    return Part(unit, compute)
+
+
+def _join(unit: Unit, parts: Sequence[Part], function: _Joining) -> Part:
+    """A function of several values, which gives its value and its slopes; what one lacks, all lack."""
+
+    def compute(samples: InputSamples, at_s: float) -> Value | None:
+        found = [part.compute(samples, at_s) for part in parts]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found):
+            return None
+        value, slopes = function([one[0] for one in known])
+        used: Used = {}
+        for slope, (_, own) in zip(slopes, known, strict=True):
+            for reading, change in own.items():
+                used[reading] = used.get(reading, 0.0) + slope * change
+        return value, used
+
+    return Part(unit, compute)
+
+
+def _add(one: Part, other: Part) -> Part:
+    _require_alike(one, other, "+")
+    return _join(one.unit, (one, other), lambda v: (v[0] + v[1], (1.0, 1.0)))
+
+
+def _subtract(one: Part, other: Part) -> Part:
+    _require_alike(one, other, "-")
+    return _join(one.unit, (one, other), lambda v: (v[0] - v[1], (1.0, -1.0)))
+
+
+def _multiply(one: Part, other: Part) -> Part:
+    return _join(one.unit.times(other.unit), (one, other), lambda v: (v[0] * v[1], (v[1], v[0])))
+
+
+def _divide(one: Part, other: Part) -> Part:
+    unit = one.unit.times(other.unit, Fraction(-1))
+    return _join(unit, (one, other), lambda v: (v[0] / v[1], (1.0 / v[1], -v[0] / v[1] ** 2)))
+
+
+def _raise(x: float, power: float) -> tuple[float, float]:
+    if x < 0.0 and not power.is_integer():
+        raise ValueError("a root of what is below 0")
+    return float(x**power), float(power * x ** (power - 1.0)) if power else 0.0
+
+
+def _pick(values: Sequence[float], picked: float) -> tuple[float, Sequence[float]]:
+    place = values.index(picked)
+    return picked, [float(k == place) for k in range(len(values))]
+
+
+_OPERATORS: Final[dict[type[ast.operator], Callable[[Part, Part], Part]]] = {
+    ast.Add: _add,
+    ast.Sub: _subtract,
+    ast.Mult: _multiply,
+    ast.Div: _divide,
+}
+_ONE: Final[dict[str, _Chaining]] = {
+    "abs": lambda x: (abs(x), math.copysign(1.0, x)),
+    "sqrt": lambda x: (math.sqrt(x), 0.5 / math.sqrt(x) if x else math.inf),
+    "sin": lambda x: (math.sin(x), math.cos(x)),
+    "cos": lambda x: (math.cos(x), -math.sin(x)),
+}
+_MANY: Final[dict[str, _Joining]] = {
+    "min": lambda v: _pick(v, min(v)),
+    "max": lambda v: _pick(v, max(v)),
+    "mean": lambda v: (math.fsum(v) / len(v), [1.0 / len(v)] * len(v)),
+}

@@ -1,0 +1,1 @@
+"""Clouds, surfaces, images and radar compared offline; maps of velocities and stacks of interferograms."""

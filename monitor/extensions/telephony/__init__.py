@@ -1,0 +1,1 @@
+"""Messages to telephones, browsers and sirens, and what comes back from them."""

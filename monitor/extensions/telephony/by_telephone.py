@@ -1,0 +1,50 @@
+"""Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
+
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.call import ActCall
+from monitor.alerting.acts.change_control import require_in_force
+from monitor.alerting.acts.table import list_acts
+from monitor.config.service import ServiceConfig
+from monitor.domain.alert import Actor
+from monitor.domain.errors import NotAllowedError, RefusedError
+from monitor.extensions.telephony.store import replies
+from monitor.extensions.telephony.store.replies import ReplyResult
+from monitor.store.alerting.sites import find_site_of
+from monitor.store.database.engine import Database
+from monitor.store.people.users import find_account, load_users, require_account
+
+[ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
+
+
+def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
+    """A text message that came in, as `replies.take_reply` has it, in one transaction with what it does."""
+    with db.write(urgent=True) as c:
+        return replies.take_reply(c, way, sender, text, provider_id, now, partial(_act, db))
+
+
+def take_digit(db: Database, notification_id: int, number: str, call_id: str, now: datetime) -> ReplyResult:
+    """Somebody pressed the digit that acknowledges; in one transaction with what it does."""
+    with db.write(urgent=True) as c:
+        return replies.take_digit(c, notification_id, number, call_id, now, partial(_act, db))
+
+
+def _act(db: Database, c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
+    if (account := find_account(load_users(c), actor.name)) is not None:
+        try:
+            require_account(c, account.name, ACT.role, site=find_site_of("alert", c, alert_id))
+        except RefusedError as error:
+            raise NotAllowedError(error.message) from None
+    call = ActCall(
+        db=db,
+        actor=actor,
+        now=now,
+        find_site=lambda site: require_in_force(c, site),
+        check_site=require_in_force,
+        config=ServiceConfig(),  # no reply reads it
+        transaction=c,
+    )
+    ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)

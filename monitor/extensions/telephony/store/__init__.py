@@ -1,0 +1,1 @@
+"""What telephones, browsers and sirens were sent, and what they answered."""

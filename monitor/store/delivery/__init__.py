@@ -1,1 +1,0 @@
-"""What becomes of messages after they were sent: receipts, replies, devices, sirens, tests."""

@@ -1,0 +1,286 @@
+"""Calculated series of a site: declared and checked, computed as readings come, and renewed with what they rest on."""
+
+import json
+import math
+import random
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.alerting.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError
+from monitor.domain.site import Site
+from monitor.domain.witnesses import find_groups
+from monitor.extensions.derived import compute
+from monitor.extensions.derived.checks import CHECKS, read_agreement
+from monitor.extensions.derived.compute import MADE_FROM, run
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import find_series_id, load_readings
+from tests.conftest import ON_BOTH
+from tests.data import site_text
+
+NOW = datetime(2026, 3, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+BASE = "".join(
+    (
+        site_text.head("bench", levels=site_text.THREE),
+        *(
+            site_text.station(
+                name, site_text.series("displacement", "mm", noise_floor=0.1), azimuth_deg=90.0, plunge_deg=0
+            )
+            for name in ("G1", "G2")
+        ),
+        site_text.station("P1", site_text.series("pore_pressure", "kPa")),
+        site_text.station("B1", site_text.series("air_pressure", "hPa", "6h")),
+        site_text.station("D1", latitude=46.0, longitude=8.0),
+    )
+)
+DISTANCE = {
+    "station": "D1",
+    "quantity": "crack_opening",
+    "unit": "mm",
+    "expression": "G1.displacement_east - G2.displacement_east",
+}
+
+
+def write(*derived: Mapping[str, object]) -> str:
+    criterion = site_text.criterion("level", series="D1.crack_opening", yellow={"over": 5.0}, red={"over": 50.0})
+    has_crack = any(one["quantity"] == "crack_opening" for one in derived)
+    return BASE + "".join(site_text.table("[[derived]]", **one) for one in derived) + criterion * has_crack
+
+
+class Bench:
+    """A site with its pipeline, and what it reads."""
+
+    def __init__(self, db: Database, *derived: Mapping[str, object]) -> None:
+        self.db, self.now = db, NOW
+        self.declare(*derived)
+
+    def declare(self, *derived: Mapping[str, object]) -> None:
+        self.site: Site = parse_site(write(*derived), "bench.toml")
+        with self.db.write() as c:
+            save_site(c, self.site, "Ada", "new", self.now)
+        self.pipeline = Pipeline(self.db, {"bench": self.site}, lambda: self.now)
+
+    def send(self, station: str, hours: float, **values: object) -> None:
+        self.now += timedelta(seconds=1)
+        payload = json.dumps({"time": (NOW + hours * HOUR).isoformat(), **values}).encode()
+        result = self.pipeline.store([BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live")])
+        assert result.rejected == 0
+
+    def read(self, name: str = "D1.crack_opening") -> dict[float, float]:
+        """The values that speak, by hours."""
+        with self.db.read() as c:
+            number = find_series_id(c, "bench", *name.split("."))
+            rows = [] if number is None else load_readings(c, number, None, NOW + 999 * HOUR, NOW + 999 * HOUR)
+        self.rows = rows
+        return {(one.observed_at - NOW) / HOUR: round(one.value, 9) for one in rows}
+
+
+@ON_BOTH
+def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    bench.send("G1", 0, displacement_east_mm=12.0)
+    assert bench.read() == {}
+    bench.send("G2", 0.2, displacement_east_mm=2.0)
+    assert bench.read() == {0.0: 10.0}
+    assert set(json.loads(bench.rows[0].extra or "")[MADE_FROM]) == {"G1.displacement_east", "G2.displacement_east"}
+    assert bench.rows[0].received_at == bench.now
+    bench.send("G2", -0.1, displacement_east_mm=4.0)  # late, and nearer
+    assert bench.read() == {0.0: 8.0}
+    bench.send("G1", 1, displacement_east_mm=5e6)
+    bench.send("G2", 1, displacement_east_mm=0.0)
+    bench.read()
+    assert "out_of_range" in bench.rows[-1].flags
+
+
+def test_what_it_rests_on_is_corrected_and_comes_back(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    for value, more in ((5.0, {}), (6.0, {}), (5.0, {"solution": "corrected"}), (6.0, {"solution": "corrected"})):
+        bench.send("G1", 0, displacement_east_mm=value, **more)
+        bench.send("G2", 0, displacement_east_mm=0.0)
+        assert bench.read() == {0.0: value}
+
+
+@ON_BOTH
+def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    groups = find_groups(bench.site)
+    assert groups["D1"] == groups["G1"] == groups["G2"] != groups["P1"]
+    for hours in range(-12, 1):
+        for name, value in (("G1", 9.0), ("G2", 1.0)):
+            bench.send(name, hours, displacement_east_mm=value)
+    outcome = evaluate_site(bench.db, bench.site, bench.now, "tick")
+    assert outcome.decision.level == 1
+
+
+def test_values_in_any_order_come_to_the_same(database: Database) -> None:
+    derived = [
+        DISTANCE,
+        {
+            "station": "P1",
+            "quantity": "water_level",
+            "unit": "m",
+            "hold": "9h",
+            "expression": "(P1.pore_pressure - (B1.air_pressure - '1000 hPa')) / '10 kPa/m'",
+        },
+        {
+            "station": "D1",
+            "quantity": "displacement",
+            "unit": "mm",
+            "expression": "D1.crack_opening - lag(D1.crack_opening, '3h')",
+        },
+    ]
+    rng = random.Random(5)
+    said = [
+        (name, h, {key: round(rng.gauss(middle, 1.0), 3)})
+        for h in range(24)
+        for name, key, middle in (
+            ("G1", "displacement_east_mm", 0),
+            ("G2", "displacement_east_mm", 0),
+            ("P1", "pore_pressure_kpa", 30),
+        )
+    ]
+    said += [("B1", h, {"air_pressure_hpa": 1000.0 + h}) for h in range(0, 24, 6)]
+    names = ("D1.crack_opening", "P1.water_level", "D1.displacement")
+    found = []
+    for turn in range(2):
+        with database.write() as c:
+            for table in ("observation", "series_latest", "series"):
+                c.exec_driver_sql(f"DELETE FROM {table}")
+        bench = Bench(database, *derived)
+        if turn:
+            rng.shuffle(said)
+        for name, hours, values in said:
+            bench.send(name, hours, **values)
+        found.append([bench.read(name) for name in names])
+    assert found[0] == found[1]
+    assert len(found[0][0]) == len(found[0][1]) == 24
+    assert len(found[0][2]) == 21
+
+
+@ON_BOTH
+def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: Database) -> None:
+    bench = Bench(database)
+    for hours in range(48):
+        for name, value in (("G1", 9.0), ("G2", 1.0)):
+            bench.send(name, hours, displacement_east_mm=value)
+    bench.now = NOW + 48 * HOUR
+    bench.declare(DISTANCE)
+    assert run(database, None, bench.site, bench.now) == "48 values of calculated series"
+    assert set(bench.read().values()) == {8.0}
+    assert run(database, None, bench.site, bench.now) == "nothing is due"
+    with database.write() as c:
+        number = find_series_id(c, "bench", "G1", "displacement_east") or 0
+        told = {
+            "size": 4.0,
+            "unit": "mm",
+            "kind": "antenna",
+            "author": Actor("Ada", "person"),
+            "reason": "a new antenna",
+        }
+        add_offset(c, number, at=NOW + 24 * HOUR, known_from=bench.now, now=bench.now, **told)
+    bench.now += HOUR
+    assert run(database, None, bench.site, bench.now) == "24 values of calculated series"
+    assert bench.read()[23.0] == 8.0
+    assert bench.read()[24.0] == 4.0
+    bench.declare(DISTANCE | {"expression": "G2.displacement_east - G1.displacement_east"})
+    run(database, None, bench.site, bench.now)
+    bench.declare(DISTANCE)
+    run(database, None, bench.site, bench.now)
+    bench.declare(DISTANCE | {"expression": "G2.displacement_east - G1.displacement_east"})
+    run(database, None, bench.site, bench.now)
+    assert bench.read()[0.0] == -8.0
+
+
+@pytest.mark.parametrize(
+    ("derived", "why"),
+    [
+        ([DISTANCE | {"station": "Q1"}], "derived[0].station: 'Q1' is no [[station]]"),
+        (
+            [DISTANCE | {"expression": "G1.displacement_east - G9.displacement_east"}],
+            "derived[0].expression: 'G9.displacement_east' is no series",
+        ),
+        ([DISTANCE | {"expression": "P1.pore_pressure * 2"}], "it comes to Pa, and crack_opening is m"),
+        ([DISTANCE | {"expression": "G1.displacement_east + 2 * D1.crack_opening"}], "cannot rest on itself"),
+        (
+            [
+                DISTANCE | {"expression": "D1.displacement"},
+                DISTANCE | {"quantity": "displacement", "expression": "D1.crack_opening"},
+            ],
+            "derived: D1.",
+        ),
+        ([DISTANCE, DISTANCE], "declared twice"),
+        ([DISTANCE | {"station": "G1", "quantity": "displacement"}], "declared twice"),
+        ([DISTANCE | {"within": "1h", "hold": "2h"}], "expected within or hold, not both"),
+        ([DISTANCE | {"at": "P1.pore_pressure"}], "derived[0].at: expected a series of the expression"),
+        (
+            [
+                {
+                    "station": "P1",
+                    "quantity": "water_level",
+                    "unit": "m",
+                    "expression": "(P1.pore_pressure - B1.air_pressure) / '10 kPa/m'",
+                }
+            ],
+            "P1.pore_pressure every 1h, B1.air_pressure every 6h: expected within",
+        ),
+        (
+            [DISTANCE | {"expression": "rate(G1.displacement_east, '90d') * '1 day'"}],
+            "it reads 2160 readings for each value",
+        ),
+        ([DISTANCE | {"expresion": "1"}], "unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_site(write(*derived), "bench.toml")
+    assert why in str(caught.value)
+
+
+def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
+    mean = "mean(G1.displacement_east, G2.displacement_east)"
+    bench = Bench(database, DISTANCE | {"expression": mean, "unit": "cm", "agree_within": 0.2})
+    for hours, other, is_wrong in ((-3, 1.5, False), (-2, 3.5, True), (-1, -3.0, True), (0, 1.0, False)):
+        bench.send("G1", hours, displacement_east_mm=1.0)
+        bench.send("G2", hours, displacement_east_mm=other)
+        seen = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
+        [finding] = [one for check in CHECKS for one in check.run(seen)]
+        assert finding.is_wrong == is_wrong
+        assert finding.key == "derived:bench:D1.crack_opening:disagree"
+        assert ("differ by 4 mm, more than 2 mm" in finding.text) == (hours == -1)
+    old = read_agreement(database, {"bench": bench.site}, NOW + 30 * HOUR)
+    assert [one for check in CHECKS for one in check.run(old)] == []  # what is silent is told as silent
+    with pytest.raises(ConfigError, match="agree_within: expected series of one unit"):
+        parse_site(
+            write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
+            "b",
+        )
+
+
+def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    bench = Bench(database, DISTANCE)
+    monkeypatch.setattr(compute, "list_plans", fail)
+    bench.send("G1", 0, displacement_east_mm=12.0)
+    bench.send("G2", 0, displacement_east_mm=2.0)
+    assert bench.read() == {}
+    assert bench.read("G1.displacement_east") == {0.0: 12.0}
+
+
+def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
+    bench = Bench(database, DISTANCE | {"expression": "'1 mm2' / (G1.displacement_east - G2.displacement_east)"})
+    for hours, other in ((0, 1.0), (1, 3.0)):
+        bench.send("G1", hours, displacement_east_mm=1.0)
+        bench.send("G2", hours, displacement_east_mm=other)
+    assert bench.read() == {1.0: -0.5}
+    assert math.isfinite(bench.rows[0].value)
