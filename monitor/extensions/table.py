@@ -15,6 +15,7 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.maps",
     "monitor.extensions.surveys",
     "monitor.extensions.help",
     "monitor.extensions.outlines",

@@ -27,8 +27,8 @@ from monitor.web.context import AlertId, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
-from monitor.web.parts.zones import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")

@@ -1,6 +1,7 @@
 """`slopeward sites map`: the ground below the maps of the page: shaded relief, susceptibility, files of tiles."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,8 @@ def relief(
     service = read_service()
     declared = pick_site(service, site)
     _require(dem)
-    out = service.paths.relief_of(declared.id).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    local = declared.scenes.local
-    request = ReliefRequest(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
+    out = _make_room(service.paths.relief_of(declared.id))
+    request = ReliefRequest(dem.absolute(), out, *declared.scenes.placed)
     # a VRT reads files beside it
     found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
     _print_tiles(out, found)
@@ -54,10 +53,8 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
         raise RefusedError(f'the site file of {site} names no map; write [scenes] prior = "susceptibility.tif"')
     prior = Path(declared.scenes.prior).absolute()
     _require(prior)
-    out = service.paths.susceptibility_of(declared.id).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    local = declared.scenes.local
-    request = PictureRequest(prior, out, *(() if local is None else (local.into, local.affine)))
+    out = _make_room(service.paths.susceptibility_of(declared.id))
+    request = PictureRequest(prior, out, *declared.scenes.placed)
     found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])
     if found.error:
         raise RefusedError(found.error)
@@ -77,17 +74,12 @@ def tiles(
     if not service.map.tiles:
         raise RefusedError('[map] tiles names no folder; write [map] tiles = "tiles" into the service file')
     _require(file)
-    out = (
-        Path(service.map.tiles) / (re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")[:70] or "tiles")
-    ).absolute()
-    out = out.with_name(f"{out.name}.pmtiles")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")[:70] or "tiles"
+    out = _make_room(Path(service.map.tiles) / f"{name}.pmtiles")
     if out.exists() and out.samefile(file):
         raise RefusedError(f"{file} lies in the folder already")
-    found = run_in_worker(
-        service.compute, TAKE, TilesRequest(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
-    )
-    _print_tiles(out, found)
+    request = TilesRequest(file.absolute(), out)
+    _print_tiles(out, run_in_worker(service.compute, TAKE, request, reads=[request.source], writes=[out.parent]))
 
 
 def _require(file: Path) -> None:
@@ -95,16 +87,14 @@ def _require(file: Path) -> None:
         raise NotFoundError(f"{file}: no such file")
 
 
+def _make_room(file: Path) -> Path:
+    file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return file.absolute()
+
+
 def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
         raise RefusedError(found.error)
-    facts = {
-        "file": str(out),
-        "tiles": found.tiles,
-        "kind": found.kind,
-        "zooms": list(found.zooms),
-        "bounds": list(found.bounds),
-        "bytes": out.stat().st_size,
-    }
-    low, high = found.zooms
-    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}")
+    facts = {"file": str(out), **asdict(found), "bytes": out.stat().st_size}
+    del facts["error"]
+    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {found.zooms[0]} to {found.zooms[1]}")

@@ -1,4 +1,4 @@
-"""What maps are drawn of, on both databases: stations, radar points, zones, tiles by ranges."""
+"""What maps are drawn of besides stations: zones, tiles by ranges, relief, susceptibility."""
 
 import itertools
 import json
@@ -11,60 +11,17 @@ import pytest
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.domain.decision import Memory, Vote
-from monitor.domain.instants import epoch_s
-from monitor.domain.keys import VoteKey
-from monitor.domain.observation import Observation
+from monitor.extensions.maps.routes import list_files
+from monitor.extensions.maps.zones import draw_zones
 from monitor.store.alerting.sites import save_site
-from monitor.store.models.movement import MovementRow, add_update
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
-from monitor.web.parts.zones import draw_zones
-from monitor.web.routes.maps import list_files
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 
 
-@pytest.fixture
-def client(filled_database):
-    with serving(filled_database, NOW + timedelta(minutes=5)) as c:
-        yield c
-
-
-def facts_of(client):
-    found = client.get(f"{SITE}/stations.geojson")
-    assert found.status_code == 200, found.text
-    return {f["properties"]["station"]: f["properties"] for f in found.json()["features"]}
-
-
-def vote(level, until):
-    return Vote(level, epoch_s(until) - 3600, epoch_s(until), "x")
-
-
-def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(client, filled_database):
-    with filled_database.write() as c:
-        ids = {q: find_series_id(c, "north-bench", "G2", f"displacement_{q}") for q in ("east", "north")}
-        for k in range(40):  # north-west, against the azimuth of the site file
-            at = NOW + timedelta(hours=-39 + k, minutes=1)
-            for q, value in (("east", -500.0 - 3.0 * k), ("north", -500.0 + 3.0 * k)):
-                row = Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)
-                add_observations(c, [row], at)
-        newest = NOW + timedelta(minutes=2)
-        moves = MovementRow(ids["east"], newest, NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {})
-        add_update(c, moves, [])
-        memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
-        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.to_json()))
-    found = facts_of(client)
-    assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
-    assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
-    assert found["C1"]["heading_deg"] is None
-    assert [(found[s]["asks"], found[s]["asks_name"]) for s in ("G1", "E1")] == [(2, "orange"), (0, None)]  # E1 is old
-
-
 def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
-    text = (Path(__file__).parents[4] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
     for name in ("G1", "G2", "E1"):
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
     text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
@@ -80,6 +37,10 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
         twice = sum((a[0] - b[0]) * (a[1] + b[1]) for a, b in itertools.pairwise(ring))
         assert twice > 0  # counter-clockwise
     assert draw_zones(load_story_sites()[1]) == []
+    corners = ", ".join(f"[{lat}, {lon}]" for lat, lon in ((46.195, 8.892), (46.195, 8.908), (46.205, 8.9)))
+    flank = parse_site(text.replace('id = "E1"', f'id = "E1"\noutline = [{corners}]', 1), "x.toml")
+    (drawn,) = [one for one in draw_zones(flank) if one["properties"]["name"] == "E1"]
+    assert len(drawn["geometry"]["coordinates"][0]) == 4
 
 
 @pytest.fixture
@@ -136,7 +97,7 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     values = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
     write_geotiff(tmp_path / "prior.tif", values, grid_around(8.9, 46.2, 64, 20.0))
     (tmp_path / "sites").mkdir()
-    own = (Path(__file__).parents[4] / "configs/sites/north-bench.toml").read_text(encoding="utf-8")
+    own = (Path(__file__).parents[3] / "configs/sites/north-bench.toml").read_text(encoding="utf-8")
     file = tmp_path / "sites/north-bench.toml"
     file.write_text(own, encoding="utf-8")
     (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
@@ -189,7 +150,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     from detection.imagery.data.generate import write_scene
 
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
-    sites = Path(__file__).parents[4] / "configs" / "sites"
+    sites = Path(__file__).parents[3] / "configs" / "sites"
     (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]

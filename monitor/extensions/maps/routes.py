@@ -13,11 +13,12 @@ from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.extension import find_functions
+from monitor.extensions.maps.zones import draw_zones
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
 from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 _NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
@@ -50,13 +51,12 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
         # not as it was evaluated last: the picture is made as soon as a file is in force
         context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
     prior = declared.scenes.prior if declared is not None else ""
-    relief = context.config.paths.relief_of(site).is_file()
     shown = read_shown(context.config.paths.susceptibility_of(site)) if prior else None
     if shown is not None and shown["path"] != str(Path(prior).absolute()):
         shown = None  # it is of a map that the site file named before
     url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
     return {
-        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None,
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_of(site).is_file() else None,
         "tiles": list_files(context.config.map.tiles),
         "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
     }
@@ -67,9 +67,7 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     """The picture of the site's susceptibility map, on a lon/lat grid."""
     with read_site(request, site) as seen:
         path = seen.context.config.paths.susceptibility_of(site)
-    if not path.is_file():
-        raise NotFoundError(_NO_SUSCEPTIBILITY())
-    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+    return send_range(path, "image/png", _NO_SUSCEPTIBILITY, 86400)
 
 
 @router.get("/map/tiles")
@@ -103,22 +101,21 @@ def list_files(folder: str | Path) -> list[dict[str, Any]]:
     return found
 
 
-TYPE: Final = "application/vnd.pmtiles"
 NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 
 
-def send_range(path: Path) -> FileResponse:
+def send_range(
+    path: Path, kind: str = "application/vnd.pmtiles", missing: Template = NO_TILES, lasts_s: int = 3600
+) -> FileResponse:
     """The ranges of a file that a request asks for.
 
     Raises:
         NotFoundError: there is no such file; a link is none.
     """
-    try:
+    with suppress(OSError):
         known = path.lstat()
-    except OSError:
-        raise NotFoundError(NO_TILES()) from None
-    if not stat.S_ISREG(known.st_mode):
-        raise NotFoundError(NO_TILES())
-    # packed, it were another range
-    headers = {"Content-Encoding": "identity", "Cache-Control": "private, max-age=3600"}
-    return FileResponse(path, headers=headers, media_type=TYPE, stat_result=known)
+        if stat.S_ISREG(known.st_mode):
+            # packed, it were another range
+            headers = {"Content-Encoding": "identity", "Cache-Control": f"private, max-age={lasts_s}"}
+            return FileResponse(path, headers=headers, media_type=kind, stat_result=known)
+    raise NotFoundError(missing())
