@@ -117,7 +117,7 @@ SEGMENTERS: dict[str, NetworkEntry] = {
 CLASSIFIERS: dict[str, NetworkEntry] = {
     "triage-resnet": NetworkEntry(
         "triage_resnet:TriageResnet", False, 32, 0, "He et al. 2016, arXiv 1512.03385", (11_177_538, 11_212_034)
-    ),
+    )
 }
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyproj
 import shapely
-from numpy.typing import NDArray
 
+from detection.geojson import GeoJsonError
 from detection.imagery.raster.areas import GEOD
-from detection.imagery.raster.grid import LONLAT
+from detection.imagery.raster.geojson import move_to_lonlat
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
 from detection.susceptibility.vectors import read_vectors
@@ -63,12 +62,10 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
         raise LearningError(f"{path}: {count:,} vertices; at most {MOST_VERTICES:,} are read: simplify the outlines")
     west, south, east, north = shapely.bounds(flat).T
     usable = (east > west) & (north > south)
-    into = pyproj.Transformer.from_crs(found.crs, LONLAT, always_xy=True)
-
-    def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
-        return into.transform(x, y)
-
-    moved = np.asarray(shapely.transform(flat, move, interleaved=False))  # type: ignore[arg-type]
+    try:
+        moved = move_to_lonlat(flat, found.crs)
+    except GeoJsonError as error:
+        raise LearningError(f"{path}: {error}") from None
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
     notes = [*found.notes, *(f"{path.name}: {line}" for line in lines)]
     notes += [

@@ -53,12 +53,7 @@ class CellSample:
 
 
 def draw_sample(
-    factors: Factors,
-    study: Study,
-    work: Path,
-    *,
-    seed: int = 0,
-    progress: Callable[[float], None] = lambda _: None,
+    factors: Factors, study: Study, work: Path, *, seed: int = 0, progress: Callable[[float], None] = lambda _: None
 ) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 

@@ -115,13 +115,7 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     places = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), RULES[request.classes])
     bounds = tuple(sorted(float(one) for one in left_out[order][np.minimum(places, len(order) - 1)]))
     model = SusceptibilityModel(
-        learner,
-        encoder,
-        fitted,
-        tuple(fits.without(learner, fold) for fold in range(FOLDS)),
-        calibrator,
-        bounds,
-        {},
+        learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator, bounds, {}
     )
     progress("scores", 0.0)
     # what folds of single cells would have claimed: beside cells of the same landslide and slope

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pyproj.exceptions import CRSError
 from shapely.geometry import shape
 
-from detection.imagery.raster.geojson import GeoJsonError, read_features
+from detection.geojson import GeoJsonError
+from detection.imagery.raster.geojson import read_features
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.reading.shapes import join_rings
 from detection.susceptibility.study import VectorError
@@ -80,9 +81,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     if not np.isfinite(bounds).all():
         raise VectorError(f"{path}: coordinates that are no numbers")
     if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
-        is_json = head.lstrip()[:1] == b"{"
-        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if is_json else ""
-        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
+        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has")
     return Vectors(
         path, found, crs, tuple(None if value is None else str(value)[:100] for _, value in pairs), tuple(notes)
     )

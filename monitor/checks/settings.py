@@ -9,6 +9,7 @@ from forecasting.message import Message, Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
+from monitor.domain.extension import list_extensions
 
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
@@ -83,6 +84,14 @@ CHECKS: Final = (
         "[map] tiles: there is no folder {folder}",
         lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
+    ),
+    Check(
+        "map.gone",
+        SiteFolder,
+        WARN,
+        "[map] tiles: maps are drawn by the extension maps, which is not there",
+        lambda f: found(is_wrong=bool(f.service.map.tiles) and all(one.name != "maps" for one in list_extensions())),
+        "add it, or take the line out",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
     Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),

@@ -27,7 +27,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke offsets"),
     "sites": ("monitor.cli.site.sites", "Write, list and change site files; learn bounds on rain; maps"),
     "sites thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
-    "sites map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
     "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
     "report": ("", "Add an observer's report; write bulletins and the quick card"),

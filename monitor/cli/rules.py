@@ -33,7 +33,7 @@ RULES: Final[dict[str, str]] = {
             "broker files",
             *_each("forecast", "run train hindcast"),
             *_each("anomalies", "score train bench"),
-            *_each("scenes", "add learn"),
+            "scenes add",
         ),
         SERVES,
     ),

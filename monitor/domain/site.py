@@ -325,6 +325,11 @@ class ScenePlan:
     prior: Annotated[str, Key("susceptibility map below footprints, GeoTIFF", max_length=1000)] = ""
     dem: Annotated[str, Key("heights for scenes without, m: GeoTIFF or folder", max_length=1000)] = ""
 
+    @property
+    def placed(self) -> tuple[str, tuple[float, ...]]:
+        """The system that a local grid is brought into, and how; empty where there is none."""
+        return ("", ()) if self.local is None else (self.local.into, self.local.affine)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipient:

@@ -72,4 +72,6 @@ def propose(
         raise RefusedError(_OTHER_SITE(other=other, site=site))
     found = change_control.propose(call.db, file, name, call.actor, reason, call.now, preview)
     notes = tuple(format_proposal(found)) if report is not None else ()  # the page shows them where it goes on
-    return ActResult(_WAITS(number=found.id), record_to_json(found, "source"), notes)
+    is_barred = found.loosens_high and "skipped" in (found.effect or {})  # nobody can approve it
+    hint = "" if is_barred else f"slopeward sites approve {found.id} --by NAME --reason WHY"
+    return ActResult(_WAITS(number=found.id), record_to_json(found, "source"), notes, hint)

@@ -19,7 +19,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.store.database.rows import columns_of, load_plain, load_records, match_given, read_record
 from monitor.store.readings.observations import load_readings, load_series
-from monitor.store.scenes.outlines import Bounds
+from monitor.store.scenes.versions import Bounds
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import (
     AlertEventRow,

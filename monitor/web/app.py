@@ -33,13 +33,12 @@ from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, require_rul
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, live, maps, pages, probes
+from monitor.web.routes import acts, api, live, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
     declared,
     movement,
-    outlines,
     panes,
     proposals,
     readings,
@@ -80,13 +79,12 @@ PAGES: Final = (
     proposals,
     declared,
     readings,
-    outlines,
     scenes,
     acts,
     live,
 )
 ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, charts, panes, maps, probes)),
+    *(m.router for m in (*PAGES, api, charts, panes, probes)),
     acts.requests,
     *load_declared("routes"),
 )

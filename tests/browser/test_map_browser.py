@@ -14,10 +14,11 @@ from monitor.config.service import load_service
 from monitor.domain.decision import Memory, Vote
 from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
+from monitor.extensions.outlines.store import load_outlines
 from monitor.store.database.engine import Database
-from monitor.store.scenes.outlines import load_outlines
 from monitor.store.schema.tables import scene, site, site_state
 from monitor.store.service_state import stamp
+from monitor.web.parts import templating
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
 from tests.conftest import absent
@@ -176,6 +177,18 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     expect(w.page.locator("#part-map")).to_be_visible()
     assert w.page.locator(".mapview").count() == 0
     assert not [url for url in w.requests if "maplibre" in url]
+    assert w.complaints == []
+
+
+def test_without_the_extension_stations_stand_on_a_plain_ground(served, watch, monkeypatch):
+    monkeypatch.setitem(templating.ENVIRONMENT.globals, "serves", lambda address: address != "GET /api/v1/map/tiles")
+    base, _ = served
+    w = watch(height=1200)
+    open_map(w, f"{base}/sites/north-bench")
+    w.page.wait_for_load_state("networkidle")
+    named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['stations'] }).map(f => f.properties.station)"
+    assert {"E1", "G1", "G2"} <= set(w.page.evaluate(named))
+    assert not [url for url in w.requests if "pmtiles" in url or "zones" in url or url.endswith("bench/map")]
     assert w.complaints == []
 
 

@@ -1,6 +1,7 @@
 """Every reader of the numbers of a raster gives the same values, however a file stores them and hides its holes."""
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +30,7 @@ from detection.imagery.scene.reader import BandReader
 from detection.imagery.tiles.relief import draw_relief
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids.read import open_grid, open_pixels
+from tests.data.surveys.rasters import write_raster
 
 ROOT = Path(__file__).parents[2]
 SIDE = 40
@@ -55,33 +57,16 @@ RECORDS = MappingProxyType(
 
 def write(path, layers, *, hide=None, nodata=None, dtype="float32", scale=1.0, offset=0.0, unit="", extra=None):
     layers = layers[None] if layers.ndim == 2 else layers
-    count = len(layers) + (extra == "alpha")
-    with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            width=layers.shape[2],
-            height=layers.shape[1],
-            count=count,
-            dtype=dtype,
-            crs="EPSG:32632",
-            transform=AT,
-            nodata=nodata,
-        ) as out,
-    ):
+    stored = (layers if hide is None else np.where(HOLE, hide, layers)).astype(dtype)
+    if extra == "alpha":
+        stored = np.concatenate([stored, np.where(HOLE, 0, 255).astype(dtype)[None]])
+    write_raster(path, stored, crs="EPSG:32632", transform=AT, nodata=nodata)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as out:
         if extra == "alpha":
             out.colorinterp = (*[ColorInterp.gray] * len(layers), ColorInterp.alpha)
-        stored = layers if hide is None else np.where(HOLE, hide, layers)
-        for band, one in enumerate(stored, 1):
-            out.write(one.astype(dtype), band)
-        if extra == "alpha":
-            out.write(np.where(HOLE, 0, 255).astype(dtype), count)
         if extra == "mask":
             out.write_mask(~HOLE)
-        out.scales, out.offsets = (scale,) * count, (offset,) * count
-        out.units = (unit,) * count
+        out.scales, out.offsets, out.units = (scale,) * out.count, (offset,) * out.count, (unit,) * out.count
     return path
 
 
@@ -224,8 +209,6 @@ def by_prior(path, _):
 
 
 def by_pixels(path, _):
-    from datetime import UTC, datetime
-
     said = ImportOptions(point_set="a", direction="up", unit="mm")
     with open_pixels(path, said, datetime(2030, 1, 1, tzinfo=UTC)) as (_, pieces):
         found = {piece.point.pid: piece.values[0].value for piece in pieces}
@@ -363,11 +346,13 @@ def test_flags_count_above_nothing_alone(tmp_path, empty):
         assert (reader.read(0, 0, SIDE, SIDE)[1] == (X < 20)).all()
 
 
-def test_heights_below_the_sea_stay(tmp_path):
+def test_heights_below_the_sea_sea_itself_and_a_cliff_stay(tmp_path):
     polder = np.round(RECORDS[HEIGHT] - 470)
     assert polder.min() < -9 > -polder.max()
-    with Layer(write(tmp_path / "a.tif", polder, dtype="int16"), GRID, quantity=HEIGHT) as layer:
-        assert layer.read(0, 0, SIDE, SIDE)[1].all()
+    for number, (heights, dtype) in enumerate(((polder, "int16"), (np.maximum(0.0, RECORDS[HEIGHT] - 430), "float32"))):
+        with Layer(write(tmp_path / f"{number}.tif", heights, dtype=dtype), GRID, quantity=HEIGHT) as layer:
+            assert layer.read(0, 0, SIDE, SIDE)[1].all()
+            assert layer.notes == []
 
 
 def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(tmp_path):
@@ -388,13 +373,6 @@ def test_what_is_left_out_is_counted_and_said(tmp_path):
     assert "nodata" in line
     found = subtract(write(tmp_path / "b.tif", RECORDS[HEIGHT]), tmp_path / "a.tif")
     assert any("32 pixels of band 1 have -9999" in line for line in found.warnings)
-
-
-def test_sea_and_a_cliff_of_true_heights_stay(tmp_path):
-    sea = np.maximum(0.0, RECORDS[HEIGHT] - 430)
-    with Layer(write(tmp_path / "sea.tif", sea), GRID, quantity=HEIGHT) as layer:
-        assert layer.read(0, 0, SIDE, SIDE)[1].all()
-        assert layer.notes == []
 
 
 def test_every_quantity_has_its_reader_in_the_walk():

@@ -1,15 +1,10 @@
 """One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised."""
 
-import os
-from itertools import pairwise
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
@@ -18,8 +13,6 @@ from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedCo
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.conftest import take_turns
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]
 EVERY = [*SEGMENTERS, *CLASSIFIERS]
 EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
 # networks without normalisation want small steps, those of four channels at this width and attention large ones
@@ -59,22 +52,16 @@ def test_the_number_of_parameters_is_frozen(name, entry):
     assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == entry.parameters
 
 
+DEEP = {"peak": 1024, "up": "transpose"}
+
+
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        *(
-            (name, {"peak": 1024, "up": "transpose"}, expected)
-            for name, expected in (
-                ("unet", (31_037_698, 31_044_034)),
-                ("sru-unet", (31_049_474, 31_055_810)),
-                ("bru-unet", (37_368_834, 37_375_170)),
-                ("sbconv-unet", (37_380_610, 37_386_946)),
-                ("resunet", (32_436_418, 32_443_458)),
-                ("sru-resunet", (32_448_194, 32_455_234)),
-                ("bru-resunet", (38_767_554, 38_774_594)),
-                ("sbconv-resunet", (38_779_330, 38_786_370)),
-            )
-        ),
+        ("unet", DEEP, (31_037_698, 31_044_034)),
+        ("sru-unet", DEEP, (31_049_474, 31_055_810)),
+        ("bru-resunet", DEEP, (38_767_554, 38_774_594)),
+        ("sbconv-resunet", DEEP, (38_779_330, 38_786_370)),
         ("scdnn", {"blocks": (2, 2, 2, 2)}, (20_596_388, 20_602_724)),
         ("deeplabv3plus-resnet50", {"depth": 101}, (59_339_426, 59_373_922)),
         ("deeplabv3plus-resnet50", {"pooling": False}, (39_756_962, 39_791_458)),
@@ -87,11 +74,11 @@ def test_options_change_the_count_as_they_should(name, options, expected):
 @pytest.mark.parametrize(
     ("name", "classes", "options", "expected"),
     [
-        ("unet", 1, {"peak": 1024, "up": "transpose"}, 31_037_633),
+        ("unet", 1, DEEP, 31_037_633),
         ("unet", 2, {"width": 0.25}, 1_080_946),
         ("unet", 2, {"width": 0.125}, 270_906),
-        ("sbconv-unet", 1, {"peak": 1024, "up": "transpose"}, 37_380_545),
-        ("sru-resunet", 1, {"peak": 1024, "up": "transpose"}, 32_448_129),
+        ("sbconv-unet", 1, DEEP, 37_380_545),
+        ("sru-resunet", 1, DEEP, 32_448_129),
         ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
         ("sru-unet", 2, {"gate": "soft"}, SEGMENTERS["sru-unet"].parameters[0]),
         # the paper counts 17.7 and 24.8 million, with the 19 classes of street scenes
@@ -103,9 +90,8 @@ def test_classes_and_width_change_the_count_as_they_should(name, classes, option
     assert parameters(sketch(name, 3, classes, **options)) == expected
 
 
-def test_no_two_networks_have_the_same_weights_by_shape():
-    shapes = [sorted(tuple(value.shape) for value in sketch(name, 3).state_dict().values()) for name in EVERY]
-    assert all(first != second for first, second in pairwise(sorted(shapes)))
+def test_no_two_networks_have_the_same_number_of_parameters():
+    assert len({entry.parameters for entry in (SEGMENTERS | CLASSIFIERS).values()}) == len(EVERY)
 
 
 def test_shipped_weights_of_the_plain_network_keep_their_names():
@@ -127,12 +113,8 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(nam
         assert logits.shape == (1, 2, height, width)
         make_loss("ce+dice")(logits, torch.randint(0, 2, (1, height, width))).backward()
     silent = {key for key, value in network.named_parameters() if value.grad is None}
-    gates = {
-        f"{key}.norm.{part}"
-        for key, module in network.named_modules()
-        if isinstance(module, Sru)
-        for part in ("weight", "bias")
-    }
+    units = [key for key, module in network.named_modules() if isinstance(module, Sru)]
+    gates = {f"{key}.norm.{part}" for key in units for part in ("weight", "bias")}
     # a hard gate is a sign: nothing flows through it to its normalisation
     assert silent == gates
     assert bool(gates) == (name.startswith(("sru-", "sbconv-")))
@@ -158,7 +140,7 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
 @pytest.mark.parametrize("name", take_turns(EVERY, 1))
 def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)
-    images, truth = blobs(4, 64)
+    images, truth = blobs(4, 48)
     optimiser = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-2))
     losses = []
     while len(losses) < 21 and not (losses and losses[-1] < losses[0] / 2):
@@ -248,7 +230,7 @@ def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
 @pytest.mark.parametrize("name", take_turns(set(SEGMENTERS) - set(EXACT), 0))
 def test_a_network_that_is_not_exact_sees_the_far_end(name):
     network = seeded(name, 2, 1 / 16).double().eval()
-    scene = torch.randn(1, 2, 1280, 64, dtype=torch.float64)
+    scene = torch.randn(1, 2, 1280, 32, dtype=torch.float64)
     changed = scene.clone()
     changed[..., -64:, :] += 9
     with torch.inference_mode():
@@ -256,11 +238,8 @@ def test_a_network_that_is_not_exact_sees_the_far_end(name):
 
 
 def test_the_registry_warns_of_images_too_small_for_wide_rates():
-    assert {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304} == {
-        "scdnn",
-        "deeplabv3plus-resnet50",
-        "deeplabv3plus-mobilenetv2",
-    }
+    large = {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304}
+    assert large == {"scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}
 
 
 @pytest.mark.parametrize("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
@@ -370,29 +349,3 @@ def test_a_wrong_name_or_option_is_one_clear_line(name, options, message):
 def test_a_classifier_is_no_segmenter():
     with pytest.raises(ModelError, match="classifies whole tiles"):
         find_entry("triage-resnet")
-
-
-# ---- by heart --------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(not SOAK, reason="long: make soak (SLOPEWARD_SOAK)")
-@pytest.mark.parametrize("name", FAMILY)
-def test_the_family_learns_eight_patches_by_heart(name):
-    images, masks = draw_patches(11, 8, 64, ("B4", "B3", "B2"))
-    values, truth = torch.from_numpy(images).float(), torch.from_numpy(masks).long()
-    values = (values - values.mean((0, 2, 3), keepdim=True)) / values.std((0, 2, 3), keepdim=True)
-    network = seeded(name, width=0.25)
-    optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
-    for step in range(1, 301):
-        optimiser.zero_grad()
-        loss = make_loss("ce+dice")(network.train()(values), truth)
-        loss.backward()
-        optimiser.step()
-        if step % 20 == 0:
-            # as it would be used: the statistics of training, not those of the batch
-            with torch.inference_mode():
-                logits = network.eval()(values)
-            f1 = score(count((logits[:, 1] > logits[:, 0]).numpy(), truth.numpy() > 0))["f1"]
-            if f1 is not None and f1 >= 0.95:
-                break
-    print(name, "F1", f1, "after", step, "steps")
-    assert f1 is not None
-    assert f1 >= 0.95

@@ -30,7 +30,6 @@ from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import messages, observations, photos, points
-from monitor.store.scenes.outlines import UncertainTile, save_unsure
 from monitor.store.schema import tables as t
 from tests.data.rows import insert_rows
 
@@ -712,5 +711,11 @@ def make_drawable(db, folder):
     run = {"threshold": 0.5, "outputs": {"preview": "preview.png", "bounds": list(DRAWN_BOUNDS)}}
     with db.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run, out_dir=str(folder)))
-        tiles = [UncertainTile(8.8975, 46.2, 8.9, 46.2025, 0.93), UncertainTile(8.907, 46.2, 8.9095, 46.2025, 0.7)]
-        save_unsure(c, "north-bench", HASHES["scene"], HASHES["unet"], tiles, NOW)
+        c.execute(t.scene_unsure.delete().where(t.scene_unsure.c.scene_hash == HASHES["scene"]))
+        rows = """
+scene_unsure scene_hash=$scene tile=0 site=north-bench model_hash=$unet min_lon=8.8975 min_lat=46.2 max_lon=8.9
+    max_lat=46.2025 doubt=0.93 made_at=+0s
+scene_unsure scene_hash=$scene tile=1 site=north-bench model_hash=$unet min_lon=8.907 min_lat=46.2 max_lon=8.9095
+    max_lat=46.2025 doubt=0.7 made_at=+0s
+"""
+        insert_rows(c, NOW, rows, HASHES)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from detection.geojson import Geometry
 from monitor.domain.alert import Actor
 from monitor.store.alerting.offsets import add_offset
 from monitor.store.database.engine import Database
@@ -45,6 +46,12 @@ def scene_row(scene_hash: str, acquired_at: datetime, **facts: Any) -> SceneRow:
         "state": "done",
     }
     return SceneRow(scene_hash=scene_hash, acquired_at=acquired_at, **(usual | facts))
+
+
+def square(west: float, south: float, side: float = 0.001) -> Geometry:
+    """A square on the ground as people send it."""
+    ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
+    return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
 
 
 def footprint_row(scene_hash: str, polygon_id: str, bbox: Sequence[float], **facts: Any) -> FootprintRow:

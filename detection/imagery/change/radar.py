@@ -21,13 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.radar_dates import (
-    RadarDate,
-    check_dates,
-    find_units,
-    read_radar,
-    to_power,
-)
+from detection.imagery.change.radar_dates import RadarDate, check_dates, find_units, read_radar, to_power
 from detection.imagery.change.radar_outputs import FILES, write_radar
 from detection.imagery.change.radar_records import RadarChange, RadarOutline, RadarRequest
 from detection.imagery.change.speckle import SpeckleLaw, fit_law, to_decibel

@@ -32,11 +32,7 @@ class Augmentation:
 
 
 def vary(
-    image: NDArray[Any],
-    mask: Mask,
-    normalisation: tuple[Values, Values],
-    how: Augmentation,
-    rng: np.random.Generator,
+    image: NDArray[Any], mask: Mask, normalisation: tuple[Values, Values], how: Augmentation, rng: np.random.Generator
 ) -> tuple[Values, NDArray[np.int64]]:
     """Return one varied, normalised patch and its truth; a quarter turn needs a square patch."""
     mean, std = normalisation

@@ -87,14 +87,7 @@ from detection.imagery.scene.radiometry import RadiometricStretch, measure_stret
 from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
-from detection.imagery.scene.scene import (
-    Scene,
-    find_contradictions,
-    hash_file,
-    list_masks,
-    read_scene,
-    scene_hash,
-)
+from detection.imagery.scene.scene import Scene, find_contradictions, hash_file, list_masks, read_scene, scene_hash
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
 from forecasting.message import Template, error_text, join
@@ -211,10 +204,7 @@ def _detect(
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [
-            *doubts,
-            *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
-        ]
+        result["doubts"] = [*doubts, *describe_coarser(result["resample_to_m"], result["coarser_than_m"])]
         _add_cautions(result, grid)
         _write(result, scene, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))

@@ -29,13 +29,7 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.records import (
-    MAKING,
-    NOT_MADE,
-    SceneDetection,
-    SceneFilesRequest,
-    SceneFilesResult,
-)
+from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneDetection, SceneFilesRequest, SceneFilesResult
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing

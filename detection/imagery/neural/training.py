@@ -169,10 +169,7 @@ def held_odds(
 
 
 def predict_odds(
-    network: torch.nn.Module,
-    patches: Patches,
-    positions: NDArray[np.int64],
-    normalisation: Normalisation,
+    network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
 ) -> Iterator[NDArray[np.float32]]:
     """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
     (mean, std), first = normalisation, next(network.parameters(), None)

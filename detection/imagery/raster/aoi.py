@@ -10,9 +10,10 @@ from rasterio.errors import CRSError, RasterioError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from detection.geojson import GeoJsonError
 from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
+from detection.imagery.raster.geojson import read_features, to_lonlat
 from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster, read_grid, window_below

@@ -144,10 +144,7 @@ class RadiometricStretch:
 
 
 def measure_stretch(
-    reader: BandReader,
-    card: ModelCard,
-    scale: float | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    reader: BandReader, card: ModelCard, scale: float | None = None, progress: Callable[[float], None] = lambda _: None
 ) -> RadiometricStretch:
     """Fix the stretch of a scene.
 

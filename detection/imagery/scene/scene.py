@@ -12,13 +12,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, cast
 
-from detection.imagery.errors import (
-    BandMissingError,
-    IncompleteSceneError,
-    ManifestError,
-    NotARasterError,
-    SceneError,
-)
+from detection.imagery.errors import BandMissingError, IncompleteSceneError, ManifestError, NotARasterError, SceneError
 from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band

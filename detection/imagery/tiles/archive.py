@@ -13,12 +13,7 @@ from forecasting.whole_file import replacing
 
 HEAD_BYTES: Final = 127
 FIRST_BYTES: Final = 16384  # header and root directory fit into what a reader asks for first
-KINDS: Final = {
-    "mvt": TileType.MVT,
-    "png": TileType.PNG,
-    "jpg": TileType.JPEG,
-    "webp": TileType.WEBP,
-}
+KINDS: Final = {"mvt": TileType.MVT, "png": TileType.PNG, "jpg": TileType.JPEG, "webp": TileType.WEBP}
 
 
 @dataclass(frozen=True, slots=True)

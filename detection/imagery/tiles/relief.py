@@ -22,15 +22,7 @@ from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import ReliefRequest, Tiles
-from detection.imagery.tiles.web_grid import (
-    SIDE_PX,
-    WEB,
-    choose_zooms,
-    find_extent,
-    frame_tile,
-    span_tiles,
-    to_lonlat,
-)
+from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles, to_lonlat
 
 MOST_TILES: Final = 4096  # of the finest zoom: 32 km at 1 m
 FINEST: Final = 18

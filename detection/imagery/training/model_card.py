@@ -49,12 +49,7 @@ def make_card(
     }
     return {
         "name": recipe.name,
-        "network": {
-            "name": settings.network,
-            "classes": 2,
-            "width": settings.width,
-            "options": dict(settings.options),
-        },
+        "network": {"name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options)},
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
         "classes": ["landslide"],

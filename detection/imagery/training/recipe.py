@@ -22,11 +22,7 @@ START_EPOCHS, START_RATE = 12, 5e-4
 
 
 def run_recipe(
-    recipe: TrainingRecipe,
-    out: Path,
-    data_folder: Path | None = None,
-    *,
-    hooks: "Hooks | None" = None,
+    recipe: TrainingRecipe, out: Path, data_folder: Path | None = None, *, hooks: "Hooks | None" = None
 ) -> ModelCard:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 

@@ -177,14 +177,6 @@ _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_models", f"{_SITE}/instruments")
-_footprint = on(
-    f"{_SITE}/scenes/{{scene_hash}}/footprints/{{polygon_id}}",
-    "scenes review",
-    f"{_HERE}.on_scenes",
-    f"{_SITE}/scenes/{{scene_hash}}/outlines",
-)
-_drawing = on(f"{_SITE}/scenes/{{scene_hash}}/outlines", "scenes review", f"{_HERE}.on_scenes")
-_outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
 _users = on("/admin/users", "people users", f"{_HERE}.on_accounts", "/admin")
 _token = on("/admin/tokens", "people tokens", f"{_HERE}.on_accounts", "/admin")
@@ -222,11 +214,6 @@ _CORE: Final = (
     _anomaly("anomaly.label", "label", "/label", "label"),
     _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),
     _station("reference.choose", "reference", "/reference", "choose"),
-    _footprint("footprint.accept", "accept", "/accept", "accept"),
-    _footprint("footprint.reject", "reject", "/reject", "reject"),
-    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
-    _drawing("outline.add", "draw", "", "draw"),
-    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
     _proposals("site.propose", "propose", "", "propose"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),

@@ -13,7 +13,7 @@ import typer
 from detection.geojson import Geometry
 from forecasting.message import Message
 from monitor.cli.acts import add_acts
-from monitor.cli.scenes import change, detect, learn, models, review, train
+from monitor.cli.scenes import change, detect, models, train
 from monitor.cli.scenes.local import unpacked
 from monitor.cli.session import (
     Commands,
@@ -138,7 +138,5 @@ def _remove(path: Path) -> None:
 app.command(epilog=detect.EPILOG, takes_config=False)(detect.detect)
 app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
 app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
-app.command(epilog=learn.EXAMPLE)(learn.learn)
 app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
 app.command(epilog=train.EXAMPLES["score"])(train.score)
-app.add_typer(review.app, name="review")

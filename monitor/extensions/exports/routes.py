@@ -19,7 +19,7 @@ from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.pages import load_read_scenes
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
-from monitor.web.parts.zones import GEOJSON, GeoJsonResponse
+from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
 from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])

@@ -18,7 +18,7 @@ from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Early
 from monitor.web.parts.collect import SiteSnapshot, read_site
-from monitor.web.parts.zones import GeoJsonResponse
+from monitor.web.parts.geojson import GeoJsonResponse
 from monitor.web.routes.api import Limit
 
 router = APIRouter(prefix="/api/v1")

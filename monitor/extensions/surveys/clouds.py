@@ -129,11 +129,8 @@ def compare(given: CloudsArguments) -> None:
 def _list_clouds(paths: list[Path]) -> list[Path]:
     found = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise SlopewardError(f"{path}: no file that ends in {' or '.join(SUFFIXES)}")
-            found += inside
-        else:
-            found.append(path)
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise SlopewardError(f"{path}: no file that ends in {' or '.join(SUFFIXES)}")
+        found += inside
     return found

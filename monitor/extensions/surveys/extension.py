@@ -8,14 +8,13 @@ from typing import Final
 from monitor.domain.extension import Command, Extension
 
 _HERE: Final = "monitor.extensions.surveys"
+_STORE: Final = ("scenes rates", "scenes track", "scenes velocity")
 EXTENSION: Final = Extension(
     name="surveys",
     description="point clouds, surfaces, images and radar of two dates compared, maps of velocities, stacks",
     package=_HERE,
     commands={
-        "scenes": Command(
-            f"{_HERE}.cli", "", rules=dict.fromkeys(("scenes rates", "scenes track", "scenes velocity"), "serves")
-        ),
+        "scenes": Command(f"{_HERE}.cli", "", rules=dict.fromkeys(_STORE, "serves")),
         "scenes clouds": Command(
             f"{_HERE}.clouds",
             "Grid point clouds with their error, compare them along normals",

@@ -83,21 +83,19 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
 
 
 def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone]:
-    places = site.places
     named: dict[str, MovingZone] = {}
-    for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], places), strict=True):
+    for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], site.places), strict=True):
         if near := keep_near(distances, site.scenes.near_m):
             named.setdefault(near[0][0], zone)
     return named
 
 
 def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
-    places, near_m = site.places, site.scenes.near_m
-    distances = list_distances([loss.geometry for loss in losses], places)
+    distances = list_distances([loss.geometry for loss in losses], site.places)
     near = [
         (stations[0][1], stations, loss)
         for loss, away in zip(losses, distances, strict=True)
-        if now - loss.until <= NEWS and (stations := keep_near(away, near_m))
+        if now - loss.until <= NEWS and (stations := keep_near(away, site.scenes.near_m))
     ]
     reason, newest_at = _KEPT(name=name), None
     if near:

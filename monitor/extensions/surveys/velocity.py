@@ -66,7 +66,6 @@ def velocity(given: VelocityArguments) -> None:
     opened = None if given.site is None else open_site(given.site)
     target = None if opened is None else opened[2]
     grounds = [] if target is None else list_mapped_ground(target)
-    near_m = 0.0 if target is None else target.scenes.near_m
     with (
         ending_at(NoValidPixelsError),
         placing_by(target),
@@ -85,7 +84,7 @@ def velocity(given: VelocityArguments) -> None:
             k_sigma=given.k_sigma,
             minimum_area_m2=given.minimum_area_m2,
             out_dir=given.out,
-            places=tuple(_find_place(ground.station, near_m) for ground in grounds),
+            places=() if target is None else tuple(_find_place(target, ground.station) for ground in grounds),
             bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
         )
         found = measure_velocity(request)
@@ -122,15 +121,13 @@ def _open(
     return (values,), errors or ((sigma,) if sigma else ()), warnings
 
 
-def _find_place(station: Station, near_m: float) -> "MeasuredPlace":
+def _find_place(site: Site, station: Station) -> "MeasuredPlace":
     from detection.imagery.footprints.records import Circle, MeasuredPlace
 
     if station.outline:
         ring = [[lon, lat] for lat, lon in (*station.outline, station.outline[0])]
         return MeasuredPlace(station.id, {"type": "Polygon", "coordinates": [ring]})
-    assert station.longitude is not None
-    assert station.latitude is not None
-    return MeasuredPlace(station.id, Circle(station.longitude, station.latitude, near_m))
+    return MeasuredPlace(station.id, Circle(*site.places[station.id], site.scenes.near_m))
 
 
 def _find_factor(name: str, raster: Path, stated: str | None, silent: float | None = None) -> float:

@@ -46,9 +46,9 @@ def make_left(
     for row in rows:
         if not (has_left(row) if requested else is_left(row, now)):
             continue
-        folder, scene = Path(row.out_dir or ""), _find_image(row)
+        folder, scene = Path(row.out_dir or ""), find_image(row)
         assert row.acquired_at is not None
-        request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site))
+        request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *site.scenes.placed)
         made = run_behind(config, MAKE_FILES, request, scene, folder)
         if made.error:
             log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
@@ -80,12 +80,6 @@ def is_left(row: SceneRow, now: datetime) -> bool:
         return False
 
 
-def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
-    """The system that a local grid of a site is brought into, and how; empty where it has none."""
-    local = site.scenes.local
-    return ("", ()) if local is None else (local.into, tuple(local.affine))
-
-
 def run_behind(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:
@@ -100,7 +94,7 @@ def run_behind(
         return fails(error=error.message)
 
 
-def _find_image(row: SceneRow) -> Path | None:
+def find_image(row: SceneRow) -> Path | None:
     """The image of a scene; None where it is gone, or another one lies in its place."""
     path = Path(row.path).absolute()
     try:

@@ -18,12 +18,12 @@ from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, JobError
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
@@ -39,11 +39,11 @@ from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
-from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
 from monitor.worker.configured import list_checkpoint, run_in_worker
+from monitor.worker.lock import hold
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,8 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
     added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
     _, changed = scene_rows.save_judgements(c, answer, site, now)
     values = save_series(c, site, answer, now, version)
-    save_unsure(c, site.id, answer.scene_hash, answer.model_hash, scene_rows.list_unsure(answer), now)
+    for save_unsure in find_functions("scene.unsure"):
+        save_unsure(c, site.id, answer.scene_hash, answer.model_hash, answer.doubtful_tiles, now)
     lacks.clear(c, site, name, now)
     read = next((old for old in same if old.state == "done"), None)
     if read is not None and not (added or changed or values or withdrawn):

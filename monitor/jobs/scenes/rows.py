@@ -22,7 +22,6 @@ from monitor.store.models.registry import BROKEN
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes import arrivals
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.scenes.outlines import UncertainTile
 from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
@@ -152,11 +151,6 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
         for row in answer.series
     ]
     return add_observations(c, rows, now).stored
-
-
-def list_unsure(answer: ReadScene) -> list[UncertainTile]:
-    """The tiles of a scene that wait for somebody to look."""
-    return [UncertainTile(*one.box, one.doubt) for one in answer.doubtful_tiles]
 
 
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from forecasting.message import Template, spread
 from forecasting.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.jobs.scenes.files import find_place, is_left, make_left, run_behind
-from monitor.jobs.scenes.inbox import fingerprint, has_unread
-from monitor.jobs.scenes.rows import list_names, pick_newest
+from monitor.jobs.scenes.files import find_image, is_left, make_left, run_behind
+from monitor.jobs.scenes.inbox import has_unread
+from monitor.jobs.scenes.rows import pick_newest
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
@@ -96,9 +96,7 @@ def _is_cut(row: SceneRow, now: datetime) -> bool:
     noted = read_metadata(folder)
     if not folder.is_dir():
         return True
-    if noted is None or noted.get("of") != _mark(row):
-        return False
-    if noted.get("error") == NO_ROOM:
+    if noted is None or noted.get("of") != _mark(row) or noted.get("error") == NO_ROOM:
         return False
     return not noted.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < AGAIN_S
 
@@ -119,17 +117,14 @@ def _note_result(row: SceneRow, found: Tiles) -> str:
 
 def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
     """What the worker answers; one that fails costs the tiles alone, unless the service is stopping."""
-    scene = Path(row.path)
-    try:
-        if fingerprint(scene) not in {print_ for _, print_ in list_names(row)}:
-            return Tiles(error=REPLACED)
-    except OSError:
+    scene = find_image(row)
+    if scene is None:
         return Tiles(error=REPLACED)
     assert row.acquired_at is not None
     run = row.run or {}
     prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
     kept = None if prob is None else folder.absolute() / Path(prob).name
-    request = SceneTilesRequest(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
+    request = SceneTilesRequest(scene, row.acquired_at, kept, folder.absolute(), *site.scenes.placed)
     return run_behind(config, CUT, request, request.scene, folder)
 
 

@@ -42,7 +42,6 @@ _OWN: Final = (
     "POST /account/second-factor/remove",
     "GET /signatures",
 )
-_GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /",
     "GET /alerts",
@@ -80,7 +79,6 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *_LISTS,
-            *_GROUND,
             "GET /api/v1/openapi.json",
             "GET /sites/{site}",
             "GET /api/v1/sites/{site}",
@@ -90,16 +88,11 @@ RULES: Final[dict[str, str]] = {
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
-    **_each(
-        "GET /sites/{site}/",
-        "forecasts forecasts/scores movement outlines outlines/next",
-        "scenes/{scene_hash} scenes/{scene_hash}/outlines",
-        rule=READ,
-    ),
+    **_each("GET /sites/{site}/", "forecasts forecasts/scores movement scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson anomalies scenes ribbon rain map zones.geojson relief.pmtiles",
-        "susceptibility.png forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
+        "stations stations.geojson anomalies scenes ribbon rain",
+        "forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
         "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
     ),
@@ -138,7 +131,6 @@ OF_NO_SITE: Final = frozenset(
     {
         "GET /api/v1/openapi.json",
         *_LISTS,
-        *_GROUND,
         *_OWN,
         *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),

@@ -13,7 +13,7 @@ from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
-from monitor.store.scenes.outlines import NO_SCENE
+from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.schema.view_rows import (
     AlertRow,
     IssuedForecastRow,
@@ -27,8 +27,8 @@ from monitor.web.context import AlertId, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
-from monitor.web.parts.zones import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")

@@ -43,7 +43,7 @@
     };
   }
   async function begin() {
-    const [ground] = await Promise.all([M.load("/api/v1/map/tiles").then((tiles) => ({ tiles, relief: null })), loadSites()]);
+    const [ground] = await Promise.all([M.loadMap("/api/v1/map/tiles", []).then((tiles) => ({ ...M.PLAIN, tiles })), loadSites()]);
     const places = data.features.map((f) => f.geometry.coordinates), lons = places.map((p) => p[0]), lats = places.map((p) => p[1]);
     if (!places.length) return;
     const bounds = [[Math.min(...lons) - 0.01, Math.min(...lats) - 0.01], [Math.max(...lons) + 0.01, Math.max(...lats) + 0.01]];

@@ -19,7 +19,7 @@
   // ---- what is asked of the server ------------------------------------------------------------------------------------
   async function load() {
     const [ground, scenes, landslides, ...layers] = await Promise.all([
-      M.load(`${api}/map`), M.load(`${api}/scenes?limit=200`), M.load(`${api}/scenes/${scene}/landslides.geojson`),
+      M.loadMap(`${api}/map`), M.load(`${api}/scenes?limit=200`), M.load(`${api}/scenes/${scene}/landslides.geojson`),
       ...[scene, before].filter(Boolean).map((hash) => M.load(`${api}/scenes/${hash}/map`)),
     ]);
     const [now, then = null] = [scene, before].filter(Boolean).map((hash, k) => ({ hash, ...layers[k], box: scenes.find((one) => one.scene_hash === hash)?.bounds ?? null }));

@@ -252,7 +252,7 @@
   }
   async function begin() {
     const [ground] = await Promise.all([
-      M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
+      M.loadMap(`${api}/map`), loadStations(), M.loadMap(`${api}/zones.geojson`, M.NOTHING).then((found) => { state.zones = found; }),
       loadScenes(),
     ]);
     state.susceptibility = ground.susceptibility;

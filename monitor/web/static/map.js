@@ -28,6 +28,10 @@ window.SlopewardMap = (() => {
     return found;
   }
 
+  const PLAIN = { tiles: [], relief: null, susceptibility: null };  // ground with coordinates and scale alone
+  // of a service without the extension `maps`, what there is without it
+  const loadMap = (url, without = PLAIN) => "maps" in document.documentElement.dataset ? load(url) : Promise.resolve(without);
+
   // ---- the library ----------------------------------------------------------------------------------------------
   const canDraw = () => {
     try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
@@ -256,5 +260,5 @@ window.SlopewardMap = (() => {
   // tiles of a scene as the server describes them; null where there are none
   const tiled = (layer) => layer ? { type: "raster", tiles: [location.origin + layer.url], tileSize: layer.tile_size, minzoom: layer.zooms[0], maxzoom: layer.zooms[1], bounds: layer.bounds } : null;
 
-  return { canDraw, tiled, start, open, load, css, levelClass, NOTHING, names };
+  return { canDraw, tiled, start, open, load, loadMap, css, levelClass, NOTHING, PLAIN, names };
 })();

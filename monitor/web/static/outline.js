@@ -231,7 +231,7 @@
     image.before(view);
     const first = holder.dataset.tile ? numbers(holder.dataset.tile) : bounds;
     try {
-      ({ map } = await M.open(view, { ground: { tiles: [], relief: null }, bounds: [first.slice(0, 2), first.slice(2)], about: tr("Picture of the scene; the lists below say what is drawn on it"), style, aside: 30 }));
+      ({ map } = await M.open(view, { ground: M.PLAIN, bounds: [first.slice(0, 2), first.slice(2)], about: tr("Picture of the scene; the lists below say what is drawn on it"), style, aside: 30 }));
     } catch (error) { view.remove(); throw error; }
     image.remove();
     view.append(Object.assign(document.createElement("span"), { className: "drawcross" }));

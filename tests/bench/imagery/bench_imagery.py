@@ -102,15 +102,8 @@ def _train(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     change = dict(TRIALS.get(model, {}))
     resize_px = change.pop("resize_px", SETS[name].resize_px)
     network = "unet" if model in TRIALS else model
-    settings = ImageryTrainingSettings(
-        seed=seed,
-        network=network,
-        width=WIDTH,
-        epochs=SETS[name].epochs,
-        blank_share=0.05,
-        brightness=(0.8, 1.2),
-        **change,
-    )
+    how = {"seed": seed, "network": network, "width": WIDTH, "epochs": SETS[name].epochs, "blank_share": 0.05}
+    settings = ImageryTrainingSettings(**how, brightness=(0.8, 1.2), **change)
     seen = (train.resize(resize_px) if resize_px else train).remember()
     place = path_of(job).with_suffix(".place")
     trained = train_patches(seen, settings, Hooks(place=place, resume=True), parts)
@@ -118,17 +111,11 @@ def _train(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     maps = predict_maps(trained.network, test, normalisation, trained.calibration.temperature, resize_px)
     scored = score_maps(maps, trained.threshold)
-    facts = {
-        "parameters": sum(p.numel() for p in trained.network.parameters()),
-        "steps": len(trained.history) * -(-len(parts[0]) // settings.batch),
-        "epochs": len(trained.history),
-        "best_epoch": trained.best_epoch,
-        "held_f1": trained.held_f1,
-        "history": trained.history,
-        "score_cpu_s": round(time.process_time() - begun, 1),
-        "torch": torch.__version__,
-        "sees_padding_only": _sees_padding(network, train, resize_px),
-    }
+    facts = {"parameters": sum(p.numel() for p in trained.network.parameters()), "epochs": len(trained.history)}
+    facts |= {"steps": len(trained.history) * -(-len(parts[0]) // settings.batch), "best_epoch": trained.best_epoch}
+    facts |= {"held_f1": trained.held_f1, "history": trained.history, "torch": torch.__version__}
+    facts |= {"score_cpu_s": round(time.process_time() - begun, 1)}
+    facts["sees_padding_only"] = _sees_padding(network, train, resize_px)
     place.unlink(missing_ok=True)
     return _facts(scored, trained.cpu_s, facts)
 
@@ -139,13 +126,8 @@ def _sees_padding(network: str, train: Patches, resize_px: int | None) -> bool:
 
 
 def _facts(scored: ScoringResult, cpu_s: float, facts: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "report": scored.report,
-        "names": list(scored.names),
-        "confusions": scored.confusions.tolist(),
-        "cpu_s": round(cpu_s, 1),
-        **facts,
-    }
+    told = {"report": scored.report, "names": list(scored.names), "confusions": scored.confusions.tolist()}
+    return told | {"cpu_s": round(cpu_s, 1), **facts}
 
 
 def path_of(job: Job) -> Path:
@@ -170,21 +152,16 @@ def collect(jobs: list[Job]) -> dict[str, Any]:
 def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     f1 = [run["report"]["f1"] or 0.0 for run in runs]
     recall = [run["report"]["object_recall"]["covered_half"] for run in runs]
-    return {
-        "f1": round(statistics.median(f1), 4),
-        "f1_range": [round(min(f1), 4), round(max(f1), 4)],
-        "seeds": len(runs),
-        "miou": round(_median(runs, "miou"), 4),
-        "ap50": round(_median(runs, "ap50"), 4),
-        "f1_interval_of_first": runs[0]["report"]["intervals"]["f1"],
-        "landslides_covered_by_half": {
-            size: round(statistics.median(values), 3)
-            for size in recall[0]
-            if (values := [one[size] for one in recall if one[size] is not None])
-        },
-        "cpu_s": round(statistics.fmean(run["cpu_s"] for run in runs), 1),
-        **{key: runs[0][key] for key in ("parameters", "epochs", "steps", "sees_padding_only") if key in runs[0]},
+    row = {"f1": round(statistics.median(f1), 4), "f1_range": [round(min(f1), 4), round(max(f1), 4)]}
+    row |= {"seeds": len(runs)} | {key: round(_median(runs, key), 4) for key in ("miou", "ap50")}
+    row["f1_interval_of_first"] = runs[0]["report"]["intervals"]["f1"]
+    row["landslides_covered_by_half"] = {
+        size: round(statistics.median(values), 3)
+        for size in recall[0]
+        if (values := [one[size] for one in recall if one[size] is not None])
     }
+    row["cpu_s"] = round(statistics.fmean(run["cpu_s"] for run in runs), 1)
+    return row | {key: runs[0][key] for key in ("parameters", "epochs", "steps", "sees_padding_only") if key in runs[0]}
 
 
 def _compare(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -221,12 +198,9 @@ def main() -> None:
                 begun = time.perf_counter()
                 keep(path_of(job), partial(run, job, opened))
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
-    figures = {
-        "unit": "test part, pooled pixels; epoch, temperature and threshold from the held part of train",
-        "width": WIDTH,
-        "seeds": given.seeds,
-        "done": f"{sum(path_of(job).exists() for job in jobs)} of {len(jobs)} jobs",
-    }
+    figures = {"unit": "test part, pooled pixels; epoch, temperature and threshold from the held part of train"}
+    figures |= {"width": WIDTH, "seeds": given.seeds}
+    figures["done"] = f"{sum(path_of(job).exists() for job in jobs)} of {len(jobs)} jobs"
     print(record("imagery", "make bench-imagery", figures | collect(jobs)))
 
 

@@ -55,19 +55,11 @@ def run(name: str) -> dict[str, Any]:
     report = score_weights(str(path), DATA, simple=case.simple, objects=False)
     cpu_s = card["training"]["cpu_s"]
     reached = report["f1"] >= case.f1 and (case.miou is None or report["miou"] >= case.miou)
-    figures = {
-        "network": card["network"],
-        "epochs": len(card["history"]),
-        "cpu_s": cpu_s,
-        "threshold": card["threshold"],
-        **{key: round(report[key], 4) for key in ("f1", "precision", "recall", "iou", "miou", "fwiou")},
-        "f1_interval": report["intervals"]["f1"],
-        "images": report["images"],
-        "bar": {"f1": case.f1, "miou": case.miou, "cpu_s": case.cpu_s},
-        "scores_reached": reached,
-        "in_time": cpu_s <= case.cpu_s,
-        "weights_sha256": card["weights_sha256"],
-    }
+    figures = {"network": card["network"], "epochs": len(card["history"]), "cpu_s": cpu_s}
+    figures |= {"threshold": card["threshold"], "f1_interval": report["intervals"]["f1"], "images": report["images"]}
+    figures |= {key: round(report[key], 4) for key in ("f1", "precision", "recall", "iou", "miou", "fwiou")}
+    figures["bar"] = {"f1": case.f1, "miou": case.miou, "cpu_s": case.cpu_s}
+    figures |= {"scores_reached": reached, "in_time": cpu_s <= case.cpu_s, "weights_sha256": card["weights_sha256"]}
     if case.simple:
         figures["simple"] = {kind: round(report["simple"][kind]["f1"], 4) for kind in ("index", "logistic")}
         figures["less_simple"] = report["simple"]["beside"]

@@ -60,16 +60,8 @@ def write_scene(folder: Path, width: int, height: int) -> Path:
     patch = np.stack([drawn.bands[name] for name in BANDS])
     grid = grid_around(141.0, 42.73, max(width, height), 10.0)
     path, dem = folder / "scene.tif", folder / "dem.tif"
-    profile = {
-        "driver": "GTiff",
-        "width": width,
-        "height": height,
-        "crs": grid.crs_wkt,
-        "transform": grid.transform,
-        "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
-    }
+    profile = {"driver": "GTiff", "width": width, "height": height, "crs": grid.crs_wkt, "transform": grid.transform}
+    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512}
     with (
         rasterio.Env(GDAL_CACHEMAX=64 << 20),
         rasterio.open(path, "w", **profile, count=4, dtype="uint16", nodata=0, interleave="band") as target,
@@ -80,10 +72,7 @@ def write_scene(folder: Path, width: int, height: int) -> Path:
         for row in range(0, height, PATCH):
             for column in range(0, width, PATCH):
                 wide, high = min(PATCH, width - column), min(PATCH, height - row)
-                flips = (
-                    slice(None, None, -1 if row // PATCH % 2 else 1),
-                    slice(None, None, -1 if column // PATCH % 2 else 1),
-                )
+                flips = tuple(slice(None, None, -1 if at // PATCH % 2 else 1) for at in (row, column))
                 window = Window(column, row, wide, high)
                 target.write(np.ascontiguousarray(patch[:, *flips][:, :high, :wide]), window=window)
                 heights.write(np.ascontiguousarray(drawn.dem_m[flips][:high, :wide]), 1, window=window)
@@ -108,9 +97,8 @@ def widen(path: Path) -> Path:
         if wide.ndim == 4:
             wide.zero_()
             rows, columns = torch.arange(own.shape[0]), torch.arange(own.shape[1])
-            if name.startswith("decoder") and name.endswith(
-                ".0.0.weight"
-            ):  # the encoder's map comes first, then the other
+            # the encoder's map comes first, then the other
+            if name.startswith("decoder") and name.endswith(".0.0.weight"):
                 columns[own.shape[0] :] += own.shape[0]
             wide[rows[:, None], columns] = own
         elif wide.ndim:
@@ -154,11 +142,8 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     clock.watch(detect, "measure_stretch", "stretch")
     clock.watch(detect, "scene_hash", "hash")
     begun, wall = time.process_time(), time.monotonic()
-    answer = detect.detect(
-        DetectionOptions(
-            folder, weights, out_dir=folder / "out", dem=Path(dem) if dem else None, force=True, later=True
-        )
-    )
+    how = {"out_dir": folder / "out", "dem": Path(dem) if dem else None, "force": True, "later": True}
+    answer = detect.detect(DetectionOptions(folder, weights, **how))
     total, rows_wall_s = time.process_time() - begun, time.monotonic() - wall
     asked = SceneFilesRequest(folder / "out", folder, datetime.fromisoformat(answer["acquired_at"]))
     begun = time.process_time()
@@ -167,19 +152,12 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     if made.error:
         raise RuntimeError(made.error)
     pixels = answer["width"] * answer["height"]
-    return {
-        "size_px": [answer["width"], answer["height"]],
-        "footprints": len(answer["polygons"]),
-        "blend": answer["blend"],
-        "peak_mib": round(_peak_mib()),
-        "libraries_mib": round(base),
-        "cpu_s": round(total, 2),
-        "wall_s": round(rows_wall_s, 1),
-        "cpu_s_of_other_files": round(later, 2),
-        "cpu_s_by_part": {part: round(seconds, 2) for part, seconds in clock.seconds.items()},
-        "pixels_per_cpu_s": round(pixels / total),
-        "outlining_share": round(clock.seconds["outlining"] / total, 3),
-    }
+    told = {"size_px": [answer["width"], answer["height"]], "footprints": len(answer["polygons"])}
+    told |= {"blend": answer["blend"], "peak_mib": round(_peak_mib()), "libraries_mib": round(base)}
+    told |= {"cpu_s": round(total, 2), "wall_s": round(rows_wall_s, 1), "cpu_s_of_other_files": round(later, 2)}
+    told["cpu_s_by_part"] = {part: round(seconds, 2) for part, seconds in clock.seconds.items()}
+    share = round(clock.seconds["outlining"] / total, 3)
+    return told | {"pixels_per_cpu_s": round(pixels / total), "outlining_share": share}
 
 
 def measure_bare(width: int, height: int, weights: str) -> dict[str, Any]:

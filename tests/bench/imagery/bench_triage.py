@@ -39,14 +39,9 @@ def tell(looked_at: Any, truth: Any) -> dict[str, Any]:
     """Recall of landslide tiles with its interval, and which share of the empty ones is passed over."""
     found, landslides = int(looked_at[truth].sum()), int(truth.sum())
     low, high = stats.binomtest(found, landslides).proportion_ci(0.95, "exact")
-    return {
-        "landslide_tiles": landslides,
-        "looked_at": found,
-        "recall": round(found / landslides, 4),
-        "recall_95": [round(float(low), 4), round(float(high), 4)],
-        "empty_tiles": int((~truth).sum()),
-        "passed_over": int((~looked_at[~truth]).sum()),
-    }
+    told = {"landslide_tiles": landslides, "looked_at": found, "recall": round(found / landslides, 4)}
+    told |= {"recall_95": [round(float(low), 4), round(float(high), 4)]}
+    return told | {"empty_tiles": int((~truth).sum()), "passed_over": int((~looked_at[~truth]).sum())}
 
 
 def judge_shipped(test: Patches) -> dict[str, Any]:
@@ -73,11 +68,8 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
         cost["network"] += time.process_time() - begun
         truth.append(bool((patch.mask == 1).any()))
     known = np.array(truth)
-    return {
-        "whole_crops": tell(np.array(whole), known),
-        "windows": tell(np.array(windows), known),
-        "cost_to_network": round(cost["triage"] / cost["network"], 3),
-    }
+    told = {"whole_crops": tell(np.array(whole), known), "windows": tell(np.array(windows), known)}
+    return told | {"cost_to_network": round(cost["triage"] / cost["network"], 3)}
 
 
 def judge_recipe(train: Patches, settings: Any, folds: int = 3) -> dict[str, Any]:

@@ -54,26 +54,11 @@ def detect(options):
         return values[row : row + height, column : column + width]
 
     polygons = list(find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, scene_hash)))
-    return {
-        "scene_hash": scene_hash,
-        "model": "drawn",
-        "model_hash": MODEL_HASH,
-        "role": "single",
-        "crs": grid.crs_name,
-        "acquired_at": taken.rpartition(" = ")[2].strip(),
-        "width": SIZE,
-        "height": SIZE,
-        "pixel_area_m2": 100.0,
-        "valid_share": float((values != 255).mean()),
-        "classes": ["landslide"],
-        "threshold": 0.5,
-        "minimum_area_m2": 900.0,
-        "polygons": [one.to_json() for one in polygons],
-        "outputs": {"prob": str(out / "prob.tif")},
-        "warnings": [],
-        "prior": None,
-        "dem": None,
-    }
+    answer = {"scene_hash": scene_hash, "model": "drawn", "model_hash": MODEL_HASH, "role": "single", "prior": None}
+    answer |= {"crs": grid.crs_name, "acquired_at": taken.rpartition(" = ")[2].strip(), "width": SIZE, "height": SIZE}
+    answer |= {"pixel_area_m2": 100.0, "valid_share": float((values != 255).mean()), "classes": ["landslide"]}
+    answer |= {"threshold": 0.5, "minimum_area_m2": 900.0, "polygons": [one.to_json() for one in polygons]}
+    return answer | {"outputs": {"prob": str(out / "prob.tif")}, "warnings": [], "dem": None}
 
 
 def read_drawn(path, acquired_at=None):

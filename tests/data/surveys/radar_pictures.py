@@ -24,19 +24,10 @@ class Radar(NamedTuple):
     by_band: bool
 
 
-FAMILY = tuple(
-    Radar(*one)
-    for one in product(
-        (1, 2, 4, 8),
-        (0.0, 0.5, 0.8, 0.9, 1.0),
-        ("amplitude", "intensity", "decibels"),
-        (8, 16),
-        ("mean", "ratio", "again"),
-        (0.0, 0.6, 0.8, 1.2),
-        (False, True),
-        (False, True),
-    )
-)
+UNITS, THIRDS = ("amplitude", "intensity", "decibels"), ("mean", "ratio", "again")
+GRAINS = (0.0, 0.6, 0.8, 1.2)
+KINDS = product((1, 2, 4, 8), (0.0, 0.5, 0.8, 0.9, 1.0), UNITS, (8, 16), THIRDS, GRAINS, (False, True), (False, True))
+FAMILY = tuple(Radar(*one) for one in KINDS)
 
 
 def choose(count: int, seed: int = 0) -> list[Radar]:

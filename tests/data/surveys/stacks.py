@@ -43,12 +43,7 @@ def write_stack(
             name = f"{dates[first]:%Y%m%d}-{dates[second]:%Y%m%d}"
             for kind, values in (("unw", phase), ("cc", coherence)):
                 write_geotiff(folder / f"{name}_{kind}.tif", values[None].astype(np.float32), grid, nodata=0.0)
-            lines += [
-                "[[pair]]",
-                f'from = "{dates[first].isoformat()}"',
-                f'to = "{dates[second].isoformat()}"',
-                f'unwrapped = "{name}_unw.tif"',
-                f'coherence = "{name}_cc.tif"',
-            ]
+            lines += ["[[pair]]", f'unwrapped = "{name}_unw.tif"', f'coherence = "{name}_cc.tif"']
+            lines += [f'from = "{dates[first].isoformat()}"', f'to = "{dates[second].isoformat()}"']
     (folder / "stack.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return rate

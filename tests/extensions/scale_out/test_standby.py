@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,14 +13,16 @@ from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.extensions.scale_out import standby
 from monitor.extensions.scale_out.standby import take_over
 from monitor.extensions.scale_out.store import find_lease
+from monitor.service import supervisor as supervising
 from monitor.store.database import core_turn
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
+from monitor.store.service_state import stamp
 from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.filled import NOW
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 
 
 def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
@@ -44,6 +47,26 @@ def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
     with pytest.raises(ConfigError, match=why) as error:
         parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("deciding", "age_s", "is_told"), [("a", 1.0, False), ("a", 60.0, True), ("b", 1.0, True)])
+def test_who_comes_back_while_another_decides_tells_nobody_that_none_does(
+    database, monkeypatch, deciding, age_s, is_told
+):
+    """Its core stood still, begins anew, and has not yet come to stand by when people would be told."""
+    pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
+    now, told = [1000.0], []
+    monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    one = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
+    monkeypatch.setattr(one.emergency, "_notify_trouble", told.append)
+    tell(database, stamp, "core", {"name": deciding}, datetime.now(UTC) - timedelta(seconds=age_s))
+    for second in range(60):
+        now[0] += 1.0
+        one.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
+        if second % 10 == 1:
+            ask(database, one._read_known)
+        one._check_core(now[0])
+    assert bool(told) == is_told
 
 
 # ---- the lease on a real server ----

@@ -20,7 +20,6 @@ from monitor.extensions.surveys.stations import list_mapped_ground
 from monitor.extensions.surveys.zones import read_zones
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
-from monitor.web.parts.zones import draw_zones
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.watched_slope import SITE_TEXT, write_service
@@ -132,8 +131,6 @@ def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, 
     assert [one.value_raw for one in readings] == pytest.approx([0.0, percent, percent])
     assert json.loads(readings[0].extra) == {"component": "up", "pixels": zone["pixels"]}
     assert speeds[-1].value_raw == pytest.approx(0.2, abs=0.01)
-    (drawn,) = [one for one in draw_zones(site) if one["properties"]["name"] == "Z1"]
-    assert len(drawn["geometry"]["coordinates"][0]) == 5
 
 
 def test_what_one_map_says_of_zones_is_one_witness(tmp_path):

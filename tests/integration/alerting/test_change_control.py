@@ -339,6 +339,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     assert code == 0, out.err
     assert "criterion[rate-1].red.over: 80.0 -> 800.0" in out.err
     assert "loosens one of the two highest levels" in out.err
+    assert "next: slopeward sites approve 1 --by NAME --reason WHY" in out.err
     assert re.search(r"A, in force: 1 hazard alerts.* red [0-9.]*[1-9]", out.err)
     assert re.search(r"B, proposed: .* orange [0-9.]*[1-9][0-9]* d$", out.err, re.MULTILINE)  # red never
     code, out = call("sites", "proposals", "--json")
@@ -348,11 +349,12 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     assert call("sites", "approve", number, "--by", "Ada", "--reason", "mine")[0] == 1
     assert call("sites", "approve", number, "--by", "Bo", "--reason", "seen")[0] == 0
     assert "over = 800.0" in (tmp_path / "sites" / "bench.toml").read_text()
-    (tmp_path / "new.toml").write_text(LOOSE)
+    (tmp_path / "new.toml").write_text(change("red = {over = 80.0", "red = {over = 900.0"))
     code, out = call(
         "sites", "propose", "bench", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "0"
     )
     assert "not computed: not asked for" in out.err
+    assert "next:" not in out.err, "nobody could approve it"
     assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no evidence")[0] == 0
     assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
 

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
-from monitor.jobs.scenes.lock import FILE, hold
+from monitor.worker.lock import FILE, hold
 
 FAULT = "configs/sites/south.toml: site.timezone"
 

@@ -24,7 +24,8 @@ from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox, worker
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema import tables as t
-from tests.data.drawn_scenes import make_config, of_drawings, work_here
+from tests.data.drawn_scenes import PLACE, make_config, of_drawings, work_here
+from tests.data.surveys.rasters import change_raster, write_raster
 from tests.integration.scenes.test_arrivals import SITE
 
 FACTS = ("geometry", "mean_slope_deg", "min_elevation_m", "max_elevation_m")
@@ -42,14 +43,12 @@ def lay_aside(scene: Path, folder: Path) -> Path:
     whole = shutil.move(scene / "dem.tif", folder.parent / "dem.tif")
     forget_heights(scene)
     with rasterio.open(whole) as source:
-        values, profile = source.read(), source.profile
-    for name, columns in (("west", slice(0, 50)), ("east", slice(50, None))):
-        part = values[:, :, columns]
-        move = profile["transform"] @ Affine.translation(columns.start, 0)
-        with rasterio.open(folder / f"{name}.tif", "w", **profile | {"width": part.shape[2], "transform": move}) as out:
-            out.write(part)
-    with rasterio.open(folder / "mask.tif", "w", **profile | {"dtype": "uint8", "nodata": None}) as out:
-        out.write(np.ones(values.shape, np.uint8))
+        values, place = source.read(), {"crs": source.crs, "nodata": source.nodata}
+        turn = source.transform
+    for name, first, last in (("west", 0, 50), ("east", 50, 96)):
+        move = turn @ Affine.translation(first, 0)
+        write_raster(folder / f"{name}.tif", values[:, :, first:last], transform=move, **place)
+    write_raster(folder / "mask.tif", np.ones(values.shape, np.uint8), crs=place["crs"], transform=turn)
     return whole
 
 
@@ -58,14 +57,8 @@ def ground(tmp_path_factory):
     """Two dates without heights beside them, tiles of these, and the file that the tiles were cut from."""
     folder = tmp_path_factory.mktemp("ground")
     for name, day, scar in (("a", 7, False), ("b", 12, True)):
-        write_scene(
-            folder / name,
-            5,
-            with_scar=scar,
-            size_px=96,
-            acquired_at=datetime(2026, 5, day, tzinfo=UTC),
-            scar_lonlat=(141.951, 42.7305),
-        )
+        at = datetime(2026, 5, day, tzinfo=UTC)
+        write_scene(folder / name, 5, with_scar=scar, size_px=96, acquired_at=at, scar_lonlat=PLACE)
     lay_aside(folder / "b", folder / "tiles")
     (folder / "a" / "dem.tif").unlink()
     forget_heights(folder / "a")
@@ -93,8 +86,7 @@ def test_tiles_give_the_footprints_of_the_file_that_they_were_cut_from(ground, t
     again, _ = detect(capsys, ground / "b", "--dem", ground / "tiles", "--out", tmp_path / "t")
     assert again["scene_hash"] == tiles["scene_hash"]
     other = shutil.copytree(ground / "tiles", tmp_path / "other")
-    with rasterio.open(other / "west.tif", "r+") as source:
-        source.write(source.read() + 1)
+    change_raster(other / "west.tif", lambda heights: heights + 1)
     assert detect(capsys, ground / "b", "--dem", other)[0]["scene_hash"] != tiles["scene_hash"]
 
 

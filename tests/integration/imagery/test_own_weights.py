@@ -1,13 +1,13 @@
-"""Weights of a user's own tiles: their card says what the tiles say, and small outlines do not vanish unnoticed."""
+"""Weights of a user's own tiles: their card, outlines that do not vanish, and whether they read a site's scenes."""
 
 import json
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from sqlalchemy import select
 
@@ -16,14 +16,21 @@ from detection.imagery.data.generate import draw_patches, draw_scene
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.raster.raster import write_png
+from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
+from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.witnesses import needs_proof
+from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import digest_settings
+from monitor.store.models.registry import add_model, find_model, load_own_weights, load_transitions
 from monitor.store.schema.tables import model_proof
 from monitor.store.schema.views import load_view
-from tests.data.drawn_scenes import SITE, add_site
-from tests.data.surveys.rasters import write_raster
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
+from tests.data.surveys.rasters import change_raster, write_raster
 from tests.data.watched_slope import write_service
 
 BANDS = ("B4", "B3", "B2")
@@ -132,16 +139,19 @@ def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
     assert given.fitted(184) == given
 
 
-@pytest.mark.usefixtures("one_torch_thread")
-def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path, capsys):
-    from detection.imagery.raster.raster import write_png
-
-    images, masks = draw_patches(8, 4, SIZE, BANDS)
-    for number in range(4):
+def write_pictures(root: Path, count: int, name) -> None:
+    """Drawn patches and masks as pictures; `name` says the folder of each by its number."""
+    images, masks = draw_patches(8, count, SIZE, BANDS)
+    for number in range(count):
         for kind, picture in (("images", np.clip(images[number] * 3, 0, 1) * 255), ("masks", masks[number][None])):
-            path = tmp_path / "train" / kind / f"{number}.png"
+            path = root / name(number) / kind / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, picture.astype(np.uint8))
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path, capsys):
+    write_pictures(tmp_path, 4, lambda _: "train")
     ask = ["scenes", "score", "--weights", "landslide4sense", "--layout", "folder", "--folder", str(tmp_path), "--json"]
     assert run_verb([*ask, "--part", "train"]) == 0
     by_colour = json.loads(capsys.readouterr().out)
@@ -153,15 +163,8 @@ def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path
 @pytest.mark.usefixtures("one_torch_thread")
 def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch, capsys, sqlite_url):
     """Beside logistic regression and what people said of its outlines; too few patches and reviews are no proof."""
-    from detection.imagery.raster.raster import write_png
-
-    images, masks = draw_patches(8, 10, SIZE, BANDS)
-    for number in range(10):
-        part = "train" if number < 6 else "validation"
-        for kind, picture in (("images", np.clip(images[number] * 3, 0, 1) * 255), ("masks", masks[number][None])):
-            path = tmp_path / part / f"b{number // 2:04d}" / kind / f"{number}.png"  # two neighbours in a block
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, picture.astype(np.uint8))
+    # two neighbours in a block
+    write_pictures(tmp_path, 10, lambda k: f"{'train' if k < 6 else 'validation'}/b{k // 2:04d}")
     with closing(Database(sqlite_url)) as database:
         site = add_site(database, SITE + '[scenes]\nweights = "landslide4sense"\n')
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
@@ -225,8 +228,7 @@ def test_a_scene_of_another_season_than_the_tiles_is_said(trained, tmp_path, cap
     for month in (6, 12):
         path = tmp_path / f"{month}.tif"
         write(path, values, 0.5)
-        with rasterio.open(path, "r+") as target:
-            target.update_tags(ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
+        change_raster(path, ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
         assert run_verb(["scenes", "detect", str(path), "--model", str(trained)]) == 0
         said[month] = "taken in December, trained on images of May" in capsys.readouterr().err
     assert said == {6: False, 12: True}
@@ -238,9 +240,73 @@ def test_the_season_of_tiles_is_known_where_all_of_them_say_it(tmp_path):
     for number, name in enumerate(("20230401-a", "20230815-b")):
         write(root / "images" / f"{name}.tif", np.ones((3, 8, 8), np.float32), 0.5, number)
         write(root / "masks" / f"{name}.tif", np.ones((1, 8, 8), np.uint8), 0.5, number)
-        with rasterio.open(root / "images" / f"{name}.tif", "r+") as target:
-            target.update_tags(ACQUIRED_AT="")
+        change_raster(root / "images" / f"{name}.tif", ACQUIRED_AT="")
     assert folder.read(tmp_path / "own", "train").months == (4, 8)
     for kind in ("images", "masks"):
         (root / kind / "20230815-b.tif").rename(root / kind / "b.tif")
     assert folder.read(tmp_path / "own", "train").months == ()
+
+
+WHY = ["--site", "bench", "--reason", "better here"]
+
+
+def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch, capsys, database_url):
+    work_here(monkeypatch)
+    monkeypatch.setattr(inbox, "SETTLED_S", 0.0)
+    model, path = load_model("generated"), str(weights_path("generated"))
+    wider = tmp_path / "wider.safetensors"  # sound by its card, but of another width
+    shutil.copy(path, wider)
+    card = json.loads(Path(path).with_suffix(".json").read_text())
+    card["network"]["width"] *= 2
+    wider.with_suffix(".json").write_text(json.dumps(card))
+    with closing(Database(database_url)) as database:
+        config = make_config(tmp_path, database_url)
+        monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+        site = add_site(database, SITE + '[scenes]\nweights = "auto"\n')
+        (tmp_path / "sites").mkdir()
+        (tmp_path / "sites" / "bench.toml").write_text(site.source)
+        with database.write() as c:
+            as_good = {"passed": True, "put_to_use": False, "verdict": "as good"}
+            for name, owner, file, card in (
+                (model.model_hash, "bench", path, model.card),
+                ("e" * 64, "bench", "gone.safetensors", model.card),
+                ("c" * 64, "bench", str(wider), model.card),
+                ("f" * 64, "other", path, model.card),
+                ("d" * 64, "bench", path, {**model.card, "gate": as_good}),
+            ):
+                facts = {"kind": "bench", "task": "scene", "site": owner, "path": file, "reason": "learnt"}
+                add_model(c, name, **facts, card=card, now=may(1))
+
+        def act(verb: str, start: str = model.model_hash[:8]) -> tuple[int, str]:
+            return run_verb(["scenes", verb, start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
+
+        def state() -> tuple[str, list[str]]:
+            with database.read() as c:
+                return find_model(c, model.model_hash).state, load_own_weights(c, "bench")
+
+        assert act("promote", "ffff")[1].strip().endswith("is no network learnt for the scenes of bench")
+        assert "cannot be read: no weights at gone.safetensors" in act("promote", "eeee")[1]
+        assert "cannot be read: " in (said := act("promote", "cccc")[1])
+        assert "does not fit the network of the card" in said
+        assert "is a candidate: its gate did not find it better than logistic" in act("promote", "dddd")[1]
+        assert act("promote")[0] == 0
+        assert state() == ("active", [path])
+        assert "is in use already" in act("promote")[1]
+        assert act("retire")[0] == 0
+        assert state() == ("retired", [])
+        assert "is retired already" in act("retire")[1]
+        # the site file names it, by another spelling: from its first scene on the registry says that it serves
+        spelt = f"{Path(path).parent}/../{Path(path).parent.name}/{Path(path).name}"
+        auto, site = site, replace(site, scenes=replace(site.scenes, weights=spelt))
+        draw(tmp_path / "drawn", may(5), 1.0)
+        arrive(config, tmp_path / "drawn", "first")
+        assert "footprints" in inbox.run(database, config, site, may(5))
+        assert state() == ("active", [path])
+        with database.read() as c:
+            last = load_transitions(c, model.model_hash)[-1]
+        assert (last.from_state, last.to_state, last.reason) == ("retired", "active", "weights named by the site file")
+        with database.write() as c, pytest.raises(RefusedError, match="is named by the site file of bench"):
+            retire(c, site, model.model_hash, Actor("ada"), "it is old", may(5))
+        # it names it no more: the retirement of before holds again
+        inbox.run(database, config, auto, may(6))
+        assert state() == ("retired", [])

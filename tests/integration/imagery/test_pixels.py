@@ -1,8 +1,9 @@
-"""Pixels of a scene: brought to another size, and flagged where a result must not be trusted as elsewhere."""
+"""Pixels of a scene: brought to another size, read finer or coarser, and flagged where a result must not be trusted."""
 
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,16 +12,22 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.errors import ModelError, TooLargeError
+from detection.imagery.errors import DomainError, FinerError, ModelError, TooLargeError, UnfitError
+from detection.imagery.footprints import choose
+from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.outputs import EDGE, EMPTY, UNREADABLE, flag_pixels
+from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 from tests.data.asked_detection import detect
+from tests.data.surveys import rasters
+from tests.data.surveys.fine_scene import write_fine
+from tests.data.surveys.rasters import read_values
 
-SIZE = 144
+SIZE = 112
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
 NAMES = ("B4", "B3", "B2")
 
@@ -30,18 +37,13 @@ def drawn():
     return draw_scene(5, SIZE, scars=2)
 
 
-def write_folder(folder, drawn, grid, times=1, blank=()):
+def write_folder(folder, drawn, grid, times=1, blank=None):
     """The drawn scene on a grid of `times` as many rows and columns; `blank` is nodata."""
-    folder.mkdir()
-    for name in NAMES:
-        band = drawn.bands[name].copy()
-        band[blank] = 0 if blank else band[blank]
-        write_geotiff(folder / f"{name}.tif", np.kron(band, np.ones((times, times), band.dtype))[None], grid, nodata=0)
-    bands = "".join(f'{name} = "{name}.tif"\n' for name in NAMES)
-    (folder / "scene.toml").write_text(
-        f'acquired_at = 2024-05-06T00:00:00Z\nrole = "post"\ncomplete = true\n[bands]\n{bands}'
-    )
-    return folder
+    bands = {name: drawn.bands[name].copy() for name in NAMES}
+    for band in bands.values():
+        band[blank or np.s_[:0]] = 0
+    larger = {name: np.kron(band, np.ones((times, times), band.dtype)) for name, band in bands.items()}
+    return rasters.write_folder(folder, larger, grid, 'role = "post"\n')
 
 
 def run(capsys, *words):
@@ -79,10 +81,8 @@ def test_finer_pixels_are_brought_to_those_of_the_model(drawn, tmp_path, capsys,
     with rasterio.open(tmp_path / "out" / "prob.tif") as source:
         assert (source.width, source.height) == (answer["width"], answer["height"])
         ground = source.bounds
+    step = max((ground.right - ground.left) / answer["width"], (ground.top - ground.bottom) / answer["height"])
     with rasterio.open(double / "B4.tif") as source:
-        step = max(
-            abs(ground.right - ground.left) / answer["width"], abs(ground.top - ground.bottom) / answer["height"]
-        )
         assert np.allclose(ground, source.bounds, atol=step)
 
 
@@ -158,11 +158,11 @@ def test_a_grid_that_was_asked_for_is_the_one_that_the_network_sees(drawn, tmp_p
 def test_pixels_that_would_be_too_many_are_refused_before_they_are_read(drawn, tmp_path, able, monkeypatch):
     coarse = Grid(Affine(20, 0, PLACE.transform[2], 0, -20, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
     asked = {"scene_path": str(write_folder(tmp_path / "a", drawn, coarse)), "own": [str(able)]}
-    with pytest.raises(TooLargeError, match=r"288 x 288 pixels of 10 m, the limit is 50,000"):
-        detect({**asked, "weights": str(able), "max_pixels": 50_000})
-    too_long = "it would be read as 288 x 288 pixels of 10 m, which takes too long"
-    assert detect({**asked, "weights": "auto", "max_pixels": 50_000})["refused"][0]["why"] == too_long
-    monkeypatch.setattr("detection.imagery.footprints.detect.BROUGHT_MOST_PX", 50_000)
+    with pytest.raises(TooLargeError, match=r"224 x 224 pixels of 10 m, the limit is 30,000"):
+        detect({**asked, "weights": str(able), "max_pixels": 30_000})
+    too_long = "it would be read as 224 x 224 pixels of 10 m, which takes too long"
+    assert detect({**asked, "weights": "auto", "max_pixels": 30_000})["refused"][0]["why"] == too_long
+    monkeypatch.setattr("detection.imagery.footprints.detect.BROUGHT_MOST_PX", 30_000)
     assert detect({**asked, "weights": "auto"})["refused"][0]["why"] == too_long
     assert detect({**asked, "weights": str(able)})["read_at"]
 
@@ -178,9 +178,9 @@ def test_a_torn_triage_is_no_fault_of_the_weights(drawn, tmp_path, able):
 
 def test_a_grid_of_other_pixels_covers_the_same_ground():
     finer = resample_grid(PLACE, 4.0)
-    assert (finer.width, finer.height, pixel_area_m2(finer)) == (360, 360, pytest.approx(16.0))
+    assert (finer.width, finer.height, pixel_area_m2(finer)) == (280, 280, pytest.approx(16.0))
     coarser = resample_grid(PLACE, 100.0)
-    assert (coarser.width, coarser.height) == (15, 15)  # the last row and column reach over the scene
+    assert (coarser.width, coarser.height) == (12, 12)  # the last row and column reach over the scene
     degrees = grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)
     square = resample_grid(degrees, 10.0)
     assert pixel_area_m2(square) == pytest.approx(100.0, rel=1e-3)
@@ -191,7 +191,7 @@ def test_what_cannot_be_resampled_is_one_line(drawn, tmp_path, capsys):
     scene = write_folder(tmp_path / "scene", drawn, PLACE)
     code, told, _ = run(capsys, scene, "--resample-to", 0.01, "--out", tmp_path / "out")
     assert code == 1
-    assert "144000 x 144000 pixels of 0.01 m, the limit is 4,000,000,000" in told
+    assert "112000 x 112000 pixels of 0.01 m, the limit is 4,000,000,000" in told
     assert not (tmp_path / "out").exists()
     assert run(capsys, scene, "--resample-to", 0)[0] == 2
 
@@ -204,8 +204,7 @@ def test_pixels_beside_nodata_and_at_the_rim_are_flagged(drawn, tmp_path, capsys
         flags = source.read(1)
         assert source.tags()["FLAG_EDGE"] == str(EDGE)
         assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-    with rasterio.open(out / "mask.tif") as source:
-        empty = source.read(1) == 255
+    empty = read_values(out / "mask.tif", 1) == 255
     far = ndimage.binary_erosion(~empty, np.ones((17, 17)), border_value=0)
     assert np.array_equal(flags & EMPTY > 0, empty)
     assert np.array_equal(flags & EDGE > 0, ~empty & ~far)
@@ -245,10 +244,95 @@ def test_what_could_not_be_read_is_flagged(drawn, tmp_path, capsys):
     (scene / "B3.tif").write_bytes(content[: len(content) * 3 // 4])
     code, _, (answer,) = run(capsys, scene, "--partial", "--out", tmp_path / "out")
     assert code == 3
-    with rasterio.open(tmp_path / "out" / "qa.tif") as source:
-        flags = source.read(1)
+    flags = read_values(tmp_path / "out" / "qa.tif", 1)
     torn = flags & UNREADABLE > 0
     assert torn.mean() == pytest.approx(answer["unreadable_share"], abs=1e-6)
     assert torn.any()
     assert (flags[torn] & EMPTY > 0).all()
     assert (flags[ndimage.binary_dilation(torn, np.ones((3, 3))) & ~torn] & EDGE > 0).all()
+
+
+def run_verb_of(capsys, *words):
+    code = run_verb(["scenes", "detect", *map(str, words)])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return code, said.out, said.err
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(("pixel_m", "how"), [(2.5, {}), (0.5, {}), (2.5, {"degrees": True}), (0.5, {"oblong": 4.0})])
+def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
+    path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"
+    code, told, said = run_verb_of(capsys, path, "--out", out, "--threshold", "0.3")
+    kept = json.loads((out / "run.json").read_text())
+    has_m = kept["coarser_than_m"]
+    assert has_m == pytest.approx(pixel_m * how.get("oblong", 1.0) ** 0.5, rel=0.2)
+    line = f"read coarser: at 10 m, the scene has {has_m:.3g} m"
+    assert code == 0
+    assert f"read by landslide4sense-standard, {line}" in told
+    assert said.count(line) == 1
+    assert "resampled to" not in said
+    answer = detect({"scene_path": str(path), "out_dir": str(out), "threshold": 0.3})  # what was kept
+    assert (answer["resample_to_m"], answer["named"], answer["doubts"]) == (10.0, False, [line])
+    assert [one["caution"] for one in answer["polygons"]] == [line] * len(answer["polygons"])
+    assert answer["polygons"]
+    # whoever names weights and pixels has asked for it: that is no doubt
+    asked = {"weights": "landslide4sense-standard", "resample_to_m": 10.0, "threshold": 0.3}
+    named = detect({"scene_path": str(path), **asked})
+    assert (named["doubts"], named["coarser_than_m"]) == ([], None)
+    assert [one["geometry"] for one in named["polygons"]] == [one["geometry"] for one in answer["polygons"]]
+
+
+def test_where_it_cannot_the_commands_stand_there_to_copy(tmp_path, capsys):
+    folder = tmp_path / "a place"
+    folder.mkdir()
+    path = write_fine(folder / "small.tif", 0.5, size_px=24)
+    detecting = f"slopeward scenes detect '{path}' --model landslide4sense-standard --resample-to 10"
+    learning = f"slopeward scenes learn '{folder}' --outlines FILE"
+    code, _, said = run_verb_of(capsys, path, "--model", "landslide4sense-standard")
+    assert code == 1
+    assert detecting in said
+    assert learning in said
+    assert run_verb_of(capsys, *detecting.replace(f"'{path}'", "PATH").split()[3:][1:], path)[0] == 0
+    code, _, said = run_verb_of(capsys, path, "--dry-run")
+    assert f"{learning} learns a network for such pixels" in said
+    assert "24 x 24 pixels are too few" in said
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed):
+    """Each of weights is tried on the scene's own pixels; then those too coarse for it, the finest pixels first."""
+    chance = np.random.default_rng(seed)
+    names = [f"w{number}" for number in range(4)]
+    monkeypatch.setattr(choose, "SHIPPED", tuple(names[2:]))
+    trained_m = dict(zip(names, chance.choice([0.2, 1.2, 3.0, 10.0], 4).tolist(), strict=True))
+    fails = {name: chance.choice(["finer", "other", "reads"], p=[0.6, 0.3, 0.1]) for name in names}
+    fits = {name: bool(chance.random() < 0.4) for name in names}
+    tried = []
+
+    def attempt(one: WeightsAttempt):
+        tried.append((one.weights, one.coarser_m))
+        if one.weights == INDEX or (one.coarser_m is not None and fits[one.weights]):
+            return one
+        if one.coarser_m is None and fails[one.weights] == "reads":
+            return one
+        if one.coarser_m is None and fails[one.weights] == "finer":
+            raise FinerError("too fine", trained_m[one.weights])
+        raise (UnfitError if seed % 2 else DomainError)("unlike")
+
+    options = DetectionOptions(tmp_path / "x.tif", own=tuple(names[:2]))
+    found = choose_weights(options, attempt)
+    native = next((name for name in names if fails[name] == "reads"), None)
+    coarser = sorted((trained_m[name], names.index(name)) for name in names if fails[name] == "finer" and fits[name])
+    if native is not None:
+        assert (found.weights, found.coarser_m) == (native, None)
+    elif coarser:
+        assert (found.weights, found.coarser_m) == (names[coarser[0][1]], coarser[0][0])
+        assert found.apply_to(options).resample_to_m == coarser[0][0]
+    else:
+        assert found.weights == INDEX
+        assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())
+    assert len(set(tried)) == len(tried)
+    # asked for pixels of their own, nothing else is tried
+    if native is None:
+        assert choose_weights(replace(options, resample_to_m=5.0), attempt).weights == INDEX

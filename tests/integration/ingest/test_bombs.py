@@ -34,6 +34,7 @@ from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import Origin
 from monitor.domain.terms import read_text
+from monitor.extensions.outlines.files import read_geometry
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points
@@ -45,7 +46,6 @@ from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.scenes.outline_files import read_geometry
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -150,7 +150,7 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     path.write_text(content)
     with pytest.raises(AoiError, match="not GeoJSON"):
         aoi.read_outlines(path)
-    with pytest.raises(RefusedError, match="no GeoJSON"):
+    with pytest.raises(RefusedError, match="not GeoJSON"):
         read_geometry(content)
 
 

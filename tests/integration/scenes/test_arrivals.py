@@ -1,6 +1,5 @@
 """Drawn scenes that arrive twice, for two sites, in another version, or from the future."""
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data import site_text
-from tests.data.drawn_scenes import make_config, of_drawings, work_here
+from tests.data.drawn_scenes import arrive, of_drawings
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
 SITE = site_text.head("{id}", "Bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + site_text.station(
@@ -44,28 +43,11 @@ def drawn(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def config(tmp_path, database_url, monkeypatch):
-    """The service's configuration; the worker's function runs in this process."""
-    work_here(monkeypatch)
-    return make_config(tmp_path, database_url)
-
-
-def read_scene_hash(folder, owner):
-    return scene_hash(read_scene(folder), owner)
-
-
-def make_site(database, name, station="G1"):
-    one = parse_site(of_drawings(SITE.format(id=name, station=station)), f"{name}.toml")
+def make_site(database, name, station="G1", more=""):
+    one = parse_site(of_drawings(SITE.format(id=name, station=station) + more), f"{name}.toml")
     with database.write() as c:
         save_site(c, one, "test", "test", MAY_7)
     return one
-
-
-def arrive(config, source, site, name):
-    target = Path(config.paths.inbox) / site.id / name
-    shutil.copytree(source, target)
-    return target
 
 
 def facts(database, site, now):
@@ -76,7 +58,7 @@ def facts(database, site, now):
 def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, config, drawn):
     site = make_site(database, "bench")
     for name in "ab":
-        arrive(config, drawn / name, site, name)
+        arrive(config, drawn / name, name, site.id)
     inbox.run(database, config, site, MAY_12 + timedelta(hours=1))
     with database.read() as c:
         runs = {row.name: row.run for row in c.execute(select(t.scene.c.name, t.scene.c.run))}
@@ -92,13 +74,12 @@ def test_one_image_serves_two_sites(database, config, drawn):
     north, south = make_site(database, "north"), make_site(database, "south", "S1")
     seen = {}
     for site in (north, south):
-        for name in ("a", "b"):
-            arrive(config, drawn / name, site, name)
+        arrive(config, drawn / "b", "b", site.id)
         inbox.run(database, config, site, now)
         seen[site.id] = facts(database, site, now)
-    assert [f.change for f in seen["north"]] == ["new"]
+    assert [f.change for f in seen["north"]] == ["single"]
     assert facts(database, north, now) == seen["north"]
-    assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
+    assert [(f.change, f.station) for f in seen["south"]] == [("single", "S1")]
     assert inbox.run(database, config, north, now) == IDLE
     assert facts(database, north, now) == seen["north"]
 
@@ -106,25 +87,21 @@ def test_one_image_serves_two_sites(database, config, drawn):
 def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):
     site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
     relief = config.paths.relief_of("bench")
-    arrive(config, drawn / "a", site, "a")
+    arrive(config, drawn / "a", "a")
     inbox.run(database, config, site, now)
     assert relief.read_bytes().startswith(b"PMTiles")
     relief.write_bytes(b"of a person")
-    arrive(config, drawn / "b", site, "b")
+    arrive(config, drawn / "b", "b")
     inbox.run(database, config, site, now)
     assert relief.read_bytes() == b"of a person"
 
 
-@ON_BOTH
 def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(database, config, drawn, tmp_path):
     prior = tmp_path / "prior.tif"
     values = np.linspace(0.1, 0.9, 300, dtype=np.float32)[None, None].repeat(300, axis=1)
     write_geotiff(prior, values, grid_around(141.951, 42.7305, 300, 20.0), nodata=-1)
-    text = SITE.format(id="bench", station="G1") + f'[scenes]\nprior = "{prior}"\n'
-    site = parse_site(of_drawings(text), "bench.toml")
-    with database.write() as c:
-        save_site(c, site, "test", "test", MAY_7)
-    arrive(config, drawn / "b", site, "b")
+    site = make_site(database, "bench", more=f'[scenes]\nprior = "{prior}"\n')
+    arrive(config, drawn / "b", "b")
     inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     with database.read() as c:
         rows = c.execute(text_of("SELECT susceptibility, susceptibility_map FROM scene_polygons")).all()
@@ -149,16 +126,12 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     assert show(PictureRequest(prior, picture)).sha256 == hash_file(prior)
     assert show_map(prior, picture)["sha256"] == hash_file(prior)
     # the same image without a map is the same scene
-    assert read_scene_hash(drawn / "b", "bench") == run.scene_hash
+    assert scene_hash(read_scene(drawn / "b"), "bench") == run.scene_hash
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config, drawn):
-    text = SITE.format(id="bench", station="G1") + '[scenes]\nprior = "gone.tif"\n'
-    site = parse_site(of_drawings(text), "bench.toml")
-    with database.write() as c:
-        save_site(c, site, "test", "test", MAY_7)
-    arrive(config, drawn / "b", site, "b")
+    site = make_site(database, "bench", more='[scenes]\nprior = "gone.tif"\n')
+    arrive(config, drawn / "b", "b")
     assert "footprints" in inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     with database.read() as c:
         run = c.execute(select(t.scene.c.run)).scalar_one()
@@ -170,7 +143,7 @@ def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config,
 def test_one_image_by_two_names_is_read_once(database, config, drawn):
     site = make_site(database, "bench")
     for name in ("first", "second"):
-        arrive(config, drawn / "b", site, name)
+        arrive(config, drawn / "b", name)
     said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert said.endswith("; second: known since 2026-05-12 13:00 UTC as first, nothing new is stored")
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == IDLE
@@ -181,7 +154,7 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
 def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, monkeypatch, door):
     site = make_site(database, "bench")
     for name in ("a", "b"):
-        arrive(config, drawn / name, site, name)
+        arrive(config, drawn / name, name, site.id)
 
     real = getattr(inbox, door)
 

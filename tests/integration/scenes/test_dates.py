@@ -1,56 +1,49 @@
-"""Drawn scenes at several dates through the watched folder: what changed, since when, and what is said of it."""
+"""Scenes at several dates through the watched folder: what changed, since when, what is said; also of radar."""
 
-import shutil
-from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from sqlalchemy import and_, func, select, text
 
+from detection.imagery.errors import RadiometryError
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.scene.scene import read_scene
 from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
-from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes import inbox, rows, worker
+from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
+from monitor.jobs.scenes.tasks import KnownDate
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
+from monitor.store.scenes.arrivals import load_scenes, save_scene
 from monitor.store.schema import tables as t
-from tests.data.crossing import cross
-from tests.data.drawn_scenes import SITE, add_site, draw, make_config, may, polygons, prove_outlines, work_here
+from tests.data.drawn_scenes import (
+    SITE,
+    add_site,
+    arrive,
+    draw,
+    may,
+    polygons,
+    prove_outlines,
+    request_scene,
+)
+from tests.data.store_rows import scene_row
+from tests.data.surveys.radar import Ground
 
-MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
+MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The same four dates for every test, drawn once."""
+    """The same three dates for every test, drawn once."""
     folder = tmp_path_factory.mktemp("drawn")
-    truth = [
-        draw(folder / name, at, growth, size_px=128)
-        for name, at, growth in (("a", MAY_7, None), ("b", MAY_12, 1.0), ("c", MAY_17, 1.6), ("d", MAY_22, None))
-    ]
-    return folder, truth
-
-
-@pytest.fixture
-def config(tmp_path, database_url):
-    return make_config(tmp_path, database_url)
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    work_here(monkeypatch)
-
-
-@pytest.fixture
-def site(database):
-    return add_site(database)
-
-
-def arrive(config, drawn, name):
-    target = Path(config.paths.inbox) / "bench" / name
-    shutil.copytree(drawn[0] / name, target)
-    return target
+    dates = (("a", MAY_7, None), ("b", MAY_12, 1.0), ("c", MAY_17, 1.6))
+    return folder, [draw(folder / name, at, growth, size_px=128) for name, at, growth in dates]
 
 
 def counts(database):
@@ -59,10 +52,10 @@ def counts(database):
         return {x.name: c.execute(select(func.count()).select_from(x)).scalar() for x in tables}
 
 
-def test_a_slope_that_fails_further_from_date_to_date(database, config, site, drawn, in_this_process):
-    truth = drawn[1]
+def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
+    (folder, truth), site = drawn, add_site(database)
     for name, at in (("a", MAY_7), ("b", MAY_12), ("c", MAY_17)):
-        arrive(config, drawn, name)
+        arrive(config, folder / name, name)
         said = inbox.run(database, config, site, at + timedelta(hours=3))
         assert "failed" not in said, said
     before = counts(database)
@@ -78,6 +71,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, site, dr
     assert second["since_at"].startswith("2026-05-12T10:00")
     assert second["first_seen_at"].startswith("2026-05-12T10:00")
 
+    check_series(database, first["polygon_id"])
     prove_outlines(database, site, MAY_7)
     result = evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick")
     assert result.level == 1
@@ -99,27 +93,13 @@ def assert_recomputes(database):
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
 
 
-def test_a_later_scene_whose_kept_files_are_gone_stays_as_it_was_judged(database, config, site, drawn, in_this_process):
-    arrive(config, drawn, "c")
-    inbox.run(database, config, site, MAY_17 + timedelta(hours=3))
-    shutil.rmtree(Path(config.paths.inbox).parent / "scenes" / "bench" / "c")
-    arrive(config, drawn, "b")
-    said = inbox.run(database, config, site, MAY_17 + timedelta(hours=5))
-    assert said.startswith("b: 1 footprints")
-    assert [(p["scene"], p["change"]) for p in polygons(database)] == [("b", "single"), ("c", "single")]
-
-
-def test_places_become_ordinary_series(database, config, site, drawn, in_this_process):
-    for name, at in (("a", MAY_7), ("b", MAY_12)):
-        arrive(config, drawn, name)
-        inbox.run(database, config, site, at + timedelta(hours=3))
+def check_series(database, root):
+    """Places become ordinary series: of the station, and of the line that began with a footprint."""
+    asked = "SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history"
     with database.read() as c:
-        rows = c.execute(
-            text("SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history")
-        ).all()
+        rows = c.execute(text(asked)).all()
     found = {(r.station, r.quantity, r.observed_at[:10]): r for r in rows}
     (landslide,) = {r.station for r in rows} - {"G1"}
-    root = polygons(database)[0]["polygon_id"]
     assert landslide == f"F-{root[:12]}"
     assert {r.unit for r in rows} == {"1"}
     days = ("2026-05-07", "2026-05-12")
@@ -130,33 +110,13 @@ def test_places_become_ordinary_series(database, config, site, drawn, in_this_pr
     assert {found["G1", "ndvi", day].received_at[:16] for day in days} == {f"{day}T13:00" for day in days}
 
 
-def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, drawn, monkeypatch):
-    """Two processes at once: the second finds that the scenes have changed under its worker and asks anew."""
-    arrive(config, drawn, "b")
-    calls = []
-
-    def run(task, asked, *_args, **_kwargs):
-        calls.append([d.name for d in asked.dates])
-        if len(calls) == 1:
-            entry = arrive(config, drawn, "a")
-            inbox.detect_scene(database, config, site, entry, MAY_12 + timedelta(hours=3))
-        return cross(task, asked)
-
-    monkeypatch.setattr(inbox.compute, "run", run)
-    monkeypatch.setattr(inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
-    inbox.detect_scene(database, config, site, Path(config.paths.inbox) / "bench" / "b", MAY_12 + timedelta(hours=3))
-    assert calls == [[], [], ["a"]]
-    assert [p["change"] for p in polygons(database)] == ["new"]
-
-
-@pytest.mark.usefixtures("in_this_process")
 def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts(database, config, drawn):
     """Also against a date that a network has read; and the network's test stands as it stood."""
     site = add_site(database)
-    arrive(config, drawn, "a")
+    arrive(config, drawn[0] / "a", "a")
     inbox.run(database, config, site, MAY_7)
     site = add_site(database, SITE + '[scenes]\nweights = "index"\n')
-    arrive(config, drawn, "b")
+    arrive(config, drawn[0] / "b", "b")
     assert "1 new or grown" in inbox.run(database, config, site, MAY_12)
     (found,) = polygons(database)
     assert (found["model"], found["change"], found["caution"]) == ("index", "new", "no network was used")
@@ -171,3 +131,101 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
     prove_outlines(database, site, MAY_12)
     decided = evaluate_site(database, site, MAY_12 + timedelta(hours=1), "tick")
     assert decided.level == 0
+
+
+SLIDE = (80.0, 70.0, 14.0, 6.0)
+PLACED = SITE.replace("42.7285", "46.0").replace("141.9525", "11.0")
+
+
+def put(config, ground, day, discs, orbit="descending"):
+    """A folder of one radar image with its manifest."""
+    folder = Path(config.paths.inbox) / "bench" / f"sar-{day:02d}-{orbit}"
+    folder.mkdir(parents=True)
+    ground.write(folder / "VV.tif", 10 * np.log10(ground.draw(discs)))
+    (folder / "scene.toml").write_text(
+        f'acquired_at = {may(day).isoformat()}\ncomplete = true\n[bands]\nVV = "VV.tif"\n[sar]\norbit = "{orbit}"\n'
+    )
+    return folder
+
+
+def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
+    kept = [("optical", may(1), "network"), *((f"sar{n:02}", may(n), "sar") for n in range(2, 31))]
+    monkeypatch.setattr(
+        rows,
+        "load_scenes",
+        lambda *_: [scene_row(name, at, out_dir="x", run={"model_hash": model}) for name, at, model in kept],
+    )
+    names = [row.scene_hash for row in rows.list_done(None, "bench")]
+    assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
+
+
+def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
+    config = SimpleNamespace(paths=SimpleNamespace(inbox=tmp_path))
+    ground, elsewhere = Ground(120), Ground(120)
+    elsewhere.grid = grid_around(11.5, 46.0, 120, 10.0)
+    slide = (60.0, 60.0, 14.0, 6.0)
+    paths = {day: put(config, elsewhere if day == 7 else ground, day, ()) for day in (1, 4, 7, 10)}
+    paths[13] = put(config, ground, 13, (slide,))
+    ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
+    (paths[10] / "scene.toml").unlink()
+    facts = {"model_hash": MODEL_HASH, "out_dir": "", "prob": "", "threshold": 0.5, "minimum_area_m2": 5000.0}
+    facts |= dict.fromkeys(("unseen", "doubtful", "doubts", "prints", "polygons"), ())
+    facts |= {"classes": ("disturbance",), "valid_share": 1.0}
+    dates = tuple(
+        KnownDate(scene_hash=str(day), name=path.name, acquired_at=may(day), scene_path=str(path), **facts)
+        for day, path in paths.items()
+    )
+    asked = replace(request_scene(paths[13], tmp_path / "out"), weights="auto", dates=dates[:4])
+    found = read_radar_scene(asked, read_scene(paths[13]))
+    assert len(found.polygons) == 1
+    assert [(said[:28], str(tmp_path) in said) for said in found.warnings[:3]] == [
+        (f"not compared with 2026-05-{day}", False) for day in ("10", "07", "04")
+    ]
+    assert "less than half" in found.warnings[1]
+    with pytest.raises(RadiometryError, match="neither calibrated power"):
+        read_radar_scene(asked, read_scene(paths[4]))
+
+
+def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
+    def compare(_own, dates, _out):
+        raise LookupError(*(date.scene_hash for date in dates))
+
+    monkeypatch.setattr(worker, "compare_by_index", compare)
+    dates = [SimpleNamespace(scene_hash=name, model_hash=name) for name in (MODEL_HASH, "optical")]
+    asked = SimpleNamespace(dates=dates, out_dir=None)
+    with pytest.raises(LookupError) as told:
+        worker._read_by_index({}, SimpleNamespace(scene_hash="own"), asked, [], ())
+    assert told.value.args == ("optical",)
+
+
+def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tmp_path):
+    ground, site = Ground(180), add_site(database, PLACED)
+    run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
+    facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
+    cloudy = scene_row("c" * 64, may(14), name="optical", path="optical", **facts)
+    with database.write() as c:
+        save_scene(c, cloudy, [], may(14))
+    first = put(config, ground, 1, ())
+    said = inbox.detect_scene(database, config, site, first, may(2))
+    assert said == "0 footprints, 0 new or grown, 0 values of places"
+    put(config, ground, 7, (), "ascending")
+    assert "0 footprints" in inbox.run(database, config, site, may(8))
+    second = put(config, ground, 13, (SLIDE,))
+    assert inbox.detect_scene(database, config, site, second, may(14)).startswith("1 footprints, 1 new")
+    (row,) = polygons(database)
+    assert (row["model"], row["method"], row["class"], row["change"]) == ("sar", "sar", "disturbance", "new")
+    assert row["since_at"] in {may(1), "2026-05-01T10:00:00.000000Z"}
+    assert row["caution"] == (
+        f"{ADVICE}; optical scene of 2026-05-14 is 80 % cloud or without data, so radar of the same week is used"
+    )
+    assert (row["area_m2"], row["nearest_station"]) == (pytest.approx(np.pi * 140**2, rel=0.3), "G1")
+    # on the next image it is the same one
+    put(config, ground, 25, (SLIDE,))
+    inbox.run(database, config, site, may(26))
+    later = [one for one in polygons(database) if one["scene"] == "sar-25-descending"]
+    assert {one["change"] for one in later} <= {"known"}
+    with database.read() as c:
+        rows = {one.name: one for one in load_scenes(c, "bench")}
+    assert "no earlier radar scene of this orbit" in rows["sar-07-ascending"].run["warnings"][0]
+    assert rows["sar-13-descending"].run["change"]["method"] == "sar"
+    assert rows["sar-13-descending"].run["outputs"]["bounds"]

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import parse_site
 from monitor.domain.errors import JobError
 from monitor.jobs.scenes import files, tiles
 from monitor.jobs.scenes import inbox as scene_inbox
@@ -36,9 +36,8 @@ TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzin
 SITE = head("bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + station(
     "G1", series("displacement", "mm"), latitude=42.7305, longitude=141.951
 )
-# Where the process dies: the probabilities are there and no row is; all rows are written but not for good; all is for
-# good and the other files are not there.
-PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "notify_waiting"}
+# Where the process dies: all rows are written but not for good; all is for good and the other files are not there.
+PLACES = {"rows not kept": "clear", "rows kept": "notify_waiting"}
 FIRST = {"prob.tif", "making.json"}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -55,20 +54,15 @@ def inbox(tmp_path_factory):
 def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     """Look at the watched folder once, in this process; at a place it is killed by signal 9."""
     root = inbox.parents[2]
-    (root / "slopeward.toml").write_text(
-        f'[database]\nurl = "{url}"\n[paths]\nsites = "{root}/sites"\ninbox = "{root}/inbox"\n'
-    )
-    site = parse_site(of_drawings(SITE), "bench.toml")
+    config, site = make_config(root, url), parse_site(of_drawings(SITE), "bench.toml")
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
-        holder = scene_inbox if die_at == "add_model" else scene_inbox.lacks
-        patch.setattr(holder, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(scene_inbox.lacks, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)
     try:
         with database.write() as c:
             save_site(c, site, "test", "test", TAKEN)
-        config = load_service(str(root / "slopeward.toml"))
         said = scene_inbox.run(database, config, site, NOW)
         with database.read() as c:
             files.make_left(config, site, load_scenes(c, site.id), NOW)
@@ -78,22 +72,15 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
         patch.undo()
 
 
-def watch_killed(url: str, inbox: Path, place: str) -> int:
-    """The same in a child; how it ended."""
-    return run_forked(lambda: watch(url, inbox, PLACES[place]))
-
-
 def list_rows(url: str) -> dict[str, list]:
     """What is stored of scenes, by its meaning: without numbers that a database gives."""
-    kept = t.observation.c
-    values = select(t.series.c.station, t.series.c.quantity, kept.observed_at, kept.value_raw)
-    values = values.join(t.observation, kept.series_id == t.series.c.id)
+    values = select(t.series.c.station, t.series.c.quantity, t.observation.c.observed_at, t.observation.c.value_raw)
     asked = {
         "scene": select(t.scene),
         "footprint": select(t.scene_footprint),
         "change": select(t.scene_change),
         "model": select(t.model.c.model_hash, t.model.c.kind, t.model.c.task),
-        "observation": values,
+        "observation": values.join(t.observation, t.observation.c.series_id == t.series.c.id),
     }
     database = Database(url)
     with database.read() as c:
@@ -134,7 +121,7 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert len(rows["scene"]) == len(rows["model"]) == 1
     assert rows["footprint"]
     assert rows["observation"]
-    assert watch_killed(database_url, inbox, place) == signal.SIGKILL
+    assert run_forked(lambda: watch(database_url, inbox, PLACES[place])) == signal.SIGKILL
     # what the rows rest on is whole before a row is begun
     left = read_files(inbox)
     assert (read_map(left["prob.tif"]), set(left)) == (read_map(files["prob.tif"]), FIRST)
@@ -193,20 +180,15 @@ def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     assert not (folder / MAKING).exists()
 
 
-def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_path):
-    make, folder, _ = read
-    shutil.rmtree(tmp_path / "inbox" / "bench" / "a")
-    draw(tmp_path / "inbox" / "bench" / "a", may(8), None)
-    make()
-    left = {path.name for path in folder.iterdir()}
-    assert {"run.json", "mask.tif"} <= left
-    assert "preview.png" not in left
-
-
-def test_an_image_that_cannot_be_read_costs_the_picture_alone(read, tmp_path):
-    make, folder, _ = read
-    for path in (tmp_path / "inbox" / "bench" / "a").glob("B*.tif"):
-        path.write_bytes(b"")
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_image_of_another_scene_or_that_cannot_be_read_costs_the_picture_alone(read, tmp_path, replaced):
+    (make, folder, _), scene = read, tmp_path / "inbox" / "bench" / "a"
+    if replaced:
+        shutil.rmtree(scene)
+        draw(scene, may(8), None)
+    else:
+        for path in scene.glob("B*.tif"):
+            path.write_bytes(b"")
     make()
     left = {path.name for path in folder.iterdir()}
     assert {"run.json", "mask.tif"} <= left
@@ -237,22 +219,17 @@ def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch)
         return cross(task, *arguments, **terms)
 
     monkeypatch.setattr(files.compute, "run", count)
-    assert "tiles" in cut()
-    assert asked == [tiles.CUT]
-    left = {path.name for path in folder.iterdir()}
-    assert {"run.json", "preview.png", "scene.pmtiles"} <= left
-    assert MAKING not in left
-    # two scenes: each gets its files with its tiles
+    # a second scene: each gets its files with its tiles
     database, config, site, _ = cut.args
-    folders = []
-    for day in (8, 9):
-        entry = tmp_path / "inbox" / "bench" / str(day)
-        draw(entry, may(day), 1.0)
-        assert "footprints" in scene_inbox.detect_scene(database, config, site, entry, LATER)
-        folders += (tmp_path / "scenes" / "bench" / str(day)).iterdir()
+    draw(tmp_path / "inbox" / "bench" / "b", may(8), 1.0)
+    assert "footprints" in scene_inbox.detect_scene(database, config, site, tmp_path / "inbox" / "bench" / "b", LATER)
+    folders = [folder, *(tmp_path / "scenes" / "bench" / "b").iterdir()]
     asked.clear()
     assert "tiles" in cut()
     assert [is_making(folder) for folder in folders] == [True, False]
     assert "tiles" in cut()
     assert asked == [tiles.CUT, tiles.CUT]
-    assert not is_making(folders[0])
+    for one in folders:
+        left = {path.name for path in one.iterdir()}
+        assert {"run.json", "preview.png", "scene.pmtiles"} <= left
+        assert MAKING not in left

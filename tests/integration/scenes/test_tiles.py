@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 
 from detection.imagery.tiles.lookup import open_archive, read_metadata
@@ -21,9 +20,10 @@ from monitor.store.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
 from tests.data.store_rows import scene_row
+from tests.data.surveys.rasters import write_raster
 
 NOW = may(20)
-PLACE = {"crs": "EPSG:32654", "transform": Affine(10, 0, 414_000, 0, -10, 4_731_000), "height": 64, "width": 64}
+PLACE = {"crs": "EPSG:32654", "transform": Affine(10, 0, 414_000, 0, -10, 4_731_000)}
 
 
 def draw(folder, day):
@@ -31,11 +31,8 @@ def draw(folder, day):
     results = folder / "results" / str(day)
     results.mkdir(parents=True)
     image = folder / f"202605{day:02}.tif"
-    with rasterio.open(image, "w", driver="GTiff", count=1, dtype="uint8", **PLACE) as file:
-        file.write(np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64))
-        file.set_band_description(1, "red")
-    with rasterio.open(results / "prob.tif", "w", driver="GTiff", count=1, dtype="uint8", nodata=255, **PLACE) as file:
-        file.write(np.full((1, 64, 64), 150, np.uint8))
+    write_raster(image, np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64), ("red",), **PLACE)
+    write_raster(results / "prob.tif", np.full((1, 64, 64), 150, np.uint8), nodata=255, **PLACE)
     return image, results
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import rasterio
 from sqlalchemy import delete, select
@@ -21,8 +22,8 @@ from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
-from tests.conftest import ON_BOTH
-from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -32,15 +33,13 @@ def drawn(tmp_path_factory):
     """One ground before and after a scar."""
     folder = tmp_path_factory.mktemp("drawn")
     for name, at, growth in (("a", may(7), None), ("b", may(12), 1.0)):
-        draw(folder / name, at, growth, size_px=96)
+        draw(folder / name, at, growth)
     return folder
 
 
-@pytest.fixture
-def config(tmp_path, database_url, monkeypatch):
-    work_here(monkeypatch)
+@pytest.fixture(autouse=True)
+def configured(config, tmp_path, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
-    return make_config(tmp_path, database_url)
 
 
 @pytest.fixture
@@ -223,7 +222,6 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, "it is read where it lies"
 
 
-@ON_BOTH
 def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for(
     database, config, drawn, tmp_path, capsys
 ):
@@ -256,22 +254,18 @@ def raster(drawn, tmp_path):
     for name in ("B4", "B3", "B2"):
         with rasterio.open(drawn / "b" / f"{name}.tif") as source:
             bands.append(source.read(1))
-            profile = source.profile | {"count": 3}
-    with rasterio.open(tmp_path / "whole.tif", "w", **profile) as target:
-        for index, (name, band) in enumerate(zip(("B4", "B3", "B2"), bands, strict=True), start=1):
-            target.write(band, index)
-            target.set_band_description(index, name)
+            place = {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
+    write_raster(tmp_path / "whole.tif", np.stack(bands), COLOURS, **place)
     return (tmp_path / "whole.tif").read_bytes()
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about files
-@pytest.mark.parametrize("clock", ["right", "an hour behind", "an hour ahead"])
+@pytest.mark.parametrize("ahead_h", [-1, 1])
 def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
-    database, config, raster, monkeypatch, calls, clock
+    database, config, raster, monkeypatch, calls, ahead_h
 ):
     site, inbox = add_site(database), Path(config.paths.inbox) / "bench"
     inbox.mkdir(parents=True)
-    now = datetime.now(UTC) + {"right": 0, "an hour behind": -1, "an hour ahead": 1}[clock] * HOUR
+    now = datetime.now(UTC) + ahead_h * HOUR
 
     class Copying:
         """Time that passes only while the inbox sleeps; somebody copies one piece of the raster in each sleep."""

@@ -17,7 +17,6 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service import alarms as service_alarms
-from monitor.service import supervisor as supervising
 from monitor.service.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
@@ -424,24 +423,3 @@ def test_a_refused_subscription_stays_told_until_it_is_granted(db):
     assert not session.listening
     session._on_subscribe(None, None, 2, [grant], None)
     assert (session.refused, session.listening) == ("", True)
-
-
-# ---- two services on one database ------------------------------------------------------------------------------
-@pytest.mark.parametrize(("deciding", "age_s", "is_told"), [("a", 1.0, False), ("a", 60.0, True), ("b", 1.0, True)])
-def test_who_comes_back_while_another_decides_tells_nobody_that_none_does(
-    database, monkeypatch, deciding, age_s, is_told
-):
-    """Its core stood still, begins anew, and has not yet come to stand by when people would be told."""
-    pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
-    now, told = [1000.0], []
-    monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    one = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
-    monkeypatch.setattr(one.emergency, "_notify_trouble", told.append)
-    tell(database, stamp, "core", {"name": deciding}, datetime.now(UTC) - timedelta(seconds=age_s))
-    for second in range(60):
-        now[0] += 1.0
-        one.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
-        if second % 10 == 1:
-            ask(database, one._read_known)
-        one._check_core(now[0])
-    assert bool(told) == is_told

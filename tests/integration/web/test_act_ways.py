@@ -3,10 +3,12 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -30,6 +32,7 @@ from monitor.extensions.telephony.store.replies import ACKNOWLEDGED, REFUSED, ma
 from monitor.ingest.references import share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
+from monitor.replay import acts_on_site_files
 from monitor.store.alerting import alerts, events, maintenance, offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
@@ -38,14 +41,20 @@ from monitor.store.models.registry import add_model
 from monitor.store.people import users
 from monitor.store.people.api_tokens import add_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.people.second_factor import add_second_factor
+from monitor.store.people.second_factor import (
+    RECOVERY_CODES,
+    STEP_S,
+    add_second_factor,
+    code_of,
+    has_second_factor,
+)
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
-from tests.integration.scenes.test_outlines import square
+from tests.data.store_rows import square
 from tests.integration.web.served import database, log_in, serving, start_no_child, token
 
 __all__ = ["database"]  # fixture
@@ -344,6 +353,64 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
         assert 'value="x1"' in got.text
         got = browser.post("/admin/users", data=form | {"password": 2000 * "x", "password_again": "x"})
         assert (got.status_code, "xxxx" in got.text) == (422, False)
+
+
+def fill_form(page, action):
+    """What a form of a page sends where nobody types anything."""
+    form = re.search(rf'<form method="post" action="{action}".*?</form>', page, re.DOTALL)[0]
+    return dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+
+
+def test_an_admin_sets_up_the_second_factor_of_another_by_the_form(desk):
+    with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
+        log_in(browser, "ada")
+        action = "/admin/users/cy/second-factor"
+        form = fill_form(browser.get("/admin").text, action)
+        assert browser.post(action, data=form).status_code == 409, "the own password is wanted"
+        shown = browser.post(action, data=form | {"own_password": PASSWORD}).text
+        code = code_of(re.search(r"secret=([A-Z2-7]{32})&", shown)[1], int(NOW.timestamp()) // STEP_S)
+        shown = browser.post(action, data=form | {"own_password": PASSWORD, "code": code}).text
+        assert len(re.search(r'<pre class="codes">([^<]+)', shown)[1].split()) == RECOVERY_CODES
+    with desk.read() as c:
+        assert has_second_factor(c, "cy")
+
+
+def test_an_admin_ends_by_the_form_that_an_os_user_acts_as_another(desk):
+    with desk.write() as c:
+        users.bind_os_user(c, "cy", "cyril")
+    with serving(desk, NOW) as browser:
+        log_in(browser, "ada")
+        action, page = "/admin/users/cy/unbind", browser.get("/admin").text
+        assert page.count("/unbind") == 1, "nobody else is bound"
+        assert browser.post(action, data=fill_form(page, action)).headers["location"].startswith("/admin?told=")
+        assert "/unbind" not in browser.get("/admin").text
+    with desk.read() as c:
+        assert users.find_user(c, "cy").os_user is None
+
+
+def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
+    begun, end = Event(), Event()
+
+    def preview(*_args, **_settings):
+        begun.set()
+        assert end.wait(30.0)
+        return {"skipped": "for the test"}
+
+    monkeypatch.setattr(acts_on_site_files, "preview_apart", preview)
+    with serving(desk, NOW) as browser, ThreadPoolExecutor(1) as pool:
+        log_in(browser, "bo")
+        with desk.read() as c:
+            form = {"csrf": token(browser, "/"), "file": require_in_force(c, SITE).source + "# new\n"} | WHY
+        first = pool.submit(browser.post, f"/sites/{SITE}/proposals", data=form)
+        try:
+            assert begun.wait(30.0)
+            assert browser.get(f"/sites/{SITE}/proposals").status_code == 200
+            with desk.write() as c:
+                stamp(c, "free", {}, NOW)
+            assert browser.post(f"/sites/{SITE}/proposals", data=form).status_code == 503, "one replay at a time"
+        finally:
+            end.set()
+        assert first.result().status_code == 303
 
 
 def test_a_role_given_by_a_session_takes_the_own_password_and_makes_no_second_person(desk):

@@ -32,8 +32,7 @@ from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import HASHES, NOW, PASSWORD
-from tests.data.store_rows import tell
-from tests.integration.scenes.test_outlines import square
+from tests.data.store_rows import square, tell
 from tests.integration.web.served import start_no_child
 from tests.integration.web.test_door import Clock, serving
 

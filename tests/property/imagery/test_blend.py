@@ -1,16 +1,19 @@
-"""Blended tiles cover each pixel once and sum to one; large components have the outline of small windows; bounded."""
+"""Tiles own or blend each pixel once; components and outlines do not depend on strips and windows, and are valid."""
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from detection.imagery.footprints import polygons
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, blend, map_scene, measure_flips
-from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.components import EIGHT, NODATA, Labelling, outline_pixels
 from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.tiling import STRIDE, cut
 from detection.imagery.scene.radiometry import RadiometricStretch
 
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
@@ -41,9 +44,8 @@ class Identity:
     def class_probabilities(self, tile, valid, own=np.s_[:, :], again=False):
         height, width = valid.shape
         slope = np.add.outer(np.linspace(-1, 1, height), np.linspace(-1, 1, width)).astype(np.float32)
-        return np.stack([np.clip(tile[0] + self.lean * slope, 0, 1) / (1 + number) for number in range(self.classes)])[
-            (slice(None), *own)
-        ]
+        likely = np.clip(tile[0] + self.lean * slope, 0, 1)
+        return np.stack([likely / (1 + number) for number in range(self.classes)])[:, *own]
 
 
 def collect(field, network, plan, classes=1):
@@ -63,7 +65,7 @@ def collect(field, network, plan, classes=1):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     width=st.integers(1, 700),
     height=st.integers(1, 700),
@@ -79,7 +81,7 @@ def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, heigh
     assert np.abs(out.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     width=st.integers(1, 700),
     height=st.integers(1, 700),
@@ -124,7 +126,7 @@ def test_a_region_is_blended_as_in_the_whole():
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.3, 0.7), hole_px=st.sampled_from([0.0, 3.0, 40.0]))
 def test_strips_and_windows_outline_the_same(seed, share, hole_px):
     """The way for large components against the way for small ones, with holes, nodata and corners."""
@@ -156,3 +158,79 @@ def test_strips_and_windows_outline_the_same(seed, share, hole_px):
         keys = ("polygon_id", "mean_probability", "max_probability", "touches_edge", "touches_nodata", "hugs_nodata")
         assert [getattr(one, key) for key in keys] == [getattr(other, key) for key in keys]
         assert one.area_m2 == pytest.approx(other.area_m2)
+
+
+sides = st.integers(1, 700)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    width=sides,
+    height=sides,
+    tile=st.integers(1, 20).map(lambda n: n * 16),
+    halo=st.integers(0, 8).map(lambda n: n * 16),
+)
+def test_every_pixel_has_one_owner(width, height, tile, halo):
+    owners = np.zeros((height, width), np.uint16)
+    for part in cut(width, height, tile, halo):
+        assert not any(at % STRIDE for at in (part.own_column, part.own_row, part.read_column, part.read_row))
+        assert part.read_column >= 0
+        assert part.read_row >= 0
+        assert part.read_column + part.read_width <= width
+        assert part.read_row + part.read_height <= height
+        rows, columns = part.crop
+        read = np.zeros((part.read_height, part.read_width), np.uint16)
+        read[rows, columns] = 1
+        assert read.sum() == part.own_width * part.own_height
+        owners[part.read_row :, part.read_column :][: part.read_height, : part.read_width] += read
+    assert (owners == 1).all()
+
+
+@pytest.mark.parametrize(("tile", "halo"), [(8, 0), (40, 0), (64, 8), (64, -16)])
+def test_origins_off_the_stride_are_refused(tile, halo):
+    with pytest.raises(ValueError, match="multiples of 16"):
+        list(cut(100, 100, tile, halo))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    share=st.floats(0.1, 0.7),
+    strip=st.integers(1, 41),
+)
+def test_components_do_not_depend_on_the_strips(seed, width, height, share, strip):
+    steps = (np.random.default_rng(seed).random((height, width)) < share).astype(np.uint8) * 150
+
+    def read(column, row, wide, high):
+        return steps[row : row + high, column : column + wide]
+
+    found = Labelling(read, width, height, 100, strip).components
+    labels, number = ndimage.label(steps >= 100, structure=EIGHT)
+    assert len(found) == number
+    assert sum(component.pixels for component in found) == np.count_nonzero(labels)
+    assert [(c.first_row, c.first_column) for c in found] == sorted((c.first_row, c.first_column) for c in found)
+    for component in found:
+        body = labels == labels[component.first_row, component.first_column]
+        rows, columns = np.nonzero(body)
+        assert component.pixels == body.sum()
+        assert (component.first_row, component.first_column) == (rows[0], columns[0])
+        box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert (component.left, component.top, component.right, component.bottom) == box
+
+
+MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda shape: arrays(bool, shape))
+
+
+@settings(max_examples=150, deadline=None)
+@given(MASKS)
+def test_outlines_cover_the_pixels_and_are_valid(mask):
+    labels, number = ndimage.label(mask)
+    found = outline_pixels(mask)
+    assert len(found) == number
+    for label, outline in enumerate(found, start=1):
+        assert outline.is_valid
+        rows, columns = np.nonzero(labels == label)
+        assert outline.area == len(rows)
+        assert shapely.contains_xy(outline, columns + 0.5, rows + 0.5).all()

@@ -39,16 +39,16 @@ def draw_ground(seed: int, side: int = SIDE) -> np.ndarray:
 # ---- what is lost ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("loss", list_losses())
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("bands", [1, 4])
 def test_every_loss_keeps_shape_type_and_light_and_changes_the_pixels(loss, kind, bands):
     ground = np.concatenate([draw_ground(1), draw_ground(2)])[:bands]
     image = (ground * {np.uint8: 255, np.uint16: 9000, np.float32: 1}[kind]).astype(kind)
+    before = image.copy()
     worse = list_losses()[loss](image, np.random.default_rng(1))
     assert (worse.shape, worse.dtype) == (image.shape, image.dtype)
-    count = find_count(image)
-    assert abs(float(worse.mean()) - float(image.mean())) < count
+    assert abs(float(worse.mean()) - float(image.mean())) < find_count(image)
     assert not np.array_equal(worse, image)
-    assert np.array_equal(image, (ground * {np.uint8: 255, np.uint16: 9000, np.float32: 1}[kind]).astype(kind))
+    assert np.array_equal(image, before)
 
 
 def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_does():
@@ -64,7 +64,7 @@ def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_doe
 
 
 # ---- noise is measured on the scene itself ---------------------------------------------------------------------
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(1.0, 12.0), st.floats(0.01, 5000.0), st.booleans())
 def test_noise_is_found_whatever_the_unit_and_whether_bands_share_it(seed, counts, unit, grey):
     ground, rng = draw_ground(seed), np.random.default_rng(seed)

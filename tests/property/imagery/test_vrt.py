@@ -11,6 +11,7 @@ from affine import Affine
 
 from detection.imagery.errors import ForbiddenSourceError, ImageryError
 from detection.imagery.raster.untrusted import open_raster
+from tests.data.surveys.rasters import write_raster
 
 OWN, SECRET = 7, 83
 PLAIN = """<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32632</SRS>
@@ -31,11 +32,9 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("outside")
     inside = root / "scene"
     inside.mkdir()
-    place = Affine(10, 0, 600_000, 0, -10, 5_100_000)
-    profile = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8", "crs": "EPSG:32632"}
+    place = {"transform": Affine(10, 0, 600_000, 0, -10, 5_100_000), "crs": "EPSG:32632"}
     for path, value in ((inside / "own.tif", OWN), (root / "secret.tif", SECRET)):
-        with rasterio.open(path, "w", transform=place, **profile) as target:
-            target.write(np.full((1, 8, 8), value, np.uint8))
+        write_raster(path, np.full((1, 8, 8), value, np.uint8), **place)
     (root / "secret.bin").write_bytes(bytes([SECRET]) * 256)
     return inside
 
@@ -54,6 +53,7 @@ def bend(folder: Path, dice: random.Random) -> str:
     tree = ET.fromstring(PLAIN)
     targets = [folder.parent / name for name in ("secret.tif", "secret.bin")]
     names = [*map(str, targets), "../secret.tif", "/vsicurl/http://127.0.0.1:9/a.tif", f"/vsisubfile/0,{targets[0]}"]
+    names += ["http://127.0.0.1:9/a.tif", "/vsizip/a.zip/b.tif"]
     for _ in range(dice.randint(1, 4)):
         elements = list(tree.iter())
         element, trick = dice.choice(elements), dice.randrange(6)

@@ -8,14 +8,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import ManifestError
-from detection.imagery.scene.offsets import (
-    BASELINE,
-    COUNT,
-    LANDSAT_OFFSET,
-    LANDSAT_SCALE,
-    PRODUCT,
-    SENTINEL_OFFSET,
-)
+from detection.imagery.scene.offsets import BASELINE, COUNT, LANDSAT_OFFSET, LANDSAT_SCALE, PRODUCT, SENTINEL_OFFSET
 from detection.imagery.scene.products.stac import describe_stac, find_items
 from detection.imagery.scene.products.texts import (
     SceneManifest,

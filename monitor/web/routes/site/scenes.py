@@ -19,12 +19,12 @@ from monitor.domain.errors import NotFoundError, take_turn
 from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
-from monitor.store.scenes.outlines import NO_SCENE
+from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.scenes.versions import LandslideLine, load_lines
 from monitor.web.context import context_of
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
+from monitor.web.parts.geojson import GeoJsonResponse
 from monitor.web.parts.templating import render
-from monitor.web.parts.zones import GeoJsonResponse
 
 router = APIRouter()
 OFFERED: Final = 100  # other dates to compare with

@@ -22,6 +22,9 @@ NAME = "generated-phase"
 # below the folder of weights that find landslides: these find none
 WEIGHTS = f"phase/{NAME}"
 PATCHES, TEST_PATCHES, SIZE_PX, EPOCHS, SEED = 400, 100, 64, 12, 7
+DATA = {"source": "interferograms drawn by tests.data.surveys.phases", "licence": "Apache-2.0, as the project"}
+DATA["note"] = "bowls, turbulence and noise; nothing was measured"
+CHOSEN = {"chosen_on": "epoch and threshold: held part of train; test part: scored once"}
 LIMITS = [
     "Trained and scored on drawn interferograms only: unvalidated.",
     "It marks bowls of several radians against an atmosphere; a ramp over the whole scene is no bowl to it.",
@@ -32,9 +35,8 @@ LIMITS = [
 def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, seed: int = SEED) -> dict[str, Any]:
     """Train `drs-unet` on drawn wrapped interferograms and write `out` (.safetensors) and its card."""
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
-    settings = ImageryTrainingSettings(
-        network="drs-unet", epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
-    )
+    how = {"network": "drs-unet", "epochs": epochs, "seed": seed, "shift": 0.0, "warmup_steps": 30}
+    settings = ImageryTrainingSettings(**how, brightness=(1.0, 1.0))
     trained = train_patches(hold_arrays(images, masks), settings)
     test_images, test_masks = draw_phase_patches(seed + 1_000_003, TEST_PATCHES, SIZE_PX)
     normalisation = {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range}
@@ -51,24 +53,10 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
         "normalisation": normalisation,
         "threshold": trained.threshold,
         "temperature": trained.calibration.temperature,
-        "data": {
-            "source": "interferograms drawn by tests.data.surveys.phases",
-            "licence": "Apache-2.0, as the project",
-            "note": "bowls, turbulence and noise; nothing was measured",
-            "train_patches": patches,
-        },
-        "metrics": {
-            "test_patches": TEST_PATCHES,
-            "test": test,
-            "held_f1": round(trained.held_f1, 4),
-            "chosen_on": "epoch and threshold: held part of train; test part: scored once",
-        },
-        "training": {
-            "epochs": epochs,
-            "seed": seed,
-            "best_epoch": trained.best_epoch,
-            "cpu_s": round(trained.cpu_s, 1),
-        },
+        "data": DATA | {"train_patches": patches},
+        "metrics": CHOSEN | {"test_patches": TEST_PATCHES, "test": test, "held_f1": round(trained.held_f1, 4)},
+        "training": {"epochs": epochs, "seed": seed, "best_epoch": trained.best_epoch}
+        | {"cpu_s": round(trained.cpu_s, 1)},
         "limits": LIMITS,
     }
     save_model(out, trained.network, card)
@@ -77,9 +65,8 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
 
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line; the card goes to stdout."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.imagery.weights.train_moving", description=train_moving.__doc__
-    )
+    command = "python -m tests.bench.imagery.weights.train_moving"
+    parser = argparse.ArgumentParser(prog=command, description=train_moving.__doc__)
     parser.add_argument("--out", type=Path, default=WEIGHTS_FOLDER / f"{WEIGHTS}.safetensors")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -3,10 +3,11 @@
 import itertools
 import json
 import shutil
-from pathlib import Path
+from contextlib import suppress
 
 import numpy as np
 import pytest
+import torch
 from affine import Affine
 
 from detection.imagery.data import folder as tile_folder
@@ -21,13 +22,11 @@ from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_over
 from detection.learning import cross_validation, run
 from detection.learning.blocks import deal_folds, find_blocks, list_touching
-from detection.learning.cross_validation import CrossValidation, ValidatedLength
-from detection.learning.labels import read_labels
-from detection.learning.records import LearningRequest
-from detection.learning.scenes import find_scenes
+from detection.learning.cross_validation import CrossValidation
 from monitor.cli.main import run_verb
-from tests.unit.detection.learning.drawn_ground import BANDS, UTM, draw_picture, lay_tiles, write_pictures
+from tests.unit.detection.learning.drawn_ground import BANDS, UTM, ask, draw_picture, lay_tiles, write_pictures
 
+MINUTES = 1.0
 NEW_CORNERS = (("validation", 1), ("validation", 2), ("validation", 3))
 
 
@@ -77,27 +76,23 @@ def make_odds(seed: int, tiles: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(0, 1, truth.shape) + 2 * truth + rng.normal(0, 2, (tiles, 1)), truth
 
 
-class _Network:
+class _Trained:
     """Stands for a network: it knows what it was fitted on."""
 
-    def __init__(self, fit: np.ndarray) -> None:
-        self.fit = set(fit.tolist())
-
-
-class _Trained:
     normalisation, cpu_s = None, 1.0
 
     def __init__(self, fit: np.ndarray) -> None:
-        self.network = _Network(fit)
+        self.network = set(fit.tolist())
 
 
-def check_threshold(tmp_path, monkeypatch, seed: int) -> ValidatedLength:
-    """The threshold is the best for the tiles of all folds, each seen by the network that had not learnt from it."""
+@pytest.mark.parametrize("seed", range(3))
+def test_the_threshold_is_that_of_all_folds(tmp_path, monkeypatch, seed):
+    """It is the best for the tiles of all folds, each seen by the network that had not learnt from it."""
     odds, truth = make_odds(seed, 9)
     folds = [(np.setdiff1d(np.arange(9), held), held) for held in np.split(np.arange(9), 3)]
 
     def look(network, _, held, __):
-        assert not network.fit & set(held.tolist()), "a tile is judged by a network that learnt from it"
+        assert not network & set(held.tolist()), "a tile is judged by a network that learnt from it"
         return ((odds[k].astype(np.float32), truth[k]) for k in held)
 
     monkeypatch.setattr(cross_validation, "train_patches", lambda _, __, ___, parts: _Trained(parts[0]))
@@ -108,22 +103,19 @@ def check_threshold(tmp_path, monkeypatch, seed: int) -> ValidatedLength:
     rough = odds.astype(np.float16).astype(np.float32)
     wanted = choose_threshold([(rough.ravel(), truth.ravel())], found.calibration.temperature)
     assert (found.threshold, found.f1) == wanted
-    return found
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_threshold_is_that_of_all_folds(tmp_path, monkeypatch, seed):
-    found = check_threshold(tmp_path, monkeypatch, seed)
     kept = json.loads((tmp_path / cross_validation.VALIDATED).read_text())
     assert kept["threshold"] == found.threshold
     assert [path.name for path in tmp_path.iterdir()] == [cross_validation.VALIDATED]
 
 
-def test_logistic_regression_has_its_threshold_from_pictures_it_was_not_fitted_on(monkeypatch):
-    drawn = [draw_picture(number) for number in range(6)]
+def hold_pictures(count: int):
+    drawn = [draw_picture(number) for number in range(count)]
     images, masks = (np.stack(values) for values in zip(*drawn, strict=True))
-    patches = hold_arrays(images.astype(np.float32) / 1e4, masks.astype(np.uint8), ("B4", "B3", "B2"))
-    fitted = []
+    return hold_arrays(images.astype(np.float32) / 1e4, masks.astype(np.uint8), ("B4", "B3", "B2"))
+
+
+def test_logistic_regression_has_its_threshold_from_pictures_it_was_not_fitted_on(monkeypatch):
+    patches, fitted = hold_pictures(6), []
     solve = simple_maps._solve
     monkeypatch.setattr(simple_maps, "_solve", lambda *given: fitted.append(given[1].size) or solve(*given))
     folds = [(np.setdiff1d(np.arange(6), held), held) for held in np.split(np.arange(6), 3)]
@@ -140,42 +132,41 @@ def pictures(tmp_path_factory):
     return folder, write_pictures(folder, 20)
 
 
-def ask(pictures, out, minutes):
-    labels, _ = read_labels(pictures[1])
-    return LearningRequest(find_scenes(pictures[0]), tuple(labels), out, "mine", minutes=minutes, tile_px=32)
-
-
-def answer_of(learnt):
-    """What does not depend on the clock of the machine."""
-    return {key: value for key, value in learnt.answer.items() if key not in {"seconds", "cpu_s", "weights"}}
+@pytest.fixture(scope="module")
+def learnt(pictures, tmp_path_factory):
+    """The folder of a run, what it answered, and what it told."""
+    out, told, threads = tmp_path_factory.mktemp("run") / "out", [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_validation, "ENOUGH", 0.08)
+        answer = run.learn(ask(*pictures, out, minutes=MINUTES), told.append, Hooks(clock=Clock())).answer
+    torch.set_num_threads(threads)
+    return out, answer, told
 
 
 @pytest.mark.usefixtures("one_torch_thread")
-def test_learning_keeps_its_time_and_goes_on_where_it_was_cut_off(pictures, tmp_path, monkeypatch):
+def test_learning_keeps_its_time_and_goes_on_where_it_was_cut_off(learnt, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(cross_validation, "ENOUGH", 0.08)
-    minutes, told = 1.2, []
-    learnt = run.learn(ask(pictures, tmp_path / "whole", minutes), told.append, Hooks(clock=Clock()))
-    found = learnt.answer["cross_validation"]
-    assert learnt.answer["cpu_s"] <= 60 * minutes
-    assert learnt.answer["epochs"] == found["epochs"]
-    assert any("passes were possible in this time" in line for line in learnt.answer["told"])
+    out, answer, told = learnt
+    found = answer["cross_validation"]
+    assert answer["cpu_s"] <= 60 * MINUTES
+    assert answer["epochs"] == found["epochs"]
+    assert any("passes were possible in this time" in line for line in answer["told"])
     assert any(line.startswith(f"F1 {found['f1']:.3f} on tiles not learnt from") for line in told)
-    card = load_model(learnt.answer["weights"], ungated=True).card
-    best = json.loads((tmp_path / "whole/work" / cross_validation.VALIDATED).read_text())
+    card = load_model(answer["weights"], ungated=True).card
+    best = json.loads((out / "work" / cross_validation.VALIDATED).read_text())
     assert (card["threshold"], card["temperature"]) == (best["threshold"], best["calibration"]["temperature"])
     assert card["metrics"]["held_f1"] == round(best["f1"], 4)
-    assert card["data"]["train_patches"] == learnt.answer["tiles"]["train"], "the network learnt from all of them"
-    _check_folds(tmp_path / "whole")
+    assert card["data"]["train_patches"] == answer["tiles"]["train"], "the network learnt from all of them"
+    _check_folds(out)
 
     # the same, stopped again and again
     steps = itertools.count(1)
-    hooks = Hooks(should_stop=lambda: next(steps) % 20 == 0, clock=Clock())
-    for _ in range(9):
-        try:
-            again = run.learn(ask(pictures, tmp_path / "cut", minutes), lambda _: None, hooks)
-        except TrainingPausedError:
-            continue
-        break
+    hooks = Hooks(should_stop=lambda: next(steps) % 12 == 0, clock=Clock())
+    for _ in range(15):
+        with suppress(TrainingPausedError):
+            again = run.learn(ask(*pictures, tmp_path / "cut", minutes=MINUTES), lambda _: None, hooks)
+            break
     assert next(steps) > 20, "it was stopped"
     assert again.answer["cross_validation"]["folds"] == found["folds"]
 
@@ -193,20 +184,12 @@ def _check_folds(out):
             assert all(any((tiles.read(int(k)).mask == 1).any() for k in part) for part in (fit, held))
 
 
-@pytest.fixture(scope="module")
-def learnt(pictures, tmp_path_factory):
-    """A folder of a run, and its weights."""
-    out = tmp_path_factory.mktemp("run") / "out"
-    answer = run.learn(ask(pictures, out, 0.4), lambda _: None, Hooks(clock=Clock())).answer
-    return out, Path(answer["weights"])
-
-
 @pytest.mark.usefixtures("one_torch_thread")
 def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(learnt, tmp_path, monkeypatch, capsys):
-    folder, weights = learnt
+    folder, weights = learnt[0], learnt[1]["weights"]
 
     def score(*words):
-        assert run_verb(["scenes", "score", "--weights", str(weights), "--with", "simple", *words]) == 0
+        assert run_verb(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 0
         said = capsys.readouterr().out
         assert "logistic: F1" in said
         return said
@@ -244,15 +227,12 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
     assert large.startswith("1 of 2 pictures were trained on: seen in training")
     for path in sorted((tmp_path / "other/images").iterdir())[1:]:
         path.unlink()
-    assert run_verb(["scenes", "score", "--weights", str(weights), "--with", "simple", *words]) == 1
+    assert run_verb(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 1
     assert "one picture or folder alone: the simple maps need others to be fitted on" in capsys.readouterr().err
 
 
 def test_a_picture_is_never_mapped_by_a_rule_that_was_fitted_on_it(monkeypatch):
-    drawn = [draw_picture(number) for number in range(5)]
-    images, masks = (np.stack(values) for values in zip(*drawn, strict=True))
-    patches = hold_arrays(images.astype(np.float32) / 1e4, masks.astype(np.uint8), ("B4", "B3", "B2"))
-    fitted = []
+    patches, fitted = hold_pictures(5), []
 
     def note(patches, folds):
         rules = fit_over(patches, folds)

@@ -211,7 +211,7 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
         (b"{", "not GeoJSON"),
         (b'{"type": "FeatureCollection"}', "not GeoJSON"),
         (b'{"type": "FeatureCollection", "features": []}', "no feature in it has a place"),
-        (b'{"type": "Point", "coordinates": [570000, 4700000]}', "GeoJSON is always longitude and latitude"),
+        (b'{"type": "Point", "coordinates": [570000, 4700000]}', "beyond longitude and latitude, which its system has"),
         (b'{"type": "Point", "coordinates": ["a", 1]}', "damaged"),
         (b"SQLite format 3\0" + bytes(200), "damaged"),
         (struct.pack(">i", 9994) + bytes(200), "no x.prj beside it"),

@@ -15,14 +15,7 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
-from detection.imagery.neural.networks.row_stream import (
-    Chain,
-    Convolution,
-    Enlargement,
-    RowStream,
-    Shortcut,
-    Straight,
-)
+from detection.imagery.neural.networks.row_stream import Chain, Convolution, Enlargement, RowStream, Shortcut, Straight
 
 ENCODER_WIDTHS = (64, 128, 256, 512)
 UNITS = ("plain", "sru", "bru", "sbconv")

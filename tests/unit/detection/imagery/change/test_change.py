@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from shapely.geometry import mapping
@@ -32,6 +32,7 @@ from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_arou
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
 from tests.data.asked_detection import detect
+from tests.data.surveys.rasters import change_raster
 
 LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
 SIZE = 64
@@ -51,6 +52,7 @@ def weighed(body, older, tolerance_px=1):
     return measure_evidence(steps(body) > 0, older, LEAST, tolerance_px)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
 def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn(seed, apart):
     """Small windows are asked, large ones drawn; on the own grid and on one that lies apart."""
@@ -267,16 +269,14 @@ def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
 
 def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
-    with rasterio.open(before.prob, "r+") as file:
-        file.update_tags(SCENE_HASH="another")
+    change_raster(before.prob, SCENE_HASH="another")
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     found = compare(after, [before], guards=False)
     assert [w.change for w in found.changes.values()] == ["single"]
     assert "another scene now" in found.warnings[0]
     (tmp_path / "a.tif").unlink()
     assert "no such file" in compare(after, [before], guards=False).warnings[0]
-    with rasterio.open(after.prob, "r+") as file:
-        file.update_tags(SCENE_HASH="another")
+    change_raster(after.prob, SCENE_HASH="another")
     with pytest.raises(ImageryError, match="another scene now"):
         compare(after, [before], guards=False)
 
@@ -316,26 +316,9 @@ def drawn(tmp_path_factory):
     dates = []
     for name, day, scar in (("before", 1, False), ("after", 9, True)):
         write_scene(folder / name, 5, with_scar=scar, size_px=128, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
-        result = detect(
-            {"weights": "generated", "scene_path": str(folder / name), "out_dir": str(folder / f"{name}-out")}
-        )
-        dates.append(as_date(result, folder / name))
+        asked = {"weights": "generated", "scene_path": str(folder / name), "out_dir": str(folder / f"{name}-out")}
+        dates.append(as_date(detect(asked), folder / name))
     return folder, dates
-
-
-def move(folder, name, change):
-    """A copy of the folder `before` whose images were changed by a function of (values, grid)."""
-    target = folder / name
-    shutil.copytree(folder / "before", target, dirs_exist_ok=True)
-    manifest = (target / "scene.toml").read_text().split("[files]")[0]
-    (target / "scene.toml").write_text("complete = true\n" + manifest)
-    for file in sorted(target.glob("B*.tif")):
-        grid = read_grid(file)
-        with rasterio.open(file) as source:
-            values = source.read(1)
-        values, grid = change(values, grid)
-        write_geotiff(file, values[None], grid, nodata=0)
-    return target
 
 
 def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
@@ -344,7 +327,11 @@ def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
     assert [w.change for w in found.changes.values()] == ["new"]
     assert found.warnings == ()
 
-    moved = move(folder, "shifted", lambda v, g: (np.roll(v, (0, 3), (0, 1)), g))
+    moved = shutil.copytree(folder / "before", folder / "shifted")
+    manifest = (moved / "scene.toml").read_text().split("[files]")[0]
+    (moved / "scene.toml").write_text("complete = true\n" + manifest)
+    for file in sorted(moved.glob("B*.tif")):
+        change_raster(file, lambda values: np.roll(values, 3, 2))
     found = compare(after, [replace(before, scene_path=str(moved))])
     assert [w.change for w in found.changes.values()] == ["single"]
     assert "3.0 px off" in found.warnings[0]

@@ -55,9 +55,8 @@ def test_outlines_lie_where_the_ground_changed(images, tmp_path):
 
 def test_nothing_is_called_change_more_often_than_asked(images):
     _, paths = images
-    found = find_radar_change(
-        RadarRequest(before=(paths["before"],), after=(paths["again"],), false_alarms=0.01, minimum_area_m2=0.0)
-    )
+    how = {"false_alarms": 0.01, "minimum_area_m2": 0.0}
+    found = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["again"],), **how))
     # the nine cells hang together, so fewer than asked may come; more must not
     assert 0.004 < found.changed_share < 0.013
 

@@ -1,6 +1,12 @@
-"""Footprints have their true area on any grid, and are GeoJSON that others can read."""
+"""Footprints have their true area on any grid, as GeoJSON that others can read and as a GeoPackage of its standard."""
 
 import math
+import sqlite3
+import struct
+import weakref
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pyproj
@@ -8,9 +14,10 @@ import pytest
 import shapely
 from affine import Affine
 from scipy import ndimage
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 
-from detection.imagery.footprints import polygons
+from detection.imagery.footprints import geopackage, polygons
+from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
@@ -77,17 +84,6 @@ def test_a_rotated_grid_keeps_its_area(angle_deg):
     assert found.area_m2 == pytest.approx(200 * 100, abs=0.01)
 
 
-def test_a_south_up_grid_gives_the_same_ground():
-    north = Grid(Affine(10, 0, 5e5, 0, -10, 4.7e6), crs_wkt(32654), 30, 20)
-    south = Grid(Affine(10, 0, 5e5, 0, 10, 4.7e6 - 200), crs_wkt(32654), 30, 20)
-    steps = np.zeros((20, 30), np.uint8)
-    steps[2:7, 3:9] = 150
-    steps[7:9, 3:5] = 150
-    (up,), (down,) = footprints_of(steps, north), footprints_of(steps[::-1], south)
-    assert up.area_m2 == pytest.approx(down.area_m2)
-    assert shape(up.geometry).symmetric_difference(shape(down.geometry)).area == pytest.approx(0, abs=1e-12)
-
-
 def test_geojson_follows_its_standard():
     grid = grid_around(141.95, 42.73, 60, 10.0)
     steps = np.zeros((60, 60), np.uint8)
@@ -123,8 +119,7 @@ def test_bodies_outlined_together_are_those_outlined_one_by_one(wide, monkeypatc
     field = ndimage.gaussian_filter(draw.normal(size=(300, wide)), (2, wide / 40))
     steps = np.where(field > np.quantile(field, 0.6), 180, 20).astype(np.uint8)
     steps[draw.random(steps.shape) < 0.004] = NODATA
-    grid = grid_around(141.95, 42.73, max(steps.shape), 10.0)
-    grid = Grid(grid.transform, grid.crs_wkt, wide, 300)
+    grid = replace(grid_around(141.95, 42.73, 300, 10.0), width=wide)
     together = footprints_of(steps, grid, minimum_hole_m2=500.0)
     monkeypatch.setattr(polygons, "STACK_PX", 1)
     assert together == footprints_of(steps, grid, minimum_hole_m2=500.0)
@@ -154,12 +149,7 @@ def test_the_minimum_is_an_area_on_the_ground_after_filling():
     assert len(footprints_of(steps, grid, minimum_area_m2=900.0, minimum_hole_m2=900.0)) == 1
     assert footprints_of(steps, grid, minimum_area_m2=900.0) == []
     steps[11, 11] = 120
-    assert footprints_of(steps, hokkaido_grid_of(40), minimum_area_m2=900.0) == []
-
-
-def hokkaido_grid_of(size: int) -> Grid:
-    grid = hokkaido_grid()
-    return Grid(grid.transform, grid.crs_wkt, size, size)
+    assert footprints_of(steps, replace(hokkaido_grid(), width=40, height=40), minimum_area_m2=900.0) == []
 
 
 def test_ids_are_stable_and_depend_on_scene_and_first_pixel():
@@ -195,15 +185,94 @@ def test_footprints_are_the_same_however_many_are_measured_at_once(monkeypatch):
     rng = np.random.default_rng(5)
     steps = np.where(rng.random((150, 140)) < 0.3, 180, 0).astype(np.uint8)
     steps[rng.random(steps.shape) < 0.02] = NODATA
-    grid, small = grid_around(141.0, 42.73, 150, 10.0), []
+    grid, small = replace(grid_around(141.0, 42.73, 150, 10.0), width=140), []
     options = {"minimum_area_m2": 900.0, "on_small": lambda: small.append(1)}
-    whole = footprints_of(steps, Grid(grid.transform, grid.crs_wkt, 140, 150), **options)
+    whole = footprints_of(steps, grid, **options)
     left_out = len(small)
-    monkeypatch.setattr("detection.imagery.footprints.polygons.AT_ONCE", 3)
-    assert footprints_of(steps, Grid(grid.transform, grid.crs_wkt, 140, 150), **options) == whole
+    monkeypatch.setattr(polygons, "AT_ONCE", 3)
+    assert footprints_of(steps, grid, **options) == whole
     assert len(whole) > 20
     assert len(small) == 2 * left_out > 0
     labels, _ = ndimage.label((steps >= 100) & (steps != NODATA), structure=np.ones((3, 3)))
     areas = sorted(100.0 * size for size in np.bincount(labels.ravel())[1:] if size >= 9)
     assert sorted(one.area_m2 for one in whole) == pytest.approx(areas)
     assert {one.mean_probability for one in whole} == {0.9}
+
+
+AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+COLUMNS = {"polygon_id": "TEXT", "area_m2": "REAL", "touches_edge": "BOOLEAN"}
+HOLED = shapely.Polygon([(8, 46), (8.2, 46), (8.2, 46.1), (8, 46.1)], [[(8.05, 46.02), (8.05, 46.05), (8.1, 46.05)]])
+LONE = shapely.MultiPolygon([shapely.box(9, 47, 9.1, 47.1)])
+FEATURES = [
+    {"geometry": mapping(HOLED), "polygon_id": "a", "area_m2": 12.5, "touches_edge": 1},
+    {"geometry": mapping(LONE), "polygon_id": "b", "area_m2": None, "touches_edge": 0},
+]
+
+
+def write(path, features=FEATURES, **options):
+    write_geopackage(path, features, COLUMNS, table="landslides", changed_at=AT, **options)
+    return path
+
+
+def test_the_same_features_give_the_same_bytes_in_any_blocks_of_which_one_is_held(tmp_path, monkeypatch):
+    whole = write(tmp_path / "a.gpkg").read_bytes()
+    assert write(tmp_path / "again.gpkg").read_bytes() == whole
+    monkeypatch.setattr(geopackage, "BLOCK", 1)
+    alive = weakref.WeakSet()
+
+    class Feature(dict):
+        __hash__ = object.__hash__
+
+    def give():
+        for one in FEATURES * 5:
+            assert len(alive) <= 2  # that of the block before, and this one
+            given = Feature(one)
+            alive.add(given)
+            yield given
+            del given
+
+    write(tmp_path / "b.gpkg", give())
+    assert write(tmp_path / "c.gpkg", iter(FEATURES)).read_bytes() == whole
+
+
+def test_the_tables_are_those_of_the_standard_also_without_features_and_place(tmp_path):
+    content = write(tmp_path / "a.gpkg").read_bytes()
+    assert (content[:16], content[68:72]) == (b"SQLite format 3\0", b"GPKG")
+    assert struct.unpack(">I", content[60:64])[0] == 10300
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert {row[0] for row in db.execute("SELECT srs_id FROM gpkg_spatial_ref_sys")} == {-1, 0, 4326}
+        columns = db.execute("SELECT * FROM gpkg_geometry_columns").fetchall()
+        assert columns == [("landslides", "geom", "MULTIPOLYGON", 4326, 0, 0)]
+        facts = db.execute("SELECT data_type, last_change, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents")
+        assert facts.fetchall() == [("features", "2024-05-06T07:08:09.000Z", 8.0, 46.0, 9.1, 47.1, 4326)]
+        blobs = [blob for (blob,) in db.execute("SELECT geom FROM landslides ORDER BY fid")]
+        for blob, (left, bottom, right, top) in zip(blobs, (HOLED.bounds, LONE.bounds), strict=True):
+            assert struct.unpack("<2sBBi4d", blob[:40]) == (b"GP", 0, 3, 4326, left, right, bottom, top)
+    db.close()
+    with closing(sqlite3.connect(write(tmp_path / "b.gpkg", [], placed=False))) as db:
+        assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
+        assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
+    db.close()
+
+
+def test_gdal_reads_back_what_was_written(tmp_path):
+    pyogrio = pytest.importorskip("pyogrio")
+    path = write(tmp_path / "a.gpkg")
+    assert pyogrio.list_layers(path).tolist() == [["landslides", "MultiPolygon"]]
+    facts = pyogrio.read_info(path)
+    assert (facts["crs"], facts["features"]) == ("EPSG:4326", 2)
+    assert tuple(facts["total_bounds"]) == (8.0, 46.0, 9.1, 47.1)
+    assert facts["fields"].tolist() == ["polygon_id", "area_m2", "touches_edge"]
+    assert list(facts["ogr_types"]) == ["OFTString", "OFTReal", "OFTInteger"]
+    _, _, outlines, (names, areas, touching) = pyogrio.raw.read(path)
+    assert names.tolist() == ["a", "b"]
+    assert areas[0] == 12.5
+    assert areas[1] != areas[1]  # none is NaN there
+    assert touching.tolist() == [True, False]
+    for outline, feature in zip(shapely.from_wkb(outlines), FEATURES, strict=True):
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+    # a window finds what lies in it
+    assert pyogrio.raw.read(path, bbox=(8.9, 46.9, 9.5, 47.5))[3][0].tolist() == ["b"]
+    assert pyogrio.read_info(write(tmp_path / "b.gpkg", [], placed=False))["features"] == 0

@@ -17,11 +17,12 @@ from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, m
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 from tests.data.asked_detection import detect
+from tests.data.surveys.rasters import read_values, write_folder
 
 CARD = {"name": "coarse", "network": {"name": "triage-resnet"}, "tile_px": 16, "pixel_size_m": 1.2, "threshold": 0.5}
 CARD |= {"bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "reflectance", "scale": 0.01}}
@@ -174,14 +175,10 @@ def test_wrong_weights_and_boxes_are_one_line():
 def crop(tmp_path_factory):
     rng = np.random.default_rng(4)
     folder = tmp_path_factory.mktemp("aerial")
-    path = folder / "crop.tif"
-    bands = "\n".join(f'{name} = {{ file = "crop.tif", index = {k} }}' for k, name in enumerate(("B4", "B3", "B2"), 1))
-    (folder / "scene.toml").write_text(f"acquired_at = 2026-05-01T00:00:00Z\ncomplete = true\n[bands]\n{bands}\n")
     ground = ndimage.gaussian_filter(rng.normal(0, 1, (180, 180)), 3)  # neighbours are alike, and so are the bands
     light = 90 + 25 * ground / ground.std() + rng.normal(0, 3, (3, 180, 180))
     colours = (light * np.array([1.2, 1.0, 0.8])[:, None, None]).clip(1, 255).astype(np.uint8)  # grey is refused
-    write_geotiff(path, colours, grid_around(106.1, 27.1, 180, 1.2), descriptions=("B4", "B3", "B2"))
-    return folder
+    return write_folder(folder, dict(zip(CARD["bands"], colours, strict=True)), grid_around(106.1, 27.1, 180, 1.2))
 
 
 @pytest.fixture(scope="module")
@@ -212,12 +209,11 @@ def test_tiles_passed_over_are_in_record_raster_and_warnings(crop, blind, tmp_pa
     assert record["passed_over"]["windows"][0] == [0, 0, 96, 96]
     assert any("4 of 4 tiles were passed over by triage" in warning for warning in record["warnings"])
 
-    grid = read_grid(crop / "crop.tif")
+    grid = read_grid(crop / "B4.tif")
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([130]), np.array([40]))))
     again = detect({**payload, "triage": str(blind), "threshold": 0.01, "known": [[lon, lat, lon, lat]]})
     assert again["passed_over"]["looked_at"] == {"footprint": 1}
-    with rasterio.open(tmp_path / "prob.tif") as source:
-        steps = source.read(1)
+    steps = read_values(tmp_path / "prob.tif", 1)
     assert steps[:96, 96:].any()
     steps[:96, 96:] = 0
     assert not steps.any()

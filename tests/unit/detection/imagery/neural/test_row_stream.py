@@ -1,4 +1,4 @@
-"""A scene shown to a network band of rows by band of rows has the numbers of one pass over all of it."""
+"""A scene shown to a network band of rows by band of rows, or with folded norms, has the numbers of one pass."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.registry import SEGMENTERS, build
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -80,6 +81,17 @@ def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
         segmenter = Segmenter(SimpleNamespace(network=network, card=card))
         parts = [(np.ones((2, high, 40), np.float32), np.ones((high, 40), bool)) for high in (40, 70)]
         found = list(segmenter.stream(parts))
-        assert [
-            np.array_equal(one, segmenter.class_probabilities(*part)) for one, part in zip(found, parts, strict=True)
-        ]
+        for one, part in zip(found, parts, strict=True):
+            assert np.array_equal(one, segmenter.class_probabilities(*part))
+
+
+@pytest.mark.parametrize("name", ["unet", "sbconv-resunet", "scdnn", "deeplabv3plus-resnet50"])
+def test_norms_folded_into_convolutions_change_no_answer(name):
+    torch.manual_seed(4)
+    network = build(name, 3, width=0.125).train()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        network(images)  # running means and variances that are not those of the start
+        wanted, found = network.eval()(images), fold_norms(network)(images)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()), "the network itself stays"

@@ -1,24 +1,29 @@
-"""Terrain is computed in metres and lands in its place on any grid; masks and names of bands mean what they say."""
+"""Heights: terrain in metres in its place on any grid, tiles joined without a seam; masks and names of bands."""
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from shapely.affinity import rotate
 
 from detection.imagery.data.generate import write_scene
+from detection.imagery.errors import CoverageError, NotARasterError, TooLargeError, TruncatedRasterError
+from detection.imagery.raster import height_tiles
 from detection.imagery.raster.areas import map_outline, measure_rectangles
-from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.masks import Mask
-from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, grid_around
+from detection.imagery.raster.height_tiles import join_tiles
+from detection.imagery.raster.raster import VERTICAL_TAG, write_geotiff
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
-from detection.imagery.scene.scene import read_scene
+from detection.imagery.scene.scene import Scene, list_masks, read_scene
 from tests.data.asked_detection import detect
+from tests.data.surveys.rasters import change_raster
 
 LON, LAT = 141.95, 42.73
 
@@ -75,9 +80,8 @@ def test_terrain_of_any_grid_lands_on_the_scene(tmp_path, kind):
     else:
         code, step_m = (3857, 40.0) if kind == "mercator" else (6680, 30.0)
         x, y = pyproj.Transformer.from_crs(4326, code, always_xy=True).transform(LON, LAT)
-        dem = Grid(
-            Affine(step_m, 0, x - 35 * step_m, 0, -step_m, y + 35 * step_m), pyproj.CRS.from_epsg(code).to_wkt(), 70, 70
-        )
+        turn = Affine(step_m, 0, x - 35 * step_m, 0, -step_m, y + 35 * step_m)
+        dem = Grid(turn, pyproj.CRS.from_epsg(code).to_wkt(), 70, 70)
     write_hill(tmp_path / "dem.tif", dem)
     columns, rows = np.meshgrid(np.arange(90) + 0.5, np.arange(90) + 0.5)
     x, y = scene.to_crs(columns, rows)
@@ -156,36 +160,23 @@ def test_masks_by_kind(tmp_path):
     classes = np.full((1, 20, 20), 4, np.uint8)  # 20 m: nearest, not blended
     classes[0, 0], classes[0, 5] = 9, 2
     coarse = Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20)
-    write_geotiff(tmp_path / "scl.tif", classes, coarse)
-    clouds = np.zeros((1, 40, 40), np.uint8)
-    clouds[0, :, 0] = 1
-    write_geotiff(tmp_path / "clouds.tif", clouds, grid)
-    masks = (Mask(tmp_path / "scl.tif", "classification"), Mask(tmp_path / "clouds.tif", "clouds"))
+    write_geotiff(tmp_path / "classification.tif", classes, coarse)
+    clouds, udm2 = np.zeros((1, 40, 40), np.uint8), np.zeros((8, 40, 40), np.uint8)
+    clouds[0, :, 0] = udm2[0, :36] = udm2[2, 30:36] = 1  # usable ground, and shadow
+    for name, mask in (("clouds", clouds), ("udm2", udm2)):
+        write_geotiff(tmp_path / f"{name}.tif", mask, grid)
+    companions = {name: tmp_path / f"{name}.tif" for name in ("classification", "clouds", "udm2")}
+    masks = list_masks(Scene(tmp_path, {}, datetime(2026, 5, 1, tzinfo=UTC), **companions))
     with BandReader({"B4": (tmp_path / "band.tif", 1)}, masks, options=ReaderOptions(offset=-1.0)) as reader:
         values, valid = reader.read(0, 0, 40, 40)
         shadow = reader.read_shadow(0, 0, 40, 40)
     assert not valid[:2].any()
     assert not valid[:, 0].any()
-    assert valid[2:, 1:].all()
+    assert not valid[36:].any()
+    assert valid[2:36, 1:].all()
     assert (values[0][valid] == 4.0).all()
-    assert shadow[10:12].all()
-    assert np.count_nonzero(shadow) == 80
-
-
-def test_usable_data_mask_of_planetscope(tmp_path):
-    write_scene(tmp_path / "scene", 5, size_px=40)
-    grid = grid_around(LON, LAT, 40, 10.0)
-    udm2 = np.zeros((8, 40, 40), np.uint8)
-    udm2[0, 10:] = 1
-    udm2[2, 20:] = 1
-    write_geotiff(tmp_path / "scene" / "udm2.tif", udm2, grid)
-    manifest = tmp_path / "scene" / "scene.toml"
-    manifest.write_text('udm2 = "udm2.tif"\n' + manifest.read_text())
-    with open_scene(read_scene(tmp_path / "scene"), ("B4",)) as reader:
-        _, valid = reader.read(0, 0, 40, 40)
-        shadow = reader.read_shadow(0, 0, 40, 40)
-    assert np.count_nonzero(valid) == 30 * 40
-    assert np.array_equal(shadow.any(axis=1), np.arange(40) >= 20)
+    assert np.array_equal(np.flatnonzero(shadow.all(axis=1)), [10, 11, *range(30, 36)])
+    assert np.count_nonzero(shadow) == 8 * 40
 
 
 def test_names_of_two_satellites():
@@ -203,3 +194,147 @@ def test_a_rectangle_is_measured_in_metres_and_from_north(azimuth):
     [(length, width, found)] = measure_rectangles(np.array([lonlat]))
     assert (length, width) == (pytest.approx(200, rel=0.01), pytest.approx(40, rel=0.02))
     assert min(abs(found - azimuth), 180 - abs(found - azimuth)) < 1
+
+
+SEAM_LON, SEAM_LAT = 141.95, 42.0  # on the corner of four squares of a degree, nearly: the seam goes through the scene
+SCENE = grid_around(SEAM_LON, SEAM_LAT, 90, 10.0)
+
+
+def height_at(lon, lat):
+    """A slope of one in two to the east and some waves, metres."""
+    x = (lon - SEAM_LON) * 111_320 * np.cos(np.radians(lat))
+    y = (lat - SEAM_LAT) * 111_320
+    return 500 + 0.5 * x + 20 * np.sin(y / 300)
+
+
+def write_tile(path, grid, change=None, **more):
+    columns, rows = np.meshgrid(np.arange(grid.width) + 0.5, np.arange(grid.height) + 0.5)
+    x, y = grid.to_crs(columns, rows)
+    lon, lat = pyproj.Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
+    height = height_at(lon, lat).astype(np.float32)
+    if change:
+        change(height)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_geotiff(path, height[None], grid, **more)
+    return path
+
+
+def degrees(west, north, step_x=1 / 3600, step_y=1 / 3600, size=(200, 200)):
+    return Grid(Affine(step_x, 0, west, 0, -step_y, north), LONLAT.to_wkt(), *size)
+
+
+def write_copernicus(folder, *, coarse_north=False):
+    """Two tiles that meet at the latitude of the scene, with what comes beside them, and one far away."""
+    north = "Copernicus_DSM_COG_10_N42_00_E141_00_DEM"
+    size, step = ((134, 200), 1.5 / 3600) if coarse_north else ((200, 200), 1 / 3600)
+    write_tile(folder / north / f"{north}.tif", degrees(SEAM_LON - 0.03, SEAM_LAT + 200 / 3600, step, size=size))
+    south = "Copernicus_DSM_COG_10_N41_00_E141_00_DEM"
+    write_tile(folder / south / f"{south}.tif", degrees(SEAM_LON - 0.03, SEAM_LAT))
+    beside = folder / north / "AUXFILES"
+    beside.mkdir()
+    for name, kind in ((f"{north[:-3]}HEM.tif", np.float32), ("water.tif", np.uint8)):
+        write_geotiff(beside / name, np.ones((1, 200, 200), kind), degrees(SEAM_LON - 0.03, SEAM_LAT))
+    far = "Copernicus_DSM_COG_10_S10_00_W060_00_DEM"
+    write_tile(folder / far / f"{far}.tif", degrees(-60, -9))
+    return folder
+
+
+def read(path):
+    with rasterio.open(path) as source:
+        return source.read(1, masked=True), source.transform, source.crs
+
+
+def check_heights(path, most_m):
+    """Every known height is that of the ground; returns how many are known."""
+    heights, transform, crs = read(path)
+    rows, columns = np.nonzero(~np.ma.getmaskarray(heights))
+    x, y = apply_affine(transform, columns + 0.5, rows + 0.5)
+    lon, lat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+    assert np.abs(heights[rows, columns] - height_at(lon, lat)).max() < most_m
+    return len(rows)
+
+
+def test_tiles_of_one_grid_are_joined_bit_for_bit(tmp_path):
+    folder = write_copernicus(tmp_path / "dem")
+    joined = join_tiles(folder, SCENE, tmp_path / "out.tif")
+    assert [path.name[22:29] for path in joined.tiles] == ["N41_00_", "N42_00_"]
+    assert joined.notes == ()
+    check_heights(tmp_path / "out.tif", 1e-3)
+    heights, transform, _ = read(tmp_path / "out.tif")
+    assert not heights.mask.any()
+    with rasterio.open(joined.tiles[0]) as south:
+        column, row = (round(one) for one in apply_affine(~transform, south.transform.c, south.transform.f))
+        own = south.read(1)[: heights.shape[0] - row, -column : heights.shape[1] - column]
+        assert np.array_equal(heights.data[row:], own)
+    with open_terrain(tmp_path / "out.tif", SCENE, tmp_path) as terrain:
+        fields, known = terrain.read(0, 0, 90, 90)
+    assert known.all()
+    # 26.6 degrees to the east, nearly; a seam would be a wall
+    assert 26 < fields["slope"].min() < fields["slope"].max() < 29
+
+
+@pytest.mark.parametrize("kind", ["coarser to the north", "another system", "a model of one metre in a part"])
+def test_tiles_of_several_grids_are_joined_without_a_wall(tmp_path, kind):
+    folder = write_copernicus(tmp_path / "dem", coarse_north=kind == "coarser to the north")
+    if kind == "another system":
+        north = next(folder.glob("*N42*/*.tif"))
+        north.unlink()
+        x, y = pyproj.Transformer.from_crs(4326, 32654, always_xy=True).transform(SEAM_LON, SEAM_LAT)
+        grid = Grid(Affine(25, 0, x - 2000, 0, -25, y + 3000), pyproj.CRS.from_epsg(32654).to_wkt(), 200, 121)
+        write_tile(north, grid)
+    if kind.startswith("a model"):
+        x, y = pyproj.Transformer.from_crs(4326, 32654, always_xy=True).transform(SEAM_LON, SEAM_LAT)
+        grid = Grid(Affine(5, 0, x - 200, 0, -5, y + 200), pyproj.CRS.from_epsg(32654).to_wkt(), 80, 80)
+        write_tile(folder / "z-lidar.tif", grid)
+    joined = join_tiles(folder, SCENE, tmp_path / "out.tif")
+    assert len(joined.tiles) == (3 if kind.startswith("a model") else 2)
+    if kind.startswith("a model"):
+        assert joined.tiles[0].name == "z-lidar.tif"  # the finest comes first
+    check_heights(tmp_path / "out.tif", 8.0)  # half a coarse pixel at the outer border is 7 m of this slope
+    with open_terrain(tmp_path / "out.tif", SCENE, tmp_path) as terrain:
+        fields, known = terrain.read(0, 0, 90, 90)
+    assert known.all()
+    assert 25 < fields["slope"].min() < fields["slope"].max() < 30
+
+
+def test_holes_stay_holes_and_what_overlaps_fills_them(tmp_path):
+    def hollow(height):
+        height[50:150, 50:150] = -32767
+
+    folder = tmp_path / "dem"
+    write_tile(folder / "a.tif", degrees(SEAM_LON - 0.03, SEAM_LAT + 100 / 3600), hollow, nodata=-32767)
+    join_tiles(folder, SCENE, tmp_path / "out.tif")
+    heights, *_ = read(tmp_path / "out.tif")
+    assert heights.mask.any()
+    check_heights(tmp_path / "out.tif", 1e-3)
+    write_tile(folder / "b.tif", degrees(SEAM_LON - 0.03, SEAM_LAT + 100 / 3600))
+    assert len(join_tiles(folder, SCENE, tmp_path / "out.tif").tiles) == 2
+    assert not read(tmp_path / "out.tif")[0].mask.any()
+
+
+def test_what_cannot_be_used_is_said_in_one_line(tmp_path, monkeypatch):
+    folder = tmp_path / "dem"
+    folder.mkdir()
+    with pytest.raises(CoverageError, match=r"no tile of heights lies on its ground$"):
+        join_tiles(folder, SCENE, tmp_path / "out.tif")
+    with pytest.raises(CoverageError, match="no such file"):
+        join_tiles(tmp_path / "gone", SCENE, tmp_path / "out.tif")
+    (folder / "page.tif").write_text("<html>")
+    tile = write_tile(folder / "a.tif", degrees(SEAM_LON - 0.03, SEAM_LAT + 100 / 3600))
+    assert "page.tif: an HTML page" in join_tiles(folder, SCENE, tmp_path / "out.tif").notes[0]
+    change_raster(tile, **{VERTICAL_TAG: "EGM2008 height"})
+    write_tile(folder / "b.tif", degrees(SEAM_LON - 0.03, SEAM_LAT + 100 / 3600))
+    assert len(join_tiles(folder, SCENE, tmp_path / "out.tif").tiles) == 2
+    change_raster(folder / "b.tif", **{VERTICAL_TAG: "ellipsoid"})
+    with pytest.raises(NotARasterError, match="several systems"):
+        join_tiles(folder, SCENE, tmp_path / "out.tif")
+    (folder / "b.tif").unlink()
+    monkeypatch.setattr(height_tiles, "MOST_FILES", 1)
+    with pytest.raises(TooLargeError, match="name the folder of your region"):
+        join_tiles(folder, SCENE, tmp_path / "out.tif")
+    content = tile.read_bytes()
+    tile.write_bytes(content[:20_000] + bytes(500) + content[20_500:])
+    (folder / "page.tif").unlink()
+    with pytest.raises(TruncatedRasterError):
+        join_tiles(folder, SCENE, tmp_path / "out.tif")
+    assert not list(tmp_path.glob("*.part*"))

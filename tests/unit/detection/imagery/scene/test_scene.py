@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-import rasterio
 from affine import Affine
 
 from detection.imagery import errors
@@ -19,6 +18,7 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import find_missing, read_scene, scene_hash
 from tests.data.asked_detection import detect
+from tests.data.surveys.rasters import change_raster, write_raster
 
 TAKEN_AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -59,19 +59,11 @@ def test_a_band_weights_and_a_manifest_that_are_not_there(folder, tmp_path):
     refused(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
 
 
-def rewrite(path: Path, **changes) -> None:
-    with rasterio.open(path) as source:
-        data, profile = source.read(), source.profile
-    profile.update(changes)
-    path.unlink()
-    with rasterio.open(path, "w", **{key: value for key, value in profile.items() if value is not None}) as target:
-        target.write(data)
-
-
 def test_degrees_that_are_not_on_the_globe(folder, tmp_path):
     write_manifest(folder, COMPLETE)
+    place = {"crs": "EPSG:4326", "transform": Affine(10, 0, 500_000, 0, -10, 4_700_000), "nodata": 0}
     for name in ("B2", "B3", "B4"):
-        rewrite(folder / f"{name}.tif", crs="EPSG:4326", transform=Affine(10, 0, 500_000, 0, -10, 4_700_000))
+        write_raster(folder / f"{name}.tif", np.full((1, 96, 96), 700, np.uint16), **place)
     refused(folder, tmp_path / "out", errors.ImpossibleCrsError, "not on the globe")
 
 
@@ -160,8 +152,7 @@ def test_a_single_raster_tells_its_bands_and_time(tmp_path):
     assert {name: band.index for name, band in scene.bands.items()} == {"B2": 1, "B3": 2, "B4": 3}
     given_at = datetime(2020, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
     assert read_scene(path, given_at).acquired_at == datetime(2020, 1, 1, tzinfo=UTC)
-    with rasterio.open(path, "r+") as target:
-        target.update_tags(ACQUIRED_AT="2021-02-03T00:00:00+00:00")
+    change_raster(path, ACQUIRED_AT="2021-02-03T00:00:00+00:00")
     assert read_scene(path).acquired_at == datetime(2021, 2, 3, tzinfo=UTC)
     plain = tmp_path / "plain.tif"
     write_single(plain, ("blue", "green", "red"))
@@ -190,10 +181,7 @@ def test_the_hash_follows_content_not_place(folder, tmp_path):
     before = scene_hash(read_scene(folder))
     shutil.copytree(folder, tmp_path / "elsewhere")
     assert scene_hash(read_scene(tmp_path / "elsewhere")) == before
-    with rasterio.open(folder / "B4.tif", "r+") as target:
-        data = target.read()
-        data[0, 5, 5] += 1
-        target.write(data)
+    change_raster(folder / "B4.tif", lambda values: values + (np.arange(96) == 5).astype(values.dtype))
     manifest = (folder / "scene.toml").read_text()
     old_line = next(line for line in manifest.splitlines() if line.startswith('"B4.tif"'))
     content = (folder / "B4.tif").read_bytes()
@@ -238,10 +226,9 @@ def test_what_a_warped_band_without_nodata_does_not_reach_is_nodata(tmp_path):
 
 
 def test_a_pixel_is_valid_only_where_every_band_and_the_mask_are(folder):
-    with rasterio.open(folder / "B2.tif", "r+") as target:
-        data = target.read()
-        data[0, 3, 4] = 0
-        target.write(data)
+    lone = np.zeros((96, 96), bool)
+    lone[3, 4] = True
+    change_raster(folder / "B2.tif", lambda values: np.where(lone, 0, values))
     mask = np.ones((1, 96, 96), np.uint8)
     mask[0, 50:] = 0
     write_geotiff(folder / "mask.tif", mask, grid_around(141.95, 42.73, 96, 10.0))

@@ -4,19 +4,18 @@ import json
 
 import numpy as np
 import pytest
-import rasterio
 
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.landslide4sense import read_png
-from detection.imagery.data.metrics import Confusion, average_precision, count, score, why_undefined
+from detection.imagery.data.metrics import Confusion, average_precision, best_threshold, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.data.splits import split_held
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training.objects import ObjectCount
 from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
 from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple
 from monitor.cli.main import run_verb
+from tests.data.surveys.rasters import write_raster
 
 
 def test_published_shares_of_images_by_mean_iou_in_half_open_classes():
@@ -30,14 +29,6 @@ def test_published_shares_of_images_by_mean_iou_in_half_open_classes():
     found = summarise_images(list("abcd"), [0.6, 0.7, 0.8, 0.9])
     assert found["histogram"] == {"<0.6": 0, "0.6-0.7": 0.25, "0.7-0.8": 0.25, "0.8-0.9": 0.25, ">=0.9": 0.25}
     assert found["worst"] == list("abcd")
-
-
-def test_kappa_and_mcc_by_hand():
-    scores = score(Confusion(tp=20, fp=5, fn=10, tn=15))
-    assert scores["kappa"] == pytest.approx(0.4)  # agreement .7, by chance .5
-    assert scores["mcc"] == pytest.approx((20 * 15 - 5 * 10) / np.sqrt(25 * 30 * 20 * 25))
-    perfect = score(Confusion(tp=3, tn=7))
-    assert (perfect["kappa"], perfect["mcc"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("confusion", [Confusion(tn=5), Confusion(fn=2, tn=5), Confusion(tp=4), Confusion(nodata=3)])
@@ -179,15 +170,12 @@ def test_features_follow_the_patch_when_it_is_flipped(patches):
 
 def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     images, masks = draw_patches(5, 8, 64, ("B2", "B3", "B4"))
-    for part, numbers in (("train", range(4)), ("validation", range(4, 8))):
-        for number in numbers:
-            for place, values in (("images", images[number]), ("masks", masks[number][None])):
-                path = tmp_path / "own" / part / place / f"p{number}.tif"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # the reader takes the names of the bands from the files
-                names = ("B2", "B3", "B4") if place == "images" else ()
-                write_geotiff(path, values, grid_around(8.9, 46.2, 64, 10.0), nodata=None)
-                _name(path, names)
+    grid = grid_around(8.9, 46.2, 64, 10.0)
+    place = {"crs": grid.crs_wkt, "transform": grid.transform}
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        part = tmp_path / "own" / ("train" if number < 4 else "validation")
+        write_raster(part / "images" / f"p{number}.tif", image, ("B2", "B3", "B4"), **place)
+        write_raster(part / "masks" / f"p{number}.tif", mask[None], **place)
     words = ["scenes", "score", "--weights", "generated", "--data", str(tmp_path), "--layout", "folder"]
     words += ["--folder", "own", "--with", "simple", "--json"]
     assert run_verb(words) == 0
@@ -199,15 +187,9 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     assert set(answer["simple"]) == {"index", "logistic", "beside"}
     assert run_verb([*words[:4], "--data", str(tmp_path), "--layout", "folder", "--folder", "nowhere"]) == 1
     assert "the recipe's data are absent" in capsys.readouterr().err
-    _name(tmp_path / "own/validation/images/p4.tif", ("B8", "B11", "B12"))
+    write_raster(part / "images" / "p4.tif", images[4], ("B8", "B11", "B12"), **place)
     assert run_verb(words[:10]) == 1
     assert "bands B4, B3, B2 are not in the data, which have B8, B11, B12" in capsys.readouterr().err
-
-
-def _name(path, names):
-    with rasterio.open(path, "r+") as source:
-        for index, name in enumerate(names, start=1):
-            source.set_band_description(index, name)
 
 
 @pytest.mark.data
@@ -234,3 +216,44 @@ def test_scores_of_a_map_are_those_of_scikit_learn():
         theirs = getattr(metrics, f"{names.get(name, name)}_score")(truth, found)
         assert ours[name] == pytest.approx(theirs, rel=1e-12), name
     assert ours["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, found), rel=1e-12)
+
+
+# Landslide and background pixels of the 300 Landslide4Sense validation patches.
+LANDSLIDE, BACKGROUND = 201_167, 4_915_200 - 201_167
+
+
+def test_maps_of_nothing_of_everything_and_of_published_precision_and_recall():
+    scores = score(Confusion(fn=LANDSLIDE, tn=BACKGROUND))
+    expected = {"accuracy": 0.9591, "mpa": 0.5, "miou": 0.4795, "fwiou": 0.9198, "f1": 0.0}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-4)
+    assert scores["precision"] is None
+    assert score(Confusion(tp=LANDSLIDE, fp=BACKGROUND))["f1"] == pytest.approx(0.0786, abs=1e-4)
+    # Precision 72.13 and recall 75.74 make F1 73.89.
+    scores = score(Confusion(tp=757_400, fn=242_600, fp=round(757_400 / 0.7213 - 757_400), tn=10**8))
+    assert 100 * scores["f1"] == pytest.approx(73.89, abs=0.01)
+    assert scores["mean_f1"] == pytest.approx((scores["f1"] + scores["f1_background"]) / 2)
+
+
+def test_a_class_that_is_nowhere_is_left_out_and_no_pixel_defines_nothing():
+    scores = score(Confusion(tn=50))
+    assert scores["f1"] is None
+    assert scores["iou"] is None
+    assert (scores["miou"], scores["classes_used"]) == (1.0, 1)
+    scores = score(Confusion(nodata=7))
+    assert scores["accuracy"] is None
+    assert scores["miou"] is None
+    assert scores["fwiou"] is None
+
+
+def test_counts_and_nodata_make_all_pixels_and_the_threshold_has_the_best_f1():
+    rng = np.random.default_rng(3)
+    predicted, truth, valid = (rng.random((40, 50)) < share for share in (0.3, 0.2, 0.8))
+    found = count(predicted, truth, valid)
+    assert found.tp + found.fp + found.fn + found.tn + found.nodata == 2000
+    assert found.nodata == np.count_nonzero(~valid)
+    halves = count(predicted[:20], truth[:20], valid[:20]) + count(predicted[20:], truth[20:], valid[20:])
+    assert halves == found
+    probabilities = np.array([0.1, 0.2, 0.42, 0.44, 0.9])
+    threshold, f1 = best_threshold(probabilities, np.array([False, False, True, True, True]))
+    assert f1 == 1.0
+    assert 0.2 < threshold <= 0.42

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +30,13 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.main import run_verb
+from tests.data.forked import run_forked
 from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
 SHIPPED = [path.stem for path in list_shipped()]
-QUICK = ImageryTrainingSettings(
-    seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25
-)
+SETTINGS = {"seed": 5, "width": 0.0625, "epochs": 3, "batch": 4, "warmup_steps": 2, "blank_share": 0.2}
+QUICK = ImageryTrainingSettings(**SETTINGS, held_share=0.25)
 RECIPE = tiny(24, 6, 3)
 
 
@@ -92,32 +90,19 @@ def test_a_place_of_another_run_is_refused(patches, tmp_path):
     train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
 
 
-KILLER = """
-import os, sys
-from pathlib import Path
-from detection.imagery.neural import learner
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import read_recipe
-from detection.imagery.neural.learner import Hooks
-seen = []
-def die(progress):
-    seen.append(progress)
-    if len(seen) == int(sys.argv[3]):
-        os.kill(os.getpid(), 9)
-run_recipe(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), hooks=Hooks(die, resume=True))
-"""
-
-
+@pytest.mark.skipif(torch.cuda.is_available(), reason="autograd beside an accelerator cannot be forked")
 def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    train = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out"]
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
+    recipe.write_text(RECIPE)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out"]
     assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
-    out = tmp_path / "cut.safetensors"
-    command = [sys.executable, "-c", KILLER, str(tmp_path / "tiny.toml"), str(out), "9"]
-    done = subprocess.run(
-        command, capture_output=True, cwd=REPOSITORY, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    steps = itertools.count(1)
+
+    def die(_):
+        if next(steps) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run_forked(lambda: run_recipe(read_recipe(recipe), out, hooks=Hooks(die, resume=True))) == signal.SIGKILL
     assert out.with_suffix(".place").exists()
     assert not out.exists()
     capsys.readouterr()
@@ -135,7 +120,8 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
 
 def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
     recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
-    recipe.write_text(RECIPE)
+    short = RECIPE.replace("epochs = 3", "epochs = 1")
+    recipe.write_text(short)
     train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
     with monkeypatch.context() as stopped:
         stopped.setattr("monitor.cli.scenes.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
@@ -152,7 +138,7 @@ def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_un
         assert (place.read_bytes(), out.exists()) == (before, False)
 
     refuse("--seed", "9")
-    recipe.write_text(RECIPE.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
+    recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
     refuse()
     assert run_verb([*train, "--anew"]) == 0
     assert (place.exists(), out.exists()) == (False, True)
@@ -304,10 +290,12 @@ def test_temperature_mends_overconfidence_and_nothing_else():
 
 def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
     """One pixel of 1e6 in a fitted patch neither moves the normalisation nor what is found elsewhere."""
-    wild = replace(
-        patches, load=lambda i: (np.where(patches.load(i)[0] > 0.3, 1e6, patches.load(i)[0]), patches.load(i)[1])
-    )
-    trained = train_patches(wild, replace(QUICK, epochs=1, clip=True))
+
+    def load(number):
+        image, mask = patches.load(number)
+        return np.where(image > 0.3, 1e6, image), mask
+
+    trained = train_patches(replace(patches, load=load), replace(QUICK, epochs=1, clip=True))
     assert max(trained.mean) < 1e6
     assert trained.clipped
     ranges = [[0.0, 0.2], [0.1, 0.3], [0.0, 1.0]]

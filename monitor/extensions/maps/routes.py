@@ -1,0 +1,121 @@
+"""What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
+
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+
+from detection.susceptibility.records import read_shown
+from forecasting.message import Template
+from monitor.domain.errors import NotFoundError
+from monitor.domain.extension import find_functions
+from monitor.extensions.maps.zones import draw_zones
+from monitor.notify.declarations import find_declaration
+from monitor.store.alerting.sites import find_version
+from monitor.web.context import context_of
+from monitor.web.parts.collect import read_site
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
+
+router = APIRouter(prefix="/api/v1", tags=["maps"])
+_NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
+# what the key of a susceptibility map says
+SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "to", "auc", "landslides")
+
+
+@router.get("/sites/{site}/zones.geojson", response_class=GeoJsonResponse)
+def map_zones(request: Request, site: str) -> GeoJsonResponse:
+    """Areas of the site file as hulls of their stations, and circles within which radar points count."""
+    with read_site(request, site) as seen:
+        features = [] if seen.declared is None else draw_zones(seen.declared)
+    for read in find_functions("map.zones"):
+        features += read(seen.context.config.paths, site)
+    return GeoJsonResponse(make_collection(features))
+
+
+@router.get("/sites/{site}/relief.pmtiles", response_class=FileResponse)
+def send_relief(request: Request, site: str) -> FileResponse:
+    """Shaded relief of a site, range by range."""
+    with read_site(request, site) as seen:
+        path = seen.context.config.paths.relief_of(site)
+    return send_range(path)
+
+
+@router.get("/sites/{site}/map")
+def describe_map(request: Request, site: str) -> dict[str, Any]:
+    """Which grounds a map of the site can have: its relief, and the tiles of this service."""
+    with read_site(request, site) as seen:
+        # not as it was evaluated last: the picture is made as soon as a file is in force
+        context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
+    prior = declared.scenes.prior if declared is not None else ""
+    shown = read_shown(context.config.paths.susceptibility_of(site)) if prior else None
+    if shown is not None and shown["path"] != str(Path(prior).absolute()):
+        shown = None  # it is of a map that the site file named before
+    url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
+    return {
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_of(site).is_file() else None,
+        "tiles": list_files(context.config.map.tiles),
+        "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
+    }
+
+
+@router.get("/sites/{site}/susceptibility.png", response_class=FileResponse)
+def send_susceptibility(request: Request, site: str) -> FileResponse:
+    """The picture of the site's susceptibility map, on a lon/lat grid."""
+    with read_site(request, site) as seen:
+        path = seen.context.config.paths.susceptibility_of(site)
+    return send_range(path, "image/png", _NO_SUSCEPTIBILITY, 86400)
+
+
+@router.get("/map/tiles")
+def list_tiles(request: Request) -> list[dict[str, Any]]:
+    """Files of tiles in the folder that `[map] tiles` names."""
+    return list_files(context_of(request).config.map.tiles)
+
+
+@router.get("/map/tiles/{name}", response_class=FileResponse)
+def send_tiles(request: Request, name: str) -> FileResponse:
+    """A file of tiles, range by range."""
+    folder = context_of(request).config.map.tiles
+    if not folder or not NAME.fullmatch(name):
+        raise NotFoundError(NO_TILES())
+    return send_range(Path(folder) / name)
+
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
+
+
+def list_files(folder: str | Path) -> list[dict[str, Any]]:
+    """Files of tiles in a folder, by name; links and what has an odd name are left out."""
+    found: list[dict[str, Any]] = []
+    with suppress(OSError):
+        for entry in sorted(Path(folder).iterdir()) if str(folder) else ():
+            with suppress(OSError):  # it was removed meanwhile
+                known = entry.lstat()
+                if NAME.fullmatch(entry.name) and stat.S_ISREG(known.st_mode):
+                    url = f"/api/v1/map/tiles/{entry.name}"
+                    found.append({"name": entry.name, "size_bytes": known.st_size, "url": url})
+    return found
+
+
+NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
+
+
+def send_range(
+    path: Path, kind: str = "application/vnd.pmtiles", missing: Template = NO_TILES, lasts_s: int = 3600
+) -> FileResponse:
+    """The ranges of a file that a request asks for.
+
+    Raises:
+        NotFoundError: there is no such file; a link is none.
+    """
+    with suppress(OSError):
+        known = path.lstat()
+        if stat.S_ISREG(known.st_mode):
+            # packed, it were another range
+            headers = {"Content-Encoding": "identity", "Cache-Control": f"private, max-age={lasts_s}"}
+            return FileResponse(path, headers=headers, media_type=kind, stat_result=known)
+    raise NotFoundError(missing())

@@ -1,0 +1,1 @@
+"""Outlines of people on scenes, their words on footprints, and networks that learn from both."""
