@@ -171,12 +171,13 @@ def _names_extensions(folder: str) -> bool:
     return False
 
 
-def load_declared(field: str) -> list[Any]:
-    """What extensions name in a field by dotted paths; that of others that cannot be loaded is left out and logged."""
+def load_declared(field: str, place: str = "") -> list[Any]:
+    """What extensions name in a field by dotted paths, or at a place of it; what others have broken is left out."""
     found = []
     for one in list_extensions():
+        named = getattr(one, field)
         try:
-            found += [load(path) for path in getattr(one, field)]
+            found += [load(path) for path in (named if not place else [named[place]] if place in named else ())]
         except Exception as error:
             if is_ours(one.package):
                 raise
@@ -198,7 +199,7 @@ def log_left_out(what: str, error: Exception) -> None:
 
 def find_functions(place: str) -> list[Callable[..., Any]]:
     """What extensions do at a place of the core."""
-    return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
+    return load_declared("functions", place)
 
 
 def has_function(place: str) -> bool:

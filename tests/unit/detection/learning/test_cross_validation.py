@@ -162,8 +162,8 @@ def test_learning_keeps_its_time_and_goes_on_where_it_was_cut_off(learnt, pictur
 
     # the same, stopped again and again
     steps = itertools.count(1)
-    hooks = Hooks(should_stop=lambda: next(steps) % 20 == 0, clock=Clock())
-    for _ in range(9):
+    hooks = Hooks(should_stop=lambda: next(steps) % 12 == 0, clock=Clock())
+    for _ in range(15):
         with suppress(TrainingPausedError):
             again = run.learn(ask(*pictures, tmp_path / "cut", minutes=MINUTES), lambda _: None, hooks)
             break
