@@ -518,7 +518,7 @@ class Core:
 
     def _follow_extensions(self) -> None:
         for read in find_functions("health.subjects"):
-            self._follow(read(self.db, self.sites, self.clock()))
+            self._do(lambda read=read: self._follow(read(self.db, self.sites, self.clock())))  # type: ignore[misc]
 
     def _follow_part(self, part: ServicePart) -> None:
         try:

@@ -128,6 +128,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 def test_core_follows_the_plans_of_its_sites(watched):
     seen = []
     core = SimpleNamespace(db=watched, sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append)
+    core._do = lambda act: act()
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
     Core._follow_extensions(core)
     assert [k.key for one in seen for k in run_checks(one) if k.is_wrong] == ["duty:bench:geologists:now"]
