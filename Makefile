@@ -14,7 +14,7 @@ QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -144,10 +144,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
-
-bench-forecast-short: setup ## The shipped network on short records that it never saw (trains what is not in build/, goes on where it was)
-	for place in japan cascadia egms houston; do test -f build/pretrained/without-$$place/pretrained-lstm.safetensors || $(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained --without $$place --out build/pretrained/without-$$place; done
-	$(BIN)/python -m tests.bench.forecasting.pretrained.bench_forecast_short $(BENCH_FLAGS)
 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained

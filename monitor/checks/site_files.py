@@ -20,7 +20,7 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
-from monitor.domain.extension import find_functions, list_extensions
+from monitor.domain.extension import has_function, list_extensions
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
@@ -588,7 +588,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
-        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not find_functions(ON_DUTY)),
+        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not has_function(ON_DUTY)),
         "bring back the extension duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),

@@ -110,7 +110,7 @@ class Extension(NamedTuple):
 
     name: str
     description: str
-    package: str  # its folder; HTML lies in `templates` below it
+    package: str  # its folder; HTML lies in `templates` below it, scripts in `static`
     routes: tuple[str, ...] = ()  # routers of FastAPI
     addresses: Mapping[str, Address] = MappingProxyType({})  # `GET /sites/{site}/drills`: each of its routes
     commands: Mapping[str, Command] = MappingProxyType({})  # by verb
@@ -171,12 +171,13 @@ def _names_extensions(folder: str) -> bool:
     return False
 
 
-def load_declared(field: str) -> list[Any]:
-    """What extensions name in a field by dotted paths; that of others that cannot be loaded is left out and logged."""
+def load_declared(field: str, place: str = "") -> list[Any]:
+    """What extensions name in a field by dotted paths, or at a place of it; what others have broken is left out."""
     found = []
     for one in list_extensions():
+        named = getattr(one, field)
         try:
-            found += [load(path) for path in getattr(one, field)]
+            found += [load(path) for path in (named if not place else [named[place]] if place in named else ())]
         except Exception as error:
             if is_ours(one.package):
                 raise
@@ -198,7 +199,20 @@ def log_left_out(what: str, error: Exception) -> None:
 
 def find_functions(place: str) -> list[Callable[..., Any]]:
     """What extensions do at a place of the core."""
-    return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
+    return load_declared("functions", place)
+
+
+def call_functions(place: str, *given: Any) -> list[Any]:
+    """What extensions answer at a place of the core; one of others that fails is left out and logged."""
+    found = []
+    for act in find_functions(place):
+        try:
+            found.append(act(*given))
+        except Exception as error:
+            if is_ours(act.__module__):
+                raise
+            log_left_out(f"{place} of {act.__module__}", error)
+    return found
 
 
 def has_function(place: str) -> bool:
@@ -211,6 +225,6 @@ def list_panels(place: str) -> list[str]:
     return [name for one in list_extensions() for name in one.panels.get(place, ())]
 
 
-def list_template_folders() -> list[str]:
-    """Where the HTML of extensions lies."""
-    return [f"{importlib.import_module(one.package).__path__[0]}/templates" for one in list_extensions()]
+def list_folders(name: str) -> list[str]:
+    """Where the HTML (`templates`) or the scripts (`static`) of extensions lie, where they have any."""
+    return [f"{importlib.import_module(one.package).__path__[0]}/{name}" for one in list_extensions()]

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,7 +29,7 @@ from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import SlopewardError, StoreBusyError
-from monitor.domain.extension import ServicePart, find_functions, list_extensions, load
+from monitor.domain.extension import ServicePart, call_functions, find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
@@ -249,11 +250,8 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        self.parts = [
-            part
-            for build in find_functions("service.parts")
-            for part in build(self.db, self.config, self.sites, self.clock)
-        ]
+        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock)
+        self.parts = [*chain.from_iterable(built)]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()
@@ -518,7 +516,7 @@ class Core:
 
     def _follow_extensions(self) -> None:
         for read in find_functions("health.subjects"):
-            self._follow(read(self.db, self.sites, self.clock()))
+            self._do(lambda read=read: self._follow(read(self.db, self.sites, self.clock())))  # type: ignore[misc]
 
     def _follow_part(self, part: ServicePart) -> None:
         try:

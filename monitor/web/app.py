@@ -21,7 +21,7 @@ from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
 from monitor.domain import errors
 from monitor.domain.canonical import code_version
-from monitor.domain.extension import load_declared
+from monitor.domain.extension import list_folders, load_declared
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
@@ -139,7 +139,9 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(HeadOnly)
 
     app.add_middleware(LanguageMiddleware, default=config.language.default)
-    app.mount("/static", LastingFiles("max-age=86400", directory=HERE / "static"), name="static")
+    static = LastingFiles("max-age=86400", directory=HERE / "static")
+    static.all_directories += list_folders("static")
+    app.mount("/static", static, name="static")
     libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
     app.mount("/vendor", libraries, name="vendor")
     require_rules(ROUTERS)

@@ -10,7 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("monitor", "forecasting", "detection")
-PAGE = ROOT / "monitor" / "web"
 LONGEST = 30  # words of a sentence
 LONGEST_PARAGRAPH, LONGEST_PAGE = 90, 1800
 
@@ -197,7 +196,7 @@ def test_the_page_holds_no_pictures():
     for path in sorted((ROOT / "monitor").rglob("*.html")):
         texts = Shown(path.read_text(encoding="utf-8")).texts
         found += [f"{path.name}: {p}: {text.strip()}" for text in texts for p in find_pictures(text)]
-    for path in sorted(PAGE.rglob("*.js")):
+    for path in sorted((ROOT / "monitor").rglob("*.js")):
         texts = re.findall(r'"[^"\n]* [^"\n]*"|`[^`\n]* [^`\n]*`', path.read_text(encoding="utf-8"))
         found += [f"{path.name}: {p}: {text}" for text in texts for p in find_pictures(text)]
     assert not found, "\n".join(found)

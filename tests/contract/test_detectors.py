@@ -56,7 +56,6 @@ def service(tmp_path: Path) -> ServiceConfig:
 
 
 def declare(database: Database, text: str, *detectors: str, budget: float) -> Site:
-    """A site of the store with these detectors."""
     site = parse_site(text, "jobs.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", START)
@@ -73,7 +72,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert set(COMPARED.values()) <= WORDS  # so each has its translation
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))
-    now = fill(database, site, 900)
+    now = fill(database, site, 600)
     assert "robust-z: not trained yet" in anomaly.run(database, service, site, now)
     said = train.run(database, service, site, now)
     with database.read() as c:
@@ -82,8 +81,10 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     # the checks spend nothing of the budget
     assert {card["budget_per_sensor_month"] for card in cards.values()} == {1.0}
     assert train.run(database, service, site, now + timedelta(hours=1)) == "nothing to train"
-    jump(database, site, now, 60.0)
-    later = now + timedelta(days=2)
+    at, later = now + timedelta(days=1), now + timedelta(days=2)
+    value = 0.3 * ((at - START).total_seconds() / 86400.0) + 60.0
+    with database.write() as c:
+        add_observations(c, [Observation(site.id, "G0", "displacement", "mm", at, at, value)], at)
     anomaly.run(database, service, site, later)
     a = t.anomaly.c
     with database.read() as c:
@@ -94,14 +95,6 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert all(hashes.values())
     # another budget asks for other thresholds
     assert "rules" in train.run(database, service, with_plan(site, "rules", budget=2.0), later)
-
-
-def jump(database: Database, site: Site, now: datetime, size_mm: float) -> None:
-    at = now + timedelta(days=1)
-    value = 0.3 * ((at - START).total_seconds() / 86400.0) + size_mm
-    row = Observation(site.id, "G0", "displacement", "mm", at, at, value)
-    with database.write() as c:
-        add_observations(c, [row], at)
 
 
 def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
@@ -149,9 +142,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert (fact.criterion, fact.tested_s, fact.passed) == ("strange", None, False), "checks alone are no test"
 
 
-def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_verb(["sites", "init", "a"]) == 0
     path = tmp_path / "configs/sites/a.toml"
@@ -163,8 +154,7 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     path.write_text(text + WITNESS)
     assert run_verb(["check"]) == 1
     assert "nothing shows that models may be witnesses (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err
-    assert run_verb(["db", "upgrade"]) == 0
-    assert run_verb(["check"]) == 1
+    assert (run_verb(["db", "upgrade"]), run_verb(["check"])) == (0, 1)
     err = capsys.readouterr().err
     assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
     assert "until `slopeward backtest --site a --prove soon-fast` shows it" in err
@@ -174,11 +164,8 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert run_verb(["check"]) == 1
     unread = "none of the chosen models reads R1.rain; add one that does (a network, such as gru)"
     assert unread in capsys.readouterr().err
-    path.write_text(
-        text.replace(models, f'{models}\ncovariates = ["R1.rain"]').replace(
-            'detectors = ["rules"', 'detectors = ["oracle"'
-        )
-    )
+    named = text.replace(models, f'{models}\ncovariates = ["R1.rain"]')
+    path.write_text(named.replace('detectors = ["rules"', 'detectors = ["oracle"'))
     assert run_verb(["check"]) == 1
     err = capsys.readouterr().err
     assert "anomaly.detectors: unknown model 'oracle'" in err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.extension import list_extensions, load
+from monitor.domain.extension import call_functions, list_extensions, load
 from monitor.extensions import table
 from tests.conftest import DATABASES
 from tests.data.forked import run_forked
@@ -327,3 +327,16 @@ def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_pat
     )
     assert "the tables of the extension greeting: left out" in ended.stderr
     assert "the job greeting: left out" in ended.stderr
+
+
+def test_what_one_of_others_breaks_at_a_place_is_left_out(monkeypatch, caplog):
+    def fail(one):
+        raise RuntimeError(one)
+
+    fail.__module__ = "theirs"
+    monkeypatch.setattr("monitor.domain.extension.load_declared", lambda *_: [fail, lambda one: one + 1])
+    assert call_functions("map.zones", 1) == [2]
+    assert "map.zones of theirs: left out" in caplog.text
+    fail.__module__ = "monitor.extensions.maps"
+    with pytest.raises(RuntimeError):
+        call_functions("map.zones", 1)

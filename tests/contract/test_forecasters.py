@@ -14,7 +14,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import CheckpointError, ForecastingError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
-from forecasting.neural.forecaster import NeuralForecaster, build_network, cut_motion
+from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings, make_examples
 from forecasting.neural.network import QuantileHead
 from forecasting.neural.training import deterministic, directed_supports, prepare, supports, train_network
@@ -67,12 +67,8 @@ def test_an_untrained_network_is_its_simple_forecast(model):
 
 
 def test_training_moves_the_forecast_and_lowers_the_loss(trained):
-    assert (
-        np.abs(
-            trained.quantiles(PANEL.values, ORIGINS)[..., 2] - trained.recipe.base.predict(PANEL.values, ORIGINS)
-        ).max()
-        > 0
-    )
+    median = trained.quantiles(PANEL.values, ORIGINS)[..., 2]
+    assert (median != trained.recipe.base.predict(PANEL.values, ORIGINS)).any()
     losses = training_of(trained.recipe.model).losses
     assert min(losses) < losses[0]
 
@@ -98,20 +94,13 @@ def test_no_value_after_the_origin_changes_a_forecast(trained):
         assert np.isfinite(before).any()
 
 
-def test_what_is_fitted_reads_nothing_after_calibration():
-    parts = split(PANEL.values.shape[0], 300)
-    changed = PANEL.values.copy()
-    changed[300:] *= -7
-    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
-    for model in NETWORKS:
-        assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, other, parts, HORIZONS, Settings())
-
-
-def test_weights_do_not_depend_on_anything_after_calibration():
+def test_nothing_that_is_fitted_depends_on_anything_after_calibration():
     parts = split(PANEL.values.shape[0], 330)
     changed = PANEL.values.copy()
     changed[330:] = 1e5
     other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
+    for model in NETWORKS:
+        assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, other, parts, HORIZONS, Settings())
     quick = replace(QUICK, epochs=1, stride=8)
     one, two = (train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, other))
     assert to_bytes(one, "d") == to_bytes(two, "d")
@@ -150,9 +139,7 @@ def test_a_checkpoint_forecasts_what_was_saved(trained, tmp_path):
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     content = to_bytes(untrained("gru"), "d")
     path = write(tmp_path, content, {"model_hash": model_hash(content)})
-    path.write_bytes(
-        content[:-4] + b"\0\0\0\0"[: len(content)] if content[-4:] != b"\0\0\0\0" else content[:-4] + b"\1\1\1\1"
-    )
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="does not match"):
         read(path)
     junk = b"not tensors"
@@ -160,23 +147,6 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         read(write(tmp_path, junk, {"model_hash": model_hash(junk)}))
     with pytest.raises(CheckpointError):
         read(tmp_path / "absent.safetensors")
-
-
-def test_a_graph_with_shuffled_edges_forecasts_differently():
-    forecaster = training_of("graph-gru").forecaster
-    graph = np.asarray(forecaster.recipe.supports)
-    assert graph.shape == (2, 4, 4)
-    assert (graph > 0).any(axis=(1, 2)).all()
-    order = [1, 2, 3, 0]
-    shuffled = graph[:, order][:, :, order]
-    network = build_network(replace(forecaster.recipe, supports=shuffled.tolist()))
-    state = forecaster.network.state_dict() | {"supports": torch.tensor(shuffled, dtype=torch.float32)}
-    network.load_state_dict(state)
-    other = NeuralForecaster(replace(forecaster.recipe, supports=shuffled.tolist()), network)
-    a, b = forecaster.quantiles(PANEL.values, ORIGINS), other.quantiles(PANEL.values, ORIGINS)
-    assert np.abs(a - b)[..., 2].max() > 1e-4
-    same = NeuralForecaster(forecaster.recipe, forecaster.network)
-    np.testing.assert_array_equal(a, same.quantiles(PANEL.values, ORIGINS))
 
 
 def test_a_silent_station_does_not_stop_its_neighbours():
@@ -196,8 +166,7 @@ def test_a_network_without_graph_reads_stations_it_never_saw():
     forecaster = untrained("gru")
     panel = Panel(0.0, DAY_S, ("S0", "new"), PANEL.values[:, :2])
     seen, floors = forecaster.on_panel(panel)
-    assert seen.stations == ("S0", "new")
-    assert floors[0] == forecaster.recipe.noise_mm[0]
+    assert (seen.stations, floors[0]) == (("S0", "new"), forecaster.recipe.noise_mm[0])
     assert np.isfinite(forecaster.quantiles(seen.values, np.array([399]), floors)).all()
     with pytest.raises(HorizonError, match="interval"):
         forecaster.on_panel(Panel(0.0, 3600.0, ("S0",), PANEL.values[:, :1]))
@@ -220,9 +189,7 @@ def test_floors_and_graphs_of_odd_series():
     values[:, 0] = np.random.default_rng(0).normal(0, 2.0, 100).cumsum()
     values[:, 1] = 5.0
     floors = noise_floor(values)
-    assert floors[0] == pytest.approx(np.sqrt(2.0), rel=0.3)
-    assert floors[1] == 1e-3
-    assert floors[2] == floors[0]
+    assert (floors[0], floors[1], floors[2]) == (pytest.approx(np.sqrt(2.0), rel=0.3), 1e-3, floors[0])
     graph = supports(values, None, lag=7)
     assert np.isfinite(graph).all()
     assert not graph.any()
@@ -235,12 +202,9 @@ def test_too_little_data_is_said_and_a_time_limit_is_kept():
     with pytest.raises(NotEnoughDataError):
         train_network("gru", PANEL.head(80), split(80), HORIZONS, QUICK)
     seen = []
-    result = train_network(
-        "gru", PANEL, PARTS, HORIZONS, replace(QUICK, time_limit_s=0.0), progress=lambda *a: seen.append(a)
-    )
-    assert result.stopped == "time limit"
-    assert len(seen) == 1
-    assert seen[0][:2] == (1, 2)
+    hurried = replace(QUICK, time_limit_s=0.0)
+    result = train_network("gru", PANEL, PARTS, HORIZONS, hurried, progress=lambda *a: seen.append(a))
+    assert (result.stopped, len(seen), seen[0][:2]) == ("time limit", 1, (1, 2))
 
 
 def test_many_stations_are_read_in_small_steps_and_within_the_time():
@@ -311,15 +275,13 @@ def test_every_network_learns_what_no_baseline_can_see(model):
     base = forecaster.recipe.base.predict(panel.values, origins)[:, :, 0]
     known = np.isfinite(came) & np.isfinite(median)
     error = np.abs(median - came)[known].mean()
-    stays = np.abs(panel.values[origins] - came)[known].mean()
-    assert error < 0.5 * stays
+    assert error < 0.5 * np.abs(panel.values[origins] - came)[known].mean()
     assert error < 0.8 * np.abs(base - came)[known].mean()
 
 
 def test_no_two_networks_have_the_same_weights_by_shape():
-    shapes = {
-        tuple(sorted((k, tuple(v.shape)) for k, v in untrained(m).network.state_dict().items())) for m in NETWORKS
-    }
+    states = [untrained(model).network.state_dict() for model in NETWORKS]
+    shapes = {tuple(sorted((k, tuple(v.shape)) for k, v in state.items())) for state in states}
     assert len(shapes) == len(NETWORKS) >= 21
 
 
@@ -352,19 +314,6 @@ def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(model):
     louder[380:, 1] += 40.0
     heard = np.abs(forecaster.quantiles(louder, np.array([399])) - forecaster.quantiles(PANEL.values, np.array([399])))
     assert heard[0, [0, 2, 3], :, 2].max() > 1e-6, "a neighbour that moves is heard"
-
-
-def test_attention_weights_are_shares_of_the_past_window():
-    recipe = untrained("transformer").recipe
-    inputs = torch.from_numpy(cut_motion(recipe, PANEL.values, ORIGINS, np.asarray(recipe.noise_mm)).inputs)
-    for model in ("bigru-attention", "cnn-lstm-attention"):
-        network = untrained(model).network.eval()
-        network(inputs)
-        torch.testing.assert_close(network.attention.weights.sum(dim=-1), torch.ones(ORIGINS.size * 4))
-    weights = untrained("transformer").network.eval().attention(inputs.flatten(0, 1))
-    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
-    learned = untrained("graph-lstm").network.adjacency()
-    torch.testing.assert_close(learned.sum(dim=-1), torch.ones(4))
 
 
 def test_an_edge_leads_from_who_moves_first():

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ EDITS = [  # file, what stands there, what is put in its place, what is read of 
 ]
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_one_edit_is_read_everywhere(database_url, tmp_path):
     for name in ("monitor", "forecasting", "detection"):

@@ -37,8 +37,7 @@ def days(*text):
 def test_positions_of_networks(name, rows, first, last, measured):
     path = measured(name)
     found = list(list_positions(path))
-    assert len(found) == rows
-    assert (min(p.at for p in found).date(), max(p.at for p in found).date()) == days(first, last)
+    assert (len(found), (min(p.at for p in found).date(), max(p.at for p in found).date())) == (rows, days(first, last))
     assert {p.station for p in found} == {path.name.split(".")[0][:4]}
 
 
@@ -62,13 +61,9 @@ def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
             for row, plain in zip(rows, told, strict=True):
                 assert row["TIMESTAMP"] == plain["TIMESTAMP"].replace(" ", "T")
                 for column in ("Batt_Min", "Rain_Tot", "AirT_Max", "WaterLvl_Min", "RH_Max"):
-                    assert float(row[column]) == pytest.approx(float(plain[column]), rel=2e-4, nan_ok=True), (
-                        name,
-                        column,
-                    )
+                    assert float(row[column]) == pytest.approx(float(plain[column]), rel=2e-4, nan_ok=True), column
                 assert str(row["AirT_TMx"]) == plain["AirT_TMx"].replace(" ", "T")
-        asked = {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions}
-        assert asked == {"zone"}
+        assert {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions} == {"zone"}
 
 
 def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
@@ -155,6 +150,8 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
         ("gnss-formats/LHAS.tenv3", "gnss"),
         ("gnss-formats/LHAS.tenv", "gnss"),
         ("gnss-formats/QUEM.pos", "gnss"),
+        ("gnss-cascadia-pbo-csv/P816.pbo.nam08.csv", "gnss"),
+        ("benchmarks/S.csv", "long"),
         ("gnss-formats/USUD.icd.final_igs08.pos.neu", "gnss"),
         ("bowdoin-gnss15min/B1501_15min.dat", "rtklib"),
         ("egms/EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip", "egms"),
@@ -163,8 +160,9 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
 )
 def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, measured):
     assert choose_reader(measured(name)) == form
-    with pytest.raises(ConfigError, match=f"--format {form}"):
-        read_raw_table(measured(name))
+    if not name.endswith("csv"):
+        with pytest.raises(ConfigError, match=f"--format {form}"):
+            read_raw_table(measured(name))
 
 
 @pytest.mark.parametrize(
@@ -181,11 +179,6 @@ def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, mea
 def test_a_file_that_no_reader_takes_as_it_stands_is_told_what_does(name, why, measured):
     with pytest.raises(ConfigError, match=why):
         choose_reader(measured(name))
-
-
-def test_form_of_each_measured_table_that_needs_no_word(measured):
-    assert choose_reader(measured("benchmarks/S.csv")) == "long"
-    assert choose_reader(measured("gnss-cascadia-pbo-csv/P816.pbo.nam08.csv")) == "gnss"
 
 
 @pytest.mark.parametrize(
@@ -208,5 +201,4 @@ def test_what_is_no_table_of_readings_is_one_line(name, why, measured):
 def test_values_of_a_failed_sensor_are_no_measurements(tmp_path, measured):
     lines = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat").read_text().splitlines()
     (tmp_path / "end.dat").write_text("\n".join(lines[44_000:46_000]) + "\n")
-    facts = dict(guess(read_raw_table(tmp_path / "end.dat"), {}).facts)
-    assert facts["no measurement"].startswith("-99999 × ")
+    assert dict(guess(read_raw_table(tmp_path / "end.dat"), {}).facts)["no measurement"].startswith("-99999 × ")

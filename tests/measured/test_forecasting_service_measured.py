@@ -81,5 +81,4 @@ def test_a_quarter_of_an_hour_by_a_site_file(measured, tmp_path, call):
     assert "models; 0 withheld" in said
     code, said = call("forecast", "models", "--site", "glacier", "--json", *config)
     facts = json.loads(said.splitlines()[0])
-    assert facts["state"] == "shadow"
-    assert {h["horizon_s"] for h in facts["horizons"]} == {900.0, 10800.0}
+    assert (facts["state"], {h["horizon_s"] for h in facts["horizons"]}) == ("shadow", {900.0, 10800.0})

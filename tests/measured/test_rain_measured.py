@@ -1,15 +1,11 @@
 """Rain, water and strength on measured records: published thresholds reproduced, drawdown before a movement."""
 
-import csv
-import json
 from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from forecasting.data.workbook import read_sheet
-from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.series.assessment import DecisionContext
@@ -40,17 +36,14 @@ def as_readings(rows):
 
 
 def look(site, criterion, series, readings, times, at_s, back_s):
-    """One assessment from what was known at an instant."""
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
-    seen = DecisionInputs(
-        {series: part}, {series: NewestEpoch(seconds(part[-1].observed_at), seconds(part[-1].received_at))}
-    )
+    newest = NewestEpoch(seconds(part[-1].observed_at), seconds(part[-1].received_at))
+    seen = DecisionInputs({series: part}, {series: newest})
     (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, Memory(), at_s))
     return word
 
 
 def spells(found):
-    """Days (UTC) at which times of a level began."""
     begun = [b for a, b in zip([(None, 0), *found], found, strict=False) if b[1] > 0 and a[1] == 0]
     return list(dict.fromkeys(instant(at).date().isoformat() for at, _ in begun))
 
@@ -85,8 +78,7 @@ def test_the_published_thresholds_of_mukilteo(measured, station, name, wet_days,
         f"{station} {sum(v for _, v in rows):.0f} mm; p3-p15 {spells(wet)}, {sum(v for _, v in wet) * 4} h; "
         f"curve {spells(stormy)}, {sum(v for _, v in stormy) * 4} h"
     )
-    assert spells(wet) == wet_days
-    assert spells(stormy) == storm_days
+    assert (spells(wet), spells(stormy)) == (wet_days, storm_days)
 
 
 def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
@@ -113,11 +105,8 @@ def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
 
 
 def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured):
-    rows = [
-        (seconds(o.observed_at), o.value)
-        for o in read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
-        if o.station == "RES"
-    ]
+    every = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
+    rows = [(seconds(o.observed_at), o.value) for o in every if o.station == "RES"]
     site = parse_site(RESERVOIR, "reservoir.toml")
     readings, times = as_readings(rows), [t for t, _ in rows]
     found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]]
@@ -125,50 +114,9 @@ def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured)
     fastest = max(w.facts.get("drawdown_per_day", 0.0) for _, w in found)
     print("drawdown over 0.4 m/day begins", days, f"fastest {fastest:.2f} m/day")
     assert any("2018-05-01" <= d <= "2018-06-08" for d in days), "the water fell before the slope moved on 2 June"
-    rising = [
-        w for (t, w), (_, before) in zip(found[1:], rows[10:], strict=False) if rows[times.index(t)][1] > before + 1
-    ]
+    rising = [w for (t, w), (_, last) in zip(found[1:], rows[10:], strict=False) if rows[times.index(t)][1] > last + 1]
     assert rising
     assert all(w.raise_level == 0 for w in rising)
-
-
-def test_a_record_of_rain_with_holes_never_says_that_it_was_dry(measured):
-    with measured("tailings-pond-rain/envcanada_rainfall.csv").open(encoding="utf-8-sig") as file:
-        cells = [(r["date"], r["total_rain_mm"]) for r in csv.DictReader(file)]
-    rows = [(seconds(datetime.fromisoformat(d).replace(tzinfo=UTC)), float(v)) for d, v in cells if v]
-    site = parse_site(DAILY, "daily.toml")
-    readings, times = as_readings(rows), [t for t, _ in rows]
-    words = [look(site, site.criteria[0], "R1.rain", readings, times, t, 30 * DAY) for t in times[15:]]
-    worst = [w.facts["worst"] for w in words]
-    thin = [w for w in words if w.facts["worst"]["coverage"] < 0.8]
-    print(
-        f"{len(cells) - len(rows)} of {len(cells)} days missing; {len(thin)} of {len(words)} sums of 7 d thin; "
-        f"most {max(f['sum_mm'] for f in worst):.0f} mm"
-    )
-    assert thin
-    assert all(w.hold_level == 1 for w in thin), "thin sums lower nothing"
-    assert any(w.hold_level == 0 for w in words)
-
-
-def test_thresholds_are_learned_from_bazimen_and_refused_on_too_little(measured, tmp_path, capsys):
-    monthly = tmp_path / "bazimen.csv"
-    with monthly.open("w") as file:
-        out = csv.writer(file)
-        out.writerow(["time", "station", "quantity", "value"])
-        for row in read_sheet(measured("bazimen-baijiabao/target_sample.xlsx")).to_dict("records"):
-            at = f"{row['Time']}Z"
-            out.writerow([at, "ZG", "displacement_mm", row["Total"]])
-            out.writerow([at, "R1", "rain_mm", row["Rainfall"]])
-    words = f"sites thresholds learn --data {monthly} --rain R1.rain --movement ZG.displacement".split()
-    words += "--windows 31d,62d --lags 31d,62d --rate-window 28d --apart 40d --json".split()
-    assert run_verb(words) == 1, "three events over the 95 % quantile are too few"
-    assert "at least 5 needed" in capsys.readouterr().err
-    assert run_verb([*words, "--fast", "0.7"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["n_events"] == 8
-    assert found["cross_validated"]["skill"] < found["in_sample"]["skill"]
-    print({k: found[k] for k in ("window_s", "lag_s", "over", "auc", "in_sample", "cross_validated")})
-    parse_site(DAILY.partition("[[criterion]]")[0] + found["criterion"], "learned.toml")
 
 
 SLOPE = (
@@ -196,15 +144,5 @@ RESERVOIR = (
 kind = "drawdown"
 series = "RES.reservoir_level"
 yellow = {over = 0.4, window = "7d"}
-"""
-)
-DAILY = (
-    head("pond", latitude=49.0, longitude=-80.0)
-    + station("R1", series("rain", "mm", "1d"))
-    + """
-[[criterion]]
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 60.0, window = "7d"}
 """
 )

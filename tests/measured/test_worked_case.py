@@ -15,7 +15,6 @@ BLOCK = re.compile(r"^```(text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def flatten(text: str) -> str:
-    """Cells and blanks as one blank."""
     return " ".join(text.replace("│", " ").split())
 
 
@@ -34,9 +33,8 @@ def test_the_worked_case_prints_its_figures(measured, tmp_path: Path) -> None:
                 assert flatten(line) in printed
                 figures += 1
             continue
-        done = subprocess.run(
-            ["bash", "-ec", block], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
+        how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+        done = subprocess.run(["bash", "-ec", block], **how)
         assert done.returncode == 0, (block, done.stdout, done.stderr)
         printed = flatten(done.stdout + done.stderr)
     assert figures == (15 if turn else 13)

@@ -54,10 +54,8 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
     samples = draw_site(rng, stations, step_s, 330)
     from_s = max(t[-NEW] for t, _ in samples.values())
     begun = {name: (t[t <= from_s], v[t <= from_s]) for name, (t, v) in samples.items()}
-    thresholds = {
-        "rules": {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()},
-        "persistence-z": {"persistence-z": 6.26},
-    }
+    rules = {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()}
+    thresholds = {"rules": rules, "persistence-z": {"persistence-z": 6.26}}
     running = DetectorState({n: build_series(t, v, step_s) for n, (t, v) in begun.items()}, thresholds, from_s)
     found = {name: {} for name in thresholds}
     suspects = {name: [] for name in samples}
@@ -72,9 +70,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
 
     at = from_s
     take_in()
-    coming = sorted(
-        (at_s, name, v) for name, (t, vs) in samples.items() for at_s, v in zip(t, vs, strict=True) if at_s > from_s
-    )
+    coming = sorted((at, n, v) for n, (t, vs) in samples.items() for at, v in zip(t, vs, strict=True) if at > from_s)
     for first in range(0, len(coming), burst * stations):
         for at_s, name, value in coming[first : first + burst * stations]:
             assert running.add([name], [at_s], [value]) == 0
@@ -94,11 +90,8 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
         with_others = {one.compared_with for one in whole if "other series" in one.compared_with}
         assert bool(with_others) == (detector == "rules" and stations > 3)
         # by name where it is beyond its threshold, an echo too, which alarms no more
-        assert all(
-            ("(" in one.compared_with) == (one.score > one.threshold)
-            for one in whole
-            if one.compared_with in with_others
-        )
+        named = [one for one in whole if one.compared_with in with_others]
+        assert all(("(" in one.compared_with) == (one.score > one.threshold) for one in named)
     for name, (times, values) in samples.items():
         series = build_series(times, values, step_s)
         findings = [f for check in CHECKS.values() for f in check(series)] + find_timing_faults(times)
@@ -222,5 +215,4 @@ def test_a_grid_holds_only_values_that_came(pairs):
     assert len(known) >= 1
     for k in known:
         assert came[int(series.times_s[k])] == series.values[k]
-    newest = max(came)
-    assert series.values[-1] == came[newest]
+    assert series.values[-1] == came[max(came)]

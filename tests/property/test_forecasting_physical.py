@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.data.series import DAY_S, panel_from_samples
 from forecasting.serving.jobs import forecast
 from forecasting.serving.path import CHANCE, LEAST_WIDTH, hold, hold_rows
 from forecasting.serving.quantiles import NORMAL
@@ -39,10 +39,6 @@ interval = "1d"
 """
 
 
-def fan_of(row):
-    return np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
-
-
 @st.composite
 def cases(draw):
     """A fan in any order of size, a newest reading, its noise, and limits of which some are missing."""
@@ -51,12 +47,8 @@ def cases(draw):
     low, high = sorted((draw(size), draw(size)))
     given_low, given_high, falls, rises = (draw(st.booleans()) for _ in range(4))
     motion = st.floats(0.0, 50.0)
-    limits = Limits(
-        low if given_low else -np.inf,
-        high if given_high else np.inf,
-        draw(motion) if falls else np.inf,
-        draw(motion) if rises else np.inf,
-    )
+    bounds = (low if given_low else -np.inf, high if given_high else np.inf)
+    limits = Limits(*bounds, draw(motion) if falls else np.inf, draw(motion) if rises else np.inf)
     return fan, draw(size), draw(st.floats(0.0, 5.0)), limits
 
 
@@ -82,40 +74,6 @@ def test_any_fan_keeps_to_any_limits(case):
         assert (np.diff(held) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
 
 
-@pytest.mark.parametrize(("model", "seed"), [("persistence", 1), ("lld", 2)])
-def test_generated_series_do_not_cross_what_is_declared(model, seed):
-    rng = np.random.default_rng(seed)
-    day = np.arange(200.0)
-    paths = np.stack([0.0 * day, 0.6 * day, -1.5 * day, 12.0 * np.sin(day / 9.0)], axis=1)
-    values = paths + rng.normal(0.0, 1.0, paths.shape)
-    panel = Panel(0.0, DAY_S, ("still", "up", "down", "wave"), values)
-    last = dict(zip(panel.stations, values[-1], strict=True))
-    limits = {name: Limits(value - 1.0, value + 2.0, 0.0, 5.0) for name, value in last.items() if name != "wave"}
-    free, held = (forecast(panel, model, HORIZONS_S, limits=one).rows for one in (None, limits))
-    crossed = {r.station for r in free if r.q025 < last[r.station] - 1.0 or r.q975 > last[r.station] + 2.0}
-    assert crossed == {*panel.stations}, "without limits each of them goes there"
-    for before, row in zip(free, held, strict=True):
-        assert (row.station, row.model, row.horizon_s) == (before.station, before.model, before.horizon_s)
-        if row.station == "wave":
-            assert row == replace(before, latency_ms=row.latency_ms)
-            continue
-        assert last[row.station] - 1.0 <= row.q025 <= row.q975 <= last[row.station] + 2.0
-        assert "a physical bound" in row.reason
-
-
-def test_measured_slopes_that_never_go_back_are_not_foretold_to(measured):
-    panel = read_long_csv(measured("benchmarks/SK.csv"))
-    panel = Panel(panel.start_s, panel.step_s, panel.stations[:2], panel.values[250:450, :2])
-    rows = forecast(panel, "lld", HORIZONS_S).rows
-    held = hold_rows(panel, rows, dict.fromkeys(panel.stations, Limits(may_fall=0.0)))
-    for row, before in zip(held, rows, strict=True):
-        assert (np.diff(fan_of(row)) >= 0.0).all()
-        assert row.q50 >= row.data_value - 4.0, "its noise apart"
-        assert row.q50 >= before.q50
-        assert (row.q90, row.q975) == (before.q90, before.q975), "what is inside stays as it was"
-    assert any("held above" in row.reason for row in held)
-
-
 def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     scene = crack()
     panel = panel_from_samples({"C1": (scene.times_s, scene.values)}, scene.step_s)
@@ -129,7 +87,6 @@ def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     assert [row.q50 for row in hold_rows(panel, rows, limits)] == [row.q50 for row in rows]
 
 
-# ---- declared in the site file ----------------------------------------------------------------------------------
 def test_a_site_file_says_more_than_the_quantity():
     def walls(text, quantity="crack_opening"):
         own = SITE.replace('"crack_opening"', f'"{quantity}"')

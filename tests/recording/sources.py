@@ -39,7 +39,7 @@ from tests.data.asked_detection import detect
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
 from tests.data.records import SERIES, read_records
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, criterion, head, series, station
 from tests.end_to_end.test_live_is_replay import Live, make_model
 from tests.end_to_end.test_never_lower import samples, site_file
 from tests.measured import test_rain_measured as rain
@@ -192,7 +192,9 @@ def pond() -> Iterator[Row]:
         cells = [(r["date"], r["total_rain_mm"]) for r in csv.DictReader(file) if r["total_rain_mm"]]
     days = [(datetime.fromisoformat(d).replace(tzinfo=UTC), float(v)) for d, v in cells]
     rows = (Observation("pond", "R1", "rain", "mm", at, at, v) for at, v in days)
-    yield from decided(parse_site(rain.DAILY, "pond.toml"), rows)
+    gauge = station("R1", series("rain", "mm", "1d"))
+    sums = criterion("rain_sum", series="R1.rain", yellow={"over": 60.0, "window": "7d"})
+    yield from decided(parse_site(head("pond", latitude=49.0, longitude=-80.0) + gauge + sums, "pond.toml"), rows)
 
 
 def reservoir() -> Iterator[Row]:

@@ -28,7 +28,6 @@ _TAKEN_BACK: Final = Template("duty.change_withdrawn", "change {number} is withd
 _SIGNED: Final = Template("duty.signed", "hand-over {number} of {team} is signed by {name}; who comes signs as well")
 _HANDED_OVER: Final = Template("duty.handed_over", "hand-over {number}: {of} hands the watch of {team} over to {name}")
 _WITHDRAWN: Final = Template("duty.handover_withdrawn", "hand-over {number} is withdrawn")
-_WHOEVER: Final = "whoever is on duty"
 TeamOption = Annotated[str | None, Argument("Team; needed where the site has several", "--team", longest=200)]
 From = Annotated[datetime | None, Argument(N_("From, local time; empty: now"), "--from", metavar="TIME", is_local=True)]
 Change = Annotated[int, Argument("See `slopeward people duty show`", metavar="CHANGE", least=1, most=LARGEST_ID)]
@@ -117,7 +116,7 @@ def swap(
     with call.write() as c:
         crew = _find_team(call, c, site, team)
         number = duty.add_change(c, crew, from_ or call.now, until, out, into, call.actor, reason, call.now)
-    people = {"into": into or Term(NOBODY), "out": out or Term(_WHOEVER)}
+    people = {"into": into or Term(NOBODY), "out": out or Term("whoever is on duty")}
     text = _CHANGED(number=number, at=Timestamp.of(until, "minute"), **people)
     return ActResult(text, {"change_id": number, "team": crew.name})
 

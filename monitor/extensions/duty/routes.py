@@ -45,8 +45,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         for team in declared.teams
     ]
     waiting = [h for h in signed if h.signed_at is None]
-    caller = person_of(request)
-    reader = "" if caller is None else caller.name
+    reader = getattr(person_of(request), "name", "")
     return render(
         request,
         "duty.html",
@@ -118,8 +117,7 @@ def describe_team(
             # nobody is known who could have handed the first one over
             "first": number == 0,
             "shift": shift,
-            "day": day_of(shift.from_at, team.zone),
-            "people": list(shift.people),
+            "day": DAYS[local_day(shift.from_at, team.zone).weekday()],
             "signed": next(
                 (h for h in mine if h.signed_at and shift.from_at - SOONER <= h.signed_at < shift.to_at), None
             ),
@@ -134,11 +132,6 @@ def describe_team(
         "on_duty": list(on_duty),
         "until": coming[0].to_at if len(coming) > 1 else None,
         "past": rows[::-1],
-        "coming": [{"shift": s, "day": day_of(s.from_at, team.zone), "people": list(s.people)} for s in coming],
-        "unsigned": bool(len(rows) > 1 and rows[-1]["people"] and rows[-1]["signed"] is None),
+        "coming": [{"shift": s, "day": DAYS[local_day(s.from_at, team.zone).weekday()]} for s in coming],
+        "unsigned": bool(len(rows) > 1 and was[-1].people and rows[-1]["signed"] is None),
     }
-
-
-def day_of(at: datetime, zone: str) -> str:
-    """The day of the week there."""
-    return DAYS[local_day(at, zone).weekday()]

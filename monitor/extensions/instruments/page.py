@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from forecasting.message import Message
-from monitor.domain.extension import find_functions
+from monitor.domain.extension import call_functions
 from monitor.domain.instants import parse
 from monitor.domain.instruments.labels import CAUSES
 from monitor.domain.instruments.parents import Parent
@@ -88,7 +88,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "unwell": unwell,
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
-        **{name: value for collect in find_functions("site.instruments") for name, value in collect(seen).items()},
+        **{name: value for one in call_functions("site.instruments", seen) for name, value in one.items()},
     }
 
 

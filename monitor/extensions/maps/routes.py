@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
-from monitor.domain.extension import find_functions
+from monitor.domain.extension import call_functions
 from monitor.extensions.maps.zones import draw_zones
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
@@ -31,8 +31,8 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
     with read_site(request, site) as seen:
         features = [] if seen.declared is None else draw_zones(seen.declared)
-    for read in find_functions("map.zones"):
-        features += read(seen.context.config.paths, site)
+    for more in call_functions("map.zones", seen.context.config.paths, site):
+        features += more
     return GeoJsonResponse(make_collection(features))
 
 

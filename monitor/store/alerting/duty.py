@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.domain.extension import find_functions
+from monitor.domain.errors import SlopewardError
+from monitor.domain.extension import find_functions, log_left_out
 from monitor.domain.site import Recipient, Team
 from monitor.store.database.rows import load_records
 from monitor.store.schema import tables as t
@@ -19,12 +21,17 @@ Key = tuple[str, str]  # site and team
 def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key, tuple[str, ...]]:
     """The names of who is on duty of each team at an instant, first who is called first.
 
-    Empty where nobody is planned, and where no extension knows plans: then messages go to all of the team.
+    Empty where nobody is planned, and where no extension knows plans or it fails: messages go to all of the team.
     """
     known = {(team.site, team.name): team for team in teams}
     found: dict[Key, tuple[str, ...]] = dict.fromkeys(known, ())
     for find in find_functions(ON_DUTY) if known else ():
-        found |= find(c, known.values(), at)
+        try:
+            found |= find(c, known.values(), at)
+        except (SlopewardError, SQLAlchemyError):
+            raise
+        except Exception as error:  # whatever is wrong with a plan, it stops no alarm: all of the team is notified
+            log_left_out(ON_DUTY, error)
     return found
 
 

@@ -18,7 +18,7 @@ from monitor.alerting.acts.table import find_act
 from monitor.domain.alert import OVER
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
-from monitor.domain.extension import list_panels, list_template_folders
+from monitor.domain.extension import list_folders, list_panels
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.domain.language import catalogue, local_time
 from monitor.domain.language.figures import format_number, level_class
@@ -187,7 +187,7 @@ def find_help(text: str) -> str:
     return HELP_ON.get(first, "how-to/page")
 
 
-ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
+ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_folders("templates"))
 ENVIRONMENT.filters.update(
     told=pass_context(lambda page, text: render_text(text, find_today(page))),
     about=format_about,

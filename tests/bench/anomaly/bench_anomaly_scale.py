@@ -1,13 +1,11 @@
 """What a cycle of the anomaly job costs with ten thousand series, and a look at a thousand instruments.
 
-    python -m tests.bench.anomaly.bench_anomaly_scale [--postgresql]
+    python -m tests.bench.anomaly.bench_anomaly_scale
 
 Figures are processor seconds of this process, the median of five cycles. A cycle is what the service does when every series has
 one new reading: `rules` with all parts, the neighbours taken off, and all checks. `scoring` begins with the readings in
 memory; `job` reads them from SQLite and stores the scores: 10 sites of 1,000 stations. The reference is the robust z of the same
 readings in bare numpy: the newest one less the median of the ninety before, over their median absolute deviation.
-`--postgresql` starts a server of its own in `/var/tmp`, does there what needs a database, and stops it. What the server spends itself is
-in the wall time alone.
 """  # noqa: E501
 
 import gc
@@ -37,7 +35,7 @@ from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
-from tests.bench.record import read_figures, read_options, record, spend
+from tests.bench.record import read_figures, record, spend
 from tests.bench.service.bench_views import Filler, open_address
 from tests.bench.service.slopes import make_site
 
@@ -56,7 +54,6 @@ class Waiting(threading.Thread):
         self.longest_s, self._over = 0.0, threading.Event()
 
     def run(self) -> None:
-        """Wake up every 5 ms."""
         before = time.perf_counter()
         while not self._over.wait(0.005):
             now = time.perf_counter()
@@ -114,13 +111,11 @@ def measure_scoring() -> dict[str, Any]:
 
 
 def slope(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Site:
-    """A slope of stations with one displacement each."""
     moved = SeriesSpec("", "displacement", "mm", step_s, 5 * step_s)
     return make_site(name, [f"S{k:04}" for k in range(stations)], moved, *more)
 
 
 def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: float, rows: int) -> None:
-    """Readings up to NOW: noise."""
     with db.write() as c:
         f, end = Filler(c), int(epoch_s(NOW))
         c.execute(
@@ -142,7 +137,6 @@ def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: fl
 
 
 def measure_job(db: Database) -> dict[str, Any]:
-    """The job of all sites: the first look, and cycles with one new reading of every series."""
     sites = [slope(f"site-{k}", SERIES // SITES, 86400.0) for k in range(SITES)]
     fill(db, sites, {"displacement": "mm"}, 86400.0, DAYS)
     first_s = 0.0
@@ -195,19 +189,14 @@ def measure_instruments(db: Database) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print and record; the other database keeps its figures."""
-    asked = read_options(__doc__, postgresql=False)
     figures = dict(read_figures("anomalies-scale") or {})
-    found = figures.setdefault("postgresql", {}) if asked.postgresql else figures
-    if not asked.postgresql:
-        found["scoring"] = measure_scoring()
+    figures["scoring"] = measure_scoring()
     for name, part in {"job": measure_job, "instruments": measure_instruments}.items():
-        with open_address(postgresql=asked.postgresql) as url, Database(url) as db:
+        with open_address(postgresql=False) as url, Database(url) as db:
             upgrade(db)
-            found[name] = part(db)
-    print(found)
-    added = "--postgresql" if asked.postgresql else ""
-    record("anomalies-scale", "make bench (bench_anomaly_scale)", figures, added)
+            figures[name] = part(db)
+    print(figures)
+    record("anomalies-scale", "make bench (bench_anomaly_scale)", figures)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ def store(db: Database, rows: list[Observation]) -> int:
 
 
 def measure(name: str, movers: int, names: set[str]) -> dict[str, Any]:
-    """One configuration alone, then two side by side."""
     end = START + YEAR
     model = SlopeModel(7, movers, START, duration=YEAR, onset_at=START + 0.8 * YEAR)
     text = write_site_toml(model)

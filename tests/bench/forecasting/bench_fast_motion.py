@@ -57,7 +57,6 @@ def judge(
 
 
 def pool(parts: list[tuple[float, float, float, int]]) -> dict[str, float]:
-    """Means over the tests by their targets; NaN is left out."""
     table = np.array(parts)
     out = {}
     for i, name in enumerate(("mae_mm", "crps_mm", "coverage_80")):
@@ -131,7 +130,6 @@ def judge_networks(panel: Panel, horizons_s: tuple[float, ...], last: int | None
 
 
 def tell_cells(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How many cells meet the bars."""
     ratios = np.array([cell["ratio"] for cell in cells.values()])
     fair = np.array([cell.get("ratio to floor", cell["ratio"]) for cell in cells.values()])
     held = [cell["coverage_80"] for cell in cells.values() if cell["coverage_80"] is not None]
@@ -155,13 +153,10 @@ def list_named() -> Iterator[tuple[str, Panel]]:
 
 
 def main() -> None:
-    """Measure and keep."""
     figures: dict[str, Any] = {
         "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor"
     }
-    named, measured, networks = (
-        figures.setdefault(key, {}) for key in ("named", "measured, last four weeks", "networks")
-    )
+    named, measured, networks = (figures.setdefault(k, {}) for k in ("named", "measured, last four weeks", "networks"))
     for name, panel in list_named():
         named[name] = tell_horizons(judge(panel, HOURS), HOURS, "h")
         networks[name] = judge_networks(panel, HOURS)

@@ -49,7 +49,6 @@ def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
 
 
 def run(job: Job) -> list[dict[str, Any]]:
-    """Scores over all stations, fold by fold."""
     name, model, seed = job
     panel = read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
     models = {"simple": SIMPLE, "more": MORE}.get(model, (model,))
@@ -68,12 +67,10 @@ def run(job: Job) -> list[dict[str, Any]]:
 
 
 def path_of(job: Job) -> Path:
-    """Where the scores of a job are kept."""
     return KEPT / f"{'-'.join(map(str, job))}.json"
 
 
 def collect(jobs: list[Job]) -> dict[str, Any]:
-    """The table of what is there."""
     cells: dict[tuple[str, str, str], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name, model, seed in jobs:
         if path_of((name, model, seed)).exists():
@@ -126,7 +123,6 @@ def count_newest(rows: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Score what is missing and keep the table."""
     given = read_options(__doc__, core="SK,S,G,K", seeds="7,8,9", rest="SK", only="")
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]

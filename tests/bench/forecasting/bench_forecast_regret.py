@@ -42,8 +42,6 @@ MEASURED_ONCE = ("by chance", "of exact intervals, worst and below .70")
 
 @dataclass(frozen=True)
 class Fold:
-    """One test of one record at one horizon."""
-
     cut: Split
     steps: int
     first: int
@@ -90,7 +88,6 @@ class Paths:
 
 
 def find_paths(known: Floats, origins: Ints, steps: Sequence[int]) -> Paths:
-    """Look at the record up to each origin."""
     rows = np.where(np.isfinite(known), np.arange(known.shape[0])[:, None], -1)
     newest = np.maximum.accumulate(rows, axis=0)[origins]
     reaches = []
@@ -103,8 +100,6 @@ def find_paths(known: Floats, origins: Ints, steps: Sequence[int]) -> Paths:
 
 @dataclass(frozen=True)
 class Cell:
-    """One station at one horizon."""
-
     record: str
     family: str
     station: str
@@ -119,7 +114,6 @@ class Cell:
 
     @property
     def ratio(self) -> float:
-        """Served beside the best of four, which is known only afterwards."""
         return self.served / max(self.best, 1e-9)
 
 
@@ -191,7 +185,6 @@ def score(
 
 
 def tell_cell(cell: Cell) -> dict[str, Any]:
-    """One cell in words and numbers, beside the four it is compared with."""
     means = {name: round(float(m), 2) for name, m in zip((*RIVALS, "served"), cell.errors.mean(axis=0), strict=True)}
     return {
         "cell": f"{cell.record} {cell.station} horizon {cell.horizon + 1}",
@@ -204,7 +197,6 @@ def tell_cell(cell: Cell) -> dict[str, Any]:
 
 
 def tabulate(cells: Sequence[Cell], own: Callable[[Cell], float]) -> dict[str, Any]:
-    """Shares of cells and pooled errors of one way."""
     ratios = np.array([own(c) / max(c.best, 1e-9) for c in cells])
     pooled = {}
     for horizon in sorted({c.horizon for c in cells}):
@@ -228,8 +220,6 @@ def tabulate(cells: Sequence[Cell], own: Callable[[Cell], float]) -> dict[str, A
 
 @dataclass
 class Held:
-    """Coverage of the 80 % interval at one horizon."""
-
     stations: list[tuple[float, int, int, tuple[str, str]]] = field(default_factory=list)
     fast: Floats = field(default_factory=lambda: np.zeros(2))
 
@@ -265,7 +255,6 @@ def cover(
 
 
 def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
-    """Coverage by horizon, and the worst station."""
     out = {}
     for h, found in sorted(held.items()):
         share, n, steps, place = min(found.stations)
@@ -282,7 +271,6 @@ def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and keep."""
     served: list[Cell] = []
     held: dict[int, Held] = {}
     joint = np.zeros(2)

@@ -25,11 +25,9 @@ from tests.bench.record import DATA, read_figures, read_options, record
 
 ROOT = Path(__file__).resolve().parents[3]
 POINTS, WINDOW = 100_000, 60
-MIB = 2**20
 
 
 def spent(work: Callable[[], Any], repeats: int = 3) -> float:
-    """Smallest processor time of some runs, in seconds."""
     found = []
     for _ in range(repeats):
         begun = time.process_time()
@@ -39,7 +37,6 @@ def spent(work: Callable[[], Any], repeats: int = 3) -> float:
 
 
 def draw(points: int, rows: int = 100) -> np.ndarray:
-    """Noisy creep, shape (rows, points)."""
     rng = np.random.default_rng(1)
     return np.cumsum(rng.normal(0.1, 1.0, (rows, points)), axis=0)
 
@@ -161,37 +158,6 @@ def training() -> dict[str, Any]:
     return {"rows": parts.calibration.end, "s_per_seed": [round(s, 1) for s in seconds], "s": round(sum(seconds), 1)}
 
 
-def points() -> dict[str, Any]:
-    """F6: satellite points that were not learnt from, over a year that was not either, by the command."""
-    words = ["forecast", "backtest", "--config", "configs/forecasting/egms-points.toml", "--by", "all", "--json"]
-    program = "import sys; from monitor.cli.main import run_verb; sys.exit(run_verb(sys.argv[1:]))"
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    made = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "SLOPEWARD_DATA": str(DATA)},
-    )
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    rows = [json.loads(line) for line in made.stdout.splitlines()]
-    out: dict[str, Any] = {
-        f"{r['model']} {r['horizon']}": {
-            "mae": round(r["mae"], 3),
-            "skill_best_baseline": round(r["skill_best_baseline"], 4),
-            "n": r["n"],
-            "coverage_80": r["coverage_80"],
-            "baseline": r["best_baseline"],
-            "reason": r["reason"],
-        }
-        for r in rows
-    }
-    out["train_wall_s"] = max(r["train_s"] for r in rows)
-    out["command_cpu_s"] = round(ended.ru_utime - begun.ru_utime + ended.ru_stime - begun.ru_stime, 1)
-    return out
-
-
 def night() -> dict[str, Any]:
     """Ten sites of eight stations, three years of days: train GRU, issue with four models, score; wall time."""
     from tests.bench.nightly import run_night
@@ -207,7 +173,6 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "update": ("P5 one update", update),
     "issue": ("P6 one issue, 1,000 stations", issue),
     "training": ("P1 one site, gru, 3 seeds", training),
-    "points": ("F6 unseen points, unseen year", points),
     "night": ("ten sites in a night", night),
 }
 
@@ -227,7 +192,6 @@ def _bench(name: str) -> Panel:
 
 
 def main() -> None:
-    """Measure the parts asked for and keep the others as they were."""
     given = read_options(__doc__, only=",".join(PARTS), child="")
     if given.child:
         print(json.dumps(PARTS[given.child][1]()))

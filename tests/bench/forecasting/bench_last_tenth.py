@@ -1,6 +1,6 @@
 """The last tenth: what is served over the last 10 % of life before failure or peak, and over the 10 % before that.
 
-    python -m tests.bench.forecasting.bench_last_tenth [--cases FILE] [--quick]   # 20 collapses, no record
+    python -m tests.bench.forecasting.bench_last_tenth [--quick]   # 20 collapses, no record
 
 Records: drawn collapses (Voight exponent 1.5 to 2.5, rain, gaps, noise 0.5, 1 or 2 mm; every second one daily, the
 others each 6 h), the published failure curves, Outang 2017, the same motion with measured noise (SK), Baijiabao 2018.
@@ -12,8 +12,7 @@ chance that so few targets meet the bar of coverage if every interval is exact. 
 velocity is that of the shortest window in which it is clear; inverse velocity takes the failure time of the ensemble,
 and constant velocity where that gives no window.
 
-The seeds from 5000 on are for reporting: nothing may be chosen on them. A run takes most of an hour; `--cases` keeps
-each moment's targets as a line, and another run goes on from there.
+The seeds from 5000 on are for reporting: nothing may be chosen on them. A run takes most of an hour.
 """
 
 import json
@@ -21,15 +20,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from forecasting.data.kinds import format_span
-from forecasting.data.series import DAY_S, Floats, Panel, panel_from_samples, read_long_csv
+from forecasting.data.series import DAY_S, Floats, panel_from_samples, read_long_csv
 from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.kinematics.failure_scores import draw_collapse
@@ -39,7 +37,6 @@ from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
 from monitor.cli.forecast.curve_file import read_curve
 from tests.bench.forecasting.measured_curves import INTERVALS, OUTANG, find
-from tests.bench.forecasting.motion_scenes import SCENES
 from tests.bench.record import DATA, read_options, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
 
@@ -57,8 +54,6 @@ DRAWS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A record and when its life ends."""
-
     kind: str
     name: str
     samples: dict[str, tuple[Floats, Floats]]
@@ -69,8 +64,6 @@ class Life:
 
 @dataclass(slots=True)
 class Case:
-    """One target: what was served and what came."""
-
     kind: str
     name: str
     span: str
@@ -89,7 +82,6 @@ class Case:
 
 # ---- records ------------------------------------------------------------------------------------------------
 def draw_lives(count: int) -> Iterator[Life]:
-    """Drawn collapses."""
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         often = seed % 2 == 1
         step = DAY_S / 4 if often else DAY_S
@@ -101,7 +93,6 @@ def draw_lives(count: int) -> Iterator[Life]:
 
 
 def read_lives() -> Iterator[Life]:
-    """Published and measured records."""
     for suffix, interval_s in INTERVALS.items():
         curve = read_curve(find(DATA, "failure-curves", f"pftf_synthetic{suffix}.csv"), "displacement")
         times, values = np.array(curve.times_s), np.array(curve.values)
@@ -115,7 +106,9 @@ def read_lives() -> Iterator[Life]:
     peak = _fastest(next(iter(outang.values()))[0], motion, "2017")
     yield Life("Outang 2017", "outang", outang, DAY_S, DAILY, peak)
     noisy = read_long_csv(DATA / "timeseries" / "benchmarks" / "SK.csv")
-    yield Life("SK", "SK", _samples(noisy), DAY_S, DAILY, peak + DAY_S / 2)
+    known = {name: np.isfinite(noisy.values[:, s]) for s, name in enumerate(noisy.stations)}
+    samples = {n: (noisy.times_s[k], noisy.values[k, s]) for s, (n, k) in enumerate(known.items())}
+    yield Life("SK", "SK", samples, DAY_S, DAILY, peak + DAY_S / 2)
     rows = read_sheet(find(DATA, "bazimen-baijiabao", "source_sample.xlsx")).to_dict("records")
     column = next(key for key in rows[0] if key.startswith("Total"))
     times = np.array([datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows])
@@ -123,13 +116,7 @@ def read_lives() -> Iterator[Life]:
     yield Life("Baijiabao 2018", "baijiabao", {"S": (times, values)}, DAY_S, DAILY, _fastest(times, values, "2018"))
 
 
-def _samples(panel: Panel) -> dict[str, tuple[Floats, Floats]]:
-    seen = np.isfinite(panel.values)
-    return {name: (panel.times_s[seen[:, s]], panel.values[seen[:, s], s]) for s, name in enumerate(panel.stations)}
-
-
 def _fastest(times: Floats, values: Floats, year: str) -> float:
-    """Middle of the week of a year that moved most."""
     moved = values[7:] - values[:-7]
     inside = [datetime.fromtimestamp(t, UTC).strftime("%Y") == year for t in times[:-7]]
     return float(times[int(np.argmax(np.where(inside, moved, -np.inf))) + 3])
@@ -178,26 +165,15 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
         assert present is not None
         fans = [Fan(r.target_s - now_s, r.q025, r.q10, r.q50, r.q90, r.q975) for r in mine]
         broken = find_absurd(fans, present)
-        end_s = _failure(before, seen, life.step_s, present)
+        watch = Watch(before, seen, [0.0] * len(before), FailureSpec(life.step_s, present.noise))
+        end_s = watch.issue(len(before) - 1).mid_s
         for r, fan in zip(mine, fans, strict=True):
             constant, inverse = extrapolate(present, end_s, before[-1], r.target_s)
-            cases.append(
-                Case(
-                    life.kind,
-                    life.name,
-                    span,
-                    format_span(r.horizon_s),
-                    shown=True,
-                    observed=_at(times, values, r.target_s, life.step_s),
-                    q10=r.q10,
-                    q50=r.q50,
-                    q90=r.q90,
-                    constant=constant,
-                    inverse=inverse,
-                    window=end_s is not None,
-                    absurd=list(broken.get(fan.horizon_s, ())),
-                )
-            )
+            named = {name: getattr(r, name) for name in ("q10", "q50", "q90")}
+            named |= {"constant": constant, "inverse": inverse, "window": end_s is not None}
+            observed, absurd = _at(times, values, r.target_s, life.step_s), list(broken.get(fan.horizon_s, ()))
+            place = (life.kind, life.name, span, format_span(r.horizon_s))
+            cases.append(Case(*place, shown=True, observed=observed, absurd=absurd, **named))
     return cases
 
 
@@ -215,12 +191,6 @@ def extrapolate(present: Present, end_s: float | None, newest_s: float, target_s
     left = (end_s - newest_s) / DAY_S
     rate = present.velocity * (end_s - present.mid_s) / (end_s - newest_s)
     return constant, present.value - rate * left * math.log(1.0 - min(ahead / left, NEAR))
-
-
-def _failure(times: Sequence[float], values: Sequence[float], step_s: float, present: Present) -> float | None:
-    spec = FailureSpec(step_s, present.noise)
-    issue = Watch(times, values, [0.0] * len(times), spec).issue(len(times) - 1)
-    return issue.mid_s
 
 
 def _at(times: Floats, values: Floats, target_s: float, step_s: float) -> float | None:
@@ -329,59 +299,16 @@ def file_cases(cases: Iterable[Case], count: int) -> dict[str, Any]:
     return out
 
 
-def play_lives(lives: Iterable[Life], count: int, path: Path | None) -> list[Case]:
-    """The targets of all moments; those that the file holds are not judged again."""
-    kept: dict[str, list[Case]] = {}
-    if path is not None and path.exists():
-        whole = path.read_text().rpartition("\n")[0]  # the last line may have been cut off
-        kept = {row["moment"]: [Case(**c) for c in row["cases"]] for row in map(json.loads, whole.splitlines())}
-        path.write_text(f"{whole}\n" if whole else "")
-    cases: list[Case] = []
-    for life in lives:
-        for span, part in SPANS.items():
-            for now_s in moments(life, part, count):
-                moment = f"{life.kind} {life.name} {now_s:.0f}"
-                if moment not in kept:
-                    kept[moment] = judge(life, now_s, span)
-                    if path is not None:
-                        with path.open("a") as file:
-                            row = {"moment": moment, "cases": [asdict(c) for c in kept[moment]]}
-                            file.write(json.dumps(row) + "\n")
-                cases += kept[moment]
-    return cases
-
-
-def play_scenes(seeds: range) -> dict[str, Any]:
-    """The five scenes of the table, over some seeds: rules broken, by horizon, and one example."""
-    out: dict[str, Any] = {}
-    for name, draw in SCENES.items():
-        broken: Counter[str] = Counter()
-        example: dict[str, Any] = {}
-        for seed in seeds:
-            scene = draw(seed)
-            now_s = float(scene.times_s[-1])
-            rows, withheld = serve({"S": (scene.times_s, scene.values)}, scene.step_s, scene.horizons_s, now_s)
-            present = see_present(scene.times_s.tolist(), scene.values.tolist(), noise=scene.noise)
-            assert present is not None
-            fans = [Fan(r.horizon_s, r.q025, r.q10, r.q50, r.q90, r.q975) for r in rows]
-            found = find_absurd(fans, present)
-            broken.update(f"{format_span(h)}: {rule}" for h, rules in found.items() for rule in rules)
-            if not example:
-                example = {
-                    "value": round(present.value, 1),
-                    "velocity_mm_per_day": round(present.velocity, 1),
-                    **{format_span(f.horizon_s): [round(f.q10, 1), round(f.q50, 1), round(f.q90, 1)] for f in fans},
-                    "withheld": sorted({w.reason for w in withheld}),
-                }
-        out[name] = {"seeds": len(seeds), "absurd": dict(sorted(broken.items())), "first": example}
-    return out
-
-
 def main() -> None:
-    """Measure and keep the table."""
-    given = read_options(__doc__, quick=False, cases="")
+    given = read_options(__doc__, quick=False)
     drawn, count = (20, 1) if given.quick else (200, 3)
-    cases = play_lives((*draw_lives(drawn), *read_lives()), count, Path(given.cases) if given.cases else None)
+    cases = [
+        case
+        for life in (*draw_lives(drawn), *read_lives())
+        for span, part in SPANS.items()
+        for now_s in moments(life, part, count)
+        for case in judge(life, now_s, span)
+    ]
     figures = {
         "unit": "mm; shares",
         "bars": {
@@ -393,11 +320,9 @@ def main() -> None:
         "drawn": drawn,
         "moments_per_tenth": count,
     } | file_cases(cases, count)
-    figures["scenes"] = play_scenes(range(1, 2 if given.quick else 11))
     print(json.dumps(figures, indent=1))
     if not given.quick:
-        more = " --cases FILE" if given.cases else ""
-        print(record("forecast-last-tenth", f"python -m tests.bench.forecasting.bench_last_tenth{more}", figures))
+        print(record("forecast-last-tenth", "python -m tests.bench.forecasting.bench_last_tenth", figures))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ def sites() -> Iterator[Site]:
 
 
 def replay(site: Site, every_s: float) -> dict[str, Any]:
-    """One year of one site."""
     _, _, times, values, step_s, horizons_s = site
     begin_s = max(float(times[0]), float(times[-1]) - YEAR_S)
     stride_s = max(every_s, step_s)
@@ -97,7 +96,6 @@ def replay(site: Site, every_s: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Replay and keep the table."""
     days = read_options(__doc__, days=7.0).days
     found: dict[str, Any] = {}
     firm: list[dict[str, Any]] = []

@@ -100,6 +100,5 @@ def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
 
 
 def pool_false(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of several series as one."""
     total = {k: sum(int(c[k]) for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
     return {"series": len(counts)} | total | {"trusted_share": round(total["trusted"] / max(1, total["issues"]), 4)}

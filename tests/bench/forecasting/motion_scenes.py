@@ -12,8 +12,6 @@ from forecasting.data.series import DAY_S, Floats
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Readings of one instrument, the newest at the moment of issue."""
-
     times_s: Floats
     values: Floats
     step_s: float

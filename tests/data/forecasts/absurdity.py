@@ -34,8 +34,6 @@ RULES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """Quantiles of one target, mm."""
-
     horizon_s: float
     q025: float
     q10: float
@@ -58,12 +56,10 @@ class Present:
 
     @property
     def moves(self) -> bool:
-        """Whether the motion is beyond doubt."""
         return abs(self.velocity) > CLEAR * self.error
 
     @property
     def is_still(self) -> bool:
-        """Whether no window shows any motion."""
         return abs(self.velocity) < STILL * self.error
 
 

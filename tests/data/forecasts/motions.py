@@ -14,8 +14,6 @@ RATIOS: Final = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """How often is read, and what is asked."""
-
     step_s: float
     rows: int
     steps: tuple[int, ...]

@@ -2,6 +2,7 @@
 
 from datetime import date
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
@@ -19,6 +20,7 @@ from monitor.extensions.duty.store import (
     load_rosters,
     withdraw_change,
 )
+from monitor.service.core import Core
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
@@ -121,6 +123,18 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06 19:00 UTC")]
     assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
     assert wrong(T0 + 47 * HOUR) == []
+
+
+def test_core_follows_the_plans_of_its_sites(watched):
+    seen = []
+    core = SimpleNamespace(db=watched, sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append)
+    core._do = lambda act: act()
+    tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
+    Core._follow_extensions(core)
+    assert [k.key for one in seen for k in run_checks(one) if k.is_wrong] == ["duty:bench:geologists:now"]
+    core.sites = {}
+    Core._follow_extensions(core)
+    assert [k for one in seen[1:] for k in run_checks(one)] == []
 
 
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])

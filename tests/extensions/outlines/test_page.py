@@ -138,6 +138,8 @@ def test_only_who_may_act_on_the_site_is_shown_forms(client, database, tmp_path)
     text = client.get(ADDRESS).text
     assert 'id="drawing"' not in text
     assert "Log in</a> as operator to draw" in text
+    script = re.search(r'src="(/static/outline\.js\?v=[^"]+)"', text)[1]
+    assert "addEventListener" in client.get(script).text
     log_in(client, "cy")
     assert 'id="drawing"' not in client.get(ADDRESS).text
     assert client.post(ADDRESS, data={"kind": "nothing", "geometry": "{}", "csrf": ""}).status_code == 403

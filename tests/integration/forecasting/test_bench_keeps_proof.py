@@ -1,14 +1,12 @@
 """`slopeward anomalies bench --site` tests what serves and keeps it, by the rule that lets the command write."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.schema.views import load_view
 from tests.data.site_text import criterion
@@ -16,15 +14,12 @@ from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 PLAN = 'detectors = ["persistence-z", "flatline"]\nbudget_per_sensor_month = 2.0'
-TEXT = SITE.replace('detectors = ["persistence-z", "ae"]', PLAN) + criterion(
-    "anomaly", id="strange", stations=["G*"], role="witness", level="yellow"
-)
+VOTES = criterion("anomaly", id="strange", stations=["G*"], role="witness", level="yellow")
+TEXT = SITE.replace('detectors = ["persistence-z", "ae"]', PLAN) + VOTES
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the command's own rule, whatever the database
-def test_the_bench_of_a_site_keeps_its_proof(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_bench_of_a_site_keeps_its_proof(database, tmp_path, monkeypatch, capsys):
     site = parse_site(TEXT, "jobs.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", START)

@@ -82,9 +82,7 @@ def config(tmp_path: Path, monkeypatch) -> ServiceConfig:
     return ServiceConfig.model_validate({"paths": {"inbox": f"{tmp_path}/inbox", "models": f"{tmp_path}/models"}})
 
 
-def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(
-    database: Database, config: ServiceConfig, tmp_path: Path
-) -> None:
+def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(database, config, tmp_path):
     create_schema(f"sqlite:///{tmp_path}/alone.db")
     apart = Database(f"sqlite:///{tmp_path}/alone.db")  # a checkpoint of the same weights is one checkpoint
     rows = {HOUR: 24 * 50, 6 * DAY: 60, 7 * DAY: 60}
@@ -109,12 +107,11 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(
     days = {(key[0], key[3] / DAY) for key in both[1] if key[1] == "auto"}
     assert {d for station, d in days if station == "G1"} == {1, 7}
     assert {d for station, d in days if station == "R1"} == {7}, "six days do not reach the next day"
-    assert {d for station, d in days if station == "C1"} == {7}
-    assert len(hashes[0]) == 1
+    assert ({d for station, d in days if station == "C1"}, len(hashes[0])) == ({7}, 1)
     assert hashes[0].items() <= hashes[1].items(), "a network of it learns the same, bit for bit"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_panel_reads_the_same_beside_any_slower_series(database: Database, config: ServiceConfig, seed: int) -> None:
     draw = random.Random(seed)
     fast_s = draw.choice([600.0, HOUR, 6 * HOUR, DAY])
@@ -146,9 +143,7 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
     with database.read() as c:
         query = select(s.c.station, w.c.reason).join(s, s.c.id == w.c.series_id)
         told = dict(c.execute(query.where(w.c.model == "auto")).all())
-    forecast = {key[0] for key in issued(database, site)}
-    assert forecast == {"R1", "C1"}
-    assert set(told) == {"G1", "G2"}
+    assert ({key[0] for key in issued(database, site)}, set(told)) == ({"R1", "C1"}, {"G1", "G2"})
     assert "no series of this interval has a reading of the last 4 intervals" in told["G1"]
 
 

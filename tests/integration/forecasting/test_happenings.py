@@ -1,7 +1,7 @@
 """A happening is the same from whatever day it is looked at: its begin, its kind, and what a person said of it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -59,6 +59,11 @@ def look(database: Database, day: float, back: timedelta) -> list[AnomalyRun]:
         return load_runs(c, SITE, now - back, now)
 
 
+def dismiss(database: Database, seen: AnomalyRun, at: datetime) -> None:
+    with database.write() as c:
+        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", at)
+
+
 @pytest.mark.parametrize("back", [SUSPECT_FOR, 14 * DAY, 400 * DAY])
 def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Database, back: timedelta) -> None:
     drift(watched)
@@ -100,8 +105,7 @@ def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched
     """Snow was said of it; what is beyond twice as strong was seen by nobody."""
     report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
     (seen,) = look(watched, 0.6, DAY)
-    with watched.write() as c:
-        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 0.6 * DAY)
+    dismiss(watched, seen, BEGUN + 0.6 * DAY)
     report(watched, [0.75, 1.0, 1.25, 1.5], [2.0, 3.9, 4.1, 3.0], ["step", "step", "movement", "movement"])
     before, after = look(watched, 2.0, 3 * DAY)
     assert (before.from_at, before.to_at, before.label.verdict) == (BEGUN, BEGUN + DAY, "dismissed")
@@ -145,37 +149,18 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
 def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> None:
     report(watched, [0.0, 0.25], [2.0, 2.0], ["spike"] * 2)
     (seen,) = look(watched, 0.5, DAY)
-    with watched.write() as c:
-        add_label(c, "bench", seen, "dismissed", "weather", ADA, "", BEGUN + 0.5 * DAY)
+    dismiss(watched, seen, BEGUN + 0.5 * DAY)
     report(watched, [0.5], [1.0], ["stuck"], "flatline")
     before, after = look(watched, 0.6, DAY)
     assert (before.label.verdict, after.kind, after.label) == ("dismissed", "stuck", None)
 
 
-def test_what_was_scored_after_a_dismissal_is_not_what_the_person_saw(watched: Database) -> None:
-    """A late reading within a dismissed happening; the next ones are four times as strong as what was dismissed."""
-    report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
-    (seen,) = look(watched, 1.1, 2 * DAY)
-    with watched.write() as c:
-        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 1.1 * DAY)
-    report(watched, [0.75], [9.0], ["movement"], scored=1.2)
-    report(watched, [1.25, 1.5], [8.0, 8.5], ["movement"] * 2)
-    found = look(watched, 2.0, 3 * DAY)
-    assert [(r.from_at, r.to_at, r.label and r.label.verdict) for r in found] == [
-        (BEGUN, BEGUN + 0.5 * DAY, "dismissed"),
-        (BEGUN + 0.75 * DAY, BEGUN + 1.5 * DAY, None),
-    ]
-
-
 @pytest.mark.parametrize(("day", "begin"), [(0.75, 0.75), (-0.2, -0.2)])
-def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_of_it(
-    watched: Database, day: float, begin: float
-) -> None:
+def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_of_it(watched, day, begin):
     """Nothing need follow: the person who said snow had not seen it."""
     report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
     (seen,) = look(watched, 1.1, 2 * DAY)
-    with watched.write() as c:
-        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 1.1 * DAY)
+    dismiss(watched, seen, BEGUN + 1.1 * DAY)
     report(watched, [0.6], [3.9], ["step"], scored=1.2)
     assert [r.label and r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed"], "not twice as strong"
     report(watched, [day], [9.0], ["movement"], scored=1.3)
@@ -183,8 +168,7 @@ def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_o
     late = found[-1]
     assert (late.from_at, late.to_at, late.kind, late.label) == (BEGUN + begin * DAY, BEGUN + DAY, "movement", None)
     assert look(watched, 2.0, 1.05 * DAY) == [late], "from whatever day it is looked at"
-    with watched.write() as c:
-        add_label(c, "bench", late, "dismissed", "snow_ice", ADA, "", BEGUN + 2 * DAY)
+    dismiss(watched, late, BEGUN + 2 * DAY)
     assert {r.label.verdict for r in look(watched, 3.0, 4 * DAY)} == {"dismissed"}, "now it was seen"
 
 

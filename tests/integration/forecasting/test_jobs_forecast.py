@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from safetensors import safe_open
@@ -35,16 +34,7 @@ from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
 from monitor.store.models.scores import load_errors
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.tables import anomaly as anomaly_table
-from monitor.store.schema.tables import (
-    conformal_state,
-    forecast_score,
-    forecast_withheld,
-    model,
-    model_gate,
-    observation,
-)
-from monitor.store.schema.tables import forecast as forecast_table
+from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
@@ -82,7 +72,6 @@ def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datet
 
 
 def move(database: Database, station: str, at: datetime, stage: str) -> None:
-    """An update of the movement of a station."""
     figures = dict.fromkeys(list(MovementRow.__slots__)[5:-2])
     with database.write() as c:
         series_id = find_series_id(c, "jobs", station, "displacement")
@@ -105,9 +94,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceConfig:
 
 
 @pytest.mark.parametrize("job", [run, anomaly])
-def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
-    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch, job: ModuleType
-) -> None:
+def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, config, site, monkeypatch, job):
     now = fill(database, site, 120)
     if job is anomaly:  # one that a worker scores
         site = replace(site, anomaly=replace(site.anomaly, detectors=("ewma",)))
@@ -125,13 +112,11 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
     with pytest.raises(JobError, match=r"names 'G9\.displacement', which is no part of the question"):
         job.run(database, config, site, now)
     with database.read() as c:
-        assert c.execute(select(func.count()).select_from(forecast_table)).scalar() == 0
-        assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(t.anomaly)).scalar() == 0
 
 
-def test_forecasts_are_issued_scored_and_shown_once(
-    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monkeypatch):
     now = fill(database, site, 200)
     move(database, "G1", now - timedelta(hours=2), "creep")
     move(database, "G1", now, "progressive")
@@ -140,19 +125,18 @@ def test_forecasts_are_issued_scored_and_shown_once(
         real.setattr(compute, "run", IN_A_PROCESS)
         said = run.run(database, config, site, now)
     assert "gru not trained yet" in said
-    f = forecast_table.c
+    f = t.forecast.c
     with database.read() as c:
-        rows = c.execute(select(forecast_table)).all()
+        rows = c.execute(select(t.forecast)).all()
         counted = select(f.series_id, f.horizon_s, func.count()).where(f.shown)
         shown = c.execute(counted.group_by(f.series_id, f.horizon_s)).all()
-        withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
-        before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
+        withheld = c.execute(select(t.forecast_withheld.c.reason).distinct()).scalars().all()
+        before = {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()}
     assert ({r.model for r in rows}, len(rows)) == ({"persistence", "drift", "lld", "auto"}, 4 * 3 * 2)
     with database.read() as c:
         stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
-    assert sorted(n for *_, n in shown) == [1] * 6
-    assert withheld == ["not trained yet"]
+    assert (sorted(n for *_, n in shown), withheld) == ([1] * 6, ["not trained yet"])
     for r in rows:
         assert r.q025 <= r.q10 <= r.q50 <= r.q90 <= r.q975
         assert r.data_until <= r.as_of_received_at <= now
@@ -162,9 +146,9 @@ def test_forecasts_are_issued_scored_and_shown_once(
     later = fill(database, site, 2, first_day=200)
     assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
-        joined = select(forecast_score, f.q50, f.data_value).join(forecast_table, f.id == forecast_score.c.forecast_id)
+        joined = select(t.forecast_score, f.q50, f.data_value).join(t.forecast, f.id == t.forecast_score.c.forecast_id)
         scores = c.execute(joined).all()
-        after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
+        after = {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()}
     assert len(scores) == 12
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
@@ -181,12 +165,10 @@ def test_forecasts_are_issued_scored_and_shown_once(
     # a second scoring run finds nothing to do and feeds nothing back
     assert run.rescore(database, config, site, later).startswith("0 scored")
     with database.read() as c:
-        assert {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()} == after
+        assert {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()} == after
 
 
-def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
-    database: Database, config: ServiceConfig, site: Site, tmp_path: Path
-) -> None:
+def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(database, config, site, tmp_path):
     shipped = PLACE / "pretrained-lstm.safetensors"
     with safe_open(shipped, framework="pt") as file:
         told, tensors = file.metadata(), load_file(shipped)
@@ -204,39 +186,34 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
     assert f"failed: {why}" in said
     assert "\n" not in said
     with database.read() as c:
-        models = set(c.execute(select(forecast_table.c.model)).scalars())
+        models = set(c.execute(select(t.forecast.c.model)).scalars())
         assert models - {"kinematic"} == {"persistence", "drift", "lld", "auto"}
-        assert find_model(c, path.stem).state == "retired"
-        assert load_transitions(c, path.stem)[-1].reason == why
+        assert (find_model(c, path.stem).state, load_transitions(c, path.stem)[-1].reason) == ("retired", why)
         panels = train._list_panels(c, site)
         assert train._why_train(c, site, "pretrained-lstm", panels[0], panels, now) == "first training"
 
 
-def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
-    database: Database, config: ServiceConfig, site: Site
-) -> None:
+def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(database, config, site):
     now = fill(database, site, 100)
     assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
     run.run(database, config, site, now + timedelta(days=4, hours=1))
     with database.read() as c:
-        assert c.execute(select(func.count()).select_from(forecast_table)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed
     run.run(database, config, site, now + timedelta(days=2, hours=12))
     with database.read() as c:
-        assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
+        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() > 0
 
 
-def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
-    database: Database, config: ServiceConfig, site: Site
-) -> None:
+def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(database, config, site):
     now = fill(database, site, 200)
     # of one station every other day of the last sixty, of another the last ten
     lost = {"G1": range(141, 199, 2), "G2": range(190, 200)}
     with database.write() as c:
         for station, days in lost.items():
-            o, series_id = observation.c, find_series_id(c, "jobs", station, "displacement")
+            o, series_id = t.observation.c, find_series_id(c, "jobs", station, "displacement")
             at = [START + timedelta(days=d) for d in days]
-            c.execute(delete(observation).where(o.series_id == series_id, o.observed_at.in_(at)))
+            c.execute(delete(t.observation).where(o.series_id == series_id, o.observed_at.in_(at)))
     run.run(database, config, site, now)
     with database.read() as c:
         why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G2")}
@@ -256,15 +233,15 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
 
 def check_past(database: Database, now: datetime, said: str) -> None:
     """On the day it starts a site knows what each model is worth, from rows that know nothing of what came after."""
-    f = forecast_table.c
+    f = t.forecast.c
     with database.read() as c:
-        rows = c.execute(select(forecast_table)).all()
+        rows = c.execute(select(t.forecast)).all()
         skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
         latest = load_view(c, "latest_forecast")
-        gates = c.execute(select(func.count()).select_from(model_gate)).scalar()
-        fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
+        gates = c.execute(select(func.count()).select_from(t.model_gate)).scalar()
+        fed = c.execute(select(func.count()).select_from(t.conformal_state)).scalar()
         ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
-        unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
+        unscored = c.execute(select(func.count()).where(f.id.not_in(select(t.forecast_score.c.forecast_id)))).scalar()
     assert rows, said
     assert all(r.hindcast and not r.shown for r in rows)
     assert {r.model for r in rows} >= {"persistence", "drift", "lld", "auto", "gru"}
@@ -276,10 +253,8 @@ def check_past(database: Database, now: datetime, said: str) -> None:
     assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
 
 
-def test_the_past_is_scored_again_when_the_record_has_doubled(
-    database: Database, config: ServiceConfig, site: Site
-) -> None:
-    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), forecast_table.c
+def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, site):
+    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), t.forecast.c
     seen, before = list[datetime](), 0
     for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False)):
         said = run_hindcast(database, config, site, fill(database, site, days - before, before))
@@ -298,13 +273,13 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
     """The share of a network in `auto` can be counted again from the database, as it was known at the issue."""
     since, later = START - timedelta(days=1), now + timedelta(hours=1)
     run.run(database, config, site, later)
-    f, told = forecast_table.c, list[dict]()
+    f, told = t.forecast.c, list[dict]()
     for at in (now, later):
         with database.read() as c:
             (found,) = read_site(c, site, at, ["gru"])
             errors = load_errors(c, {s.series_id: s.label for s in found.samples}, ["gru"], at, since)
             labels = {s.series_id: s.label for s in found.samples}
-            rows = c.execute(select(forecast_table).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
+            rows = c.execute(select(t.forecast).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
         answers = {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash}
         horizons_s = sorted({h for _, h, _ in answers})
         shares = compute_network_weights(lay_panel(found.record), errors, horizons_s, answers)
@@ -315,19 +290,15 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
 
 
 @pytest.mark.slow
-def test_networks_are_trained_registered_and_used(
-    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_are_trained_registered_and_used(database, config, site, monkeypatch):
     ways = iter([IN_A_PROCESS])  # the first training; another process would only load PyTorch once more
-    monkeypatch.setattr(
-        compute, "run", lambda task, asked, *a, **more: next(ways, cross)(task, hurry(asked), *a, **more)
-    )
+    monkeypatch.setattr(compute, "run", lambda task, asked, *a, **k: next(ways, cross)(task, hurry(asked), *a, **k))
     monkeypatch.setattr(hindcast, "ISSUES", 12)
     site = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))  # a short record counts
     now = fill(database, site, 336)
     said = train.run(database, config, site, now)
     with database.read() as c:
-        kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
+        kinds = {r.kind: r for r in c.execute(select(t.model).where(t.model.c.state != "retired")).all()}
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
     check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
@@ -335,15 +306,13 @@ def test_networks_are_trained_registered_and_used(
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
     with database.read() as c:
-        f = forecast_table.c
+        f = t.forecast.c
         live = (f.model == "gru", ~f.hindcast)
         hashes = c.execute(select(f.model_hash).where(*live).distinct()).scalars().all()
         reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
-        mine = (model.c.kind == "gru", model.c.state != "retired")
-        states = c.execute(select(model.c.state).where(*mine)).scalars().all()
-    assert hashes == [kinds["gru"].model_hash]
-    assert states == ["shadow"]
-    assert {shown for _, shown in reasons} == {False}
+        mine = (t.model.c.kind == "gru", t.model.c.state != "retired")
+        states = c.execute(select(t.model.c.state).where(*mine)).scalars().all()
+    assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["shadow"], {False})
     told = r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest"
     assert all(re.fullmatch(told, why) for why, _ in reasons)
     with database.read() as c:
@@ -353,7 +322,7 @@ def test_networks_are_trained_registered_and_used(
     check_shares(database, config, site, now)
     anomaly.run(database, config, site, now)
     with database.read() as c:
-        a = anomaly_table.c
+        a = t.anomaly.c
         detectors = dict(c.execute(select(a.detector, func.count()).group_by(a.detector)).all())
     assert set(detectors) == {"persistence-z", "ae"}
     assert min(detectors.values()) > 10

@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ from tests.data.crossing import cross, hurry
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-DAYS = 300
+DAYS = 240
 PLAN = {"covariates": ["R1.rain", "R1.greenness", "season", "station"], "models": ["gru", "graph-gru"]}
 PLAN |= {"horizons": ["1d"], "expected_rain": {"24h": "R1.rain_next_24h"}}
 OWN = {"rain_next_24h": "mm", "greenness": "index", "other": "index"}
@@ -110,17 +109,14 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
         (found,) = load_expected(c, site, START - DAY, START + 50 * DAY)
         (early,) = load_expected(c, site, START - DAY, START + DAY)
         drivers = load_drivers(c, site, START - DAY, START + 50 * DAY, named=site.forecast.covariates)
-    assert (found.name, found.reach_s) == ("R1.rain_next_24h", 86400.0)
-    assert found.expected_mm.tolist() == [5.0, 6.0, 7.0]
+    assert (found.name, found.reach_s, found.expected_mm.tolist()) == ("R1.rain_next_24h", 86400.0, [5.0, 6.0, 7.0])
     late_s = (found.known_s - found.issued_s).tolist()
     assert late_s == [7200.0, 14400.0, 10800.0], "the archive counts as read as late as the others usually were"
     assert early.expected_mm.tolist() == [5.0]
     assert set(drivers) == {"R1.rain", "R1.greenness"}, "what is expected is no measurement; nobody named the other"
 
 
-def test_places_drivers_and_facts_reach_the_networks(
-    database: Database, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_places_drivers_and_facts_reach_the_networks(database, site, tmp_path, monkeypatch):
     now = fill(database)
     with database.read() as c:
         samples = read_all(c, find_motion(site, load_ids(c, site.id)), START - DAY, now)
@@ -197,3 +193,40 @@ def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
         parse_site(TEXT.replace('"R1.greenness", "season"', '"R1.snow", "season"'), "hill.toml")
     with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'season' or 'station', got 'sesaon'"):
         parse_site(TEXT.replace('"season", "station"', '"sesaon", "station"'), "hill.toml")
+
+
+GAUGED = 330
+WET = (
+    site_text.head("wet", levels={"names": ["green", "yellow"]})
+    + site_text.station("R1", site_text.series("rain", "mm", "1d"), site_text.series("groundwater_level", "m", "1d"))
+    + site_text.station("R2", site_text.series("rain", "mm", "1d", stamp="counter", high=1e6))
+    + site_text.station("R3", site_text.series("rain", "mm", "1d", stamp="event"))
+)
+
+
+def draw_gauges():
+    rng = random.Random(3)
+    rows, counter = [], 0.0
+    for day in range(GAUGED + 5):
+        at = START + DAY * day
+        rain = rng.choice((0.0, 0.0, 12.0))
+        counter = 0.0 if day == 100 else counter + rain
+        for station, value in (("R1", rain), ("R2", counter), ("R3", 0.2)):
+            rows.append(Observation("wet", station, "rain", "mm", at, at, value))
+        rows.append(Observation("wet", "R1", "groundwater_level", "m", at, at, 400.0 + rng.random()))
+    return rows
+
+
+def test_drivers_are_read_as_they_were_known(database):
+    site, now = parse_site(WET, "wet.toml"), START + DAY * GAUGED
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, draw_gauges(), START + DAY * (GAUGED + 5))
+    with database.read() as c:
+        found = load_drivers(c, site, START - DAY, now, quantities=("rain", "groundwater_level"))
+    assert (set(found), max(found["R1.rain"][0])) == ({"R1.rain", "R1.groundwater_level", "R2.rain"}, epoch_s(now))
+    counted = dict(zip(*found["R2.rain"], strict=True))
+    measured = dict(zip(*found["R1.rain"], strict=True))
+    assert len(counted) == len(measured) - 2
+    assert all(abs(measured[t] - value) < 1e-9 for t, value in counted.items())
+    assert epoch_s(START + DAY * 100) not in counted, "the day of the reset is not known"

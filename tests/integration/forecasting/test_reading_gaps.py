@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -77,9 +76,7 @@ def findings(database: Database) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
-    database: Database, site: Site, at_once: bool
-) -> None:
+def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(database, site, at_once):
     add(database, range(FROM))
     if not at_once:
         look(database, site, FROM - 1)
@@ -111,9 +108,7 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
 
 
 @ON_BOTH
-def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none(
-    database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none(database, site, monkeypatch):
     """Ingest may write between any two parts; the service may die between them too."""
     parts: list[int] = []
     cut_after = [2]
@@ -161,18 +156,13 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
     assert named(database, 303) == []
 
 
-def test_the_command_lists_what_is_missing(
-    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_lists_what_is_missing(database, tmp_path, capsys):
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     site = declare(STATIONS)
     with database.write() as c:
         save_site(c, site, "test", "test", now - 30 * DAY)
-        rows = [
-            Observation("kinds", "T1", "tilt_x", "mrad", now - k * HOUR, now - k * HOUR, 0.01 * (k % 7))
-            for k in range(200, 0, -1)
-            if not 50 < k < 60
-        ]
+        hours = [(now - k * HOUR, 0.01 * (k % 7)) for k in range(200, 0, -1) if not 50 < k < 60]
+        rows = [Observation("kinds", "T1", "tilt_x", "mrad", at, at, value) for at, value in hours]
         add_observations(c, rows, now)
     anomaly.run(database, CONFIG, site, now)
     declared = HEAD + site_text.station("T1", site_text.series("tilt_x", "mrad"))
@@ -184,9 +174,7 @@ def test_the_command_lists_what_is_missing(
     assert "gap (9 readings missing)" in capsys.readouterr().out
 
 
-def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_holes(
-    database: Database, site: Site
-) -> None:
+def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_holes(database, site):
     rows = [
         replace(one, flags=("out_of_range",) if one.station == "T1" and FROM <= hour < TO else one.flags)
         for one in draw(STATIONS, range(BACK), lambda _, __, value: value)

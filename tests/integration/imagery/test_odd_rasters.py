@@ -561,15 +561,15 @@ def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, 
 
 
 def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
-    """What decision 49 and `ALIKE` say: all crops, at half, once and twice the size that the network learnt."""
+    """What decision 49 and `ALIKE` say, at half, once and twice the size that was learnt; with the most alike."""
     recipe = read_recipe(find_recipe("bijie"))
     crops, _ = read_parts(recipe, measured("bijie").parents[1])
     side = int(recipe.data["size_px"])
     sizes = [(s, s) for s in (side // 2, side, 2 * side)]
-    seen = [correlate(resize_bands(crop.image, size)) for crop in crops for size in sizes]
+    seen = [correlate(resize_bands(crops.read(k).image, size)) for k in range(0, 230, 6) for size in sizes]
     kinds = [Radar(3, 1.0, unit, 16, "mean", 0.8, fields=False, by_band=False) for unit in ("intensity", "decibels")]
     radar = [correlate(draw_radar(how)) for how in kinds]
-    assert len(seen) == 3 * 230
+    assert len(crops) == 230
     values = as_values(crops.read(0).image)
     looked = measure_window(values, np.ones(values.shape[1:], bool), texture=False)
     assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"

@@ -125,8 +125,8 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
         return [(one.subject, one.text, one.level) for one in run_checks(folder) if one.check.id == "channels.duty"]
 
     assert find_refused() == []
-    for place in ("monitor.store.alerting.duty", "monitor.checks.site_files"):
-        monkeypatch.setattr(f"{place}.find_functions", lambda _: [])
+    monkeypatch.setattr("monitor.store.alerting.duty.find_functions", lambda _: [])
+    monkeypatch.setattr("monitor.checks.site_files.has_function", lambda _: False)
     tell(watched, raise_alert, 2, T0)
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     assert [name for name, _ in told(watched)] == crew
@@ -135,6 +135,16 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
     assert [name for name, _ in told(watched)] == [*crew, "control room"]
     text = "team geologists: no extension knows who of it is on duty, so that its messages would go to all of it"
     assert find_refused() == [("bench", text, BAD)]
+
+
+def test_a_function_that_fails_stops_no_alarm(watched, monkeypatch, caplog):
+    def fail(c, teams, at):
+        raise KeyError("rota")
+
+    monkeypatch.setattr("monitor.store.alerting.duty.find_functions", lambda _: [fail])
+    tell(watched, raise_alert, 2, T0)
+    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    assert "alerts.on_duty: left out" in caplog.text
 
 
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):

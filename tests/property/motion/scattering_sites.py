@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.criteria.table import KINDS
@@ -21,8 +21,6 @@ RATIOS = (12.0, 40.0, 200.0, 1000.0)  # of the scatter to the noise
 
 @dataclass(frozen=True, slots=True)
 class Scattering:
-    """A site, and what its instruments show."""
-
     site: Site
     seed: int
     noise: float
@@ -38,7 +36,6 @@ class Scattering:
 
 
 def draw_site(rng: random.Random) -> tuple[Site, float]:
-    """A site and the noise of its instruments."""
     step_s = rng.choice((20.0, 600.0, 3600.0, 6 * 3600.0, 86400.0))
     noise = rng.choice((0.3, 1.0, 3.0))
     n = rng.choice((8, 12, 24))
@@ -65,9 +62,7 @@ def draw_site(rng: random.Random) -> tuple[Site, float]:
     dwell = rng.choice((Dwell(), Dwell(2, 3), Dwell(3, 4)))
     rule = {"dwell": dwell, "recover": rng.choice((0.6, 0.8)), "valid_for_s": 12 * step_s}
     criterion = Criterion("v", KINDS["velocity"], names, "displacement", thresholds, **rule)
-    levels = tuple(
-        Level(i, word, auto_lower=i < 2 or is_auto) for i, word in enumerate(("green", "yellow", "orange", "red"))
-    )
+    levels = tuple(Level(i, n, auto_lower=i < 2 or is_auto) for i, n in enumerate(("green", "yellow", "orange", "red")))
     fusion = Fusion(hold_when_missing_s=1e9, verify_within_s=rng.choice((12, 100)) * step_s)
     return Site("s", "S", 46.0, 8.0, "UTC", levels, stations, (criterion,), fusion=fusion, version="v"), noise
 
@@ -82,20 +77,11 @@ def draw_scattering(seed: int, *, moves: bool | None = None) -> Scattering:
     yellow = site.criteria[0].thresholds[0].over or 0.0
     rate = rng.choice((2.0, 8.0, 40.0)) * yellow * site.stations[0].series[0].interval_s / 86400.0
     begin = QUIET + (MOVING if did_move else 0)
-    return Scattering(
-        site,
-        rng.randrange(10**6),
-        noise,
-        rate if did_move else 0.0,
-        rng.choice(RATIOS) * noise,
-        tuple(names),
-        begin,
-        begin + AFTER,
-    )
+    seed, scatter = rng.randrange(10**6), rng.choice(RATIOS) * noise
+    return Scattering(site, seed, noise, rate if did_move else 0.0, scatter, tuple(names), begin, begin + AFTER)
 
 
 def play_scattering(story: Scattering) -> list[Decision]:
-    """Decide at every epoch."""
     rng, site, step_s = random.Random(story.seed), story.site, story.step_s
     span_s = max(wanted_series(site).values())
     held: dict[str, list[Reading]] = {f"{s.id}.displacement": [] for s in site.stations}
@@ -120,29 +106,4 @@ def play_scattering(story: Scattering) -> list[Decision]:
 
 
 def levels_after(story: Scattering, looks: Sequence[Decision]) -> tuple[int, list[int]]:
-    """The level that stood when the scatter began, and those since."""
     return looks[story.begin - 1].level, [look.level for look in looks[story.begin :]]
-
-
-def count(seeds: range) -> dict[str, int]:
-    """How many sites rose, before the clock of the question and at all, rose to the top, and fell."""
-    found = dict.fromkeys(("sites", "stood", "rose_before_clock", "top_before_clock", "rose", "top", "fell"), 0)
-    for seed in seeds:
-        story = draw_scattering(seed)
-        before, after = levels_after(story, play_scattering(story))
-        first = after[: round(story.site.fusion.verify_within_s / story.step_s)]
-        facts = {"sites": True, "stood": before > 0, "fell": min(after) < before}
-        for when, seen in (("", after), ("_before_clock", first)):
-            facts |= {f"rose{when}": max(seen) > before, f"top{when}": max(seen) == 3 > before}
-        for name, fact in facts.items():
-            found[name] += fact
-    return found
-
-
-def still(story: Scattering, **changes: object) -> Scattering:
-    """The same with what differs."""
-    return replace(story, **changes)
-
-
-if __name__ == "__main__":
-    print(count(range(174)))

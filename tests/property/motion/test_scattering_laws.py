@@ -16,19 +16,18 @@ from monitor.decision.series.step_fates import keeps_its_way
 from monitor.decision.series.tracks import Track
 from monitor.domain.decision import Step
 from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
-from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering, still
+from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
 
 QUIET_SITES = range(400 if SOAK else 16)
 MOVING_SITES = range(400 if SOAK else 12)
 
 
-# ---- two instruments that only scatter -----------------------------------------------------------------------------
 def check_scatter_makes_no_red(seeds: range) -> None:
     """Before the clock of the question is over no level is the top one, and hardly any rises; a person is asked."""
     rose = asked = 0
     for seed in seeds:
         story = draw_scattering(seed, moves=False)
-        story = still(story, scatter=max(story.scatter, 40.0 * story.noise))
+        story = replace(story, scatter=max(story.scatter, 40.0 * story.noise))
         looks = play_scattering(story)
         clock = round(story.site.fusion.verify_within_s / story.step_s)
         before, after = levels_after(story, looks)
@@ -45,12 +44,8 @@ def test_instruments_that_only_scatter_make_no_red_before_their_clock():
     check_scatter_makes_no_red(QUIET_SITES)
 
 
-def _forget_sign(home, since):
-    return True
-
-
 def test_steps_that_need_not_keep_their_sign_are_caught(monkeypatch):
-    monkeypatch.setattr(step_fates, "_moves_on", _forget_sign)
+    monkeypatch.setattr(step_fates, "_moves_on", lambda home, since: True)
     monkeypatch.setattr(tracks, "find_burst", lambda *_: None)
     with pytest.raises(AssertionError):
         check_scatter_makes_no_red(range(16))
@@ -62,7 +57,6 @@ def test_a_pair_that_is_believed_as_soon_as_it_lasts_is_caught(monkeypatch):
         check_scatter_makes_no_red(range(16))
 
 
-# ---- acceleration never masks itself -------------------------------------------------------------------------------
 def draw_collapse(seed: int) -> tuple[Step, Track]:
     """A series that accelerates, its acceleration larger than its noise by far, and then collapses at one epoch."""
     rng = random.Random(seed)
@@ -115,14 +109,15 @@ def test_a_real_collapse_loses_one_interval_at_most():
         assert max(levels(gone)[: 2 * 24]) == 3
 
 
-# ---- levels that stand ---------------------------------------------------------------------------------------------
 def check_votes_fall_by_the_upper_end(seeds: range) -> None:
     """A vote falls only where one standard error above its rate is below the recovery limit, without scatter."""
     fell = 0
     for seed in seeds:
         story = draw_scattering(seed, moves=True)
         site = replace(story.site, levels=tuple(replace(one, auto_lower=True) for one in story.site.levels))
-        story = still(story, site=site, scatter=story.noise * (4.0, 12.0, 40.0, 200.0)[seed % 4], end=story.begin + 36)
+        story = replace(
+            story, site=site, scatter=story.noise * (4.0, 12.0, 40.0, 200.0)[seed % 4], end=story.begin + 36
+        )
         looks = play_scattering(story)
         (criterion,) = site.criteria
         for before, look in pairwise(looks):
@@ -173,7 +168,7 @@ def check_a_level_stands_while_it_scatters() -> None:
     for seed in range(4):
         story = draw_scattering(seed, moves=True)
         site = replace(story.site, levels=tuple(replace(one, auto_lower=True) for one in story.site.levels))
-        story = still(story, site=site, scatter=200.0 * story.noise, end=story.begin + LEARNT + 40)
+        story = replace(story, site=site, scatter=200.0 * story.noise, end=story.begin + LEARNT + 40)
         looks = play_scattering(story)
         before, after = levels_after(story, looks)
         held = [key in look.memory.conditions for look in looks[story.begin :]]
@@ -195,11 +190,11 @@ def test_others_that_raised_the_level_speak_for_one_that_scatters():
     """The third way out: another witness of the level, in sight for its whole window, says that it is over."""
     for names, falls in ((("S0",), True), (("S0", "S1"), False)):
         story = draw_scattering(3, moves=True)
-        story = still(story, rate=story.rate / 8.0)  # slow enough that no step is asked about
+        story = replace(story, rate=story.rate / 8.0)  # slow enough that no step is asked about
         levels_ = tuple(replace(one, auto_lower=True) for one in story.site.levels)
         site = replace(story.site, levels=levels_, stations=story.site.stations[:2])
         site = replace(site, criteria=(replace(site.criteria[0], stations=("S0", "S1")),))
-        story = still(story, site=site, names=names, scatter=200.0 * story.noise, end=story.begin + 34)
+        story = replace(story, site=site, names=names, scatter=200.0 * story.noise, end=story.begin + 34)
         looks = play_scattering(story)
         before, after = levels_after(story, looks)
         key = "health:S0.displacement:scatter"

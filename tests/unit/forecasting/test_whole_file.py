@@ -15,8 +15,7 @@ def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
     with replacing(path) as partial:
         partial.write_text("new")
         assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["a.json"])
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -26,8 +25,7 @@ def test_a_block_that_fails_leaves_the_file_of_before(error, tmp_path):
     with pytest.raises(error), replacing(path, flush=True) as partial:
         partial.write_text("half")
         raise error
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["a.json"])
 
 
 def test_what_must_survive_a_power_cut_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
@@ -45,8 +43,7 @@ def test_two_that_write_the_same_file_do_not_write_into_each_other(tmp_path):
         with replacing(path) as other:
             other.write_text("second, longer")
         assert path.read_text() == "second, longer"
-    assert path.read_text() == "first"
-    assert os.listdir(tmp_path) == ["weights"]
+    assert (path.read_text(), os.listdir(tmp_path)) == ("first", ["weights"])
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o444])

@@ -1,10 +1,10 @@
 """Train the network that is shipped for short records, on the measured records whose licence allows it.
 
-    python -m tests.bench.forecasting.pretrained.train_pretrained [--without FAMILY] [--seed 7] [--out FOLDER]
+    python -m tests.bench.forecasting.pretrained.train_pretrained [--seed 7] [--out FOLDER]
 
-Writes `<model>.safetensors` and its card. `--without` leaves one place out, to score the network on it. Records are cut
-into pieces of 150 rows, each with a simple forecast chosen on its own newest rows: what is learnt is the correction of
-a choice made on little. The spread of its errors is that of all records together.
+Writes `<model>.safetensors` and its card. Records are cut into pieces of 150 rows, each with a simple forecast chosen
+on its own newest rows: what is learnt is the correction of a choice made on little. The spread of its errors is that of
+all records together.
 """
 
 import argparse
@@ -64,13 +64,12 @@ class Piece:
     learns: bool
 
 
-def read_allowed(without: Sequence[str] = ()) -> Iterator[tuple[str, Panel]]:
+def read_allowed() -> Iterator[tuple[str, Panel]]:
     """Every record that may be learnt from, with its family."""
-    for one in read_records(set(LICENCES) - {*without, "egms"}):
+    for one in read_records(set(LICENCES) - {"egms"}):
         yield one.family, one.panel
-    if "egms" not in without:
-        recipe = read_recipe(RECIPES / "egms-points.toml")
-        yield "egms", read_record(None, RecordRecipe(dict(recipe.data) | {"every": 11})).panel
+    recipe = read_recipe(RECIPES / "egms-points.toml")
+    yield "egms", read_record(None, RecordRecipe(dict(recipe.data) | {"every": 11})).panel
 
 
 def cut(family: str, panel: Panel, seed: int) -> Iterator[Piece]:
@@ -119,7 +118,6 @@ def find_spread(members: Sequence[Member], families: Sequence[str]) -> tuple[flo
 def make_recipe(
     stations: Sequence[str], step_s: float, seed: int, noise: Sequence[float], spread: Sequence[float], lld: LevelDrift
 ) -> Recipe:
-    """What a network of this size is made with."""
     horizons_s = tuple(step_s * h for h in STEPS)
     size = (SETTINGS.window, SETTINGS.hidden, SETTINGS.dropout, seed)
     return Recipe(MODEL, tuple(stations), step_s, STEPS, horizons_s, *size, tuple(noise), tuple(spread), lld)
@@ -151,10 +149,10 @@ class ManyJudges(Learner):
         self.judges = tuple(m for m in members if m.parts.early_stop.origins.size)
 
 
-def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str, Any]]:
+def train(seed: int) -> tuple[NeuralForecaster, dict[str, Any]]:
     """Base, spread and weights, and what the card says of it."""
     begun = time.process_time()
-    records = list(read_allowed(without))
+    records = list(read_allowed())
     pieces = [
         piece
         for family, panel in records
@@ -187,24 +185,21 @@ def _tell(epoch: int, epochs: int, loss: float) -> None:
 
 
 def main() -> None:
-    """Train and write."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--without", action="append", default=[], choices=sorted(LICENCES))
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--out", type=Path, default=PLACE)
     given = options.parse_args()
     torch.set_num_threads(1)
-    forecaster, facts = train(given.without, given.seed)
+    forecaster, facts = train(given.seed)
     content = to_bytes(forecaster, "see the card")
-    used = {family: text for family, text in LICENCES.items() if family not in given.without}
     card = {
         "model_hash": model_hash(content),
         "model": MODEL,
         "kind": "forecaster",
         "config": forecaster.recipe.to_json(),
         "parameters": sum(p.numel() for p in forecaster.network.parameters()),
-        "data": used,
-        "not_shown": LEFT_OUT | dict.fromkeys(given.without, "left out of this training"),
+        "data": LICENCES,
+        "not_shown": LEFT_OUT,
         "training": {"seed": given.seed, "command": "make train-pretrained"} | facts,
     }
     given.out.mkdir(parents=True, exist_ok=True)

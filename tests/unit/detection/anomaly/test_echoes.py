@@ -49,8 +49,7 @@ def test_what_a_person_dismissed_has_no_echo():
 
 
 def test_a_stronger_one_one_of_a_part_that_looks_back_less_and_one_that_goes_on_are_no_echo():
-    assert alarms(level=[(50, 1.5)], creep=[(90, 2.1)]) == [50, 90]
-    assert alarms(level=[(50, 1.5), (90, 1.4)]) == [50, 90]
+    assert (alarms(level=[(50, 1.5)], creep=[(90, 2.1)]), alarms(level=[(50, 1.5), (90, 1.4)])) == ([50, 90], [50, 90])
     assert alarms(creep=[(90, 1.4)]) == [90]
     going_on = [(cell, 1.2) for cell in range(57, 99, 7)]
     assert alarms(level=[(50, 1.5)], creep=going_on) == [50, *(cell for cell, _ in going_on)]
@@ -71,8 +70,7 @@ def test_other_series_alarm_as_before_and_what_is_held_back_keeps_its_score():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
     score, which = StrongestPart(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
-    assert np.argwhere(score > 1.0).tolist() == [[0, 50], [1, 90]]
-    assert (which[0, 50], which[1, 90]) == (0, 1)
+    assert (np.argwhere(score > 1.0).tolist(), which[0, 50], which[1, 90]) == ([[0, 50], [1, 90]], 0, 1)
     table = {part: np.full((1, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][0, 90] = 9.0, 30.0
     strongest = StrongestPart(1, DAY, LIMITS)
@@ -86,8 +84,7 @@ def test_what_fast_and_slow_series_and_what_was_shown_to_nobody_hold_back():
     assert alarms(level=[(50, 1.5)], creep=[(1600, 1.4)], step_s=60.0, cells=2000) == [50, 1600]
     # Labels raised the threshold: a score below it is shown to nobody.
     said = {"level": [(50, 1.2)], "creep": [(90, 1.4)]}
-    assert alarms(**said, shown_above=1.3) == [50, 90]
-    assert alarms(**said, shown_above=1.1) == [50]
+    assert (alarms(**said, shown_above=1.3), alarms(**said, shown_above=1.1)) == ([50, 90], [50])
     assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], stuck=range(80, 85), shown_above=None) == [50, 90]
     # Every 15 days: the next reading of one that alarms is no echo, though a week has passed.
     assert alarms(creep=[(k, 1.5) for k in range(50, 56)], step_s=15 * DAY) == [*range(50, 56)]
@@ -132,5 +129,4 @@ def test_a_part_whose_record_never_scored_alarms_beyond_one_and_divides_by_nothi
     strongest = StrongestPart(1, DAY, {"level": 0.0, "creep": 20.0}, None)
     table = {"level": np.array([[0.0, 0.4, 3.0]]), "creep": np.array([[0.0, 2.0, 10.0]])}
     score, which = strongest.feed(table, np.zeros((1, 3), dtype=bool), 0, 3)
-    assert score.tolist() == [[0.0, 0.4, 3.0]]
-    assert which[0, 2] == 0
+    assert (score.tolist(), which[0, 2]) == ([[0.0, 0.4, 3.0]], 0)

@@ -74,8 +74,7 @@ def test_networks_train_the_same_twice_and_score_from_the_file(tmp_path, detecto
     samples = site(420, 2)
     samples["G1"][1][400] += 60.0
     loud = jobs.score(replace(ask, samples=samples)).scores
-    past = [row for row in quiet if row.at_s < 400 * DAY]
-    assert past == [row for row in loud if row.at_s < 400 * DAY]
+    assert [row for row in quiet if row.at_s < 400 * DAY] == [row for row in loud if row.at_s < 400 * DAY]
     hit = next(row for row in loud if row.station == "G1" and row.at_s == 400 * DAY)
     assert hit.alerted
     assert hit.score > 2 * hit.threshold

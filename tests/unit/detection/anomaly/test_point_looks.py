@@ -27,9 +27,8 @@ def drawn():
 
 
 def ask(values, since=100, limits=LIMITS, jump_mm=JUMP_MM):
-    return find_point_alarms(
-        PointAlarmRequest(PointTable(values, STEP_S), limits, np.full(len(values), since), jump_mm)
-    )
+    asked = PointAlarmRequest(PointTable(values, STEP_S), limits, np.full(len(values), since), jump_mm)
+    return find_point_alarms(asked)
 
 
 def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch):
@@ -38,9 +37,7 @@ def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch)
     scores = detector.score(faulty)
     expected = np.stack([scores[name] for name in sorted(faulty)])
     assert np.array_equal(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, equal_nan=True)
-    monkeypatch.setattr(
-        looks, "CELLS_AT_ONCE", 400 * 37
-    )  # in several blocks of acquisitions, where sums are rounded else
+    monkeypatch.setattr(looks, "CELLS_AT_ONCE", 400 * 37)  # in several blocks, where sums are rounded else
     assert np.allclose(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
 
 
@@ -53,13 +50,13 @@ def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
 
 
 def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found():
-    values = derive_table(draw_points(5, 1200, 160))
+    values = derive_table(draw_points(5, 600, 160))
     counted = count_thresholds(PointThresholdRequest(PointTable(values[::2], STEP_S), BUDGET))
     assert not counted.reason
     quiet = ask(values, 120, counted.thresholds)
     months = len(values) * 40 * STEP_S / (30.4375 * 86400.0)
     assert len(quiet.alarms) <= 3 * BUDGET * months
-    assert (quiet.scored, quiet.withheld) == (1200, 0)
+    assert (quiet.scored, quiet.withheld) == (600, 0)
     values[7, 130:] += 42.0
     values[9, 130:] += 0.7 * np.arange(1.0, 31.0) ** 2
     values[11, 130:] += JUMP_MM
@@ -81,8 +78,7 @@ def test_what_began_before_is_not_told_again_and_a_past_that_is_too_short_is_sai
     values = derive_table(drawn)
     values[5, :140] = np.nan
     found = ask(values, 145)
-    assert (found.scored, found.withheld) == (399, 1)
-    assert ask(values, 150).scored == 0
+    assert (found.scored, found.withheld, ask(values, 150).scored) == (399, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +109,7 @@ def test_what_all_points_do_is_one_happening_over_the_acquisitions_it_lasts():
     tables = [[AcquisitionCounts(*row) for row in table] for table in (one, two)]
     jump, other = find_common(join_shared(tables), JUMP_MM)
     assert (jump.first, jump.last, jump.points, jump.judged, jump.kind) == (8, 9, 79, 100, "phase-jump")
-    assert jump.size_mm == pytest.approx(27.5)
-    assert (other.first, other.kind, other.judged) == (11, "common-mode", 50)
+    assert (jump.size_mm, other.first, other.kind, other.judged) == (pytest.approx(27.5), 11, "common-mode", 50)
     assert find_common([AcquisitionCounts(3, 5, 5, 0, 9.0)], None) == [], "of five points nobody says what is common"
 
 
@@ -125,8 +120,7 @@ def test_neighbours_that_alarm_about_one_time_are_one_line():
     assert [len(line.members) for line in lines] == [6, 1, 1]
     assert lines[0].members[0] == 7, "the strongest first"
     assert (lines[0].kind, lines[0].size_mm) == ("acceleration", 14.5)
-    assert lines[0].radius_m == pytest.approx(2.5 * 3e-4 * 111_194.9, rel=0.01)
-    assert gather([]) == []
+    assert (lines[0].radius_m, gather([])) == (pytest.approx(2.5 * 3e-4 * 111_194.9, rel=0.01), [])
 
 
 def test_a_short_record_is_refused_in_words_and_each_part_says_what_it_compares_with():

@@ -105,32 +105,24 @@ def test_stuck_needs_the_run_that_chance_cannot_make_and_teaches_no_little_noise
 
 def test_replays_and_gaps_are_certain_and_nothing_is_scored_where_nothing_was_seen():
     found = find_replay(noisy_but(slice(300, 312), slice(100, 112)))
-    assert [(f.kind, f.at_s) for f in found] == [("replay", 307 * DAY)]
-    assert find_replay(noisy()) == []
+    assert ([(f.kind, f.at_s) for f in found], find_replay(noisy())) == ([("replay", 307 * DAY)], [])
     found = find_empty_cells(noisy_but(slice(50, 54), np.nan))
-    assert [f.at_s for f in found] == [54 * DAY]
-    assert check_series(noisy(), noisy().times_s.tolist()) == []
+    assert ([f.at_s for f in found], check_series(noisy(), noisy().times_s.tolist())) == ([54 * DAY], [])
     z = load_rule("persistence-z")(noisy_but(slice(200, 240), np.nan))
     assert np.isnan(z[200:241]).all(), "nor where nothing is known in the seven days before"
 
 
-def coarse_and_stuck(n):
+def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
     rng = np.random.default_rng(3)
-    table = np.round(rng.normal(0, 1.5, (5, n)), 2)
+    table = np.round(rng.normal(0, 1.5, (5, 1500)), 2)
     for row, resolution in enumerate([0.01, 0.3, 1.0, 2.0]):
         table[row] = np.round(table[row] / resolution) * resolution
-    for begin in range(60, n - 30, 47):
+    for begin in range(60, 1470, 47):
         table[:, begin : begin + begin % 30] = table[:, begin, None]
     table[rng.random(table.shape) < 0.05] = np.nan
-    return table
-
-
-def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
-    table = coarse_and_stuck(1500)
     cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut
-    assert np.array_equal(
-        StuckRuns(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], StuckRuns(5).feed(table, 0)[:, 300 + cut :]
-    )
+    later = StuckRuns(5).feed(table[:, -1500 + 300 :], 0)[:, cut:]
+    assert np.array_equal(later, StuckRuns(5).feed(table, 0)[:, 300 + cut :])
     rng = np.random.default_rng(5)
     values = np.round(np.cumsum(rng.normal(0.1, 0.02, 3100)) + rng.normal(0, 1, 3100), 2)
     values[:600] = np.round(values[:600] / 3.0) * 3.0
@@ -198,8 +190,7 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     raised = np.zeros(400)
     raised[[302, 303, 340, 365]] = 1  # right, the same run, aftermath (ignored), false
     outcome = evaluate_alarms({"A": series}, {"A": raised}, events, 0.5)
-    assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
-    assert outcome.precision == 0.5
+    assert (outcome.found, outcome.events, outcome.runs, outcome.right, outcome.precision) == (1, 2, 2, 1, 0.5)
     assert outcome.delays_days == (2.0,)
     assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2, "runs merge within seven days"
 
@@ -236,10 +227,8 @@ def test_two_stations_explain_nothing_and_a_later_one_is_laid_on_the_same_days()
 def test_parts_see_no_future(part):
     samples = network()
     before = score_parts(samples, {part})[part]
-    changed = {
-        name: Series(s.times_s, np.where(np.arange(700) < 450, s.values, -7.0 * s.values), DAY)
-        for name, s in samples.items()
-    }
+    late = np.arange(700) >= 450
+    changed = {n: Series(s.times_s, np.where(late, -7.0 * s.values, s.values), DAY) for n, s in samples.items()}
     after = score_parts(changed, {part})[part]
     assert all(np.array_equal(before[name][:450], after[name][:450], equal_nan=True) for name in samples)
     assert np.isfinite(before["G0"][300:450]).all()

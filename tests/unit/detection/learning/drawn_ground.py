@@ -13,7 +13,9 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import write_geotiff
-from detection.learning.records import SceneWindow
+from detection.learning.labels import read_labels
+from detection.learning.records import LearningRequest, SceneWindow
+from detection.learning.scenes import find_scenes
 
 BANDS = ("B4", "B3", "B2")
 UTM = "EPSG:32632"
@@ -53,6 +55,13 @@ def write_outlines(path: Path, features: list) -> Path:
     crs = {"type": "name", "properties": {"name": UTM}}
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     return path
+
+
+def ask(folder: Path, outlines: Path, out: Path, **more) -> LearningRequest:
+    """To learn from scenes and outlines, in next to no time."""
+    labels, told = read_labels(outlines)
+    settings = {"minutes": 0.01, "tile_px": 32, **more}
+    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", notes=tuple(told), **settings)
 
 
 def lay_tiles(side: int) -> list[SceneWindow]:

@@ -23,11 +23,8 @@ from detection.imagery.training.simple_maps import SimpleMap, fit_over
 from detection.learning import cross_validation, run
 from detection.learning.blocks import deal_folds, find_blocks, list_touching
 from detection.learning.cross_validation import CrossValidation
-from detection.learning.labels import read_labels
-from detection.learning.records import LearningRequest
-from detection.learning.scenes import find_scenes
 from monitor.cli.main import run_verb
-from tests.unit.detection.learning.drawn_ground import BANDS, UTM, draw_picture, lay_tiles, write_pictures
+from tests.unit.detection.learning.drawn_ground import BANDS, UTM, ask, draw_picture, lay_tiles, write_pictures
 
 MINUTES = 1.0
 NEW_CORNERS = (("validation", 1), ("validation", 2), ("validation", 3))
@@ -135,11 +132,6 @@ def pictures(tmp_path_factory):
     return folder, write_pictures(folder, 20)
 
 
-def ask(pictures, out, minutes):
-    labels, _ = read_labels(pictures[1])
-    return LearningRequest(find_scenes(pictures[0]), tuple(labels), out, "mine", minutes=minutes, tile_px=32)
-
-
 @pytest.fixture(scope="module")
 def learnt(pictures, tmp_path_factory):
     """The folder of a run, what it answered, and what it told."""
@@ -147,7 +139,7 @@ def learnt(pictures, tmp_path_factory):
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cross_validation, "ENOUGH", 0.08)
-        answer = run.learn(ask(pictures, out, MINUTES), told.append, Hooks(clock=Clock())).answer
+        answer = run.learn(ask(*pictures, out, minutes=MINUTES), told.append, Hooks(clock=Clock())).answer
     torch.set_num_threads(threads)
     return out, answer, told
 
@@ -170,10 +162,10 @@ def test_learning_keeps_its_time_and_goes_on_where_it_was_cut_off(learnt, pictur
 
     # the same, stopped again and again
     steps = itertools.count(1)
-    hooks = Hooks(should_stop=lambda: next(steps) % 20 == 0, clock=Clock())
-    for _ in range(9):
+    hooks = Hooks(should_stop=lambda: next(steps) % 12 == 0, clock=Clock())
+    for _ in range(15):
         with suppress(TrainingPausedError):
-            again = run.learn(ask(pictures, tmp_path / "cut", MINUTES), lambda _: None, hooks)
+            again = run.learn(ask(*pictures, tmp_path / "cut", minutes=MINUTES), lambda _: None, hooks)
             break
     assert next(steps) > 20, "it was stopped"
     assert again.answer["cross_validation"]["folds"] == found["folds"]

@@ -27,13 +27,14 @@ from detection.learning.labels import find_least_m2, read_labels
 from detection.learning.records import NOTHING, GroundLabel, LearningRequest, SceneWindow
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
-from tests.unit.detection.learning.drawn_ground import BANDS, draw_picture, lay_tiles, write_outlines, write_pictures
-
-
-def ask(folder, outlines, out, **more):
-    labels, told = read_labels(outlines)
-    settings = {"minutes": 0.01, "tile_px": 32, **more}
-    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", notes=tuple(told), **settings)
+from tests.unit.detection.learning.drawn_ground import (
+    BANDS,
+    ask,
+    draw_picture,
+    lay_tiles,
+    write_outlines,
+    write_pictures,
+)
 
 
 def refuse(folder, outlines, out, **more):

@@ -6,15 +6,13 @@ import pytest
 from forecasting.data.kinds import LENGTHS
 from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
 from forecasting.errors import HorizonError, PanelError
-from forecasting.evaluation.screening import find_interpolated
 from monitor.domain import observation
 from monitor.domain.quantities import UNITS
 
 
 def test_gaps_stay_gaps_and_stations_are_sorted():
     panel = panel_from_samples({"B": ([0, DAY_S, 3 * DAY_S], [1.0, 2.0, 4.0]), "A": ([DAY_S], [7.0])}, DAY_S)
-    assert panel.stations == ("A", "B")
-    assert panel.values.shape == (4, 2)
+    assert (panel.stations, panel.values.shape) == (("A", "B"), (4, 2))
     np.testing.assert_array_equal(panel.values[:, 1], [1.0, 2.0, np.nan, 4.0])
     np.testing.assert_array_equal(np.isfinite(panel.values[:, 0]), [False, True, False, False])
 
@@ -24,8 +22,7 @@ def test_jitter_moves_no_sample_and_duplicates_take_the_last():
     times = 1e9 + DAY_S * np.arange(50) + rng.uniform(-600, 600, 50)
     panel = panel_from_samples({"A": (times, np.arange(50.0))}, DAY_S)
     np.testing.assert_array_equal(panel.values[:, 0], np.arange(50.0))
-    twice = panel_from_samples({"A": ([0, 0, DAY_S], [1.0, 9.0, 2.0])}, DAY_S)
-    assert twice.values[0, 0] == 9.0
+    assert panel_from_samples({"A": ([0, 0, DAY_S], [1.0, 9.0, 2.0])}, DAY_S).values[0, 0] == 9.0
 
 
 def test_shuffled_samples_give_the_same_panel_and_a_cell_takes_the_mean():
@@ -40,14 +37,12 @@ def test_shuffled_samples_give_the_same_panel_and_a_cell_takes_the_mean():
 
 def test_the_grid_reaches_the_moment_of_issue():
     panel = panel_from_samples({"A": ([0, DAY_S], [1.0, 2.0])}, DAY_S, end_s=4 * DAY_S)
-    assert panel.values.shape == (5, 1)
-    assert panel.end_s == 4 * DAY_S
+    assert (panel.values.shape, panel.end_s) == ((5, 1), 4 * DAY_S)
     assert np.isnan(panel.values[2:]).all()
 
 
 def test_bad_numbers_are_dropped_and_nothing_at_all_is_refused():
-    panel = panel_from_samples({"A": ([0, DAY_S, np.nan], [1.0, np.inf, 3.0])}, DAY_S)
-    assert panel.values.shape == (1, 1)
+    assert panel_from_samples({"A": ([0, DAY_S, np.nan], [1.0, np.inf, 3.0])}, DAY_S).values.shape == (1, 1)
     with pytest.raises(PanelError, match="no finite sample"):
         panel_from_samples({"A": ([], [])}, DAY_S)
     with pytest.raises(PanelError, match="2 times but 1 values"):
@@ -78,8 +73,7 @@ def test_long_csv(tmp_path):
         "2026-01-03T08:00:00+08:00,A,displacement_mm,3.5,\n2026-01-01T00:00:00Z,R,rain_mm,4,\n"
     )
     panel = read_long_csv(path)
-    assert panel.stations == ("A",)
-    assert panel.step_s == DAY_S
+    assert (panel.stations, panel.step_s) == (("A",), DAY_S)
     np.testing.assert_array_equal(panel.values[:, 0], [1.5, 2.5, 3.5])
     assert panel.start_s == 1767225600.0
     with pytest.raises(PanelError, match="no row has quantity"):
@@ -94,42 +88,16 @@ def test_long_csv(tmp_path):
 
 def test_readings_that_do_not_count_in_the_service_do_not_count_in_what_it_exports(tmp_path):
     path = tmp_path / "observations.csv"
-    rows = [
-        ("01", 1.5, ""),
-        ("02", 2.5, "late,backfill"),
-        ("03", 9e9, "out_of_range"),
-        ("04", 4.5, ""),
-        ("05", 5.5, ""),
-    ]
+    rows = [("01", 1.5, ""), ("02", 2.5, "late,backfill"), ("03", 9e9, "out_of_range"), ("04", 4.5, "")]
+    rows += [("05", 5.5, "")]
     rows += [("04", 974.0, "revised,mistyped"), ("05", 5.0, "revised")]
-    lines = [f"2026-01-{day}T00:00:00Z,A,displacement_mm,{value},{flags}" for day, value, flags in rows]
-    lines = [
-        line.replace("late,backfill", '"late,backfill"').replace("revised,mistyped", '"revised,mistyped"')
-        for line in lines
-    ]
+    lines = [f'2026-01-{day}T00:00:00Z,A,displacement_mm,{value},"{flags}"' for day, value, flags in rows]
     path.write_text("\n".join(["observed_at,station,quantity,value,flags", *lines]))
     np.testing.assert_array_equal(read_long_csv(path, step_s=DAY_S).values[:, 0], [1.5, 2.5, np.nan, np.nan, 5.0])
     assert HARMLESS == observation.HARMLESS
 
 
-def test_a_spline_is_seen_and_noise_is_not():
-    from scipy.interpolate import CubicSpline
-
-    rng = np.random.default_rng(3)
-    days = np.arange(720.0)
-    knots = np.arange(0.0, 750.0, 30.0)
-    smooth = CubicSpline(knots, np.cumsum(rng.gamma(1.0, 5.0, knots.size)))(days)
-    noisy = 0.1 * days + rng.normal(0, 1.0, days.size)
-    flat = np.full(days.size, 3.0)
-    panel = Panel(0.0, DAY_S, ("flat", "noisy", "spline"), np.stack([flat, noisy, smooth], axis=1))
-    found = find_interpolated(panel)
-    assert [item.station for item in found] == ["spline"]
-    assert found[0].code == "interpolated_input"
-    assert 28 <= found[0].knot_spacing_s / DAY_S <= 31
-
-
 def test_the_name_of_a_quantity_states_its_unit(tmp_path):
-    """Metres in a file are a thousand millimetres in the panel."""
     path = tmp_path / "metres.csv"
     rows = [f"2026-01-0{day}T00:00:00Z,G1,displacement_downslope_m,{0.25 * day}" for day in (1, 2, 3)]
     path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")

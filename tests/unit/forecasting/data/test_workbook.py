@@ -19,7 +19,6 @@ RECIPE = RecordRecipe({"format": "wide", "time": "time", "displacement": {"G1": 
 
 
 def lay(path, *rows, epoch=None):
-    """A workbook of one sheet."""
     book = openpyxl.Workbook()
     if epoch:
         book.epoch = epoch
@@ -44,8 +43,7 @@ def test_a_file_written_by_pandas_has_its_names_and_times(tmp_path):
     pd.DataFrame({"time": times, "moved": np.arange(30.0), "by": ["Anna"] * 30}).to_excel(path, index=False)
     assert list(read_sheet(path).columns) == ["time", "moved", "by"]
     first, values = read(path)
-    assert first == START.timestamp()
-    assert values.tolist() == list(range(30))
+    assert (first, values.tolist()) == (START.timestamp(), list(range(30)))
 
 
 def test_days_are_counted_as_the_workbook_says(tmp_path):
@@ -84,8 +82,7 @@ def test_errors_and_empty_cells_are_missing(tmp_path):
         [None, day(4), 4.0],
     )
     first, values = read(path)
-    assert first == START.timestamp()
-    assert np.isnan(values).tolist() == [False, True, True, False]
+    assert (first, np.isnan(values).tolist()) == (START.timestamp(), [False, True, True, False])
 
 
 @pytest.mark.parametrize(

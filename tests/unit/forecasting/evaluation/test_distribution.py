@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecasting.evaluation import resampling
-from forecasting.evaluation.distribution import crps, pit, roll
+from forecasting.evaluation.distribution import QUIET, RUSHING, STEADY, crps, find_stages, pit, roll
 from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.metrics import inside
 from forecasting.serving.quantiles import NORMAL
@@ -54,8 +54,7 @@ def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest()
 def test_rolling_coverage_finds_the_lapse():
     held = np.ones(100)
     held[40:60] = 0.0
-    assert roll(held).min() == pytest.approx(1 / 3)
-    assert roll(held[:29]).size == 0
+    assert (roll(held).min(), roll(held[:29]).size) == (pytest.approx(1 / 3), 0)
     assert roll(inside(FANS[:, 1], FANS[:, 3], SEEN), 50).size == 251
 
 
@@ -63,9 +62,7 @@ def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
     from scipy import stats  # half a second: not for every worker
 
     scores = _rng(73).exponential(size=400)
-    theirs = stats.bootstrap(
-        (scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0)
-    )
+    theirs = stats.bootstrap((scores,), np.mean, method="percentile", n_resamples=2000, random_state=_rng(0))
     ours = block_bootstrap(scores, 1, draws=4000)
     assert ours is not None
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)
@@ -94,3 +91,10 @@ def test_block_bootstrap_knows_that_neighbours_are_alike():
     closed = 2 * 1.96 / (1 - rho) / np.sqrt(n)  # the long-run standard error of an autoregression of order one
     assert high - low == pytest.approx(closed, rel=0.25)
     assert block_bootstrap(scores[:50], 30) is None
+
+
+def test_stages_are_what_they_say():
+    t = np.arange(200.0)
+    values = np.column_stack([np.zeros(200), 2.0 * t, np.where(t < 185, 0.1 * t, 0.1 * t + 3.0 * (t - 185))])
+    found = find_stages(values, np.array([199]), np.full(3, 0.2), 86_400.0)
+    assert found.tolist() == [[QUIET, STEADY, RUSHING]]

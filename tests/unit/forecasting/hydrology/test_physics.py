@@ -28,7 +28,6 @@ from forecasting.hydrology.slope_stability import (
 H, DAY = 3600.0, 86400.0
 
 
-# ---- rain ------------------------------------------------------------------------------------------------------
 def test_antecedent_index_by_hand():
     # 20 mm today, 10 mm two days ago, k = 0.9: 20 + 10 * 0.81
     assert antecedent_index([0.0, 2 * DAY], [10.0, 20.0], 2 * DAY, 0.9) == pytest.approx(28.1)
@@ -57,15 +56,13 @@ def test_more_rain_never_shortens_an_event():
             assert spans[(*amounts[:i], 1, *amounts[i + 1 :])] >= span
 
 
-# ---- return periods --------------------------------------------------------------------------------------------
 def test_gumbel_by_moments_of_ten_years():
     maxima = [30.0, 35.0, 40.0, 42.0, 45.0, 50.0, 55.0, 60.0, 70.0, 90.0]
     # b0 = 51.7; b1 = sum(i x) / 90 = 2791 / 90; scale = (2 b1 - b0) / ln 2; location = b0 - 0.5772 scale
     assert sum(i * x for i, x in enumerate(maxima)) == 2791.0
     scale = (2 * 2791 / 90 - 51.7) / log(2)
     found = fit_extremes(maxima, "gumbel")
-    assert found.scale == pytest.approx(scale)
-    assert found.location == pytest.approx(51.7 - 0.5772156649 * scale)
+    assert (found.scale, found.location) == (pytest.approx(scale), pytest.approx(51.7 - 0.5772156649 * scale))
     assert found.depth(10.0) == pytest.approx(found.location - scale * log(-log(0.9)))
     assert found.return_years(found.depth(7.0)) == pytest.approx(7.0)
 
@@ -93,7 +90,6 @@ def test_given_quantiles_are_met_exactly_and_joined_between():
     assert years_of_depth(known, 200.0) is None
 
 
-# ---- strength --------------------------------------------------------------------------------------------------
 SLOPE = InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0)
 
 
@@ -111,20 +107,17 @@ def test_uncertain_cohesion_gives_the_range_by_hand():
     assert found.sd == pytest.approx(2.0 / 17.3205080757)
     assert found.low < found.best < found.high
     assert found.best - found.low == pytest.approx(1.645 * found.sd, rel=0.15)
-    assert compute_safety(SLOPE, 0.0).below_one == 0.0
-    assert compute_safety(SLOPE, 1000.0).below_one == 1.0
+    assert (compute_safety(SLOPE, 0.0).below_one, compute_safety(SLOPE, 1000.0).below_one) == (0.0, 1.0)
 
 
 def test_each_uncertainty_widens_the_range_and_water_lowers_the_factor():
     sd = 0.0
     for extra in ("cohesion_sd_kpa", "friction_sd_deg", "unit_weight_sd_kn_m3", "depth_sd_m", "pressure_sd_kpa"):
-        found = compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, **{extra: 0.5}), 5.0)
-        assert found.sd > sd
+        assert compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, **{extra: 0.5}), 5.0).sd > sd
     factors = [compute_safety(SLOPE, u).best for u in (-5.0, 0.0, 5.0, 20.0, 50.0)]
     assert factors == sorted(factors, reverse=True)
 
 
-# ---- infiltration ----------------------------------------------------------------------------------------------
 GROUND = Ground(30.0, 1e-6, 1e-6, 2.0)
 
 
@@ -140,9 +133,8 @@ def test_pressure_head_by_hand():
     pieces = [(i * H, (i + 1) * H, 0.5e-6 * H * 1000.0) for i in range(120)]
     assert pressure_head(GROUND, 2.0, pieces, t) == pytest.approx(2.0 * 0.5 * r)
     # a day after it ended
-    assert pressure_head(GROUND, 2.0, rain, t + DAY) == pytest.approx(
-        response((t + DAY) * 7.5e-7) - response(DAY * 7.5e-7)
-    )
+    late = response((t + DAY) * 7.5e-7) - response(DAY * 7.5e-7)
+    assert pressure_head(GROUND, 2.0, rain, t + DAY) == pytest.approx(late)
 
 
 def test_pressure_stays_between_dry_and_water_at_the_ground():
@@ -161,14 +153,12 @@ def test_more_rain_never_lowers_the_pressure():
         assert pressure_head(GROUND, 2.0, wetter, 100 * H) >= before
 
 
-# ---- shaking ---------------------------------------------------------------------------------------------------
 def test_newmark_by_hand_and_its_limits():
     # ac/amax = 0.5: log D = 0.215 + log10(0.5**2.341 * 0.5**-1.438) = 0.215 - 0.903 * 0.30103
     assert estimate_displacement(0.4, 0.2).median_cm == pytest.approx(10 ** (0.215 - 0.903 * 0.3010299957))
     assert estimate_displacement(0.2, 0.2).high_cm == 0.0
     grown = [estimate_displacement(pga, 0.1).median_cm for pga in (0.11, 0.2, 0.4, 0.8)]
-    assert grown == sorted(grown)
-    assert critical_acceleration_g(1.2, 30.0) == pytest.approx(0.1)
+    assert (grown, critical_acceleration_g(1.2, 30.0)) == (sorted(grown), pytest.approx(0.1))
     with pytest.raises(ValueError):
         critical_acceleration_g(1.0, 30.0)
     with pytest.raises(ValueError):

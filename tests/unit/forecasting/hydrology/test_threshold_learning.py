@@ -41,8 +41,7 @@ def test_the_predictor_is_the_largest_sum_of_the_lag_and_knows_no_future():
     rain = [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 50.0, 0.0]
     two_days = predict_rain(days, rain, DAY, days, 2 * DAY, 3 * DAY)
     assert two_days == [None, 10.0, 30.0, 30.0, 30.0, 20.0, 50.0, 50.0]
-    changed = predict_rain(days, [*rain[:6], 0.0, 0.0], DAY, days, 2 * DAY, 3 * DAY)
-    assert changed[:6] == two_days[:6]
+    assert predict_rain(days, [*rain[:6], 0.0, 0.0], DAY, days, 2 * DAY, 3 * DAY)[:6] == two_days[:6]
 
 
 def test_an_event_is_dated_where_its_movement_begins():
@@ -52,15 +51,13 @@ def test_an_event_is_dated_where_its_movement_begins():
     early = find_events(days[:8], rates, 2.0, 3 * DAY)
     assert early.event[3] is True, "the window that begins on day 3 already ends in the movement of day 6 to 8"
     dated = date_onsets(early, days, place, 4 * DAY)
-    assert [i for i, e in enumerate(dated.event) if e] == [6]
-    assert dated.event[3:6] == (None, None, None)
+    assert ([i for i, e in enumerate(dated.event) if e], dated.event[3:6]) == ([6], (None, None, None))
     assert dated.event[:3] == (False, False, False)
 
 
 def test_scores_by_hand():
     score = ThresholdScore(40.0, hits=3, misses=1, false_alarms=10, quiet=90)
-    assert (score.hit_rate, score.false_rate) == (0.75, 0.1)
-    assert score.skill == pytest.approx(0.65)
+    assert (score.hit_rate, score.false_rate, score.skill) == (0.75, 0.1, pytest.approx(0.65))
 
 
 def history(years=6, seed=1, chance_event=1.0):
@@ -84,9 +81,7 @@ def test_a_known_threshold_is_found_again_and_holds_in_years_left_out():
     rates = [b - a for a, b in itertools.pairwise(moved)]
     samples = find_events(days[:-1], rates, 5.0, 5 * DAY)
     found = learn_threshold(days, rain, DAY, samples, [DAY, 2 * DAY, 5 * DAY], [DAY, 3 * DAY])
-    assert found.window_s == 2 * DAY
-    assert found.lag_s == DAY
-    assert found.score.over_mm == pytest.approx(60.0, abs=8.0)
+    assert (found.window_s, found.lag_s, found.score.over_mm) == (2 * DAY, DAY, pytest.approx(60.0, abs=8.0))
     assert found.score.skill > 0.95
     assert found.cross.skill > 0.9
     assert found.area > 0.97
@@ -196,7 +191,7 @@ def write_rain(path, cells, every_s=DAY):
     path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")
 
 
-@pytest.mark.parametrize("fill", [999.9, 9999.0, -99.9, 6999.0, -9999.0, 99999.0, 8888.0])
+@pytest.mark.parametrize("fill", [999.9, -99.9, 8888.0])
 def test_maxima_leave_out_what_is_no_rain_and_say_so(tmp_path, capsys, fill):
     chance = random.Random(4)
     rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]

@@ -55,9 +55,7 @@ def test_acceleration_is_stamped_in_the_middle_with_uneven_epochs() -> None:
     times = [0.0, 1.0, 1.5, 4.0, 4.2, 9.0, 10.0]
     fit = fit_acceleration([t * DAY for t in times], [3.0 + 2.0 * t + 0.5 * t * t for t in times], [0.0] * 7, 99 * DAY)
     assert fit is not None
-    assert fit.mid_s == 5.0 * DAY
-    assert fit.velocity == pytest.approx(2.0 + 5.0)
-    assert fit.rate == pytest.approx(1.0)
+    assert (fit.mid_s, fit.velocity, fit.rate) == (5.0 * DAY, pytest.approx(2.0 + 5.0), pytest.approx(1.0))
 
 
 def test_acceleration_needs_five_epochs_in_the_window() -> None:
@@ -132,8 +130,7 @@ def test_three_looks_up_and_fourteen_days_down() -> None:
         stages.append(movement.stage)
     assert stages[:7] == ["creep"] * 7
     assert stages[7:29] == ["progressive"] * 22  # third look up; first lower look is day 15
-    assert stages[29:43] == ["step"] * 14
-    assert stages[43:] == ["creep"] * 17
+    assert (stages[29:43], stages[43:]) == (["step"] * 14, ["creep"] * 17)
 
 
 def test_a_stale_look_is_unknown_and_lowers_nothing() -> None:
@@ -161,8 +158,7 @@ def test_a_failure_window_makes_it_progressive_and_no_velocity_unknown() -> None
     assert movement.stage == "intermediate"  # its first look; two more to come
     for day in (1, 2, 3):
         movement, state = classify_stage(state, look(day, 3.0, failing=True))
-    assert movement.stage == "progressive"
-    assert classify_stage({}, MovementFacts(0.0, None, None))[0].stage == "unknown"
+    assert (movement.stage, classify_stage({}, MovementFacts(0.0, None, None))[0].stage) == ("progressive", "unknown")
 
 
 # ---- looking -----------------------------------------------------------------------------------------------------
@@ -239,9 +235,7 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
     assert classify_stage({}, facts)[0].stage == "creep"
     facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
-    assert classify_stage({}, facts)[0].stage == "intermediate", (
-        "the level would be up, whatever was reviewed as steady"
-    )
+    assert classify_stage({}, facts)[0].stage == "intermediate", "the level would be up, whatever was reviewed"
 
 
 # ---- the window --------------------------------------------------------------------------------------------------
@@ -258,9 +252,7 @@ def hourly(seed: int, *, sigma: float, after_h: int = 0, daily: float = 0.0) -> 
 
 @pytest.mark.parametrize("seed", range(11, 14))
 @pytest.mark.parametrize(("sigma", "longest_h"), [(1.2, 64), (0.1, 32)])
-def test_the_window_follows_noise_and_sampling_when_the_motion_changes(
-    seed: int, sigma: float, longest_h: float
-) -> None:
+def test_the_window_follows_noise_and_sampling_when_the_motion_changes(seed, sigma, longest_h):
     times, values = hourly(seed, sigma=sigma, after_h=48)
     facts, fit = classify_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
     assert fit is not None

@@ -31,7 +31,6 @@ def shipped():
 
 
 def creeping(rows, seed=0, step_s=STEP_S, stations=2):
-    """A slope that creeps in bursts, with noise."""
     rng = np.random.default_rng(seed)
     moved = np.cumsum(rng.gamma(0.5, 2.0, (rows, 1)), axis=0) + rng.normal(0, 0.5, (rows, stations))
     return Panel(1.6e9, step_s, tuple("ABCDEF"[:stations]), moved)
@@ -42,10 +41,8 @@ def test_what_is_shipped_is_small_and_says_what_it_learnt(model):
     assert sum(path.stat().st_size for path in PLACE.iterdir()) <= 2_000_000
     _, card = read_shipped(model)
     assert set(card["data"]) == {"japan", "cascadia", "egms", "houston"}
-    assert all(
-        any(word in text for word in ("CC BY 4.0", "MIT", "free and open", "public domain"))
-        for text in card["data"].values()
-    )
+    open_words = ("CC BY 4.0", "MIT", "free and open", "public domain")
+    assert all(any(word in text for word in open_words) for text in card["data"].values())
     told = " ".join(card["not_shown"])
     assert all(name in told for name in ("lamosano", "outang", "baijiabao", "bowdoin"))
     assert card["training"]["seed"] == card["config"]["seed"]
@@ -54,9 +51,8 @@ def test_what_is_shipped_is_small_and_says_what_it_learnt(model):
 def test_the_head_stands_between_the_steps_it_knows(shipped):
     panel, rows = creeping(200), np.array([150])
     known = settle(shipped, panel, split(200), [STEP_S * h for h in STEPS])
-    torch.testing.assert_close(
-        known.network.state_dict()["head.linear.weight"], shipped.network.state_dict()["head.linear.weight"]
-    )
+    weights = [one.network.state_dict()["head.linear.weight"] for one in (known, shipped)]
+    torch.testing.assert_close(*weights)
     raw = known.network.state_dict()["head.linear.bias"].reshape(len(STEPS), -1)
     between = settle(shipped, panel, split(200), [STEP_S * 4, STEP_S * 60])
     bias = between.network.state_dict()["head.linear.bias"].reshape(2, -1)
@@ -114,8 +110,7 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     earlier = replace(near, start_s=-300 * DAY_S)
     short, slow = creeping(8, step_s=DAY_S), creeping(300, step_s=30 * DAY_S)  # neither can teach these horizons
     tuned = jobs.train(other, replace(asked, start=first.path), replay=[earlier, near, short, slow])
-    assert tuned.card["training"]["begun_from"] == first.model_hash
-    assert tuned.card["training"]["replayed"] == 1
+    assert (tuned.card["training"]["begun_from"], tuned.card["training"]["replayed"]) == (first.model_hash, 1)
     alone = jobs.train(other, replace(asked, start=first.path))
     assert len({first.model_hash, tuned.model_hash, alone.model_hash}) == 3
     # rows of the time that judges the network here teach it nothing
@@ -123,8 +118,7 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     ends = 40 + split(260).fit.end
     cut = replace(later, values=np.where(np.arange(300)[:, None] < ends, later.values, -1e4))
     one, two = (jobs.train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
-    assert one.card["training"]["replayed"] == 1
-    assert one.model_hash == two.model_hash
+    assert (one.card["training"]["replayed"], one.model_hash) == (1, two.model_hash)
     with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
         jobs.train(other, replace(asked, model="lstm", start=first.path))
     with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
@@ -202,9 +196,8 @@ def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
     old = adopt(pooled, panel, parts)
     before = {k: v.clone() for k, v in old.network.state_dict().items()}
     known = pulsing(20, seed=1)
-    tuned = fine_tune(
-        old, panel, parts, replace(QUICK, epochs=5), replay=[(known, split(known.values.shape[0]))]
-    ).forecaster
+    replay = [(known, split(known.values.shape[0]))]
+    tuned = fine_tune(old, panel, parts, replace(QUICK, epochs=5), replay=replay).forecaster
     assert errors(tuned, panel, parts)[0] < 0.8 * errors(old, panel, parts)[0]
     assert all(torch.equal(v, before[k]) for k, v in old.network.state_dict().items())
     assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())
@@ -235,24 +228,12 @@ def test_what_cannot_be_pooled_is_said():
         train_pooled("mlp", [(panel.head(40), split(40))], HORIZON, QUICK)
 
 
-CHAIN = torch.diag(torch.ones(3), 1) + torch.diag(torch.ones(3), -1)
-"""Four stations in a row."""
-
-
-def make(model):
-    torch.manual_seed(3)
-    return load(model)(Shape(len(FEATURES), 20, 2, 8, 0.1, CHAIN.expand(2, 4, 4))).eval()
-
-
-def some_windows(stations=4, seed=0):
-    torch.manual_seed(seed)
-    inputs = torch.randn(6, stations, 20, len(FEATURES))
-    inputs[..., 2] = 1.0
-    return inputs
-
-
 def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
-    network, inputs = make("vae-gru"), some_windows()
+    chain = torch.diag(torch.ones(3), 1) + torch.diag(torch.ones(3), -1)  # four stations in a row
+    torch.manual_seed(3)
+    network = load("vae-gru")(Shape(len(FEATURES), 20, 2, 8, 0.1, chain.expand(2, 4, 4))).eval()
+    inputs = torch.randn(6, 4, 20, len(FEATURES))
+    inputs[..., 2] = 1.0
     with torch.no_grad():
         before = network(inputs)
         torch.manual_seed(99)

@@ -15,7 +15,6 @@ MARK = "record with gaps"
 
 
 def draw(seed: int) -> np.ndarray:
-    """A station that creeps, with noise."""
     rng = np.random.default_rng(seed)
     return rng.choice([0.0, 0.1, 1.0]) * np.arange(ROWS) + rng.normal(0, 1, ROWS)
 
@@ -40,39 +39,17 @@ def issue(values: np.ndarray, model: str = "auto"):
     return forecast(Panel(0.0, DAY_S, ("A",), values[:, None]), model, [DAY_S, 7 * DAY_S])
 
 
-def find_fault(values: np.ndarray, gappy: np.ndarray, give=issue) -> str | None:
-    """What is wrong with the forecast of a record with gaps; None where it keeps the rule."""
-    whole, made = give(values), give(gappy)
-    if {r.horizon_s for r in made.rows} != {r.horizon_s for r in whole.rows}:
-        return "a horizon is lost in a gap"
-    seen = int(np.isfinite(gappy[-WINDOW:]).sum())
-    is_gappy = seen < OBSERVED_SHARE * WINDOW
-    if any((MARK in row.reason) != is_gappy for row in made.rows):
-        return "the mark does not say what the record is"
-    for row, before in zip(made.rows, whole.rows, strict=True):
-        if is_gappy and row.q90 - row.q10 <= before.q90 - before.q10:
-            return "an interval of half a record is no wider than that of the whole"
-    return None
-
-
 @pytest.mark.turns
 @pytest.mark.parametrize("seed", range(30 if SOAK else 9))
 def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
     values = draw(seed)
-    assert find_fault(values, cut(values, seed)) is None
-
-
-def test_what_withholds_for_gaps_is_found() -> None:
-    """As it was: 42 of 60 rows or nothing."""
-
-    def strict(values):
-        made = issue(values)
-        return made if np.isfinite(values[-WINDOW:]).sum() >= 42 else type(made)((), made.withheld, {})
-
-    values = draw(0)
-    gappy = values.copy()
-    gappy[-45:-15] = np.nan
-    assert find_fault(values, gappy, strict) == "a horizon is lost in a gap"
+    gappy = cut(values, seed)
+    whole, made = issue(values), issue(gappy)
+    assert [r.horizon_s for r in made.rows] == [r.horizon_s for r in whole.rows]
+    is_gappy = int(np.isfinite(gappy[-WINDOW:]).sum()) < OBSERVED_SHARE * WINDOW
+    for row, before in zip(made.rows, whole.rows, strict=True):
+        assert (MARK in row.reason) == is_gappy
+        assert not is_gappy or row.q90 - row.q10 > before.q90 - before.q10
 
 
 @pytest.mark.parametrize("rows", [FEWEST_ROWS - 1, FEWEST_ROWS + 3, 41])

@@ -9,9 +9,9 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.calibration import calibrate
-from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
+from forecasting.serving.conformal import WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
-from forecasting.serving.quantiles import NORMAL, blend_quantiles, bounds, conform, repeat_point, widen
+from forecasting.serving.quantiles import NORMAL, blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
@@ -19,19 +19,15 @@ from tests.data.forecast_rows import row
 
 def test_scores_on_small_numbers():
     error = np.array([1.0, -3.0, np.nan])
-    assert mae(error) == 2.0
-    assert rmse(error) == pytest.approx(np.sqrt(5.0))
-    assert pinball(error, 0.9) == pytest.approx((0.9 + 0.3) / 2)
-    assert skill(1.0, 2.0) == 0.5
+    assert (mae(error), rmse(error)) == (2.0, pytest.approx(np.sqrt(5.0)))
+    assert (pinball(error, 0.9), skill(1.0, 2.0)) == (pytest.approx((0.9 + 0.3) / 2), 0.5)
     assert np.isnan(skill(1.0, 0.0))
     assert np.isnan(mae(np.array([np.nan])))
     low, high = np.array([0.0, 0.0]), np.array([2.0, 2.0])
     assert winkler(low, high, np.array([1.0, 3.0]), 0.8) == pytest.approx((2 + 2 + 10 * 1) / 2)
-    hit, worst = coverage(
-        np.zeros((4, 2)), np.ones((4, 2)), np.array([[0.5, 2], [0.5, 2], [0.5, 0.5], [0.5, np.nan]]), minimum=2
-    )
-    assert hit == pytest.approx(5 / 7)
-    assert worst == pytest.approx(1 / 3)
+    seen = np.array([[0.5, 2], [0.5, 2], [0.5, 0.5], [0.5, np.nan]])
+    hit, worst = coverage(np.zeros((4, 2)), np.ones((4, 2)), seen, minimum=2)
+    assert (hit, worst) == (pytest.approx(5 / 7), pytest.approx(1 / 3))
 
 
 def test_replay_equals_one_update_at_a_time():
@@ -54,8 +50,7 @@ def test_replay_equals_one_update_at_a_time():
                         state = update(state, value, covered=covered)
                 issued.append(margin(state, h))
             np.testing.assert_allclose(issued, margins[:, s], atol=1e-12)
-            assert state.alpha == pytest.approx(states[s].alpha, abs=1e-12)
-            assert state.scores == states[s].scores
+            assert (state.alpha, state.scores) == (pytest.approx(states[s].alpha, abs=1e-12), states[s].scores)
             assert state.n == states[s].n
 
 
@@ -119,8 +114,7 @@ def test_state_survives_text():
     assert np.isnan(margin(state))
     for value in np.random.default_rng(1).normal(size=WINDOW + 20):
         state = update(state, abs(value))
-    assert len(state.scores) == WINDOW
-    assert ConformalState.from_json(json.loads(json.dumps(state.to_json()))) == state
+    assert (len(state.scores), ConformalState.from_json(json.loads(json.dumps(state.to_json())))) == (WINDOW, state)
     assert update(state, float("nan")) is state
 
 
@@ -155,41 +149,30 @@ def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
     return decide(observed, *fans, weight=weight, baseline="lld", horizon="7 d")
 
 
-def test_the_gate_opens_for_a_better_network_only():
-    good = gate_of(0.7)
-    assert good.shown
-    assert good.weight == 1.0
-    assert good.skill == pytest.approx(0.3, abs=0.02)
-    assert good.skill == pytest.approx(1.0 - good.mae_mm / good.baseline_mae_mm)
-    assert good.reason.startswith("shown: beats lld by 30")
-    worse = gate_of(1.5)
-    assert not worse.shown
-    assert worse.weight == 0.0
-    assert worse.reason == "the network adds nothing to lld at 7 d on calibration"
-
-
-def test_the_gate_asks_for_coverage_and_for_data():
-    narrow = gate_of(0.7, widen_by=0.6)
-    assert not narrow.shown
-    assert narrow.reason.startswith("80 % interval holds only")
-    wide = gate_of(0.7, widen_by=1.25)
-    assert wide.coverage_80 > 0.87
-    assert wide.shown, "what is too wide costs in the score and is narrowed by the next errors"
-    far_too_wide = gate_of(0.7, widen_by=4.0)
-    assert not far_too_wide.shown
-    assert "(CRPS)" in far_too_wide.reason
-    few = gate_of(0.7, rows=20)
-    assert not few.shown
-    assert few.reason.startswith("not enough data: 20 scored")
-    json.dumps(few.to_json(), allow_nan=False)
-
-
-def test_a_gain_too_small_to_last_opens_nothing():
-    small = gate_of(0.98)
-    assert not small.shown
-    assert small.reason.startswith("beats lld by 2.")
-    assert small.reason.endswith("3% are needed")
-    assert gate_of(0.95).shown
+@pytest.mark.parametrize(
+    ("noise", "facts", "is_shown", "reason"),
+    [
+        (0.7, {}, True, "shown: beats lld by 30"),
+        (0.7, {"widen_by": 1.25}, True, "shown: "),  # too wide costs in the score, and the next errors narrow it
+        (0.95, {}, True, "shown: "),
+        (0.98, {}, False, "beats lld by 2."),
+        (1.5, {}, False, "the network adds nothing to lld at 7 d on calibration"),
+        (0.7, {"widen_by": 0.6}, False, "80 % interval holds only"),
+        (0.7, {"widen_by": 4.0}, False, "(CRPS)"),
+        (0.7, {"rows": 20}, False, "not enough data: 20 scored"),
+    ],
+)
+def test_the_gate_opens_for_a_network_that_is_better_by_enough_covers_and_has_data(noise, facts, is_shown, reason):
+    gate = gate_of(noise, **facts)
+    assert (gate.shown, reason in gate.reason) == (is_shown, True), gate.reason
+    json.dumps(gate.to_json(), allow_nan=False)
+    if gate.reason.startswith("shown: beats lld by 30"):
+        assert (gate.weight, gate.skill) == (1.0, pytest.approx(0.3, abs=0.02))
+        assert gate.skill == pytest.approx(1.0 - gate.mae_mm / gate.baseline_mae_mm)
+    elif noise > 1.0:
+        assert gate.weight == 0.0
+    elif noise == 0.98:
+        assert gate.reason.endswith("3% are needed")
 
 
 class Lld:
@@ -245,8 +228,7 @@ def test_exactly_one_row_is_shown():
     ]
     out = choose_shown(rows)
     assert shown(out) == [("A", 86400.0, "auto+lstm")]
-    assert out[3].reason == "not shown: auto+lstm is the forecast of this horizon"
-    assert out[5].reason == "r"
+    assert (out[3].reason, out[5].reason) == ("not shown: auto+lstm is the forecast of this horizon", "r")
     assert rows[0].shown, "the input is left alone"
 
 
@@ -258,14 +240,3 @@ def test_baselines_take_over_in_their_order():
     assert shown(choose_shown([row("seasonal"), closed])) == [("A", 86400.0, "seasonal")]
     two = choose_shown([row("lld"), row("lld", station="B"), row("lld", horizon_s=60.0), row("auto", station="B")])
     assert sorted(shown(two)) == [("A", 60.0, "lld"), ("A", 86400.0, "lld"), ("B", 86400.0, "auto")]
-
-
-def test_a_closed_network_alone_is_not_shown():
-    assert shown(choose_shown([row("gru", shown=False)])) == []
-
-
-def test_bounds_name_their_quantiles():
-    fan = np.arange(5.0)[None, None]
-    assert bounds(fan, 0.8) == (1.0, 3.0)
-    assert bounds(fan, 0.95) == (0.0, 4.0)
-    assert MINIMUM_SCORES == 20

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
-from forecasting.serving import members
 from forecasting.serving.members import compute_network_weights, join_networks
 from forecasting.serving.records import Limits, ScoredError
 from tests.data.forecast_rows import row
@@ -38,36 +37,17 @@ def known_by(scored: list[ScoredError], last: int) -> list[ScoredError]:
     return [one for one in scored if one.issued_s + one.horizon_s <= last * DAY_S]
 
 
-def find_leaks(seed: int) -> int:
-    """Issues whose shares change where what came after them is written anew."""
-    panel, scored = draw_panel(seed), draw_scored(seed, every=1 + seed % 4)
-    wrong = 0
-    for last in (90, 133, 200):
-        head = panel.head(last + 1)
-        after = [s if s.issued_s + s.horizon_s <= last * DAY_S else replace(s, error=1e6 * s.error) for s in scored]
-        asked = sorted({h * DAY_S for h in AHEAD})
-        told = [compute_network_weights(head, one, asked, KEYS) for one in (known_by(scored, last), scored, after)]
-        wrong += told[0] != told[1] or told[0] != told[2]
-        assert told[0] != compute_network_weights(head, known_by(scored, last - 20), asked, KEYS), (
-            "what is known is read"
-        )
-    return wrong
-
-
 @pytest.mark.turns
 @pytest.mark.parametrize("seed", range(6))
 def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> None:
-    assert find_leaks(seed) == 0
-
-
-def test_a_weighing_that_does_not_wait_for_targets_is_found(monkeypatch) -> None:
-    weigh = members.compute_weights
-    monkeypatch.setattr(
-        members,
-        "compute_weights",
-        lambda made, errors, h, *more, **named: weigh(made, np.roll(errors, -h, 1), h, *more, **named),
-    )
-    assert find_leaks(1) > 0
+    panel, scored, asked = draw_panel(seed), draw_scored(seed, every=1 + seed % 4), sorted({h * DAY_S for h in AHEAD})
+    for last in (90, 133, 200):
+        head, known = panel.head(last + 1), known_by(scored, last)
+        after = [s if s.issued_s + s.horizon_s <= last * DAY_S else replace(s, error=1e6 * s.error) for s in scored]
+        told = compute_network_weights(head, known, asked, KEYS)
+        assert all(compute_network_weights(head, one, asked, KEYS) == told for one in (scored, after))
+        older = known_by(scored, last - 20)
+        assert told != compute_network_weights(head, older, asked, KEYS), "what is known is read"
 
 
 @pytest.mark.parametrize("every", [1, 5])
@@ -114,12 +94,10 @@ def test_without_scores_rows_are_the_same_and_with_them_auto_alone_moves() -> No
         if before.model != "auto" or before.station != STATIONS[2]:
             assert after is before
             continue
-        shares = compute_network_weights(
-            panel, here, [h * DAY_S for h in AHEAD], {k for k in KEYS if k[2] != "graph-gru"}
-        )
+        others = {key for key in KEYS if key[2] != "graph-gru"}
+        shares = compute_network_weights(panel, here, [h * DAY_S for h in AHEAD], others)
         mine = shares[after.station, after.horizon_s]
-        assert after.q50 == pytest.approx(0.4 * mine["gru"] + 0.8 * mine["lstm"])
-        assert after.weight == sum(mine.values())
+        assert (after.q50, after.weight) == (pytest.approx(0.4 * mine["gru"] + 0.8 * mine["lstm"]), sum(mine.values()))
         assert (after.q90 - after.q50, after.baseline_q50) == (pytest.approx(1.0), before.baseline_q50)
         assert "with networks, weights by their scored errors: gru" in after.reason
     held = join_networks(panel, rows, here, {STATIONS[2]: Limits(high=0.1)})

@@ -23,7 +23,6 @@ from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-HORIZONS_S = (DAY_S, 7 * DAY_S)
 
 
 def lay(values, step_s=DAY_S, **more):
@@ -47,14 +46,12 @@ def collapse(rows=240, lead=12.0, way=1.0, seed=3):
 
 
 def row(panel, model="lld", horizon_s=DAY_S, **more):
-    """A forecast as a model would make it."""
     value = float(panel.values[-1, 0])
     named = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), value)
     times = {"issued_s": panel.end_s, "target_s": panel.end_s + horizon_s, "data_until_s": panel.end_s}
     return replace(make_row(model, horizon_s=horizon_s, reason=f"simple forecast {model}"), **times, **named, **more)
 
 
-# ---- the table of the day that matters --------------------------------------------------------------------------
 @pytest.mark.turns
 @pytest.mark.parametrize("name", list(motion_scenes.SCENES))
 def test_no_forecast_of_the_five_scenes_is_absurd(name):
@@ -84,7 +81,6 @@ def test_the_next_reading_of_a_fast_slope_lies_in_its_interval():
     assert np.mean(held) >= 0.7
 
 
-# ---- the kinematic forecast --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("values", [collapse(), collapse(way=-1.0), sudden(3), quiet(), np.zeros(80)])
 def test_quantiles_are_in_order_and_widen_with_the_horizon(values):
     made = extrapolate(values, [1, 2, 4, 8, 16, 32, 64])
@@ -111,8 +107,7 @@ def test_values_beyond_all_bounds_give_no_kinematic_forecast_and_the_reason(size
     panel = lay(sudden(7, rate=size / 7.0))
     with np.errstate(all="ignore"):
         made, (held,) = step_in(panel, None, [row(panel, "auto")], 7)
-    assert [one.model for one in made] == ["auto"]
-    assert held.reason == "a reading lies beyond all bounds"
+    assert ([one.model for one in made], held.reason) == (["auto"], "a reading lies beyond all bounds")
 
 
 def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
@@ -122,7 +117,6 @@ def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
     assert np.isnan(extrapolate(np.array([1.0, 2.0, 3.0]), [1])).all()
 
 
-# ---- inside or outside -------------------------------------------------------------------------------------------
 def test_a_motion_that_was_never_seen_is_outside_and_the_reason_says_how_far():
     (found,) = compare_motion(lay(sudden(3)), 7)
     assert found.novelty > 5.0
@@ -167,7 +161,6 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     assert [r.model for r in choose_shown([one, other]) if r.shown] == ["auto"]
 
 
-# ---- what steps in -----------------------------------------------------------------------------------------------
 def test_it_stands_in_for_every_model_once_and_says_for_which():
     panel = lay(sudden(3))
     network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
@@ -227,8 +220,7 @@ def test_what_erred_less_takes_over_sooner(nearer):
     bent = still.mixed.copy()
     bent[:-1, :, 0] = 0.0 if nearer else values[-bent.shape[0] + 1 :, None]
     share = early.share_of("A", replace(still, mixed=bent))
-    assert share == pytest.approx(0.5 if nearer else 0.1)
-    assert early.share_of("A", None) == pytest.approx(0.25)
+    assert (share, early.share_of("A", None)) == (pytest.approx(0.5 if nearer else 0.1), pytest.approx(0.25))
     assert motion.share_of("A", still) == 1.0
 
 
@@ -250,9 +242,8 @@ def test_targets_behind_the_failure_window_are_withheld():
     panel = lay(collapse(lead=6.0))
     rows, withheld = step_in(panel, None, [row(panel, "auto", h) for h in (DAY_S, 90 * DAY_S)], 90)
     assert [one.horizon_s for one in rows if one.model == "kinematic"] == [DAY_S]
-    assert [(w.model, w.reason) for w in withheld] == [
-        ("kinematic", "the failure window ends before 90 d: the motion cannot be foretold")
-    ]
+    why = "the failure window ends before 90 d: the motion cannot be foretold"
+    assert [(w.model, w.reason) for w in withheld] == [("kinematic", why)]
 
 
 def test_after_the_failure_window_nothing_is_foretold():

@@ -99,8 +99,7 @@ def test_what_is_scored_live_leads_to_the_state_that_a_replay_finds():
             state = feedback(issued, observed[t, 0], {0.8: state}, stretch[t, 0])[0.8]
         else:
             state = update(state, float(relax_score(abs(observed[t, 0]), stretch[t, 0])))
-    assert state.scores == pytest.approx(last.scores)
-    assert state.alpha == pytest.approx(last.alpha)
+    assert (state.scores, state.alpha) == (pytest.approx(last.scores), pytest.approx(last.alpha))
 
 
 def test_a_margin_that_takes_away_is_left_alone():

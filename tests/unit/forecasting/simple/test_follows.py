@@ -30,7 +30,7 @@ def fit(values, cadence: Cadence, rows: int) -> tuple[Auto, Panel]:
     return fit_auto(panel.head(rows), find_calibration(rows), cadence.steps), panel
 
 
-def compare(kind: str, ratio: float, cadence: Cadence, served=lambda auto: auto) -> tuple[list[float], list[float]]:
+def compare(kind: str, ratio: float, cadence: Cadence) -> tuple[list[float], list[float]]:
     """Per horizon the error of what is served, over the lowest of the three that is known only afterwards."""
     # the change of pace comes at 45 % of the rows at the soonest
     first = round((0.35 if cadence.rows > 100 else 0.5) * cadence.rows)
@@ -39,11 +39,9 @@ def compare(kind: str, ratio: float, cadence: Cadence, served=lambda auto: auto)
         auto, panel = fit(draw_motion(kind, ratio, cadence, seed), cadence, first)
         origins = np.arange(first - 1, cadence.rows)
         known, calibration = panel.head(first), find_calibration(first)
-        said = {
-            name: fit_baseline(name, known, calibration, cadence.steps).predict(panel.values, origins)[:, 0]
-            for name in RIVALS
-        }
-        said["served"] = served(auto).predict(panel.values, origins)[:, 0]
+        fits = {name: fit_baseline(name, known, calibration, cadence.steps) for name in RIVALS}
+        said = {name: one.predict(panel.values, origins)[:, 0] for name, one in fits.items()}
+        said["served"] = auto.predict(panel.values, origins)[:, 0]
         foreseen = foresee(kind, ratio, cadence, seed)
         said["floor"] = said["served"] * np.nan if foreseen is None else foreseen[origins]
         for name, made in said.items():
@@ -65,13 +63,6 @@ def test_served_is_about_as_good_as_the_best_of_three(name, kind):
     if (name, kind) in {("daily", "bend"), ("daily", "ramp")}:
         assert fair[0].pop() <= 1.4, "of a tenth of the noise a row thirty rows do not tell the pace"
     assert max(map(max, fair)) <= 1.3
-
-
-def test_a_standard_that_leans_to_rest_does_not_follow():
-    """The same comparison can fail: the median that stood here before is tens of times worse."""
-    still = compare("steady", 30.0, HOURLY, lambda auto: next(m for m in auto.judged if m.name == "trend").rest)
-    assert still[1][-1] > 5.0
-    assert max(compare("steady", 30.0, HOURLY)[1]) <= 1.05
 
 
 @pytest.mark.parametrize("period", [8.0, 12.0, 24.0])
@@ -196,11 +187,8 @@ def test_what_is_served_agrees_with_the_velocity_that_is_told(name, begins, rate
 
 def serve(panel: Panel, cadence: Cadence):
     horizons_s = [h * cadence.step_s for h in cadence.steps]
-    return sorted((one for one in choose_shown(forecast(panel, "auto", horizons_s).rows) if one.shown), key=by_horizon)
-
-
-def by_horizon(one):
-    return one.horizon_s
+    shown = [one for one in choose_shown(forecast(panel, "auto", horizons_s).rows) if one.shown]
+    return sorted(shown, key=lambda one: one.horizon_s)
 
 
 def agrees(panel: Panel, cadence: Cadence, newest: int, shown=None, column: int = 0) -> bool | None:

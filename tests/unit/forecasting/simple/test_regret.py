@@ -56,9 +56,8 @@ def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut)
     changed[:, max(0, cut - steps + 1) :] = 1e6
     again, _ = compute_weights(made, changed, steps, Rule(), NONE)
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
-    np.testing.assert_array_equal(
-        compute_weights(made[:, :cut], errors[:, :cut], steps, Rule(), NONE)[0], weights[:, :cut]
-    )
+    before = compute_weights(made[:, :cut], errors[:, :cut], steps, Rule(), NONE)[0]
+    np.testing.assert_array_equal(before, weights[:, :cut])
 
 
 def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
@@ -66,11 +65,9 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
     weights = compute_weights(made, errors, 1, Rule(), NONE)[0][:, -1]
     assert (weights[1] > 0.9).all()
     assert (weights[2] < 0.01).all()
-    young = compute_weights(made, errors, 1, Rule(), np.array([0, 500, 0]))[0][:, -1]
-    assert (young[1] == 0).all()
+    assert (compute_weights(made, errors, 1, Rule(), np.array([0, 500, 0]))[0][:, -1][1] == 0).all()
     # the same errors seven rows ahead are a seventh of the evidence
-    slow = compute_weights(made, errors, 50, Rule(), NONE)[0][:, -1]
-    assert (slow[0] > weights[0]).all()
+    assert (compute_weights(made, errors, 50, Rule(), NONE)[0][:, -1][0] > weights[0]).all()
 
 
 @given(seed=st.integers(0, 10_000), steps=st.integers(2, 30), cut=st.integers(40, 199))
@@ -123,8 +120,7 @@ def test_components_of_one_motion_share_one_noise():
     keep, near = np.ones((300, 2)), np.ones((300, 2))
     apart = find_noise_share(both, 30, near, 1, Rule(), keep)[-1]
     assert apart[0] > 3 * apart[1]
-    together = find_noise_share(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1]
-    assert together == pytest.approx([apart.mean()] * 2)
+    assert find_noise_share(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1] == pytest.approx([apart.mean()] * 2)
 
 
 def draw_scored(rng, rows=400, stations=8, better=0.7):
@@ -148,9 +144,8 @@ def test_stations_learn_of_each_other_what_noise_asks_for_and_nothing_of_motion(
     alone, all_together = weigh_last(made, errors, 30, (), noise), weigh_last(made, errors, 30, each, noise)
     assert all_together.min() > alone.min()
     assert np.ptp(all_together) < np.ptp(alone)
-    np.testing.assert_allclose(
-        weigh_last(made, errors, 30, each, motion), weigh_last(made, errors, 30, (), motion), atol=0.01
-    )
+    together, apart = (weigh_last(made, errors, 30, groups, motion) for groups in (each, ()))
+    np.testing.assert_allclose(together, apart, atol=0.01)
     # forty others count for no more than a few: they err alike
     for count in (OTHERS, 40):
         many = np.repeat(errors[:, :, :1], 1 + count, axis=2)
@@ -215,7 +210,6 @@ def test_a_reason_names_the_shares():
 def test_fewer_than_two_months_scored_serve_the_standard_alone():
     values = np.cumsum(np.random.default_rng(3).normal(0.1, 1.0, (85, 1)), axis=0)
     auto = fit_auto(Panel(0.0, DAY_S, ("A",), values), Block(45, 85), (1, 30))
-    assert auto.explain(1, 0) == "simple forecast trend"
-    assert auto.chosen[1] == "trend"
+    assert (auto.explain(1, 0), auto.chosen[1]) == ("simple forecast trend", "trend")
     made = auto.predict(values, np.array([84]))[0, 0, 1]
     assert made == pytest.approx(auto.member("trend").predict(values, np.array([84]))[0, 0, 1])

@@ -133,9 +133,8 @@ def test_a_station_beside_others_gets_what_it_would_get_alone(fit):
     panel = walk()
     together = fit(panel, Block(300, 450), STEPS).predict(panel.values, np.array([460, 499]))
     alone = Panel(0.0, DAY_S, ("S1",), panel.values[:, 1:2])
-    np.testing.assert_allclose(
-        together[:, 1], fit(alone, Block(300, 450), STEPS).predict(alone.values, np.array([460, 499]))[:, 0], atol=1e-5
-    )
+    own = fit(alone, Block(300, 450), STEPS).predict(alone.values, np.array([460, 499]))
+    np.testing.assert_allclose(together[:, 1], own[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("fit", [fit_arima, fit_ets, fit_ridge, fit_lad])
@@ -207,9 +206,8 @@ def test_the_shared_regression_minds_no_single_event_and_no_empty_station():
     panel = walk(gaps=0.0)
     values = np.column_stack([panel.values, np.full(500, np.nan), np.full(500, 7.0)])
     with np.errstate(all="raise", under="ignore"):
-        made = fit_lad(Panel(0.0, DAY_S, tuple("ABCDE"), values), Block(300, 500), STEPS).predict(
-            values, np.array([499])
-        )
+        panel = Panel(0.0, DAY_S, tuple("ABCDE"), values)
+        made = fit_lad(panel, Block(300, 500), STEPS).predict(values, np.array([499]))
     assert np.isfinite(made[0, :3]).all()
     assert np.isnan(made[0, 3]).all()
     np.testing.assert_allclose(made[0, 4], 7.0, atol=0.01)
@@ -225,10 +223,8 @@ def test_a_member_that_runs_away_or_is_silent_moves_the_median_by_a_rank():
     def median(*members):
         return Median("median", (5,), members).predict(values, at)[0, 0, 0]
 
-    assert median(zero, line, wild) == 55.0
-    assert median(wild, silent, zero, line) == 55.0
-    assert median(zero, silent, line) == 52.5
-    assert median(silent, zero) == 50.0
+    assert (median(zero, line, wild), median(wild, silent, zero, line)) == (55.0, 55.0)
+    assert (median(zero, silent, line), median(silent, zero)) == (52.5, 50.0)
     assert np.isnan(median(silent, silent))
 
 
@@ -274,8 +270,7 @@ def test_the_expert_average_follows_the_better_expert_and_outlives_a_silent_one(
     zero, line = LevelDrift("zero", (1,), ((1, 1, 0.0),)), LevelDrift("line", (1,), ((1, 1, 1.0),))
     silent = Climatology("silent", (1,), 10_000)
     made = Ewa("ewa", (1,), (zero, line, silent), 0).predict(values, np.array([149, 200, 280]))[:, 0, 0]
-    assert made[0] == 0.0
-    assert made[2] == pytest.approx(values[281, 0], abs=0.01)
+    assert (made[0], made[2]) == (0.0, pytest.approx(values[281, 0], abs=0.01))
 
 
 def test_climatology_is_the_mean_of_past_years():

@@ -83,8 +83,8 @@ def test_a_matched_copy_means_the_same_and_hides_the_same(pair, tmp_path):
 def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
     """Bands in decibels have negative medians: no ratio says whether two dates are of one season."""
     dates, grid = [], grid_around(141.95, 42.73, 64, 10.0)
-    values = -np.random.default_rng(1).uniform(100, 900, (3, 64, 64)).astype(np.float32)
-    bands = dict(zip(("B4", "B3", "B2"), values, strict=True))
+    values = -np.random.default_rng(1).uniform(100, 900, (64, 64)) * np.array([1.0, 0.5, 0.2])[:, None, None]
+    bands = dict(zip(("B4", "B3", "B2"), values.astype(np.float32), strict=True))
     for name, day in (("a", 1), ("b", 2)):
         at = AT.replace(day=day)
         folder = write_folder(tmp_path / name, bands, grid, at=at.isoformat())

@@ -24,7 +24,7 @@ from tests.data.surveys.rasters import write_folder
 
 SIDE = 48
 SPECTRAL = BANDS[:12]
-TINY = {"width": 0.0625, "epochs": 14, "batch": 2, "warmup_steps": 6, "held_share": 0.25, "learning_rate": 6e-3}
+TINY = {"width": 0.0625, "epochs": 10, "batch": 2, "warmup_steps": 6, "held_share": 0.25, "learning_rate": 6e-3}
 
 
 def draw(rng, side=SIDE):
