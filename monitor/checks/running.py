@@ -207,7 +207,7 @@ CHECKS: Final = (
         BAD,
         "processes of ingest that an extension had are gone; what the broker holds for them is not stored",
         lambda s: found(is_wrong="ingest.division" in s.stamps and not has_function("ingest.processes")),
-        "install the extension scale_out and start once with ingest.processes = 1",
+        "install the extension `scale_out` and start once with ingest.processes = 1",
         degrades=True,
     ),
     Check(

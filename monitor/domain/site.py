@@ -41,8 +41,10 @@ class Calculation:
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
 
     def __str__(self) -> str:
-        """As the site file has it."""
-        return self.expression
+        """As the site file has it, the numbers first."""
+        agree = f", agree_within {self.agree_within:g}" if self.agree_within else ""
+        how = f"hold {self.hold_s:g} s" if self.hold_s else f"within {self.within_s:g} s"
+        return f"{how}{agree}: {self.expression}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,13 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
 
 @once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
-    """STATION.quantity of every series of how the slope moves that no criterion with a vote reads."""
-    return [".".join(place) for place in sorted(find_moving_series(site)) if not is_judged(site, *place)]
+    """STATION.quantity of every series of how the slope moves that no criterion with a vote reads at all."""
+    made = [(s, s.calculation) for station in site.stations for s in station.series if s.calculation is not None]
+    inputs = [one for s, how in made if is_judged(site, s.station, s.quantity) for one in how.inputs]
+    read = {
+        (name, spec.quantity) for name, _, q in (i.partition(".") for i in inputs) if (spec := site.series(name, q))
+    }
+    return [".".join(place) for place in sorted(find_moving_series(site) - read) if not is_judged(site, *place)]
 
 
 @once_per_record

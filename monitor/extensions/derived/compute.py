@@ -1,5 +1,6 @@
 """Calculated series as readings come in, in the same transaction; and anew where a file or an offset changes them."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from monitor.domain.canonical import canonical_json, digest_text
+from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import Span, epoch_s, format_iso, from_epoch_s, join_spans
 from monitor.domain.observation import HARMLESS, Observation, Reading
 from monitor.domain.site import Calculation, SeriesSpec, Site, once_per_record
@@ -33,6 +35,7 @@ from monitor.store.readings.observations import (
 from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
 from monitor.store.service_state import IDLE, find_stamp, stamp
 
+_LOG: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
 TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
@@ -293,7 +296,15 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
             digests[plan.name] = _digest(c, site, plan, digests, now)
     if digests == before:
         return IDLE
-    count = sum(_renew(db, site, plan, now) for plan in plans if before.get(plan.name) != digests[plan.name])
+    count = 0
+    for plan in plans:
+        if before.get(plan.name) != digests[plan.name]:
+            try:
+                count += _renew(db, site, plan, now)
+            except StoreBusyError:
+                raise
+            except StoreError as error:  # its unit is another than before: the others go on
+                _LOG.warning("%s of %s is not calculated: %s", plan.name, site.id, error)
     with db.write() as c:
         stamp(c, name, digests, now)
     return f"{count} values of calculated series"

@@ -11,9 +11,10 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError
+from monitor.domain.errors import ConfigError, StoreError
+from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.domain.witnesses import find_groups
+from monitor.domain.witnesses import find_groups, find_unjudged
 from monitor.extensions.derived import compute
 from monitor.extensions.derived.checks import CHECKS, read_agreement
 from monitor.extensions.derived.compute import MADE_FROM, run
@@ -114,6 +115,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     bench = Bench(database, DISTANCE)
     groups = find_groups(bench.site)
     assert groups["D1"] == groups["G1"] == groups["G2"] != groups["P1"]
+    assert find_unjudged(bench.site) == []  # the criterion hears G1 and G2 by what is made of them
     for hours in range(-12, 1):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)
@@ -263,6 +265,25 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
             write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
             "b",
         )
+
+
+def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(database)
+    bench.send("G1", 0, displacement_east_mm=9.0)
+    bench.send("G2", 0, displacement_east_mm=1.0)
+    whole = compute._store
+
+    def store(connection: object, rows: list[Observation], *rest: object) -> object:
+        if any(one.quantity == "displacement" for one in rows):
+            raise StoreError("another unit")
+        return whole(connection, rows, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(compute, "_store", store)
+    bench.declare({**DISTANCE, "quantity": "displacement"}, DISTANCE)
+    assert run(database, None, bench.site, bench.now) == "1 values of calculated series"
+    assert bench.read() == {0.0: 8.0}
 
 
 def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
