@@ -131,7 +131,7 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
 
 @once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
-    """STATION.quantity of each series of how the slope moves that no criterion with a vote reads, nor one made of it."""
+    """STATION.quantity of each series of how the slope moves that no voting criterion reads, nor one made of it."""
     made = [(s, s.calculation) for station in site.stations for s in station.series if s.calculation is not None]
     inputs = [one for s, how in made if is_judged(site, s.station, s.quantity) for one in how.inputs]
     read = {
