@@ -65,8 +65,10 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         if left or {*simple} - known:
             lines += _score_past(db, config, site, one, one.record, left, now, gives_way=gives_way)
     if not lines:
-        is_scored = any(one.samples for one in found)
-        return "the past is scored already" if is_scored else _NO_PAST
+        if not any(one.samples for one in found):
+            return _NO_PAST
+        score_targets(db, site, now, hindcast=True)  # of a run that was killed behind its forecasts, or goes on still
+        return "the past is scored already"
     return "; ".join([*lines, score_targets(db, site, now, hindcast=True)])
 
 
