@@ -602,7 +602,7 @@ class Site:
         return Expected(unit, low, high, spec is not None)
 
 
-KEPT_SITES: Final = 64
+KEPT_SITES: Final = 512
 KEPT_CRITERIA: Final = 1024
 KEPT_SERIES: Final = 16384  # names that were asked for, also those that nobody declared
 Record = TypeVar("Record")

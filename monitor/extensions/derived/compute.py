@@ -288,6 +288,8 @@ def _is_same(one: Observation, spoken: Reading | None) -> bool:
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     """Compute all of a series whose expression, or an offset of whose inputs, is another than before."""
     name, plans = f"derived:{site.id}", list_plans(site)
+    if not plans:
+        return IDLE
     known = db.run_read(lambda c: find_stamp(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
