@@ -40,6 +40,11 @@ class Calculation:
     hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
 
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Station and quantity of each input."""
+        return [(station, quantity) for station, _, quantity in (one.partition(".") for one in self.inputs)]
+
     def __str__(self) -> str:
         """As the site file has it, the numbers first."""
         agree = f", agree_within {self.agree_within:g}" if self.agree_within else ""

@@ -53,7 +53,7 @@ def find_groups(site: Site) -> Groups:
                 join(station.id, owners.setdefault((kind, value), station.id))
         if station.reference in stations:
             join(station.id, station.reference)
-        for other in (one.partition(".")[0] for s in station.series if s.calculation for one in s.calculation.inputs):
+        for other, _ in (place for s in station.series if s.calculation for place in s.calculation.places):
             if other in stations:
                 join(station.id, other)
     mapped = _list_mapped(site)
@@ -132,11 +132,10 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
 @once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
     """STATION.quantity of each series of how the slope moves that no voting criterion reads, nor one made of it."""
-    made = [(s, s.calculation) for station in site.stations for s in station.series if s.calculation is not None]
-    inputs = [one for s, how in made if is_judged(site, s.station, s.quantity) for one in how.inputs]
-    read = {
-        (name, spec.quantity) for name, _, q in (i.partition(".") for i in inputs) if (spec := site.series(name, q))
-    }
+    series = (s for station in site.stations for s in station.series)
+    made = [s.calculation for s in series if s.calculation is not None and is_judged(site, s.station, s.quantity)]
+    specs = [site.series(*place) for calculation in made for place in calculation.places]
+    read = {(spec.station, spec.quantity) for spec in specs if spec is not None}
     return [".".join(place) for place in sorted(find_moving_series(site) - read) if not is_judged(site, *place)]
 
 

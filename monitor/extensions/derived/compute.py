@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from graphlib import TopologicalSorter
+from itertools import chain
 from math import inf, isclose, isfinite, nextafter
 from typing import Any, Final, NamedTuple
 
@@ -59,8 +61,7 @@ class Plan(NamedTuple):
     @property
     def first(self) -> Series:
         """The input whose instants it has."""
-        station, _, quantity = self.calculation.inputs[0].partition(".")
-        return station, quantity
+        return self.calculation.places[0]
 
     @property
     def name(self) -> str:
@@ -77,25 +78,35 @@ Ids = MutableMapping[SeriesKey, tuple[int, str]]  # of series that are known
 
 
 @once_per_record
-def list_plans(site: Site) -> Sequence[Plan]:
-    """The calculated series of a site, each after those that it rests on."""
+def list_steps(site: Site) -> Sequence[Sequence[Plan]]:
+    """The calculated series of a site in steps: each rests on measured series and on those of steps before."""
     own = {unit for _, unit in site.quantities}
+    specs = {(spec.station, spec.quantity): spec for s in site.stations for spec in s.series if spec.calculation}
 
     def find_unit(place: Series) -> str | None:
         expected = site.expect(*place)
         return None if expected is None else expected.unit
 
-    left = [(spec, spec.calculation) for s in site.stations for spec in s.series if spec.calculation is not None]
-    found: list[Plan] = []
-    while left:
-        waiting = {f"{spec.station}.{spec.quantity}" for spec, _ in left}
-        for spec, calculation in [one for one in left if not waiting.intersection(one[1].inputs)]:
-            expression = read_expression(calculation.expression, find_unit, own)
-            scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
-            found.append(Plan(spec, calculation, expression, scales, read_unit(spec.unit, own).scale))
-        done = {(one.spec.station, one.spec.quantity) for one in found}
-        left = [one for one in left if (one[0].station, one[0].quantity) not in done]
-    return found
+    def plan(spec: SeriesSpec) -> Plan:
+        assert spec.calculation is not None
+        expression = read_expression(spec.calculation.expression, find_unit, own)
+        scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
+        return Plan(spec, spec.calculation, expression, scales, read_unit(spec.unit, own).scale)
+
+    calculations = ((place, spec.calculation) for place, spec in specs.items())
+    order = TopologicalSorter({place: how.places for place, how in calculations if how is not None})
+    order.prepare()
+    steps: list[list[Plan]] = []
+    while order.is_active():
+        ready = order.get_ready()
+        steps.append([plan(specs[place]) for place in ready if place in specs])
+        order.done(*ready)
+    return [step for step in steps if step]
+
+
+def list_plans(site: Site) -> list[Plan]:
+    """The calculated series of a site, each after those that it rests on."""
+    return [*chain.from_iterable(list_steps(site))]
 
 
 def add_calculated(
@@ -104,29 +115,19 @@ def add_calculated(
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
     for name in {o.site for o in observations}:
-        plans = list_plans(sites[name]) if name in sites else ()
-        mine = [o for o in observations if o.site == name] if plans else []
+        steps = list_steps(sites[name]) if name in sites else ()
+        mine = [o for o in observations if o.site == name] if steps else []
         received_at = max((o.received_at for o in mine), default=now)
         changed: dict[Series, list[datetime]] = {}
         for item in mine:
             changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
-        for several in _split(plans):
-            wanted = [(plan, span) for plan in several for span in _list_spans(plan, changed)]
+        for step in steps:
+            wanted = [(plan, span) for plan in step for span in _list_spans(plan, changed)]
             rows = _compute_spans(connection, sites[name], wanted, received_at, ids)
             for item in rows:
                 changed.setdefault((item.station, item.quantity), []).append(item.observed_at)
             found += _store(connection, rows, now, ids)
     return found
-
-
-def _split(plans: Sequence[Plan]) -> list[list[Plan]]:
-    """The series in steps: none of a step rests on another of it."""
-    steps: list[list[Plan]] = []
-    for plan in plans:
-        if not steps or any((p.spec.station, p.spec.quantity) in plan.scales for p in steps[-1]):
-            steps.append([])
-        steps[-1].append(plan)
-    return steps
 
 
 def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[datetime]]) -> list[Span]:

@@ -1,6 +1,6 @@
 """[[derived]] of a site file: series that are computed, checked when the file is read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -44,7 +44,6 @@ def expand(file: Table, name: str) -> Table:
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}
     where = {place: f"{name}: derived[{index}]" for index, place in enumerate(derived)}
-    own = {q.name: q.unit for q in file.quantity}
     for place, table in derived.items():
         with faults.gathered():
             if all(table.station != s.id for s in file.station):
@@ -52,18 +51,18 @@ def expand(file: Table, name: str) -> Table:
             if place in measured or len(derived) < len(file.derived):
                 raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
     faults.raise_any()
-    names = measured | derived
-    found = {
-        place: expression
-        for place, table in derived.items()
-        for expression in faults.read_each(lambda one, at: _read(one, names, own, at), [table], where[place])
-    }
+    names, own = measured | derived, {q.unit for q in file.quantity}
+    units = {one.name: one.unit for one in (*file.quantity, *QUANTITIES.values())}
+    found: dict[Series, Expression] = {}
+    for place, table in derived.items():
+        with faults.gathered():
+            found[place] = _read(table, names, units, own, where[place])
     faults.raise_any()
     intervals_s = {place: table.interval_s for place, table in measured.items()}
     made: dict[Series, Any] = {}
     for place in _sort(found, name):
         with faults.gathered():
-            unit = QUANTITIES[place[1]].unit if place[1] in QUANTITIES else own.get(place[1], derived[place].unit)
+            unit = units.get(place[1], derived[place].unit)
             made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
         intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
     faults.raise_any()
@@ -74,7 +73,9 @@ def expand(file: Table, name: str) -> Table:
     return file.model_copy(update={"station": tuple(stations)})
 
 
-def _read(table: Table, names: Mapping[Series, Table], own: Mapping[str, str], where: str) -> Expression:
+def _read(
+    table: Table, names: Mapping[Series, Table], units: Mapping[str, str], own: Collection[str], where: str
+) -> Expression:
     """The expression of a table, of which the unit fits."""
     instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
 
@@ -82,12 +83,11 @@ def _read(table: Table, names: Mapping[Series, Table], own: Mapping[str, str], w
         declared = names.get(_find_declared(place, names))
         if declared is None or declared.unit == "index":
             return None if declared is None else "index"
-        return QUANTITIES[place[1]].unit if place[1] in QUANTITIES else own.get(place[1])
+        return units.get(place[1])
 
-    where = where.removesuffix("[0]")
     try:
-        found = read_expression(table.expression, find_unit, set(own.values()), instead)
-        wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, set(own.values()))
+        found = read_expression(table.expression, find_unit, own, instead)
+        wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, own)
     except ValueError as error:
         raise ConfigError(f"{where}.expression: {error}") from None
     if found.unit.powers != wanted.powers:

@@ -291,7 +291,7 @@ def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monk
         raise RuntimeError("a bug")
 
     bench = Bench(database, DISTANCE)
-    monkeypatch.setattr(compute, "list_plans", fail)
+    monkeypatch.setattr(compute, "list_steps", fail)
     bench.send("G1", 0, displacement_east_mm=12.0)
     bench.send("G2", 0, displacement_east_mm=2.0)
     assert bench.read() == {}
