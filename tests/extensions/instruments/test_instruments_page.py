@@ -85,22 +85,6 @@ def test_of_many_instruments_the_gravest_come_first_and_one_is_found(address):
     assert after.count("Withdraw</button>") == 1
 
 
-def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(filled_database):
-    with serving(filled_database, lambda: NOW) as address, enter(address, None) as browser:
-        page = browser.get("/sites/north-bench/instruments")
-        rows = browser.get("/api/v1/sites/north-bench/forecasts/points?pid=p1")
-    words = " ".join(re.sub(r"<[^>]+>", " ", page.text.split('id="points-ahead"')[1].split("</section>")[0]).split())
-    assert "2 points forecast, 1 withheld" in words
-    assert ": 0.0412 mm" in page.text.split('id="points"')[1].split("</section>")[0], "a small change is not 0"
-    assert words.count("81 % of forecasts lay inside the interval of 80 %, error 2.5 mm") == 2
-    assert "the record is too short to try a forecast so far ahead" in words
-    assert [(r["horizon"], r["model"], r["q10"]) for r in rows.json()] == [
-        (1, "lld", -6.0),
-        (2, "trend", -7.25),
-        (3, "lld", None),
-    ]
-
-
 def test_without_the_page_nothing_leads_there(filled_database, monkeypatch):
     with serving(filled_database, lambda: NOW) as address, enter(address, "bo") as browser:
         monkeypatch.delitem(RULES, "GET /sites/{site}/instruments")
