@@ -251,7 +251,6 @@ def test_an_account_or_number_that_is_wrong_is_told_apart(database):
     assert len(twilio.got) == 2
 
 
-# ---- replies -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def asked(database):
     alert_id, number = queue(database, "sms:DUTY_PHONE", level=2)
@@ -341,7 +340,6 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     assert find_now(db, alert_id).state == "unacknowledged"
 
 
-# ---- a modem -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def modem(tmp_path):
     if shutil.which("gammu-smsd") is None:

@@ -201,7 +201,6 @@ def test_a_single_series_that_goes_backwards_is_a_question_as_well():
     assert "over 20 mm/day: either its sign in the site file or the instrument is wrong" in word.undecided[2]
 
 
-# ---- noise ---------------------------------------------------------------------------------------------------------
 def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, bound: float) -> tuple[int, int]:
     """How many of 150 windows of white noise cross a bound: along a declared direction, and without one."""
     rng, found = random.Random(seed), [0, 0]
@@ -266,7 +265,6 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
     assert assess_rates(criterion, windows.track(criterion, "P"), SPEC, windows).raise_level == 1
 
 
-# ---- forecasts -----------------------------------------------------------------------------------------------------
 def expect(name: str, value: float) -> ForecastFact:
     half, quantity = 2.0, f"displacement_{name}"
     fan = (value - half, value, value + half)

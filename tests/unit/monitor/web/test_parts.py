@@ -212,7 +212,6 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     assert redactor.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"
 
 
-# ---- what is said of the sight of a site ----
 LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
 
 
@@ -223,7 +222,6 @@ def test_a_site_that_catches_up_says_so_whatever_is_seen_of_it() -> None:
         assert ("decide by other means" in describe_sight(cards[0], seen)) == (seen == "blind")
 
 
-# ---- what the movement page asks of the decision: once in some seconds, however many look ----
 def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
     clock = [datetime(2026, 3, 1, tzinfo=UTC)]
     asked = []
@@ -244,7 +242,6 @@ def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
     assert [version for version, _ in asked] == ["one", "one", "two"], "each version of the file is asked for itself"
 
 
-# ---- what a site's headline is about ----
 NOW_HEADLINE = datetime(2026, 3, 1, tzinfo=UTC)
 SLOPE = {"G1", "G2", "G3"}
 
