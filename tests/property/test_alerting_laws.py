@@ -26,7 +26,6 @@ def test_the_laws_hold_in_random_stories(part):
         assert statistics.share(name) >= share, f"{name} in {statistics.share(name):.0%} of {statistics.count} stories"
 
 
-# ---- one broken variant of each rule: the same check must catch it ---------------------------------------------
 def _clear_when_missing(key, level, votes, steps_, fresh, pended):
     return key not in fresh or key not in votes or votes[key].level < level
 

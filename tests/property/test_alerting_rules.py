@@ -33,7 +33,6 @@ SEEDS = range(4)
 BRIEF = 34  # epochs: what happens at the twentieth is over by then
 
 
-# ---- rule by rule, against a changed history -------------------------------------------------------------------
 def check_silence_changes_no_level(_: object = None) -> None:
     """Rule 1: when everything falls silent the level stands for ever, and "cannot see: decide" is told."""
     creeping = [quiet(s, motions={"A": Motion(9.0, 20)}) for s in range(2)]
@@ -232,7 +231,6 @@ def test_no_decision_module_reads_a_clock_or_uses_arrays():
             assert word not in text, f"{path.name}: {word}"
 
 
-# ---- one broken variant per rule: the same checks must catch it ------------------------------------------------
 def _clear_when_missing(key, level, votes, steps_, fresh, pended):
     return key not in fresh or votes[key].level < level
 

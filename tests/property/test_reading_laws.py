@@ -27,7 +27,6 @@ RANK = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 ADA = Actor("ada")
 
 
-# ---- what speaks of an epoch -----------------------------------------------------------------------------------
 def check_newest_revision_speaks(seeds):
     """Of each epoch the best solution, and of equals the last that came; offsets of before are taken out."""
     for seed in seeds:
@@ -77,7 +76,6 @@ def test_a_variant_in_which_another_revision_speaks_is_caught(attribute, broken,
         check_newest_revision_speaks(range(50))
 
 
-# ---- what was known when ---------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Fact:
     """Anything that became known of a series, and until when it held."""

@@ -28,7 +28,6 @@ ADA = Actor("ada")
 LENGTH = 60  # epochs
 
 
-# ---- walks -----------------------------------------------------------------------------------------------------
 def check_walk_in_pieces(seeds):
     """A walk that is taken further ends where one in a single piece ends, and says when it took something back."""
     settled = agreed = 0
@@ -91,7 +90,6 @@ def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
         check_walk_in_pieces(range(200))
 
 
-# ---- decisions -------------------------------------------------------------------------------------------------
 def check_warm_is_cold(seeds):
     """Decide over drawn histories with one memory of tracks, and each time again without it."""
     for seed in seeds:
@@ -125,7 +123,6 @@ def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
         check_warm_is_cold(range(12))
 
 
-# ---- readings --------------------------------------------------------------------------------------------------
 class Jumble:
     """A database to which a seeded hand does whatever may happen to observations, epoch by epoch."""
 

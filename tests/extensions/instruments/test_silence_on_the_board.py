@@ -103,7 +103,6 @@ def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(databas
     assert ("correct the topic" in row["action"]) is is_its
 
 
-# ---- what one cause silenced stands under it, with what to do there; a notice names the parent that it is of ----
 TWENTY = [f"R{number:02d}" for number in range(20)]
 ROVERS = [along(name, "1h", "3h", reference="BASE", logger=f"L{name}", power="PV1", gateway="W1") for name in TWENTY]
 ALL = parse_site(

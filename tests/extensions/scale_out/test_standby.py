@@ -69,7 +69,6 @@ def test_who_comes_back_while_another_decides_tells_nobody_that_none_does(
     assert bool(told) == is_told
 
 
-# ---- the lease on a real server ----
 @pytest.fixture
 def hasty(monkeypatch):
     monkeypatch.setattr(core_turn, "TRUST_S", 0.6)

@@ -321,7 +321,6 @@ def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here,
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")
 
 
-# ---- files whose form is known: stations and places from the file, without an editor ----
 BEGIN_KNOWN = datetime(2024, 2, 3)
 HEAD = (
     "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) "

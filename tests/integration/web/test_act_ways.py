@@ -134,7 +134,7 @@ def prepare(c, name, k):
     if kind == "drill":
         c.execute(update(drill).values(state="ended"))
         if step == "hold":
-            return {"site": SITE, "minutes": "1"} | ({"speed": 1e9, "hold": "0s"} if k == 0 else {})
+            return {"site": SITE, "minutes": "1"} | (prepare_scenario() if k == 0 else {})
         return {"site": SITE, "number": add_drill(c, SITE, CARL, "collapse", NOW)} | WHY
     if name == "site.retire":  # another one for each way
         save_site(c, parse_site(LAKE.replace("lake-slope", f"old-{k}"), "old"), "ada", "test", AN_HOUR_AGO)
@@ -182,6 +182,14 @@ def prepare(c, name, k):
     shared = TwoPersonAct("alert.close", f"alert:{raise_alert(c, f'advice:anomaly:s{k}')}", {})
     keep_first(c, shared, BO, "quiet", 1, NOW)
     return WHY | {"signature_id": max(w.id for w in load_waiting(c, NOW + timedelta(seconds=1)))}
+
+
+def prepare_scenario():
+    """A short one that raises a level: the collapse of the whole site is 4000 decisions."""
+    file = Path(os.environ["SLOPEWARD_CONFIG"]).with_name("scenario.csv")
+    lines = [f"2026-03-01T{hour:02}:00:00Z,P1,pore_pressure_kPa,{40 + 3 * hour}\n" for hour in range(18)]
+    file.write_text("".join(["time,station,quantity,value\n", *lines]))
+    return {"scenario": str(file), "speed": 1e9, "hold": "0s"}
 
 
 def prepare_duty(c, step):
