@@ -14,7 +14,7 @@ QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -139,13 +139,18 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
+	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
 
-bench-imagery: setup ## Shipped recipes of scene networks against their bars and simple maps (SLOPEWARD_DATA; trains what is not in build/)
+bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was)
+	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
+
+bench-recipes: setup ## Shipped recipes against their bars and simple maps (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
