@@ -139,8 +139,6 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
-	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
