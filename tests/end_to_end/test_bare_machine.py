@@ -125,13 +125,14 @@ def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitt
         health = ask(service)
         assert health["status"] == "degraded"
         assert "install Mosquitto" in " ".join(health["reasons"])
-        assert not hazards_of(rows(service, "alerts", "list"))
+        hazards = "SELECT 1 FROM alert WHERE ledger = 'hazard'"
+        assert service.query(hazards) == []
         at = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
         # what runs there knows MQTT 3.1.1 only
         publish(broker_url, [("slopeward/v1/s/R1/obs", {"time": at, "rain_mm": 80.0})], version=4)
-        hazards = wait_for(lambda: hazards_of(rows(service, "alerts", "list")), 60, "the alert", 0.5)
-        assert len(hazards) == 1
-        assert hazards[0]["site"] == "s"
+        wait_for(lambda: service.query(hazards), what="the alert")
+        listed = [json.loads(line) for line in service.call("alerts", "list", "--json").stdout.splitlines()]
+        assert [one["site"] for one in listed if one["ledger"] == "hazard"] == ["s"]
         page = urlopen(f"http://127.0.0.1:{service.port}/", timeout=30)
         assert page.status == 200
         said = service.call("status")
@@ -200,12 +201,3 @@ def walk(bare: Path, folder: Path, verbs: list[tuple[str, ...]]) -> list[tuple[i
 def ask(service: Service) -> Any:
     with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as answer:
         return json.load(answer)
-
-
-def rows(service: Service, *words: str) -> list[dict[str, Any]]:
-    said = service.call(*words, "--json").stdout
-    return [json.loads(line) for line in said.splitlines()]
-
-
-def hazards_of(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one for one in alerts if one["ledger"] == "hazard"]
