@@ -33,6 +33,8 @@ from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import latest_movement, load_failure_facts
 from monitor.store.upkeep.migrate import upgrade
+from tests.bench.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
+from tests.bench.forecasting.bench_replay_year import sites
 from tests.data.asked_detection import detect
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
@@ -43,7 +45,6 @@ from tests.end_to_end.test_never_lower import samples, site_file
 from tests.measured import test_rain_measured as rain
 from tests.measured import test_steps_measured as steps
 from tests.property import alerting_histories as histories
-from tests.recording.lives import Life, draw_lives, moments, read_lives, serve, sites
 
 Figures = dict[str, Any]  # nested: names to numbers, truths, words of a fixed list, or further figures
 Row = tuple[str, float, Figures]  # site, instant (epoch seconds), figures
@@ -409,7 +410,7 @@ def forecasts(kind: str) -> Iterator[Row]:
 
 
 def _steady() -> Iterator[Life]:
-    """Ten measured sites, seven of them on firm ground."""
+    """The ten measured sites of the bench that replays their last year."""
     for name, _, times, values, step_s, horizons_s in sites():
         yield Life("steady", name.replace(" ", "-"), {"S": (times, values)}, step_s, horizons_s, float(times[-1]))
 

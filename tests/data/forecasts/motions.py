@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import DAY_S, Floats
+from forecasting.data.series import DAY_S, Floats, Panel
 
 KINDS: Final = ("steady", "ramp", "bend", "stop", "step", "season", "white")
 RATIOS: Final = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -63,3 +63,20 @@ def _move(
         "step": np.full(row.shape, 0.02 * rate),
     }.get(kind)
     return moved, pace, rng
+
+
+def draw_crack(bend: bool, seed: int) -> Panel:
+    """A crack that opens by 45 mm/day, read hourly to .5 mm over 30 days; or by 1, and by 45 in the last ten."""
+    row = np.arange(720.0)
+    rate = np.where(bend & (row < 480), 1.0, 45.0) / 24.0
+    values = np.cumsum(rate) + np.random.default_rng(seed).normal(0.0, 0.5, 720)
+    return Panel(0.0, 3600.0, ("crack",), values[:, None])
+
+
+def draw_marker(wander: float, seed: int) -> Panel:
+    """A marker at 8 m/day, read hourly to 3 mm over 30 days with a tenth of the rows missing."""
+    rng = np.random.default_rng(seed)
+    velocity = 8000.0 / 24.0 * np.exp(np.cumsum(rng.normal(0.0, wander, 720)))
+    values = np.cumsum(velocity) + rng.normal(0.0, 3.0, 720)
+    values[rng.random(720) < 0.1] = np.nan
+    return Panel(0.0, 3600.0, ("marker",), values[:, None])
