@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from monitor.domain.language.catalogue import N_
+from monitor.domain.language.catalogue import N_, gettext
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.extensions.profiles.reduction import OF_STATE, Profile
 from monitor.store.schema.views import load_view
@@ -68,7 +68,7 @@ def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     ends = ("", "_b")[: profile.axes]
     pairs: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (N_("displacement"), "mm", tuple(f"displacement{end}_mm" for end in ends)),
-        (N_("rate"), "mm/day", tuple(f"rate{end}_mm_per_day" for end in ends)),
+        (N_("velocity"), "mm/day", tuple(f"rate{end}_mm_per_day" for end in ends)),
     )
     if profile.kind in OF_STATE:
         pairs = (
@@ -78,7 +78,7 @@ def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     plots = [draw_plot(profile, what, unit, [*by_instant.values()], names, band) for what, unit, names in pairs]
     return {
         "profile": profile,
-        "name": NAMES[profile.kind],
+        "name": gettext(NAMES[profile.kind]),
         "plots": plots,
         "slip": newest,
         "count": len(chosen),
@@ -116,7 +116,7 @@ def draw_plot(
     band = None if slip is None else tuple(TOP + place(slip[name], depths, HEIGHT) for name in low_high)
     across = [(LEFT + place(one, ticks, WIDTH), f"{one:g}") for one in ticks]
     down = [(TOP + place(one, depths, HEIGHT), f"{one:g}") for one in depths]
-    return Plot(what, unit, [one for one in curves if one[0]], across, down, band)  # type: ignore[arg-type]
+    return Plot(gettext(what), unit, [one for one in curves if one[0]], across, down, band)  # type: ignore[arg-type]
 
 
 def choose_ticks(low: float, high: float) -> list[float]:
