@@ -18,7 +18,7 @@ from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.connection_limits import patient
 from monitor.web.context import Context
 from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import end_without_cleanup, without_looks
+from monitor.worker.memory import end_without_cleanup, spare_what_stays, without_looks
 
 _LOG = logging.getLogger("slopeward.web")
 
@@ -39,6 +39,7 @@ def main(config_path: str | None = None) -> int:
         from monitor.web.app import build
 
         app = build(config, db)
+    spare_what_stays()
     listen(app.state.context)
     server = PageServer(make_settings(app, config.web), config.web.url)
     try:
