@@ -321,7 +321,6 @@ def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here,
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")
 
 
-# ---- files whose form is known: stations and places from the file, without an editor ----
 BEGIN_KNOWN = datetime(2024, 2, 3)
 HEAD = (
     "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) "
@@ -384,16 +383,6 @@ def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys)
     assert run_verb(["db", "upgrade"]) == 0
     assert run_verb(command[1:]) == 3, "a single solution waits in the quarantine"
     assert "597 stored" in capsys.readouterr().out
-
-
-def test_the_neutral_form_makes_a_site_as_well(here_known, capsys):
-    rows = [f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
-    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
-    said = capsys.readouterr()
-    assert "station E1: crack opening in mm" in said.out
-    assert follow(said.err) == NEXT
-    assert run_verb(["ingest", "long.csv", "--site", "long", "--json"]) == 0
 
 
 def test_a_quantity_that_is_not_known_is_left_out_and_said(here_known, capsys):

@@ -210,9 +210,6 @@ def test_a_distance_to_water_counts_downward(tmp_path, header):
     assert not may_count_downward("Distance to prism (m)", "displacement_distance")
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_path, seed):
     rng = random.Random(seed)
@@ -240,9 +237,6 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
     look = lay(tmp_path / "f.csv", "Time (UTC);mm;A (mm);C", rise, rise, rise, mark=";")
     answers = {"quantity:mm": "each on its own", "quantity": "temperature", "unit:temperature": "degC"}
     assert [q.key for q in guess(look, answers).questions] == ["quantity:column mm", "quantity:A (mm)"]
-
-
-# ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,6 @@ def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
     assert (status, said in out) == (0, True)
 
 
-# ---- names of others reach a terminal as text: they neither steer it nor turn a line round ----
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

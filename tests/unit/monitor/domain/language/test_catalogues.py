@@ -214,7 +214,6 @@ def test_a_translation_that_lost_a_place_does_not_count(tmp_path, said):
         assert catalogues.Catalogue(opened).gettext("{n} mm") == "{n} mm"
 
 
-# ---- subjects that are too long lose facts, never a part of one; every language keeps site, level ----
 LEVELS_CUTTING = ("yellow", "orange", "red")
 UNITS = ("mm", "mm/day", "degrees", "kPa")
 FIGURE = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?")
