@@ -385,16 +385,6 @@ def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys)
     assert "597 stored" in capsys.readouterr().out
 
 
-def test_the_neutral_form_makes_a_site_as_well(here_known, capsys):
-    rows = [f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
-    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
-    said = capsys.readouterr()
-    assert "station E1: crack opening in mm" in said.out
-    assert follow(said.err) == NEXT
-    assert run_verb(["ingest", "long.csv", "--site", "long", "--json"]) == 0
-
-
 def test_a_quantity_that_is_not_known_is_left_out_and_said(here_known, capsys):
     rows = [
         f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,{name},{k / 50:.2f},{unit}"
