@@ -178,7 +178,7 @@ def test_every_quantity_and_kind_of_criterion_is_a_word_of_the_vocabulary():
     from monitor.domain.quantities import QUANTITIES as KNOWN
 
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
-    assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
+    assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS, "name the kind in KINDS of the vocabulary"
 
 
 def test_a_missing_or_broken_catalogue_is_english(tmp_path, monkeypatch, caplog):
