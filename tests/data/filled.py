@@ -179,7 +179,7 @@ def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
     why = {"window": {"seconds": 604800.0, "form": "unit"}}
     slip = [None] * 6 + ["no second reading within 7d", "profile.no_rate", canonical_json(why)]
     profile = {"rows": [[1.5, 0.25, *[None] * 6], [2.0, 0.0, *[None] * 6]], "slip": [slip]}
-    say("lake-slope", "X1", "profile_depths", "1", NOW - days(2), 2.0, extra=canonical_json(profile))
+    say("lake-slope", "X1", "depth_count", "1", NOW - days(2), 2.0, extra=canonical_json(profile))
     observations.add_observations(c, rows, NOW)
     return measured
 

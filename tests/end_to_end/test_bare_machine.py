@@ -89,6 +89,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_pip("--python", str(folder / "bin/python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel))
     packages = next(folder.glob("lib/python*/site-packages"))
     (installed,) = Distribution.discover(name="slopeward", path=[str(packages)])
+    assert installed.metadata["License-Expression"] == "Apache-2.0 AND BSD-3-Clause AND MIT"
     link_packages(packages, installed.requires or [], "demo")
     return folder / "bin/slopeward"
 
@@ -138,6 +139,8 @@ def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitt
         said = service.call("status")
         assert said.returncode == 5, said.stdout + said.stderr
         assert "broker not durable" in said.stdout
+        words = [bare.with_name("python"), "-P", "-m", "slopeward", "--version"]
+        assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 0
         without_models(service, bare, tmp_path)
 
 
@@ -159,6 +162,8 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("ingest", str(folder / "long.csv"), *mine),
             ("forecast", "run", *mine),
             ("scenes", "add", scene, *mine),
+            ("scenes", "models"),
+            ("scenes", "detect", scene, "--out", str(folder / "found")),
             ("check", "--config", str(service.config)),
             ("doctor", "--json", "--config", str(service.config)),
             ("forecast", "train", "--model", "gru", *mine),
@@ -168,7 +173,12 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("scenes", "score", "--weights", "generated", *data),
         ],
     )
-    read, issued, added, checked, looked, *refused = said
+    read, issued, added, listed, detected, checked, looked, *refused = said
+    assert "generated: learnt from scenes drawn" in listed[1]
+    assert "bijie: learnt" not in listed[1], "those weights come apart"
+    hints = [one for one in "".join(detected[1:]).splitlines() if "slopeward[weights]" in one]
+    assert [one.count("slopeward[weights]") for one in hints] == [1] * len(hints) != []
+    assert (detected[0], "index" in "".join(detected[1:])) == (4, True), detected  # no footprint
     assert read[0] == 0, read
     assert issued[0] == 0, issued
     assert int(issued[1].split()[0]) >= 3, issued

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import message_columns
 from monitor.domain.canonical import canonical_json, digest_text
-from monitor.domain.instants import Span, epoch_s, join_spans
+from monitor.domain.instants import Span, epoch_s, format_iso, join_spans, parse
 from monitor.domain.observation import HARMLESS, Observation, Reading
 from monitor.domain.site import Site
 from monitor.extensions.profiles.declare import DEPTHS, DISPLACEMENT, SLIP_RATE, list_profiles
@@ -28,14 +28,16 @@ from monitor.extensions.profiles.reduction import (
     read_survey,
     subtract_zero,
 )
+from monitor.extensions.profiles.store import find_epoch
 from monitor.store.database.engine import Database
-from monitor.store.readings.observations import SeriesKey, add_observations, find_series_id, load_extents
+from monitor.store.readings.observations import SeriesKey, add_observations, find_series_id
 from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
 from monitor.store.service_state import IDLE, find_stamp, stamp
 
 _BIT: Final = timedelta(microseconds=1)
 CHUNK: Final = timedelta(days=30)
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
+WAITS: Final = timedelta(minutes=10)  # a profile of which depths are missing is not stored before: they may come
 FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 PLACES: Final = 4  # decimals of what is stored
 WITHDRAWN: Final = "bad"
@@ -89,7 +91,8 @@ def _renew_span(
     surveys = [subtract_zero(profile, _gather(profile, known, epoch_s(at)), first) for at in instants]
     rows: list[Observation] = []
     for number, at in enumerate(instants):
-        if span[0] <= at <= span[1]:
+        is_whole = all(None not in _read_column(profile, known, face, epoch_s(at)) for face in profile.faces)
+        if span[0] <= at <= span[1] and (is_whole or at <= received_at - WAITS):
             recent = [one for one in surveys[: number + 1] if one.at_s > epoch_s(at) - profile.window_s]
             for part in _list_parts(profile, recent, _gather_values(profile, known, zero, at, zero_at)):
                 rows += _revise(site, profile, part, at, received_at, there.get((part.quantity, at)))
@@ -111,8 +114,7 @@ def _find_zero(c: Connection, site: Site, profile: Profile, known_at: datetime, 
     """The instant of the zero reading."""
     number = _find_id(c, site, profile, _find_anchor(profile), ids)
     since = profile.zero or FIRST
-    found = {} if number is None else load_extents(c, [number], since - _BIT, known_at)
-    return next((one.first for one in found.values()), None)
+    return None if number is None else find_epoch(c, number, since, known_at)
 
 
 def _load(
@@ -158,17 +160,14 @@ def _list_parts(profile: Profile, surveys: Sequence[Survey], values: Sequence[Co
     nothing: Column = [None] * len(profile.depths_m)
     rates = compute_rates(surveys)
     slip = find_slip(profile, surveys)
-    both = ([*newest.steps, nothing][:2], [*rates, nothing][:2])
-    columns = [
-        nothing if one is nothing or profile.kind in OF_STATE else accumulate(profile, one)
-        for pair in both
-        for one in pair
-    ]
+    both = [*newest.steps, nothing][:2] + [*rates, nothing][:2]
+    is_state = profile.kind in OF_STATE
+    columns = [nothing if one is nothing or is_state else accumulate(profile, one) for one in both]
     table = zip(profile.depths_m, *columns, newest.checksums, *values, strict=True)
     extra = {"rows": [[_round(one) for one in row] for row in table], "slip": [_write_slip(slip)]}
     count = sum(one is not None for one in newest.steps[0])
     yield DerivedValue(DEPTHS, "1", float(count), None, canonical_json(extra))
-    if profile.kind in OF_STATE:
+    if is_state:
         return
     ends = [column[profile.outwards[-1]] for column in columns[: profile.axes]]
     known = [one for one in ends if one is not None]
@@ -222,16 +221,26 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     known = db.run_read(lambda c: find_stamp(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
-        digests = {one.station: _digest(c, site, one, now) for one in profiles}
-    if digests == before:
+        state = {one.station: [_digest(c, site, one, now), _find_end(c, site, one, now)] for one in profiles}
+    if state == before:
         return IDLE
     count = 0
     for profile in profiles:
-        if before.get(profile.station) != digests[profile.station]:
-            count += _renew(db, site, profile, now)
+        (digest, end), (former, until) = state[profile.station], before.get(profile.station, ["", ""])
+        if digest != former:
+            count += _renew(db, site, profile, FIRST, now)
+        elif end != until:
+            count += _renew(db, site, profile, parse(until) if until else FIRST, now)
     with db.write() as c:
-        stamp(c, name, digests, now)
+        stamp(c, name, state, now)
     return f"{count} values of depth profiles"
+
+
+def _find_end(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
+    """Up to when profiles are stored although depths of them are missing; an empty text where there are none."""
+    number = _find_id(c, site, profile, _find_anchor(profile), {})
+    found = None if number is None else find_epoch(c, number, FIRST, now - WAITS, last=True)
+    return "" if found is None else format_iso(found)
 
 
 def _digest(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
@@ -246,16 +255,14 @@ def _digest(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
     return digest_text(canonical_json([repr(profile), str(zero_at), zero, offsets]))
 
 
-def _renew(db: Database, site: Site, profile: Profile, now: datetime) -> int:
-    """Compute the past of a profile, a month at a time; values that are the same stay."""
-    with db.read() as c:
-        number = _find_id(c, site, profile, _find_anchor(profile), {})
-        found = {} if number is None else load_extents(c, [number], FIRST, now + AHEAD)
+def _renew(db: Database, site: Site, profile: Profile, since: datetime, now: datetime) -> int:
+    """Compute the profiles after an instant anew, a month at a time; values that are the same stay."""
     count = 0
-    for extent in found.values():
-        begin = extent.first
-        while begin <= extent.last:
-            with db.write() as c:
-                count += len(_renew_span(c, site, profile, (begin, begin + CHUNK), now, now, {}))
-            begin += CHUNK + _BIT
-    return count
+    while True:
+        with db.write() as c:
+            number = _find_id(c, site, profile, _find_anchor(profile), {})
+            begin = None if number is None else find_epoch(c, number, since + _BIT, now + AHEAD)
+            if begin is None:
+                return count
+            since = begin + CHUNK
+            count += len(_renew_span(c, site, profile, (begin, since), now, now, {}))

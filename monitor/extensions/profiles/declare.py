@@ -15,7 +15,7 @@ from monitor.domain.site import Site, StationId, once_per_record
 from monitor.domain.terms import Duration, Faults, Section, read_toml
 from monitor.extensions.profiles.reduction import FACES, OF_STATE, Profile, list_names
 
-DEPTHS: Final = "profile_depths"  # how many came; with each value stands the whole profile
+DEPTHS: Final = "depth_count"  # how many came; with each value stands the whole profile
 DISPLACEMENT: Final = "displacement"  # of the end that is not fixed
 SLIP_RATE: Final = "slip_rate"  # across the depth of slip
 MOST: Final = 500  # depths

@@ -6,7 +6,7 @@ of it is taken off (Mikkelsen 2003). Grooves that spiral are turned back by thei
 1993). Slip is where the rate steps most between neighbours (Stark and Choi 2008), beyond the noise of the profile.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -210,25 +210,14 @@ def accumulate(profile: Profile, column: Column) -> Column:
 
 def compute_rates(surveys: Sequence[Survey]) -> list[Column]:
     """By axis and depth the slope of a line through steps of surveys, the newest last, mm/day."""
-    newest = surveys[-1]
-    return [
-        [
-            None if newest.steps[axis][place] is None else _fit_slope(_list_points(surveys, axis, place))
-            for place in range(len(column))
-        ]
-        for axis, column in enumerate(newest.steps)
-    ]
+    places, axes = range(len(surveys[-1].checksums)), range(len(surveys[-1].steps))
+    return [[_fit_slope(surveys, axis, place) for place in places] for axis in axes]
 
 
-def _list_points(surveys: Sequence[Survey], axis: int, place: int) -> Iterator[tuple[float, float]]:
-    for one in surveys:
-        step = one.steps[axis][place]
-        if step is not None:
-            yield one.at_s / DAY_S, step
-
-
-def _fit_slope(points: Iterator[tuple[float, float]]) -> float | None:
-    known = list(points)
+def _fit_slope(surveys: Sequence[Survey], axis: int, place: int) -> float | None:
+    known = [(one.at_s / DAY_S, step) for one in surveys if (step := one.steps[axis][place]) is not None]
+    if surveys[-1].steps[axis][place] is None:
+        return None
     middle = sum(x for x, _ in known) / len(known)
     spread = sum((x - middle) ** 2 for x, _ in known)
     return sum((x - middle) * y for x, y in known) / spread if spread else None

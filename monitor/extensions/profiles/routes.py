@@ -1,6 +1,6 @@
 """Profiles on the page: displacement and rate by depth, the older the fainter, and the depth of slip."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import floor, log10
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from monitor.domain.language.catalogue import N_
+from monitor.domain.language.catalogue import N_, gettext
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.extensions.profiles.reduction import OF_STATE, Profile
 from monitor.store.schema.views import load_view
@@ -29,22 +29,7 @@ NAMES: Final = {
 }
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 30.0, 300.0, 380.0  # of the field within a picture
 Row = Mapping[str, Any]  # of a view
-Points = Sequence[tuple[float, float]]  # value and depth
-
-
-class Tick(NamedTuple):
-    """A line of the grid, in the picture, and its number."""
-
-    at: float
-    label: str
-
-
-class Curve(NamedTuple):
-    """A profile in a picture; 1 is the newest."""
-
-    path: str
-    shade: float
-    is_second: bool
+Tick = tuple[float, str]  # a line of the grid, in the picture, and its number
 
 
 class Plot(NamedTuple):
@@ -52,7 +37,7 @@ class Plot(NamedTuple):
 
     what: str
     unit: str
-    curves: list[Curve]
+    curves: list[tuple[str, float, bool]]  # a path, its shade (1: the newest), whether it is that along B
     values: list[Tick]
     depths: list[Tick]
     band: tuple[float, float] | None  # of the depth of slip
@@ -83,7 +68,7 @@ def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     ends = ("", "_b")[: profile.axes]
     pairs: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (N_("displacement"), "mm", tuple(f"displacement{end}_mm" for end in ends)),
-        (N_("rate"), "mm/day", tuple(f"rate{end}_mm_per_day" for end in ends)),
+        (N_("velocity"), "mm/day", tuple(f"rate{end}_mm_per_day" for end in ends)),
     )
     if profile.kind in OF_STATE:
         pairs = (
@@ -93,7 +78,7 @@ def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     plots = [draw_plot(profile, what, unit, [*by_instant.values()], names, band) for what, unit, names in pairs]
     return {
         "profile": profile,
-        "name": NAMES[profile.kind],
+        "name": gettext(NAMES[profile.kind]),
         "plots": plots,
         "slip": newest,
         "count": len(chosen),
@@ -112,40 +97,26 @@ def draw_plot(
     def place(value: float, along: Sequence[float], size: float) -> float:
         return round((value - along[0]) / (along[-1] - along[0]) * size, 1)
 
-    def lay(points: Points) -> str:
-        placed = (f"{LEFT + place(x, ticks, WIDTH):g} {TOP + place(y, depths, HEIGHT):g}" for x, y in points)
-        return "M" + " L".join(placed)
+    def lay(rows: Sequence[Row], name: str) -> str:
+        found, pen = "", "M"
+        for row in rows:
+            if row[name] is not None:
+                found += (
+                    f"{pen}{LEFT + place(row[name], ticks, WIDTH):g} {TOP + place(row['depth_m'], depths, HEIGHT):g}"
+                )
+            pen = "M" if row[name] is None else "L"
+        return found
 
     curves = [
-        Curve(
-            "".join(lay(part) for part in _split(rows, name)), 0.15 + 0.85 * (number / len(profiles)) ** 2, bool(second)
-        )
+        (lay(rows, name), 0.15 + 0.85 * (number / len(profiles)) ** 2, bool(second))
         for number, rows in enumerate(profiles, 1)
         for second, name in enumerate(names)
     ]
     low_high = ("slip_depth_low_m", "slip_depth_high_m")
     band = None if slip is None else tuple(TOP + place(slip[name], depths, HEIGHT) for name in low_high)
-    return Plot(
-        what,
-        unit,
-        [one for one in curves if one.path],
-        [Tick(LEFT + place(one, ticks, WIDTH), f"{one:g}") for one in ticks],
-        [Tick(TOP + place(one, depths, HEIGHT), f"{one:g}") for one in depths],
-        band,  # type: ignore[arg-type]
-    )
-
-
-def _split(rows: Iterable[Row], name: str) -> Iterator[Points]:
-    """Stretches of a column without a gap."""
-    points: list[tuple[float, float]] = []
-    for row in rows:
-        if row[name] is not None:
-            points.append((row[name], row["depth_m"]))
-        elif points:
-            yield points
-            points = []
-    if points:
-        yield points
+    across = [(LEFT + place(one, ticks, WIDTH), f"{one:g}") for one in ticks]
+    down = [(TOP + place(one, depths, HEIGHT), f"{one:g}") for one in depths]
+    return Plot(gettext(what), unit, [one for one in curves if one[0]], across, down, band)  # type: ignore[arg-type]
 
 
 def choose_ticks(low: float, high: float) -> list[float]:

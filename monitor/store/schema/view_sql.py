@@ -161,7 +161,7 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 
 
 def _profile_views(d: Dialect) -> dict[str, str]:
-    """Depth profiles: each stands whole with a reading of the series `profile_depths`."""
+    """Depth profiles: each stands whole with a reading of the series `depth_count`."""
     of_rows = (
         "depth_m displacement_mm displacement_b_mm rate_mm_per_day rate_b_mm_per_day checksum_mm reading reading_change"
     )
@@ -176,7 +176,7 @@ def _profile_views(d: Dialect) -> dict[str, str]:
         return f"""SELECT s.site AS site, s.station AS station, o.observed_at, o.received_at,
   {", ".join(f"{d.number(index)} AS {name}" for index, name in enumerate(names.split()))}{more}
 FROM series s {last if newest else "JOIN observation o ON o.series_id = s.id"}
-{d.rows_of(d.entry("o.extra", key))} WHERE s.quantity = 'profile_depths' AND o.revision = ({revision})"""
+{d.rows_of(d.entry("o.extra", key))} WHERE s.quantity = 'depth_count' AND o.revision = ({revision})"""
 
     reason = "".join(f", {d.item(6 + i)} AS reason{end}" for i, end in enumerate(("", "_id", "_values")))
     return {

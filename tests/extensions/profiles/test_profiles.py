@@ -114,6 +114,8 @@ def test_views_and_page_show_the_depth_of_slip(database):
         assert "slips at 5.25 m" in page
         assert page.count("0 0 360 420") == 4
         assert page.count('fill="var(--flag)"') == 2
+        answer = client.get("/sites/bench/profiles", headers={"accept-language": "it"}).text
+        assert all(one in answer for one in ("sonda inclinometrica", "spostamento", "Profili in profondità"))
         assert "/sites/bench/profiles" in client.get("/sites/bench").text
 
 
@@ -138,16 +140,17 @@ def test_late_corrected_and_missing_readings_compute_it_again(database):
     late = {name: surveys[1].pop(name) for name in (profile.name("a0", 9), profile.name("a180", 9))}
     for week, one in enumerate(surveys):
         bench.send(7 * week, **one)
-    assert bench.load("profile_depths")[1].value == pytest.approx(19.0)
+    assert [one.value for one in bench.load("depth_count")] == [20.0, 20.0]
+    assert run(database, None, bench.site, bench.now) == "2 values of depth profiles"  # nothing more came for long
+    assert bench.load("depth_count")[1].value == 19.0
     assert bench.load("displacement")[-1].value == pytest.approx(4.0, abs=0.5)
     before = bench.load("slip_rate")
     bench.send(7.01, **late)
-    assert bench.load("profile_depths")[1].value == pytest.approx(20.0)
+    assert bench.load("depth_count")[1].value == pytest.approx(20.0)
     assert bench.read("slip_depth")[1]["slip_depth_m"] == 5.25
     assert bench.load("slip_rate")[0].value > before[0].value == 0.0
     bench.send(7.01, **late)
-    assert bench.load("profile_depths")[1].revision == 1  # the same again is nothing new
-    assert run(database, None, bench.site, bench.now) == "0 values of depth profiles"
+    assert bench.load("depth_count")[1].revision == 1  # the same again is nothing new
     assert run(database, None, bench.site, bench.now) == IDLE
 
 

@@ -47,6 +47,39 @@ def rise(k):
     return round(0.1 * k + 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("header", "quantity"),
+    [
+        ("Strain S1 (mm)", None),
+        ("Terrain height (m)", "displacement_up"),
+        ("Déplacement du terrain (mm)", "displacement"),
+        ("Drainage D1 (mm)", None),
+        ("Bregenz crack C1 (mm)", "crack_opening"),
+        ("Precipice crack C1 (mm)", "crack_opening"),
+        ("Brissago Verschiebung (mm)", "displacement"),
+        ("Geneve crack C1 (mm)", "crack_opening"),
+        ("Blake crack C1 (mm)", "crack_opening"),
+        ("Orange prism (mm)", None),
+        ("TotRain (mm)", "rain"),
+        ("eventrainin (in)", "rain"),
+        ("Tagesregensumme (mm)", "rain"),
+        ("Rissaufnehmer R1 (mm)", "crack_opening"),
+        ("altezza_neve (cm)", "snow_depth"),
+        ("Lake road crack C1 (mm)", None),
+        ("Rainier G1 displacement (mm)", None),
+        ("Stage 3 displacement (mm)", None),
+        ("Lake level (m)", "reservoir_level"),
+    ],
+)
+def test_a_word_within_another_word_and_a_place_are_no_water(header, quantity):
+    assert read_name(header).quantity == quantity
+
+
+def test_a_pressure_that_counts_from_a_vacuum_is_asked_about():
+    name = read_name("Pore pressure P1 (psia)")
+    assert (name.quantity, name.unit, name.foreign) == ("pore_pressure", None, "psia")
+
+
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):

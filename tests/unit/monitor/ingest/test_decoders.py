@@ -161,6 +161,7 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
         ({"time": 1772344800, "time_unit": ["s"], "tilt_mrad": 1}, "no_time_unit"),
         ({"time": True, "time_unit": "s", "tilt_mrad": 1}, "not_number"),
         ({"time": 0, "time_unit": "s", "tilt_mrad": 1}, "clock_unset"),
+        ({"time": "2000-01-03T00:07:00Z", "tilt_mrad": 1}, "clock_unset"),
         ({"time": TIME}, "empty"),
         ({"time": TIME, "tilt_mrad": None}, "empty"),
         ({"time": TIME, "tilt": 1}, "no_unit"),
