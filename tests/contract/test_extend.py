@@ -64,6 +64,8 @@ def test_every_seam_is_extended_as_the_page_says(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     sections = [one for page in PAGES for one in page.read_text(encoding="utf-8").split("\n## ")[1:]]
     assert len(sections) >= 11
+    named = {name for one in sections for name in re.findall(r"tests/[a-z_/]+\.py", one)}
+    assert not [name for name in named if not (ROOT / name).exists()]
     tries = []
     for section in sections:
         assert len(re.findall(r"^\d\. ", section, re.MULTILINE)) <= 6, section.splitlines()[0]
