@@ -54,7 +54,7 @@ test: setup servers lint ## Everything that must hold: lint, types, import law, 
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 5; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/contract/test_segmenters.py tests/contract/test_extensions.py tests/integration/store/test_people.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_two_persons.py tests/contract/test_segmenters.py tests/contract/test_extensions.py tests/integration/store/test_people.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions $(PYTEST_FLAGS)
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
@@ -141,7 +141,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 
@@ -151,9 +150,8 @@ train-pretrained: setup ## The weights that are shipped for short records, anew 
 bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was)
 	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
 
-bench-recipes: setup ## Shipped recipes against their bars, triage (SLOPEWARD_DATA; trains what is not in build/)
+bench-recipes: setup ## Shipped recipes against their bars and simple maps (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.imagery.bench_triage
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo

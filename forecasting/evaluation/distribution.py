@@ -1,7 +1,7 @@
 """Scores of a whole fan: CRPS, PIT, and the coverage of forecasts in a row; missing pairs are left out.
 
 Five quantiles become a distribution by lines between them in normal scores, the outer lines continued: a normal fan is
-taken for exactly that normal (`test_distribution.py`). Pinball and interval score are in `forecasting.metrics`.
+taken for exactly that normal (`test_trials.py`). Pinball and interval score are in `forecasting.metrics`.
 """
 
 from statistics import NormalDist

@@ -39,6 +39,7 @@ BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
 SIGNAL: Final = "signal_strength"  # of the radio by which readings come
 HOUSEKEEPING: Final = frozenset({BATTERY, BATTERY_LEVEL, SIGNAL})  # of an instrument, not of the slope
 OF_GROUND: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
+OF_DEPTHS: Final = "depth_"  # so begin those of one depth of a profile, of which a station has many
 PRESSURES: Final = ("pore_pressure", "earth_pressure")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level")
 MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion

@@ -21,5 +21,6 @@ TABLE: Final = (
     "monitor.extensions.outlines",
     "monitor.extensions.instruments",
     "monitor.extensions.derived",
+    "monitor.extensions.profiles",
     "monitor.extensions.scale_out",
 )

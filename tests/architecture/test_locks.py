@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from monitor.domain.extras import EXTRAS
+from tests.architecture.syntax import STATEMENTS, walk
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -70,7 +71,7 @@ def list_imported() -> dict[str, str]:
     """Top-level modules of others that our packages import anywhere, each with one file that does."""
     found: dict[str, str] = {}
     for path in (path for name in ("monitor", "forecasting", "detection") for path in (ROOT / name).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in walk(ast.parse(path.read_bytes()), inside=STATEMENTS):
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]

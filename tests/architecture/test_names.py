@@ -4,7 +4,10 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+from tests.architecture.syntax import STATEMENTS, walk
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("monitor", "forecasting", "detection")
@@ -37,6 +40,7 @@ PUBLIC = {
 """Names that others rely on: file and name, and what it is to them."""
 
 
+@cache
 def list_words(name: str) -> set[str]:
     """The words of a name."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
@@ -45,7 +49,7 @@ def list_words(name: str) -> set[str]:
 
 def list_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Every name that a module gives, with its line: classes, functions, parameters, variables, attributes, aliases."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, node.lineno
         elif isinstance(node, ast.arg):
@@ -58,33 +62,20 @@ def list_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.attr, node.lineno
 
 
-def list_modules() -> list[Path]:
-    """Modules of the product."""
-    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-
-
-def test_no_name_is_a_picture() -> None:
-    """What is called `told` does not say what it holds."""
-    found = []
-    for path in list_modules():
-        where = path.relative_to(ROOT).as_posix()
-        names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
+def test_no_name_is_a_picture_and_a_class_name_stands_once() -> None:
+    """What is called `told` does not say what it holds; two things of one name are two things to confuse."""
+    found, files = [], defaultdict(set)
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        where, tree = path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
         found += [
             f"{where}:{line}: {name}"
-            for name, line in names
+            for name, line in [(path.stem, 1), *list_names(tree)]
             if list_words(name) & PICTURES and f"{where} {name}" not in PUBLIC
         ]
-    assert not found, "\n".join(found)
-
-
-def test_a_class_name_stands_once() -> None:
-    """Two things of one name are two things to confuse."""
-    files = defaultdict(set)
-    for path in list_modules():
-        where = path.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in walk(tree, inside=STATEMENTS):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 files[node.name].add(where)
+    assert not found, "\n".join(found)
     twice = {name: sorted(places) for name, places in files.items() if len(places) > 1}
     assert len(twice) <= MOST_TWICE, twice
 
@@ -94,11 +85,5 @@ def test_a_picture_is_found() -> None:
     tree = ast.parse(
         "from a import b as spell\nclass Told:\n    def ask(self, word):\n        self.said = beside = word\n"
     )
-    assert {name for name, _ in list_names(tree) if list_words(name) & PICTURES} == {
-        "Told",
-        "ask",
-        "word",
-        "said",
-        "beside",
-        "spell",
-    }
+    given = {name for name, _ in list_names(tree) if list_words(name) & PICTURES}
+    assert given == {"Told", "ask", "word", "said", "beside", "spell"}

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+from tests.architecture.syntax import walk
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("monitor", "forecasting", "detection")
@@ -100,20 +102,20 @@ class Shown(HTMLParser):
 @functools.cache
 def read_strings(path: Path) -> list[tuple[int, str]]:
     """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(walk(ast.parse(path.read_text(encoding="utf-8"))))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     silent = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, documented)
         and node.body
         and isinstance(node.body[0], ast.Expr)
         and not (path.is_relative_to(ROOT / "monitor" / "cli") and not isinstance(node, ast.ClassDef))
     }
-    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     silent |= {id(part) for node in formatted for part in node.values}
     found = []
-    for node in ast.walk(tree):
+    for node in nodes:
         text = ""
         if isinstance(node, ast.JoinedStr):
             text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)

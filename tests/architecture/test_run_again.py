@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import take_turns
+
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = """
 from pathlib import Path
@@ -62,7 +64,7 @@ def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 3)])
+@pytest.mark.parametrize(("times", "code"), take_turns([(1, 0), (2, 3)], 0, of=2))
 def test_a_run_that_pytest_broke_off_is_made_once_more(tmp_path: Path, times: int, code: int) -> None:
     done = run(tmp_path, BREAKS.format(times=times), "-n", "2", "--dist", "worksteal")
     said = done.stdout.partition("pytest broke off, mend before anything else:")[2]

@@ -1,23 +1,17 @@
 """Pages of the reference that are written from the program name every command, key, path and view."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import make_site_file
 from monitor.decision.criteria.table import CRITERIA
+from monitor.extensions.help import reference
 from monitor.store.schema.views import NAMES
 
-ROOT = Path(__file__).parents[2]
 
-
-def test_the_reference_can_be_written_from_the_program(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "monitor.extensions.help.reference", tmp_path], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_reference_can_be_written_from_the_program(tmp_path: Path) -> None:
+    reference.main(tmp_path)  # by a process of its own: tests/extensions/help
     pages = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert all(f"## {verb}" in pages["all-commands"] for verb in VERBS)
     assert "| `--speed` | number | `900.0` |" in pages["all-commands"]

@@ -4,9 +4,9 @@ import pytest
 
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401 - fixtures
-from tests.conftest import take_turns
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+NARROW = ("/notifications", "/sites/north-bench/forecasts", "/sites/north-bench/instruments")
 SAID = {  # a word of the page, one of its data, one of its scripts
     "it": ("Panoramica", "arancione", "osservato"),
     "zh": ("总览", "橙色", "观测"),
@@ -14,25 +14,18 @@ SAID = {  # a word of the page, one of its data, one of its scripts
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
 def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
     base, _, ids, _ = served
     page_word, data_word, script_word = SAID[language]
     shown = ("/sites/north-bench", "/sites/north-bench/movement", f"/alerts/{ids['hazard_alert']}", "/alerts", "/login")
-    for width in (360, 1360) if language in take_turns(SAID, 0) else (360,):
+    for width in (360, 1360):
         w = watch(width=width, height=800, scheme="light")
         w.page.goto(f"{base}/?lang={language}")
         assert w.page.locator("html").get_attribute("lang") == language
         assert page_word in w.page.locator("nav").first.inner_text()
-        for path in (
-            "/",
-            *shown,
-            *(
-                ("/notifications", "/sites/north-bench/forecasts", "/sites/north-bench/instruments")
-                if width < 1000
-                else ()
-            ),
-        ):
+        for path in ("/", *shown, *(NARROW if width < 1000 else ())):
             w.page.goto(f"{base}{path}")
             assert w.page.locator("html").get_attribute("lang") == language, "the browser keeps the choice"
             assert w.page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)

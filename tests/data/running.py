@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -51,6 +52,19 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
         status = run_verb(list(words))
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def run_line(folder: Path, line: str) -> str:
+    """What a line of a document prints; a command of ours runs in this process where no shell is needed for it."""
+    if line.startswith("slopeward ") and not set(line.partition("#")[0]) & set("|<>;&`"):
+        words = shlex.split(os.path.expandvars(line).replace("\\\n", " "), comments=True)
+        done = call_verb(folder, *words[1:])
+    else:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        words = ["bash", "-ec", line]
+        done = subprocess.run(words, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, (line, done.stdout, done.stderr)
+    return done.stdout + done.stderr
 
 
 def hurry_services(environ: Mapping[str, str]) -> dict[str, str]:

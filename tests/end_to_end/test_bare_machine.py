@@ -89,6 +89,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_pip("--python", str(folder / "bin/python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel))
     packages = next(folder.glob("lib/python*/site-packages"))
     (installed,) = Distribution.discover(name="slopeward", path=[str(packages)])
+    assert installed.metadata["License-Expression"] == "Apache-2.0 AND BSD-3-Clause AND MIT"
     link_packages(packages, installed.requires or [], "demo")
     return folder / "bin/slopeward"
 
@@ -125,18 +126,21 @@ def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitt
         health = ask(service)
         assert health["status"] == "degraded"
         assert "install Mosquitto" in " ".join(health["reasons"])
-        assert not hazards_of(rows(service, "alerts", "list"))
+        hazards = "SELECT 1 FROM alert WHERE ledger = 'hazard'"
+        assert service.query(hazards) == []
         at = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
         # what runs there knows MQTT 3.1.1 only
         publish(broker_url, [("slopeward/v1/s/R1/obs", {"time": at, "rain_mm": 80.0})], version=4)
-        hazards = wait_for(lambda: hazards_of(rows(service, "alerts", "list")), 60, "the alert", 0.5)
-        assert len(hazards) == 1
-        assert hazards[0]["site"] == "s"
+        wait_for(lambda: service.query(hazards), what="the alert")
+        listed = [json.loads(line) for line in service.call("alerts", "list", "--json").stdout.splitlines()]
+        assert [one["site"] for one in listed if one["ledger"] == "hazard"] == ["s"]
         page = urlopen(f"http://127.0.0.1:{service.port}/", timeout=30)
         assert page.status == 200
         said = service.call("status")
         assert said.returncode == 5, said.stdout + said.stderr
         assert "broker not durable" in said.stdout
+        words = [bare.with_name("python"), "-P", "-m", "slopeward", "--version"]
+        assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 0
         without_models(service, bare, tmp_path)
 
 
@@ -158,6 +162,8 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("ingest", str(folder / "long.csv"), *mine),
             ("forecast", "run", *mine),
             ("scenes", "add", scene, *mine),
+            ("scenes", "models"),
+            ("scenes", "detect", scene, "--out", str(folder / "found")),
             ("check", "--config", str(service.config)),
             ("doctor", "--json", "--config", str(service.config)),
             ("forecast", "train", "--model", "gru", *mine),
@@ -167,7 +173,12 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("scenes", "score", "--weights", "generated", *data),
         ],
     )
-    read, issued, added, checked, looked, *refused = said
+    read, issued, added, listed, detected, checked, looked, *refused = said
+    assert "generated: learnt from scenes drawn" in listed[1]
+    assert "bijie: learnt" not in listed[1], "those weights come apart"
+    hints = [one for one in "".join(detected[1:]).splitlines() if "slopeward[weights]" in one]
+    assert [one.count("slopeward[weights]") for one in hints] == [1] * len(hints) != []
+    assert (detected[0], "index" in "".join(detected[1:])) == (4, True), detected  # no footprint
     assert read[0] == 0, read
     assert issued[0] == 0, issued
     assert int(issued[1].split()[0]) >= 3, issued
@@ -200,12 +211,3 @@ def walk(bare: Path, folder: Path, verbs: list[tuple[str, ...]]) -> list[tuple[i
 def ask(service: Service) -> Any:
     with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as answer:
         return json.load(answer)
-
-
-def rows(service: Service, *words: str) -> list[dict[str, Any]]:
-    said = service.call(*words, "--json").stdout
-    return [json.loads(line) for line in said.splitlines()]
-
-
-def hazards_of(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one for one in alerts if one["ledger"] == "hazard"]

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,18 +25,34 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 OBS = "slopeward/v1/s/G1/obs"
 
 
-@pytest.fixture
-def service(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
+@contextmanager
+def keep_service(folder: Path, template: Path) -> Iterator[Service]:
     """The service with a managed broker on a folder of its own; not started."""
     if find_mosquitto() is None:
         absent("Mosquitto")
-    sites = {"s": site_file({"G1": "A"}, "1h")}
+    sites = {"s": site_file({"G1": "A", "G2": "B"}, "1h")}
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
-    made = Service(tmp_path, sqlite_url, broker_url, sites, page=False, broker=tmp_path / "broker")
-    with made:
+    url = f"sqlite:///{shutil.copy(template, folder / 'slopeward.db')}"
+    with Service(folder, url, broker_url, sites, page=False, broker=folder / "broker") as made:
+        made.config.write_text(made.config.read_text().replace("[paths]", f'[paths]\nstate = "{folder}/var"'))
         yield made
         if made.running:
             made.stop()  # the managed broker with it, which a killed service leaves behind
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, sqlite_template: Path) -> Iterator[Service]:
+    """A service that was not started."""
+    with keep_service(tmp_path, sqlite_template) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Service]:
+    """A service that runs; each test takes back the logins that it gave."""
+    with keep_service(tmp_path_factory.mktemp("service"), sqlite_template) as made:
+        made.start()
+        yield made
 
 
 def reading(value: float) -> str:
@@ -46,7 +64,8 @@ def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> in
 
 
 def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> None:
-    service.start()
+    acts = "SELECT count(*) FROM audit_log WHERE action LIKE 'broker.login.%' AND subject = 'login:s.G1'"
+    before, acted = count(service), count(service, acts)
     door = Access(port=load_service(service.config).broker.port)
     with calling(door) as nobody:
         assert not nobody.is_in
@@ -58,56 +77,54 @@ def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> 
     with calling(login) as instrument:
         assert instrument.publish(OBS, reading(1.0)) == "Success"
         assert instrument.publish("slopeward/v1/s/state", reading(1.0)) == "Not authorized"
-        wait_for(lambda: count(service) == 1, 20, "the reading")
+        wait_for(lambda: count(service) == before + 1, 20, "the reading")
         listed = service.call("broker", "list").stdout
         assert "s.G1" in listed
         assert facts["password"] not in listed + service.log()
         assert service.call("broker", "revoke", "s.G1").returncode == 0
         instrument.wait(lambda: instrument.ends, "the end of its connection")
     assert service.call("broker", "list").returncode == 4
-    acts = "SELECT count(*) FROM audit_log WHERE action LIKE 'broker.login.%' AND subject = 'login:s.G1'"
-    assert count(service, acts) == 2
+    assert count(service, acts) == acted + 2
     assert count(service, "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%login%'") == 0
 
 
 def test_what_the_broker_refuses_is_shown_in_doctor_on_the_board_and_in_sql(service: Service) -> None:
-    service.start()
-    facts = json.loads(service.call("broker", "add", "s/G1", "--json").stdout)
-    door = Access(port=load_service(service.config).broker.port, username="s.G1", password=facts["password"])
-    topics = [OBS.replace("/obs", "//obs"), OBS.replace("/s/", "/S/"), OBS.replace("/s/", "/other/")]
+    facts = json.loads(service.call("broker", "add", "s/G2", "--json").stdout)
+    door = Access(port=load_service(service.config).broker.port, username="s.G2", password=facts["password"])
+    obs = OBS.replace("G1", "G2")
+    topics = [obs.replace("/obs", "//obs"), obs.replace("/s/", "/S/"), obs.replace("/s/", "/other/")]
     for topic in [*topics, topics[0]]:
         with calling(door) as instrument:
             instrument.publish(topic, reading(1.0))
-    sql = "SELECT count(*) FROM rejected_messages WHERE code = 'denied' AND client = 'login:s.G1'"
+    sql = "SELECT count(*) FROM rejected_messages WHERE code = 'denied' AND client = 'login:s.G2'"
     wait_for(lambda: count(service, sql) == 3, 40, "the rows")
     assert count(service, sql.replace("count(*)", "sum(times)")) == 4
-    assert count(service, "SELECT count(*) FROM rejected_messages") == 3
+    assert count(service, "SELECT count(*) FROM rejected_messages WHERE client LIKE '%G2'") == 3
     shown = service.call("doctor").stdout
     for n, topic in zip((2, 1, 1), topics, strict=True):
-        assert f"the broker refused {n} messages of login s.G1 on topic {topic}, the last at" in shown
+        assert f"the broker refused {n} messages of login s.G2 on topic {topic}, the last at" in shown
     listed = service.call("instruments", "list").stdout
     assert "the broker refused 4 messages of it" in listed
     assert facts["password"] not in shown + service.log() + (service.folder / "broker/broker.log").read_text()
+    assert service.call("broker", "revoke", "s.G2").returncode == 0
 
 
-def test_wrong_places_and_names_are_one_line(service: Service) -> None:
-    service.call("db", "upgrade")
+def test_wrong_places_and_names_are_one_line(stopped: Service) -> None:
     for words, said in (
         (("add", "nowhere"), "no site 'nowhere'"),
-        (("add", "s/X9"), "no station 'X9' in s; there are: G1"),
+        (("add", "s/X9"), "no station 'X9' in s; there are: G1, G2"),
         (("add", "s", "--name", "slopeward"), "belongs to the service"),
         (("add", "s", "--name", "a b"), "expected letters"),
         (("revoke", "x"), "no login 'x'; there are: none"),
     ):
-        answer = service.call("broker", *words)
+        answer = stopped.call("broker", *words)
         assert answer.returncode == 1, words
         assert said in answer.stderr.splitlines()[-1], words
         assert "Traceback" not in answer.stderr
-    assert service.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker knows it from its next start"
+    assert stopped.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker knows it from its next start"
 
 
 def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
-    service.start()
     url = load_service(service.config).broker.url
     words = f"demo simulate --broker {url} --days 2 --step 6h --live 6h --speed 100000 --stations 1"
     done = subprocess.run(
@@ -123,21 +140,19 @@ def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
     assert service.call("broker", "list").returncode == 4
 
 
-def test_an_open_broker_is_an_alarm_that_stands(service: Service) -> None:
-    service.config.write_text(service.config.read_text().replace("[broker]\n", "[broker]\nanonymous = true\n"))
-    service.start()
-    config = load_service(service.config).broker
+def test_an_open_broker_is_an_alarm_that_stands(stopped: Service) -> None:
+    stopped.config.write_text(stopped.config.read_text().replace("[broker]\n", "[broker]\nanonymous = true\n"))
+    stopped.start()
+    config = load_service(stopped.config).broker
     with calling(Access(port=config.port), "logger") as logger:
         assert logger.publish(OBS, reading(1.0)) == "Success"
         assert logger.publish("slopeward/v1/s/state", "{}") == "Not authorized"
     sql = "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%anybody of this machine%'"
-    wait_for(lambda: count(service, sql) == 1, 20, "the alarm")
+    wait_for(lambda: count(stopped, sql) == 1, 20, "the alarm")
     assert find_access(config).socket
 
 
 def test_a_foreign_level_is_an_alarm_and_the_service_signs_its_own(service: Service) -> None:
-    service.config.write_text(service.config.read_text().replace("[paths]", f'[paths]\nstate = "{service.folder}/var"'))
-    service.start()
     config = load_service(service.config)
     ring = Keyring(config.paths.state / KEYS_FILE)
     with calling(find_access(config.broker), "slopeward-test") as insider:  # who has the service's own secret

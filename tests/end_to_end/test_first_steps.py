@@ -1,9 +1,6 @@
 """What a newcomer types first works as it is printed: the README's commands and the tutorial, up to the forecast."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import pytest
 
 from monitor.store.database.engine import Database
 from tests.conftest import REPOSITORY
+from tests.data.running import run_line
 
 # What needs a person at the keyboard, a service that stays, a network, or a client that may not be there.
 ELSEWHERE = (
@@ -31,28 +29,14 @@ def commands(document: str, heading: str, until: str = "\n## ") -> Iterator[str]
         yield from (line for line in block.splitlines() if line.strip())
 
 
-def run(lines: list[str], folder: Path) -> list[str]:
-    """Run the lines in one shell of the activated environment; the output of each."""
-    outputs = []
-    environment = {k: v for k, v in os.environ.items() if not (k.startswith("SLOPEWARD_") and "__" in k)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    for line in lines:
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
-        outputs.append(done.stdout)
-    return outputs
-
-
 @pytest.mark.slow
 def test_the_tutorial_leads_to_a_forecast(tmp_path: Path) -> None:
     printed = [line for n in range(1, 6) for line in commands("docs/tutorial/first-slope.md", f"\n## {n}. ")]
     lines = [line for line in printed if not line.startswith((*ELSEWHERE, "mkdir watch"))]
     assert len(lines) >= 8
-    said = dict(zip(lines, run(lines, tmp_path), strict=True))
+    said = {line: run_line(tmp_path, line) for line in lines}
     assert said["slopeward evaluate --site first-slope --dry-run"].startswith("orange")
-    again = run(["slopeward ingest readings.csv --site first-slope"], tmp_path)[0]
+    again = run_line(tmp_path, "slopeward ingest readings.csv --site first-slope")
     known = re.search(r"`(0 stored, \d+ known before)`", (REPOSITORY / "docs/tutorial/first-slope.md").read_text())
     assert known is not None
     assert known[1] in again
@@ -75,4 +59,5 @@ def test_the_commands_of_the_readme_work_as_printed(tmp_path: Path) -> None:
     )
     lines = [line for line in printed if line.startswith("slopeward") and not line.startswith(ELSEWHERE)]
     assert len(lines) >= 3
-    run(lines, tmp_path)
+    for line in lines:
+        run_line(tmp_path, line)

@@ -23,7 +23,8 @@ from tests.data.measured import SITES
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about pixels
+@pytest.mark.usefixtures("without_walls", "one_torch_thread")  # it is about pixels
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_both_dates_of_the_hokkaido_scene_become_footprints(
     database: Database, measured: Callable[[str], Path], tmp_path: Path
 ) -> None:

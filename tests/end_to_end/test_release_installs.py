@@ -1,7 +1,7 @@
 """A release as who gets it meets it: the wheels, in an environment of their own, away from the sources.
 
-The short part builds the wheel and runs it as it is. `make release-check` installs what `make release` has built for
-each Python of this machine and runs there what the tutorial prints, word by word, and the demonstration to its end.
+That the wheel runs away from the sources: test_bare_machine.py. `make release-check` installs what `make release` has
+built for each Python of this machine and runs there what the tutorial prints, word by word, and the demonstration.
 """
 
 import fcntl
@@ -17,11 +17,9 @@ import sys
 import termios
 import time
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
-from detection.imagery.data.generate import write_scene
 from tests.conftest import REPOSITORY, free_port, wait_for
 
 PASSWORDS = {"ada": "three words and a hill", "bo": "another slope with larches"}
@@ -29,39 +27,6 @@ PASSWORDS = {"ada": "three words and a hill", "bo": "another slope with larches"
 PYTHONS = [path for minor in (11, 12, 13) if (path := shutil.which(f"python3.{minor}"))]
 BESIDE = sorted(map(str, Path(sys.base_prefix).parent.glob("3.1[123].*/bin/python3")))
 EXTRAS = os.environ.get("SLOPEWARD_RELEASE_EXTRAS", "all")
-
-
-@pytest.mark.slow
-def test_the_wheel_runs_without_the_sources_and_without_the_weights_apart(tmp_path):
-    words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(words, cwd=REPOSITORY, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    ZipFile(wheel).extractall(tmp_path / "site")
-    metadata = (tmp_path / "site" / f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/METADATA").read_text()
-    assert "\nLicense-Expression: Apache-2.0 AND BSD-3-Clause AND MIT\n" in metadata
-    scene = tmp_path / "scene"
-    write_scene(scene, seed=3)
-
-    def call(*words):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "slopeward", *words],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(tmp_path / "site"), "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode in {0, 4}, done.stderr  # 4: no footprint
-        return done.stdout + done.stderr
-
-    call("sites", "init", "first-slope")
-    call("db", "upgrade")
-    listed = call("scenes", "models")
-    assert "generated: learnt from scenes drawn" in listed
-    assert "bijie: learnt" not in listed
-    said = call("scenes", "detect", str(scene), "--out", str(tmp_path / "found"))
-    lines = [one for one in said.splitlines() if "slopeward[weights]" in one]
-    assert [one.count("slopeward[weights]") for one in lines] == [1] * len(lines) != []
-    assert "index" in said, said
 
 
 class Person:

@@ -26,6 +26,7 @@ from tests.conftest import absent, free_port
 from tests.data.running import Service
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
+CONNECTED = {"live": True, "backfill": True}
 
 
 def wait_for(condition, what="condition"):
@@ -82,8 +83,9 @@ def postgresql_service(postgresql_url, tmp_path, clean_environment):
 # a service that is killed on PostgreSQL: test_ingest_ledger.py, and this one in `make soak`
 @pytest.mark.parametrize("kind", ["service", *["postgresql_service"] * (len(conftest.DATABASES) > 1)])
 def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, request):
-    """Nor is anything written twice: a second core on the same database is refused meanwhile."""
+    """Nor is anything written twice: a second core on the same database is refused meanwhile. So with its broker."""
     service = request.getfixturevalue(kind)
+    service.page = True
     service.start()
     second = subprocess.run(
         [sys.executable, "-m", "monitor.service.core", str(service.folder / "slopeward.toml")],
@@ -104,17 +106,31 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     assert service.find_child("monitor.service.core") not in (None, core)
     assert "core ended by signal 9" in service.log()
     assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
+    lose_the_broker(service, first=600)
+    end_in_order(service)
 
 
-def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
-    service.page = True
-    service.start()
-    service.publish(0, 5)
+def lose_the_broker(service, first):
+    pid = int((service.folder / "broker/broker.pid").read_text())
+    os.kill(pid, signal.SIGKILL)  # within its autosave interval: it may forget the session
+    wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, what="a new broker")
+    wait_for(lambda: "live: connected" in service.log().rpartition("broker ended")[2], what="the service to come back")
+    service.publish(first, 50)
+    wait_for(lambda: service.count() == first + 50, what="rows after the broker's death")
+    if "live: connected, session new" in service.log().rpartition("broker ended")[2]:
+        sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
+        wait_for(lambda: service.query(sql), what="the alarm")
+
+
+def read_processes(service):
+    return json.loads(service.call("status", "--json").stdout)["processes"]
+
+
+def end_in_order(service):
+    """Status and page answer, and SIGTERM ends everything in order."""
     wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
-    wait_for(lambda: "core" in json.loads(service.call("status", "--json").stdout)["processes"], what="its stamp")
-    answer = json.loads(service.call("status", "--json").stdout)
-    assert {"core", "supervisor", "broker"} >= set(answer["processes"])
-    assert answer["processes"]["core"]["ingest"]["connected"] == {"live": True, "backfill": True}
+    wait_for(lambda: read_processes(service).get("core", {}).get("ingest", {}).get("connected") == CONNECTED, what="it")
+    assert {"core", "supervisor", "broker"} >= set(read_processes(service))
     assert service.healthy(), "the page"
     started = time.monotonic()
     assert service.stop() == 0
@@ -122,29 +138,6 @@ def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
     order = [line.rsplit(" ", 2)[-2] for line in service.log().splitlines() if line.endswith(" stopped")]
     assert order == ["web", "core", "broker"]
     assert service.call("status").returncode == 6 or "silent" not in service.call("status").stdout
-
-
-@pytest.mark.parametrize("service", [("north", "south")], indirect=True)
-def test_a_broken_site_file_stops_no_other_and_one_that_is_gone_is_watched_until_it_is_retired(service):
-    service.start()
-    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(2,)], what="two sites")
-    (service.folder / "sites/south.toml").write_text("[site]\nid = 'south'\nnonsense")
-    (service.folder / "sites/east.toml").write_text(write_first_site("east"))
-    service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], what="three sites")
-    sql = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
-    wait_for(lambda: service.query(sql) == [(2, "status")], what="the alarm")
-    assert "watching 3 site(s)" in service.log()
-    (service.folder / "sites/south.toml").write_text(write_first_site("south"))
-    service.process.send_signal(signal.SIGHUP)
-    over = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
-    wait_for(lambda: service.query(over) == [("returned_unacknowledged",)], what="the end of the alarm")
-    (service.folder / "sites/north.toml").unlink()
-    service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:north'"), what="the alarm")
-    assert service.call("sites", "retire", "north", "--reason", "closed", "--by", "me").returncode == 0
-    service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "watching 2 site(s)" in service.log(), what="one site less")
 
 
 def test_a_service_that_cannot_start_ends_with_one_line(service):
@@ -155,25 +148,11 @@ def test_a_service_that_cannot_start_ends_with_one_line(service):
     assert "Traceback" not in service.log()
 
 
-def test_a_broker_that_dies_is_started_again_and_a_lost_session_is_told(service):
-    service.start()
-    service.publish(0, 50)
-    wait_for(lambda: service.count() == 50)
-    pid = int((service.folder / "broker/broker.pid").read_text())
-    os.kill(pid, signal.SIGKILL)  # within its autosave interval: it may forget the session
-    wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, what="a new broker")
-    wait_for(lambda: service.log().count("live: connected") == 2, what="the service to come back")
-    service.publish(50, 50)
-    wait_for(lambda: service.count() == 100, what="rows after the broker's death")
-    if "live: connected, session new" in service.log().split("broker ended")[1]:
-        sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
-        wait_for(lambda: service.query(sql), what="the alarm")
-
-
+@pytest.mark.parametrize("service", [("north", "south")], indirect=True)
 def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_level_falls(service):
     """Core ran on with the old file, and votes under names that mean something else now came back."""
     service.start()
-    wait_for(lambda: service.query("SELECT 1 FROM site_state"))
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(2,)], what="two sites")
     file, now = service.folder / "sites/north.toml", datetime.now(UTC)
     loose = file.read_text().replace("red = {over = 100.0", "red = {over = 120.0")
     db = service.database
@@ -187,12 +166,34 @@ def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_leve
     file.write_text(loose.replace("red = {over = 120.0", "red = {over = 90.0"))
     new = parse_site(file.read_text(), "north.toml").version
     assert service.call("evaluate", "--site", "north").returncode == 0
-    used = "SELECT config_sha256 FROM evaluation ORDER BY id"
+    used = "SELECT config_sha256 FROM evaluation WHERE site = 'north' ORDER BY id"
     wait_for(lambda: [sha for (sha,) in service.query(used)].count(new) > 3, what="evaluations by the new file")
     shas = [sha for (sha,) in service.query(used)]
     assert set(shas[shas.index(new) :]) == {new}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
     assert service.log().count("core ended to start anew") == 2
+    lose_site_files(service)
+
+
+def lose_site_files(service):
+    """A broken one stops no other, and one that is gone is watched until it is retired."""
+    (service.folder / "sites/south.toml").write_text("[site]\nid = 'south'\nnonsense")
+    (service.folder / "sites/east.toml").write_text(write_first_site("east"))
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], what="three sites")
+    sql = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
+    wait_for(lambda: service.query(sql) == [(2, "status")], what="the alarm")
+    assert "watching 3 site(s)" in service.log()
+    (service.folder / "sites/south.toml").write_text(write_first_site("south"))
+    service.process.send_signal(signal.SIGHUP)
+    over = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
+    wait_for(lambda: service.query(over) == [("returned_unacknowledged",)], what="the end of the alarm")
+    (service.folder / "sites/south.toml").unlink()
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:south'"), what="the alarm")
+    assert service.call("sites", "retire", "south", "--reason", "closed", "--by", "me").returncode == 0
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "watching 2 site(s)" in service.log(), what="one site less")
 
 
 def find_worker(core):

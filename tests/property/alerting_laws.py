@@ -192,7 +192,6 @@ def play(
     )
 
 
-# ---- laws of every run -----------------------------------------------------------------------------------------
 def _sound(look: Look, name: str) -> list[Reading]:
     if name == "R":
         return [r for r in look.view.readings.get("R.rain", ()) if not r.flags and r.observed_at <= look.now]
@@ -432,7 +431,6 @@ LAWS: tuple[Law, ...] = (
 )
 
 
-# ---- what must change nothing ----------------------------------------------------------------------------------
 def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
     """The same story with what may not matter: advice, a bystander, data from the future, an offset, broken data."""
     rng = random.Random(story.history.seed)
@@ -501,7 +499,6 @@ def check_changed(story: Story, looks: Sequence[Look]) -> None:
     assert any(k.startswith("advice:odd") for k in changed[-1].decision.memory.conditions)
 
 
-# ---- the whole -------------------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class Statistics:
     """How often interesting things happened."""

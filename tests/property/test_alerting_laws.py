@@ -26,7 +26,6 @@ def test_the_laws_hold_in_random_stories(part):
         assert statistics.share(name) >= share, f"{name} in {statistics.share(name):.0%} of {statistics.count} stories"
 
 
-# ---- one broken variant of each rule: the same check must catch it ---------------------------------------------
 def _clear_when_missing(key, level, votes, steps_, fresh, pended):
     return key not in fresh or key not in votes or votes[key].level < level
 
@@ -65,6 +64,15 @@ def _anybody(site, view, now_s):
     }
 
 
+def _mean_of_wet_hours(gauge, window_s):
+    wet = [
+        mm
+        for at_s, mm in zip(gauge.times_s, gauge.amounts_mm, strict=True)
+        if at_s > gauge.times_s[-1] - window_s and mm
+    ]
+    return (sum(wet) / len(wet) * window_s / 7200.0 if wet else 0.0), 1.0
+
+
 VOTES, SPELL = decide.update_votes, records._reading_to_json
 MUTANTS = {
     "1 missing data lower": (decide, "is_clear", _clear_when_missing),
@@ -83,6 +91,7 @@ MUTANTS = {
     "9 what is held is trusted": (tracks, "_continue", lambda *_: True),
     "11 offsets are ignored": (tracks, "_values", _raw),
     "14 thin rain is dry": (rain_gauge.Gauge, "coverage", lambda *_: 1.0),
+    "14 the wet hours alone count": (rain_gauge.Gauge, "total", _mean_of_wet_hours),
     "15 one person hides all": (prepare, "find_maintenance_masks", _anybody),
 }
 CAUGHT_WITHIN = 60  # stories
@@ -96,6 +105,7 @@ FIRST = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
     module, attribute, broken = MUTANTS[name]

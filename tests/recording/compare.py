@@ -59,7 +59,6 @@ def read_accepted(text: str) -> list[Accepted]:
     return found
 
 
-# ---- columns -------------------------------------------------------------------------------------------------------
 def _flatten(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, one in value.items():
         inner = dict(enumerate(one)) if isinstance(one, list | tuple) else one
@@ -142,7 +141,6 @@ def _thin(column: Column, chosen: set[int]) -> Iterator[str]:
             skipped = []
 
 
-# ---- comparing -----------------------------------------------------------------------------------------------------
 def compare(
     record: str, kept: Mapping[str, str], rows: Sequence[Row], tolerance: float = TOLERANCE
 ) -> Iterator[Difference]:

@@ -53,7 +53,6 @@ MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
 
 
-# ---- decisions -----------------------------------------------------------------------------------------------------
 def figures_of(decision: Decision) -> Figures:
     """All that must stay equal of one decision."""
     spelled = gather(decision.to_json())
@@ -117,7 +116,6 @@ def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
             yield site.id, seconds(look.at), figures_of(look.decision)
 
 
-# ---- measured records ----------------------------------------------------------------------------------------------
 def outang() -> Iterator[Row]:
     rows = read_outang(SERIES / "outang" / "monitoring_data.csv")
     yield from decided(measured_site("outang"), (o for o in rows if "2017-06" <= o.observed_at.isoformat() < "2017-11"))
@@ -289,7 +287,6 @@ def _of_panel(name: str, panel: Panel) -> Iterator[Row]:
     yield from decided(parse_site(text, f"{name}.toml"), found)
 
 
-# ---- stories and demonstration ------------------------------------------------------------------------------------
 def live() -> Iterator[Row]:
     """Ingest, faults, late data, people and a new site file, on the clock of the service."""
     found: list[Row] = []
@@ -401,7 +398,6 @@ def drawn(seeds: range) -> Iterator[Row]:
             yield f"slope-{seed}", look.now_s, figures_of(look.decision)
 
 
-# ---- forecasts, anomalies, footprints ------------------------------------------------------------------------------
 def forecasts(kind: str) -> Iterator[Row]:
     """Rows that are served at two moments before the end of a record, and why there is none."""
     lives = {"drawn": lambda: draw_lives(8), "measured": read_lives, "steady": _steady}[kind]

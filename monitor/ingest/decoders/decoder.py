@@ -15,6 +15,7 @@ from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
+from monitor.ingest.text.clocks import find_unset
 
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
 
@@ -22,6 +23,7 @@ SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d"
 RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits
 ROLLED_MOST: Final = 2
+UNSET_LEAST: Final = timedelta(days=365)  # before its reception: nearer it may be a reading that came late
 Part = TypeVar("Part")
 
 
@@ -56,8 +58,11 @@ class ReceivedMessage:
         return self.check_clock(at, name) if live else at
 
     def check_clock(self, at: datetime, name: str = "time") -> datetime:
-        """An instant of a device; raises PayloadError where it lies just as far back as a count of weeks runs over."""
+        """An instant of a device; raises PayloadError where it lies as far back as weeks run over, or was never set."""
         age = self.message.came_at - at
+        if age > UNSET_LEAST and (begin := find_unset(at)) is not None:
+            text = f"{at:%Y-%m-%d %H:%M} lies just behind {begin:%Y-%m-%d}, where clocks begin that nobody set"
+            raise PayloadError("clock_unset", f"{name}: {text}")
         rolled = round(age / ROLLOVER)
         if 1 <= rolled <= ROLLED_MOST and abs(age - rolled * ROLLOVER) < timedelta(days=1):
             text = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"

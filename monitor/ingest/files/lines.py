@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.errors import ConfigError
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import ImportOptions, ReadingLine
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, format_fault, open_rows, require_columns
@@ -81,4 +81,10 @@ def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:
     if error := find_fault(row):
         return ReadingLine(((format_fault(row), error),))
     found = widen(row, mapping)
-    return ReadingLine(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))
+    count = sum(rule.reads(row) for rule in mapping.columns)
+    if not count and not any(rule.only and row.get(rule.only[0]) for rule in mapping.columns):
+        try:  # neither a kind nor a time: no row of the table, such as the words of a query that failed
+            mapping.time.read_row(row)
+        except PayloadError as error:
+            return ReadingLine(((format_fault(row), error),))
+    return ReadingLine(tuple(found), count - len(found))

@@ -97,7 +97,7 @@ _WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
     "kPa": ("kn/m2", "kilopascal"),
     "MPa": ("n/mm2", "mn/m2"),
     "Pa": ("pascal", "n/m2"),
-    "psi": ("lbf/in2", "lb/in2", "psig", "psia"),
+    "psi": ("lbf/in2", "lb/in2", "psig"),  # not psia, which counts from a vacuum
     "mbar": ("millibar", "mbars"),
     "kgf/cm2": ("kp/cm2", "kg/cm2"),
     "mmHg": ("mm hg", "torr"),

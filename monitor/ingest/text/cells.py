@@ -1,6 +1,7 @@
 """What a cell of any table may be: a number or a time in any convention, or a word for "no value"."""
 
 import re
+import unicodedata
 from typing import Any, Final
 
 from monitor.domain.instruments.no_value import is_no_value
@@ -40,15 +41,26 @@ def is_plain(text: str) -> bool:
     return is_no_value(text) or is_number(text) or is_time(text)
 
 
-def normalise_number(cell: Any) -> Any:
-    r"""A number with its minus and its exponent as Python reads them; anything else as it is.
+def write_digits(text: str) -> str:
+    """A text with the decimal digits of any script as 0 to 9.
 
-    >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3)]
-    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3]
+    >>> write_digits("٣.٠٠٣"), write_digits("２０２６-01")
+    ('3.003', '2026-01')
+    """
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+
+
+def normalise_number(cell: Any) -> Any:
+    r"""A number with its digits, minus and exponent as Python reads them; anything else as it is.
+
+    >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3, "٣,٥")]
+    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3, '3,5']
     """
     if not isinstance(cell, str):
         return cell
-    text = cell.strip()
+    text = write_digits(cell.strip())
     if text[:1] in "\u2212\u2013" or text[-1:] in "-\u2212\u2013":
         text = text.translate(_DASHES)
         behind = _BEHIND.fullmatch(text)

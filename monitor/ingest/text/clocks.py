@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
+from monitor.ingest.text.cells import write_digits
 
 _ENGLISH: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is a beginning of one, but for those added
@@ -208,8 +209,7 @@ def tidy_time(text: str) -> str:
     ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
     """
     if not text.isascii():
-        text = _MARKS.sub("", text)
-        text = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+        text = write_digits(_MARKS.sub("", text))
         text = _OF_WORDS.sub(lambda found: ":".join((found[1], found[2] or "00", found[3] or "00")), text)
     text = " ".join(text.split())
     if text[10:11] == "t" or text.endswith("z"):
@@ -349,6 +349,11 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     return None
 
 
+def find_unset(at: datetime) -> datetime | None:
+    """Where the clock begins that nobody set and that may have said an instant; None: no such clock says it."""
+    return next((begin for begin in _BEGINS if timedelta(0) <= at - begin < _UNSET_MOST), None)
+
+
 def doubt_unset(placed: Sequence[datetime]) -> Message | None:
     """That the first times of a record, in order, are of a clock that was never set: where clocks begin, years before.
 
@@ -356,8 +361,7 @@ def doubt_unset(placed: Sequence[datetime]) -> Message | None:
     >>> str(doubt_unset([datetime(1970, 1, 1, 0, 10, tzinfo=UTC), *year]))[:30], doubt_unset(year)
     ('1 of its times begin at 1970-0', None)
     """
-    begin = next((at for at in _BEGINS if timedelta(0) <= placed[0] - at < _UNSET_MOST), None) if placed else None
-    if begin is None:
+    if not placed or (begin := find_unset(placed[0])) is None:
         return None
     first = bisect_right(placed, begin + _UNSET_MOST)
     if first == len(placed) or placed[first] - placed[first - 1] < _YEAR or first > len(placed) // 2:

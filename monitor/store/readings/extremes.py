@@ -17,6 +17,7 @@ from monitor.store.schema.tables import observation, observation_flag, offset_en
 
 _RANK: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _UNNESTED: Final = 'unnest(CAST(:begins AS text[]) COLLATE "C", CAST(:ends AS text[]) COLLATE "C")'
+_HARMLESS: Final = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
 _STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key) AS b FROM json_each(:edges)"
 
 
@@ -71,41 +72,36 @@ def load_stretches(
     """
     if len(edges) < 2:
         return []
-    numbers = range(len(parts))
-    value = " + ".join(f":weight{k} * o{k}.value_raw" for k in numbers)
-    figures = f"min(o0.observed_at), max(o0.observed_at), min({value}), max({value}), sum({value}), count(*) AS n"
     spelled = [format_iso(edge) for edge in edges]
     facts: dict[str, Any] = {"known": format_iso(known_at)}
+    within, sound, odd = [], [], []
     for k, (series_id, weight) in enumerate(parts):
+        o = f"o{k}"
         facts |= {f"series{k}": series_id, f"weight{k}": weight}
-    within = [
-        f"o{k}.series_id = :series{k} AND o{k}.observed_at > s.a AND o{k}.observed_at <= s.b "
-        + (f"AND o{k}.observed_at = o0.observed_at " if k else "")
-        for k in numbers
-    ]
+        inside = f"{{0}}.series_id = :series{k} AND {{0}}.observed_at > s.a AND {{0}}.observed_at <= s.b"
+        within.append(f"{o}.series_id = :series{k} AND {o}.observed_at = o0.observed_at" if k else inside.format(o))
+        sound.append(_sound_sql(c, o, [series_id]))
+        odd.append(
+            f"EXISTS (SELECT 1 FROM observation n WHERE {inside.format('n')} AND (n.revision > 0 "  # noqa: S608
+            f"OR n.flags NOT IN ('', {_HARMLESS}) OR n.received_at > :known)) "
+            f"OR EXISTS (SELECT 1 FROM observation_flag n WHERE {inside.format('n')})"
+        )
+    value = " + ".join(f":weight{k} * o{k}.value_raw" for k in range(len(parts)))
+    figures = f"min(o0.observed_at), max(o0.observed_at), min({value}), max({value}), sum({value}), count(*)"
     if c.dialect.name == "postgresql":
-        # stretch by stretch along the index: the whole range beside itself costs five times as much
         facts |= {"begins": spelled[:-1], "ends": spelled[1:]}
-        spoken = " CROSS JOIN LATERAL ".join(
-            f"(SELECT DISTINCT ON (o{k}.observed_at) o{k}.* FROM observation o{k} WHERE {inside}"  # noqa: S608
-            f"AND o{k}.received_at <= :known "
-            f"ORDER BY o{k}.observed_at, {_RANK.format(f'o{k}')} DESC, o{k}.revision DESC) o{k}"
-            for k, inside in enumerate(within)
-        )
-        clear = " AND ".join(_clear_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
-        sql = (
-            f"SELECT s.k - 1, v.* FROM {_UNNESTED} WITH ORDINALITY AS s(a, b, k) CROSS JOIN LATERAL "  # noqa: S608
-            f"(SELECT {figures} FROM {spoken} WHERE {clear}) v WHERE v.n > 0 ORDER BY s.k"
-        )
+        figures, source = f"json_build_array(s.k - 1, {figures})", f"{_UNNESTED} WITH ORDINALITY AS s(a, b, k)"
     else:
         facts["edges"] = json.dumps(spelled)
-        joined = "".join(f" CROSS JOIN observation o{k}" for k in numbers)
-        sound = " AND ".join(_sound_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
-        sql = (
-            f"SELECT s.k, {figures} FROM ({_STRETCHES}) s{joined} "  # noqa: S608
-            f"WHERE {'AND '.join(within)} AND {sound} GROUP BY s.k ORDER BY s.k"
-        )
-    return [ReadingSpan(*found) for found in c.execute(text(sql), facts)]
+        figures, source = f"json_array(s.k, {figures})", f"({_STRETCHES}) s"
+    # a sum of its own for each stretch, along the index: grouped, all readings would be sorted by their stretch; and
+    # most stretches hold nothing that a look at each reading could find
+    named = " CROSS JOIN ".join(f"observation o{k}" for k in range(len(parts)))
+    plain = f"SELECT {figures} FROM {named} WHERE {' AND '.join(within)}"  # noqa: S608
+    exact = f"{plain} AND {' AND '.join(sound)}"
+    sql = f"SELECT CASE WHEN {' OR '.join(odd)} THEN ({exact}) ELSE ({plain}) END FROM {source}"  # noqa: S608
+    rows = [json.loads(found) if isinstance(found, str) else found for found in c.execute(text(sql), facts).scalars()]
+    return [ReadingSpan(*row) for row in sorted(rows) if row[-1]]
 
 
 def _sound_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
@@ -124,7 +120,6 @@ def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
 
     Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
     """
-    harmless = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     has_later = c.execute(query).first() is not None
     source = (
@@ -135,7 +130,7 @@ def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
         arrival = f"SELECT unnest(string_to_array({o}.flags, ',')) AS flag"
     else:
         arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({o}.flags, ',', '\",\"') || '\"]')"  # noqa: S608
-    against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({harmless})"  # noqa: S608
+    against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({_HARMLESS})"  # noqa: S608
     if has_later:
         against += f" AND NOT EXISTS (SELECT 1 {source.format('w')} AND w.flag = '-' || a.flag)"
     clear = f"({o}.flags = '' OR NOT EXISTS ({against}))"
@@ -146,7 +141,7 @@ def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
         )
         clear += (
             f" AND NOT EXISTS (SELECT 1 {source.format('f')} AND substr(f.flag, 1, 1) <> '-' "
-            f"AND f.flag NOT IN ({harmless}) AND NOT EXISTS ({withdrawn}))"
+            f"AND f.flag NOT IN ({_HARMLESS}) AND NOT EXISTS ({withdrawn}))"
         )
     return clear
 

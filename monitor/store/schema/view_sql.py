@@ -87,6 +87,14 @@ class Dialect:
         """One value of `row_of`."""
         return f"json_extract(row_of.value, '$[{index}]')" if self.sqlite else f"(row_of.value ->> {index})"
 
+    def entry(self, column: str, key: str) -> str:
+        """What JSON holds by a key, as `rows_of` takes it."""
+        return f"json_extract({column}, '$.{key}')" if self.sqlite else f"(CAST({column} AS jsonb) -> '{key}')"
+
+    def number(self, index: int) -> str:
+        """One value of `row_of` as a double."""
+        return f"CAST({self.item(index)} AS double precision)"
+
     def newest_issues(self) -> str:
         """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one.
 
@@ -120,6 +128,7 @@ def view_sql(*, sqlite: bool) -> dict[str, str]:
     d = Dialect(sqlite)
     return {
         **_observation_views(d),
+        **_profile_views(d),
         **_forecast_views(d),
         **_state_views(d),
         **_alert_views(d),
@@ -148,6 +157,32 @@ FROM series s JOIN"""
         "offsets": f"""SELECT e.id AS offset_id, {_SERIES}, e.unit, e.at, e.known_from, e.size, e.kind, e.author, e.reason,
   e.confirmed_at, e.confirmed_by, e.revoked_at, e.revoked_by
 FROM offset_entry e JOIN series s ON s.id = e.series_id""",
+    }
+
+
+def _profile_views(d: Dialect) -> dict[str, str]:
+    """Depth profiles: each stands whole with a reading of the series `depth_count`."""
+    of_rows = (
+        "depth_m displacement_mm displacement_b_mm rate_mm_per_day rate_b_mm_per_day checksum_mm reading reading_change"
+    )
+    of_slip = "slip_depth_m slip_depth_low_m slip_depth_high_m displacement_mm rate_mm_per_day rate_sigma_mm_per_day"
+
+    def select(names: str, key: str, *, newest: bool = False, more: str = "") -> str:
+        mine = "o.series_id = s.id AND o.observed_at ="
+        last = f"JOIN series_latest l ON l.series_id = s.id JOIN observation o ON {mine} l.observed_at"
+        revision = (
+            "SELECT max(n.revision) FROM observation n WHERE n.series_id = s.id AND n.observed_at = o.observed_at"
+        )
+        return f"""SELECT s.site AS site, s.station AS station, o.observed_at, o.received_at,
+  {", ".join(f"{d.number(index)} AS {name}" for index, name in enumerate(names.split()))}{more}
+FROM series s {last if newest else "JOIN observation o ON o.series_id = s.id"}
+{d.rows_of(d.entry("o.extra", key))} WHERE s.quantity = 'depth_count' AND o.revision = ({revision})"""
+
+    reason = "".join(f", {d.item(6 + i)} AS reason{end}" for i, end in enumerate(("", "_id", "_values")))
+    return {
+        "profile_latest": select(of_rows, "rows", newest=True),
+        "profile_history": select(of_rows, "rows"),
+        "slip_depth": select(of_slip, "slip", more=reason),
     }
 
 

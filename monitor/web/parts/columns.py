@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from monitor.domain.quantities import BATTERY, OF_SCENES, SIGNAL
+from monitor.domain.quantities import BATTERY, OF_DEPTHS, OF_SCENES, SIGNAL
 from monitor.store.pages import StationCard
 from monitor.store.readings import extremes
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
@@ -289,7 +289,7 @@ def plan_page(
 
 def list_quantities(station: StationCard) -> list[str]:
     """What can be drawn for a station; the computed downslope movement first where it can be computed."""
-    found = [row["quantity"] for row in station.latest]
+    found = sorted((row["quantity"] for row in station.latest), key=lambda name: name.startswith(OF_DEPTHS))
     if COMPUTED not in found and station.azimuth_deg is not None and set(COMPONENTS) <= set(found):
         return [COMPUTED, *found]
     return found

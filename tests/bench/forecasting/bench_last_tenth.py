@@ -80,7 +80,6 @@ class Case:
     absurd: list[str] = field(default_factory=list)
 
 
-# ---- records ------------------------------------------------------------------------------------------------
 def draw_lives(count: int) -> Iterator[Life]:
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         often = seed % 2 == 1
@@ -122,7 +121,6 @@ def _fastest(times: Floats, values: Floats, year: str) -> float:
     return float(times[int(np.argmax(np.where(inside, moved, -np.inf))) + 3])
 
 
-# ---- one moment ---------------------------------------------------------------------------------------------
 def serve(
     samples: dict[str, tuple[Floats, Floats]], step_s: float, horizons_s: tuple[float, ...], now_s: float
 ) -> tuple[list[Forecast], list[Withheld]]:
@@ -217,7 +215,6 @@ def moments(life: Life, span: tuple[float, float], count: int) -> list[float]:
     return [start + math.floor((t - start) / life.step_s) * life.step_s for t in at]
 
 
-# ---- figures ------------------------------------------------------------------------------------------------
 def chance_of_bar(targets: int) -> float:
     """Chance that exact 80 % intervals hold the bar's share of so many independent targets or more.
 

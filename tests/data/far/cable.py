@@ -19,8 +19,12 @@ class Cable:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, far = self._listener.accept()[0], socket.create_connection(("127.0.0.1", self._port))
-                self._ends += [near, far]
+                self._ends.append(near := self._listener.accept()[0])
+                try:
+                    self._ends.append(far := socket.create_connection(("127.0.0.1", self._port)))
+                except OSError:  # a server that is down
+                    near.close()
+                    continue
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 

@@ -12,7 +12,7 @@ from monitor.service.clock import ServiceClock
 from monitor.service.supervisor import Supervisor
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp, stamp
-from tests.conftest import MosquittoServer, wait_for
+from tests.conftest import MosquittoServer, take_turns, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver
@@ -21,14 +21,15 @@ from tests.end_to_end.trouble.test_wrong_clock import Wall
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 SUSPENDED, PAUSED = "suspended", "paused"
+WAYS = {
+    SUSPENDED: "The machine was suspended",
+    PAUSED: "Either the machine stood still (a paused virtual machine) and nobody watched",
+}
 
 
 @pytest.mark.parametrize(
     ("way", "words"),
-    [
-        (SUSPENDED, "The machine was suspended"),
-        (PAUSED, "Either the machine stood still (a paused virtual machine) and nobody watched"),
-    ],
+    [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)],
 )
 def test_people_hear_that_nobody_watched(
     sqlite_url: str,

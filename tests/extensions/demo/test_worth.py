@@ -97,7 +97,6 @@ def test_a_demonstration_without_networks_and_scores_says_what_there_is(database
     assert said == []
 
 
-# ---- what a demonstration says when it is done ----
 def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
     said = []
     none = {"forecasts": 34, "shown": 0, "not_shown_because": "not shown: no forecast of it has been scored yet"}

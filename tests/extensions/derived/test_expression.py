@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.extensions.derived.expression import (
-    PARTS,
-    InputSamples,
-    Sample,
-    Series,
-    compute_sigma,
-    read_expression,
-)
+from monitor.extensions.derived.expression import PARTS, InputSamples, Sample, Series, compute_sigma, read_expression
 from monitor.extensions.derived.units import read_unit
 
 UNITS: Mapping[Series, str] = {

@@ -12,14 +12,7 @@ from monitor.domain.alert import SERVICE
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.extensions.duty.checks import RotaStatus
 from monitor.extensions.duty.rota import Roster, Rota, read_plan
-from monitor.extensions.duty.store import (
-    add_change,
-    add_plan,
-    lay_out,
-    load_changes,
-    load_rosters,
-    withdraw_change,
-)
+from monitor.extensions.duty.store import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
 from monitor.service.core import Core
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
@@ -27,18 +20,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.test_duty import (
-    ADA,
-    BO,
-    CREW,
-    DAY,
-    HOUR,
-    PLAN,
-    SITE,
-    T0,
-    raise_alert,
-    told,
-)
+from tests.integration.notify.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
 
 
 @pytest.fixture

@@ -39,7 +39,10 @@ QUESTIONS = {
 def read_product_texts():
     """What a person may read of the program, in code and in HTML."""
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        yield from (text for _, text in read_strings(path))
+        if re.search(
+            "docs/|help/", path.read_text(encoding="utf-8")
+        ):  # most name neither, and to parse them takes seconds
+            yield from (text for _, text in read_strings(path))
     for path in (path for folder in TEMPLATES for path in folder.rglob("*.html")):
         yield from Shown(path.read_text(encoding="utf-8")).texts
 

@@ -168,7 +168,6 @@ def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path,
     assert [kept.request.name for kept in ask(bench, load_looks, "bench")] == ["b"]
 
 
-# ---- satellite points are forecast when a file of them has come in: kept, made again, withheld with a reason ----
 TEXT = head("bench", timezone="UTC") + station(
     "G1", series("displacement", "mm", "1d", max_silence="3d"), latitude=46.0, longitude=8.0
 )
@@ -319,7 +318,6 @@ def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_
     assert len(target.read_text().splitlines()) == 3 * COUNT + 1
 
 
-# ---- the map: lines as least squares say, squares that hold every point once, after each delivery ----
 ALL = (-180.0, -90.0, 180.0, 90.0)
 
 

@@ -124,7 +124,6 @@ def bent(**changes):
     return lambda claims: {k: v for k, v in (claims | changes).items() if v is not None}
 
 
-# ---- who comes in ----------------------------------------------------------------------------------------------
 def test_a_person_of_the_provider_comes_in_with_role_and_sites_of_the_groups(browse, provider, filled_database):
     browser = browse()
     answer = come(browser, "/sites/lake-slope")
@@ -199,7 +198,6 @@ def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_th
     assert "its userinfo is of another person" in whys
 
 
-# ---- a second factor --------------------------------------------------------------------------------------------
 def enter_by(page):
     with open_browser(page) as browser:
         come(browser)
@@ -297,7 +295,6 @@ def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_da
             assert who(browser) == ("ida", "operator"), "who is in stays in"
 
 
-# ---- who pretends ----------------------------------------------------------------------------------------------
 ATTACKS = {
     "wrong nonce": lambda p: setattr(p, "bend", bent(nonce="x" * 32)),
     "no nonce": lambda p: setattr(p, "bend", bent(nonce=None)),
@@ -396,7 +393,6 @@ def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(
     assert (answer.status_code, said(answer)) == (401, "Canton let nobody in: without a code. Try again.")
 
 
-# ---- keys, clocks, outages -------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("filled_database")
 def test_a_new_key_counts_at_once_and_one_taken_back_no_more(browse, provider):
     assert come(browse()).status_code == 200

@@ -110,7 +110,6 @@ def asked(server, tmp_path, *names, **more):
     return replace(PollRequest("http", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, 100_000), **more)
 
 
-# ---- one file, again and again -----------------------------------------------------------------------------------
 def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(here, server, monkeypatch):
     source, db = source_of(server), here.db
     left = Path("var/sources/logger")  # by a process that was killed
@@ -223,7 +222,6 @@ def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, s
     assert poll.poll_source(accepted, replace(here, accept_units=True), {}).rows == 28
 
 
-# ---- the server, in this process ---------------------------------------------------------------------------------
 def test_bad_days_of_a_server_leave_no_file(server, tmp_path):
     server.files |= {f"/{n}.csv": b"x" * 60_000 for n in ("good", "error", "cut", "packed", "large", "elsewhere")}
     server.files["/large.csv"] = b"x" * 200_000
@@ -319,7 +317,6 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
         find_secret({"TOKEN": "hush\nhush"}, "TOKEN")
 
 
-# ---- tables, times, alarms ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -444,7 +441,6 @@ def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
     assert all(line in found for line in ("'elsewhere' is not configured", "format: expected one of", "PORTAL_TOKEN"))
 
 
-# ---- published patterns over the files as they are published -----------------------------------------------------
 def test_nevada_and_egms_by_their_names_alone(here, server, measured, monkeypatch):
     server.files["/tenv3/NA/MXTM.NA.tenv3"] = measured("gnss-formats/MXTM.NA.tenv3").read_bytes()
     nevada = {"kind": "nevada", "url": f"{server.url}/tenv3", "stations": ["MXTM"], "frame": "NA"}
@@ -463,7 +459,6 @@ def test_nevada_and_egms_by_their_names_alone(here, server, measured, monkeypatc
     assert server.asked[-1][0].endswith("?id=abc")
 
 
-# ---- the watched folder ------------------------------------------------------------------------------------------
 @pytest.fixture
 def watched(here, monkeypatch):
     """The folder of the site; what lies there does not grow."""
@@ -548,7 +543,6 @@ def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(he
     assert waiting == ["before_names"], "a row before the names is counted, and nobody took it for a reading"
 
 
-# ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
 def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch, watched):
     (watched / "day.csv").write_text(HEAD + ROWS[0].replace("G1", "bad name"))
     read = []
@@ -687,7 +681,6 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
     assert rewritten.state == FAILED
 
 
-# ---- SensorThings ------------------------------------------------------------------------------------------------
 WELLS = {"name": "wells", "kind": "sensorthings", "series": {"1": "G1.groundwater_level_m"}}
 
 
@@ -770,7 +763,6 @@ def test_many_files_that_fit_one_by_one_do_not_fill_the_disk(here, server, tmp_p
     assert "fetched later" in second.reason
 
 
-# ---- STAC --------------------------------------------------------------------------------------------------------
 def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monkeypatch):
     import pystac
 

@@ -490,8 +490,6 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
     assert not [error for _, error in rows if error is not None]
 
 
-# ---- headers, units and kinds in other places ------------------------------------------------------------------------
-
 # head, columns of a row: M moves, S is small, T adds up S; series with the column of the file
 PLACES = MappingProxyType(
     {

@@ -306,6 +306,15 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     assert (told["stored"], told["flags"]["future"]) == (40, 40)
 
 
+def test_times_of_a_clock_that_nobody_set_are_asked_about_without_a_guess_too(here, capsys):
+    times = [datetime(2000, 1, 1, k, tzinfo=UTC) if k < 3 else BEGIN + timedelta(hours=k) for k in range(40)]
+    rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
+    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
+    assert run_verb(["ingest", "long.csv", "--dry-run"]) == 1
+    assert "can the times be right? 3 of its times begin at 2000-01-01" in capsys.readouterr().err
+    assert run_verb(["ingest", "long.csv", "--dry-run", "--accept-times"]) == 0
+
+
 def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here, capsys):
     since = datetime(2000, 1, 1, 12)
     rows = [f"{(BEGIN + timedelta(hours=k) - since).total_seconds():.0f},{k / 10}" for k in range(60)]
@@ -321,7 +330,6 @@ def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here,
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")
 
 
-# ---- files whose form is known: stations and places from the file, without an editor ----
 BEGIN_KNOWN = datetime(2024, 2, 3)
 HEAD = (
     "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) "
@@ -384,16 +392,6 @@ def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys)
     assert run_verb(["db", "upgrade"]) == 0
     assert run_verb(command[1:]) == 3, "a single solution waits in the quarantine"
     assert "597 stored" in capsys.readouterr().out
-
-
-def test_the_neutral_form_makes_a_site_as_well(here_known, capsys):
-    rows = [f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
-    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
-    said = capsys.readouterr()
-    assert "station E1: crack opening in mm" in said.out
-    assert follow(said.err) == NEXT
-    assert run_verb(["ingest", "long.csv", "--site", "long", "--json"]) == 0
 
 
 def test_a_quantity_that_is_not_known_is_left_out_and_said(here_known, capsys):

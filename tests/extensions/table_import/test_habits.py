@@ -184,9 +184,6 @@ def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
     assert [row["time"].replace(tzinfo=None) for row in read_good(path, found.mapping)[::3]] == HOURLY
 
 
-# ---- workbooks -------------------------------------------------------------------------------------------------------
-
-
 def save_book(path, **sheets):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
@@ -245,9 +242,6 @@ def test_a_column_of_dates_and_texts_is_refused(tmp_path):
         guess(read_raw_table(path), {"zone": "UTC"})
 
 
-# ---- which way values count ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("head", "sign", "quantity", "first"),
     [
@@ -291,9 +285,6 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
         lay_rows(path, "Time;Rain (mm)", (f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}" for k, at in enumerate(hours)))
         sensors = guess(read_raw_table(path), {"zone": "UTC"}).sensors
         assert ([s.is_counter for s in sensors], 'stamp = "counter"' in format_stations(sensors)) == ([told], told)
-
-
-# ---- rows of one instant ---------------------------------------------------------------------------------------------
 
 
 def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for_corrections(tmp_path):

@@ -47,6 +47,39 @@ def rise(k):
     return round(0.1 * k + 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("header", "quantity"),
+    [
+        ("Strain S1 (mm)", None),
+        ("Terrain height (m)", "displacement_up"),
+        ("Déplacement du terrain (mm)", "displacement"),
+        ("Drainage D1 (mm)", None),
+        ("Bregenz crack C1 (mm)", "crack_opening"),
+        ("Precipice crack C1 (mm)", "crack_opening"),
+        ("Brissago Verschiebung (mm)", "displacement"),
+        ("Geneve crack C1 (mm)", "crack_opening"),
+        ("Blake crack C1 (mm)", "crack_opening"),
+        ("Orange prism (mm)", None),
+        ("TotRain (mm)", "rain"),
+        ("eventrainin (in)", "rain"),
+        ("Tagesregensumme (mm)", "rain"),
+        ("Rissaufnehmer R1 (mm)", "crack_opening"),
+        ("altezza_neve (cm)", "snow_depth"),
+        ("Lake road crack C1 (mm)", None),
+        ("Rainier G1 displacement (mm)", None),
+        ("Stage 3 displacement (mm)", None),
+        ("Lake level (m)", "reservoir_level"),
+    ],
+)
+def test_a_word_within_another_word_and_a_place_are_no_water(header, quantity):
+    assert read_name(header).quantity == quantity
+
+
+def test_a_pressure_that_counts_from_a_vacuum_is_asked_about():
+    name = read_name("Pore pressure P1 (psia)")
+    assert (name.quantity, name.unit, name.foreign) == ("pore_pressure", None, "psia")
+
+
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):
@@ -210,9 +243,6 @@ def test_a_distance_to_water_counts_downward(tmp_path, header):
     assert not may_count_downward("Distance to prism (m)", "displacement_distance")
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_path, seed):
     rng = random.Random(seed)
@@ -240,9 +270,6 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
     look = lay(tmp_path / "f.csv", "Time (UTC);mm;A (mm);C", rise, rise, rise, mark=";")
     answers = {"quantity:mm": "each on its own", "quantity": "temperature", "unit:temperature": "degC"}
     assert [q.key for q in guess(look, answers).questions] == ["quantity:column mm", "quantity:A (mm)"]
-
-
-# ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

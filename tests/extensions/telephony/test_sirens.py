@@ -140,7 +140,6 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
         assert orders(database)[0]["said"] == "no power"
 
 
-# ---- what is ordered ---------------------------------------------------------------------------------------------
 def order(db, number, level, *, site="north", exercise=False, sounds=False):
     drill = {"exercise": exercise, "sounds_from": 3, "sounds_in_exercise": sounds}
     said = replace(NOTE, id=number, level=level, site=site, **drill)

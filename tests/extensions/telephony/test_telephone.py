@@ -1,4 +1,6 @@
-"""Text messages and calls by a provider on loopback and by a real gammu-smsd: receipts, replies, forgeries."""
+"""What core runs for telephony: only what is used, and its trouble is seen after a look that failed as well.
+Text messages and calls by a provider on loopback and by a real gammu-smsd: receipts, replies, forgeries.
+"""
 
 import json
 import os
@@ -9,7 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 from xml.etree import ElementTree as ET
 
@@ -18,12 +21,18 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import select, update
 
+from monitor.checks.table import run_checks
+from monitor.config.service import parse_service
 from monitor.domain.alert import UNCONFIRMED, Notification
+from monitor.domain.extension import ServicePart
 from monitor.domain.language.catalogue import use
 from monitor.domain.site import Recipient
 from monitor.extensions.telephony.by_telephone import take_digit, take_reply
 from monitor.extensions.telephony.gateway import sign
 from monitor.extensions.telephony.modem import FOLDERS, ModemWatch, put_message
+from monitor.extensions.telephony.parts import build_parts
+from monitor.extensions.telephony.sirens import Sirens
+from monitor.extensions.telephony.store.devices import find_push_key
 from monitor.extensions.telephony.store.replies import (
     ACKNOWLEDGED,
     LATE,
@@ -37,6 +46,7 @@ from monitor.extensions.telephony.store.replies import (
 )
 from monitor.extensions.telephony.telephone import VoiceNotifier, format_sms
 from monitor.notify.message import translate
+from monitor.service.core import Core
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
@@ -48,6 +58,36 @@ from tests.conftest import absent, wait_for
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, running, serving_posts, site_with
 from tests.integration.web.test_door import serving
+
+NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
+HORN = {"north": site_with(Recipient("horn", ("siren:valley/horn",), (3,), ("hazard",)))}
+
+
+def test_core_runs_what_is_used_and_publishes_the_key_once_there_is_one(filled_database, tmp_path):
+    head = f'[paths]\nstate = "{tmp_path}"\n'
+    (plain,) = build_parts(filled_database, parse_service(head, "x"), {}, lambda: NOW)
+    plain.follow()
+    assert ask(filled_database, find_push_key) == ""
+    (tmp_path / "push.key").write_text("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw\n")
+    plain.follow()
+    assert ask(filled_database, find_push_key).startswith("BP4z9KsN6nGRTbVYI_c7")
+    config = parse_service(f'{head}[sms]\ngateway = "modem"\nmodem = "{tmp_path}/modem"\n', "x")
+    _, modem, sirens = build_parts(filled_database, config, HORN, lambda: NOW)
+    assert [type(one) for part in (modem, sirens) for one in part.seen] == [ModemWatch, Sirens]
+    (finding,) = run_checks(*modem.seen)
+    assert (finding.check.id, "the folder" in finding.text) == ("sms.modem", True)
+    assert [one.subject for one in run_checks(*sirens.seen)] == ["valley/horn"]
+
+
+def test_a_look_that_fails_hides_no_trouble():
+    def fail():
+        raise OSError("the look failed")
+
+    followed, core = [], SimpleNamespace(_follow=lambda *seen: followed.extend(seen))
+    with pytest.raises(OSError, match="the look failed"):
+        Core._follow_part(core, ServicePart(follow=fail, seen=("x",)))
+    assert followed == ["x"]
+
 
 NUMBER, OTHER = "+41791234567", "+41797654321"
 PUBLIC = "https://slopes.example.org"
@@ -211,7 +251,6 @@ def test_an_account_or_number_that_is_wrong_is_told_apart(database):
     assert len(twilio.got) == 2
 
 
-# ---- replies -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def asked(database):
     alert_id, number = queue(database, "sms:DUTY_PHONE", level=2)
@@ -301,7 +340,6 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     assert find_now(db, alert_id).state == "unacknowledged"
 
 
-# ---- a modem -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def modem(tmp_path):
     if shutil.which("gammu-smsd") is None:

@@ -340,7 +340,7 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     )
     begin(database, 95)
     told = {}
-    for day in range(95, 195):
+    for day in range(95, 170):
         report = step(database, day)
         if why := report.withdrawn.get("A.displacement by inverse_velocity"):
             told[day] = why

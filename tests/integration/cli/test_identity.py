@@ -21,6 +21,7 @@ from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError
 from monitor.store.database.audit import verify_chain
+from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions
 from monitor.store.people.api_tokens import add_api_token, revoke_api_token
@@ -37,6 +38,7 @@ from monitor.store.people.users import (
 )
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
+from tests.data.forked import fork, run_forked
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope, write_service
 
@@ -129,19 +131,8 @@ def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, 
     assert (name, detail["via"], detail["os_user"]) == ("Ada", "command", pwd.getpwuid(os.getuid()).pw_name)
 
 
-GUESS = """
-import sys
-from dataclasses import replace
-from datetime import datetime
-from monitor.store.database.engine import Database
-from monitor.store.people.sessions import take_turn_to_prove
-with Database(sys.argv[1]) as db, db.write() as c:
-    print(take_turn_to_prove(c, "Ada", "mallory", datetime.fromisoformat(sys.argv[2])).isoformat())
-"""
-
-
 @ON_BOTH
-def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
+def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench, tmp_path):
     """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
 
     def turn(now, os_user="mallory"):
@@ -149,10 +140,15 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
 
     assert [turn(NOW) for _ in range(sessions.FREE + 1)] == [0.0] * (sessions.FREE + 1)
     url = bench.database.url.render_as_string(hide_password=False)
-    words = [sys.executable, "-c", GUESS, url, NOW.isoformat()]
-    others = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
-    turns = sorted(datetime.fromisoformat(other.communicate(timeout=60)[0].strip()) for other in others)
-    assert [(at - NOW).total_seconds() for at in turns] == [1.0, 3.0, 7.0]
+
+    def guess():
+        with Database(url) as db:
+            at = tell(db, sessions.take_turn_to_prove, "Ada", "mallory", NOW)
+        (tmp_path / str(os.getpid())).write_text(str((at - NOW).total_seconds()))
+
+    others = [fork(guess) for _ in range(3)]
+    assert [os.waitpid(other, 0)[1] for other in others] == [0, 0, 0]
+    assert sorted(float((tmp_path / str(other)).read_text()) for other in others) == [1.0, 3.0, 7.0]
     assert turn(NOW) == 15.0
     with pytest.raises(RefusedError, match="try again in 30 s"):
         turn(NOW)
@@ -341,33 +337,30 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
     service = write_service(tmp_path, database)
 
     def call(*words, user=None, **more):
-        """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
-        become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
-        return subprocess.run(
-            [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
-        )
+        """The status in a process whose real user is another one; the effective one stays, to read what it needs."""
+
+        def act():
+            os.environ.update({"SLOPEWARD_CONFIG": str(service), **more})
+            if user is not None:
+                os.setresuid(pwd.getpwnam(user).pw_uid, 0, 0)
+            os._exit(run_verb(list(words)))
+
+        return os.waitstatus_to_exitcode(run_forked(act))
 
     raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
-    assert call(*raise_it, user="nobody").returncode == 1
+    assert call(*raise_it, user="nobody") == 1
     by_root = {"SLOPEWARD_BY_PASSWORD": WORDS["Root-1"]}
-    bound = call("people", "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", **by_root)
-    assert bound.returncode == 0, bound.stderr
-    assert call(*raise_it, "--by", "Ada").returncode == 1  # root
-    assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
-    done = call(*raise_it, user="nobody", LOGNAME="root")
-    assert done.returncode == 0, done.stderr
+    assert call("people", "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", **by_root) == 0
+    assert call(*raise_it, "--by", "Ada") == 1  # root
+    assert call(*raise_it, "--by", "Bo", user="nobody") == 1
+    assert call(*raise_it, user="nobody", LOGNAME="root") == 0
     assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
     with database.write() as c:
         set_sites(c, "Ada", ["bench"])
         keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
-    assert call("people", "signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
-    assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **by_root).returncode == 0
-    assert call(*raise_it, user="nobody").returncode == 1
+    assert call("people", "signatures", "list", user="nobody") == 4, "nothing of other sites is shown"
+    assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **by_root) == 0
+    assert call(*raise_it, user="nobody") == 1
 
 
 def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):

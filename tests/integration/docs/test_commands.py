@@ -276,6 +276,7 @@ def enter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checkpoints, "TrainingRequest", partial(checkpoints.TrainingRequest, epochs=1, stride=4))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("page", sorted(list_pages()))
 def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(shutil.copytree(watch, tmp_path / "watch"))

@@ -31,7 +31,7 @@ from tests.data import site_text
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FAULT = 24 * 40  # hour from which on something is wrong
+FAULT = 24 * 28  # hour from which on something is wrong
 CONFIG = ServiceConfig.model_validate({})
 HEAD = site_text.head("kinds", latitude=46.2, longitude=8.9)
 UNITS = dict.fromkeys(("displacement", "crack_opening", "rain"), "mm")

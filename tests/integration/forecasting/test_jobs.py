@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,22 @@ def train(folder, model="gru", horizons_s=H, panel=None, **more):
     return jobs.train(draw() if panel is None else panel, asked)
 
 
-@pytest.fixture(scope="module", params=("gru", "graph-gru"))
-def model(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    told = []
-    asked = TrainingRequest(request.param, tuple(H), folder, seed=7, epochs=2, stride=4)
-    made = jobs.train(draw(), asked, progress=lambda *a: told.append(a))
-    return made, folder, told
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Trained once each, in whatever order the tests come."""
+
+    @cache
+    def make(kind):
+        folder, told = tmp_path_factory.mktemp("models"), []
+        asked = TrainingRequest(kind, tuple(H), folder, seed=7, epochs=2, stride=4)
+        return jobs.train(draw(), asked, progress=lambda *a: told.append(a)), folder, told
+
+    return make
+
+
+@pytest.fixture(params=("gru", "graph-gru"))
+def model(request, models):
+    return models(request.param)
 
 
 def test_training_writes_a_checkpoint_that_describes_itself(model):

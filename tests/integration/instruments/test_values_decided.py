@@ -144,9 +144,8 @@ def word(decision, station="N1"):
 
 @pytest.mark.parametrize(("gst", "start_m"), [(True, -0.05), (False, 0.0)])  # over the edge of a digit, and within
 def test_four_decimals_of_a_minute_have_no_vote_for_rest(gst, start_m):
-    decisions, stored = decide_messages(
-        BENCH, positions(4, 80.0, gst=gst, start_m=start_m), every_s=3600.0, series=[("N1", "displacement_north")]
-    )
+    messages = positions(4, 80.0, gst=gst, start_m=start_m, hours=4)
+    decisions, stored = decide_messages(BENCH, messages, every_s=3600.0, series=[("N1", "displacement_north")])
     last = decisions[-1]
     assert max(d.level for d in decisions) == 0  # nor does a step of the grid raise anything
     assert not word(last)["heard"]

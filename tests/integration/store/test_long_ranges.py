@@ -28,17 +28,19 @@ LATER = [(4, "-spike", 20), (5, "outlier", 20), (6, "outlier", 20), (6, "-outlie
 LATER += [(8, "-spike", 20), (8, "spike", 21), (9, "outlier", 90)]
 
 
-def test_each_way_to_read_a_range_believes_the_same_flags(database):
+def test_each_way_to_read_a_range_believes_the_same_flags_and_revisions(database):
     with database.write() as c:
         for k, flags in enumerate(ARRIVAL):
             at = T0 + k * HOUR
             add_observations(c, [Observation("north", "G1", "rain", "mm", at, at, float(k), flags=flags)], at)
+        first, later = T0 + 10 * HOUR, T0 + 20 * HOUR
+        add_observations(c, [Observation("north", "G1", "rain", "mm", first, later, 10.5)], later)
         series_id = find_series_id(c, "north", "G1", "rain")
         for k, flag, hours in LATER:
             add_flag(c, series_id, T0 + k * HOUR, flag, T0 + hours * HOUR)
     low, high = T0 - HOUR, T0 + 12 * HOUR
     with database.read() as c:
-        for hours, expected in ((15, {0, 1, 2, 5, 6, 7, 9, 10}), (30, {0, 1, 2, 4, 6, 7, 9, 10})):
+        for hours, expected in ((15, {0, 1, 2, 5, 6, 7, 9, 10}), (30, {0, 1, 2, 4, 6, 7, 9, 10.5})):
             known_at = T0 + hours * HOUR
             exact = [r for r in load_readings(c, series_id, low, high, known_at) if all(f in HARMLESS for f in r.flags)]
             assert {r.value for r in exact} == expected

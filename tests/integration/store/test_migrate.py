@@ -1,9 +1,8 @@
 """The schema comes from migrations: equal to the tables, two at once, with a copy before."""
 
+import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from monitor.store.schema import views
 from monitor.store.schema.tables import metadata
 from monitor.store.upkeep import migrate
 from tests.data.filled import NOW, fill
+from tests.data.forked import fork
 from tests.data.store_rows import ask, tell
 
 NEXT = """
@@ -86,14 +86,13 @@ def test_a_database_that_was_never_set_up_says_what_to_do(empty_database_url):
 
 
 def test_three_processes_upgrade_at_once(empty_database_url):
-    code = (
-        "import sys; from monitor.store.database.engine import Database; from monitor.store.upkeep import migrate\n"
-        "db = Database(sys.argv[1]); migrate.upgrade(db); migrate.require_current(db); print(migrate.current(db))"
-    )
-    words, pipe = [sys.executable, "-c", code, empty_database_url], subprocess.PIPE
-    for process in [subprocess.Popen(words, stdout=pipe, stderr=pipe) for _ in range(3)]:
-        out, err = process.communicate(timeout=100)
-        assert (process.returncode, out.decode().strip()) == (0, migrate.head()), err.decode()
+    def upgrade():
+        db = Database(empty_database_url)
+        migrate.upgrade(db)
+        migrate.require_current(db)
+        assert migrate.current(db) == migrate.head()
+
+    assert [os.waitpid(one, 0)[1] for one in [fork(upgrade) for _ in range(3)]] == [0, 0, 0]
 
 
 def test_the_revision_needed_is_the_one_that_alembic_finds():

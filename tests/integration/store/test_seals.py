@@ -14,6 +14,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.tables import Instant
 from monitor.store.upkeep import clock_steps
 from monitor.store.upkeep.proof import verify
+from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
 from tests.data.store_rows import ask, tell
@@ -78,6 +79,7 @@ def test_each_table_is_sealed_or_says_why_not():
         assert sealed.left_out <= set(sealed.table.c.keys()), sealed.table.name
 
 
+@STORY_ON_SQLITE  # how a row is read on PostgreSQL: the tests around it
 def test_each_edit_of_each_sealed_column_is_named(filled_database):
     silent, tried = [], 0
     with filled_database.engine.connect() as c, c.begin():

@@ -19,6 +19,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
+from tests.conftest import ON_SQLITE
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
@@ -47,6 +48,7 @@ def list_used(c):
     return sorted({(ids[name], name, row[0]) for name, some in rows for row in some})
 
 
+@ON_SQLITE
 def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
     o = t.observation.c
     with slope.database.write() as c:

@@ -112,14 +112,13 @@ def ask(browser, address, places):
     return browser.request(method, fill_in(path, places), data=data, headers={"x-csrf-token": token})
 
 
-def expect(address, role, *, closed):
+def expect(address, role, *, closed, by_token):
     """401, 403, or None where the request comes through."""
     rule = RULES[address]
     if rule == OPEN or (rule == READ and not closed):
         return None
-    if role in TOKENS and address in IN_PERSON:
+    if by_token and address in IN_PERSON:
         return 403
-    role = SCOPES.get(role, role)
     if role == "anonymous":
         return 401
     return None if rule == READ or ROLES.index(role) >= ROLES.index(rule) else 403
@@ -129,15 +128,19 @@ def expect(address, role, *, closed):
 def test_every_address_holds_its_rule_against_every_caller(filled_database, places, closed):
     wrong = []
     with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address:
-        callers = {role: enter(address, name) for role, name in ACCOUNTS.items()}
-        for scope, name in TOKENS.items():
-            callers[scope] = bear(address, make_token(filled_database, name, scope)[1])
-        for role, caller in callers.items():
+        callers = [
+            (role, bear(address, make_token(filled_database, TOKENS[scope], scope)[1]))
+            for scope, role in SCOPES.items()
+        ]
+        callers += [(role, enter(address, name)) for role, name in ACCOUNTS.items()]
+        for k, (role, caller) in enumerate(callers):
+            by_token = k < len(SCOPES)
             with caller as browser:
                 got = {one: ask(browser, one, places).status_code for one in WALKED[closed]}
-            wanted = {one: expect(one, role, closed=closed) for one in WALKED[closed]}
+            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in WALKED[closed]}
             refused = {one: code if code in {401, 403, 500} else None for one, code in got.items()}
-            wrong += [f"{role}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
+            who = f"{role} by {'token' if by_token else 'session'}"
+            wrong += [f"{who}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
     assert not wrong
 
 

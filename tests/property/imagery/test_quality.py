@@ -36,7 +36,6 @@ def draw_ground(seed: int, side: int = SIDE) -> np.ndarray:
     return np.stack([grey, 0.9 * grey, 0.8 * grey]).astype(np.float32)
 
 
-# ---- what is lost ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("loss", list_losses())
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("bands", [1, 4])
@@ -63,7 +62,6 @@ def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_doe
     assert 2 <= same <= 30  # none of four, each half of the time: one in 16
 
 
-# ---- noise is measured on the scene itself ---------------------------------------------------------------------
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(1.0, 12.0), st.floats(0.01, 5000.0), st.booleans())
 def test_noise_is_found_whatever_the_unit_and_whether_bands_share_it(seed, counts, unit, grey):
@@ -95,7 +93,6 @@ def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held
     assert list_noisy([look] * 3, None) == list_noisy([], steadiness) == []
 
 
-# ---- which weights read it -------------------------------------------------------------------------------------
 INTERPOLATED_SCENE = INTERPOLATED(seen="0.90", limit="1.20")
 
 
@@ -193,7 +190,6 @@ def test_what_weights_hold_is_the_greatest_noise_below_which_none_costs_much():
     assert (found["noise_counts"], found["f1"]["noise of 2"], found["f1"]["noise of 3"]) == (2.0, 1.0, 0.0)
 
 
-# ---- whole scenes ----------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
     scene = draw_scene(5, 160, scars=1)

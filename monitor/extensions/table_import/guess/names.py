@@ -13,8 +13,10 @@ from monitor.ingest.files.units import is_sure_unit, join_depths, read_unit, uni
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"batt|akku|supply.?volt|versorgung|batterie|bateria|电池|电压", "battery_voltage"),
     (r"rssi|signal|feldst", "signal_strength"),
-    (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|chuva|降雨|雨量", "rain"),
-    (r"snow(?!.?(?:water|fall))|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
+    # no terrain, drain, strain or grain; no Bregenz and no precipice
+    (r"(?<!d)(?<!g)(?<!st)(?<!er)rain|precip(?!i[cz])|niederschlag|(?<!b)regen(?!sburg)", "rain"),
+    (r"piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|chuva|降雨|雨量", "rain"),
+    (r"snow(?!.?(?:water|fall))|schnee|(?<!ge)neve(?!r)|neige|nieve|积雪|雪深", "snow_depth"),
     (r"pore|poren|intersti[ztc]|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
@@ -26,12 +28,12 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"profondit[aà].{0,12}falda|profondeur.{0,12}nappe|profundidad.{0,12}fre[aá]tic|埋深", "groundwater_level"),
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
     (r"nappe|fre[aá]tic|water.?table|地下水", "groundwater_level"),
-    (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
-    (r"water.?le?v|(?<![a-z])pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|水位", "water_level"),
+    (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|(?<![a-z])lake|库水|水库", "reservoir_level"),
+    (r"water.?le?v|(?<![a-z])pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|(?<![a-z])stage|水位", "water_level"),
     (r"(?:gau?ge|river|water|tide|wasser).?h(?:eight|öhe)|hauteur.{0,3}eau|altezza.{0,9}(?:acqua|idro)", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
+        r"crack|lvdt|fissur|(?<!b)riss(?!a(?!u))|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
         "crack_opening",
     ),
     (r"tilt|inclin|neigung|[ck]lino|倾", "tilt"),
@@ -39,7 +41,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"strain|dehnung|deformaz.*unit|应变", "strain"),
     (r"downslope|hangab|falllinie|along.?slope", "displacement_downslope"),
     (r"(?<![a-z])los(?![a-z])|line.?of.?sight", "displacement_los"),
-    (r"slope.?dist|distan|schr[äa]gdist|range|strecke", "displacement_distance"),
+    (r"slope.?dist|distan|schr[äa]gdist|(?<![a-z])range|strecke", "displacement_distance"),
     (r"(?<![a-z])easting(?![a-z])|东", "displacement_east"),
     (r"(?<![a-z])northing(?![a-z])|北", "displacement_north"),
     (r"(?<![a-z])(?:up|vert(?:ical)?|hoch|höhe|height|quota|heave)(?![a-z])|垂直", "displacement_up"),
@@ -49,6 +51,9 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )
+# a crack at a lake is no level of it: where words of both stand in a name, a person says which it is
+_OF_WATER: Final = frozenset({"rain", "snow_depth", "groundwater_level", "reservoir_level", "water_level"})
+_OF_MOTION: Final = "|".join(p for p, q in _QUANTITIES if q in {"crack_opening", "tilt", "strain", "displacement"})
 # parts of one motion along and across an axis that only people know: none of them is the motion
 _ACROSS: Final = re.compile(
     r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
@@ -393,6 +398,8 @@ def _find_quantity(text: str) -> tuple[str | None, str]:
             if end == begin:
                 break
             plain = plain[:begin] + " " + plain[end:]
+        if quantity in _OF_WATER and re.search(_OF_MOTION, plain, re.IGNORECASE):
+            return None, text
         return quantity, plain
     return None, text
 

@@ -1,6 +1,10 @@
-"""Backtest rows, significance, leak tests, audits, decompositions, drivers, recipes: on records made here."""
+"""Scores of fans and intervals of scores, beside closed forms and the libraries that know them.
+Networks that learn from some points and forecast others: nothing of the others, and nothing later, is learnt.
+Backtest rows, significance, leak tests, audits, decompositions, drivers, recipes: on records made here.
+"""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +17,175 @@ from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from forecasting.data.splits import rolling_folds, split
 from forecasting.decomposition.components import METHODS, decompose, display_whole, forecast_parts
 from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
+from forecasting.evaluation import holdout, resampling
 from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.distribution import QUIET, RUSHING, STEADY, crps, find_stages, pit, roll
+from forecasting.evaluation.holdout import hold_out, train_elsewhere
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
+from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
 from forecasting.evaluation.screening import audit_panel, find_interpolated, jumps, spikes
-from forecasting.metrics import mape
+from forecasting.metrics import inside, mape
+from forecasting.serving.quantiles import NORMAL
 from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb
+
+
+def _rng(seed):
+    """Every test draws for itself: whatever ran before, it draws the same."""
+    return np.random.default_rng(seed)
+
+
+MEAN, SIGMA, SEEN = _rng(1).normal(size=300), _rng(2).uniform(0.5, 3.0, 300), _rng(3).normal(size=300) * 2.0
+FANS = MEAN[:, None] + SIGMA[:, None] * NORMAL
+
+
+def test_the_crps_of_a_normal_fan_is_the_closed_form():
+    from scipy import stats  # half a second: not for every worker
+
+    z = (SEEN - MEAN) / SIGMA  # Gneiting and Raftery 2007, equation 21
+    closed = SIGMA * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi))
+    assert crps(FANS, SEEN) == pytest.approx(closed, rel=2e-3)
+
+
+def test_the_crps_of_a_lopsided_fan_is_the_mean_distance_of_its_draws():
+    fan = np.array([-1.0, 0.0, 1.0, 6.0, 11.0])
+    drawn = np.sort(np.interp(_rng(29).normal(size=200_000), NORMAL, fan))  # E|X - y| - E|X - X'| / 2, tails left out
+    n = drawn.size
+    spread = 2.0 * (drawn * (2 * np.arange(1, n + 1) - n - 1)).sum() / n**2
+    for seen in (-2.0, 1.5, 8.0):
+        assert float(crps(fan, np.array(seen))) == pytest.approx(np.abs(drawn - seen).mean() - spread / 2.0, rel=0.03)
+
+
+def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest():
+    from scipy import stats  # half a second: not for every worker
+
+    assert pit(FANS, SEEN) == pytest.approx(stats.norm.cdf(SEEN, MEAN, SIGMA), abs=1e-6)
+    honest = pit(FANS, MEAN + SIGMA * _rng(42).normal(size=300))
+    assert stats.kstest(honest, "uniform").pvalue > 0.01
+    assert stats.kstest(pit(FANS, MEAN + 2 * SIGMA * _rng(44).normal(size=300)), "uniform").pvalue < 1e-6
+    flat = np.zeros(5)
+    assert [float(pit(flat, np.array(y))) for y in (-1.0, 1.0)] == [0.0, 1.0]
+    assert 0.0 < float(pit(flat, np.array(0.0))) < 1.0
+    assert np.isnan(pit(np.array([0.0, np.nan, 1, 2, 3]), np.array(1.0)))
+
+
+def test_rolling_coverage_finds_the_lapse():
+    held = np.ones(100)
+    held[40:60] = 0.0
+    assert (roll(held).min(), roll(held[:29]).size) == (pytest.approx(1 / 3), 0)
+    assert roll(inside(FANS[:, 1], FANS[:, 3], SEEN), 50).size == 251
+
+
+def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
+    from scipy import stats  # half a second: not for every worker
+
+    scores = _rng(73).exponential(size=400)
+    theirs = stats.bootstrap((scores,), np.mean, method="percentile", n_resamples=2000, random_state=_rng(0))
+    ours = block_bootstrap(scores, 1, draws=4000)
+    assert ours is not None
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)
+
+
+def test_block_bootstrap_draws_the_same_in_any_parts_and_never_all_at_once(monkeypatch):
+    scores = _rng(83).normal(size=1500)
+    tracemalloc.start()
+    whole = block_bootstrap(scores, 1, draws=20_000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 * 20_000 * 125 / 4, "a quarter of the table of all draws"
+    for cells in (1000, 1 << 30):
+        monkeypatch.setattr(resampling, "CELLS_AT_ONCE", cells)
+        assert block_bootstrap(scores, 1, draws=20_000) == whole
+
+
+def test_block_bootstrap_knows_that_neighbours_are_alike():
+    rho, n = 0.7, 4000
+    noise = _rng(96).normal(size=n)
+    scores = np.empty(n)
+    scores[0] = noise[0]
+    for i in range(1, n):
+        scores[i] = rho * scores[i - 1] + noise[i]
+    low, high = block_bootstrap(np.column_stack([scores, np.where(np.arange(n) % 3, scores, np.nan)]), 60) or (0, 0)
+    closed = 2 * 1.96 / (1 - rho) / np.sqrt(n)  # the long-run standard error of an autoregression of order one
+    assert high - low == pytest.approx(closed, rel=0.25)
+    assert block_bootstrap(scores[:50], 30) is None
+
+
+def test_stages_are_what_they_say():
+    t = np.arange(200.0)
+    values = np.column_stack([np.zeros(200), 2.0 * t, np.where(t < 185, 0.1 * t, 0.1 * t + 3.0 * (t - 185))])
+    found = find_stages(values, np.array([199]), np.full(3, 0.2), 86_400.0)
+    assert found.tolist() == [[QUIET, STEADY, RUSHING]]
+
+
+QUICK = {"seed": 7, "epochs": 6, "window": 20, "learning_rate": 8e-3}
+
+
+def pulsing(points=60, rows=200):
+    """Pulses with phases of their own: which rate follows is learnt from any of them."""
+    rng = np.random.default_rng(2)
+    t = np.arange(rows)[:, None]
+    rate = 1.0 + np.sin(2 * np.pi * (t + rng.integers(0, 16, points)) / 16)
+    values = rng.uniform(1, 5, points) * np.cumsum(rate, axis=0) + rng.normal(0, 0.1, (rows, points))
+    return Panel(0.0, DAY_S, tuple(f"P{i:02}" for i in range(points)), values)
+
+
+def weights(made):
+    return {name: tensor.clone() for name, tensor in made.forecaster.network.state_dict().items()}
+
+
+def test_points_are_parted_by_seed():
+    panel = pulsing()
+    learn, held = hold_out(panel, 7)
+    assert set(learn.stations) | set(held.stations) == set(panel.stations)
+    assert not set(learn.stations) & set(held.stations)
+    assert len(learn.stations) == 30
+    assert np.array_equal(held.values[:, 0], panel.values[:, panel.stations.index(held.stations[0])])
+    assert hold_out(panel, 7)[0].stations == learn.stations
+    assert hold_out(panel, 8)[0].stations != learn.stations
+    with pytest.raises(NotEnoughDataError, match="40 are needed"):
+        hold_out(pulsing(points=30), 7)
+
+
+def test_no_weight_sees_the_other_points_nor_the_test():
+    learn, held = hold_out(pulsing(), 7)
+    parts = split(200, 160)
+    first = weights(train_elsewhere("mlp", learn, held, parts, (DAY_S,), QUICK))
+    changed = learn.values.copy()
+    changed[160:] += 1000.0
+    learn, held = replace(learn, values=changed), replace(held, values=held.values * 2)
+    again = train_elsewhere("mlp", learn, held, parts, (DAY_S,), QUICK)
+    assert all((tensor == first[name]).all() for name, tensor in weights(again).items())
+
+
+def test_what_was_learnt_elsewhere_serves(monkeypatch):
+    monkeypatch.setattr(holdout, "COLUMNS", 16)  # two pieces
+    learn, held = hold_out(pulsing(), 7)
+    trials = list(run_trials(held, ["mlp"], [4 * DAY_S], folds=1, training=QUICK, learn=learn))
+    by = {(a.model, a.variant): np.nanmean(np.abs(a.point - trials[0].observed)) for a in trials[0].answers}
+    assert by["mlp", "ungated"] < 0.7 * by["lld", "plain"]
+
+
+def test_by_the_command(tmp_path, capsys):
+    panel = pulsing(points=44, rows=150)
+    lines = ["time,station,quantity,value"]
+    for row in range(150):
+        day = np.datetime64("2024-01-01") + row
+        values = zip(panel.stations, panel.values[row], strict=True)
+        lines += [f"{day}T00:00:00Z,{name},displacement,{value:.4f}" for name, value in values]
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join(lines) + "\n")
+    config = tmp_path / "points.toml"
+    config.write_text('[backtest]\nmodels = ["mlp"]\nhorizons = ["1d"]\nfolds = 1\nwindow = 20\n')
+    words = ["forecast", "backtest", "--data", str(path), "--config", str(config)]
+    assert run_verb([*words, "--by", "all", "--holdout", "points+time", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "22 points to learn from, 22 others are forecast" in said.err
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    assert {"persistence", "drift", "lld", "mlp", "gated"} <= {r["model"] for r in rows}
+    assert run_verb([*words, "--holdout", "points"]) == 2
+
 
 WANTED = (
     "model station horizon fold n mae rmse mase skill_persistence skill_drift skill_best_baseline coverage_80 "
@@ -96,7 +262,7 @@ def test_a_percentage_of_nothing_is_no_percentage():
 
 
 def test_a_leak_is_found(monkeypatch):
-    """That honest models are not blamed is in tests/property/test_forecasting_leaks.py."""
+    """That honest models are not blamed is in tests/property/test_forecasting_rules.py."""
     panel = slope(260)
 
     class Peeping:

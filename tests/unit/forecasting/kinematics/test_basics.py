@@ -23,7 +23,6 @@ def days(n: int, step: float = 1.0) -> list[float]:
     return [i * step * DAY for i in range(n)]
 
 
-# ---- fits -------------------------------------------------------------------------------------------------------
 def test_acceleration_error_covers_what_noise_does() -> None:
     rng = random.Random(5)
     inside = 0
@@ -86,7 +85,6 @@ def test_window_is_as_long_as_the_noise_asks_for() -> None:
     assert velocity_error(2.0, int(n), DAY) * 4.0 <= 1.0 < velocity_error(2.0, int(n) - 2, DAY) * 4.0
 
 
-# ---- direction ---------------------------------------------------------------------------------------------------
 def test_norm_of_a_still_point_is_not_a_velocity() -> None:
     rng = random.Random(3)
     drawn = [(rng.gauss(0, 1), rng.gauss(0, 1), rng.gauss(0, 1)) for _ in range(4000)]
@@ -98,7 +96,6 @@ def test_norm_of_a_still_point_is_not_a_velocity() -> None:
     assert moving == pytest.approx(10.0, abs=0.06)  # uncorrected it is 10.1
 
 
-# ---- angle and crossing -----------------------------------------------------------------------------------------
 def test_angle_refuses_what_is_no_steady_velocity() -> None:
     assert tangential_angle_deg(-1.0, 1.0) == pytest.approx(-45.0)
     for v_eq in (0.0, -1.0, float("nan"), float("inf")):
@@ -115,7 +112,6 @@ def test_crossing_orders_the_edges_and_needs_the_median() -> None:
     assert cross_velocity([], [], [], [], 0.0, 10.0) is None
 
 
-# ---- stage -------------------------------------------------------------------------------------------------------
 def look(day: float, velocity: float, z: float = 0.0, **more: object) -> MovementFacts:
     facts = {"velocity_error": 0.1, "accelerations_z": (z,) * 4, "rising": z > 0, "v_eq": 1.0} | more
     return MovementFacts(day * DAY, velocity, **facts)  # type: ignore[arg-type]
@@ -161,7 +157,6 @@ def test_a_failure_window_makes_it_progressive_and_no_velocity_unknown() -> None
     assert (movement.stage, classify_stage({}, MovementFacts(0.0, None, None))[0].stage) == ("progressive", "unknown")
 
 
-# ---- looking -----------------------------------------------------------------------------------------------------
 def test_looking_finds_a_growing_velocity_and_no_creep_in_noise() -> None:
     rng = random.Random(2)
     values = [40.0 * (1.0 / (1.0 - t / 210.0)) ** 0.5 + rng.gauss(0.0, 0.3) for t in range(200)]
@@ -238,7 +233,6 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     assert classify_stage({}, facts)[0].stage == "intermediate", "the level would be up, whatever was reviewed"
 
 
-# ---- the window --------------------------------------------------------------------------------------------------
 HOUR = 3600.0
 
 

@@ -30,7 +30,6 @@ def watch(
     return watch_failure(times, values, [0.0] * len(times), FailureSpec(interval_s, sigma), from_s=from_s)
 
 
-# ---- law ---------------------------------------------------------------------------------------------------------
 def test_an_issue_depends_on_nothing_after_its_datum() -> None:
     curve = draw_collapse(1001, sigma=1.0, rain=True, gaps=True)
     whole = watch(list(curve.times_s), list(curve.values), 1.0)
@@ -89,7 +88,6 @@ def test_an_acceleration_that_dies_withdraws_its_window_and_says_why() -> None:
     assert "recent maximum" in str(ends[-1][1]) or "passed" in str(ends[-1][1])
 
 
-# ---- cost --------------------------------------------------------------------------------------------------------
 def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> None:
     rng = random.Random(8)
     times = [i * HOUR for i in range(24 * 400)]
@@ -107,7 +105,6 @@ def test_one_update_touches_few_cells_and_a_backlog_costs_by_its_length() -> Non
     assert more - some < 1.5 * (some - one) + 500
 
 
-# ---- collapses ---------------------------------------------------------------------------------------------------
 LEADS = (14.0, 7.0, 5.0, 3.0)
 
 
@@ -188,7 +185,6 @@ def test_an_acceleration_of_hours_is_shown_but_not_trusted() -> None:
     assert all(TOO_YOUNG in x.reasons for x in shown)
 
 
-# ---- anything ----------------------------------------------------------------------------------------------------
 SHAPES = {
     "walk": lambda rng, i, m: rng.gauss(0.0, 1.0) * i,
     "grow": lambda rng, i, m: exp(6.0 * i / m),

@@ -1,4 +1,7 @@
-"""Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes."""
+"""A record with gaps is forecast all the same: wider, and marked as what it is.
+Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes.
+Intervals stretch while a station moves faster than usual, and count overlapping errors by their spans.
+"""
 
 import os
 from dataclasses import replace
@@ -12,17 +15,80 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
-from forecasting.serving.experience import compare_drivers, compare_motion
+from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
+from forecasting.serving.experience import MOST_STRETCH, PACE_FEWEST, compare_drivers, compare_motion, see_pace
 from forecasting.serving.gate import choose_shown
+from forecasting.serving.issue import FEWEST_ROWS, OBSERVED_SHARE, WIDER, WINDOW, find_silent
 from forecasting.serving.jobs import forecast
 from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
+from forecasting.serving.quantiles import conform, repeat_point
 from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting import motion_scenes
 from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
+ROWS = 300
+MARK = "record with gaps"
+
+
+def draw(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.choice([0.0, 0.1, 1.0]) * np.arange(ROWS) + rng.normal(0, 1, ROWS)
+
+
+def cut(values: np.ndarray, seed: int) -> np.ndarray:
+    """The same with gaps in its last 60 rows: strewn, in one piece, or every other row; the newest row is there."""
+    rng, out = np.random.default_rng(1000 + seed), values.copy()
+    recent = np.arange(ROWS - WINDOW, ROWS - 1)
+    lost = int(rng.integers(2, WINDOW - 3))
+    kind = seed % 3
+    if kind == 0:
+        out[rng.choice(recent, lost, replace=False)] = np.nan
+    elif kind == 1:
+        first = int(rng.integers(ROWS - WINDOW, ROWS - lost))
+        out[first : min(first + lost, ROWS - 1)] = np.nan
+    else:
+        out[recent[:: int(rng.integers(2, 4))]] = np.nan
+    return out
+
+
+def issue(values: np.ndarray, model: str = "auto"):
+    return forecast(Panel(0.0, DAY_S, ("A",), values[:, None]), model, [DAY_S, 7 * DAY_S])
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize("seed", range(30 if SOAK else 9))
+def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
+    values = draw(seed)
+    gappy = cut(values, seed)
+    whole, made = issue(values), issue(gappy)
+    assert [r.horizon_s for r in made.rows] == [r.horizon_s for r in whole.rows]
+    is_gappy = int(np.isfinite(gappy[-WINDOW:]).sum()) < OBSERVED_SHARE * WINDOW
+    for row, before in zip(made.rows, whole.rows, strict=True):
+        assert (MARK in row.reason) == is_gappy
+        assert not is_gappy or row.q90 - row.q10 > before.q90 - before.q10
+
+
+@pytest.mark.parametrize("rows", [FEWEST_ROWS - 1, FEWEST_ROWS + 3, 41])
+def test_a_young_record_needs_as_many_rows_as_its_interval(rows: int) -> None:
+    values = np.full(ROWS, np.nan)
+    values[-rows:] = draw(1)[-rows:]
+    made = issue(values, "persistence")
+    near = [row for row in made.rows if row.horizon_s == DAY_S]
+    assert len(near) == (rows > FEWEST_ROWS)
+    assert not any(MARK in row.reason for row in near), "it is short, not gappy"
+    if not near:
+        (told,) = {(one.reason, one.lack.text) for one in made.withheld if one.horizon_s == DAY_S}
+        assert told == (f"record too short: {rows} of 21 rows of 1 d", f"{rows} observations; 21 are needed")
+
+
+def test_a_network_states_its_own_need() -> None:
+    gappy = draw(2)
+    gappy[-45:-15] = np.nan
+    panel = Panel(0.0, DAY_S, ("A",), gappy[:, None])
+    assert find_silent(panel)[0] == {"A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"}
 
 
 def lay(values, step_s=DAY_S, **more):
@@ -256,3 +322,125 @@ def test_after_the_failure_window_nothing_is_foretold():
             break
     assert {w.reason for w in withheld} == {"the failure window has passed: the motion cannot be foretold"}
     assert not any(one.shown for one in choose_shown(rows))
+
+
+def creep(rows=300, seed=1, noise=1.0, faster=0):
+    """Two stations that creep; the first moves ten times faster over its last rows."""
+    rng = np.random.default_rng(seed)
+    values = 0.2 * np.arange(rows, dtype=float)[:, None] + rng.normal(0.0, noise, (rows, 2))
+    if faster:
+        values[-faster:, 0] += 2.0 * np.arange(1.0, faster + 1.0)
+    return values
+
+
+def test_an_unusual_pace_stretches_and_a_usual_one_does_not():
+    values = creep(faster=10)
+    near, far = (see_pace(values, np.arange(240, 300)).stretch_over(h) for h in (1, 7))
+    assert (far[:40] < 1.6).all()
+    assert np.median(far[:40]) == 1.0
+    assert far[-1, 0] > 2.0
+    assert far[-1, 1] < 1.3
+    assert (near <= far + 1e-12).all(), "noise of a reading hides the pace the more, the nearer the target"
+    assert ((near >= 1.0) & (far <= MOST_STRETCH)).all()
+
+
+def test_nothing_after_an_origin_is_read():
+    values = creep()
+    changed = values.copy()
+    changed[280:] += 500.0
+    rows = np.arange(200, 300)
+    before, after = (see_pace(v, rows).stretch_over(7) for v in (values, changed))
+    np.testing.assert_array_equal(before[:80], after[:80])
+    assert (before[80:] != after[80:]).any()
+    alone = see_pace(values, rows[-1:]).stretch_over(7)
+    np.testing.assert_array_equal(alone, before[-1:])
+    few = see_pace(values, rows[-10:]).stretch_over(7)
+    np.testing.assert_array_equal(few[-1:], alone)
+
+
+def test_a_short_or_silent_record_is_never_stretched():
+    values = creep(60, faster=10)
+    assert (see_pace(values[: PACE_FEWEST - 1], np.arange(10, PACE_FEWEST - 1)).stretch_over(7) == 1.0).all()
+    values[5:] = np.nan
+    assert (see_pace(values, np.array([59])).stretch_over(7) == 1.0).all()
+    assert (see_pace(np.zeros((100, 1)), np.array([99])).stretch_over(7) == 1.0).all()
+
+
+def test_an_interval_widens_before_a_miss_can_be_known():
+    values = creep(faster=10)
+    rows = np.arange(100, 300)
+    fan = repeat_point(values[rows])
+    margins = conform(fan, values, rows, 30).margins[0.8]
+    assert margins[-1, 0] > 1.5 * margins[-15, 0]
+    assert margins[-1, 1] < 1.3 * margins[-15, 1]
+
+
+def test_stretched_intervals_still_hold_as_often_as_they_say():
+    rng = np.random.default_rng(5)
+    fast = rng.random((2000, 3)) < 0.2
+    stretch = np.where(fast, 3.0, 1.0)
+    for size in (1.0, 3.0):  # the pace says nothing of the errors, or all
+        observed = rng.normal(0.0, np.where(fast, size, 1.0))
+        ((margins, _),) = replay(np.abs(observed), steps=1, nominals=(0.8,), stretch=stretch)
+        inside = (np.abs(observed) <= margins)[400:]
+        assert inside.mean() == pytest.approx(0.8, abs=0.02)
+        assert inside[fast[400:]].mean() > 0.75
+
+
+def test_errors_of_a_slide_do_not_widen_the_quiet_months_behind_it():
+    rng = np.random.default_rng(6)
+    stretch = np.where((np.arange(600) >= 200) & (np.arange(600) < 260), 4.0, 1.0)[:, None]
+    errors = np.abs(rng.normal(size=(600, 1))) * stretch
+    ((told, _),) = replay(errors, steps=7, nominals=(0.8,), stretch=stretch)
+    ((quiet, _),) = replay(errors / stretch, steps=7, nominals=(0.8,))
+    ((wide, _),) = replay(errors, steps=7, nominals=(0.8,))
+    np.testing.assert_allclose(told, quiet * stretch)
+    assert wide[270, 0] > 1.5 * told[270, 0], "an interval that takes errors as they are is wider"
+
+
+def test_what_is_scored_live_leads_to_the_state_that_a_replay_finds():
+    rng = np.random.default_rng(8)
+    stretch = 1.0 + 3.0 * (rng.random((200, 1)) < 0.2)
+    observed = rng.normal(size=(200, 1)) * stretch
+    ((margins, (last,)),) = replay(np.abs(observed), steps=1, nominals=(0.8,), stretch=stretch)
+    state = ConformalState.fresh(0.8, 1)
+    for t in range(199):
+        told = float(stretch_margin(margin(state), stretch[t, 0]))
+        if t >= 20:
+            assert told == pytest.approx(margins[t, 0])
+            issued = {0.8: (-told, told, told)}
+            state = feedback(issued, observed[t, 0], {0.8: state}, stretch[t, 0])[0.8]
+        else:
+            state = update(state, float(relax_score(abs(observed[t, 0]), stretch[t, 0])))
+    assert (state.scores, state.alpha) == (pytest.approx(last.scores), pytest.approx(last.alpha))
+
+
+def test_a_margin_that_takes_away_is_left_alone():
+    assert stretch_margin(-2.0, 3.0) == -2.0
+    assert np.isnan(stretch_margin(float("nan"), 3.0))
+
+
+def test_overlapping_errors_count_by_their_spans():
+    few = ConformalState(0.8, 0.01, 0.2, tuple(np.arange(1.0, 41.0)), 40)
+    assert margin(few, 1) < margin(few, 7) == margin(few, 30) <= 40.0
+    many = ConformalState(0.8, 0.01, 0.2, tuple(np.arange(1.0, 401.0)), 400)
+    assert margin(many, 30) == pytest.approx(margin(many, 1), rel=0.02)
+
+
+def test_an_issue_stretches_what_its_states_say_and_says_so():
+    """The state is a function of past forecasts alone; the pace of the record at the moment of issue."""
+    values = creep(200, faster=4)
+    panel = Panel(0.0, DAY_S, ("A", "B"), values)
+    made = forecast(panel, "persistence", (7 * DAY_S,))
+    kept = forecast(panel, "persistence", (7 * DAY_S,), conformal=made.conformal)
+    # rows are kept apart from the kinematic ones that may stand beside them
+    rows = {r.station: r for r in kept.rows if r.model == "persistence"}
+    stretch = see_pace(values, np.array([199])).stretch_over(7)[0]
+    assert stretch[0] > 1.25 > stretch[1]
+    for s, name in enumerate(panel.stations):
+        state = made.conformal[f"{name}|604800|0.8"]
+        assert rows[name].margins["0.8"] == pytest.approx(float(stretch_margin(margin(state, 7), stretch[s])))
+    again = {r.station: r.margins for r in made.rows if r.model == "persistence"}
+    assert again == {name: row.margins for name, row in rows.items()}
+    assert WIDER in rows["A"].reason or "outside experience" in rows["A"].reason
+    assert WIDER not in rows["B"].reason

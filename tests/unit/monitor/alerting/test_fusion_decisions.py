@@ -61,7 +61,6 @@ def first_at(looks, level):
     return next((i for i, look in enumerate(looks) if look.decision.level >= level), None)
 
 
-# ---- rules -----------------------------------------------------------------------------------------------------
 def test_a_rule_raises_what_neither_part_asks_for_alone():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     plain = run(moving, replace(SITE, criteria=(SITE.criteria[0], PORE)))
@@ -153,7 +152,6 @@ def test_reachable_level_counts_the_parts_of_rules():
     assert "health:site:reachable" in looks[-1].decision.memory.conditions
 
 
-# ---- maintenance -----------------------------------------------------------------------------------------------
 def under_work(names, second=None, to_epoch=34, from_epoch=0):
     facts = tuple(MaintenanceFact(n, at(from_epoch), at(to_epoch), "Ada", second, "new antenna") for n in names)
     return lambda _now_s, view: replace(view, maintenance=facts)
@@ -190,7 +188,6 @@ def test_work_that_begins_lowers_nothing_and_covers_steps():
     assert "maintenance" in next(iter(covered[30].decision.evidence["steps"].values()))["pended"]
 
 
-# ---- neighbours ------------------------------------------------------------------------------------------------
 NEAR = Neighbours(above=1, step_m=150.0, steps=2)
 
 
@@ -289,7 +286,6 @@ def test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew(q
     assert levels(looks)[first] < 2, "it is asked first, with a clock of its own"
 
 
-# ---- events ----------------------------------------------------------------------------------------------------
 def declared(kind, epoch, text="north face", words=("Ada", "Bo")):
     def alter(now_s, view):
         event = EventFact(
@@ -409,7 +405,6 @@ def test_work_on_a_neighbour_holds_nothing_down_and_an_event_declared_late_takes
     assert levels(run(quiet(7, steps={"A": (20, 90.0)}), alter=late))[26:] == [1] * (EPOCHS - 26)
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
 def test_every_cause_means_no_movement_and_lowering_after_it_asks_nothing_once_more():
     for cause in steps_module.CAUSES:
         looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
@@ -428,7 +423,6 @@ def test_every_cause_means_no_movement_and_lowering_after_it_asks_nothing_once_m
         assert look.decision.level == 0
 
 
-# ---- bounds ----------------------------------------------------------------------------------------------------
 def test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting():
     dated = replace(SITE.criteria[0], valid_until="2026-01-05", author="Ada")
     place = replace(SITE, criteria=(dated, *SITE.criteria[1:]))

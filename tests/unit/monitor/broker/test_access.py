@@ -147,7 +147,6 @@ def test_what_nobody_reads_takes_no_memory():
     assert peak < 1 << 20
 
 
-# ---- a broker that is not there: each attempt ends without a trace ----
 def test_an_attempt_at_a_socket_where_nobody_listens_leaves_none_open(tmp_path, monkeypatch):
     """Else the collector closes it, in some later test, with a warning there."""
     made = []

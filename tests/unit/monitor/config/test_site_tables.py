@@ -76,7 +76,6 @@ def test_the_first_site_file_explains_a_key_where_it_stands_first():
     assert next(line for line in lines if line.startswith("timezone")).endswith("all that is stored is UTC")
 
 
-# ---- `[forecast]` says where networks begin and what they learn beside; what nothing would use is refused ----
 def read(forecast, quantity="displacement_downslope"):
     site = head("bench", timezone="UTC", levels={"names": ["green", "red"]}, forecast={"horizons": ["1d"]})
     text = f"{site}{forecast}\n" + station("G1", series(quantity, "mm", "1d", max_silence="3d"))

@@ -74,7 +74,6 @@ def test_a_shared_subscription_reaches_what_its_filter_reaches(shared):
     assert reaches_own_topics(shared)
 
 
-# ---- which motion detectors look at together, and how often ----
 def declare(*motions: tuple[str, str, str]) -> Site:
     """A site of stations with one series each: station, quantity, interval; the pin is read by hand."""
     text = head("bench")

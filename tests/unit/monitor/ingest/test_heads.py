@@ -155,12 +155,15 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
         "".join(f",,{n},{at.replace(' ', 'T')}:00Z,{n}.{k:02d},{field},X{n}\n" for k, at in enumerate(times(20)))
         for n, field in enumerate(("crack_opening_mm", "pore_pressure_kpa"))
     ]
-    path.write_text(head + parts[0] + "\n" + head + parts[1])
+    failed = "\n#datatype,string,string\n#group,true,true\n#default,,\n,error,reference\n,query ended early,\n"
+    path.write_text(head + parts[0] + "\n" + head + parts[1] + failed)
     found = guess(read_raw_table(path), {})
     assert not found.questions
     rows = read_all(path, found.mapping)
     told = {(row["station"], row["quantity"], row["unit"]) for row, error in rows if error is None}
-    assert (told, len(rows)) == ({("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}, 40)
+    assert told == {("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}
+    assert [error.code for _, error in rows if error] == ["no_time"] * 2, "what says that the query failed is kept"
+    assert len(rows) == 42
 
 
 @pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])

@@ -422,7 +422,6 @@ def test_the_lines_of_the_guide_are_those_of_a_site_file():
             assert callable(find_decoder(binding.name, binding))
 
 
-# ---- where a station stands, as the files of its network say it; published heads, some with longitudes westward ----
 TENV3 = (
     "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) sig_e(m) "
     "sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu _latitude(deg) _longitude(deg) __height(m)\n"

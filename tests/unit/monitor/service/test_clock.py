@@ -176,7 +176,6 @@ def test_sites_of_one_station_have_a_voice_each_and_must_agree() -> None:
     assert estimate_offset({"a": [3600.0, 3600.0], "b": [9000.0, 9000.0]}, False) is None
 
 
-# ---- gaps in the watch: what ends one, when it can be told, and what it may have been ----
 HOUR_S = 3600.0
 
 

@@ -38,7 +38,6 @@ def clock():
     return datetime.now(UTC)
 
 
-# ---- evaluation loop -------------------------------------------------------------------------------------------
 class Decisions:
     """A decision that notes its calls; sites named in `faults` raise what they are given."""
 
@@ -279,7 +278,6 @@ def test_an_evaluation_that_is_stuck_or_computes_for_ever_is_overdue(make_loop, 
     wait_for(lambda: not find_overdue(loop.progress(), clock(), 0.7))
 
 
-# ---- schedule --------------------------------------------------------------------------------------------------
 @pytest.fixture
 def db(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/x.db")
@@ -468,7 +466,6 @@ def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_write
     assert not vigil.trouble()
 
 
-# ---- health ----------------------------------------------------------------------------------------------------
 def sight(**changes):
     facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3}
     return SiteStatus(**{**facts, "top_level": 3, "evaluated_at": NOW, "newest_at": NOW, **changes})
@@ -523,7 +520,6 @@ def test_systemd_is_told_on_its_socket_and_its_watchdog_is_fed_at_half_its_time(
     assert health.watchdog_interval_s() is None
 
 
-# ---- restarter ----------------------------------------------------------------------------------------------------
 class Mortal:
     name, status = "mortal", 9
 
@@ -588,7 +584,6 @@ def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
 
 
-# ---- the outside watcher ---------------------------------------------------------------------------------------
 def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
     def answer(listener):
         for said in (b"302 Found\r\nLocation: /b\r\nContent-Length: 999999999", b"200 OK\r\nContent-Length: 0"):

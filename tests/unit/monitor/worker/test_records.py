@@ -107,7 +107,6 @@ def test_a_message_that_no_reader_could_be_shown_is_refused(values):
         read_record(Whole, PLAIN | {"name": told})
 
 
-# ---- what a process built up at its start is looked through no more, nor while it starts, nor when it ends ----
 # a circle that tells when it is found
 ENDS = """
 import atexit, gc, sys

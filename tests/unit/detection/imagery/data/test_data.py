@@ -267,19 +267,6 @@ def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured)
 
 
 @pytest.mark.data
-def test_the_original_patches_and_their_pictures_are_the_same(measured):
-    pytest.importorskip("h5py")
-    original = landslide4sense.read_hdf5(measured("landslide4sense-14band/patches.zip"), "train")
-    assert original.names == ("image_1", "image_4")
-    patch = original.choose(("B4", "B3", "B2")).read(0)
-    shown = landslide4sense.read_png(measured("landslide4sense-rgb"), "train")
-    picture_0 = shown.read(shown.names.index("image_0"))
-    assert np.array_equal(picture_0.mask, patch.mask)
-    stretched = np.floor(255 * patch.image / patch.image.max())
-    assert np.abs(stretched - picture_0.image).max() <= 2
-
-
-@pytest.mark.data
 def test_bijie_crops_are_read_as_they_are(measured):
     train, test = (bijie.read(measured("bijie"), part) for part in ("train", "val"))
     assert (len(train), len(test)) == (230, 50)

@@ -1,4 +1,6 @@
-"""Bad input ends in one clear line of the right class; good input is read as it is meant."""
+"""Bad input ends in one clear line of the right class; good input is read as it is meant.
+A scene as its counts mean: offsets, pixels of another size, and bands less their mean nearby over their spread.
+"""
 
 import hashlib
 import shutil
@@ -8,17 +10,31 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 from affine import Affine
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from detection.imagery import errors
-from detection.imagery.data.generate import write_scene
+from detection.imagery.change.compare import compare
+from detection.imagery.change.guards import Image, lay_together
+from detection.imagery.change.histogram_match import match_scene
+from detection.imagery.change.records import StoredDate
+from detection.imagery.data.generate import draw_scene, write_scene
+from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.footprints.places import measure_places
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
-from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.scene.reader import BandReader
-from detection.imagery.scene.scene import find_missing, read_scene, scene_hash
+from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.scene.moments import LOCAL_STANDARD
+from detection.imagery.scene.radiometry import measure_stretch
+from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.resized import resample
+from detection.imagery.scene.scene import MANIFEST, find_missing, read_scene, scene_hash
+from detection.imagery.training.domain import find_doubts
 from tests.data.asked_detection import detect
-from tests.data.surveys.rasters import change_raster, write_raster
+from tests.data.surveys.rasters import change_raster, write_folder, write_raster
 
 TAKEN_AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -250,3 +266,283 @@ def test_infinite_values_are_nodata(tmp_path):
         values, valid = reader.read(0, 0, 32, 32)
     assert np.count_nonzero(~valid) == 3
     assert np.isfinite(values).all()
+
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> tuple[Path, Path]:
+    """One image, and the same with 1000 added to its counts, as its manifest says; clouds over the first."""
+    folder = tmp_path_factory.mktemp("pair")
+    write_scene(folder / "plain", 5, with_scar=False, size_px=64, acquired_at=AT)
+    shutil.copytree(folder / "plain", folder / "lifted")
+    for name, more in (("plain", 'clouds = "hidden.tif"\n'), ("lifted", "offset = -1000\n")):
+        manifest = folder / name / MANIFEST
+        manifest.write_text("complete = true\n" + more + manifest.read_text().split("[files]")[0])
+    for file in sorted((folder / "lifted").glob("B*.tif")):
+        with rasterio.open(file, "r+") as target:
+            values = target.read()
+            target.write(np.where(values > 0, values + 1000, 0).astype(values.dtype))
+    clouds = np.zeros((1, 64, 64), np.uint8)
+    clouds[:, :, :16] = 1
+    write_geotiff(folder / "plain" / "hidden.tif", clouds, read_grid(folder / "plain" / "B4.tif"))
+    return folder / "plain", folder / "lifted"
+
+
+def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path):
+    plain, lifted = (
+        StoredDate(scene_hash="", acquired_at=AT, prob="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0)
+        for path in pair
+    )
+    grid = read_grid(pair[0] / "B4.tif")
+    with Image(lifted, grid) as newer, Image(plain, grid) as older:
+        _, ratios = lay_together(newer, older)
+    assert ratios == (1.0, 1.0, 1.0, 1.0)
+    write_geotiff(tmp_path / "prob.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
+    lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([32.0]), np.array([32.0]))))
+    place = MeasuredPlace("G1", Circle(lon, lat, 200.0))
+    one, other = (measure_places(tmp_path / "prob.tif", read_scene(path), [place])["G1"]["ndvi"] for path in pair)
+    assert one == other
+    assert one > 0.2
+
+
+def test_a_matched_copy_means_the_same_and_hides_the_same(pair, tmp_path):
+    plain, lifted = (read_scene(path) for path in pair)
+    copy, _ = match_scene(plain, lifted, tmp_path / "matched")
+    window = 0, 0, 64, 64
+    with open_scene(plain, ("B4", "B3")) as one, open_scene(read_scene(copy), ("B4", "B3")) as other:
+        (values, valid), (matched, still) = one.read(*window), other.read(*window)
+    assert not valid[:, :16].any()
+    assert valid[:, 16:].all()
+    assert (still == valid).all()
+    assert np.abs(values - matched).max() <= 1
+
+
+def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
+    """Bands in decibels have negative medians: no ratio says whether two dates are of one season."""
+    dates, grid = [], grid_around(141.95, 42.73, 64, 10.0)
+    values = -np.random.default_rng(1).uniform(100, 900, (64, 64)) * np.array([1.0, 0.5, 0.2])[:, None, None]
+    bands = dict(zip(("B4", "B3", "B2"), values.astype(np.float32), strict=True))
+    for name, day in (("a", 1), ("b", 2)):
+        at = AT.replace(day=day)
+        folder = write_folder(tmp_path / name, bands, grid, at=at.isoformat())
+        write_geotiff(tmp_path / f"{name}.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
+        facts = {"scene_hash": name, "acquired_at": at, "prob": str(tmp_path / f"{name}.tif")}
+        dates.append(StoredDate(**facts, threshold=0.5, minimum_area_m2=900.0, polygons=(), scene_path=str(folder)))
+    (told,) = compare(dates[1], dates[:1]).compared
+    assert "the season of the images could not be compared" in told.cautions
+
+
+RNG = np.random.default_rng(3)
+GROUND = RNG.random((3, 61, 47), np.float32)
+EVERY = np.ones(GROUND.shape[1:], bool)
+
+
+def bring(values, valid, right, down, window=None):
+    """Onto pixels `right` times as wide and `down` times as high; the whole ground when no window is asked for."""
+    height, width = valid.shape
+    a, b, d, e = 1.8, 0.6, 0.6, -1.8  # turned by 18 degrees
+    source = Grid(Affine(a, b, 500, d, e, 900), "", width, height)
+    moved = Affine(a * right, b * down, 500, d * right, e * down, 900)
+    target = Grid(moved, "", int(-(-width // right)), int(-(-height // down)))
+
+    def read(column, row, wide, high):
+        assert min(column, row) >= 0 and column + wide <= width and row + high <= height  # noqa: PT018
+        rows, columns = slice(row, row + high), slice(column, column + wide)
+        return values[:, rows, columns], valid[rows, columns]
+
+    return resample(read, source, target, window or (0, 0, target.width, target.height))
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_larger_pixels_are_the_means_of_those_below_them(step):
+    found, valid = bring(GROUND[:, : 15 * step, : 10 * step], EVERY[: 15 * step, : 10 * step], step, step)
+    blocks = GROUND[:, : 15 * step, : 10 * step].reshape(3, 15, step, 10, step)
+    np.testing.assert_allclose(found, blocks.mean(axis=(2, 4)), atol=1e-6)
+    assert valid.all()
+
+
+@pytest.mark.parametrize(("right", "down"), [(0.5, 0.5), (0.41, 0.8), (1.5, 1.5), (1.7, 0.6), (2.4, 2.4)])
+def test_a_slope_stays_the_slope_that_it_is(right, down):
+    """Pixels in the middle have the value of their place, whatever their size along either axis."""
+    slope = np.add.outer(np.arange(61) * 0.25, np.arange(47) * 0.5)[None].astype(np.float32)
+    found, valid = bring(slope, EVERY, right, down)
+    rows, columns = (
+        ((np.arange(side) + 0.5) * step - 0.5) for side, step in zip(found.shape[1:], (down, right), strict=True)
+    )
+    inner = np.ix_(*((2 < place) & (place < side - 4) for place, side in ((rows, 61), (columns, 47))))
+    np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=0.02 + right / 4)
+    if max(right, down) <= 2:
+        np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=1e-4)
+    assert valid.all()
+
+
+@pytest.mark.parametrize("step", [0.4167, 0.5, 1.5, 2.0, 2.6])
+def test_every_window_gives_the_same_bits(step):
+    valid = RNG.random(EVERY.shape) > 0.3
+    whole, known = bring(GROUND, valid, step, step)
+    height, width = known.shape
+    for column, row, wide, high in ((0, 0, 7, 5), (3, 4, width - 5, 9), (width - 6, height - 3, 6, 3)):
+        found, there = bring(GROUND, valid, step, step, (column, row, wide, high))
+        rows, columns = slice(row, row + high), slice(column, column + wide)
+        np.testing.assert_array_equal(found, whole[:, rows, columns])
+        np.testing.assert_array_equal(there, known[rows, columns])
+
+
+@pytest.mark.parametrize("step", [0.4167, 0.5, 1.5, 2.0, 2.6])
+def test_nodata_counts_in_no_pixel_and_takes_none_away(step):
+    valid = EVERY.copy()
+    valid[:, :20], valid[40:] = False, False
+    values = np.where(valid, np.float32(0.5), np.float32(-9999))
+    found, known = bring(np.stack([values]), valid, step, step)
+    np.testing.assert_allclose(found[0][known], 0.5, atol=1e-6)
+    assert not found[0][~known].any()
+    there, _ = bring(valid[None].astype(np.float32), EVERY, step, step)
+    assert known[there[0] > 0.99].all()  # what lies on valid pixels alone
+    assert not known[there[0] == 0].any()
+
+
+COLOURS = ("B4", "B3", "B2")
+PLACE = grid_around(141.95, 42.73, 8, 10.0)
+WATER = np.array([400.0, 450.0, 500.0])[:, None, None]
+CARD = {"name": "own", "bands": list(COLOURS), "radiometry": {"stretch": LOCAL_STANDARD, "block_px": 32}, "tile_px": 64}
+DOMAIN = {"bands": list(COLOURS), "pixel_size_m": 10.0, "median": [[9.0, 9.1]] * 3, "spread": [[0.1, 0.2]] * 3}
+DOMAIN |= {"correlation_least": 0.5, "smoothness_least": 0.5}
+
+
+class Field:
+    in_tiles = False
+    spectral_types = frozenset({"float32"})
+
+    def __init__(self, values: np.ndarray, valid: np.ndarray | None = None, names=COLOURS, pixel_m=10.0) -> None:
+        self.values, self.names = values.astype(np.float32), names
+        self.valid = np.ones(values.shape[1:], bool) if valid is None else valid
+        place = grid_around(141.95, 42.73, 8, pixel_m) if pixel_m else Grid(PLACE.transform, "", 8, 8)
+        self.grid = Grid(place.transform, place.crs_wkt, values.shape[2], values.shape[1])
+
+    def read(self, column, row, width, height):
+        window = slice(row, row + height), slice(column, column + width)
+        return self.values[(slice(None), *window)], self.valid[window]
+
+    def stretched(self):
+        return measure_stretch(self, CARD).apply(self.values, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def ground():
+    scene = draw_scene(5, 96, scars=1)
+    return np.stack([scene.bands[name] for name in COLOURS]).astype(np.float32)
+
+
+@settings(max_examples=4, deadline=None)
+@example(factors=(30.0, 25.0, 30.0), offsets=(0, 0, 0))
+@given(factors=st.tuples(*[st.floats(0.01, 50)] * 3), offsets=st.tuples(*[st.integers(0, 5000)] * 3))
+def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
+    bent = ground * np.array(factors)[:, None, None] + np.array(offsets)[:, None, None]
+    # factors may make bright ground white: what looks like a cloud is left out
+    assume(measure_stretch(Field(bent), CARD).cloud_share == measure_stretch(Field(ground), CARD).cloud_share)
+    assert Field(bent).stretched() == pytest.approx(Field(ground).stretched(), abs=2e-2)
+    whole = np.ones((1, *ground.shape[1:]), np.uint8)
+    plain, other = (hold_arrays(one[None].astype(np.float32), whole, COLOURS) for one in (ground, bent))
+    assert other.standardise(()).read(0).image == pytest.approx(plain.standardise(()).read(0).image, abs=2e-2)
+
+
+def test_a_scene_of_one_block_is_a_patch_of_the_training_and_tiles_have_no_joins(ground):
+    part = ground[:, :32, :32]
+    patch = hold_arrays(part[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
+    assert Field(part).stretched() == pytest.approx(patch, abs=1e-4)
+    assert patch.std(axis=(1, 2)) == pytest.approx(1, abs=1e-4)
+    again = hold_arrays(patch[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
+    assert again == pytest.approx(patch, abs=1e-5)
+    field = Field(ground)
+    stretch, whole = measure_stretch(field, CARD), field.stretched()
+    assert stretch.apply(ground[:, 17:60, 30:95], 30, 17) == pytest.approx(whole[:, 17:60, 30:95], abs=1e-6)
+    valid = np.ones(ground.shape[1:], bool)
+    valid[:, :20] = valid[70:] = False
+    empty, wild = (Field(np.where(valid, ground, fill), valid).stretched() for fill in (0, 60_000))
+    assert np.array_equal(empty[:, valid], wild[:, valid])
+    assert np.isfinite(empty).all()
+
+
+def test_calm_water_stays_calm_also_where_it_is_most_of_a_scene(ground):
+    calm = np.tile(ground, (1, 2, 2))
+    calm[:, :96, :96] = WATER + np.random.default_rng(0).normal(0, 1, (3, 96, 96))
+    assert np.abs(Field(calm).stretched()[:, 16:48, 16:48]).max() < 1
+    coast = np.tile(ground, (1, 3, 3))
+    coast[:, :, 64:] = WATER + np.random.default_rng(0).normal(0, 1, (3, 288, 224))
+    assert np.abs(Field(coast).stretched()[:, :, 96:]).max() < 1
+
+
+def test_terrain_keeps_its_unit_and_what_is_not_known_is_the_mean(ground):
+    named = ("B4", "B3", "slope")
+    field = Field(ground, names=named)
+    found = measure_stretch(field, {**CARD, "bands": list(named)}).apply(ground, 0, 0)
+    assert np.array_equal(found[2], ground[2])
+    image, mask = ground.copy(), np.zeros(ground.shape[1:], np.uint8)
+    image[:, :10], mask[:10] = 0, IGNORED
+    mask[40] = IGNORED  # seen, though nobody knows the truth
+    shown = hold_arrays(image[None], mask[None], named).standardise(("slope",)).read(0).image
+    assert not shown[:2, :10].any()
+    assert shown[:2, 40].any()
+    assert np.array_equal(shown[2], image[2])
+
+
+def test_clouds_say_nothing_of_the_ground_beside_them(ground):
+    cloudy = ground.copy()
+    cloudy[:, 40:80, 40:80] = 9000
+    clear = np.ones(ground.shape[1:], bool)
+    clear[40:80, 40:80] = False
+    stretch = measure_stretch(Field(cloudy), CARD)
+    assert stretch.cloud_share == pytest.approx(1600 / 96**2)
+    beside = np.zeros((96, 96), bool)
+    for column, row, width, height in stretch.cloudy:
+        beside[row : row + height, column : column + width] = True
+    assert beside[16:96, 16:96].all(), "the cells of the cloud, 32 to 80, and one around them"
+    assert not beside[:16].any()
+    assert measure_stretch(Field(ground), CARD).cloudy == ()
+    masked = measure_stretch(Field(cloudy, clear), CARD)
+    assert masked.cloud_share == 0
+    found, wanted = (one.apply(cloudy, 0, 0)[:, clear] for one in (stretch, masked))
+    assert np.array_equal(found, wanted)
+    sheet = np.full_like(ground, 9000) + ground / 100
+    assert measure_stretch(Field(sheet), CARD).cloud_share == 1  # nothing but cloud: it keeps its own
+
+
+def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(ground):
+    card = {**CARD, "domain": DOMAIN}
+    low = ground - ground.min() + 20  # with dark water
+    cloudy = low.copy()
+    cloudy[:, 60:90, 60:90] = 9000
+    found = []
+    for counts in (low * 0.5, low + 1000, cloudy, cloudy + 1000):
+        field = Field(counts)
+        stretch = measure_stretch(field, card)
+        doubts = find_doubts(field, stretch, card)
+        # beside a cloud of 2 % of the scene and more brightness is asked for
+        assert any("brightness" in doubt for doubt in doubts) == (counts.max() >= 9000), doubts
+        found.append((stretch.offset, stretch.find_clouds(stretch.apply(counts, 0, 0), counts, 0, 0)))
+    assert [one[0] for one in found] == [0, 1000, 0, 1000]
+    assert [one[1] is not None for one in found] == [False, False, True, True]
+    assert np.array_equal(found[2][1], found[3][1])
+    seeing = {**card, "normalisation": {"value_range": [[0, 1]] * 3}}
+    seeing |= {"radiometry": {"stretch": "reflectance", "scale": 1e-4}}
+    field = Field(ground + 1000)
+    stretch = measure_stretch(field, seeing, 1e-4)
+    assert find_doubts(field, stretch, {**seeing, "domain": {**DOMAIN, "median": [[0, 1]] * 3}})
+
+
+@pytest.mark.parametrize("stretch", ["local-max", LOCAL_STANDARD])
+@pytest.mark.parametrize("pixel_m", [0.05, 3.0, 8.6, 30.0, 100.0, None])
+def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(ground, stretch, pixel_m):
+    """In finer pixels what is bright and white is pale debris: it stays ground."""
+    pale = ground.copy()
+    pale[:, 40:70, 20:60] = np.array([0.62, 0.60, 0.58])[:, None, None] * 1e4
+    field = Field(pale, pixel_m=pixel_m)
+    found = measure_stretch(field, {**CARD, "radiometry": {"stretch": stretch, "block_px": 32}})
+    clouds = found.find_clouds(found.apply(pale, 0, 0), pale, 0, 0)
+    if pixel_m in {8.6, 30.0}:
+        assert clouds[45:65, 25:55].all()
+    else:
+        assert clouds is None
+        assert (found.cloud_share, found.cloudy) == (0, ())

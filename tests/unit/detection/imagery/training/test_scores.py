@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.landslide4sense import read_png
 from detection.imagery.data.metrics import Confusion, average_precision, best_threshold, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.data.splits import split_held
@@ -190,20 +189,6 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     write_raster(part / "images" / "p4.tif", images[4], ("B8", "B11", "B12"), **place)
     assert run_verb(words[:10]) == 1
     assert "bands B4, B3, B2 are not in the data, which have B8, B11, B12" in capsys.readouterr().err
-
-
-@pytest.mark.data
-def test_an_index_and_logistic_regression_on_measured_patches(measured):
-    """On a tenth of the train part: thresholds from held patches, far above a map that finds everything (.079)."""
-    folder = measured("landslide4sense-rgb")
-    train, test = (read_png(folder, part) for part in ("train", "validation"))
-    train, test = train.take(range(0, 1100, 10)).remember(), test.take(range(0, 300, 8)).remember()
-    fit, held = split_held(len(train), 0.15, 20)
-    index = score_simple(fit_index(train, held), test, objects=False).report
-    logistic = score_simple(fit_logistic(train, fit, held), test, objects=False).report
-    assert index["f1"] > 0.40
-    assert logistic["f1"] > 0.50
-    assert logistic["intervals"]["f1"][0] < logistic["f1"] < logistic["intervals"]["f1"][1]
 
 
 def test_scores_of_a_map_are_those_of_scikit_learn():

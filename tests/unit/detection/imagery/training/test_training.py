@@ -17,7 +17,6 @@ from detection.imagery.data.augment import Augmentation, vary
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
-from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
@@ -170,18 +169,6 @@ def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    out = tmp_path / "c.safetensors"
-    card = run_recipe(read_recipe(tmp_path / "tiny.toml"), out)
-    assert card["metrics"]["test_patches"] == 6
-    assert load_model(str(out)).card["temperature"] == card["temperature"]
-    assert run_verb(["scenes", "score", "--weights", str(out), "--with", "simple", "--json"]) == 0
-    scored = json.loads(capsys.readouterr().out)
-    assert scored["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
-    assert scored["simple"]["logistic"]["f1"] > 0
 
 
 @pytest.mark.parametrize(
@@ -355,11 +342,6 @@ def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
     assert trained.held_f1 == last["held"]
     assert 0 <= trained.threshold <= MOST
     assert len(trained.held) == 6
-
-
-def test_triage_takes_a_classifier_alone():
-    with pytest.raises(ModelError, match="unet is no network for triage"):
-        Triage("generated")
 
 
 def test_patches_too_small_for_the_network_are_warned_of(tmp_path, capsys):

@@ -39,35 +39,6 @@ def watch(site, heading: float, speed: float = 207.0, hours: int = 120) -> Decis
     return decide(site, Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
 
 
-@pytest.mark.parametrize("heading", [180.0, 270.0, 33.0])
-def test_two_rovers_that_slide_reach_the_top_whichever_way(heading):
-    found = watch(read(), heading)
-    assert found.level == 3
-    (change,) = [c for c in found.changes if c.key == "hazard"]
-    assert "horizontal speed, no azimuth is declared" in change.reason
-    norm = watch(read(more='direction = "norm"'), heading)
-    assert norm.level == 3
-    (change,) = [c for c in norm.changes if c.key == "hazard"]
-    assert "horizontal speed" in change.reason
-    assert "no azimuth" not in change.reason
-    assert watch(read(), heading, speed=0.0).level == 0
-
-
-def test_a_wrong_azimuth_hides_no_slope_that_slides():
-    found = watch(read(azimuth_deg=0.0), 180.0)
-    assert found.level == 0
-    asked = {key: c.reason for key, c in found.memory.conditions.items() if "undecided" in key}
-    assert set(asked) == {
-        f"health:v|{s}:undecided_{level}" for s in ("R1", "R2") for level in ("yellow", "orange", "red")
-    }
-    assert asked["health:v|R1:undecided_orange"].startswith("decide: R1: it moves 207 ± ")
-    assert (
-        "against the declared direction, over 20 mm/day: either its direction (azimuth_deg) in the site file or the "
-        "instrument is wrong; look" in (asked["health:v|R1:undecided_orange"])
-    )
-    assert not [k for k in watch(read(azimuth_deg=180.0), 180.0).memory.conditions if "undecided" in k]
-
-
 @pytest.mark.parametrize("heading", [0.0, 200.0])
 def test_displacement_as_a_value_is_the_distance_from_zero(heading):
     bounds = {name: {"over": bound["over"]} for name, bound in BOUNDS.items() if "over" in bound}

@@ -69,7 +69,6 @@ def rain(text, values, stamp="interval_end", **kw):
     return ask(site(text, stamp), view(R1__rain=rows(values)), T0 + (len(values) - 1) * H, **kw)
 
 
-# ---- sums over any window ------------------------------------------------------------------------------------------
 SUM = """
 kind = "rain_sum"
 series = "R1.rain"
@@ -162,7 +161,6 @@ def test_a_counter_has_no_upper_range_and_tips_of_an_event_gauge_count_in_their_
     assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([72.0, 9.0])
 
 
-# ---- antecedent rain ---------------------------------------------------------------------------------------------
 def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
     word = rain(INDEX, [0.0] * (24 * 10) + [10.0] + [0.0] * 47 + [20.0])  # 20 + 10 * 0.9**2
     assert (word.facts["worst"]["sum_mm"], word.raise_level) == (pytest.approx(28.1), 1)
@@ -180,7 +178,6 @@ def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
     assert rain(text, [0.0] * 10 + [x * 0.9 for x in before] + [x * 0.95 for x in recent]).raise_level == 0
 
 
-# ---- intensity and duration with events ----------------------------------------------------------------------------
 CURVE = """
 kind = "rain_intensity_duration"
 series = "R1.rain"
@@ -208,7 +205,6 @@ def test_durations_reach_back_to_the_beginning_of_the_event_only():
     assert unseen.hold_level == 1, "an event that was not seen to end is held"
 
 
-# ---- return periods ------------------------------------------------------------------------------------------------
 RARE = """
 kind = "rain_return_period"
 series = "R1.rain"
@@ -243,7 +239,6 @@ def test_return_period_from_annual_maxima_and_its_refusals():
             site(RARE + bad + "\n")
 
 
-# ---- what is expected ----------------------------------------------------------------------------------------------
 EXPECT = SUM.replace('orange = {over = 25.0, window = "3h"}\n', "") + 'forecast = {"24h" = "R1.rain_next_24h"}\n'
 LONG = EXPECT.replace('"24h"}', '"48h"}', 1)
 
@@ -310,7 +305,6 @@ def test_expected_rain_is_advice_until_the_site_file_promotes_it():
             site(SUM + f"forecast = {bad}\n")
 
 
-# ---- learned -------------------------------------------------------------------------------------------------------
 LEARNED = """
 kind = "rain_learned"
 series = "R1.rain"
@@ -332,7 +326,6 @@ def test_a_learned_threshold_stands_for_its_lag():
     assert held.hold_level == 1, "half of the lag is not known"
 
 
-# ---- strength ------------------------------------------------------------------------------------------------------
 def water(text, values, quantity="pore_pressure"):
     return ask(site(text), view(**{f"P1__{quantity}": rows(values)}), T0 + (len(values) - 1) * H)
 
@@ -428,7 +421,6 @@ def test_a_slope_that_lacks_what_it_needs_is_refused():
             site(text)
 
 
-# ---- drawdown ------------------------------------------------------------------------------------------------------
 DRAWDOWN = 'kind = "drawdown"\nseries = "RES.reservoir_level"\nyellow = {over = 0.6, window = "24h"}\n'
 FALLING = [170.0 - 1.0 * i / 24 for i in range(40)]
 
@@ -453,7 +445,6 @@ def test_falling_water_crosses_and_is_not_forgotten_when_the_gauge_falls_silent(
     assert "cannot see: decide" in much_later.memory.conditions["health:site:cannot_see"].reason
 
 
-# ---- earthquakes -----------------------------------------------------------------------------------------------------
 SHAKE = """
 kind = "earthquake"
 factor_of_safety = 1.2
@@ -548,7 +539,6 @@ def test_an_earthquake_criterion_that_contradicts_itself_is_refused():
             site(text)
 
 
-# ---- more rain never lowers -----------------------------------------------------------------------------------------
 SPLIT = """
 kind = "rain_antecedent"
 series = "R1.rain"
@@ -590,7 +580,6 @@ def test_more_rain_never_lowers(text):
     assert raised > 0, "some histories must reach a level"
 
 
-# ---- whatever is stored --------------------------------------------------------------------------------------------
 STORABLE = (0.0, -0.0, 1e-300, -1e-300, 1.0, -1.0, 499.0, 1e6, -1e6, 1e12, 1e300, -1e300, 1.7e308, 5e-324)
 
 
@@ -616,7 +605,6 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
         json.dumps(dict(word.facts), allow_nan=False)
 
 
-# ---- the walk: every kind of criterion on rain, with all that gauges do to it ----------------------------------------
 ON_RAIN = {"rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LEARNED, "rain_antecedent": INDEX}
 ON_RAIN |= {"rain_return_period": RETURN, "factor_of_safety": RAINED}
 

@@ -1,0 +1,193 @@
+"""Depth profiles of a site: declared, computed as readings come, read by SQL and on the page."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.alerting.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError
+from monitor.domain.witnesses import find_groups
+from monitor.extensions.profiles.compute import run
+from monitor.extensions.profiles.declare import list_profiles
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import IDLE, stamp
+from tests.conftest import ON_BOTH
+from tests.data import site_text
+from tests.integration.web.served import serving
+
+NOW = datetime(2026, 3, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+PROBE = {
+    "station": "I1",
+    "kind": "probe",
+    "unit": "mm",
+    "first_m": 0.5,
+    "last_m": 10.0,
+    "axes": 1,
+    "interval": "7d",
+}
+
+
+def write(*profiles, criterion=""):
+    parts = [site_text.head("bench", levels=site_text.THREE)]
+    parts += [site_text.station(name, latitude=46.0, longitude=8.0) for name in ("I1", "I2")]
+    return "".join(parts) + "".join(site_text.table("[[profile]]", **one) for one in profiles) + criterion
+
+
+class Bench:
+    """A site with its pipeline, and what it reads."""
+
+    def __init__(self, db: Database, *profiles, criterion="") -> None:
+        self.db, self.now = db, NOW
+        self.criterion = criterion
+        self.declare(*profiles)
+
+    def declare(self, *profiles) -> None:
+        self.site = parse_site(write(*profiles, criterion=self.criterion), "bench.toml")
+        with self.db.write() as c:
+            save_site(c, self.site, "Ada", "new", self.now)
+        self.pipeline = Pipeline(self.db, {"bench": self.site}, lambda: self.now)
+
+    def send(self, day: float, station: str = "I1", unit: str = "mm", **values: float) -> None:
+        self.now = max(self.now + timedelta(seconds=1), NOW + day * DAY)
+        names = {f"{name}_{unit}": value for name, value in values.items()}
+        payload = json.dumps({"time": (NOW + day * DAY).isoformat(), **names}).encode()
+        result = self.pipeline.store([BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live")])
+        assert result.rejected == 0, result
+
+    def read(self, name, **more):
+        with self.db.read() as c:
+            return load_view(c, name, site="bench", order_by=("observed_at",), **more)
+
+    def load(self, quantity, station="I1"):
+        """The values that speak."""
+        with self.db.read() as c:
+            number = find_series_id(c, "bench", station, quantity)
+            return load_readings(c, number, None, self.now + 99 * DAY, self.now + 99 * DAY)
+
+
+def survey(profile, rng, slip_mm=0.0, slip_at=5.0):
+    """Faces of a probe in a casing that leans by 30 mm a step, by the names of their series."""
+    faces = {}
+    for place, depth in enumerate(profile.depths_m):
+        tilt = 30.0 + (slip_mm if depth == slip_at else 0.0)
+        faces[profile.name("a0", place)] = tilt + rng.gauss(0.0, 0.05) + 1.0
+        faces[profile.name("a180", place)] = -tilt + rng.gauss(0.0, 0.05) + 1.0
+    return faces
+
+
+@ON_BOTH
+def test_views_and_page_show_the_depth_of_slip(database):
+    strings = {"station": "I2", "kind": "thermistor", "unit": "degC", "depths_m": [0.5, 1.0, 2.0], "interval": "7d"}
+    bench, rng = Bench(database, PROBE, strings), random.Random(1)
+    probe, string = list_profiles(bench.site)
+    for week in range(4):
+        bench.send(7 * week, **survey(probe, rng, 3.0 * week))
+        bench.send(7 * week, "I2", "degC", **{string.name("temperature", i): -1.0 - week for i in range(3)})
+    first, *_, last = bench.read("slip_depth", station="I1")
+    assert (first["slip_depth_m"], first["reason"]) == (None, "no second reading within 588h")
+    assert (last["slip_depth_m"], last["slip_depth_low_m"], last["slip_depth_high_m"]) == (5.25, 5.0, 5.5)
+    assert last["rate_mm_per_day"] == pytest.approx(3 / 7, abs=0.01)
+    assert 0.0 < last["rate_sigma_mm_per_day"] < 0.02
+    rows = bench.read("profile_latest", station="I1")
+    assert len(rows) == 20
+    assert rows[0]["displacement_mm"] == pytest.approx(9.0, abs=0.5)
+    assert rows[-1]["checksum_mm"] == pytest.approx(0.0, abs=0.3)
+    assert len(bench.read("profile_history", station="I1")) == 80
+    assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
+    assert "no displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
+    assert find_groups(bench.site)["I1"] == "I1"
+    with database.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
+    with serving(database, bench.now) as client:
+        page = client.get("/sites/bench/profiles").text
+        assert "slips at 5.25 m" in page
+        assert page.count("0 0 360 420") == 4
+        assert page.count('fill="var(--flag)"') == 2
+        answer = client.get("/sites/bench/profiles", headers={"accept-language": "it"}).text
+        assert all(one in answer for one in ("sonda inclinometrica", "spostamento", "Profili in profondità"))
+        assert "/sites/bench/profiles" in client.get("/sites/bench").text
+
+
+@ON_BOTH
+def test_a_criterion_reads_the_rate_at_the_depth_of_slip(database):
+    rate = site_text.criterion("level", series="I1.slip_rate", yellow={"over": 0.1}, red={"over": 5.0})
+    bench, rng = Bench(database, PROBE, criterion=rate), random.Random(2)
+    [profile] = list_profiles(bench.site)
+    levels = []
+    for week, slip_mm in enumerate((0.0, 0.0, 0.0, 4.0, 9.0)):
+        bench.send(7 * week, **survey(profile, rng, slip_mm))
+        outcome = evaluate_site(database, bench.site, bench.now, "tick")
+        levels.append(outcome.decision.level)
+    assert (levels[:3], levels[-1]) == ([0, 0, 0], 1)  # its dwell wants two readings beyond the bound
+    assert [round(one.value, 1) for one in bench.load("slip_rate")] == [0.0, 0.0, 0.2, 0.4]
+
+
+def test_late_corrected_and_missing_readings_compute_it_again(database):
+    bench, rng = Bench(database, PROBE), random.Random(3)
+    [profile] = list_profiles(bench.site)
+    surveys = [survey(profile, rng, 2.0 * week) for week in range(3)]
+    late = {name: surveys[1].pop(name) for name in (profile.name("a0", 9), profile.name("a180", 9))}
+    for week, one in enumerate(surveys):
+        bench.send(7 * week, **one)
+    assert [one.value for one in bench.load("depth_count")] == [20.0, 20.0]
+    assert run(database, None, bench.site, bench.now) == "2 values of depth profiles"  # nothing more came for long
+    assert bench.load("depth_count")[1].value == 19.0
+    assert bench.load("displacement")[-1].value == pytest.approx(4.0, abs=0.5)
+    before = bench.load("slip_rate")
+    bench.send(7.01, **late)
+    assert bench.load("depth_count")[1].value == pytest.approx(20.0)
+    assert bench.read("slip_depth")[1]["slip_depth_m"] == 5.25
+    assert bench.load("slip_rate")[0].value > before[0].value == 0.0
+    bench.send(7.01, **late)
+    assert bench.load("depth_count")[1].revision == 1  # the same again is nothing new
+    assert run(database, None, bench.site, bench.now) == IDLE
+
+
+def test_another_zero_and_an_offset_compute_the_past_again(database):
+    bench, rng = Bench(database, PROBE), random.Random(4)
+    [profile] = list_profiles(bench.site)
+    for week in range(4):
+        bench.send(7 * week, **survey(profile, rng, 2.0 * week))
+    run(database, None, bench.site, bench.now)
+    bench.declare(PROBE | {"zero": (NOW + 10 * DAY).date()})
+    assert int(run(database, None, bench.site, bench.now).split()[0]) >= 8
+    moved = [round(one.value) for one in bench.load("displacement")]
+    assert moved == [-4, -2, 0, 2]
+    with database.write() as c:
+        number = find_series_id(c, "bench", "I1", profile.name("a0", 9))
+        facts = {"size": 1.0, "kind": "rezero", "unit": "mm", "author": Actor("Ada", "person"), "reason": "a new probe"}
+        add_offset(c, number, at=NOW + 20 * DAY, known_from=bench.now, now=bench.now, **facts)
+    bench.now += DAY
+    run(database, None, bench.site, bench.now)
+    assert bench.load("displacement")[-1].value == pytest.approx(1.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"station": "I9"}, "profile[0].station: expected a [[station]]"),
+        ({"unit": "kPa"}, "profile[0].unit: expected one of mm, mrad, or constant"),
+        ({"kind": "extensometer", "axes": 2}, "profile[0].axes: extensometer has one axis"),
+        ({"twist_deg": [[0.0, 1.0]]}, "twist_deg needs both"),
+        ({"stable_m": [30.0, 40.0]}, "profile[0].stable_m: expected a range"),
+        ({"depths_m": [2.0, 1.0]}, "profile[0].depths_m: expected 2 to 500 depths downwards"),
+        ({"window": "9999d"}, "reads more than 20000 readings"),
+        ({"kind": "sonar"}, "profile[0].kind"),
+        ({"depht": 1}, "unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(change, why):
+    with pytest.raises(ConfigError) as caught:
+        parse_site(write(PROBE | change), "bench.toml")
+    assert why in str(caught.value)

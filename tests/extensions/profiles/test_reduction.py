@@ -1,0 +1,145 @@
+"""Profiles of which the answer is known: the depth of slip, and that noise, bias and spiral are taken for none."""
+
+import math
+import random
+
+import pytest
+
+from monitor.extensions.profiles.reduction import (
+    DAY_S,
+    Profile,
+    Slip,
+    accumulate,
+    find_slip,
+    read_survey,
+    subtract_zero,
+)
+
+WEEK_S = 7 * DAY_S
+
+
+def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, place=None):
+    """Four weekly surveys of a casing that leans and spirals, by a probe whose bias shifts at each of them.
+
+    Returns the profile, the place of the slip, and time and faces of each survey; `slip_mm` come each week.
+    """
+    depths = tuple(length * (i + 1) for i in range(count))
+    twist = ((0.0, 0.0), (depths[-1], rng.uniform(-60.0, 60.0)))
+    kept = (depths[-12], depths[-1])
+    profile = Profile(
+        "I1", "probe", depths, (length,) * count, "mm", 2, stable_m=kept, twist_deg=twist, window_s=3.5 * WEEK_S
+    )
+    place = rng.randrange(3, count - 14) if place is None else place
+    azimuth = rng.uniform(0.0, math.tau)
+    lean = [(rng.gauss(0.0, 5.0), rng.gauss(0.0, 5.0)) for _ in depths]
+    surveys = []
+    for week in range(4):
+        faces = {name: [] for name in profile.faces}
+        for axis, turned in (("a", 0.0), ("b", math.pi / 2.0)):
+            shift, bias = rng.gauss(0.0, bias_mm), rng.gauss(0.0, 1.0)
+            for i, depth in enumerate(depths):
+                groove = math.radians(twist[1][1] * depth / depths[-1]) + turned
+                moved = slip_mm * week * math.cos(azimuth - groove) if i == place else 0.0
+                tilt = lean[i][axis == "b"] + moved + shift
+                faces[f"{axis}0"].append(bias + tilt + rng.gauss(0.0, noise_mm))
+                faces[f"{axis}180"].append(bias - tilt + rng.gauss(0.0, noise_mm))
+        surveys.append((week * WEEK_S, faces))
+    return profile, place, surveys
+
+
+def reduce(profile: Profile, surveys) -> list:
+    read = [read_survey(profile, *one) for one in surveys]
+    return [subtract_zero(profile, one, read[0]) for one in read]
+
+
+def test_slip_is_found_within_one_interval_of_where_it_was_drawn():
+    """Bias, spiral and noise of a hand-held probe; 1 to 6 mm a week."""
+    rng, hits, sizes = random.Random(7), 0, []
+    for _ in range(200):
+        slip_mm = rng.uniform(1.0, 6.0)
+        profile, place, surveys = draw(rng, slip_mm=slip_mm)
+        found = find_slip(profile, reduce(profile, surveys))
+        middle = sum(profile.bounds_m(place)) / 2.0
+        hits += found.depth_m is not None and abs(found.depth_m - middle) <= 0.5
+        if found.depth_m is not None:
+            assert found.low_m <= found.depth_m <= found.high_m
+            sizes.append(abs(found.displacement_mm - 3.0 * slip_mm))
+    assert hits >= 190
+    assert sum(sizes) / len(sizes) < 0.15
+
+
+@pytest.mark.parametrize("count", [24, 60])
+def test_a_profile_at_rest_shows_no_slip(count):
+    rng = random.Random(8)
+    found = [find_slip(p, reduce(p, s)) for p, _, s in (draw(rng, slip_mm=0.0, count=count) for _ in range(150))]
+    assert sum(one.depth_m is not None for one in found) <= 5  # 1 % are let through
+    assert all(one.rate_mm_per_day == 0.0 and one.sigma_mm_per_day > 0.0 for one in found if one.depth_m is None)
+    assert "lies within its noise" in next(one.reason for one in found if one.depth_m is None)
+
+
+def test_slip_of_a_published_profile_lies_where_its_report_has_it():
+    """Borehole BH0535, A axis (Geotech, in Colorado DRMS document 897126, page 38): 0.3 inch between 67 and 69 ft.
+
+    The report gives text and a figure; readings are drawn after it, with the random error of a two-foot probe of 0.007
+    inch (Slope Indicator, Inclinometer accuracy).
+    """
+    rng, inch, foot = random.Random(9), 25.4, 0.3048
+    depths = tuple((2.0 * i - 1.0) * foot for i in range(1, 39))
+    profile = Profile("BH0535", "probe", depths, (2.0 * foot,) * 38, "mm", window_s=1e9)
+    surveys = []
+    for year in range(4):
+        step = [0.1 * year * inch if d < 68.0 * foot < d + 2.0 * foot else 0.0 for d in depths]
+        faces = {
+            name: [way * x + rng.gauss(0.0, 0.007 * inch) for x in step] for name, way in (("a0", 1), ("a180", -1))
+        }
+        surveys.append((year * 365 * DAY_S, faces))
+    found = find_slip(profile, reduce(profile, surveys))
+    assert found.low_m <= 68.0 * foot <= found.high_m
+    assert 66.0 * foot <= found.low_m
+    assert found.high_m <= 71.0 * foot
+    assert found.displacement_mm == pytest.approx(0.3 * inch, abs=0.02 * inch * math.sqrt(2))
+
+
+def test_what_bias_and_spiral_add_is_taken_off():
+    rng = random.Random(10)
+    profile, place, surveys = draw(rng, slip_mm=10.0, noise_mm=0.0, bias_mm=0.3, place=20)
+    newest = reduce(profile, surveys)[-1]
+    top = [accumulate(profile, column)[0] for column in newest.steps]
+    assert math.hypot(*top) == pytest.approx(30.0)
+    assert all(abs(one) < 1e-9 for column in newest.steps for i, one in enumerate(column) if i != place)
+    assert newest.checksums[0] == pytest.approx(newest.checksums[-1])  # the bias alone
+
+
+def test_a_missing_depth_breaks_the_sum_and_not_the_slip():
+    profile, _, surveys = draw(random.Random(11), slip_mm=5.0, place=20)
+    for _, faces in surveys:
+        faces["a0"][30] = None
+    newest = reduce(profile, surveys)
+    assert accumulate(profile, newest[-1].steps[0])[30] is None
+    assert accumulate(profile, newest[-1].steps[0])[31] is not None
+    assert find_slip(profile, newest).depth_m == pytest.approx(10.75)
+
+
+def test_a_face_that_was_read_wrong_is_no_slip():
+    profile, _, surveys = draw(random.Random(12), slip_mm=0.0)
+    surveys[-1][1]["a0"][5] += 8.0
+    found = find_slip(profile, reduce(profile, surveys))
+    assert found == Slip(None, None, None, None, None, None, found.reason)
+    assert found.reason == "the checksum at 3.25 m changed by 7.8 mm: read it again"
+
+
+def test_units_and_the_fixed_end():
+    five, at = (1.0, 2.0, 3.0, 4.0, 5.0), 0.0
+    anchors = Profile("E1", "extensometer", five, (1.0,) * 5, "cm")
+    steps = read_survey(anchors, at, {"anchor": [1.0, 1.0, 0.8, 0.1, 0.1]}).steps[0]
+    assert accumulate(anchors, steps) == pytest.approx([9.0, 9.0, 7.0, 0.0, 0.0])
+    hung = Profile("A1", "shape_array", five, (1.0,) * 5, "deg", fixed="top")
+    steps = read_survey(hung, at, {"a": [0.0, 30.0, 0.0, 0.0, -30.0]}).steps[0]
+    assert accumulate(hung, steps) == pytest.approx([0.0, 500.0, 500.0, 500.0, 0.0])
+    assert hung.bounds_m(1) == (1.0, 2.0)
+    digits = Profile("I1", "probe", five, (0.5,) * 5, "digit", constant=20000.0)
+    read = read_survey(digits, at, {"a0": [410.0] * 5, "a180": [-390.0] * 5})
+    assert read.steps[0][0] == pytest.approx(10.0)
+    assert read.checksums[0] == pytest.approx(0.5)
+    fibre = Profile("F1", "strain", five, (1.0,) * 5, "microstrain")
+    assert read_survey(fibre, at, {"fibre": [100.0] * 5}).steps[0] == pytest.approx([0.1] * 5)
