@@ -196,7 +196,8 @@ def find_drift(errors: Floats, shortest: int, steps: int, rule: Rule) -> Floats:
     mean, count = _average(errors, shortest, np.full(shape, 1.0 - 1.0 / steps))
     mean = np.where(2.0 * count >= steps, np.abs(mean), np.nan)
     usual, _ = _average(mean, 0, np.full(shape, rule.discount))
-    return np.nan_to_num(np.maximum(mean - USUAL_DRIFTS * usual, 0.0)) * steps / shortest
+    beyond: Floats = np.nan_to_num(np.maximum(mean - USUAL_DRIFTS * usual, 0.0))
+    return beyond * (steps / shortest)
 
 
 def _average(values: Floats, steps: int, keep: Floats) -> tuple[Floats, Floats]:
