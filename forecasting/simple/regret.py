@@ -175,7 +175,7 @@ def find_noise_share(
     """
     small, _ = _average(near[None], shortest, rule.discount * keep)
     usual, count = _average(errors[None], steps, rule.discount * keep)
-    share = np.where(usual > 0, np.minimum(small / np.where(usual > 0, usual, 1.0), 1.0), 0.0)[0]
+    share: Floats = np.where(usual > 0, np.minimum(small / np.where(usual > 0, usual, 1.0), 1.0), 0.0)[0]
     share *= max(0.0, 1.0 - shortest / steps) * np.minimum((1.0 - rule.discount) * count[0], 1.0)
     for columns in (list(group) for group in groups if len(group) > 1):
         share[:, columns] = sum_in_order(share[:, columns].T)[:, None] / len(columns)
