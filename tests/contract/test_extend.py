@@ -72,10 +72,10 @@ def test_every_seam_is_extended_as_the_page_says(tmp_path):
         done = set()
         for what, place, after, body in BLOCK.findall(section):
             done.add(what)
+            files += [place] if place else []
             if what == "file":
                 assert not (tmp_path / place).exists()
                 (tmp_path / place).write_text(body, encoding="utf-8")
-                files.append(place)
             elif what == "table":
                 lines = (tmp_path / place).read_text(encoding="utf-8").splitlines(keepends=True)
                 (at,) = [i for i, line in enumerate(lines) if line.strip() == after]
