@@ -309,11 +309,12 @@ def _find_unnotified_top(site: domain.Site) -> list[str]:
     notified = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
     if not notified:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in notified for one in recipient.everybody for channel in one.readable})
+    every = {channel for recipient in notified for one in recipient.everybody for channel in one.readable}
+    channels = sorted(channel for channel in every if traits_of(channel).reaches_person)
     if len(channels) > 1:
         return []
     text = (
-        f"level {top.name!r} is sent by one channel only ({', '.join(channels) or 'none'}): "
+        f"level {top.name!r} reaches people by one channel at most ({', '.join(channels) or 'none'}): "
         "a message that it refuses for good reaches nobody; add a second channel or recipient"
     )
     return [text]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import monitor.decision.criteria.kinds
-from forecasting.message import gather, is_same_text, spread
+from forecasting.message import Message, gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
@@ -127,8 +127,9 @@ def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
 
 
 def _store_and_read(reason):
+    assert isinstance(reason, Message), f"{reason!r}: a criterion gives messages, no plain text"
     read_back = gather(json.loads(json.dumps(spread({"reason": reason}))))["reason"]
-    assert read_back.id == reason.id, "a criterion gives messages, no plain text"
+    assert read_back.id == reason.id
     return read_back
 
 

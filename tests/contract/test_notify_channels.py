@@ -42,7 +42,7 @@ def gateway_settings(port):
 
 
 def settings_of(kind, port):
-    return {
+    settings = {
         "log": ("desk", {}),
         "webhook": ("HOOK", {"HOOK": f"http://ada:hunter2@127.0.0.1:{port}/x"}),
         "cap": ("HOOK", {"HOOK": f"http://ada:hunter2@127.0.0.1:{port}/x"}),
@@ -56,7 +56,9 @@ def settings_of(kind, port):
             {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}", "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}"},
         ),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
-    }[kind]
+    }
+    assert kind in settings, f"give {kind!r} an address where nobody is"
+    return settings[kind]
 
 
 def prepare(db, kind, port):

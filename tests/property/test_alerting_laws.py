@@ -105,6 +105,7 @@ FIRST = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
     module, attribute, broken = MUTANTS[name]

@@ -68,6 +68,7 @@ def lower(site, seeds=SEEDS):
             yield seed
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_is_called_harmless_lowers_no_high_level(name):
     assert find_loosening(SITE, HARMLESS[name]) == ()

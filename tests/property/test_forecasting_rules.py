@@ -54,6 +54,7 @@ def slopes(rows=250, stations=20, seed=3):
     return Panel(0.0, DAY_S, tuple(f"S{i:02}" for i in range(stations)), values)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", sorted({*BASELINES, *(NETWORKS if SOAK else ())}))
 def test_a_thousand_forecasts_do_not_move_with_their_future(name):
     count = 1000 if SOAK or name not in DEAR else 250

@@ -29,7 +29,7 @@ from forecasting.message import (
     values_to_json,
 )
 from monitor.domain.canonical import canonical_json
-from monitor.domain.language.catalogue import LANGUAGES, find_template
+from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.local_time import UNCHANGED
 from monitor.domain.language.rendering import render, translate_term
 from monitor.domain.language.vocabulary import LEVELS, WORDS
@@ -121,14 +121,6 @@ def test_a_message_comes_back_from_a_row_from_json_and_from_another_process(mess
     ):
         assert (back, back.id, dict(back.values)) == (message, message.id, dict(message.values))
     assert canonical_json({"reason": message}) == canonical_json(gather(spread({"reason": message})))
-
-
-@pytest.mark.parametrize("language", [code for code in LANGUAGES if code != "en"])
-def test_a_translation_keeps_the_places_of_its_template(language):
-    for template_id, english in TEMPLATES:
-        assert sorted(PLACE.findall(find_template(template_id, language))) == sorted(PLACE.findall(english)), (
-            template_id
-        )
 
 
 def test_ids_are_short_dotted_names():

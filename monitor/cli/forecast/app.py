@@ -68,7 +68,7 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
 def train(
     site: session.SiteOption,
-    model: Annotated[str, typer.Option(help="A network that `slopeward forecast models` lists.")] = "gru",
+    model: Annotated[str, typer.Option(help="A network, such as gru or tcn; a wrong name lists them all.")] = "gru",
     seed: Annotated[
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,

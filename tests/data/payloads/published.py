@@ -326,4 +326,5 @@ def message(one: Published, payload: bytes | None = None, **more) -> BrokerMessa
     return BrokerMessage(one.topic, one.payload if payload is None else payload, NOW, "live", epoch=1, **more)
 
 
-assert {one.decoder for one in PUBLISHED} == set(DECODERS)
+_STRAY = {one.decoder for one in PUBLISHED} ^ set(DECODERS)
+assert not _STRAY, f"{_STRAY}: a decoder stands in its table, with a published payload above"

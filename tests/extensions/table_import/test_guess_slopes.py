@@ -150,6 +150,7 @@ def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tm
 
 
 # mm on a day: what no slope does, or not yet
+@pytest.mark.turns
 @pytest.mark.parametrize(
     "wander",
     [lambda day: 0.0, lambda day: 6 * sin(day / 58), lambda day: 6 * sin(day * 6.283), lambda day: 400 * (day == 50)],

@@ -103,7 +103,7 @@ def test_every_column_has_a_meaning_and_no_other_has(database):
     assert sorted(chain(*known["questions"].values())) == sorted(found), "each stands once in the index by question"
     own = {name: set(one.get("columns", ())) for name, one in known["views"].items()}
     for name, columns in found.items():
-        assert own[name] <= set(columns) <= own[name] | set(known["columns"]), name
+        assert own[name] <= set(columns) <= own[name] | set(known["columns"]), f"{name}: its line in meanings.toml"
     used = {one for name, columns in found.items() for one in set(columns) - own[name]}
     assert set(known["columns"]) == used
 

@@ -134,7 +134,7 @@ def test_motion_towards_any_side_reaches_the_level(kind, level):
         rows = draw_rows(heading, 1.0, 40.0, 6.0, heading)
         word = judge(kind, rows, None)
         assert word.raise_level == level, (heading, word.reason)
-        assert "no azimuth is declared" in word.reason
+        assert "horizontal speed, no azimuth is declared" in word.reason
         assert judge(kind, rows, heading).raise_level == level
 
 

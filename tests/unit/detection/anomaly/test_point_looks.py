@@ -50,13 +50,13 @@ def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
 
 
 def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found():
-    values = derive_table(draw_points(5, 600, 160))
+    values = derive_table(draw_points(5, 300, 160))
     counted = count_thresholds(PointThresholdRequest(PointTable(values[::2], STEP_S), BUDGET))
     assert not counted.reason
     quiet = ask(values, 120, counted.thresholds)
     months = len(values) * 40 * STEP_S / (30.4375 * 86400.0)
     assert len(quiet.alarms) <= 3 * BUDGET * months
-    assert (quiet.scored, quiet.withheld) == (600, 0)
+    assert (quiet.scored, quiet.withheld) == (300, 0)
     values[7, 130:] += 42.0
     values[9, 130:] += 0.7 * np.arange(1.0, 31.0) ** 2
     values[11, 130:] += JUMP_MM

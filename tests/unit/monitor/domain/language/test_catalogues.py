@@ -178,7 +178,7 @@ def test_every_quantity_and_kind_of_criterion_is_a_word_of_the_vocabulary():
     from monitor.domain.quantities import QUANTITIES as KNOWN
 
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
-    assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
+    assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS, "name the kind in KINDS of the vocabulary"
 
 
 def test_a_missing_or_broken_catalogue_is_english(tmp_path, monkeypatch, caplog):
@@ -209,9 +209,11 @@ def test_a_draft_does_not_count(tmp_path):
 @pytest.mark.parametrize("said", ["{m} mm", "mm", "{n} mm 5 %", "%(n)s mm"])
 def test_a_translation_that_lost_a_place_does_not_count(tmp_path, said):
     file = tmp_path / "xx.po"
-    file.write_text(f'msgid "{{n}} mm"\nmsgstr "{said}"\n')
+    entry = f'msgid "{{n}} mm"\nmsgstr "{said}"\n'
+    file.write_text(f'{entry}\nmsgctxt "a.b"\n{entry}')
     with file.open("rb") as opened:
-        assert catalogues.Catalogue(opened).gettext("{n} mm") == "{n} mm"
+        known = catalogues.Catalogue(opened)
+    assert (known.gettext("{n} mm"), known.templates["a.b"]) == ("{n} mm", ("{n} mm", ""))
 
 
 LEVELS_CUTTING = ("yellow", "orange", "red")
