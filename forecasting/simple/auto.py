@@ -231,7 +231,7 @@ class Auto:
             made = np.stack([one[:, :, i] for one in every])
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
-            errors = np.abs(made - targets(seen, rows, h))
+            errors = made - targets(seen, rows, h)
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
             weights, shorter = compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, shorter)
             yield made + wave[rows + h], weights

@@ -11,6 +11,9 @@ from forecasting.simple.rows import remember, sum_in_order
 
 OTHERS: Final = 3
 """Stations that all others together count for at most: they err alike, by one reference and one weather."""
+DRIFTS: Final = 4.0
+"""In the exponent, what a drift counts for that will have grown to the usual error at a horizon where none is noise."""
+USUAL_DRIFTS: Final = 1.5  # times its own usual drift that a forecast may drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Rule:
 class Shorter:
     """What was scored at the horizons before one."""
 
-    errors: Floats  # |Errors| of the standard at the shortest of them (N, S), NaN where the target is not known
+    errors: Floats  # at the shortest of them (E, N, S), NaN where the target is not known
     shortest: int  # its rows
     # evidence against each forecast at the longest of them, shape (E, N, S); None where that is the shortest, whose
     # errors are of noise rather than of motion
@@ -62,18 +65,19 @@ def compute_weights(
     (`find_noise_share`). So far as it is, errors are remembered longer and the standard, which follows motion, has less
     of a lead. Two more things speak where spans are few: what a forecast cost at the horizon before, as much as that
     is shorter, and, as far as its error is noise, what it cost at the other stations: noise asks for the same of all,
-    each motion is its own.
+    each motion is its own. And who errs to one side at the shortest horizon, by more than is usual for him, was made
+    for another pace: by a longer one that grows (`find_drift`).
 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
-    >>> errors = np.abs(made - (line + 1.0)[None, :, None])
+    >>> errors = made - (line + 1.0)[None, :, None]
     >>> weights, _ = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
     >>> weights[0, [1, 2, 3, 4, 59], 0].round(2).tolist()
     [1.0, 1.0, 0.62, 0.1, 0.0]
 
     Args:
         made: Forecasts (E, N, S), the standard first, NaN where one does not answer.
-        errors: Their |errors|, NaN where the target is not known.
+        errors: What they lie above their targets, NaN where the target is not known; |errors| tell no drift.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
         scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
@@ -81,9 +85,14 @@ def compute_weights(
         shorter: What was scored at the horizons before; None where this is the shortest.
     """
     keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
-    own, noise = errors[0], np.zeros(keep.shape)
+    signed, errors = errors, np.abs(errors)
+    noise, drift = np.zeros(keep.shape), np.zeros(made.shape)
     if shorter is not None:
-        noise = find_noise_share(own, steps, shorter.errors, shorter.shortest, rule, keep, groups)
+        noise = find_noise_share(errors[0], steps, np.abs(shorter.errors[0]), shorter.shortest, rule, keep, groups)
+        drift = find_drift(shorter.errors, shorter.shortest, steps, rule)
+        usual = _average(errors[:1], steps, np.full(keep.shape, rule.discount))[0]
+        moves = 1.0 - noise
+        drift *= DRIFTS * moves * moves * moves / np.where(usual > 0, usual, np.inf)
     errors = errors if scale is None else errors / np.maximum(scale, 1e-9)
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
@@ -98,11 +107,12 @@ def compute_weights(
     score = excess * count / steps
     score = _share(score, noise, groups)
     if shorter is None:
-        passed_on = Shorter(own, steps, None, steps)
+        passed_on = Shorter(signed, steps, None, steps)
     else:
         if shorter.score is not None:
             score += shorter.steps / steps * shorter.score
         passed_on = Shorter(shorter.errors, shorter.shortest, score, steps)
+    score = score + _share(drift, np.zeros(noise.shape), groups)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
@@ -163,17 +173,38 @@ def find_noise_share(
         keep: What a surprise leaves of what was scored before, shape (N, S).
         groups: Columns of one motion: their shares are averaged.
     """
-    usual, count = [], np.zeros(errors.shape)
-    for one, rows in ((near, shortest), (errors, steps)):
-        known = np.isfinite(one)
-        count = _decay(_late(known[None].astype(np.float64), rows), rule.discount * keep)[0]
-        size = _decay(_late(np.where(known, one, 0.0)[None], rows), rule.discount * keep)[0]
-        usual.append(size / np.maximum(count, 1e-12))
-    share = np.where(usual[1] > 0, np.minimum(usual[0] / np.where(usual[1] > 0, usual[1], 1.0), 1.0), 0.0)
-    share *= max(0.0, 1.0 - shortest / steps) * np.minimum((1.0 - rule.discount) * count, 1.0)
+    small, _ = _average(near[None], shortest, rule.discount * keep)
+    usual, count = _average(errors[None], steps, rule.discount * keep)
+    share: Floats = np.where(usual > 0, np.minimum(small / np.where(usual > 0, usual, 1.0), 1.0), 0.0)[0]
+    share *= max(0.0, 1.0 - shortest / steps) * np.minimum((1.0 - rule.discount) * count[0], 1.0)
     for columns in (list(group) for group in groups if len(group) > 1):
         share[:, columns] = sum_in_order(share[:, columns].T)[:, None] / len(columns)
     return share
+
+
+def find_drift(errors: Floats, shortest: int, steps: int, rule: Rule) -> Floats:
+    """What each forecast will have drifted at a horizon beyond what is usual for it, mm, shape (E, N, S).
+
+    Its mean error over about as many rows as the horizon has: noise falls out of it, a pace that is no more remains.
+    `errors`: at the shortest horizon (E, N, S), NaN where the target is not known.
+
+    >>> errors = np.repeat([0.0, 0.1], 200)[None, :, None] + np.tile([0.5, -0.5], 200)[None, :, None]
+    >>> find_drift(errors, 1, 30, Rule())[0, [199, 230, 260], 0].round(1).tolist()
+    [0.0, 1.0, 1.1]
+    """
+    shape = errors.shape[1:]
+    mean, count = _average(errors, shortest, np.full(shape, 1.0 - 1.0 / steps))
+    mean = np.where(2.0 * count >= steps, np.abs(mean), np.nan)
+    usual, _ = _average(mean, 0, np.full(shape, rule.discount))
+    beyond: Floats = np.nan_to_num(np.maximum(mean - USUAL_DRIFTS * usual, 0.0))
+    return beyond * (steps / shortest)
+
+
+def _average(values: Floats, steps: int, keep: Floats) -> tuple[Floats, Floats]:
+    """Mean of those known after so many rows and how many they are, each keeping what a row (N, S) says; (E, N, S)."""
+    known = np.isfinite(values)
+    count = _decay(_late(known.astype(np.float64), steps), keep)
+    return _decay(_late(np.where(known, values, 0.0), steps), keep) / np.maximum(count, 1e-12), count
 
 
 def mix(made: Floats, weights: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from forecasting.message import Message, Template, join
 from monitor.domain.alert import Actor
 from monitor.domain.errors import PayloadError, StoreBusyError, UnitDoubtError
+from monitor.domain.instants import from_epoch_s
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -25,7 +27,15 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
-from monitor.ingest.text.clocks import CENTURY_MOST, COUNTS, doubt_century, doubt_count, doubt_span
+from monitor.ingest.text.clocks import (
+    CENTURY_MOST,
+    COUNTS,
+    doubt_century,
+    doubt_count,
+    doubt_span,
+    doubt_unset,
+    find_unset,
+)
 from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
@@ -178,12 +188,13 @@ class FileImport:
             UnitDoubtError: what is doubtful of its units and times, all of it.
         """
         title, database = self._title, None if self.dry_run else self.pipeline.database
-        scales, looked = ScaleCheck(), FileResult(title)
+        scales, looked, read_at_s = ScaleCheck(), FileResult(title), array("d")
         with self._open() as lines:
             judged = _check_lines(lines, looked)
             while chunk := list(islice(judged, CHUNK)):
                 good = self._sort(chunk)[0]
                 scales.add([one for one in good if FILL not in one.flags])
+                read_at_s.extend(item.observed_at.timestamp() for item in good)
                 placed = (row.get("time") for row, error in chunk if error is None)
                 placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
                 for at in (*(item.observed_at for item in good), *placed_at):
@@ -192,7 +203,7 @@ class FileImport:
             *(find_header_doubts(self.mapping.columns) if self.mapping else ()),
             *scales.find_doubts(self.pipeline.sites, database),
         ]
-        times = [] if self.accept_times else _doubt_times(looked, self.mapping, self.clock())
+        times = [] if self.accept_times else _doubt_times(looked, read_at_s, self.mapping, self.clock())
         doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
         doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
         if doubts:
@@ -240,11 +251,15 @@ def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: dateti
     ).run()
 
 
-def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
+def _doubt_times(
+    looked: FileResult, read_at_s: Iterable[float], mapping: TableMapping | None, now: datetime
+) -> list[Message]:
     if looked.from_at is None or looked.to_at is None:
         return []
     span = looked.from_at, looked.to_at
     found = [doubt_span(*span, now)]
+    if find_unset(span[0]) is not None:
+        found.append(doubt_unset([from_epoch_s(at_s) for at_s in sorted(read_at_s)]))
     if mapping is not None and now - looked.to_at >= CENTURY_MOST:
         found.append(doubt_century(mapping.time.format, looked.to_at))
     if mapping is not None and mapping.time.format in COUNTS:

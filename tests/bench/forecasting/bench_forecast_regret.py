@@ -57,7 +57,7 @@ class Fold:
     def serve(self, shorter: Shorter | None) -> tuple[Floats, Shorter]:
         """The average at every row from `first` on, and what the next horizon learns from this one."""
         rows = np.arange(self.first, self.cut.test.end)
-        errors = np.abs(self.made - targets(self.known, rows, self.steps))
+        errors = self.made - targets(self.known, rows, self.steps)
         facts = (self.least, self.surprise, self.scale, self.groups, shorter)
         weights, passed_on = compute_weights(self.made, errors, self.steps, Rule(), *facts)
         return mix(self.made, weights), passed_on

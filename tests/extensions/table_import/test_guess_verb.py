@@ -306,6 +306,15 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     assert (told["stored"], told["flags"]["future"]) == (40, 40)
 
 
+def test_times_of_a_clock_that_nobody_set_are_asked_about_without_a_guess_too(here, capsys):
+    times = [datetime(2000, 1, 1, k, tzinfo=UTC) if k < 3 else BEGIN + timedelta(hours=k) for k in range(40)]
+    rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
+    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
+    assert run_verb(["ingest", "long.csv", "--dry-run"]) == 1
+    assert "can the times be right? 3 of its times begin at 2000-01-01" in capsys.readouterr().err
+    assert run_verb(["ingest", "long.csv", "--dry-run", "--accept-times"]) == 0
+
+
 def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here, capsys):
     since = datetime(2000, 1, 1, 12)
     rows = [f"{(BEGIN + timedelta(hours=k) - since).total_seconds():.0f},{k / 10}" for k in range(60)]

@@ -66,10 +66,7 @@ def test_served_is_about_as_good_as_the_best_of_three(name, kind):
     every = [compare(kind, ratio, CADENCES[name]) for ratio in ((0.1, 3.0, 1000.0) if kind != "white" else (1.0,))]
     # of sixty rows a step takes some before it is told from a bend
     assert np.exp(np.log([best for best, _ in every]).mean()) <= (1.15 if kind == "step" else 1.10)
-    fair = [own for _, own in every]
-    if (name, kind) in {("daily", "bend"), ("daily", "ramp")}:
-        assert fair[0].pop() <= 1.4, "of a tenth of the noise a row thirty rows do not tell the pace"
-    assert max(map(max, fair)) <= 1.3
+    assert max(max(own) for _, own in every) <= 1.3
 
 
 @pytest.mark.parametrize("period", [8.0, 12.0, 24.0])
@@ -277,13 +274,13 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
 def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, steps, cut):
     made, errors = drawn(seed, rows=200)
     near = 0.1 * errors[0][::-1]
-    weights, _ = compute_weights(made, errors, steps, Rule(), NONE, shorter=Shorter(near, 1, None, 1))
+    weights, _ = compute_weights(made, errors, steps, Rule(), NONE, shorter=Shorter(near[None], 1, None, 1))
     answers = np.isfinite(made).any(axis=0)
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
     later, later_near = errors.copy(), near.copy()
     later[:, max(0, cut - steps + 1) :] = 1e6
     later_near[cut:] = 1e6
-    again, _ = compute_weights(made, later, steps, Rule(), NONE, shorter=Shorter(later_near, 1, None, 1))
+    again, _ = compute_weights(made, later, steps, Rule(), NONE, shorter=Shorter(later_near[None], 1, None, 1))
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
     told = []
     for newest in (0.0, 1.0):
@@ -303,7 +300,7 @@ def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_ar
     made = np.zeros(errors.shape)
 
     def weight(near, shortest=1):
-        shorter = None if near is None else Shorter(near, shortest, None, shortest)
+        shorter = None if near is None else Shorter(near[None], shortest, None, shortest)
         return compute_weights(made, errors, steps, Rule(), NONE, shorter=shorter)[0][1, 200:].mean()
 
     plain, noise, motion = weight(None), weight(errors[0]), weight(errors[0] / ratio)
@@ -342,7 +339,7 @@ def test_stations_learn_of_each_other_what_noise_asks_for_and_nothing_of_motion(
     rng = np.random.default_rng(seed)
     made, errors = draw_scored(rng)
     each = [(i,) for i in range(8)]
-    noise, motion = (Shorter(near, 1, None, 1) for near in (errors[0], errors[0] / 300.0))
+    noise, motion = (Shorter(near, 1, None, 1) for near in (errors[:1], errors[:1] / 300.0))
     alone, all_together = weigh_last(made, errors, 30, (), noise), weigh_last(made, errors, 30, each, noise)
     assert all_together.min() > alone.min()
     assert np.ptp(all_together) < np.ptp(alone)
@@ -351,7 +348,7 @@ def test_stations_learn_of_each_other_what_noise_asks_for_and_nothing_of_motion(
     # forty others count for no more than a few: they err alike
     for count in (OTHERS, 40):
         many = np.repeat(errors[:, :, :1], 1 + count, axis=2)
-        noise = Shorter(many[0], 1, None, 1)
+        noise = Shorter(many[:1], 1, None, 1)
         found = weigh_last(np.zeros(many.shape), many, 30, [(i,) for i in range(1 + count)], noise)
         assert found[0] > alone[0]
         assert found == pytest.approx(np.full(1 + count, found[0]))
@@ -362,7 +359,7 @@ def test_stations_learn_of_each_other_what_noise_asks_for_and_nothing_of_motion(
 def test_what_a_forecast_cost_at_the_horizon_before_counts_as_far_as_that_is_shorter(seed):
     rng = np.random.default_rng(seed)
     made, errors = draw_scored(rng, stations=1, better=1.0)
-    shortest = Shorter(errors[0] / 300.0, 1, None, 1)
+    shortest = Shorter(errors[:1] / 300.0, 1, None, 1)
     plain = weigh_last(made, errors, 30, shorter=shortest)[0]
     scores = {}
     for better in (0.5, 2.0):
@@ -372,6 +369,21 @@ def test_what_a_forecast_cost_at_the_horizon_before_counts_as_far_as_that_is_sho
     assert scores[0.5] > plain > scores[2.0]
     _, first = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
     assert first.score is None, "the shortest horizon errs by noise: it says nothing of a longer one"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_errs_to_one_side_at_the_shortest_horizon_loses_a_long_one_before_it_is_scored(seed):
+    """Of a pace that changed 20 rows ago nothing has come true 30 rows ahead."""
+    noise = np.random.default_rng(seed).normal(0.0, 1.0, 300)
+
+    def weigh(bias, rows=20):
+        near = noise + np.stack([np.zeros(300), np.where(np.arange(300) < 300 - rows, 0.0, bias)])
+        far = np.abs(np.stack([noise, noise]))[:, :, None] * 10.0
+        shorter = Shorter(near[:, :, None], 1, None, 1)
+        return compute_weights(far, far, 30, Rule(), NONE[:2], shorter=shorter)[0][1, -1, 0]
+
+    assert max(weigh(3.0), weigh(-3.0)) < 0.5 * weigh(0.0)
+    assert weigh(3.0, rows=300) > 0.8 * weigh(0.0), "a bias that there always was is no pace that changed"
 
 
 def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
