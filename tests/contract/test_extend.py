@@ -66,12 +66,13 @@ def test_every_seam_is_extended_as_the_page_says(tmp_path):
     assert len(sections) >= 11
     named = {name for one in sections for name in re.findall(r"tests/[a-z_/]+\.py", one)}
     assert not [name for name in named if not (ROOT / name).exists()]
-    tries = []
+    tries, files = [], []
     for section in sections:
         assert len(re.findall(r"^\d\. ", section, re.MULTILINE)) <= 6, section.splitlines()[0]
         done = set()
         for what, place, after, body in BLOCK.findall(section):
             done.add(what)
+            files += [place] if place else []
             if what == "file":
                 assert not (tmp_path / place).exists()
                 (tmp_path / place).write_text(body, encoding="utf-8")
@@ -82,6 +83,10 @@ def test_every_seam_is_extended_as_the_page_says(tmp_path):
             else:
                 tries.append(body)
         assert done in ({"file", "table", "try"}, {"table", "try"}), section.splitlines()[0]
+    for how in ("check", "format --check"):
+        words = [sys.executable, "-m", "ruff", *how.split(), "--no-cache", "--config", ROOT / "pyproject.toml", *files]
+        linted = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert linted.returncode == 0, linted.stdout
     names = ("tiltbox", "lamp", "swing", "half-drift", "last-row", "big-step")
     for folder in ("sites", "wrong"):
         (tmp_path / folder).mkdir()
