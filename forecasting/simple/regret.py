@@ -86,13 +86,9 @@ def compute_weights(
     """
     keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
     signed, errors = errors, np.abs(errors)
-    noise, drift = np.zeros(keep.shape), np.zeros(made.shape)
+    noise = np.zeros(keep.shape)
     if shorter is not None:
         noise = find_noise_share(errors[0], steps, np.abs(shorter.errors[0]), shorter.shortest, rule, keep, groups)
-        drift = find_drift(shorter.errors, shorter.shortest, steps, rule)
-        usual = _average(errors[:1], steps, np.full(keep.shape, rule.discount))[0]
-        moves = 1.0 - noise
-        drift *= DRIFTS * moves * moves * moves / np.where(usual > 0, usual, np.inf)
     errors = errors if scale is None else errors / np.maximum(scale, 1e-9)
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
@@ -112,7 +108,11 @@ def compute_weights(
         if shorter.score is not None:
             score += shorter.steps / steps * shorter.score
         passed_on = Shorter(shorter.errors, shorter.shortest, score, steps)
-    score = score + _share(drift, np.zeros(noise.shape), groups)
+        drift = find_drift(shorter.errors, shorter.shortest, steps, rule)
+        usual = _average(np.abs(signed[:1]), steps, np.full(keep.shape, rule.discount))[0]
+        moves = 1.0 - noise
+        drift *= DRIFTS * moves * moves * moves / np.where(usual > 0, usual, np.inf)
+        score = score + _share(drift, np.zeros(noise.shape), groups)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
