@@ -49,7 +49,7 @@ from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.site_files import SiteFileWatcher
-from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls

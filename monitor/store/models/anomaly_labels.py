@@ -15,7 +15,7 @@ from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.domain.instruments.labels import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
+from monitor.domain.instruments.watched import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
