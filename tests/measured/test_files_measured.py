@@ -11,10 +11,11 @@ import pytest
 from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.tables import Layout, open_rows
-from monitor.ingest.recognise import choose_reader, open_wide
+from monitor.ingest.recognise import choose_reader
 from tests.data.readers.gnss import list_positions
 
 

@@ -117,8 +117,6 @@ def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractCo
         from monitor.ingest.grids.netcdf import open_netcdf
 
         return open_netcdf(path, options.variable, ends=ends)
-    from monitor.ingest.grids.read import open_geotiff
-
     if options.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
     return open_geotiff(path, ends=ends)

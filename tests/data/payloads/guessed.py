@@ -6,9 +6,9 @@ from typing import Any
 
 from monitor.domain.errors import PayloadError
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
+from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.recognise import open_wide
 
 
 def lay_rows(path: Path, head: str, rows: Iterable[str]) -> Path:

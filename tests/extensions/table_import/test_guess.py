@@ -25,10 +25,10 @@ from monitor.extensions.table_import.guess.questions import EACH, LEAVE_OUT
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.extensions.table_import.guess.site_file import write_site
 from monitor.extensions.table_import.guess.toml_writer import format_stations
+from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import read_unit
-from monitor.ingest.recognise import open_wide
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage

@@ -16,9 +16,9 @@ from monitor.extensions.table_import.guess.names import (
     read_name,
 )
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
-from monitor.ingest.recognise import open_long
 from tests.data.payloads.guessed import lay_rows, read_good
 
 BEGIN = datetime(2025, 2, 3)

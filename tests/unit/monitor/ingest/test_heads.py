@@ -9,8 +9,8 @@ from monitor.cli.forecast.curve_file import read_curve
 from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.recognise import open_long
 from tests.data.payloads.guessed import keep, read_all
 
 BEGIN = datetime(2025, 4, 1)
