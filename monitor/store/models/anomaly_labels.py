@@ -403,7 +403,7 @@ def add_label(
         raise RefusedError(MEANWHILE(name=last.by, verdict=Term(last.verdict)))
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
-        from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
+        from_at = min([run.from_at, *(k.from_at for k in words if _speaks_of(k, run))])
     facts = {"verdict": verdict, "cause": cause, "note": note}
     where = {"series_id": run.series_id, "from_at": from_at, "to_at": run.to_at}
     number = add_row(c, t.anomaly_label, facts, where, by=actor.name, at=now)
