@@ -428,7 +428,7 @@ PLAIN = MappingProxyType(
         "detection/susceptibility/picture.py": "a map of our own",
         "detection/susceptibility/sampling.py": "the mask of an area",
         "detection/clouds/distance.py": "a mask of stable ground",
-        "monitor/ingest/grids/geotiff.py": "all bands of a stack at once, each by its scale; fills as of all grids",
+        "monitor/ingest/grids/read.py": "all bands of a stack at once, each by its scale; fills as of all grids",
     }
 )
 

@@ -22,7 +22,7 @@ from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.recognise import choose_reader
-from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
