@@ -148,9 +148,7 @@ _STATION_WORDS: Final = (
     "name|id|device|node|nodo|capteur|stazione|estación|estacion|borehole|bohrung|sondaggio|forage|测点|测站|点号"
 )
 _STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
-_SERIAL: Final = re.compile(
-    r"(?<![^\W\d_])(?:serial\w*|s/n|serien\w*|matricola)(?![^\W\d_])", re.IGNORECASE
-)
+_SERIAL: Final = re.compile(r"(?<![^\W\d_])(?:serial\w*|s/n|serien\w*|matricola)(?![^\W\d_])", re.IGNORECASE)
 _COUNTER: Final = re.compile(
     r"^(?:table|result)$|"
     r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
