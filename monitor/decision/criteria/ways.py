@@ -123,7 +123,7 @@ def _is_clearly_slower(
         return False
     (along, unsure), *parts = found
     rests = [abs(rate - u * along) + error + unsure for u, (rate, error) in zip(unit, parts, strict=True)]
-    return max(hypot(*rests[:2]), *rests[2:]) < CLEARLY * least * (1.0 - 1e-9)
+    return max([hypot(*rests[:2]), *rests[2:]]) < CLEARLY * least * (1.0 - 1e-9)
 
 
 def _step_up(track: Track) -> float:

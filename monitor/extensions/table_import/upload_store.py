@@ -170,7 +170,7 @@ class UploadStore:
     def _age_s(self, upload_id: str) -> float:
         folder = self.folder(upload_id)
         with contextlib.suppress(OSError):
-            return time.time() - max(folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder)))
+            return time.time() - max([folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder))])
         return 0.0
 
     def folder(self, upload_id: str) -> Path:

@@ -128,7 +128,12 @@ _SPELLED: Final = {
     "m ü. m.": "m",
     "m s.l.m.": "m",
     "masl": "m",
-    **{f"{unit} {below}": unit for unit in ("m", "cm", "ft") for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")},
+    **{
+        f"{unit}{gap}{below}": unit
+        for unit in ("m", "cm", "ft")
+        for gap in ("", " ")
+        for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")
+    },
     "m unter gok": "m",
     "m u.gok": "m",
     "毫米": "mm",

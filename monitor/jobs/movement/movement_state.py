@@ -132,7 +132,7 @@ def load_paths(
     arrived. One that reports more often than it declares is bounded by the number of its epochs.
     """
     since = now - timedelta(seconds=min(site.movement.history_s, MOST_READ * moving.spec.interval_s, span_s))
-    since = max(since, *(find_epoch(c, i, now, MOST_READ) or since for i in moving.ids))
+    since = max([since, *(find_epoch(c, i, now, MOST_READ) or since for i in moving.ids)])
     readings = {
         key: tuple(load_readings(c, i, since, now, now, by_two=True))
         for key, i in zip(moving.keys, moving.ids, strict=True)

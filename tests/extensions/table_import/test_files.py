@@ -1,6 +1,7 @@
 """A table brought to the page: sent in parts, looked at behind walls, answered, accepted, read in, its past shown."""
 
 import html
+import os
 import random
 import re
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.extensions.table_import.upload_store import UploadStore
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
@@ -282,6 +284,14 @@ def test_positions_of_a_network_make_a_site_by_the_page(page, ada, tmp_path, mon
     text = ada.wait(upload)
     assert "360" in text
     assert "height_m = 273.2581" in (tmp_path / "sites/chan.toml").read_text()
+
+
+def test_an_upload_whose_folder_is_empty_stops_no_sweep(tmp_path):
+    store = UploadStore(tmp_path, 1, 0)
+    store.folder("torn").mkdir(parents=True)
+    os.utime(store.folder("torn"), (0, 0))
+    store.sweep()
+    assert not store.folder("torn").exists()
 
 
 def test_satellite_points_are_sent_to_the_command_that_reads_them(page, ada):

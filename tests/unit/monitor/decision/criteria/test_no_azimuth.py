@@ -25,11 +25,11 @@ def read(more: str = "", **facts: float):
     return parse_site(head("slope", levels=FOUR) + "".join(stations) + rule + more, "site.toml")
 
 
-def watch(site, heading: float, speed: float = 207.0, hours: int = 120) -> Decision:
+def watch(site, heading: float, speed: float = 207.0, hours: int = 120, parts: int = 3) -> Decision:
     rng, readings = random.Random(4), {}
     way = (sin(radians(heading)), cos(radians(heading)), 0.0)
     for rover in ("R1", "R2"):
-        for k, name in enumerate(("east", "north", "up")):
+        for k, name in enumerate(("east", "north", "up")[:parts]):
             values = [speed / 24.0 * i * way[k] + rng.gauss(0.0, 1.0) for i in range(hours)]
             readings[f"{rover}.displacement_{name}"] = tuple(
                 Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)
@@ -46,6 +46,13 @@ def test_displacement_as_a_value_is_the_distance_from_zero(heading):
     site = parse_site(head("slope", levels=FOUR) + station("R1", MOVED) + rule, "site.toml")
     assert watch(site, heading, speed=40.0).level == 2, "200 mm asks for the top, which one station alone cannot"
     assert watch(site, heading, speed=0.0).level == 0
+
+
+@pytest.mark.parametrize("heading", range(0, 360, 30))
+@pytest.mark.parametrize("facts", [{}, {"azimuth_deg": 180.0}, {"azimuth_deg": 180.0, "plunge_deg": 0.0}])
+def test_east_and_north_alone_are_judged_as_with_an_up_that_rests(heading, facts):
+    flat, solid = (watch(read(**facts), heading, speed=60.0, parts=parts).level for parts in (2, 3))
+    assert flat == solid
 
 
 def find(site, check="sites.azimuth") -> list[str]:
