@@ -21,7 +21,7 @@ from monitor.domain.alerts.headline import SIGHT_WORDS
 from monitor.domain.extension import list_folders, list_panels
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.domain.language import catalogue, local_time
-from monitor.domain.language.local_time import format_number, level_class
+from monitor.domain.language.figures import format_number, level_class
 from monitor.domain.language.rendering import render as render_message
 from monitor.domain.language.rendering import translate, translate_term
 from monitor.domain.language.scripts import translate_scripts
