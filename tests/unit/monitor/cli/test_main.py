@@ -58,7 +58,6 @@ def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
     [
         ("", "slopeward"),
         ("people", "users +Manage"),
-        ("people usrs", "slopeward people"),
         ("users list", "slopeward people users"),
         ("people --json", "slopeward people"),
         ("statsu", "`slopeward status`"),

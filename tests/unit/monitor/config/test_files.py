@@ -61,7 +61,6 @@ def test_the_files_that_ship_are_read():
         ('id = "north-bench"', 'id = "status"', ["site.id", "reserved"]),
         ('id = "north-bench"', 'id = "North"', ["site.id"]),
         ('kind = "level"', 'kind = "levl"', ["criterion[2].kind", "velocity"]),
-        ('kind = "level"', 'kind = ["level"]', ["criterion[2].kind", "velocity"]),
         ('level = "yellow"', 'level = "purple"', ["criterion[3].level", "purple"]),
         ('levels = ["yellow", "orange", "red"]', 'levels = ["blue"]', ["recipient[0].levels", "blue"]),
         ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
