@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -95,6 +95,22 @@ def test_the_first_epoch0_holds_and_a_change_is_refused_with_what_to_do(pipeline
     assert "instruments reference north G1 new" in other.faults[0].reason
     pipeline.references.revert()  # the transaction that would have stored the first one failed
     values(read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z")))
+
+
+def test_flags_stand_beside_the_value_and_never_block(pipeline):
+    ahead = (NOW + timedelta(minutes=6)).isoformat()
+    near = (NOW + timedelta(minutes=4)).isoformat()
+    flags = lambda d: {o.quantity: o.flags for o in d.observations}  # noqa: E731
+    assert flags(read(pipeline, {"time": TIME, "pore_pressure_kpa": 51, "tilt_mrad": 1e9, "displacement_mm": 1})) == {
+        "pore_pressure": ("out_of_range",),
+        "tilt": ("out_of_range", "undeclared"),
+        "displacement": (),
+    }
+    assert flags(read(pipeline, {"time": ahead, "displacement_mm": 1})) == {"displacement": ("future",)}
+    assert flags(read(pipeline, {"time": near, "displacement_mm": 1})) == {"displacement": ()}
+    assert flags(read(pipeline, {"time": "2019-01-01T00:00:00Z", "displacement_mm": 1})) == {"displacement": ()}
+    other = read(pipeline, {"time": TIME, "rain_mm": 1}, "slopeward/v1/north/NEW/obs")
+    assert flags(other) == {"rain": ("undeclared",)}
 
 
 @pytest.mark.parametrize(
