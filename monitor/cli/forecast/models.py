@@ -88,8 +88,7 @@ def _cell(one: "PeerScore | None", most: int) -> str:
 def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[
-        bool,
-        typer.Option("--all", help="Retired ones too, then every model there is; needs no database."),
+        bool, typer.Option("--all", help="Retired ones too, then every model there is; needs no database.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:

@@ -102,11 +102,7 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
         .not_valid_after(now.astimezone(UTC) + LASTS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=True,
-                **dict.fromkeys(_UNUSED, False),
-            ),
+            x509.KeyUsage(digital_signature=True, content_commitment=True, **dict.fromkeys(_UNUSED, False)),
             critical=True,
         )
         .sign(key, SHA256())

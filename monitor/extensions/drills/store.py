@@ -177,11 +177,7 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     }
 
 
-def end_dead_drills(
-    c: Connection,
-    sites: Mapping[str, Site],
-    now: datetime,
-) -> list[int]:
+def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> list[int]:
     """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):

@@ -408,7 +408,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     require_account(c, actor.name)
     if len(notes) > LONGEST_NOTES:
         raise RefusedError(_LONG_NOTES(count=LONGEST_NOTES))
-    waiting = find_waiting(c, team.site, team.name)
+    h = t.duty_handover.c
+    mine = (h.site == team.site, h.team == team.name, h.signed_at.is_(None), h.withdrawn_at.is_(None))
+    waiting = find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, describe)
@@ -461,13 +463,6 @@ def load_handovers(c: Connection, site: str) -> list[Handover]:
     h = t.duty_handover.c
     mine = (h.site == site, h.withdrawn_at.is_(None))
     return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
-
-
-def find_waiting(c: Connection, site: str, team: str) -> Handover | None:
-    """The hand-over of a team that waits for who comes."""
-    h = t.duty_handover.c
-    mine = (h.site == site, h.team == team, h.signed_at.is_(None), h.withdrawn_at.is_(None))
-    return find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
 
 
 def _require_waiting(c: Connection, site: str, number: int) -> Handover:

@@ -261,11 +261,7 @@ class Provider:
                 "aud": {"essential": True, "value": section.client_id},
                 "exp": {"essential": True},
             }
-            params = {
-                "nonce": flow.nonce,
-                "client_id": section.client_id,
-                "access_token": answer.get("access_token"),
-            }
+            params = {"nonce": flow.nonce, "client_id": section.client_id, "access_token": answer.get("access_token")}
             claims = CodeIDToken(token.claims, token.header, options, params)
             claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:

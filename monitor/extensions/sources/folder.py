@@ -50,14 +50,9 @@ class ReadPlan(NamedTuple):
     accept_units: bool = False
 
 
-def folder_of(place: SourceTarget) -> Path:
-    """Where files of a site's series are put."""
-    return Path(place.config.paths.inbox) / SERIES / place.site.id
-
-
 def scan_folder(found: PollSummary, place: SourceTarget) -> None:
     """Take every file that is new or changed; one that cannot be read stays, with its reason, until it changes."""
-    folder = folder_of(place)
+    folder = Path(place.config.paths.inbox) / SERIES / place.site.id
     if not folder.is_dir():
         return
     known = place.db.run_read(load_files, found.source)

@@ -13,11 +13,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
-from monitor.extensions.table_import.processing import (
-    NOT_READY,
-    UploadProcessor,
-    list_absent,
-)
+from monitor.extensions.table_import.processing import NOT_READY, UploadProcessor, list_absent
 from monitor.extensions.table_import.upload_store import Upload, answered
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting

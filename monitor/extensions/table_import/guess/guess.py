@@ -304,11 +304,7 @@ def _find_repeated(
 
 
 def _describe_found(
-    table: RawTable,
-    rules: Sequence[ColumnRule],
-    station: str | None,
-    left: Sequence[str],
-    less: Mapping[str, Message],
+    table: RawTable, rules: Sequence[ColumnRule], station: str | None, left: Sequence[str], less: Mapping[str, Message]
 ) -> Facts:
     """What is left out, rows and columns, what each column is, and those whose sign is turned."""
     left_out: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []

@@ -310,16 +310,11 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
             row = row[:-1]
         if at is None and (not any(row) or (len(row) < width and all(_unit(cell) for cell in row if cell))):
             continue  # a blank line below the names, or units of columns that are not known, where blanks part them
-        if not _may_be_names(row, width):
+        few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
+        if not (len(row) == width and row[0].upper() != "TOA5" and not few and not is_annotation(row)):
             break
         at = index
     return at
-
-
-def _may_be_names(row: Sequence[str], width: int) -> bool:
-    """Whether a line above data of so many cells can be names, or belong to them."""
-    few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
-    return len(row) == width and row[0].upper() != "TOA5" and not few and not is_annotation(row)
 
 
 def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:

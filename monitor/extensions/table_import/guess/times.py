@@ -77,17 +77,7 @@ _DATES: Final = (
 )
 _OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
-_CLOCKS: Final = (
-    "%H:%M:%S",
-    "%H:%M",
-    "%H:%M:%S.%f",
-    "%I:%M:%S %p",
-    "%I:%M %p",
-    "%H.%M.%S",
-    "%H.%M",
-    "%H%M",
-    "%Hh%M",
-)
+_CLOCKS: Final = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M")
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M", "%H%M%S")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")

@@ -38,8 +38,7 @@ CODE_WAITS: Final = "many wrong codes were given with the right password: no cod
 MANY: Final = Template("login.many", "too many log in at this moment; try again in some seconds")
 TOO_MANY: Final = Template("login.too_many", "Too many failures. Try again in {wait}.")
 _EFFORT: Final = Template(
-    "login.effort",
-    "Many wrong passwords were given. Give yours once more; your browser then works for some seconds.",
+    "login.effort", "Many wrong passwords were given. Give yours once more; your browser then works for some seconds."
 )
 _WRONG: Final = Template("login.wrong", "Name, password or code is wrong.")
 TRIES: Final = 5

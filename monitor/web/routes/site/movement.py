@@ -182,13 +182,7 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 
 
 def find_rates(
-    c: Connection,
-    site: Site | None,
-    station: str,
-    low: datetime,
-    high: datetime,
-    now: datetime,
-    points: int = POINTS,
+    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime, points: int = POINTS
 ) -> list[Mapping[str, Any]]:
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 

@@ -151,12 +151,7 @@ def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> Mapp
     if found is None:
         return None
     url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
-    about: dict[str, Any] = {
-        "url": url,
-        "zooms": list(found.zooms),
-        "bounds": list(found.bounds),
-        "tile_size": SIDE_PX,
-    }
+    about: dict[str, Any] = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
     if layer == "probability":
         about["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
         about["shown_from"] = SHOWN_FROM
