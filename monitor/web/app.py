@@ -81,9 +81,7 @@ ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), act
 class LastingFiles(StaticFiles):
     """Static files whose address carries the version, so that browsers may keep them.
 
-    Args:
-        kept: how browsers keep them, as `Cache-Control` has it.
-        rest: as those of `StaticFiles`.
+    `kept`: how browsers keep them, as `Cache-Control` has it; `rest`: as those of `StaticFiles`.
     """
 
     def __init__(self, kept: str, **rest: Any) -> None:

@@ -26,8 +26,7 @@ class Signed(NamedTuple):
 def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
     """A message with an enveloped signature as its last element; the same message gives the same bytes.
 
-    Raises:
-        ConfigError: key and certificate cannot be used, or signxml is not installed.
+    Raises ConfigError: key and certificate cannot be used, or signxml is not installed.
     """
     require("signxml", ConfigError)
     from lxml import etree

@@ -126,8 +126,7 @@ def run_demo(
 ) -> DemoCount:
     """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
 
-    Returns:
-        What was counted in the database at the end.
+    Returns what was counted in the database at the end.
     """
     began = time.monotonic()
     now = clock()

@@ -91,11 +91,7 @@ class Publisher:
         return len(self._pending)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until everything was acknowledged.
-
-        Raises:
-            BrokerError: something was not, in this time.
-        """
+        """Wait until everything was acknowledged; raises BrokerError: something was not, in this time."""
         deadline = time.monotonic() + timeout_s
         while self.settle():
             if time.monotonic() > deadline:

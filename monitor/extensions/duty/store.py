@@ -165,8 +165,7 @@ def add_plan(
         valid_from: not in the past; None = now.
         begins: the week in which `week 1` of the plan begins; None = the week of `valid_from`.
 
-    Raises:
-        RefusedError: a line cannot be read, no person or reason, or the plan would begin in the past.
+    Raises RefusedError: a line cannot be read, no person or reason, or the plan would begin in the past.
     """
     require_person(actor, reason)
     valid_from = now if valid_from is None else valid_from
@@ -207,8 +206,7 @@ def add_change(
         person_out: who is not on duty then; empty = whoever is on duty.
         person_in: who is instead; empty = nobody, and the second moves up.
 
-    Raises:
-        RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
+    Raises RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
     """
     require_person(actor, reason)
     if from_at < now - GRACE:
@@ -257,8 +255,7 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
 def lay_out(c: Connection, team: Team, now: datetime) -> int:
     """Write who is on duty from now on into the table behind the view `duty`; what has passed stays.
 
-    Returns:
-        How many rows are new.
+    Returns how many rows are new.
     """
     d = t.duty_turn.c
     mine = (d.site == team.site, d.team == team.name)
@@ -397,10 +394,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     `actor`: a person who may act on the site; `notes`: what who comes must know; `describe`: one sentence for each of
-    some alerts.
-
-    Raises:
-        RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
+    some alerts. Raises RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
     """
     if not notes.strip():
         raise RefusedError(_NO_NOTES())

@@ -102,8 +102,7 @@ def read_person(
 def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
     """Whether an ID token says that the login took a second factor.
 
-    Args:
-        acr: values of the claim `acr` that say so at this provider.
+    `acr`: values of the claim `acr` that say so at this provider.
 
     >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
     (True, False, False)

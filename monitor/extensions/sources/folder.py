@@ -138,8 +138,7 @@ def _cut(path: Path, end: int, size: int) -> Iterator[Path]:
 def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[SourceSection]) -> ReadPlan:
     """How a file is read: by a `[[source]]` of kind folder, a mapping whose name it begins with, or its content.
 
-    Raises:
-        ConfigError: nothing says it, or what says it cannot be used.
+    Raises ConfigError: nothing says it, or what says it cannot be used.
     """
     for table in tables:
         if any(fnmatchcase(path.name, pattern) for pattern in table.files):

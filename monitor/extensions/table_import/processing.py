@@ -218,8 +218,7 @@ class UploadProcessor:
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
         """Read a file in; the page follows it by `progress`.
 
-        Raises:
-            RefusedError: it is at work already.
+        Raises RefusedError: it is at work already.
         """
         with self._lock:
             if upload.id in self.progress:

@@ -49,8 +49,7 @@ class IncomingText(NamedTuple):
 def put_message(folder: Path, number: str, text: str, key: str) -> str:
     """Lay a message into the outbox, whole or not at all; returns its name.
 
-    Raises:
-        DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
+    Raises DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
     """
     # the same message at a second try has the same serial, so that people can see that it is one
     name = f"OUTA{datetime.now(UTC):%Y%m%d_%H%M%S}_{int(key[:6], 16) % 100:02d}_{number}_{key[:12]}.txtd"
@@ -91,8 +90,7 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
 class ModemWatch:
     """Follows what became of messages that were laid into the outbox, and reads what came in.
 
-    Args:
-        folder: that holds the four.
+    `folder`: that holds the four.
     """
 
     def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:

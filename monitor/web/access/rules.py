@@ -214,8 +214,7 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
 def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
     """The sites of a list: the one asked for, or all that the caller may read (None = all there are).
 
-    Raises:
-        NotAllowedError: the one asked for is not among them.
+    Raises NotAllowedError: the one asked for is not among them.
     """
     shown = sites_shown(request)
     if site is None or shown is None:

@@ -14,7 +14,7 @@ from detection.imagery.raster.raster import read_grid
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_site
-from monitor.extensions.surveys.stack_series import store_coherence
+from monitor.extensions.surveys.stack import store_coherence
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts

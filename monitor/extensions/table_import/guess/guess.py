@@ -201,8 +201,7 @@ class TableGuess:
 def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
     """Understand a table with what a person says, by the keys of the questions; `now` None: by the clock.
 
-    Raises:
-        ConfigError: there is no time or no measurement in it, or an answer cannot be one.
+    Raises ConfigError: there is no time or no measurement in it, or an answer cannot be one.
     """
     if _is_long_form(table):
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))

@@ -63,8 +63,7 @@ class LoginThrottle:
     def check(self, *, is_known: bool) -> Iterator[None]:
         """A place to check a password; known devices have places of their own.
 
-        Raises:
-            StoreBusyError: too many wait already.
+        Raises StoreBusyError: too many wait already.
         """
         with take_turn(self._waiting[is_known], MANY()), self._checks[is_known]:
             yield

@@ -226,8 +226,7 @@ def measure_rates(
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
 
-    Args:
-        readings: usable ones by rising epoch.
+    `readings`: usable ones by rising epoch.
     """
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
@@ -376,8 +375,7 @@ def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
 def most_rain(gauge: Gauge, duration_s: float) -> float:
     """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
 
-    Args:
-        gauge: amounts by interval end, counter step or tip.
+    `gauge`: amounts by interval end, counter step or tip.
     """
     late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     first, total, found = 0, 0.0, (0.0, 0, 0)
