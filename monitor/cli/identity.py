@@ -245,5 +245,4 @@ def _name_uid(uid: int) -> str:
 
 
 def _plain(here: str) -> str:
-    """The user alone, without who logged in before."""
     return here.partition(" ")[0]

@@ -114,7 +114,6 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    """Whether any trained model was listed."""
     from monitor.config.service import scan_sites
     from monitor.jobs.forecasts.awaited import list_awaited
     from monitor.store.models.registry import load_gates, load_models, load_transitions
@@ -319,7 +318,6 @@ def _stated(part: str | None) -> str | None:
 
 
 def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    """Median of what an issue took, where it is known."""
     return median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None
 
 

@@ -366,7 +366,6 @@ def summary(scores: "Sequence[Score]") -> list[str]:
 
 
 def _hold_out(panel: "Panel", seed: int) -> "tuple[Panel, Panel]":
-    """What is forecast, and what networks learn from."""
     from forecasting.evaluation.holdout import hold_out
 
     learn, held = hold_out(panel, seed)

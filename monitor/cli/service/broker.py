@@ -240,7 +240,6 @@ def _note(db: Database, who: Actor, action: str, login: Login) -> None:
 
 
 def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
-    """Let the broker of the folder know; where none runs the next start does."""
     if broker.mode == "external":
         line = f"files for your broker lie in {book.folder}; slopeward broker acl says where they go"
     else:

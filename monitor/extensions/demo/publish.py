@@ -54,7 +54,6 @@ class Publisher:
         self.count = 0  # acknowledged so far
 
     def __enter__(self) -> Self:
-        """Connect; raises BrokerError when the broker does not answer or refuses."""
         try:
             self._client.connect(*self._access.target, keepalive=30)
         except OSError as error:

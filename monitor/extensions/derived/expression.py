@@ -291,8 +291,6 @@ def _require_alike(one: Part, other: Part, where: str) -> None:
 
 
 def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
-    """A function of one value, which gives its value and its slope."""
-
     def compute(samples: InputSamples, at_s: float) -> Value | None:
         found = part.compute(samples, at_s)
         if found is None:

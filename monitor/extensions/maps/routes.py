@@ -54,7 +54,6 @@ def draw_circle(middle: Place, radius_m: float, corners: int = 48) -> list[Place
 
 
 def _wind(ring: list[Place]) -> list[Place]:
-    """The corners counter-clockwise (RFC 7946)."""
     twice = sum(ax * by - bx * ay for (ax, ay), (bx, by) in zip(ring, ring[1:] + ring[:1], strict=True))
     return ring if twice > 0 else ring[::-1]
 

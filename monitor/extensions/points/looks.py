@@ -159,7 +159,6 @@ def detect_alarms(
 
 
 def _digest(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> str:
-    """Of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return sha256(canonical_json(what).encode()).hexdigest()
 

@@ -386,7 +386,6 @@ def _find_axis(tokens: Sequence[str], bare: str) -> tuple[str, list[str], str]:
 
 
 def _find_sign(tokens: Sequence[str]) -> tuple[str, list[str], bool]:
-    """The first token that may be a component, the others with its number, and whether it is a word."""
     for k, token in enumerate(tokens):
         lower = token.lower().strip(".-")
         letter = _SIGN.fullmatch(lower)

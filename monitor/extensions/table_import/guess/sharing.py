@@ -75,7 +75,6 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
 
 
 def _separates_rows(table: RawTable, times: Times, column: str) -> bool:
-    """Whether a column has few words that come again, and each at most once at an instant."""
     cells = ["" if is_empty(cell) else str(cell) for cell in table.columns[column]]
     kinds = set(cells)
     ids = {name_station(kind) for kind in kinds}

@@ -339,7 +339,6 @@ def _is_most(count: int, texts: Sequence[str]) -> bool:
 
 
 def _join_clock(table: RawTable, day: Times) -> Times | None:
-    """Date and clock in two columns."""
     date = day.rule.columns[0]
     dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
     for name in table.names:
@@ -419,7 +418,6 @@ def _list_parts(table: RawTable, at: int, numbers: Mapping[str, Sequence[int]]) 
 
 
 def _read_whole(table: RawTable, name: str) -> list[int]:
-    """The whole numbers of a column; none where a cell is anything else."""
     try:
         return [int(str(cell)) for cell in table.columns[name]]
     except ValueError:
@@ -441,7 +439,6 @@ def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
 
 
 def _runs(times: Sequence[datetime]) -> bool:
-    """Whether a record runs forward, but for some rows out of order."""
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
