@@ -31,22 +31,9 @@ _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = (
-    "UTC",
-    "Etc/GMT-1",
-    "Europe/Rome",
-    "Europe/Zurich",
-    "Europe/Berlin",
-    "Europe/Vienna",
-    "Europe/Paris",
-    "Europe/London",
-    "Europe/Madrid",
-    "Asia/Shanghai",
-    "Asia/Tokyo",
-    "Asia/Kathmandu",
-    "America/Los_Angeles",
-    "America/New_York",
-    "America/Lima",
-    "Pacific/Auckland",
+    *("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris"),
+    *("Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu"),
+    *("America/Los_Angeles", "America/New_York", "America/Lima", "Pacific/Auckland"),
 )
 
 

@@ -41,39 +41,12 @@ STRAY: Final = 3  # cells that may be something else also in a short table: a so
 GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
+# with months by name in any language that `monitor.ingest.text.clocks` knows
 _DATES: Final = (
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%d.%m.%Y",
-    "%d.%m.%y",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d/%m/%y",
-    "%m/%d/%y",
-    "%d-%m-%Y",
-    "%m-%d-%Y",
-    "%Y%m%d",
-    "%Y年%m月%d日",
-    "%y/%m/%d",
-    "%y-%m-%d",
-    "%y.%m.%d",
-    # months by name, in any language that `monitor.ingest.text.clocks` knows
-    "%d-%b-%Y",
-    "%d-%b-%y",
-    "%d %b %Y",
-    "%d %b %y",
-    "%d. %b %Y",
-    "%d. %b %y",
-    "%d.%b.%Y",
-    "%d.%b.%y",
-    "%d/%b/%Y",
-    "%d/%b/%y",
-    "%b %d %Y",
-    "%b %d, %Y",
-    "%Y-%b-%d",
-    "%d%b%Y",
-    "%d%b%y",
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y"),
+    *("%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y"),
+    *("%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y"),
 )
 _OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
