@@ -16,7 +16,7 @@ from monitor.checks import health
 from monitor.domain.errors import StoreBusyError
 from monitor.extensions.scale_out.division import Division, Share
 from monitor.extensions.scale_out.handover import DivisionHandover, find_division, save_division
-from monitor.extensions.scale_out.process import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders
+from monitor.extensions.scale_out.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders
 from monitor.ingest.message import StoredSites
 from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import COUNTED, Ingest, IngestContext
