@@ -7,7 +7,7 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.alerting.maintenance import (
     add_maintenance,
     end_maintenance,

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from monitor.config.first_site import write_first_site
-from monitor.config.service import find_weaknesses, load_service, parse_service, parse_site, scan_sites
+from monitor.config.service import find_cautions, find_weaknesses, load_service, parse_service, parse_site, scan_sites
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Threshold
+from monitor.domain.terms import read_text
 from monitor.extensions.demo.slope import SlopeModel
-from tests.data.site_text import write_site_toml
+from tests.data.site_text import head, series, station, write_site_toml
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
@@ -186,6 +187,19 @@ def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
     sites, failures = scan_sites(tmp_path)
     assert [s.id for s in sites] == ["north-bench"]
     assert sorted(p.name for p in failures) == ["b.toml", "c.toml"]
+
+
+def test_a_mark_of_the_order_of_octets_is_no_part_of_a_file(tmp_path):
+    text = write_first_site("s1")
+    (tmp_path / "s1.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read_text(tmp_path / "s1.toml") == text
+
+
+@pytest.mark.parametrize(("latitude", "longitude", "is_far"), [(46.2, 8.9, 0), (8.9, 46.2, 1), (46.2, -8.9, 1)])
+def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far):
+    where = head("slope", latitude=46.2, longitude=8.9)
+    site = parse_site(where + station("G1", series("tilt", "deg"), latitude=latitude, longitude=longitude), "x.toml")
+    assert sum("is its place right?" in line for line in find_cautions(site)) == is_far
 
 
 def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):
