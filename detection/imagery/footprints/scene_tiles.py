@@ -107,9 +107,7 @@ def write_pyramid(
 ) -> Tiles:
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
-    Args:
-        zooms: lowest, highest.
-        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
+    `zooms`: lowest, highest; `draw`: asked for the tiles of the highest zoom alone, row by row from west to east.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)

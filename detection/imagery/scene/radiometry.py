@@ -118,9 +118,7 @@ class RadiometricStretch:
     def apply(self, values: NDArray[np.float32], column: int, row: int, *, own: bool = False) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
-        Args:
-            column: of their first pixel.
-            own: nobody needs the counts any more: they may become the result.
+        `column`: of their first pixel; `own`: nobody needs the counts any more: they may become the result.
         """
         if self.moments is not None:
             spectral = self.factors > 0
