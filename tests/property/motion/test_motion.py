@@ -324,8 +324,8 @@ def test_the_speed_of_a_single_series_has_no_sign(sign):
     assert word.reason.endswith("; either way")
 
 
-QUIET_SITES = range(400 if SOAK else 16)
-MOVING_SITES = range(400 if SOAK else 12)
+QUIET_SITES = range(400 if SOAK else 10)
+MOVING_SITES = range(400 if SOAK else 8)
 
 
 def check_scatter_makes_no_red(seeds: range) -> None:
