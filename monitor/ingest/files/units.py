@@ -7,7 +7,6 @@ person, never a silent correction.
 
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -286,9 +285,9 @@ class ScaleCheck:
             rows.sort()
             name, adds = f"{station}.{RAIN}", adds_up(rows)
             if adds and spec.stamp == "interval_end":
-                days = Counter[float]()
+                days: dict[float, float] = {}
                 for at_s, amount in rows:
-                    days[at_s // DAY_S] += amount
+                    days[at_s // DAY_S] = days.get(at_s // DAY_S, 0.0) + amount
                 most, greatest = most_mm(DAY_S), max(amount for _, amount in rows)
                 yield _COUNTER(name=name), greatest > most_mm(spec.interval_s) or max(days.values()) > most
             elif adds is False and spec.stamp == "counter":
