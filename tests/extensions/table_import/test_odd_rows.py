@@ -93,12 +93,15 @@ def test_names_of_merged_cells_are_not_left_out_in_silence(tmp_path):
     assert {sensor.station for sensor in guess(whole, UTC).sensors} == {"A", "B"}
 
 
-def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path):
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize("at_row", [0, 24])
+def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path, form, at_row):
     rain = [f"{at:%Y-%m-%d %H:%M};0.5" for at in HOURS]
     for day in range(4):
-        rain.insert(25 * day + 24, f"{HOURS[24 * day]:%Y-%m-%d};12.0")
-    with pytest.raises(ConfigError, match="4 rows have a date without a clock"):
-        guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
+        rain.insert(25 * day + at_row, f"{HOURS[24 * day]:{form}};12.0")
+    if form == "%Y-%m-%d" or at_row:
+        with pytest.raises(ConfigError, match="as sums of days have"):
+            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
     short = [f"{at:%Y-%m-%d}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
     table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
     assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, UTC).mapping)] == HOURS

@@ -3,11 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, time
 from itertools import groupby
 from typing import Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.instruments.no_value import says_bad
 from monitor.extensions.table_import.guess.names import is_serial, is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
@@ -21,12 +24,6 @@ _OF_FLAGS: Final = re.compile(
     r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_BAD: Final = re.compile(
-    r"(?<![^\W\d_])(?:bad|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
-    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
-    r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
-    re.IGNORECASE,
-)
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _WHICH_ROWS: Final = Template(
@@ -34,7 +31,7 @@ _WHICH_ROWS: Final = Template(
 )
 _SUMS: Final = Template(
     "guess.sums",
-    "{n} rows have a date without a clock beside rows of the same midnight, as sums of days have: take them out",
+    "{n} rows have the midnight of their day once more, as sums of days have: take them out",
 )
 _WHOSE_PART: Final = Template(
     "guess.ask.part",
@@ -61,7 +58,7 @@ def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dic
 
 def _is_bad(label: str, labels: Collection[str]) -> bool:
     """Whether a flag says that a reading is none, by its label or by the code of OPC."""
-    return _BAD.search(label) is not None or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+    return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:
@@ -78,16 +75,15 @@ def _strip(title: str) -> str:
 
 def refuse_sums(table: RawTable, times: Times) -> None:
     """Refuse sums of days among the rows of the days; raises ConfigError."""
+    clocks = [at.replace(tzinfo=None) for at in times.parsed]
+    known = Counter(clocks)
+    behind = zip(clocks, clocks[1:], clocks[2:], strict=False)  # a midnight behind the rows of its day
+    sums = sum(a > b == datetime.combine(a, time()) and c > a and known[b] > 1 for a, b, c in behind)
     cells = [cell for cell in table.columns[times.rule.columns[0]] if isinstance(cell, str)]
     bare = [cell for cell in cells if cell[:1].isdigit() and ":" not in cell]
-    if len(times.rule.columns) > 1 or 2 * len(bare) >= len(cells):
-        return
-    known, sums = Counter(at.replace(tzinfo=None) for at in times.parsed), 0
-    for cell in bare:
-        try:
+    for cell in bare if len(times.rule.columns) == 1 and 2 * len(bare) < len(cells) and not sums else ():
+        with suppress(PayloadError):
             sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
-        except PayloadError:
-            continue
     if sums:
         raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
 
