@@ -27,10 +27,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("way", "words"),
-    [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)],
-)
+@pytest.mark.parametrize(("way", "words"), [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)])
 def test_people_hear_that_nobody_watched(
     sqlite_url: str,
     mosquitto: MosquittoServer,

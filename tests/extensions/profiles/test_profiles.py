@@ -27,15 +27,7 @@ from tests.integration.web.served import serving
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
-PROBE = {
-    "station": "I1",
-    "kind": "probe",
-    "unit": "mm",
-    "first_m": 0.5,
-    "last_m": 10.0,
-    "axes": 1,
-    "interval": "7d",
-}
+PROBE = {"station": "I1", "kind": "probe", "unit": "mm", "first_m": 0.5, "last_m": 10.0, "axes": 1, "interval": "7d"}
 
 
 def write(*profiles, criterion=""):

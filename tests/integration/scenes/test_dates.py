@@ -22,16 +22,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.scenes.arrivals import load_scenes, save_scene
 from monitor.store.schema import tables as t
-from tests.data.drawn_scenes import (
-    SITE,
-    add_site,
-    arrive,
-    draw,
-    may,
-    polygons,
-    prove_outlines,
-    request_scene,
-)
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, polygons, prove_outlines, request_scene
 from tests.data.store_rows import scene_row
 from tests.data.surveys.radar import Ground
 

@@ -41,13 +41,7 @@ from monitor.store.models.registry import add_model
 from monitor.store.people import users
 from monitor.store.people.api_tokens import add_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.people.second_factor import (
-    RECOVERY_CODES,
-    STEP_S,
-    add_second_factor,
-    code_of,
-    has_second_factor,
-)
+from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, add_second_factor, code_of, has_second_factor
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
