@@ -154,8 +154,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     for layer in ("ground:relief", "points"):
         assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
 
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(served, watch):
@@ -168,8 +167,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     w.page.wait_for_load_state("networkidle")
     assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert w.page.locator(".maptools[open]").count() == 0
-    assert w.complaints == []
+    assert (w.page.locator(".maptools[open]").count(), w.complaints) == (0, [])
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
     come_near(w.page)
@@ -258,8 +256,7 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
             corrected, drawn, _ = load_outlines(c, "north-bench")
         assert (corrected.kind, corrected.from_polygon_id) == ("not_landslide", "p2")
         assert (drawn.kind, drawn.by, len(drawn.geometry["coordinates"][0])) == ("landslide", "bo", 5)
-        assert w.complaints == []
-        assert w.hosts == {"127.0.0.1"}
+        assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
     db.close()
 
 

@@ -143,8 +143,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
         assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert telephone.complaints == []
-        assert telephone.hosts == {"127.0.0.1"}
+        assert (telephone.complaints, telephone.hosts) == ([], {"127.0.0.1"})
     finally:
         dispatcher.stop(2.0)
         telephone.close()

@@ -196,8 +196,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     # all stations: a name at each end, a dash for who sees no colours
     wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("*"))
     assert {"G1", "G2"} <= set(chart.locator(".key").inner_text().split())
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(served, watch):
@@ -286,8 +285,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert w.page.locator("figure.empty .plot:visible").count() == 0, "what has nothing to show is one line"
     angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
     assert "82" in angle.locator(".latest").inner_text()
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, watch):
@@ -430,8 +428,7 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
         w.fill_in("bo")
         w.page.wait_for_load_state()
     w.page.get_by_role("button", name="Log out").wait_for(timeout=90_000)
-    assert w.page.url == base + "/alerts"
-    assert [c for c in w.complaints if "429" not in c] == []
+    assert (w.page.url, [c for c in w.complaints if "429" not in c]) == (base + "/alerts", [])
 
 
 def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
@@ -460,5 +457,4 @@ def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     ):
         assert words in printed, words
     assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})

@@ -152,8 +152,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
     said = {p.find("c:valueName", NS).text: p.find("c:value", NS).text for p in root.iter(f"{{{NAMESPACE}}}parameter")}
     assert said["votes"] == "2 of 2 count"
     assert said["vote"].startswith("G2: ")
-    assert len(said["evidence_sha256"]) == 64
-    assert find(root, "info/instruction").text == "Clear the pit floor"
+    assert (len(said["evidence_sha256"]), find(root, "info/instruction").text) == (64, "Clear the pit floor")
     assert find(root, "info/onset") is None
 
     # what comes later changes no message that was sent: a window, another site file, the end, an outcome
@@ -173,12 +172,10 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
         assert compose(c, PLAIN, hazard) == cancel
         c.execute(update(t.site).values(active=False))
     with failed.read() as c:
-        assert compose(c, PLAIN, hazard) == cancel
-        assert compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)) == end
+        assert (compose(c, PLAIN, hazard), compose(c, PLAIN, hazard, str(chain[-1].sequence + 1))) == (cancel, end)
         with pytest.raises(RefusedError, match="watched no more"):
             compose(c, PLAIN, hazard, str(chain[-1].sequence))
-    assert find(read(end), "info/responseType").text == "AllClear"
-    assert find(read(cancel), "msgType").text == "Cancel"
+    assert (find(read(end), "info/responseType").text, find(read(cancel), "msgType").text) == ("AllClear", "Cancel")
     assert len(find(read(cancel), "references").text.split()) == len(chain) + 1
 
 

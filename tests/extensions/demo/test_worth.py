@@ -65,8 +65,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
     past = gru["past"]
     assert past["n"] == 6, "the same targets alone"
-    assert past["horizons"]["1h"]["mae_mm"] == 1.5
-    assert past["horizons"]["1d"]["mae_straight_line_mm"] == 20.0
+    assert (past["horizons"]["1h"]["mae_mm"], past["horizons"]["1d"]["mae_straight_line_mm"]) == (1.5, 20.0)
     assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
     assert past["skill_auto"] == pytest.approx(-0.5)
     assert detectors["ae"] == {
@@ -90,8 +89,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_demonstration_without_networks_and_scores_says_what_there_is(database):
     with database.read() as c:
-        assert assess_forecasters(c) == {}
-        assert assess_detectors(c) == {}
+        assert (assess_forecasters(c), assess_detectors(c)) == ({}, {})
     said = []
     print_worth({}, {}, said.append)
     assert said == []

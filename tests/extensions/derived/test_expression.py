@@ -123,8 +123,7 @@ def test_an_expression_gives_the_answer_of_a_calculation_by_hand(
             compute(text, unit, rows)
         return
     value, error = compute(text, unit, rows)
-    assert value == pytest.approx(answer, rel=1e-12, abs=1e-12)
-    assert error == 0.0
+    assert (value, error) == (pytest.approx(answer, rel=1e-12, abs=1e-12), 0.0)
 
 
 @pytest.mark.parametrize(

@@ -192,9 +192,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
         wait_for(lambda: any(b["exercise"] and b["level"] == 0 for b in listener.bodies), what="the end of the drill")
     finally:
         dispatcher.stop(5)
-    assert [x.level for _, x in seen] == [1, 2, 3]
-    assert len(signed) == 1
-    assert outcome["peak_level"] == 3
+    assert ([x.level for _, x in seen], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)
     assert outcome["unanswered"] == 0
     # who reads it may answer before its delivery is on record
     assert all(0.0 <= outcome[key] <= took_s for key in ("first_message_s", "slowest_acknowledgement_s"))
@@ -242,8 +240,7 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
         end_drill(c, drill_id, ADA, "enough", NOW + timedelta(minutes=1), site=site)
         alerts = {a.key: a for a in load_alerts(c, site.id)}
     assert alerts["hazard"].closed_at is None
-    assert alerts["hazard"].level == 1
-    assert alerts[f"drill:{drill_id}:hazard"].state == AlertState.CLOSED
+    assert (alerts["hazard"].level, alerts[f"drill:{drill_id}:hazard"].state) == (1, AlertState.CLOSED)
 
 
 def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
@@ -331,16 +328,14 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
     status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
     assert status == 3, "nobody acknowledged"
-    assert json.loads(out)["peak_level"] == 3
-    assert err.count("EXERCISE") == 0
+    assert (json.loads(out)["peak_level"], err.count("EXERCISE")) == (3, 0)
     assert "red" in err
     status, out, _ = call("list", "--json")
     assert (status, json.loads(out)["state"]) == (0, "ended")
     with real.write() as c:
         drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
     status, out, _ = call("end", "ridge", str(drill_id), "--by", "Bo", "--reason", "telephone")
-    assert status == 0
-    assert call("end", "ridge", str(drill_id), "--by", "Bo")[0] == 4
+    assert (status, call("end", "ridge", str(drill_id), "--by", "Bo")[0]) == (0, 4)
 
 
 def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:

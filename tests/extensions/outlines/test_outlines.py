@@ -168,8 +168,7 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         with pytest.raises(RefusedError, match="delivered again"):
             add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW + HOUR)
         add_outline(c, "bench", "two", "nothing", square(8.91, 46.21), ADA, NOW + HOUR, instead_of=1, from_polygon="p1")
-    assert shown == ["one", "one"]
-    assert {x.path for x in left} == {"/in/two.tif"}
+    assert (shown, {x.path for x in left}) == (["one", "one"], {"/in/two.tif"})
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 
 
@@ -202,13 +201,11 @@ def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(s
         add_outline(c, "bench", "one", "nothing", square(8.9001, 46.2101), ADA, NOW + 3 * HOUR)
         before = outlines.load_unsure(c, "bench")
     told = [("learning", 0.6, False), ("learning", 0.5, True), ("detection", 0.7, False), ("detection", 0.6, False)]
-    assert [(one.cause, one.doubt, one.is_seen) for one in before] == told
-    assert len({one.tile for one in before}) == 4
+    assert ([(one.cause, one.doubt, one.is_seen) for one in before], len({one.tile for one in before})) == (told, 4)
     with site.write() as c:
         assert outlines.load_unsure(c, "bench") == before
         outlines.forget_unsure(c, "bench", outlines.LEARNING)
-        assert outlines.load_unsure(c, "bench") == before[2:]
-        assert list(find_unsealed(c)) == []
+        assert (outlines.load_unsure(c, "bench"), list(find_unsealed(c))) == (before[2:], [])
 
 
 def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, database_url, tmp_path, monkeypatch, capsys):

@@ -124,8 +124,7 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     outline = Path(tmp_path / "mine.geojson")
     outline.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": mapping(box(8.9, 46, 8.91, 46.1))}))
     words = ["scenes", "review", "redraw", second, *common, "--by", "R. Mori", "--outline", str(outline), "--json"]
-    assert run_verb(words) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "redraw"
+    assert (run_verb(words), json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"]) == (0, "redraw")
     assert run_verb(["scenes", "review", "list", *common, "--json"]) in {0, 4}
     left = [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
     assert first not in left

@@ -278,8 +278,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
     monkeypatch.setattr(point_forecasts, "save_forecasts", right)
     assert issue(bench, AT).startswith(f"sentinel: {COUNT} points forecast")
     with bench.read() as c:
-        assert len(load_view(c, "point_forecasts")) == 3 * COUNT
-        assert len(load_view(c, "point_forecast_issues")) == 3
+        assert (len(load_view(c, "point_forecasts")), len(load_view(c, "point_forecast_issues"))) == (3 * COUNT, 3)
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -375,8 +374,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
     make(bench, AT)
     one, view = look_map(bench)
-    assert view.points == ()
-    assert view.inside == COUNT
+    assert (view.points, view.inside) == ((), COUNT)
     with bench.read() as c:
         rates = {r["pid"]: r for r in load_view(c, "insar_points", site="bench")}
         levels = c.execute(select(t.point_square.c.level, func.sum(t.point_square.c.points)).group_by("level")).all()

@@ -92,8 +92,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
     assert last["rate_mm_per_day"] == pytest.approx(3 / 7, abs=0.01)
     assert 0.0 < last["rate_sigma_mm_per_day"] < 0.02
     rows = bench.read("profile_latest", station="I1")
-    assert len(rows) == 20
-    assert rows[0]["displacement_mm"] == pytest.approx(9.0, abs=0.5)
+    assert (len(rows), rows[0]["displacement_mm"]) == (20, pytest.approx(9.0, abs=0.5))
     assert rows[-1]["checksum_mm"] == pytest.approx(0.0, abs=0.3)
     assert len(bench.read("profile_history", station="I1")) == 80
     assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
@@ -104,8 +103,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
     with serving(database, bench.now) as client:
         page = client.get("/sites/bench/profiles").text
         assert "slips at 5.25 m" in page
-        assert page.count("0 0 360 420") == 4
-        assert page.count('fill="var(--flag)"') == 2
+        assert (page.count("0 0 360 420"), page.count('fill="var(--flag)"')) == (4, 2)
         answer = client.get("/sites/bench/profiles", headers={"accept-language": "it"}).text
         assert all(one in answer for one in ("sonda inclinometrica", "spostamento", "Profili in profondità"))
         assert "/sites/bench/profiles" in client.get("/sites/bench").text

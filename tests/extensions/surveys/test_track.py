@@ -101,8 +101,7 @@ def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch)
     status, _, err = track(third, second, *stations, "--older-at", "2026-05-20T00:00:00Z")
     assert status == 1
     assert "has readings, but none at the older image" in err
-    assert track(first, second, "--at", "stations")[0] == 2
-    assert len(read_rows(database)) == 4
+    assert (track(first, second, "--at", "stations")[0], len(read_rows(database))) == (2, 4)
 
 
 def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images, capsys):

@@ -83,8 +83,7 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
         (series,) = [one for one in load_series(c, "bench") if one.station == "V1"]
         (reading,) = load_readings(c, series.id, None, now, now)
     assert (series.quantity, reading.observed_at) == ("velocity", datetime(2026, 6, 30, tzinfo=UTC))
-    assert reading.value_raw == pytest.approx(0.2, abs=0.002)
-    assert reading.sigma == pytest.approx(1 / 365.25, rel=0.3)
+    assert (reading.value_raw, reading.sigma) == (pytest.approx(0.2, abs=0.002), pytest.approx(1 / 365.25, rel=0.3))
     told = json.loads(reading.extra)
     assert (told["component"], told["pixels"] > 1000) == ("up", True), "the row says what its sign means"
     paths = load_service(config).paths
@@ -118,8 +117,7 @@ def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, 
         result = evaluate_site(database, site, now, "data")
         levels.append(result.level)
     (zone,) = told["places"]
-    assert zone["moving_share"] == pytest.approx(np.pi * 20**2 / zone["pixels"], rel=0.03)
-    assert levels == [0, 0, 1]
+    assert (zone["moving_share"], levels) == (pytest.approx(np.pi * 20**2 / zone["pixels"], rel=0.03), [0, 0, 1])
     evidence, percent = result.decision.evidence, round(100 * zone["moving_share"], 2)
     assert evidence["votes"]["flank|Z1"]["counted"]
     (said,) = [word["reason"] for word in evidence["words"] if word["station"] == "Z1"]

@@ -59,8 +59,7 @@ def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsy
     Path("hang.mapping.toml").unlink()
     assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
     assert "over = 3.0" in Path("configs/sites/hang.toml").read_text()
-    assert run_verb(["check"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
+    assert (run_verb(["check"]), run_verb(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     assert run_verb(["ingest", "hang.csv", "--site", "hang", "--mapping", "hang.mapping.toml", "--json"]) == 0
     stored = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -288,8 +287,7 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     times = [BEGIN.replace(year=2095) + timedelta(hours=k) for k in range(40)]
     rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
+    assert (run_verb(["sites", "init", "bench"]), run_verb(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     for command in (
         ["ingest", "long.csv", "--site", "bench"],

@@ -147,8 +147,7 @@ def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
 
 
 def test_a_small_depth_is_no_share_of_a_unit():
-    assert read_name("Soil moisture 0.1 m [%]").unit == "%"
-    assert read_name("Rain 0.01 in tips (in)").unit == "in"
+    assert (read_name("Soil moisture 0.1 m [%]").unit, read_name("Rain 0.01 in tips (in)").unit) == ("%", "in")
 
 
 def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):

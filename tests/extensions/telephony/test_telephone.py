@@ -315,8 +315,7 @@ def test_guessing_ends_after_a_few_for_that_number_and_is_answered_until_it_was_
     assert [a.language for a in answers] == ["en"] * (MOST_WRONG + 1) + ["", ""]
     assert send(db, f"ACK {others[0]}", now, sender=OTHER).language == ""
     assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
-    assert take_digit(db, 999, OTHER, "CA1", now).outcome == WRONG
-    assert find_now(db, alert_id).state == "unacknowledged"
+    assert (take_digit(db, 999, OTHER, "CA1", now).outcome, find_now(db, alert_id).state) == (WRONG, "unacknowledged")
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
 
 
@@ -336,8 +335,7 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
 
     db, alert_id, _, code, now = asked
     tell(db, add_user, "ada", None, "viewer", now)
-    assert send(db, f"ACK {code}", now).outcome == REFUSED
-    assert find_now(db, alert_id).state == "unacknowledged"
+    assert (send(db, f"ACK {code}", now).outcome, find_now(db, alert_id).state) == (REFUSED, "unacknowledged")
 
 
 @pytest.fixture

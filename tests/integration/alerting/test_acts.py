@@ -60,8 +60,7 @@ def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
         assert store.unshelve_due(c, "bench", SERVICE, end - timedelta(seconds=1)) == []
         assert len(store.unshelve_due(c, "bench", SERVICE, end)) == 1
         events = load_alert_events(c, number)
-    assert [e.data_time for e in events] == [T0] * 4
-    assert [e.until_at for e in events] == [None, end, None, None]
+    assert ([e.data_time for e in events], [e.until_at for e in events]) == ([T0] * 4, [None, end, None, None])
     assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
 
 

@@ -172,8 +172,7 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
             approve(bench.database, tmp_path, found.id, Actor(same), "fine", START)
     assert (file.read_text(), in_force(bench)) == (SITE_TEXT, SITE_TEXT)
     assert approve(bench.database, tmp_path, found.id, BO, "fine", START + HOUR) == file
-    assert (file.read_text(), in_force(bench)) == (LOOSE, LOOSE)
-    assert list(tmp_path.glob(".*")) == []
+    assert (file.read_text(), in_force(bench), list(tmp_path.glob(".*"))) == (LOOSE, LOOSE, [])
     with bench.database.read() as c:
         done = load_proposal(c, found.id)
         version = c.execute(select(t.config_version).where(t.config_version.c.sha256 == done.sha256)).one()
@@ -215,8 +214,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     bench.site = site
     held = bench.live(40, looks=40)
     assert held.level == 1, "what ended it never raised it"
-    assert held.decision.memory.votes["level-1|G1"].level == 0
-    assert held.decision.memory.supporters["level-1~|G1"] == 1
+    assert (held.decision.memory.votes["level-1|G1"].level, held.decision.memory.supporters["level-1~|G1"]) == (0, 1)
     assert "health:site:cannot_see" not in held.decision.memory.conditions
     asked = bench.live(12, looks=1).decision.memory.conditions["health:site:cannot_see"]
     assert "reads these any more: G1 (level-1)" in asked.reason, "a person must decide"
@@ -364,8 +362,7 @@ def test_no_command_takes_a_loosened_file_by_the_way(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database, LOOSE))
     assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
     assert "changed without approval" in capsys.readouterr().err
-    assert run_verb(["evaluate", "--site", "bench", "--config", config]) == 0
-    assert in_force(bench) == SITE_TEXT
+    assert (run_verb(["evaluate", "--site", "bench", "--config", config]), in_force(bench)) == (0, SITE_TEXT)
 
 
 # ---- the running service ---------------------------------------------------------------------------------------

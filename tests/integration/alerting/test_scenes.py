@@ -123,8 +123,7 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
     assert slope.open_keys()["health:site:reachable"] == 2
     assert "health:site:cannot_see" not in slope.open_keys()
     later = slope.wait(60, every=6)
-    assert (later.level, later.observability) == (3, "blind")
-    assert slope.open_keys()["health:site:cannot_see"] == 2
+    assert (later.level, later.observability, slope.open_keys()["health:site:cannot_see"]) == (3, "blind", 2)
     with slope.database.read() as c:
         (alert,) = load_alerts(c, "bench", ledger="hazard")
         told = c.execute(select(t.notification).where(t.notification.c.alert_id == alert.id)).all()

@@ -166,8 +166,7 @@ def test_a_network_whose_gate_is_closed_stays_in_the_shadow_however_good_its_rec
     slope.shadow(A)
     for day in range(31):
         slope.forecast(A, day, **good(day))
-    assert slope.judge(40) == []
-    assert slope.state(A)[:2] == ("shadow", "shadow")
+    assert (slope.judge(40), slope.state(A)[:2]) == ([], ("shadow", "shadow"))
     assert "1 of 3 calibration blocks" in slope.state(A)[2]
 
 

@@ -316,8 +316,7 @@ def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
     write_vrt(folder / name, SOURCE.format(relative=1, name="B4.tif"))
     manifest.write_text(manifest.read_text().replace('"B4.tif"', f'"{name}"'))
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
-    assert code == 0
-    assert [p["area_m2"] for p in answer["polygons"]] == [p["area_m2"] for p in plain["polygons"]]
+    assert (code, [p["area_m2"] for p in answer["polygons"]]) == (0, [p["area_m2"] for p in plain["polygons"]])
     before = answer["scene_hash"]
     with rasterio.open(folder / "B4.tif", "r+") as target:
         target.write(target.read() + np.uint16(1))

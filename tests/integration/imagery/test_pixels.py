@@ -202,8 +202,7 @@ def test_pixels_beside_nodata_and_at_the_rim_are_flagged(drawn, tmp_path, capsys
     _, _, (answer,) = run(capsys, scene, "--out", out)
     with rasterio.open(out / "qa.tif") as source:
         flags = source.read(1)
-        assert source.tags()["FLAG_EDGE"] == str(EDGE)
-        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert (source.tags()["FLAG_EDGE"], source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"]) == (str(EDGE), "COG")
     empty = read_values(out / "mask.tif", 1) == 255
     far = ndimage.binary_erosion(~empty, np.ones((17, 17)), border_value=0)
     assert np.array_equal(flags & EMPTY > 0, empty)

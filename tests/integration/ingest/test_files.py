@@ -473,8 +473,7 @@ def test_decimal_years_and_tables_without_a_header_can_be_mapped(run, tmp_path):
     text = '[table]\ndelimiter = " "\nheader = false\n' + MAPPING.format(name="2", unit="mm")
     mapping.write_text(text.replace('column = "Date"', 'column = "1"\nformat = "year"'))
     status, out, err = run("ingest", table, "--mapping", mapping, "--dry-run", "--json")
-    assert (status, err) == (0, "")
-    assert (out[0]["valid"], out[0]["from"]) == (4, "2011-01-01T00:00:00.000000Z")
+    assert (status, err, out[0]["valid"], out[0]["from"]) == (0, "", 4, "2011-01-01T00:00:00.000000Z")
     assert out[0]["to"] == "2012-12-31T23:07:18.000000Z"
     mapping.write_text(text.replace('column = "Date"', 'column = "1"\nformat = "s"'))
     status, out, err = run("ingest", table, "--mapping", mapping, "--dry-run")

@@ -89,8 +89,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
     with slope.database.read() as c:
         assert (list_rows(c, "G1"), list_rows(c, "H1")) == ({}, before)
         after = Memory.read(find_state(c, "bench").state)
-        assert after.level == memory.level
-        assert len(after.votes) == len(memory.votes)
+        assert (after.level, len(after.votes)) == (memory.level, len(memory.votes))
         assert {k.station for k in after.votes} == {"H1", "G2"}
         assert {k.station for k in after.supporters} == {"H1", "G2"}
         assert "epoch0:bench/H1" in load_stamps(c)

@@ -77,11 +77,9 @@ def test_one_image_serves_two_sites(database, config, drawn):
         arrive(config, drawn / "b", "b", site.id)
         inbox.run(database, config, site, now)
         seen[site.id] = facts(database, site, now)
-    assert [f.change for f in seen["north"]] == ["single"]
-    assert facts(database, north, now) == seen["north"]
+    assert ([f.change for f in seen["north"]], facts(database, north, now)) == (["single"], seen["north"])
     assert [(f.change, f.station) for f in seen["south"]] == [("single", "S1")]
-    assert inbox.run(database, config, north, now) == IDLE
-    assert facts(database, north, now) == seen["north"]
+    assert (inbox.run(database, config, north, now), facts(database, north, now)) == (IDLE, seen["north"])
 
 
 def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):

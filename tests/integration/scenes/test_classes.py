@@ -68,8 +68,7 @@ def test_rows_hold_the_class_of_the_model(database, answer):
             rows = c.execute(text(f"SELECT polygon_id, class FROM {view} WHERE site = 'bench'")).all()
             assert dict(tuple(r) for r in rows) == expected
         (date,) = load_dates(c, "bench")
-    assert {p.polygon_id: p.kind for p in date.polygons} == expected
-    assert run["classes"] == ["landslide", "crack"]
+    assert ({p.polygon_id: p.kind for p in date.polygons}, run["classes"]) == (expected, ["landslide", "crack"])
 
 
 @pytest.mark.parametrize("triage", [False, True])

@@ -54,8 +54,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
     assert (again, counts(database)) == ("nothing is due", before)
 
     first, second = polygons(database)
-    assert [p["change"] for p in (first, second)] == ["new", "grown"]
-    assert second["parent_id"] == first["polygon_id"]
+    assert ([p["change"] for p in (first, second)], second["parent_id"]) == (["new", "grown"], first["polygon_id"])
     assert first["parent_id"] is None
     grown = truth[2]["scars"][0]["area_m2"] - truth[1]["scars"][0]["area_m2"]
     assert (second["grown_m2"], second["nearest_station"]) == (pytest.approx(grown, rel=0.25), "G1")
@@ -91,8 +90,7 @@ def check_series(database, root):
         rows = c.execute(text(asked)).all()
     found = {(r.station, r.quantity, r.observed_at[:10]): r for r in rows}
     (landslide,) = {r.station for r in rows} - {"G1"}
-    assert landslide == f"F-{root[:12]}"
-    assert {r.unit for r in rows} == {"1"}
+    assert (landslide, {r.unit for r in rows}) == (f"F-{root[:12]}", {"1"})
     days = ("2026-05-07", "2026-05-12")
     ndvi = [found[landslide, "ndvi", day].value for day in days]
     assert ndvi[0] > 0.5 > 0.3 > ndvi[1], "green before, bare soil after"

@@ -129,8 +129,7 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert before == rows if place == "rows kept" else not any(before.values())
     said = watch(database_url, inbox)
     assert (IDLE in said) == (place == "rows kept")
-    assert list_rows(database_url) == rows
-    assert read_files(inbox) == files
+    assert (list_rows(database_url), read_files(inbox)) == (rows, files)
     assert IDLE in watch(database_url, inbox)
     assert list_rows(database_url) == rows
 

@@ -78,8 +78,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert len(calls) == 1
     (entry / "B4.tif").write_bytes(held.read_bytes()[:100])
     assert "100 bytes, the manifest says" in scene_inbox.run(database, config, site, at + 2 * MINUTE)
-    assert len(calls) == 2
-    assert alerts(database) == []
+    assert (len(calls), alerts(database)) == (2, [])
     with database.read() as c:
         assert [r.received_at for r in load_waiting(c)] == [at], "it has waited from the first look on"
 
@@ -97,8 +96,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     with database.read() as c:
         assert load_waiting(c) == []
         (done,) = pages.load_scenes_of(c, "bench")
-        assert done.state == "done"
-        assert pages.find_shown_scene(c, "bench") == done
+        assert (done.state, pages.find_shown_scene(c, "bench")) == ("done", done)
     with database.write() as c:  # many that wait do not bury what was read
         row = load_scenes(c, "bench")[0]
         for number in range(25):
@@ -132,8 +130,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
         shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
     said = scene_inbox.run(database, config, site, at + 22 * MINUTE)
     assert "1 footprints" in said, "the weights came, nothing else did"
-    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
-    assert len(polygons(database)) == 1
+    assert ([s for _, s, _ in alerts(database)], len(polygons(database))) == (["returned_unacknowledged"], 1)
 
 
 def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
@@ -306,8 +303,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
 
     # it grows for long: it is said to wait, and it is taken when it has stayed
     copying.copy("20260512T100000.tif", pieces=200)
-    assert run_until("waiting") == "20260512T100000.tif: waiting: is still being written"
-    assert calls == []
+    assert (run_until("waiting"), calls) == ("20260512T100000.tif: waiting: is still being written", [])
     assert copying.left, "the look ended before the copy did"
     while copying.left:
         copying.write()
@@ -318,8 +314,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert "20260513T100000.tif: " in (said := run_until("tif"))
     assert "waiting" not in said
     assert not copying.left
-    assert len(calls) == 2
-    assert scene_inbox.run(database, config, site, now) == "nothing is due"
+    assert (len(calls), scene_inbox.run(database, config, site, now)) == (2, "nothing is due")
 
 
 def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, raster, monkeypatch):

@@ -166,8 +166,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
             at = NOW + timedelta(hours=hours)
             c.execute(insert(t.backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
 
-    assert copies(0, CONFIG).state == WARN
-    assert copies(0).state == WARN
+    assert (copies(0, CONFIG).state, copies(0).state) == (WARN, WARN)
     note("proven", 0)
     assert (copies(1).state, copies(1).value) == (OK, 1.0)
     note("failed", 24, "no room")

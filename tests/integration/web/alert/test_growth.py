@@ -169,8 +169,7 @@ def test_the_number_is_one_in_message_page_api_and_view(slope):
             found = find_now(c, "bench", hazards["bench"]["level"])
             rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
         rate = page.values["rate"]
-        assert str(page) == str(found.sentence)
-        assert {r["station"] for r in rows} == {"G1", "G2"}
+        assert (str(page), {r["station"] for r in rows}) == (str(found.sentence), {"G1", "G2"})
         assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
         assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
         assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
@@ -226,8 +225,7 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
             last = next(e for e in reversed(events) if e.from_level == e.to_level)
             sent = c.execute(select(t.notification).where(n.event_id == last.id).order_by(n.id)).all()
             steps = list_steps(alert, events, None)
-        assert sorted(r.channel for r in sent) == sorted(channels)
-        assert len({(r.subject, r.body) for r in sent}) == 1
+        assert (sorted(r.channel for r in sent), len({(r.subject, r.body) for r in sent})) == (sorted(channels), 1)
         assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
         body = read_columns(sent[0], "body")
         first = {}
