@@ -19,9 +19,9 @@ import sys
 from datetime import timedelta
 from monitor.extensions.demo import demo
 from monitor.extensions.demo import story
-demo.PLAY_S = 12.0
-demo.STATIONS = 2  # of six: a third of the trainings
-demo.DAYS = 24.0  # of 45: half of the readings, and of the trainings again
+demo.PLAY_S = 20.0
+demo.STATIONS = 3  # of six: half of the trainings
+demo.DAYS = 24.0  # of 45: half of the readings, and half of the trainings again
 story.ACCELERATES, story.CREEP_MM_PER_DAY = timedelta(days=10), 2.0  # the last hours are those of the whole
 from monitor.cli.main import main
 main(sys.argv[1:])
@@ -71,7 +71,7 @@ def _read(path):
 def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     status, counted, words = run_demo(tmp_path, before=hide_mosquitto())
     assert status == 0, "\n".join([*map(str, counted["trouble"]), words])
-    assert counted["observations"] > 5_000
+    assert counted["observations"] > 20_000
     assert {"auto", *NETWORKS, "lld", "persistence"} <= set(counted["forecasters"])
     assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
     for name in NETWORKS:
@@ -87,7 +87,9 @@ def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     assert counted["anomaly_scores"] > 0
     assert counted["top_level"] == 3
     assert counted["notifications"]["delivered"] >= 1  # a busy machine may see only the top of the climb
-    assert (counted["notifications"]["failed"], counted["rejected"], counted["trouble"]) == (0, 1, [])
+    assert counted["notifications"]["failed"] == 0
+    assert counted["rejected"] == 1
+    assert counted["trouble"] == []
     assert counted["page_url"].startswith("http://127.0.0.1:")
     assert nothing_runs_in(tmp_path / "demo")
     assert json.loads((tmp_path / "demo/truth.json").read_text())["failure_at"]

@@ -124,6 +124,13 @@ def expect(address, role, *, closed, by_token):
     return None if rule == READ or ROLES.index(role) >= ROLES.index(rule) else 403
 
 
+def is_border(address, role, *, closed):
+    """Whether it is nobody, the least role that comes through, or the one below it: those above come through alike."""
+    rule, rank = RULES[address], ("anonymous", *ROLES).index(role)
+    least = 0 if rule == OPEN or (rule == READ and not closed) else 1 if rule == READ else 1 + ROLES.index(rule)
+    return rank in {0, least - 1, least}
+
+
 @pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
 def test_every_address_holds_its_rule_against_every_caller(filled_database, places, closed):
     wrong = []
@@ -135,9 +142,10 @@ def test_every_address_holds_its_rule_against_every_caller(filled_database, plac
         callers += [(role, enter(address, name)) for role, name in ACCOUNTS.items()]
         for k, (role, caller) in enumerate(callers):
             by_token = k < len(SCOPES)
+            walked = [one for one in WALKED[closed] if is_border(one, role, closed=closed)]
             with caller as browser:
-                got = {one: ask(browser, one, places).status_code for one in WALKED[closed]}
-            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in WALKED[closed]}
+                got = {one: ask(browser, one, places).status_code for one in walked}
+            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in walked}
             refused = {one: code if code in {401, 403, 500} else None for one, code in got.items()}
             who = f"{role} by {'token' if by_token else 'session'}"
             wrong += [f"{who}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
