@@ -26,6 +26,7 @@ from tests.conftest import absent, wait_for
 from tests.data import filled as story
 from tests.data.figures import bare_figures
 from tests.data.servers.page_server import PageServer
+from tests.data.store_rows import ask, tell
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,8 +50,7 @@ def served(filled_sqlite_url, filled_template):
     ids = filled_template("sqlite")[1]
     began = time.monotonic()
     now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
-    with db.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
+    tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
     with PageServer(lambda _: build(load_service(None, {}), db, now)) as server:
         yield server.url, db, ids, server
     db.close()
@@ -270,8 +270,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert "Trusted" in window.locator(".says").inner_text()
     assert "not trusted" in window.locator(".key").inner_text()
     assert find_bare(w.page) == []
-    with db.read() as c:  # beside each picture stands the newest row of SQL, and nothing of another moment
-        newest = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
+    newest = ask(db, load_view, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
     velocity = w.page.locator('figure[data-plot="velocity"][data-station="G1"] .latest').inner_text()
     inverse = w.page.locator('figure[data-plot="inverse"][data-station="G1"] .latest').inner_text()
     assert f"{newest['velocity_mm_per_day']:.3g} mm/day (stage)" in velocity
@@ -313,8 +312,7 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     w.page.wait_for_url(f"{base}/sites/north-bench")  # back to the same place
     w.page.get_by_role("button", name="I am on my way").click()
     w.page.wait_for_url(re.compile("told=.*acknowledged"))
-    with db.read() as c:
-        assert find_alert(c, number).acknowledged_by == "bo"
+    assert ask(db, find_alert, number).acknowledged_by == "bo"
     w.page.goto(f"{base}/alerts/{number}")
     w.page.emulate_media(media="print")  # dark on white on paper, without what asks to be filled in
     assert w.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor") == "rgb(255, 255, 255)"

@@ -21,6 +21,7 @@ from tests.bench.record import record
 from tests.conftest import wait_for
 from tests.data.running import Service
 from tests.data.site_text import FOUR, head, series, station
+from tests.data.store_rows import ask
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -77,8 +78,7 @@ class RememberingPublisher(threading.Thread):
 
 
 def rows(database):
-    with database.read() as c:
-        return c.execute(text("select count(*) from observation")).scalar()
+    return ask(database, lambda c: c.execute(text("select count(*) from observation")).scalar())
 
 
 def lock_database(database, seconds):
@@ -172,5 +172,4 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
 
 
 def database_says(database, statement):
-    with database.read() as c:
-        return c.execute(statement).scalar()
+    return ask(database, lambda c: c.execute(statement).scalar())

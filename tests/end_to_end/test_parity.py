@@ -22,6 +22,7 @@ from monitor.store.schema.tables import alert, alert_event
 from monitor.store.schema.views import NAMES
 from tests.data.playing import Clock, Player
 from tests.data.site_text import FOUR, head, series, station
+from tests.data.store_rows import ask, tell
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -143,8 +144,7 @@ def run(database: Database, broker_url: str, blocks: Sequence[Messages], name: s
     site: Site = parse_site(SITE, "parity.toml")
     site = replace(site, version="0" * 64) if not site.version else site
     clock = Clock(START)
-    with database.write() as c:
-        save_site(c, site, "test", "parity", START)
+    tell(database, save_site, site, "test", "parity", START)
     with Player(database, broker_url, {site.id: site}, clock, client_id=f"parity-{name.replace(' ', '-')}") as player:
         for index, block in enumerate(blocks):
             clock.now = START + (index + 1) * BLOCK
@@ -160,8 +160,7 @@ def history(database: Database) -> list[tuple[Any, ...]]:
         .join(alert, a.id == e.alert_id)
         .order_by(e.at, a.ledger, a.key, e.sequence)
     )
-    with database.read() as c:
-        return [tuple(row) for row in c.execute(query)]
+    return [tuple(row) for row in ask(database, lambda c: c.execute(query))]
 
 
 def views(database: Database) -> dict[str, list[str]]:

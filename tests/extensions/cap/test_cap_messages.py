@@ -22,7 +22,7 @@ from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
@@ -221,8 +221,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
         assert client.get("/sites/other/cap/feed.atom").status_code == 404
         for odd in ("/alerts/99/cap/1.xml", f"/alerts/{hazard}/cap/cancel.xml", f"/alerts/{hazard}/cap/x.xml"):
             assert client.get(odd).status_code == 404, odd
-        with failed.write() as c:
-            c.execute(update(t.alert).values(exercise=True))
+        tell(failed, lambda c: c.execute(update(t.alert).values(exercise=True)))
         assert b"<entry>" not in client.get("/cap/feed.atom").content
         drills = client.get("/cap/feed.atom?exercises=true").content
         assert drills.count(b"EXERCISE [North bench]") == drills.count(b'term="Exercise"') == len(entries)

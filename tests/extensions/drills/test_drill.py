@@ -45,7 +45,7 @@ from tests.conftest import LEAST_CEILING_S, ON_SQLITE, wait_for
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
 from tests.data.site_text import FOUR, head, series, station
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -226,8 +226,7 @@ def begin_red(c: Connection, site: Site) -> int:
 
 
 def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
-    with real.write() as c:
-        drill_id = begin_red(c, site)
+    drill_id = tell(real, begin_red, site)
     with real.write() as c:
         sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
     assert [(s.exercise, s.ledger, s.level) for s in sent] == [
@@ -245,8 +244,7 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
 
 def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
     before = snapshot(real)
-    with real.write() as c:
-        drill_id = begin_red(c, site)
+    drill_id = tell(real, begin_red, site)
     with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
         add_drill(c, site.id, ADA, "collapse", NOW)
     with real.write() as c:
@@ -287,8 +285,7 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
     with pytest.raises(RefusedError, match="no velocity or rate criterion"):
         hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
-    with real.read() as c:
-        (one,) = load_drills(c)
+    (one,) = ask(real, load_drills)
     assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
 
 
@@ -332,8 +329,7 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     assert "red" in err
     status, out, _ = call("list", "--json")
     assert (status, json.loads(out)["state"]) == (0, "ended")
-    with real.write() as c:
-        drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
+    drill_id = tell(real, add_drill, site.id, ADA, "collapse", datetime.now(UTC))
     status, out, _ = call("end", "ridge", str(drill_id), "--by", "Bo", "--reason", "telephone")
     assert (status, call("end", "ridge", str(drill_id), "--by", "Bo")[0]) == (0, 4)
 

@@ -173,8 +173,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     said = keys(bench)
     assert {k for k in said if k.endswith("calibration")} == {"health:instrument:logger:L1:calibration"}
     assert "health:instrument:G1:battery" in said
-    with bench.read() as c:
-        told = c.execute(select(t.notification.c.body)).scalars().all()
+    told = ask(bench, lambda c: c.execute(select(t.notification.c.body)).scalars().all())
     assert sum("G1, G2, G3" in body for body in told) == 1
     run(bench, ServiceConfig(), SITE, NOW + HOUR)
     assert keys(bench) == said, "nothing is said twice"

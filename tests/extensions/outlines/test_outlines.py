@@ -32,7 +32,7 @@ from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import footprint_row, scene_row, square
+from tests.data.store_rows import footprint_row, scene_row, square, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -66,8 +66,7 @@ def site(database):
 
 @ON_BOTH
 def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
-    with site.write() as c:
-        first = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
+    first = tell(site, add_outline, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
     with site.write() as c:
         larger = square(8.91, 46.21, 0.002)
         second = add_outline(c, "bench", "one", "landslide", larger, BO, NOW + HOUR, instead_of=first)
@@ -131,13 +130,11 @@ def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
         ("gone", "landslide", ADA, {}, "no scene"),
         ("bare", "landslide", ADA, {}, "no picture"),
     ]
-    with site.write() as c:
-        save_scene(c, scene("bare", bounds=None), [], NOW)
+    tell(site, save_scene, scene("bare", bounds=None), [], NOW)
     for scene_hash, kind, actor, more, said in tries:
         with pytest.raises((RefusedError, NotFoundError), match=said), site.write() as c:
             add_outline(c, "bench", scene_hash, kind, square(8.91, 46.21), actor, NOW, **more)
-    with site.write() as c:
-        add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
+    tell(site, add_outline, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
     for most, characters in ((1, 1 << 20), (9, 99)):
         monkeypatch.setattr(outlines, "MOST_OF_SCENE", most)
         monkeypatch.setattr(outlines, "MOST_TEXT", characters)

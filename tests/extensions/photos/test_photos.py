@@ -29,7 +29,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from monitor.web.routes import acts
 from tests.data.filled import NOW
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.integration.web.test_door import Clock, serving, token
 from tests.integration.web.test_rules import enter, send
 
@@ -242,8 +242,7 @@ def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monk
 
 def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
     alert = find_open(filled_sqlite)
-    with filled_sqlite.write() as c:
-        add_photo(c, "north-bench", Actor("bo"), "", b"x", b"x", PhotoMetadata(8, 6), NOW, alert_id=alert)
+    tell(filled_sqlite, add_photo, "north-bench", Actor("bo"), "", b"x", b"x", PhotoMetadata(8, 6), NOW, alert_id=alert)
     later = NOW + timedelta(days=400)
 
     def sweep():

@@ -220,8 +220,7 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
         (whole,) = c.execute(select(t.point_issue.c.digest)).scalars()
         c.execute(update(t.point_issue).values(ended_at=None))
     issue(bench, AT)
-    with bench.read() as c:
-        assert list(c.execute(select(t.point_issue.c.digest)).scalars()) == [whole]
+    assert list(ask(bench, lambda c: c.execute(select(t.point_issue.c.digest)).scalars())) == [whole]
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -395,8 +394,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert {p.pid for p in near.points} == {f"p{k:03}" for k in range(40, 52)}, "near by each point is shown"
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     make(bench, AT + timedelta(days=60))
-    with bench.read() as c:
-        left = c.execute(select(t.point_square.c.delivery_id).distinct()).scalars().all()
+    left = ask(bench, lambda c: c.execute(select(t.point_square.c.delivery_id).distinct()).scalars().all())
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 

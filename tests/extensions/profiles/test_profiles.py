@@ -23,6 +23,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE, stamp
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.integration.web.served import serving
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -46,8 +47,7 @@ class Bench:
 
     def declare(self, *profiles) -> None:
         self.site = parse_site(write(*profiles, criterion=self.criterion), "bench.toml")
-        with self.db.write() as c:
-            save_site(c, self.site, "Ada", "new", self.now)
+        tell(self.db, save_site, self.site, "Ada", "new", self.now)
         self.pipeline = Pipeline(self.db, {"bench": self.site}, lambda: self.now)
 
     def send(self, day: float, station: str = "I1", unit: str = "mm", **values: float) -> None:
@@ -58,8 +58,7 @@ class Bench:
         assert result.rejected == 0, result
 
     def read(self, name, **more):
-        with self.db.read() as c:
-            return load_view(c, name, site="bench", order_by=("observed_at",), **more)
+        return ask(self.db, load_view, name, site="bench", order_by=("observed_at",), **more)
 
     def load(self, quantity, station="I1"):
         """The values that speak."""
@@ -98,8 +97,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
     assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
     assert "no displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
     assert find_groups(bench.site)["I1"] == "I1"
-    with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
+    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
     with serving(database, bench.now) as client:
         page = client.get("/sites/bench/profiles").text
         assert "slips at 5.25 m" in page

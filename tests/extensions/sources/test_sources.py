@@ -555,15 +555,13 @@ def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_no
     source = source_of(server, url=server.url, files=["2025/day.csv", "2026/day.csv"])
     assert poll.poll_source(source, here, {}).errors == []
     waiting = select(t.rejected_message.c.client)
-    with here.db.read() as c:
-        files = {row.client for row in c.execute(waiting)}
+    files = {row.client for row in ask(here.db, lambda c: c.execute(waiting))}
     assert files == {"file:source test/2025/day.csv", "file:source test/2026/day.csv"}
     metres = "".join(f"2026-02-{k:02}T00:00:00Z,G1,displacement_mm,{k}000000.0\n" for k in range(1, 29))
     server.files["/2026/day.csv"] = (HEAD + ROWS[0] + metres).encode()
     (error,) = poll.poll_source(source, here, {}).errors
     assert "is the unit right" in error
-    with here.db.read() as c:
-        assert {row.client for row in c.execute(waiting)} == files
+    assert {row.client for row in ask(here.db, lambda c: c.execute(waiting))} == files
 
 
 def test_odd_texts_of_a_server_do_not_keep_other_sources_out(here, server, monkeypatch):

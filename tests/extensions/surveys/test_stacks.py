@@ -29,6 +29,7 @@ from monitor.store.readings.points import load_point_facts
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.data.surveys.stacks import write_stack
 from tests.data.watched_slope import SITE_TEXT, write_service
 
@@ -66,8 +67,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["points"], told["stored"]) == (32 * 32, 32 * 32 * len(DATES))
-    with database.read() as c:
-        (fact,) = load_point_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))
+    (fact,) = ask(database, load_point_facts, site, datetime.now(UTC) + timedelta(minutes=1))
     assert (fact.station, fact.zone, fact.epochs) == ("B1", "track-5", len(DATES))
     row, column = np.unravel_index(np.argmin(truth), truth.shape)
     rows, columns = np.indices(truth.shape)
@@ -118,8 +118,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     zone = coherence_of(database, "F-zone-B1")
     assert len(zone) == len(series), "the sinking bowl lies around the station"
     assert (first["stored_coherence"], first["coherence_loss"]) == (len(series) + len(zone), [])
-    with database.read() as c:
-        assert load_alerts(c, "valley") == []
+    assert ask(database, load_alerts, "valley") == []
     assert run_verb(words) == 0
     assert json.loads(capsys.readouterr().out)["stored_coherence"] == 0, "the same stack again adds nothing"
 
@@ -133,14 +132,12 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     newest = coherence_of(database, "B1")[-2:]
     assert newest[0][0] == newest[1][0], "a corrected value is a revision"
     assert newest[1][1:] == (pytest.approx(0.34, abs=0.01), 1)
-    with database.read() as c:
-        (alert,) = load_alerts(c, "valley")
+    (alert,) = ask(database, load_alerts, "valley")
     assert (alert.ledger, alert.key, alert.state) == ("advice", "advice:coherence:stack", "unacknowledged")
     assert f"to 0.34 on {loss['area_m2']:,.0f} m²" in alert.reason
     assert "nearest station 0 m (B1)" in alert.reason
     site = load_site(file)
-    with database.write() as c:
-        save_site(c, site, "test", "test", datetime.now(UTC))
+    tell(database, save_site, site, "test", "test", datetime.now(UTC))
     evaluate_site(database, site, datetime.now(UTC), "tick")
     with database.read() as c:
         found = {a.key: (a.ledger, a.level) for a in load_alerts(c, "valley", open_only=True)}
@@ -152,8 +149,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     change_coherence(stack, len(DATES) - 1, 0.8)
     assert run_verb(words) == 0
     capsys.readouterr()
-    with database.read() as c:
-        (alert,) = [a for a in load_alerts(c, "valley") if a.key == "advice:coherence:stack"]
+    (alert,) = [a for a in ask(database, load_alerts, "valley") if a.key == "advice:coherence:stack"]
     assert alert.state == "returned_unacknowledged"
 
 
@@ -161,8 +157,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)
-    with database.write() as c:
-        save_site(c, site, "test", "test", datetime.now(UTC))
+    tell(database, save_site, site, "test", "test", datetime.now(UTC))
     found = measure_stack(StackRequest(folder=stack))
     with database.write() as c:
         store_coherence(c, site, "stack", found, datetime.now(UTC) + timedelta(days=60))
@@ -251,8 +246,7 @@ def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, 
     monkeypatch.chdir(tmp_path)
     text = SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n"), 1)
     config, site = str(write_service(tmp_path, database, text)), parse_site(text, "bench.toml")
-    with database.write() as c:
-        save_site(c, site, "test", "a zone", datetime(2026, 1, 1, tzinfo=UTC))
+    tell(database, save_site, site, "test", "a zone", datetime(2026, 1, 1, tzinfo=UTC))
     grid = grid_around(8.9, 46.2, 150, 20.0)
     rows, columns = np.mgrid[:150, :150]
     slides = (columns - 75) ** 2 + (rows - 75) ** 2 < 20**2

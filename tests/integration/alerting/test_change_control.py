@@ -193,8 +193,7 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
 
 def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_path):
     found = suggest(bench, TIGHT)
-    with bench.database.write() as c:
-        c.execute(t.site_proposal.update().values(source=LOOSE))
+    tell(bench.database, lambda c: c.execute(t.site_proposal.update().values(source=LOOSE)))
     with pytest.raises(RefusedError, match="was altered in the database"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
     assert in_force(bench) == SITE_TEXT
@@ -213,8 +212,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
     site = parse_site(ONE_LEVEL, "bench.toml")
     if by == "file":
-        with database.write() as c:
-            assert take_in(c, site, "core", "loaded", bench.now).loosens == ()
+        assert tell(database, take_in, site, "core", "loaded", bench.now).loosens == ()
     else:
         (tmp_path / "bench.toml").write_text(TWO_LEVELS)
         approve(database, tmp_path, suggest(bench, ONE_LEVEL).id, BO, "fine", bench.now)
@@ -227,8 +225,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert "reads these any more: G1 (level-1)" in asked.reason, "a person must decide"
     set_level(database, site, 0, BO, "nothing moves", bench.now)
     assert bench.live(2).decision.memory.unheard == {}
-    with database.read() as c:
-        assert "site.set_apart" in c.execute(select(t.audit_entry.c.action)).scalars().all()
+    assert "site.set_apart" in ask(database, lambda c: c.execute(select(t.audit_entry.c.action)).scalars().all())
 
 
 def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
@@ -396,8 +393,7 @@ def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
     (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
     assert load(core) == SITE_TEXT
     core.alarms.write_pending()
-    with core.db.read() as c:
-        assert c.execute(select(t.alert.c.level).where(t.alert.c.id == alarm.id)).scalar() == 0
+    assert ask(core.db, lambda c: c.execute(select(t.alert.c.level).where(t.alert.c.id == alarm.id)).scalar()) == 0
 
 
 def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
@@ -456,14 +452,12 @@ def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_pat
 
 
 def spoil(bench):
-    with bench.database.write() as c:
-        c.execute(t.config_version.update().values(source="levels = 'of an older program'"))
+    tell(bench.database, lambda c: c.execute(t.config_version.update().values(source="levels = 'of an older program'")))
 
 
 def told(core):
     core.alarms.write_pending()
-    with core.db.read() as c:
-        return {a.key: a for a in c.execute(select(t.alert).where(t.alert.c.level > 0))}
+    return {a.key: a for a in ask(core.db, lambda c: c.execute(select(t.alert).where(t.alert.c.level > 0)))}
 
 
 def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(core, bench):

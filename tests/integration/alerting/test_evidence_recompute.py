@@ -419,8 +419,7 @@ def test_the_command_packs_and_checks(bench, tmp_path, capsys):
     assert run_verb(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
     assert run_verb(["alerts", "export", "99", "--to", str(tmp_path / "y.zip"), "--config", config]) == 1
     assert run_verb(["alerts", "export", "--config", config]) == 2
-    with bench.database.read() as c:
-        assert c.execute(select(t.alert.c.id)).scalar() == 1
+    assert ask(bench.database, lambda c: c.execute(select(t.alert.c.id)).scalar()) == 1
 
 
 @ON_BOTH

@@ -168,8 +168,7 @@ def test_no_correction_where_anomalies_count_for_the_level(watched):
     voting = parse_site(TEXT.replace('level = "yellow"', 'level = "yellow"\nrole = "witness"'), "bench.toml")
     say(watched, ["dismissed"] * 99)
     assert correct(watched, voting, NOW) == []
-    with watched.read() as c:
-        (row,) = c.execute(select(t.anomaly_budget)).all()
+    (row,) = ask(watched, lambda c: c.execute(select(t.anomaly_budget)).all())
     assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
     assert row.rate > 0.1
 

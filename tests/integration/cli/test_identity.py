@@ -89,8 +89,7 @@ def call(monkeypatch, capsys):
 
 
 def level_of(bench):
-    with bench.database.read() as c:
-        return c.execute(select(t.site_state.c.level)).scalar_one()
+    return ask(bench.database, lambda c: c.execute(select(t.site_state.c.level)).scalar_one())
 
 
 def entries(bench, action):
@@ -112,8 +111,7 @@ def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(ben
 
     def rise_meanwhile(db, *given, **own):
         who = proved(db, *given, **own)
-        with db.write() as c:
-            c.execute(update(t.alert).where(t.alert.c.id == number).values(level=t.alert.c.level + 1))
+        tell(db, lambda c: c.execute(update(t.alert).where(t.alert.c.id == number).values(level=t.alert.c.level + 1)))
         return who
 
     monkeypatch.setattr(acts, "prove", rise_meanwhile)
@@ -168,8 +166,7 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
     assert (status, "wrong passwords were given before" in said) == (3, True), said
     assert 1 <= len(waits) <= 2
     assert all(0.0 < wait <= sessions.LONGEST_S for wait in waits)
-    with accounts.database.read() as c:
-        assert c.execute(select(t.password_guess)).all() == []
+    assert ask(accounts.database, lambda c: c.execute(select(t.password_guess)).all()) == []
 
 
 def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
@@ -299,8 +296,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     def make(user, scope, sites=None):
         return tell(database, add_api_token, user, "gateway", scope, sites, 3600.0, NOW)
 
-    with database.read() as c:
-        alert = c.execute(select(t.alert.c.id).order_by(t.alert.c.id)).scalars().first()
+    alert = ask(database, lambda c: c.execute(select(t.alert.c.id).order_by(t.alert.c.id)).scalars().first())
     ack = ("alerts", "ack", alert, "--reason", "on my way")
     number, token = make("Ada", "act")
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", token)

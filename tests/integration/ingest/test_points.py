@@ -71,8 +71,7 @@ def take(database, path, now, declared=DESC, site=SITE):
 
 
 def count(database):
-    with database.read() as c:
-        return c.execute(select(func.count()).select_from(t.point_observation)).scalar_one()
+    return ask(database, lambda c: c.execute(select(func.count()).select_from(t.point_observation)).scalar_one())
 
 
 def rejected(database):
@@ -338,8 +337,7 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert run("ingest", egms, "--site", "bench", "--format", "egms", "--unit", "cm")[0] == 2
     assert run("ingest", egms, "--site", "bench", "--format", "egms")[0] == 0
     database = Database(database_url)
-    with database.read() as c:
-        assert c.execute(text("SELECT count(*) FROM insar_points")).scalar_one() == 7
+    assert ask(database, lambda c: c.execute(text("SELECT count(*) FROM insar_points")).scalar_one()) == 7
     database.close()
 
 

@@ -22,7 +22,7 @@ from monitor.store.alerting.outbox import claim_due
 from monitor.store.alerting.receipts import add_test
 from monitor.store.schema.tables import alert
 from tests.conftest import wait_for
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -225,8 +225,7 @@ def put(database, channel, **more):
 
 
 def alarms_of(database, key):
-    with database.read() as c:
-        return [*c.execute(select(alert).where(alert.c.key == key, alert.c.closed_at.is_(None)))]
+    return [*ask(database, lambda c: c.execute(select(alert).where(alert.c.key == key, alert.c.closed_at.is_(None))))]
 
 
 def followed(database, dispatcher, sites):

@@ -42,7 +42,7 @@ from tests.data.drawn_scenes import (
     prove_outlines,
     request_scene,
 )
-from tests.data.store_rows import footprint_row, scene_row
+from tests.data.store_rows import ask, footprint_row, scene_row, tell
 from tests.data.surveys.radar import Ground
 
 MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))
@@ -105,8 +105,7 @@ def assert_recomputes(database):
 def check_series(database, root):
     """Places become ordinary series: of the station, and of the line that began with a footprint."""
     asked = "SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history"
-    with database.read() as c:
-        rows = c.execute(text(asked)).all()
+    rows = ask(database, lambda c: c.execute(text(asked)).all())
     found = {(r.station, r.quantity, r.observed_at[:10]): r for r in rows}
     (landslide,) = {r.station for r in rows} - {"G1"}
     assert (landslide, {r.unit for r in rows}) == (f"F-{root[:12]}", {"1"})
@@ -211,8 +210,7 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tm
     run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
     facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
     cloudy = scene_row("c" * 64, may(14), name="optical", path="optical", **facts)
-    with database.write() as c:
-        save_scene(c, cloudy, [], may(14))
+    tell(database, save_scene, cloudy, [], may(14))
     first = put(config, ground, 1, ())
     said = inbox.detect_scene(database, config, site, first, may(2))
     assert said == "0 footprints, 0 new or grown, 0 values of places"
@@ -232,8 +230,7 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tm
     inbox.run(database, config, site, may(26))
     later = [one for one in polygons(database) if one["scene"] == "sar-25-descending"]
     assert {one["change"] for one in later} <= {"known"}
-    with database.read() as c:
-        rows = {one.name: one for one in load_scenes(c, "bench")}
+    rows = {one.name: one for one in ask(database, load_scenes, "bench")}
     assert "no earlier radar scene of this orbit" in rows["sar-07-ascending"].run["warnings"][0]
     assert rows["sar-13-descending"].run["change"]["method"] == "sar"
     assert rows["sar-13-descending"].run["outputs"]["bounds"]
@@ -276,8 +273,7 @@ def store(database, answer, text=SITE, **change):
 def test_rows_hold_the_class_of_the_model(database, answer):
     run = run_of(answer, "print", {})
     site = store(database, answer, run=run)
-    with database.write() as c:
-        save_judgements(c, answer, site, TAKEN)
+    tell(database, save_judgements, answer, site, TAKEN)
     expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
     with database.read() as c:
         for view in ("scene_polygons", "scene_changes"):
@@ -311,8 +307,7 @@ def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
     """It knew no classes, windows nobody looked at, doubts, copies and versions."""
     run = run_of(answer, "print", {})
     store(database, answer, run={k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")})
-    with database.read() as c:
-        (date,) = load_dates(c, "bench")
+    (date,) = ask(database, load_dates, "bench")
     assert (date.classes, date.unseen, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), (), ("",))
     assert len(date.polygons) == 3
 

@@ -18,6 +18,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
+from tests.data.store_rows import ask
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
@@ -172,8 +173,7 @@ def states(database):
 
 
 def list_facts(database, now):
-    with database.read() as c:
-        return [(f.scene, f.change) for f in load_footprint_facts(c, "bench", may(1), now)]
+    return [(f.scene, f.change) for f in ask(database, load_footprint_facts, "bench", may(1), now)]
 
 
 def list_values(database, station, quantity, at, known_at):
@@ -258,8 +258,7 @@ def test_later_dates_are_judged_against_the_version_that_counts(database, config
 
 def rows_of(database, column):
     g = t.scene_footprint.c
-    with database.read() as c:
-        return set(c.execute(select(g[column]).where(g.change != "withdrawn")).scalars())
+    return set(ask(database, lambda c: c.execute(select(g[column]).where(g.change != "withdrawn")).scalars()))
 
 
 def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, near_site, monkeypatch):
@@ -273,8 +272,7 @@ def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, near_
     monkeypatch.setattr(worker, "detect", refuse)
     assert "failed" in inbox.run(database, config, near_site, may(13))
     assert (list_facts(database, may(13)), [p["change"] for p in polygons(database)]) == ([("b", "new")], ["new"])
-    with database.read() as c:
-        assert [a.state for a in load_alerts(c, "bench", ledger="health")] == ["unacknowledged"]
+    assert [a.state for a in ask(database, load_alerts, "bench", ledger="health")] == ["unacknowledged"]
 
 
 def test_other_scenes_of_the_same_time_stand_beside_it(database, config, near_site):

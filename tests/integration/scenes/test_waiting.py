@@ -23,6 +23,7 @@ from monitor.store.models.registry import add_model, change_state, find_broken_w
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
+from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import COLOURS, write_raster
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -88,8 +89,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     ((key, state, reason),) = alerts(database)
     assert (key, state) == ("scene:b", "unacknowledged")
     assert reason.startswith("scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: 100 bytes")
-    with database.read() as c:
-        assert len(c.execute(select(t.notification.c.id)).all()) == 1
+    assert len(ask(database, lambda c: c.execute(select(t.notification.c.id)).all())) == 1
 
     shutil.move(held, entry / "B4.tif")
     assert "footprints" in scene_inbox.run(database, config, site, at + 80 * MINUTE)
@@ -104,8 +104,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     with database.read() as c:
         assert [r.state for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
         assert pages.find_shown_scene(c, "bench") == done
-    with database.write() as c:
-        c.execute(delete(t.scene).where(t.scene.c.state == "waiting"))
+    tell(database, lambda c: c.execute(delete(t.scene).where(t.scene.c.state == "waiting")))
     ((_, state, reason),) = alerts(database)
     assert (state, reason) == ("returned_unacknowledged", "scene b was read")
     run_verb(["status", "--json"])
@@ -150,8 +149,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
     gone = [f"scene {name} is not in the inbox any more" for name in ("b", "broken")]
     assert sorted(r for _, _, r in found) == gone
-    with database.read() as c:
-        assert load_waiting(c) == []
+    assert ask(database, load_waiting) == []
 
 
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
@@ -161,8 +159,7 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     now = may(12) + HOUR
     os.utime(entry, (now.timestamp(), now.timestamp()))
     assert scene_inbox.run(database, config, site, now + MINUTE) == "b: waiting: scene.toml has not arrived"
-    with database.read() as c:
-        assert [r.error for r in load_waiting(c)] == ["scene.toml has not arrived"]
+    assert [r.error for r in ask(database, load_waiting)] == ["scene.toml has not arrived"]
     assert "neither a raster" in scene_inbox.run(database, config, site, now + 20 * MINUTE)
     with database.read() as c:
         assert load_waiting(c) == [], "it is told as one that cannot be used"
@@ -229,12 +226,10 @@ def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for
     assert run_verb(add) == 0
     said = capsys.readouterr()
     assert "1 footprints" in said.out
-    with database.read() as c:
-        (row,) = load_scenes(c, "bench")
+    (row,) = ask(database, load_scenes, "bench")
     assert not (Path(row.out_dir) / "run.json").exists()
     assert run_verb([*add, "--files"]) == 0
-    with database.read() as c:
-        folders = [Path(row.out_dir) for row in load_scenes(c, "bench")]
+    folders = [Path(row.out_dir) for row in ask(database, load_scenes, "bench")]
     assert all((folder / "run.json").is_file() and (folder / "preview.png").is_file() for folder in folders)
 
     shutil.copytree(drawn / "a", tmp_path / "half")
@@ -378,8 +373,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     assert [one for one in alerts(database) if one[0].startswith("weights:")] == [
         ("weights:aaaaaaaaaaaa", "unacknowledged", told)
     ]
-    with database.read() as c:
-        (row,) = load_scenes(c, "bench")
+    (row,) = ask(database, load_scenes, "bench")
     assert row.run["warnings"][0].startswith(said)
     assert run_verb(["doctor"]) == 1
     assert f"bad  scenes: bench: your own weights {own} cannot be read: others" in capsys.readouterr().out
@@ -398,8 +392,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     assert run_verb(["doctor"]) == 1
     assert "does not fit the network of the card" in capsys.readouterr().out
     own.write_bytes(b"torn")
-    with database.read() as c:
-        ((_, fault),) = find_broken_weights(c, site)
+    ((_, fault),) = ask(database, find_broken_weights, site)
     assert fault == f"{own}: the weights are not those of the card (sha256 differs)"
     for card, said in (("[3]", "not a card of format 1"), ('{"gate": 3}', "not a card"), ("[" * 10**5, "not JSON")):
         own.with_suffix(".json").write_text(card)
@@ -449,6 +442,5 @@ def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again_howev
             run = {"model_hash": own, "copies": {}} | ({} if asked is None else {"broken": asked})
             row = SceneRow(f"{hour:064}", "bench", str(hour), at, "single", "", at + hour * HOUR, "done", None, run=run)
             save_scene(c, row, [], at + hour * HOUR)
-        with database.read() as c:
-            found.append([why for _, why in find_broken_weights(c, site)])
+        found.append([why for _, why in ask(database, find_broken_weights, site)])
     assert found == [["misfit"]] * (1 + len(others)) + [[]]

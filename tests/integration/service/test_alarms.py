@@ -124,8 +124,7 @@ def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
     for present in (True, False, False):
         ingest._note_connection((Connected("backfill", "slopeward-backfill", present, NOW), None))
     assert sorted(open_keys(db)) == [SESSION_LOST, f"{SESSION_LOST}:backfill"]
-    with db.read() as c:
-        assert len(c.execute(select(notification)).all()) == 5
+    assert len(ask(db, lambda c: c.execute(select(notification)).all())) == 5
 
 
 # ---- the writer stumbles ----------------------------------------------------------------------------------------

@@ -160,8 +160,7 @@ def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path, monkeypatch)
     threading.Timer(1.0, blocker.rollback).start()  # while it waits to try again
 
     def write():
-        with core.db.write() as c:
-            c.execute(service_state.insert().values(name="x", at=NOW, detail={}))
+        tell(core.db, lambda c: c.execute(service_state.insert().values(name="x", at=NOW, detail={})))
         return "done"
 
     assert core._insist(write) == "done"

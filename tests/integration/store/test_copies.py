@@ -29,7 +29,7 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
 from tests.conftest import STORY_ON_SQLITE, wait_for
 from tests.data.filled import NOW, days
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +86,7 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
     backup.restore(database, tmp_path / "copies" / made.file.rpartition("/")[2])
     held = readings_in(database)
     assert acknowledged <= held <= set(sent)
-    with database.write() as c:  # sent again: what is there is a duplicate
-        assert add_observations(c, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
+    assert tell(database, add_observations, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
     assert readings_in(database) == set(sent)
 
 
@@ -131,8 +130,7 @@ def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_repla
     with pytest.raises(StoreError, match="not as it was written"):
         proof.require_restorable(filled_database, whole)
     newer = tmp_path / "newer"
-    with filled_database.write() as c:
-        c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    tell(filled_database, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     backup.back_up(filled_database, newer)
     with pytest.raises(StoreError, match="revision 9999, made by a newer Slopeward"):
         proof.require_restorable(filled_database, newer)
@@ -176,8 +174,7 @@ def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(fille
 def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
     config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
-    with filled_database.write() as c:
-        c.execute(delete(t.backup_run))
+    tell(filled_database, lambda c: c.execute(delete(t.backup_run)))
     tries = []
     for quarter in range(4 * 9):
         with pytest.raises(StoreError) as told:

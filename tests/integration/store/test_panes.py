@@ -112,8 +112,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
             "trigger": "tick",
         }
         row |= {"observability": "full", "reachable_level": 2, "config_sha256": "x", "digest": "0" * 64}
-        with database.write() as c:
-            c.execute(insert(evaluation).values(row))
+        tell(database, lambda c: c.execute(insert(evaluation).values(row)))
 
     def ribbon(to_at=story.NOW, *more):
         return ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), to_at, *more)

@@ -356,8 +356,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         head = json.loads(out)["audit_head"]
         assert (code, (tmp_path / "copy").is_file()) == (0, True)
         assert (run("db", "verify", "--audit-head", head)[0], run("db", "restore", "copy")[0]) == (0, 1)
-        with database.write() as c:
-            c.execute(text("DELETE FROM audit_entry WHERE id > 1"))
+        tell(database, lambda c: c.execute(text("DELETE FROM audit_entry WHERE id > 1")))
         code, out, _ = run("db", "verify", "--audit-head", head, "--json")
         found = [json.loads(line)["finding"] for line in out.splitlines()]
         assert (code, "no longer in the chain" in found[0]) == (1, True)

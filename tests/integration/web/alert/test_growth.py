@@ -64,8 +64,7 @@ def hazard_of(own):
 
 def list_messages(own, *, of=None):
     n = t.notification.c
-    with own.read() as c:
-        rows = c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all()
+    rows = ask(own, lambda c: c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all())
     return [r for r in rows if of is None or r.event_id == of]
 
 
