@@ -1,7 +1,7 @@
 """What the broker acknowledged to the publisher is in the database, once, whatever is killed in between.
 
 `make soak` (SLOPEWARD_SOAK) makes it longer: 50 kills instead of 3 and 2, a lock of 60 s instead of 15, 500 messages a
-second instead of 200: each costs the publisher here as much as the service.
+second instead of 100: each costs the publisher here as much as the service.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.data.store_rows import ask
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-RATE = 500 if SOAK else 200
+RATE = 500 if SOAK else 100
 
 
 class RememberingPublisher(threading.Thread):
@@ -95,9 +95,9 @@ SITE = (
 kind = "level"
 stations = ["G*"]
 quantity = "displacement_east"
-yellow = {over = 400.0}
-orange = {over = 1500.0}
-red = {over = 3000.0}
+yellow = {over = 200.0}
+orange = {over = 750.0}
+red = {over = 1500.0}
 dwell = {hits = 1, of = 1}
 author = "test"
 reason = "the number of a message is its value: the level climbs while processes are killed"

@@ -114,9 +114,7 @@ def alerts(database_url: str, ledger: str, site: str = "s") -> list[dict[str, An
 
 
 @ON_SQLITE
-def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
-    service: Any, database_url: str, mosquitto: Any
-) -> None:
+def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(service, database_url, mosquitto):
     one = service({"G1": "BASE-A", "G2": "BASE-B"})
     now = datetime.now(UTC)
     publish(mosquitto.url, [samples(g, now, 1500.0, timedelta(hours=3)) for g in ("G1", "G2")])
@@ -192,9 +190,7 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(
-    service: Any, database_url: str, mosquitto: Any
-) -> None:
+def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(service, database_url, mosquitto):
     one = service({"G1": "BASE", "G2": "BASE", "G3": "OTHER", "G4": "THIRD"}, "1h", "sick")
     wait_for(lambda: poison(database_url, "sick"), 30, "the memory of the site")
     started = status(database_url)["evaluated_at"]

@@ -223,13 +223,7 @@ def told_in_order() -> list[list[tuple[Any, ...]]]:
 @pytest.mark.turns
 @pytest.mark.usefixtures("shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_the_way_it_came_does_not_matter(
-    sqlite_database: Database,
-    postgresql_database: Database,
-    mosquitto: Any,
-    variant: str,
-    told_in_order: list[list[tuple[Any, ...]]],
-) -> None:
+def test_the_way_it_came_does_not_matter(sqlite_database, postgresql_database, mosquitto, variant, told_in_order):
     if not told_in_order:
         run(sqlite_database, mosquitto.url, record(), "reference")
         told_in_order.append(history(sqlite_database))

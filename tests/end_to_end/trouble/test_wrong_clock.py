@@ -98,9 +98,7 @@ def state(database_url: str) -> dict[str, Any]:
 
 
 @ON_SQLITE
-def test_an_hour_behind_while_the_slope_runs_to_red(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_hour_behind_while_the_slope_runs_to_red(database_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
     wall = Wall()
     wall.off = -timedelta(hours=1)
@@ -193,14 +191,7 @@ def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
 
 
 @pytest.mark.parametrize("way", ["suspended", "paused"])
-def test_a_machine_that_stood_still_goes_on_in_the_present(
-    sqlite_url: str,
-    mosquitto: MosquittoServer,
-    tmp_path: Path,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    way: str,
-) -> None:
+def test_a_machine_that_stood_still_goes_on_in_the_present(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way):
     """Two hours, in which the slope runs to red. A paused virtual machine knows of them by its wall clock alone."""
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
     wall = Wall()
@@ -273,15 +264,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize(("way", "words"), [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)])
-def test_people_hear_that_nobody_watched(
-    sqlite_url: str,
-    mosquitto: MosquittoServer,
-    tmp_path: Path,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    way: str,
-    words: str,
-) -> None:
+def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words):
     """The supervisor's clocks are ours to set: until now they were two hours behind, so that it comes back to today."""
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
     monkeypatch.chdir(tmp_path)
@@ -323,9 +306,7 @@ def read_stamp(url: str) -> object:
         return find_stamp(c, "supervisor")
 
 
-def test_people_hear_that_the_service_did_not_run(
-    sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
     text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
     with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}, page=False) as service:

@@ -2,11 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from monitor.extensions.demo.demo import DemoInstallation, _print_summary
 from monitor.extensions.demo.worth import assess_detectors, assess_forecasters, print_worth
 from tests.data.rows import insert_rows
 
@@ -93,18 +91,3 @@ def test_a_demonstration_without_networks_and_scores_says_what_there_is(database
     said = []
     print_worth({}, {}, said.append)
     assert said == []
-
-
-def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
-    said = []
-    none = {"forecasts": 34, "shown": 0, "not_shown_because": "not shown: no forecast of it has been scored yet"}
-    counted = {
-        "seconds": 9.0,
-        "top_level": 3,
-        "notifications": {"delivered": 8},
-        "forecasters": {"gru": none},
-        "anomalies": {},
-        "degraded": False,
-    }
-    _print_summary(DemoInstallation(Path(), "", "", "", None), counted, said.append, keeps=False)
-    assert "  gru: 0 of 34 forecasts shown, because: no forecast of it has been scored yet" in said

@@ -264,9 +264,7 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         )
 
 
-def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(database, monkeypatch):
     bench = Bench(database)
     bench.send("G1", 0, displacement_east_mm=9.0)
     bench.send("G2", 0, displacement_east_mm=1.0)

@@ -158,9 +158,7 @@ def strip(row: dict[str, Any]) -> dict[str, Any]:
     return row if "channel" not in row else {k: v for k, v in row.items() if k not in moving}
 
 
-def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
-    real: Database, site: Site, listener: Listener
-) -> None:
+def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real, site, listener):
     before = snapshot(real)
     ways: dict[str, Any] = {"environ": {"HOOK": listener.url}, "jitter": lambda: 0.0, "poll_s": 0.02}
     dispatcher = Dispatcher(real, {site.id: site}, lambda: datetime.now(UTC), **ways)

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.extensions.table_import.guess import names
+from monitor.domain.quantities import QUANTITIES, is_unit_of
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.names import (
     is_no_measurement,
@@ -265,12 +264,6 @@ def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_
     assert len(asked) == len(set(asked))
 
 
-def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path):
-    look = lay(tmp_path / "f.csv", "Time (UTC);mm;A (mm);C", rise, rise, rise, mark=";")
-    answers = {"quantity:mm": "each on its own", "quantity": "temperature", "unit:temperature": "degC"}
-    assert [q.key for q in guess(look, answers).questions] == ["quantity:column mm", "quantity:A (mm)"]
-
-
 @pytest.mark.parametrize(
     ("spell", "mark"),
     [
@@ -292,9 +285,3 @@ def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
     with open_long(path, ImportOptions()) as lines:
         assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
-
-
-def test_the_rule_of_depths_can_fail(monkeypatch):
-    monkeypatch.setattr(names, "join_depths", lambda name: name)
-    assert read_name("Soil moisture 30 cm").quantity is None
-    assert convert(1.0, "cm", "mm") == 10.0

@@ -237,13 +237,6 @@ def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
     assert bench.live(3).level == 0
 
 
-def test_a_tightening_needs_one_person(bench, tmp_path):
-    found = suggest(bench, TIGHT)
-    assert not found.loosens_high
-    assert approve(bench.database, tmp_path, found.id, ADA, "at once", START).read_text() == TIGHT
-    assert in_force(bench) == TIGHT
-
-
 def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
     found = suggest(bench, LOOSE)
     tell(bench.database, add_user, "Bo", "long enough 1", "operator", START)

@@ -135,12 +135,6 @@ def test_the_same_readings_give_the_same_levels_whether_a_station_was_renamed_or
     assert walk(sqlite_template, tmp_path / "renamed", seed, at=at) == plain
 
 
-def test_a_memory_that_keeps_the_old_id_gives_other_levels(sqlite_template, tmp_path, monkeypatch):
-    plain = walk(sqlite_template, tmp_path / "plain", 1, at=None)
-    monkeypatch.setattr(Memory, "rename", lambda self, names: self)
-    assert walk(sqlite_template, tmp_path / "renamed", 1, at=14) != plain
-
-
 def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tmp_path):
     slope.live(5)
     site = rename(slope)

@@ -90,6 +90,7 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
     assert readings_in(database) == set(sent)
 
 
+@STORY_ON_SQLITE
 def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
     folder = tmp_path / "copies"
     said = f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n'

@@ -332,3 +332,8 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
     assert said["evaluate --site first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
     assert "equal bit for bit" in said["alerts explain 1 --recompute"]
     assert "password: " in said["broker add first-slope/E1 --by ada"]
+    with Database(f"sqlite:///{tmp_path}/slopeward.db") as database, database.read() as c:
+        shown = c.exec_driver_sql("SELECT count(*) > 3, min(horizon_s) FROM latest_forecast WHERE shown").one()
+        assert shown == (1, 86400.0)
+        withheld = c.exec_driver_sql("SELECT DISTINCT reason FROM forecast_withheld").scalars()
+        assert not [reason for reason in withheld if "stale" in reason]
