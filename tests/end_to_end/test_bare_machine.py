@@ -21,36 +21,19 @@ from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service
 from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.running import Service, hide_mosquitto, publish
-from tests.data.site_text import head, series, station
+from tests.data.site_text import bounds, criterion, head, series, station, table
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 SITE = (
     head("s", "First", 46.2, 8.9, timezone="Europe/Zurich")
     + station("E1", series("crack_opening", "mm", max_silence="6h"))
     + station("R1", series("rain", "mm", max_silence="6h"))
-    + """
-[[criterion]]
-kind = "level"
-series = "E1.crack_opening"
-red = {over = 500.0}
-author = "test"
-reason = "the top level can be reached"
-[[criterion]]
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 60.0, window = "24h"}
-author = "test"
-reason = "one reading may ask for it: rain that is missing can only add"
-[forecast]
-models = ["auto", "gru"]
-horizons = ["6h"]
-[fusion]
-top_needs = 1
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("level", series="E1.crack_opening", red={"over": 500.0}, author="test", reason="red can be reached")
+    # one reading may ask for it: rain that is missing can only add
+    + criterion("rain_sum", series="R1.rain", **bounds(yellow="60 24h"), author="test", reason="one reading")
+    + table("[forecast]", models=["auto", "gru"], horizons=["6h"])
+    + table("[fusion]", top_needs=1)
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
 )
 
 

@@ -20,7 +20,7 @@ from monitor.store.database.engine import Database
 from tests.bench.record import record
 from tests.conftest import wait_for
 from tests.data.running import Service
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import ask
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -88,26 +88,14 @@ def lock_database(database, seconds):
         time.sleep(seconds)
 
 
+# the number of a message is its value: the level climbs while processes are killed
+CLIMBS = {level: {"over": over} for level, over in (("yellow", 200.0), ("orange", 750.0), ("red", 1500.0))}
+CLIMBS |= {"author": "test", "reason": "it climbs"}
 SITE = (
     head("north", "Ledger", 46.2, 8.9, timezone="Asia/Shanghai", levels={"names": FOUR["names"]})
-    + """
-[[criterion]]
-kind = "level"
-stations = ["G*"]
-quantity = "displacement_east"
-yellow = {over = 200.0}
-orange = {over = 750.0}
-red = {over = 1500.0}
-dwell = {hits = 1, of = 1}
-author = "test"
-reason = "the number of a message is its value: the level climbs while processes are killed"
-[fusion]
-verify_within = "1d"
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("level", stations=["G*"], quantity="displacement_east", **CLIMBS, dwell={"hits": 1, "of": 1})
+    + table("[fusion]", verify_within="1d")
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
     + "".join(station(f"G{i}", series("displacement_east", "mm", "1s", max_silence="1d")) for i in range(1, 9))
 )
 

@@ -17,7 +17,7 @@ from monitor.store.database.engine import Database
 from tests import conftest
 from tests.conftest import ON_SQLITE
 from tests.data.running import Service, publish
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 MINUTE = timedelta(minutes=1)
@@ -29,27 +29,10 @@ OPEN: dict[str, Database] = {}  # what a test looks through, closed behind it
 def site_file(stations: dict[str, str], max_silence: str = "20s", site: str = "s") -> str:
     """A site with one velocity criterion; stations: id -> reference."""
     moves = series("displacement", "mm", "15s", max_silence=max_silence, noise_floor_mm=0.5, verify_step_mm=20.0)
-    rules = """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-direction = "norm"
-yellow = {over = 50.0, window = "2h"}
-orange = {over = 200.0, window = "2h"}
-red = {over = 500.0, window = "2h"}
-dwell = {hits = 2, of = 3}
-valid_for = "1h"
-author = "test"
-reason = "scripted"
-[fusion]
-top_needs = 2
-hold_when_missing = "1s"
-verify_within = "1h"
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-"""
+    over = {"direction": "norm", **bounds(yellow="50 2h", orange="200 2h", red="500 2h"), "dwell": {"hits": 2, "of": 3}}
+    rules = criterion("velocity", stations=["G*"], **over, valid_for="1h", author="test", reason="scripted")
+    rules += table("[fusion]", top_needs=2, hold_when_missing="1s", verify_within="1h")
+    rules += table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
     begin = head(site, "Scripted", 46.2, 8.9, timezone="Europe/Zurich", levels=FOUR)
     return begin + rules + "".join(station(name, moves, reference=other) for name, other in stations.items())
 

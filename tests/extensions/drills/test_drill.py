@@ -44,7 +44,7 @@ from monitor.store.schema.tables import metadata
 from tests.conftest import LEAST_CEILING_S, ON_SQLITE, wait_for
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
@@ -53,35 +53,15 @@ from tests.integration.web.test_rules import enter, send
 ADA = Actor("Ada Berg")
 NOW = datetime.now(UTC).replace(microsecond=0)
 MOVES = series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0, verify_step_mm=60.0)
+WHO = {"author": "test", "reason": "test"}
 SITE = (
     head("ridge", longitude=9.0, timezone="UTC", levels=FOUR)
     + station("G1", MOVES, reference="A")
     + station("G2", MOVES, reference="B")
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 2.0, window = "7d"}
-orange = {over = 4.0, window = "7d"}
-red = {over = 8.0, window = "5d"}
-valid_for = "3d"
-author = "test"
-reason = "test"
-[[recipient]]
-name = "hook"
-channels = ["webhook:HOOK"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("velocity", stations=["G*"], **bounds(yellow="2 7d", orange="4 7d", red="8 5d"), valid_for="3d", **WHO)
+    + table("[[recipient]]", name="hook", channels=["webhook:HOOK"], levels=["yellow", "orange", "red"])
 )
-WITNESS = """
-[[criterion]]
-id = "strange"
-kind = "anomaly"
-role = "witness"
-level = "yellow"
-author = "test"
-reason = "test"
-"""
+WITNESS = criterion("anomaly", id="strange", role="witness", level="yellow", **WHO)
 # what a drill may add rows to; every other table must be as it was
 OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
 

@@ -13,23 +13,13 @@ from monitor.extensions.surveys.stations import StationDisplacement, store_vecto
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
 from tests.conftest import ON_BOTH
+from tests.data.site_text import series, station
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
 
-STATION = f"""
-[[station]]
-id = "P1"
-latitude = {PLACE[1]}
-longitude = {PLACE[0]}
-azimuth_deg = 116.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "30d"
-source = "image correlation"
-
-[[criterion]]"""
-SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
+MOVED = series("displacement", "mm", "30d", source="image correlation")
+STATION = station("P1", MOVED, latitude=PLACE[1], longitude=PLACE[0], azimuth_deg=116.0)
+SITE = SITE_TEXT.replace("[[criterion]]", f"{STATION}\n[[criterion]]", 1)
 TUNED = ["--most", "1", "--window", "32", "--step", "52"]
 
 

@@ -26,21 +26,12 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
+from tests.data.site_text import table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
-TWO = (
-    'levels = ["orange", "red"]\n',
-    """levels = ["orange", "red"]
-escalate_after = "10m"
-
-[[recipient]]
-name = "director"
-channels = ["log"]
-levels = ["red"]
-escalate_after = "20m"
-""",
-)
+DIRECTOR = table("[[recipient]]", name="director", channels=["log"], levels=["red"], escalate_after="20m")
+TWO = ('levels = ["orange", "red"]\n', f'levels = ["orange", "red"]\nescalate_after = "10m"\n\n{DIRECTOR}')
 NOW = re.compile(r"Now \((.+?)\): Rate of crack opening is ([\d.,]+) mm/day .*")
 
 
