@@ -235,8 +235,7 @@ def test_install_upgrade_and_uninstall(call, tmp_path):
     config, unit = root / "etc/slopeward/slopeward.toml", root / "etc/systemd/system/slopeward.service"
     status, said = call("install")
     assert status == 0, said
-    assert said.count("wrote") == 2
-    assert "write a site file, then start" in said
+    assert (said.count("wrote"), "write a site file, then start" in said) == (2, True)
     assert load_service(config).paths.sites == Path("/etc/slopeward/sites")
     assert (root / "etc/slopeward/secrets.env").stat().st_mode & 0o777 == 0o600
     start = re.search(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)[1]

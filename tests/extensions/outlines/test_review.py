@@ -128,5 +128,4 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     left = [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
     assert first not in left
     outline.write_text("no json")
-    assert run_verb(words) == 1
-    assert "not GeoJSON" in capsys.readouterr().err
+    assert (run_verb(words), "not GeoJSON" in capsys.readouterr().err) == (1, True)

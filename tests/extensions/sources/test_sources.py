@@ -513,8 +513,7 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch, w
     known = ask(here.db, load_files, "inbox/north")
     assert sum(one.reason is not None for one in known.values()) == 10
     refused = "line all clear.csv: its name is no text that can be stored: rename it"
-    assert known["line\nall clear.csv"].reason == refused
-    assert "ZeroDivisionError" in known["odd.csv"].reason
+    assert (known["line\nall clear.csv"].reason, "ZeroDivisionError" in known["odd.csv"].reason) == (refused, True)
 
 
 def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(here, watched):
@@ -635,8 +634,7 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
         file.write(ROWS[1])
     (source,) = write_tables({**table, "files": ["day.csv", "gone.csv"]})
     grown = poll.poll_source(source, here, {})
-    assert (grown.rows, len(grown.errors)) == (1, 1)
-    assert "gone.csv" in grown.errors[0]
+    assert (grown.rows, len(grown.errors), "gone.csv" in grown.errors[0]) == (1, 1, True)
 
 
 class Growing:
@@ -706,14 +704,12 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
     source = source_of(server, **WELLS, url=f"{server.url}/v1.1/")
     # the record itself says of its levels that they are degrees
     doubted = poll.poll_source(source, here, {})
-    assert (doubted.rows, len(doubted.errors)) == (0, 1)
-    assert "counts in degC, series says m" in doubted.errors[0]
+    assert (doubted.rows, len(doubted.errors), "counts in degC, series says m" in doubted.errors[0]) == (0, 1, True)
     things.stream["unitOfMeasurement"]["symbol"] = "m"
     first = poll.poll_source(source, here, {})
     assert (first.rows, first.errors) == (1500, [])
     things.until = 1510
-    assert poll.poll_source(source, here, {}).rows == 10
-    assert "gt%202018-10" in server.asked[-1][0]
+    assert (poll.poll_source(source, here, {}).rows, "gt%202018-10" in server.asked[-1][0]) == (10, True)
     assert (poll.poll_source(source, here, {}).new, len(values(here.db))) == (0, 1510)
 
     things.until, things.next_host = 2600, "http://elsewhere.example.org"
@@ -751,8 +747,7 @@ def test_many_files_that_fit_one_by_one_do_not_fill_the_disk(here, server, tmp_p
     free = iter([200_000, 100_500])
     monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
     first, second = fetch(asked(server, tmp_path, "a.csv", "b.csv", reserve_bytes=1000)).files
-    assert (first.state, second.state) == (NEW, FAILED)
-    assert "fetched later" in second.reason
+    assert (first.state, second.state, "fetched later" in second.reason) == (NEW, FAILED, True)
 
 
 def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monkeypatch):

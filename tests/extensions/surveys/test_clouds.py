@@ -78,8 +78,7 @@ def test_dod_tells_volumes(tmp_path, capsys):
     assert run_verb(["scenes", "dod", *files, *named, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["loss"]["volume_m3"], found["gain"]["bodies"]) == (pytest.approx(4 * 40 * 40, rel=0.01), 0)
-    assert run_verb(["scenes", "dod", *files, *named]) == 0
-    assert "loss: 6,4" in capsys.readouterr().out
+    assert (run_verb(["scenes", "dod", *files, *named]), "loss: 6,4" in capsys.readouterr().out) == (0, True)
     write_geotiff(tmp_path / "far.tif", ground[None].astype(np.float32), grid_around(10.9, 46.2, 100, 2.0))
     assert run_verb(["scenes", "dod", str(tmp_path / "far.tif"), files[1]]) == 4
 
@@ -107,7 +106,6 @@ def test_surfaces_in_a_mines_own_grid_are_placed(tmp_path, capsys):
         for k, one in enumerate(heights)
     ]
     words = ["scenes", "dod", *map(str, surfaces), "--json"]
-    assert run_verb(words) == 1
-    assert "(--site)" in capsys.readouterr().err
+    assert (run_verb(words), "(--site)" in capsys.readouterr().err) == (1, True)
     assert run_verb([*words, "--site", str(site)]) == 0
     assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)

@@ -143,8 +143,7 @@ def lay_tilt():
 
 def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
     command = lay_tilt()
-    assert run_verb(command) == 0
-    assert "no level above 'green' comes from them" in capsys.readouterr().err
+    assert (run_verb(command), "no level above 'green' comes from them" in capsys.readouterr().err) == (0, True)
     given = ["--bound", "tilt_x=under -2 -4", "--bound", "pore_pressure=0.01 0.02 0.05 MPa"]
     assert run_verb([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
     said = capsys.readouterr()
@@ -365,8 +364,7 @@ def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys)
     assert not list(here_known.glob("*.mapping.toml"))
     assert "azimuth_deg" not in station, "0.2 mm/day in a frame of the earth may be the plate"
     assert "no more than a plate of the earth drifts; until" in Path("configs/sites/chan.toml").read_text()
-    assert follow(said.err) == NEXT
-    assert "360 stored" in capsys.readouterr().out
+    assert (follow(said.err), "360 stored" in capsys.readouterr().out) == (NEXT, True)
 
 
 def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys):

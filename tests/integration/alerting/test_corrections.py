@@ -96,8 +96,7 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
             again = json.dumps({**sample, "crack_opening_mm": quiet.flat()}).encode()
             pipeline.store([BrokerMessage(f"slopeward/v1/bench/{name}/obs", again, quiet.now, "live")])
         seen = look(quiet)
-    assert seen.level == RED
-    assert "as it arrived" in seen.decision.evidence["sentence"]
+    assert (seen.level, "as it arrived" in seen.decision.evidence["sentence"]) == (RED, True)
     assert ask(quiet.database, recompute_every) == []
     assert all(c.reason.startswith("verify now: MQTT or a job changed ") for c in find_questions(seen).values())
     with quiet.database.read() as c:

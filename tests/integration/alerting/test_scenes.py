@@ -278,8 +278,7 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
     with database.read() as c:
         told = [e.reason for a in load_alerts(c, "bench") for e in load_alert_events(c, a.id) if e.actor == "Ada"]
         acts = c.execute(select(audit_entry.c.action)).scalars().all()
-    assert len(told) == 2
-    assert "says Ada: ice on the mast; a second person must sign that" in told[0]
+    assert (len(told), "says Ada: ice on the mast; a second person must sign that" in told[0]) == (2, True)
     assert (acts.count("step.sign"), acts.count("step.verify")) == (3, 1)
     assert "health:alone:G1:verify" not in after.decision.memory.conditions
     # the clock of the site is two hours: answered, it does not run out

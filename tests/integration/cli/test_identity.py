@@ -173,14 +173,12 @@ def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "Ada")
     status, _, said = call(*LOWER)
-    assert (status, level_of(accounts)) == (1, 3)
-    assert "--by" in said
+    assert (status, level_of(accounts), "--by" in said) == (1, 3, True)
 
 
 def test_typing_a_second_name_is_no_second_person(accounts, call):
     status, _, said = call(*LOWER, who="Ada")
-    assert (status, level_of(accounts)) == (3, 3)
-    assert "second person" in said
+    assert (status, level_of(accounts), "second person" in said) == (3, 3, True)
     assert "slopeward level set bench green" in said
     assert call(*LOWER, who="Ada")[0] == 1  # the same person again
     assert call(*LOWER, who="Cy")[0] == 1  # may look only
@@ -242,8 +240,7 @@ def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call
 # ---- before the first account ----------------------------------------------------------------------------------
 def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_beside_it(bench, call):
     status, _, said = call(*LOWER, "--by", "Ada")
-    assert (status, level_of(bench)) == (0, 0)
-    assert "slopeward people users add" in said
+    assert (status, level_of(bench), "slopeward people users add" in said) == (0, 0, True)
     ((name, detail),) = [e for e in entries(bench, "level.set") if e[1]["to"] == 0]
     assert (name, detail["os_user"]) == ("Ada", pwd.getpwuid(os.getuid()).pw_name)
     assert "proof" not in detail
@@ -286,8 +283,7 @@ def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
     assert call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")[0] == 0
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD_FD", "977")
     status, _, said = call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")
-    assert status == 1
-    assert "SLOPEWARD_BY_PASSWORD_FD" in said
+    assert (status, "SLOPEWARD_BY_PASSWORD_FD" in said) == (1, True)
 
 
 def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(accounts, call, monkeypatch):
@@ -395,8 +391,7 @@ def test_an_admin_alone_is_no_two_persons(settled, call, how):
     verb, name, said = TAKEN[how]
     assert (call(*verb, **CHIEF)[0], call(*LOWER, **CHIEF)[0]) == (0, 3)
     status, _, told = call(*LOWER, "--by", name, password=WORDS["Bo"])
-    assert status == 1
-    assert f"Root-1 and {name} do not count as two people yet: Root-1 {said} at " in told
+    assert (status, f"Root-1 and {name} do not count as two people yet: Root-1 {said} at " in told) == (1, True)
     assert "Let a third person sign, or sign again after" in told
     assert level_of(settled) == 3
     other = "Bo" if name == "Ada" else "Ada"

@@ -155,8 +155,7 @@ def place(tmp_path_factory):
 def test_an_unknown_site_is_one_line(place, words, capsys):
     status = run_verb(words.format("north-bemch").split())
     out, err = capsys.readouterr()
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "north-bemch" in err
+    assert (status, out, err.count("\n"), "north-bemch" in err) == (1, "", 1, True)
     assert "did you mean north-bench?" in err or "GNSS reference" in err
 
 
@@ -168,8 +167,7 @@ def test_a_declared_site_of_which_nothing_is_kept_is_said_to_have_nothing(place,
 
 
 def test_status_before_the_first_run_names_the_site_that_waits(place, capsys):
-    assert run_verb(["status"]) == 6
-    assert "`slopeward run` takes: north-bench" in capsys.readouterr().out
+    assert (run_verb(["status"]), "`slopeward run` takes: north-bench" in capsys.readouterr().out) == (6, True)
 
 
 def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place, capsys):
@@ -186,5 +184,4 @@ def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place,
 def test_nobody_may_not_act(place, verb, name, capsys):
     status = run_verb([*verb.split(), "--by", name])
     err = capsys.readouterr().err
-    assert (status, err.count("\n")) == (1, 1)
-    assert "--by: a name is needed" in err
+    assert (status, err.count("\n"), "--by: a name is needed" in err) == (1, 1, True)

@@ -138,8 +138,7 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
     assert slope.state(A)[1:] == ("shadow", told.format(13, 1, 13, "2025-06-15 at the earliest"))
     slope.judge(21)
     model, gate, reason = slope.state(A)
-    assert (model, gate) == ("active", "active")
-    assert "better than the best simple forecast" in reason
+    assert (model, gate, "better than the best simple forecast" in reason) == ("active", "active", True)
     # seven days ahead nothing is scored, and nothing is shown
     assert slope.state(A, 604800.0)[1:] == ("shadow", told.format(0, 7, 21, "2025-06-24 at the earliest"))
     assert slope.history(A) == [
@@ -432,8 +431,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
         slope.forecast("", day, error=1.0 - 0.02 * (day % 4), kind="auto", shown=True)
     slope.judge(22)
     code, out, _ = call("models", "--site", "jobs", "--history")
-    assert code == 0
-    assert "80 % held  80% (worst G0.displacement 80%)" in out
+    assert (code, "80 % held  80% (worst G0.displacement 80%)" in out) == (0, True)
     assert "candidate -> shadow, slopeward" in out
     code, out, _ = call("models", "--json", "--history")
     facts = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
@@ -459,16 +457,12 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
     code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", "--by", "Ada")
-    assert code == 1
-    assert "gate is closed, in shadow: 80 % interval held only 70% of values at 1 d" in err
+    assert (code, "gate is closed, in shadow: 80 % interval held only 70% of values at 1 d" in err) == (1, True)
     people = ("--by", "Ada", "--force", "--second", "Bo")
     code, out, _ = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", *people)
-    assert code == 0
-    assert "gru bbbbbbbbbbbb is shown at 1 d" in out
-    assert slope.state(B)[0] == "active"
+    assert (code, "gru bbbbbbbbbbbb is shown at 1 d" in out, slope.state(B)[0]) == (0, True, "active")
     code, out, _ = call("retire", B[:6], "--site", "jobs", "--reason", "enough", "--by", "Bo")
-    assert code == 0
-    assert "is retired; no recent displacement readings" in out
+    assert (code, "is retired; no recent displacement readings" in out) == (0, True)
 
 
 def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:

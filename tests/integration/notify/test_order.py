@@ -256,8 +256,7 @@ def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database,
         wait_for(lambda: dispatcher.find_undelivered([MAIL]))
         follow(5.0)
         (found,) = alarms_of(database, f"{UNDELIVERED}{MAIL}")
-        assert found.level == 2
-        assert "550 no such user" in found.reason
+        assert (found.level, "550 no such user" in found.reason) == (2, True)
         wait_for(lambda: any(b"550 no such user" in body for _, _, body in hooks.got))
         with capsys.disabled():
             print(f"\n  first message past the channel after {(clock() - began).total_seconds():.1f} s")

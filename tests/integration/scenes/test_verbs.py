@@ -191,8 +191,7 @@ def test_statuses_when_the_scene_before_does_not_serve(stages, tmp_path, capsys)
     assert "nothing to compare with" in out.err
     told = json.loads(out.out)
     assert (len(told["polygons"]), told["change"]) == (1, None), "what the scene itself shows is told all the same"
-    assert detect(stages, tmp_path / "other", "empty", "bare") == 4
-    assert "no pixel" not in capsys.readouterr().out
+    assert (detect(stages, tmp_path / "other", "empty", "bare"), "no pixel" in capsys.readouterr().out) == (4, False)
 
 
 def test_a_block_of_the_scene_before_that_cannot_be_read_is_status_3(stages, tmp_path, monkeypatch, capsys):

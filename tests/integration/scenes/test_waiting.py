@@ -118,8 +118,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     arrive(config, drawn / "b", "b")
     assert f"waiting: no weights at {weights}" in scene_inbox.run(database, config, site, at)
     ((key, state, reason),) = alerts(database)
-    assert (key, state) == ("scene:b", "unacknowledged")
-    assert "no weights at" in reason
+    assert (key, state, "no weights at" in reason) == ("scene:b", "unacknowledged", True)
     scene_inbox.run(database, config, site, at + MINUTE)
     assert len(calls) == 1
     scene_inbox.run(database, config, site, at + 11 * MINUTE)
@@ -148,8 +147,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     found = alerts(database)
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
     gone = [f"scene {name} is not in the inbox any more" for name in ("b", "broken")]
-    assert sorted(r for _, _, r in found) == gone
-    assert ask(database, load_waiting) == []
+    assert (sorted(r for _, _, r in found), ask(database, load_waiting)) == (gone, [])
 
 
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
@@ -389,8 +387,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     scene_inbox.run(database, config, site, at + 3 * MINUTE)
     scene_inbox.run(database, config, site, at + 4 * MINUTE)
     assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["unacknowledged"]
-    assert run_verb(["doctor"]) == 1
-    assert "does not fit the network of the card" in capsys.readouterr().out
+    assert (run_verb(["doctor"]), "does not fit the network of the card" in capsys.readouterr().out) == (1, True)
     own.write_bytes(b"torn")
     ((_, fault),) = ask(database, find_broken_weights, site)
     assert fault == f"{own}: the weights are not those of the card (sha256 differs)"

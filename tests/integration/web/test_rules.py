@@ -174,8 +174,7 @@ def test_the_page_does_not_start_with_an_address_that_has_no_rule_or_holds_no_ac
 def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401(filled_database):
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, None) as browser:
         page = browser.get("/sites/north-bench")
-        assert page.status_code == 401
-        assert 'name="to" value="/sites/north-bench"' in page.text
+        assert (page.status_code, 'name="to" value="/sites/north-bench"' in page.text) == (401, True)
         assert "North bench" not in page.text
         program = browser.get("/api/v1/sites")
         assert (program.status_code, program.json()) == (401, {"error": "log in first"})
