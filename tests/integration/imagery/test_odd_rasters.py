@@ -252,6 +252,12 @@ def test_an_offset_that_nobody_says_is_noticed(tmp_path, capsys, drawn):
     assert len(answer["doubts"]) >= 1
 
 
+def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
+    path = write(tmp_path / "S2A_MSIL1C_20200506T013649_N0209_R117_T54TWN.tif", drawn)
+    _, (answer,), _ = detect(path, capsys)
+    assert (answer["calibration"]["offset"], "02.09" in answer["calibration"]["source"]) == (0.0, True)
+
+
 @pytest.mark.parametrize("said", ["product name", "tags"])
 def test_counts_of_landsat_are_read_by_name_or_tags(tmp_path, capsys, drawn, plain_m2, said):
     """Surface reflectance of Collection 2: 0.0000275 x count - 0.2 (USGS)."""
