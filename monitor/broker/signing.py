@@ -85,17 +85,12 @@ class Keyring:
 
     def _save(self, keys: Sequence[SigningKey]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(self.path, format_keys(keys) + "\n")
+        write_private(self.path, "\n".join(f"{key.id} {key.secret.hex()}" for key in keys) + "\n")
 
 
 def make_key() -> SigningKey:
     """A new key with a random id."""
     return SigningKey(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
-
-
-def format_keys(keys: Sequence[SigningKey]) -> str:
-    """Keys as text, one per line."""
-    return "\n".join(f"{key.id} {key.secret.hex()}" for key in keys)
 
 
 def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:

@@ -20,7 +20,6 @@ from monitor.decision.prepare import PreparedSite, prepare
 from monitor.decision.proof import next_proof_s
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext, EvaluationCache
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
-from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import NeighbourCheck, check_neighbours
 from monitor.decision.series.paired_steps import CommonDisturbance, find_disturbed
 from monitor.decision.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, mark_unexplained
@@ -112,7 +111,11 @@ def compute_situation(prepared: PreparedSite) -> Situation:
     steps = follow_steps(prepared, measured)
     count = count_votes(prepared, assessments, measured, steps)
     context, statuses = count.context, count.statuses
-    covered = find_covered(steps.steps, prepared.masks)
+    covered = {
+        key: cover.reason
+        for key, step in steps.steps.items()
+        if (cover := prepared.masks.get(key.station)) is not None and requested_level(step) <= cover.limit
+    }
     rulings = tuple(
         apply_rule(site, rule, statuses, prepared.groups, context.memory.answered) for rule in site.fusion.rules
     )
@@ -344,15 +347,6 @@ def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, M
         if waits or says_no(answer):
             found |= dict.fromkeys(stations, _MOVE_AS_ONE(reference=reference))
     return found
-
-
-def find_covered(steps: Steps, covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
-    """Steps that maintenance of their station sets aside, with the reason."""
-    return {
-        key: cover.reason
-        for key, step in steps.items()
-        if (cover := covers.get(key.station)) is not None and requested_level(step) <= cover.limit
-    }
 
 
 def is_clear(

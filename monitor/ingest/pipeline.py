@@ -309,7 +309,9 @@ class Pipeline:
             unkept=unkept,
             asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
-            brings_history=self._is_filled(added.sites, now),
+            brings_history=any(
+                (now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in added.sites
+            ),
         )
 
     def _add_calculated(
@@ -333,11 +335,15 @@ class Pipeline:
         self._admission.settle()
         self.vocabulary.births.settle()
         for item in observations:
-            self._note_reading(item)
-
-    def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
-        """Whether one of these sites has brought readings of the past alone: what is present is still to come."""
-        return any((now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in sites)
+            ahead_s = (item.observed_at - item.received_at).total_seconds()
+            self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
+            known = self.last_readings.get((item.site, item.station))
+            if (
+                known is None
+                or item.received_at > known.received_at
+                or (item.received_at == known.received_at and ahead_s > known.ahead_s)
+            ):
+                self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _may_vote(self, item: Observation) -> bool:
         """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""
@@ -367,17 +373,6 @@ class Pipeline:
             }
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
-
-    def _note_reading(self, item: Observation) -> None:
-        ahead_s = (item.observed_at - item.received_at).total_seconds()
-        self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
-        known = self.last_readings.get((item.site, item.station))
-        if (
-            known is None
-            or item.received_at > known.received_at
-            or (item.received_at == known.received_at and ahead_s > known.ahead_s)
-        ):
-            self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _one_by_one(self, messages: Sequence[BrokerMessage]) -> BatchResult:
         done: list[BatchResult] = []

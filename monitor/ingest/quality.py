@@ -115,12 +115,6 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
         convert(1.0, unit, expected.unit)
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
-    coarse = _find_coarse(site, station, quantity)
-    return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
-
-
-def _find_coarse(site: Site, station: str, quantity: str) -> float:
-    """A share of the shortest way that a motion goes at a bound while its window lasts, in the unit of the series."""
     declared = site.series(station, quantity)
     ways = [
         abs(t.bound) * (t.window_s or DAY_S) / DAY_S
@@ -129,7 +123,8 @@ def _find_coarse(site: Site, station: str, quantity: str) -> float:
         for t in c.thresholds
         if t.bound is not None
     ]
-    return NOTED * min(ways, default=inf)
+    coarse = NOTED * min(ways, default=inf)
+    return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
 
 
 def flag(

@@ -113,7 +113,12 @@ def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
     if suffix in WORKBOOKS:
         return _table(path)
     if head.startswith(_ZIP):
-        return _inspect_zip(head)
+        first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
+        if re.match(r"(?:.*/)?EGMS_L\d", first):
+            return ReaderCandidates(("egms",))
+        if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
+            return ReaderCandidates((), _WORKBOOK())
+        return ReaderCandidates((), _ZIPPED())
     if head.startswith(b"PAR1"):
         return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
     if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
@@ -141,16 +146,6 @@ def _is_utf_8(head: bytes) -> bool:
 
 def _table(path: Path) -> ReaderCandidates:
     return ReaderCandidates((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
-
-
-def _inspect_zip(head: bytes) -> ReaderCandidates:
-    """The name of the first file in it says enough."""
-    first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
-    if re.match(r"(?:.*/)?EGMS_L\d", first):
-        return ReaderCandidates(("egms",))
-    if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
-        return ReaderCandidates((), _WORKBOOK())
-    return ReaderCandidates((), _ZIPPED())
 
 
 def _inspect_text(path: Path, text: str) -> ReaderCandidates:

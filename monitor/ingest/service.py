@@ -33,7 +33,6 @@ from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReadi
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
-    SequenceMark,
     load_open_gaps,
     load_sequence_ends,
     mark_requested,
@@ -318,7 +317,11 @@ class Ingest:
         if outcome.gaps:
             self._request_at = min(self._request_at, time.monotonic() + _REQUEST_AFTER_S)
         for topic, payload in outcome.asks:
-            self._request_missing(topic, payload)
+            now_s = time.monotonic()
+            self._requested = {name: at_s for name, at_s in self._requested.items() if now_s - at_s < _REQUEST_EVERY_S}
+            if topic not in self._requested and len(self._requested) < _REQUESTS_MOST:
+                self._requested[topic] = now_s
+                self._live.publish(topic, payload, qos=0)
 
     def _settle(self) -> None:
         """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
@@ -349,14 +352,6 @@ class Ingest:
             gaps=outcome.gaps,
             lost=len(lost),
         )
-
-    def _request_missing(self, topic: str, payload: bytes) -> None:
-        """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
-        now_s = time.monotonic()
-        self._requested = {name: at_s for name, at_s in self._requested.items() if now_s - at_s < _REQUEST_EVERY_S}
-        if topic not in self._requested and len(self._requested) < _REQUESTS_MOST:
-            self._requested[topic] = now_s
-            self._live.publish(topic, payload, qos=0)
 
     def _store(self, batch: list[BrokerMessage]) -> BatchResult:
         self._check_hold()
@@ -411,7 +406,14 @@ class Ingest:
         if known is not None and not event.session_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
                 self._on_alarm(_end_session_lost(self._session_key(event.name)))
-            self._notify_session_lost(event, newest or known[0], ends)
+            since = newest or known[0]
+            log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
+            reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
+            facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
+            self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
+            self._publish_request(
+                [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
+            )
         elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
             self._on_alarm(_end_session_lost(self._session_key(event.name)))
@@ -421,15 +423,6 @@ class Ingest:
     def _session_key(self, name: str) -> str:
         """The alarm of a session: that of live data keeps the plain name."""
         return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}"
-
-    def _notify_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
-        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
-        reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
-        facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
-        self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
-        self._publish_request(
-            [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
-        )
 
     def _request_gaps(self) -> None:
         now = self._clock()

@@ -83,7 +83,9 @@ class TypingErrors:
             return None
         others = {}
         for spec in self._declared.get(item.site, ()):
-            if spec.station == item.station or not _is_of(spec, item.quantity):
+            if spec.station == item.station or not (
+                item.quantity == spec.quantity or item.quantity.startswith(f"{spec.quantity}_")
+            ):
                 continue
             neighbours = self._load(c, (item.site, spec.station, item.quantity), known, batch)
             end = bisect_right(neighbours, at, key=attrgetter("at"))
@@ -111,10 +113,6 @@ def describe_slip(slip: TypingMistake, unit: str) -> Message:
     """
     how = _VALUE_OF(station=slip.detail) if slip.kind == NEIGHBOUR else Term(slip.detail)
     return _SLIP(typed=Figure(slip.typed, ".10g"), meant=Figure(slip.meant, ".10g", unit), how=how)
-
-
-def _is_of(spec: SeriesSpec, quantity: str) -> bool:
-    return quantity == spec.quantity or quantity.startswith(f"{spec.quantity}_")
 
 
 def _key(item: Observation) -> Key:

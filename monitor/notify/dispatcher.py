@@ -123,7 +123,10 @@ class Dispatcher(Delivery):
     def plan_once(self) -> set[str]:
         """One round; returns the channels that were woken."""
         now = self.clock()
-        was_set_back = self._was_set_back(now)
+        if now < self._planned_at - outbox.CLOCK_MARGIN:
+            self._trusted_from_s = time.monotonic() + SET_BACK_S
+        self._planned_at = now
+        was_set_back = time.monotonic() < self._trusted_from_s
         with self.db.read() as c:
             due, expired = outbox.due_channels(c, now), outbox.has_expired(c, now)
         if expired and not was_set_back:
@@ -144,13 +147,6 @@ class Dispatcher(Delivery):
         for channel in due:
             self._worker(channel).wake()
         return due
-
-    def _was_set_back(self, now: datetime) -> bool:
-        """Whether the clock went back a moment ago: leases seem endless until `clock_steps.set_back` has moved them."""
-        if now < self._planned_at - outbox.CLOCK_MARGIN:
-            self._trusted_from_s = time.monotonic() + SET_BACK_S
-        self._planned_at = now
-        return time.monotonic() < self._trusted_from_s
 
     def escalate_once(self, now: datetime) -> int:
         """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.

@@ -10,7 +10,7 @@ from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import format_iso
-from monitor.domain.instruments.labels import CONFIRMED, DISMISSED
+from monitor.domain.instruments.watched import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.replay.clock import ReplayDecision

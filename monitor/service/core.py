@@ -49,7 +49,7 @@ from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.site_files import SiteFileWatcher
-from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls
@@ -196,7 +196,13 @@ class Core:
         self._insist(self._open_database)
         self.conditions.recall(self._insist(self.alarms.list_open))
         self._take_sites()
-        self._make_inboxes()
+        for site_id in self.sites:
+            inbox = Path(self.config.paths.inbox)
+            for folder in (inbox / site_id, inbox / "series" / site_id):
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    log.warning("%s: cannot be made, nothing can be put there: %s", folder, error)
         self.dispatcher = Dispatcher(
             self.db,
             self.sites,
@@ -379,16 +385,6 @@ class Core:
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         taken = SitesRead(self.config, [*self.sites.values()], {})
         self.conditions.follow(run_alarm_checks(taken), time.monotonic())
-
-    def _make_inboxes(self) -> None:
-        """The watched folders are there from the start, so that a person finds where to put scenes and files."""
-        for site_id in self.sites:
-            inbox = Path(self.config.paths.inbox)
-            for folder in (inbox / site_id, inbox / "series" / site_id):
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    log.warning("%s: cannot be made, nothing can be put there: %s", folder, error)
 
     def _check_versions(self) -> None:
         """Ask for a fresh core when a site file was put in force that this one does not run on."""

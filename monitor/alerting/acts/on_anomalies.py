@@ -8,7 +8,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.domain.instruments.labels import CAUSES, VERDICTS
+from monitor.domain.instruments.watched import CAUSES, VERDICTS
 from monitor.domain.language.catalogue import N_
 from monitor.store.models import anomaly_budget
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs

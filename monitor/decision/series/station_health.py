@@ -116,7 +116,10 @@ def examine(
             problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
             for one in problems:
                 if one.state != "unknown":
-                    key, condition = _name_problem(f"{station.id}.{spec.quantity}", one)
+                    place = f"{station.id}.{spec.quantity}"
+                    name = "stale" if one.state == "silent" else one.state
+                    text = TEXT_OF(name=name_series(place), text=one.reason)
+                    key, condition = f"health:{place}:{name}", Condition("health", one.urgency, one.since_s, text)
                     conditions[key] = condition
                 if one is not hidden or is_whole:
                     shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
@@ -140,13 +143,6 @@ def examine(
             )
         )
     return tuple(healths), conditions, series_health
-
-
-def _name_problem(place: str, problem: SeriesProblem) -> tuple[str, Condition]:
-    """The alert key of what is wrong with a series, and what its alert says."""
-    name = "stale" if problem.state == "silent" else problem.state
-    text = TEXT_OF(name=name_series(place), text=problem.reason)
-    return f"health:{place}:{name}", Condition("health", problem.urgency, problem.since_s, text)
 
 
 @once_per_record

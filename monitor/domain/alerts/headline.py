@@ -232,18 +232,20 @@ def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Head
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, _read_reason(step)
             return Headline(
-                TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)), (station,)
+                TEXT_OF(name=station, text=reason),
+                TEXT_OF(
+                    name=station,
+                    text=cast("str", reason.values["name"])
+                    if isinstance(reason, Message) and reason.id == TEXT_OF.id
+                    else reason,
+                ),
+                (station,),
             )
     return None
 
 
 def _read_reason(evidence: StoredReason) -> str:
     return read_message(evidence["reason"], evidence.get("reason_id"), evidence.get("reason_values"))
-
-
-def _find_step(reason: str) -> str:
-    """What a reason says of the step itself, without why it counts."""
-    return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
 
 
 def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:

@@ -4,8 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.domain.names import split_table
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, MOVING, OF_SCENES, OF_VELOCITY_MAPS, QUANTITIES, SIGNAL
 from monitor.domain.site import SeriesSpec, Site, Station
+
+# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
+NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
+CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
+VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
+CAUSES: Final = split_table("""
+    unknown; movement; spike; step; drift; stuck; noise; gap; clock; unit; battery; snow_ice; weather; work;
+    maintenance; common_mode
+""")
+
 
 SCALARS: Final = (
     "displacement_downslope",

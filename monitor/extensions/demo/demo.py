@@ -39,7 +39,7 @@ from monitor.extensions.demo.worth import (
 from monitor.store.alerting.outbox import count_states
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
-from monitor.store.models.totals import count_issues, find_peak_level
+from monitor.store.models.seasons import count_issues, find_peak_level
 from monitor.store.people.users import add_user
 from monitor.store.service_state import find_stamp
 from monitor.store.upkeep.backup import count_rows

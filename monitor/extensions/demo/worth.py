@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 from sqlalchemy import Connection
 
 from monitor.domain.instants import format_duration, format_iso
-from monitor.store.models.totals import load_hindcast_errors, load_newest_issues, summarize_anomalies
+from monitor.store.models.seasons import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
 LINE: Final = "drift"

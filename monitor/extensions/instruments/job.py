@@ -22,8 +22,8 @@ from monitor.domain.alert import OVER, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse
-from monitor.domain.instruments.labels import DISMISSED
 from monitor.domain.instruments.parents import KINDS, Parent, list_children
+from monitor.domain.instruments.watched import DISMISSED
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station

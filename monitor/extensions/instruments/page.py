@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from forecasting.message import Message
 from monitor.domain.extension import call_functions
 from monitor.domain.instants import parse
-from monitor.domain.instruments.labels import CAUSES
 from monitor.domain.instruments.parents import Parent
+from monitor.domain.instruments.watched import CAUSES
 from monitor.extensions.instruments.states import RANKS
 from monitor.extensions.instruments.store.board import PARENTS, BoardRow, load_board
 from monitor.store.models.anomalies import HeldAnomaly, load_held

@@ -20,6 +20,7 @@ from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.clocks import translate_months
 from monitor.ingest.text.heads import refuse_part
 from monitor.store.readings.points import PointValue
 
@@ -48,6 +49,8 @@ _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
 _FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y_%m_%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%b-%Y", "%d%b%Y")
 _AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp)[_ ]*(?=\d)|(?<=\d)[T ]\d\d:.*$", re.IGNORECASE)
+_FIGURES: Final = re.compile(r"\d{6}|\d{8}")  # a column that can only be meant for a date
+DATE_FIGURES: Final = 8
 _DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
@@ -80,10 +83,12 @@ def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
 def read_day(name: str) -> datetime | None:
     """The date that the name of a column is, as programs of satellite radar write it; None where it is none.
 
-    >>> [str(read_day(one))[:10] for one in ("D20240105", "05-Jan-2024", "TS_2024_01_05", "coh_20240105", "20241305")]
-    ['2024-01-05', '2024-01-05', '2024-01-05', 'None', 'None']
+    >>> [str(read_day(one))[:10] for one in ("D20240105", "05-Mai-2024", "TS_2024_01_05", "coh_20240105", "200117")]
+    ['2024-01-05', '2024-05-05', '2024-01-05', 'None', 'None']
     """
-    text = _AROUND_DAY.sub("", name.strip())
+    text = translate_months(_AROUND_DAY.sub("", name.strip()))
+    if text.isdigit() and len(text) != DATE_FIGURES:
+        return None  # 200117 is a day of 2020, and %Y%m%d would take it for one of 2001
     for form in _FORMS if any(c.isdigit() for c in text) else ():
         with suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -113,6 +118,8 @@ def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opene
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         if not is_wide_points(header):
             raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
+        if odd := [one for one in header if _FIGURES.fullmatch(_AROUND_DAY.sub("", one)) and read_day(one) is None]:
+            raise ConfigError(f"{path}: column {odd[0]!r} is no date (YYYYMMDD)")
         return ValueMeaning(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
 
     return _open(path, now, declare, _place_wide)
@@ -194,7 +201,7 @@ def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
         raise ConfigError(f"{path}: column {twice[0]!r} is there twice")
     dates = {}
     for column, name in enumerate(header):
-        if len(name) == 8 and name.isascii() and name.isdigit():
+        if len(name) == DATE_FIGURES and name.isascii() and name.isdigit():
             if (at := read_day(name)) is None:
                 raise ConfigError(f"{path}: column {name!r} is no date (YYYYMMDD)")
             dates[column] = at

@@ -27,6 +27,7 @@ from monitor.ingest.text.clocks import (
     GPS,
     begin_day,
     drop_weekday,
+    fill_digits,
     tidy_time,
     translate_months,
     write_common,
@@ -130,6 +131,7 @@ class TimeRule:
         form = self.format.removeprefix(WEEKDAY)
         text = drop_weekday(text) if form != self.format else text
         text = translate_months(text) if "%b" in form else text
+        text = fill_digits(text, form)
         return datetime.strptime(write_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
 
     def _respell(self, at: datetime) -> datetime:
@@ -299,7 +301,7 @@ def _check_starts(found: tuple[int, ...]) -> tuple[int, ...]:
 _Text = Annotated[str, Field(min_length=1)]
 _Column = Annotated[_Text, AfterValidator(_normalise_name)]
 _Count = Annotated[StrictInt, Field(ge=0)]
-_Pair = tuple[_Column, Annotated[_Text, AfterValidator(str.strip)]]
+_Pair = tuple[_Column, Annotated[str, AfterValidator(str.strip)]]
 
 
 class _TableSection(Section):

@@ -48,16 +48,18 @@ def open_points(
     declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
-        yield declared, (_read_row(row, now) for row in rows)
+        yield declared, (_read_row(row, now, declared.unit) for row in rows)
 
 
-def _read_row(row: Row, now: datetime) -> PointLine:
+def _read_row(row: Row, now: datetime, unit: str) -> PointLine:
     try:
         if error := find_fault(row):
             raise error
         point = read_place(row)
         if is_missing(row.get("value")):
             return PointLine(point, missing=1)
+        if (own := str(row.get("unit") or unit).strip()) != unit:
+            raise PayloadError("unit_mismatch", f"unit: the row says {own[:20]!r}, --unit says {unit}")
         at = _read_time(row.get("time"))
         if at > now:
             raise PayloadError("future", f"time: {at.isoformat()} lies in the future")

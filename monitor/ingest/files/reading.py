@@ -11,15 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
+from sqlalchemy import Connection
+
 from forecasting.message import Message, Template, join
 from monitor.domain.alert import Actor
-from monitor.domain.errors import PayloadError, StoreBusyError, UnitDoubtError
-from monitor.domain.instants import from_epoch_s
+from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
+from monitor.domain.instants import from_epoch_s, parse
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
-from monitor.ingest.files.frames import FileFrames, has_frames
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -27,6 +28,7 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
+from monitor.ingest.references import PREFIX, Reference
 from monitor.ingest.text.clocks import (
     CENTURY_MOST,
     COUNTS,
@@ -43,6 +45,58 @@ from monitor.store.readings.flags import UNDECLARED, renew_flags
 from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
+from monitor.store.service_state import find_stamp, stamp
+
+PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none
+_TWO: Final = Template("frame.two", "{file}: positions of {station} in two frames: {one}; {other}. One file for each")
+_OTHER: Final = Template(
+    "frame.other",
+    "{file}: {station} counts {kept}, the file {given}: nothing of it was stored. Give it another --station, or, where "
+    "the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
+)
+
+
+@dataclass(slots=True)
+class FileFrames:
+    """What a file says that its stations count from, by site and station."""
+
+    file: str
+    references: dict[tuple[str, str], Reference] = field(default_factory=dict)
+
+    def add(self, item: Observation, frame: object, epoch0: object) -> None:
+        """One position; raises ConfigError where the station has another frame in the same file."""
+        place = (item.site, item.station)
+        reference = Reference(str(frame), parse(epoch0) if isinstance(epoch0, str) else None)
+        known = self.references.get(place, reference)
+        joined = known.join(reference)
+        if joined is None:
+            raise ConfigError(
+                _TWO(file=self.file, station=item.station, one=known.describe(), other=reference.describe())
+            )
+        self.references[place] = joined
+
+    def check(self, c: Connection) -> None:
+        """Raise ConfigError where a station counts from something else."""
+        for (site, station), reference in self.references.items():
+            row = find_stamp(c, f"{PREFIX}{site}/{station}")
+            kept = reference if row is None else Reference.read(row[1])
+            if kept.join(reference) is None:
+                names = {"file": self.file, "station": station, "place": f"{site}/{station}"}
+                raise ConfigError(_OTHER(**names, kept=kept.describe(), given=reference.describe()))
+
+    def save(self, c: Connection, now: datetime) -> None:
+        """Keep what stations count from now, in a write transaction."""
+        for (site, station), reference in self.references.items():
+            row = find_stamp(c, f"{PREFIX}{site}/{station}")
+            joined = reference if row is None else Reference.read(row[1]).join(reference)
+            if joined is not None:
+                stamp(c, f"{PREFIX}{site}/{station}", {**(row[1] if row else {}), **joined.to_json()}, now)
+
+
+def has_frames(rows: Iterable[tuple[object, object]]) -> bool:
+    """Whether the first rows of a file say what their positions count from."""
+    return any(isinstance(row, Mapping) and row.get(FRAME) for row, _ in islice(rows, PEEKED))
+
 
 CHUNK: Final = 5000
 ATTEMPTS: Final = 12  # each waits as long as the database's own limit: a minute on SQLite
@@ -55,6 +109,10 @@ _DOUBT_TIMES: Final = Template("file.times", "{file}: can the times be right? {d
 _DOUBTED_TIMES: Final = Template(
     "file.times.refused",
     "{doubt}. Nothing of the file was stored: correct them, or say --accept-times when they are right",
+)
+_DOUBT_SUMS: Final = Template("file.sums", "{file}: is its rain what the site file says? {details}")
+_DOUBTED_SUMS: Final = Template(
+    "file.sums.refused", "{doubt}. Nothing of the file was stored: correct `stamp` in the site file"
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 Added = TypeVar("Added")
@@ -204,10 +262,13 @@ class FileImport:
             *scales.find_doubts(self.pipeline.sites, database),
         ]
         times = [] if self.accept_times else _doubt_times(looked, read_at_s, self.mapping, self.clock())
+        sums = [text for text, is_sure in scales.find_sums(self.pipeline.sites) if is_sure or not self.accept_units]
         doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
         doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
+        doubts += [_DOUBT_SUMS(file=title, details=join(sums))] if sums else []
         if doubts:
-            raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
+            refused = _DOUBTED_TIMES if times else _DOUBTED if units or not sums else _DOUBTED_SUMS
+            raise UnitDoubtError(refused(doubt=join(doubts)))
 
     def _sort(self, chunk: list[Judged]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
         received_at, source = self.clock(), f"file:{self.name or self.path.name}"

@@ -90,6 +90,7 @@ def check_stamp(
 
 
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
+_REFORMED: Final = datetime(1582, 10, 15, tzinfo=UTC)
 # how grids spell units -> how we do; a mass of rain on an area is its depth
 _UNITS: Final = {
     "kg m-2": "mm",
@@ -158,6 +159,8 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
         if calendar.lower() not in _CALENDARS:
             raise LookupError
         second, begin = read_since(units)
+        if begin < _REFORMED and not calendar.lower().startswith("proleptic"):
+            raise LookupError  # from there the usual calendar counts Julian days: two more since the year 1
         found = []
         for number in numbers:
             if not isfinite(number):

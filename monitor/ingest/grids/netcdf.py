@@ -196,10 +196,10 @@ def _is_time(variable: Variable) -> bool:
 def _read_instants(name: str, variables: Mapping[str, Variable], time: Variable, *, ends: bool) -> Any:
     if prod(time.shape) > MOST_TIMES:
         raise ConfigError(f"{name}: more than {MOST_TIMES} times")
-    numbers = np.atleast_1d(np.asarray(time.get(...), float)).ravel()
+    numbers = np.atleast_1d(_unpack(time)).ravel()
     bounds = variables.get(time.text("bounds"))
     if ends and bounds is not None and bounds.shape == (*time.shape, 2):
-        numbers = np.asarray(bounds.get(...), float).reshape(-1, 2).max(axis=1)
+        numbers = _unpack(bounds).reshape(-1, 2).max(axis=1)
     return read_times(numbers.tolist(), time.text("units"), time.text("calendar"), name)
 
 
@@ -219,8 +219,30 @@ def _find_crs(name: str, variables: Mapping[str, Variable], values: Variable, x_
 
 
 def _read_axis(variable: Variable, crs: CRS) -> Array:
-    numbers = np.asarray(variable.get(...), float)
+    numbers = _unpack(variable)
     return numbers if crs.is_geographic else numbers * _SCALES.get(variable.text("units").lower(), 1.0)
+
+
+def _find_packing(variable: Variable) -> tuple[float, float]:
+    """Factor and shift by which what is stored becomes values."""
+    scale, offset = (
+        float(np.asarray(variable.attrs.get(n, usual)).ravel()[0])
+        for n, usual in (("scale_factor", 1), ("add_offset", 0))
+    )
+    return scale, offset
+
+
+def _unpack(variable: Variable) -> Array:
+    scale, offset = _find_packing(variable)
+    return np.asarray(variable.get(...), float) * scale + offset
+
+
+def _list_missing(numbers: Array) -> list[Any]:
+    """Numbers that mean nothing, one or several; written as text they are none of its type, and count all the same."""
+    try:
+        return list(numbers.ravel() if numbers.dtype.kind in "iuf" else numbers.ravel().astype(str).astype(float))
+    except ValueError:
+        return []
 
 
 def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, slice, slice], Array]:
@@ -231,12 +253,12 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
         plain = np.asarray(numbers)
         return plain.view(plain.dtype.str.replace("i", "u")) if unsigned and plain.dtype.kind == "i" else plain
 
-    missing = [count(attrs[n]).ravel()[0] for n in ("_FillValue", "missing_value") if n in attrs]
-    scale, offset = (
-        float(np.asarray(attrs.get(n, usual)).ravel()[0]) for n, usual in (("scale_factor", 1), ("add_offset", 0))
-    )
+    missing = [v for n in ("_FillValue", "missing_value") if n in attrs for v in _list_missing(count(attrs[n]))]
+    scale, offset = _find_packing(values)
     limits = attrs.get("valid_range", (attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)))
     low, high = (float(count(v).ravel()[0]) for v in limits)
+    # limits of a wider type than packed numbers are those of values (NetCDF Users Guide, attribute conventions)
+    are_wide = any(np.asarray(v).dtype.kind == "f" for v in limits)
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         chosen = {y_dim: rows, x_dim: columns}
@@ -252,7 +274,8 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
         raw = raw.transpose([*order, values.dims.index(y_dim), values.dims.index(x_dim)])
         raw = raw.reshape((-1, *raw.shape[-2:]))
         found = raw.astype(float)
-        found[(found < low) | (found > high)] = np.nan
+        limited = found * scale + offset if are_wide and raw.dtype.kind in "iu" else found
+        found[(limited < low) | (limited > high)] = np.nan
         for value in missing:
             found[raw == value] = np.nan
         return leave_fills(found, zero=False) * scale + offset

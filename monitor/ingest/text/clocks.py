@@ -65,6 +65,8 @@ ZONES: Final = {
     "NZDT": 13,
 }
 _ZONE: Final = re.compile(r"(?<=[\d ])([A-Z]{3,4})$")
+_SIDE_BY_SIDE: Final = re.compile(r"(?:%[YymdjHMS]){2,}")
+_DIGITS: Final = {"Y": 4, "j": 3}  # of a directive; the others have two
 
 
 @lru_cache(maxsize=512)
@@ -122,6 +124,31 @@ def write_offset(text: str) -> str:
     """
     name = name_zone(text)
     return f"{text.removesuffix(name)}{100 * ZONES[name]:+05d}" if name else text
+
+
+@lru_cache(maxsize=512)
+def _list_widths(form: str) -> tuple[tuple[int, int, bool], ...]:
+    """The parts of a form whose digits nothing parts: which they are, how many digits, and whether it is a clock."""
+    parts = [(k, part) for k, part in enumerate(form.split(" ")) if _SIDE_BY_SIDE.fullmatch(part)]
+    return tuple((k, sum(_DIGITS.get(sign, 2) for sign in part[1::2]), part[1] == "H") for k, part in parts)
+
+
+def fill_digits(text: str, form: str) -> str:
+    """A time with the leading zeros of a clock of digits alone; such a day is whole, for what it lacks may be anything.
+
+    >>> fill_digits("2026-01-12 100", "%Y-%m-%d %H%M"), fill_digits("12.1.2026 5", "%d.%m.%Y %H%M%S")
+    ('2026-01-12 0100', '12.1.2026 000005')
+
+    Raises:
+        ValueError: digits of a day are missing, or there are more than the form has.
+    """
+    for k, width, is_clock in _list_widths(form):
+        parts = text.split(" ")
+        digits = parts[k] if k < len(parts) else ""
+        if len(digits) != width and not (is_clock and 0 < len(digits) < width):
+            raise ValueError(text)
+        text = " ".join((*parts[:k], digits.zfill(width), *parts[k + 1 :]))
+    return text
 
 
 def begin_day(text: str) -> str | None:

@@ -125,11 +125,6 @@ class ModelStatus:
         )
 
 
-def judged_as(row: registry.ModelRow, horizon_s: float) -> str:
-    """What is judged of a checkpoint: its blend, which would be shown; where its gate takes nothing itself."""
-    return name_blend(row.kind) if weight_of(row.card.get("gates", {}), horizon_s) else row.kind
-
-
 def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
@@ -142,7 +137,13 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus
             gates.get(row.model_hash, {}),
             {
                 h: load_scored(
-                    c, names, h, now, model=judged_as(row, h), model_hash=row.model_hash, since=g.counts_from
+                    c,
+                    names,
+                    h,
+                    now,
+                    model=name_blend(row.kind) if weight_of(row.card.get("gates", {}), h) else row.kind,
+                    model_hash=row.model_hash,
+                    since=g.counts_from,
                 )
                 for h, g in gates.get(row.model_hash, {}).items()
             },

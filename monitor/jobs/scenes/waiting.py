@@ -72,13 +72,15 @@ def notify_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: date
 def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: datetime) -> str:
     reason = _WAITS(name=row.name, since=Timestamp.of(since_at, "minute"), text=row.error or "")
     with db.write() as c:
-        if not any(a.key == f"{PREFIX}{row.name}" and _says(a.reason, row.error) for a in _open_alerts(c, site)):
+        if not any(
+            a.key == f"{PREFIX}{row.name}"
+            and isinstance(a.reason, Message)
+            and a.reason.id == _WAITS.id
+            and a.reason.values["text"] == (row.error or "")
+            for a in _open_alerts(c, site)
+        ):
             _apply(c, site, row.name, reason, now, is_open=True)
     return "told"
-
-
-def _says(reason: str, error: str | None) -> bool:
-    return isinstance(reason, Message) and reason.id == _WAITS.id and reason.values["text"] == (error or "")
 
 
 def notify_weights(db: Database, site: Site, now: datetime) -> None:

@@ -149,7 +149,12 @@ def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) ->
     context = replace(context, decision_id=basis)
     event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
     if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
-        _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
+        n = t.notification.c
+        waiting = (n.alert_id == found.id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
+        done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
+        c.execute(
+            update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
+        )
     elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
         _queue(c, change, 0 if found is None else int(found.level), event, context)
     return event
@@ -163,13 +168,6 @@ def _is_change(found: Row[Any] | None, change: AlertChange) -> bool:
         return change.open
     is_gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
     return bool(is_gone or found.level != change.level) if change.open else not is_gone
-
-
-def _drop_unsent(c: Connection, alert_id: int) -> None:
-    n = t.notification.c
-    waiting = (n.alert_id == alert_id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
-    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
-    c.execute(update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT())))
 
 
 def _was_notified(c: Connection, found: Row[Any] | None) -> bool:

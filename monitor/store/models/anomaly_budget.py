@@ -15,8 +15,7 @@ from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
-from monitor.domain.instruments.labels import DISMISSED
-from monitor.domain.instruments.watched import MOTION, list_groups
+from monitor.domain.instruments.watched import DISMISSED, MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row

@@ -15,7 +15,7 @@ from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.domain.instruments.labels import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
+from monitor.domain.instruments.watched import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
@@ -164,21 +164,16 @@ def _divide_series(
         label = next((k for k in labels if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
         if label is not None and label.verdict == DISMISSED:
             if label.id not in seen:
-                seen[label.id] = _find_seen(rows, label)
+                labelled_at = format_iso(label.at)
+                of_time = (row for row in rows if label.from_at <= row.at <= label.to_at)
+                known = [row for row in of_time if row.scored_at <= labelled_at]
+                seen[label.id] = max(map(_in_thresholds, known), default=0.0), {row.detector for row in known}
             if _is_more(news, label, *seen[label.id]):
                 is_new, last, beyond = True, [], label.id
         if is_new:
             found.append((last, beyond))
         last += news
     return found
-
-
-def _find_seen(rows: Iterable[Any], label: Any) -> tuple[float, set[str]]:
-    """What was known of the time of a label when it was given: the highest score, in thresholds, and the detectors."""
-    labelled_at = format_iso(label.at)
-    of_time = (row for row in rows if label.from_at <= row.at <= label.to_at)
-    known = [row for row in of_time if row.scored_at <= labelled_at]
-    return max(map(_in_thresholds, known), default=0.0), {row.detector for row in known}
 
 
 def _is_more(rows: Iterable[Any], label: Any, highest: float, detectors: Collection[str]) -> bool:

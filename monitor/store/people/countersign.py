@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, update
 
-from forecasting.message import Message, MessageList, Template, Term
+from forecasting.message import MessageList, Template, Term
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -168,24 +168,19 @@ def do_by_two(
         with db.write() as c:
             users.require_account(c, actor.name)
             keep_first(c, act, actor, reason, measure(c), now)
-            others = _list_otherwise(c, act, actor, now)
+            same = {**act.terms, act.choice: None}
+            others = [
+                _CHOSEN(choice=Term(str(one.terms[act.choice])), name=one.by)
+                for one in load_waiting(c, now)
+                if (one.act, one.subject) == (act.act, act.subject)
+                and act.choice in one.terms
+                and one.terms[act.choice] != act.terms[act.choice]
+                and {**one.terms, act.choice: None} == same
+                and not is_same_person(one.by, actor.name)
+            ]
         if others:
             raise NeedsSecondError(_OTHERWISE(text=missing.message, names=MessageList(tuple(others)))) from missing
         raise
-
-
-def _list_otherwise(c: Connection, act: TwoPersonAct, actor: Actor, now: datetime) -> list[Message]:
-    """What other people chose over the same question, by signatures that wait."""
-    same = {**act.terms, act.choice: None}
-    return [
-        _CHOSEN(choice=Term(str(one.terms[act.choice])), name=one.by)
-        for one in load_waiting(c, now)
-        if (one.act, one.subject) == (act.act, act.subject)
-        and act.choice in one.terms
-        and one.terms[act.choice] != act.terms[act.choice]
-        and {**one.terms, act.choice: None} == same
-        and not is_same_person(one.by, actor.name)
-    ]
 
 
 def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Select, or_, select
 
 from forecasting.message import Message, gather
 from monitor.domain.instants import join_spans
-from monitor.domain.instruments.labels import NOT_WELL
 from monitor.domain.instruments.parents import list_children
+from monitor.domain.instruments.watched import NOT_WELL
 from monitor.domain.observation import Link
 from monitor.domain.site import Site
 from monitor.store.schema import tables as t

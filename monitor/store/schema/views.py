@@ -30,6 +30,7 @@ _ADVISORY: Final = (
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 NAMES: Final = tuple(view_sql(sqlite=True))
+_COLUMNS: Final[dict[str, tuple[str, ...]]] = {}  # of views that were read: the same as long as this program runs
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -164,9 +165,12 @@ def stream_view(
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
-    found = connection.execute(bound, values, execution_options=options).mappings()
+    found = connection.execute(bound, values, execution_options=options)
+    names = tuple(found.keys())
+    booleans = [(k, name) for k, name in enumerate(names) if name in BOOLEANS]
     for row in found if block else found.all():
-        yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
+        truths = {name: bool(row[k]) for k, name in booleans if row[k] is not None}
+        yield dict(zip(names, row, strict=True)) | truths
 
 
 def _check_names(name: str, columns: Iterable[str]) -> None:
@@ -199,8 +203,9 @@ def _write_clauses(terms: Sequence[str], order_by: Sequence[str], limit: int | N
 def _list_columns(connection: Connection, name: str, without: str) -> str:
     if not without:
         return "*"
-    head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - the name is checked
-    return ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
+    if name not in _COLUMNS:
+        _COLUMNS[name] = tuple(connection.execute(text(f"SELECT * FROM {name} LIMIT 0")).keys())  # noqa: S608 - checked
+    return ", ".join(f'"{one}"' for one in _COLUMNS[name] if one != without)
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -79,6 +79,45 @@ def test_a_pressure_that_counts_from_a_vacuum_is_asked_about():
     assert (name.quantity, name.unit, name.foreign) == ("pore_pressure", None, "psia")
 
 
+@pytest.mark.parametrize("header", ["Piezo abs. P1 (kPa)", "Total pore pressure (kPa)", "Piezo uncorrected (kPa)"])
+def test_a_pressure_with_that_of_the_air_in_it_is_asked_about(header):
+    assert (read_name(header).quantity, read_name(header).unit) == (None, "kPa")
+
+
+@pytest.mark.parametrize(
+    ("header", "quantity"),
+    [
+        ("Pressure (hPa)", "air_pressure"),
+        ("p_mbar_Avg", "air_pressure"),
+        ("Tensiometer (hPa)", None),
+        ("P1 (mbar)", None),
+        ("Wasserdruck (mbar)", None),
+    ],
+)
+def test_a_unit_of_the_weather_says_it_of_a_name_that_names_nothing_else(header, quantity):
+    assert read_name(header).quantity == quantity
+
+
+@pytest.mark.parametrize(
+    ("header", "is_depth"),
+    [
+        *((f"Groundwater level [{unit}]", True) for unit in ("mbgl", "m BTOC", "mbmp", "m u. ROK", "m unter POK")),
+        *((f"Livello falda [m {words}]", True) for words in ("da p.c.", "dal piano campagna", "da bocca pozzo")),
+        *((f"Niveau nappe [m {words}]", True) for words in ("sous repère", "sous TN")),
+        ("Nivel freático [m bajo brocal]", True),
+        ("Groundwater depth (m)", True),
+        ("Grundwassertiefe (m)", True),
+        ("Profundidad del nivel (m)", True),
+        *((f"Water level {name} (m)", False) for name in ("BP1", "B.P. 4", "MP 3", "depth 12 m")),
+        ("Grundwasserstand [m ü. NN]", False),
+        ("Livello falda [m s.l.m.]", False),
+        ("Pegel Unterwasser (m)", False),
+    ],
+)
+def test_words_for_below_a_mark_count_downward_in_any_language(header, is_depth):
+    assert may_count_downward(header, read_name(header).quantity) is is_depth
+
+
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):

@@ -22,8 +22,8 @@ from monitor.jobs.housekeeping import _load_sites
 from monitor.service.children import ProcessRestarter
 from monitor.service.core import Core
 from monitor.service.supervisor import _load_recipients
-from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.alerting.maintenance import (
     add_maintenance,
     end_maintenance,

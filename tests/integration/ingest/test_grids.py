@@ -16,7 +16,7 @@ from scipy.io import netcdf_file
 from monitor.domain.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids import stack as stacks
-from monitor.ingest.grids.cf import find_date
+from monitor.ingest.grids.cf import find_date, read_times
 from monitor.ingest.grids.netcdf import open_netcdf
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from tests.data.surveys.rasters import write_raster
@@ -132,6 +132,48 @@ def test_bytes_that_say_that_they_have_no_sign_have_none(tmp_path, type_of):
     places = [StationPlace(f"R{k}", 46.2, 8.9 + 0.1 * k) for k in range(3)]
     found = rows_of(path, quantity="rain", variable="rr", places=places)
     assert [(row[1], row[2]) for row in found] == [("R0", 100.0), ("R1", 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("attrs", "kept"),
+    [
+        ({}, (0.0, 0.25, 1.0, 3.0)),
+        ({"valid_range": np.array([0, 99], "i2")}, (0.0, 0.25)),
+        ({"valid_range": np.array([0.0, 2.0], "f4")}, (0.0, 0.25, 1.0)),
+        ({"valid_max": np.float32(0.5)}, (0.0, 0.25)),
+        ({"missing_value": np.array([25, 100], "i2")}, (0.0, 3.0)),
+        ({"missing_value": "100"}, (0.0, 0.25, 3.0)),
+    ],
+)
+def test_limits_and_missing_values_of_packed_rain_are_those_that_are_meant(tmp_path, attrs, kept):
+    path, units = tmp_path / "a.nc", "hours since 2026-01-01"
+    with h5netcdf.File(path, "w") as out:
+        out.dimensions = {"time": 4, "lat": 2, "lon": 2}
+        for name, given, unit, packing in (
+            ("time", [0, 10, 20, 30], units, 0.1),
+            ("lat", [462, 461], "degrees_north", 0.1),
+            ("lon", [89, 90], "degrees_east", 0.1),
+        ):
+            axis = out.create_variable(name, (name,), "i2", data=np.array(given, "i2"))
+            axis.attrs["units"], axis.attrs["scale_factor"] = unit, packing
+        values = np.broadcast_to(np.array([0, 25, 100, 300], "i2")[:, None, None], (4, 2, 2))
+        rain = out.create_variable("rr", ("time", "lat", "lon"), "i2", data=values)
+        rain.attrs.update({"units": "mm", "scale_factor": np.float32(0.01)} | attrs)
+    found = rows_of(path, quantity="rain", places=(StationPlace("R1", 46.2, 8.9),))
+    hours = {0.0: 0, 0.25: 1, 1.0: 2, 3.0: 3}
+    assert [(row[0].hour, row[2]) for row in found] == [(hours[v], pytest.approx(v)) for v in kept]
+
+
+@pytest.mark.parametrize("calendar", ["", "standard", "gregorian", "proleptic_gregorian"])
+def test_days_since_before_the_calendar_changed_are_counted_by_the_calendar_that_is_said(calendar):
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    days, units = (NOW - first).days, "days since 0001-01-01"
+    if calendar.startswith("proleptic"):
+        assert read_times([days], units, calendar, "a.nc") == (NOW,)
+        return
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_times([days], units, calendar, "a.nc")
+    assert read_times([1], "days since 1582-10-15", calendar, "a.nc")[0].day == 16
 
 
 # ---- stacks of displacement --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.recognise import choose_reader
-from monitor.store.alerting.change_feed import ChangeDetector
+from monitor.store.alerting.events import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -414,6 +414,34 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
     assert ([(v.observed_at.day, v.value) for v in piece.values], piece.missing) == ([(1, 0.0), (13, -1.5)], 1)
     with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, ImportOptions(), NEWEST):
         pass
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_column_of_a_date_is_taken_for_another_date_or_passed_over(tmp_path, seed):
+    rng, path = random.Random(seed), tmp_path / "a.csv"
+    days = sorted(datetime(2015, 1, 1, tzinfo=UTC) + timedelta(days=k) for k in rng.sample(range(3600), 6))
+    row = "A1,46.0,8.0," + ",".join(str(k) for k in range(6)) + "\n"
+    for form in ("%Y%m%d", "D%Y%m%d", "%y%m%d", "D%y%m%d"):
+        path.write_text("CODE,LAT,LON," + ",".join(f"{day:{form}}" for day in days) + "\n" + row)
+        if "%y" in form:
+            with pytest.raises(ConfigError, match="a date such as"), open_wide_points(path, DESC, NEWEST):
+                pass
+            continue
+        with open_wide_points(path, DESC, NEWEST) as (_, pieces):
+            (piece,) = pieces
+        assert [(v.observed_at, v.value) for v in piece.values] == list(zip(days, range(6), strict=True))
+    for odd in ("20250230", "D250113"):
+        path.write_text(f"CODE,LAT,LON,20250101,20250102,20250103,{odd}\nA1,46.0,8.0,0,1,2,3\n")
+        with pytest.raises(ConfigError, match=f"column '{odd}' is no date"), open_wide_points(path, DESC, NEWEST):
+            pass
+
+
+@pytest.mark.parametrize(("unit", "stored"), [("mm", 1), ("", 1), ("m", 0), ("cm", 0)])
+def test_a_unit_in_the_rows_is_not_overruled(bench, tmp_path, unit, stored):
+    path = tmp_path / "a.csv"
+    path.write_text(f"time,point,latitude,longitude,value,unit\n{NEWEST.isoformat()},q,46.0,8.0,1.0,{unit}\n")
+    result = take(bench, path, NEWEST + DAY)
+    assert (result.stored, result.reasons) == (stored, {} if stored else {"unit_mismatch": 1})
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])

@@ -9,8 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.events import add_event, confirm_event
+from monitor.store.alerting.events import ChangeDetector, add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.readings.messages import add_report

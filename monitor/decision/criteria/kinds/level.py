@@ -17,7 +17,7 @@ from monitor.decision.series.assessment import (
 )
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
-from monitor.domain.decision import Step, seconds
+from monitor.domain.decision import seconds
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station
@@ -94,15 +94,14 @@ def read_values(windows: DecisionContext, criterion: Criterion, station: str) ->
     for jump in track.jumps:
         state = windows.memory.steps.get(StepKey(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
-            if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
+            if state is not None and (
+                state.state in {BEFORE, *ACTIVE}
+                or (state.state in {EVENT, OFFSET} and windows.now_s >= state.known_s + clock_s(windows.site, station))
+            ):
                 values[at] = raw[at]
             elif state is None or state.state in {"pending", DOUBTFUL, EVENT, OFFSET}:
                 del values[at]
     return values
-
-
-def _is_over(windows: DecisionContext, step: Step, station: str) -> bool:
-    return step.state in {EVENT, OFFSET} and windows.now_s >= step.known_s + clock_s(windows.site, station)
 
 
 ENTRY: Final = KindEntry(

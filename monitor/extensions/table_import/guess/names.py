@@ -73,15 +73,20 @@ _DOWNWARD_WORDS: Final = (
     r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
     r"depth.?to",
     r"(?<![a-z])dtw(?![a-z])",
-    r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
-    r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])",
+    r"below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
+    r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])",
+    r"(?<![a-z])(?:m|ft) ?toc(?![a-z])",
     "soggiacenza",
     "flurabstand",
     "abstich",
-    r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])",
-    "profondit[aà].{0,12}falda",
-    "profondeur.{0,12}nappe",
-    "profundidad.{0,12}fre[aá]tic",
+    r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])",
+    r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)",
+    r"(?:sous|/) ?(?:le |la )?(?:sol|tn|terrain|rep[eè]re|margelle)(?![a-z])",
+    r"(?<![a-z])bajo (?:el |la )?(?:brocal|terreno|suelo|boca|superficie|nivel del terreno)",
+    r"(?:ground.?water|water.?table|grundwasser)\W{0,2}(?:depth|tiefe)(?!\W{0,3}\d)",
+    r"profondit[aà].{0,12}(?:falda|livello)",
+    r"profondeur.{0,12}(?:nappe|niveau)",
+    r"profundidad.{0,12}(?:fre[aá]tic|nivel)",
     "埋深",
     r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
     r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)",
@@ -93,6 +98,13 @@ _ABOVE_SEA: Final = re.compile(
     r"b\.?g\.?[ls]|btoc|gok|a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE
 )
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
+_ABSOLUTE: Final = re.compile(  # a pressure with that of the air in it, which is no pore pressure
+    r"(?<![a-z])(?:abs(?:olute?|olu)?|assolut[ao]|absolut[ao]|total[eo]?|gesamt|un(?:corr|comp|korr|komp)\w*)(?![a-z])",
+    re.IGNORECASE,
+)
+_OF_AIR: Final = re.compile(
+    r"(?:p|press\w*|pression[ei]?|presi[oó]n|druck|station|qf[ef]|avg|mean|smp|raw|[\W_])*", re.IGNORECASE
+)
 _BY_UNIT: Final = {
     "degC": "temperature",
     "degF": "temperature",
@@ -136,6 +148,7 @@ _STATION_WORDS: Final = (
     "name|id|device|node|nodo|capteur|stazione|estación|estacion|borehole|bohrung|sondaggio|forage|测点|测站|点号"
 )
 _STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
+_SERIAL: Final = re.compile(r"(?<![^\W\d_])(?:serial\w*|s/n|serien\w*|matricola)(?![^\W\d_])", re.IGNORECASE)
 _COUNTER: Final = re.compile(
     r"^(?:table|result)$|"
     r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
@@ -169,6 +182,7 @@ _NOT_OF_HERE: Final = (
     "qualità",
     "qualité",
     "flag",
+    r"(?<![a-z])valid(?:ity)?(?![a-z])",
     "status",
     "azimut",
     "threshold",
@@ -243,6 +257,8 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     quantity, rest = _find_quantity(bare)
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
+    if quantity == "pore_pressure" and _ABSOLUTE.search(bare.replace("_", " ")):
+        quantity = None
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
     known, tokens = _take_unit_token(tokens, quantity, known, foreign)
     quantity, tokens = _fit_quantity(quantity, known, tokens)
@@ -286,7 +302,9 @@ def _read_written_unit(header: str, unit: str | None, brackets: Sequence[str]) -
 
 def _fit_quantity(quantity: str | None, unit: str | None, tokens: list[str]) -> tuple[str | None, list[str]]:
     """The quantity that words and unit say together, None where they disagree, and the words that are left."""
-    quantity = quantity or _BY_UNIT.get(unit or "")
+    if quantity is None and (implied := _BY_UNIT.get(unit or "")):
+        # a logger of water counts in mbar too: the unit alone says it of a name that names nothing else
+        quantity = implied if implied != "air_pressure" or _OF_AIR.fullmatch(" ".join(tokens)) else None
     if quantity == "temperature":
         tokens = [t for t in tokens if t.lower() != "t"]
     quantity = _OTHER_UNITS.get((quantity or "", unit or ""), quantity)
@@ -427,4 +445,10 @@ def may_count_downward(header: str, quantity: str) -> bool:
 def is_no_measurement(header: str) -> bool:
     """Whether a column of numbers by this name is a counter, a place, part of a date or nothing of this service."""
     bare = _BRACKETS.sub("", header).strip()
-    return any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR)) or _OTHER.search(bare) is not None
+    is_other = _OTHER.search(bare) is not None or is_serial(header)
+    return is_other or any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR))
+
+
+def is_serial(header: str) -> bool:
+    """Whether a column by this name holds the serial numbers of instruments."""
+    return _SERIAL.search(_BRACKETS.sub("", header)) is not None

@@ -36,6 +36,11 @@ _UNKNOWN_FORM: Final = Template(
 )
 _NO_TIME: Final = Template("guess.times.none", "no column holds a time that can be read; the columns are: {names}")
 _ODD_CLOCK: Final = Template("guess.times.clock", "column '{column}' looks like a clock, and cannot be read as one")
+_OWN_TIMES: Final = Template(
+    "guess.times.own",
+    "the columns behind '{column}' have times of their own: cut the table there, and read each part alone",
+)
+_BRACKETED: Final = re.compile(r"[(\[][^)\]]*[)\]]?")
 FITS: Final = 0.98  # share of the cells that a form must explain
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
@@ -88,7 +93,7 @@ _CLOCKS: Final = (
     "%H%M",
     "%Hh%M",
 )
-_NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
+_NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M", "%H%M%S")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
 _OF_SECONDS: Final = re.compile(r"s{1,2}$|se[ckg]", re.IGNORECASE)
@@ -107,6 +112,11 @@ _DAY_NUMBERS: Final = (
 _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
+_LATER: Final = re.compile(  # of what was done with a reading
+    r"recei|upload|insert|creat|modif|updat|export|import|server|arriv|stored|processed|empfang|eingang|ricev|ricez|reçu|"
+    r"r[eé]cept|recib",
+    re.IGNORECASE,
+)
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
     7: ("%Y%j",),
@@ -122,6 +132,11 @@ _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns"
 _SECONDS: Final = ("s", "ms", "us", "ns")
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
 _HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
+_CLOCK_ALONE: Final = re.compile(
+    r"(?:time|(?:uhr)?zeit|ora|heure|hora|hours?|stunden?|hh?mm(?:ss)?|时间)(?:[ _]?\W?(?:h|hr|hh?mm(?:ss)?|utc)\W?)?",
+    re.IGNORECASE,
+)
+_OF_HOURS: Final = re.compile(r"hour|stunde", re.IGNORECASE)  # 13.50 of them is half past one
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")  # a date as a workbook gives it
@@ -132,6 +147,14 @@ _DIRECTIVE: Final = re.compile(r"%(.)")
 _OF_LETTERS: Final = "bp"  # directives that stand for a word; all others here stand for digits
 _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
+_OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distance, a denial, an instant of its own
+    r"(?<![^\W_])(?:MESZ|CEST|BST|DST|daylight|summer|sommer\w*|été|estiv[ao]|legale|verano|offset|diff\w*|plus|minus|"
+    r"not|non|nicht|kein\w*)(?![^\W_])|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}",
+    re.IGNORECASE,
+)
+_POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
+_POWER_LEAST: Final = 7  # digits behind the mark that leave no more than minutes open
+_DASHES: Final = str.maketrans("\u2212\u2013", "--")
 
 
 _PLAIN: Final = TimeRule(("time",))
@@ -166,8 +189,12 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
         ways = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
         found = [t for t in ways if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
     if not found:
-        return _join_parts(table)
-    best = _join_midnights(table, _prefer_end(table, _choose_column(table, found), found))
+        joined = _join_parts(table)
+        return joined and _require_clock(table, joined)
+    best = _prefer_end(table, _choose_column(table, found), found)
+    _refuse_own_times(table, best, found)
+    if _are_days(best):
+        best = _join_half(table, _require_clock(table, _join_clock(table, best) or best))
     # what another column of times says is of that one
     others = [n for n in table.names if n not in {t.rule.column for t in found}]
     texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
@@ -175,25 +202,38 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
 
 
 def _choose_column(table: RawTable, found: Sequence[Times]) -> Times:
-    """The likeliest of several columns of times: it changes, is called a time, says its zone, or comes first."""
+    """The likeliest of several: it changes, is not of a later step, is called a time, says its zone, or comes first."""
 
-    def rank(times: Times) -> tuple[bool, bool, bool, int]:
+    def rank(times: Times) -> tuple[bool, bool, bool, bool, int]:
         column = times.rule.column
         runs = len(set(times.parsed)) > 1  # the day when an instrument was set up is no time of a reading
         zoned = _find_zone([table.title(column)]) is not None
-        return runs, _is_named(table, column), zoned, -table.names.index(column)
+        is_first = _LATER.search(table.title(column)) is None
+        return runs, is_first, _is_named(table, column), zoned, -table.names.index(column)
 
     return max(found, key=rank)
 
 
-def _join_midnights(table: RawTable, best: Times) -> Times:
-    """Days with the clock that stands in another column; raises ConfigError where it cannot be read."""
-    if not best.parsed or any(at.time() != datetime.min.time() for at in best.parsed):
-        return best
-    best = _join_clock(table, best) or best
-    if len(best.rule.columns) == 1 and (clock := _find_clock(table, best)) is not None:
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=clock)))
-    return best
+def _are_days(times: Times) -> bool:
+    return bool(times.parsed) and all(at.time() == datetime.min.time() for at in times.parsed)
+
+
+def _require_clock(table: RawTable, times: Times) -> Times:
+    """The times; raises ConfigError where they are days, and the clock that stands beside them cannot be read."""
+    if _are_days(times) and (clock := _find_clock(table, times)) is not None:
+        raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=table.title(clock))))
+    return times
+
+
+def _join_half(table: RawTable, times: Times) -> Times:
+    """A date and a clock of half a day with the column that says which half it is."""
+    for name in table.names if len(times.rule.columns) == 2 and "%H:" in times.rule.format else ():
+        cells = [str(c) for c in table.columns[name]]
+        if cells and all(c.upper() in {"AM", "PM"} for c in cells):
+            rule = replace(times.rule, columns=(*times.rule.columns, name))
+            forms = [f"{form.replace('%H', '%I')} %p" for form in (times.rule.format, *times.rivals)]
+            return _choose(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)], forms) or times
+    return times
 
 
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
@@ -210,6 +250,26 @@ def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
         and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
     ]
     return ends[0] if len(ends) == 1 else best
+
+
+def _refuse_own_times(table: RawTable, best: Times, found: Sequence[Times]) -> None:
+    """Refuse columns that have times of their own beside them, under the name of the first; raises ConfigError."""
+    first = table.names.index(best.rule.column)
+    for other in found:
+        column = other.rule.column
+        between = table.names[first + 1 : table.names.index(column)]
+        is_alike = _name_alike(table.title(column)) == _name_alike(table.title(best.rule.column))
+        if (
+            is_alike
+            and other.parsed != best.parsed
+            and any(_float(str(c)) for n in between for c in table.columns[n][:1])
+        ):
+            raise ConfigError(TEXT_OF(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
+
+
+def _name_alike(title: str) -> str:
+    """A name without what tells it from another of its kind: a number, a letter, or what stands in brackets."""
+    return re.sub(r"(?:[\W_]+\w{0,2}|\d+)$", "", _BRACKETED.sub("", title).strip()).casefold()
 
 
 def describe_untimed(table: RawTable) -> Message:
@@ -345,16 +405,21 @@ def _join_clock(table: RawTable, day: Times) -> Times | None:
 
 def _list_clocks(title: str, cells: Sequence[str]) -> tuple[str, ...]:
     """The forms that numbers beside a date may have as a clock; none where the column is not called one."""
-    if _HOUR.search(title) and all(c.isdigit() and int(c) <= _DAY_MINUTES for c in cells):
+    if not (_CLOCK.search(title) or _HOUR.search(title)):
+        return ()
+    if all(c.isdigit() and int(c) <= _DAY_MINUTES for c in cells):
         return ("%H",)
-    return _NUMERIC_CLOCKS if _CLOCK.search(title) or _HOUR.search(title) else ()
+    return _NUMERIC_CLOCKS[bool(_OF_HOURS.search(title)) :]
 
 
 def _find_clock(table: RawTable, day: Times) -> str | None:
     """A column of clock times beside dates that did not go with them: without it all times of a day would be one."""
     for name in table.names:
         cells = [str(c) for c in table.list_cells(name)]
-        if name not in day.rule.columns and cells and sum(bool(_HOURS.match(c)) for c in cells) >= 0.8 * len(cells):
+        is_clock = _CLOCK_ALONE.fullmatch(table.title(name)) is not None and len(set(cells)) > 1
+        if name in day.rule.columns or not cells:
+            continue
+        if is_clock or sum(bool(_HOURS.match(c)) for c in cells) >= 0.8 * len(cells):
             return name
     return None
 
@@ -427,6 +492,9 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
+    powers = [power for text in texts if (power := _POWER.fullmatch(text))]
+    if powers and max(len(power[1]) for power in powers) < _POWER_LEAST:
+        return None  # 1.76822E+12, as spreadsheets show a count of milliseconds: hours of it are lost
     if how.format in COUNTS:
         return _choose(how, texts, [how.format])  # a person says what it counts
     if (counted := _read_counts(how, texts, table)) is not None:
@@ -538,17 +606,26 @@ def _disorder(times: Sequence[datetime]) -> tuple[int, float]:
 
 
 def _find_zone(texts: Iterable[str]) -> str | None:
-    """The zone that a file names itself; winter time of Central Europe is one hour ahead all year."""
+    """The zone that a file names itself; winter time of Central Europe is one hour ahead all year.
+
+    A text that names two, or says anything else of it, leaves the zone to a person.
+
+    >>> [_find_zone([text]) for text in ("Time (UTC\u22123)", "CET (UTC+1)", "MEZ/MESZ", "UTC offset: -5")]
+    ['Etc/GMT+3', 'Etc/GMT-1', None, None]
+    """
     for text in texts:
-        if match := _UTC.search(text):
-            sign, hours, minutes = match.groups()
-            if sign is None or int(hours) == 0:
-                return "UTC"
-            if not minutes or minutes == "00":
-                return f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"  # POSIX counts westward
-        if _WINTER.search(text):
-            return "Etc/GMT-1"
+        found = {_name_zone(*match.groups()) for match in _UTC.finditer(text.translate(_DASHES))}
+        found |= {"Etc/GMT-1"} if _WINTER.search(text) else set()
+        if len(found) == 1 and None not in found and _OPEN.search(text) is None:
+            return found.pop()
     return None
+
+
+def _name_zone(sign: str | None, hours: str, minutes: str | None) -> str | None:
+    """A zone so many hours from UTC; None where they are no whole ones."""
+    if sign is None or int(hours) == 0:
+        return "UTC"
+    return None if minutes not in {None, "00"} else f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"  # POSIX: west
 
 
 def describe_gaps(times: Sequence[datetime]) -> tuple[timedelta | None, int, timedelta | None]:

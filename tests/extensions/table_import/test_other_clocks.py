@@ -1,0 +1,100 @@
+"""Clocks and zones that a table spells otherwise: read as they are meant, or asked about, never as other instants."""
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from monitor.domain.errors import ConfigError
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.ingest.files.mapping import TimeRule
+from tests.data.payloads.guessed import keep, lay_rows, read_good
+
+BEGIN = datetime(2025, 2, 3)
+HALF = "AM PM"
+SPELLED = {
+    "Date;Time": lambda at: f"{at:%d.%m.%Y};{int(f'{at:%H%M}')}",
+    "Date;HHMM": lambda at: f"{at:%Y-%m-%d};{int(f'{at:%H%M}')}",
+    "Datum;Uhrzeit": lambda at: f"{at:%Y%m%d};{int(f'{at:%H%M%S}')}",
+    "Date;Clock time": lambda at: f"{at:%Y-%m-%d};{at:%H%M%S}",
+    "Date;Time;Half": lambda at: f"{at:%m/%d/%Y};{at:%I:%M};{HALF.split()[at.hour // 12]}",
+}
+
+
+def look(tmp_path, head, spell, instants):
+    rows = (f"{spell(at)};{k % 7}.5" for k, at in enumerate(instants))
+    return read_raw_table(lay_rows(tmp_path / "f.csv", f"{head};Crack 1 (mm)", rows))
+
+
+@pytest.mark.parametrize("minutes", [10, 15, 60, 720])
+@pytest.mark.parametrize("head", SPELLED)
+def test_a_clock_of_digits_without_its_zeros_is_the_clock(tmp_path, head, minutes):
+    begin = BEGIN + timedelta(minutes=30 if minutes == 720 else 0)
+    instants = [begin + timedelta(minutes=minutes * k) for k in range(150)]
+    table = look(tmp_path, head, SPELLED[head], instants)
+    mapping = keep(guess(table, {"zone": "UTC", "dates": "month first"}).mapping, table.path)
+    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, mapping)] == instants
+
+
+def test_digits_side_by_side_are_read_in_their_full_width_or_not_at_all():
+    draw = random.Random(11)
+    for _ in range(300):
+        at = BEGIN + timedelta(minutes=draw.randrange(1_000_000))
+        assert TimeRule(("t",), "%Y-%m-%d %H%M").read_naive(f"{at:%Y-%m-%d} {int(f'{at:%H%M}')}") == at
+        assert TimeRule(("t",), "%Y%m%d %H:%M").read_naive(f"{at:%Y%m%d %H:%M}") == at
+        for form, short in (("%Y%m%d", f"{at.year}{at.month}{at.day}"), ("%Y%j%H%M", f"{at:%Y%j}{at.hour}{at.minute}")):
+            if len(short) < len(at.strftime(form)):
+                with pytest.raises(Exception, match="is not of the form"):
+                    TimeRule(("t",), form).read_naive(short)
+
+
+@pytest.mark.parametrize(
+    ("head", "spell"),
+    [
+        ("Date;Hour", lambda at: f"{at:%Y-%m-%d};{at.hour + at.minute / 60:.2f}"),
+        ("Date;Time", lambda at: f"{at:%Y-%m-%d};{(at.hour + at.minute / 60) / 24:.6f}"),
+        ("Year;Month;Day;HHMM", lambda at: f"{at.year};{at.month};{at.day};{int(f'{at:%H%M}')}"),
+    ],
+)
+def test_a_clock_that_cannot_be_read_is_no_midnight(tmp_path, head, spell):
+    once_a_day = [BEGIN + timedelta(days=k, hours=13, minutes=30 + k % 5) for k in range(60)]
+    with pytest.raises(ConfigError, match="looks like a clock"):
+        guess(look(tmp_path, head, spell, once_a_day), {"zone": "UTC"})
+
+
+def test_a_count_in_powers_of_ten_that_lost_its_digits_says_no_instant(tmp_path):
+    days = [datetime(2025, 2, 3, 6, 20) + timedelta(days=k) for k in range(60)]
+    for form in (".5E", ".4E"):
+        with pytest.raises(ConfigError, match="no form of a time"):
+            guess(look(tmp_path, "Timestamp", lambda at: format(at.timestamp() * 1e3, form), days), {"zone": "UTC"})  # noqa: B023
+    assert len(guess(look(tmp_path, "Timestamp", lambda at: format(at.timestamp(), ".9E"), days), {}).sensors) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("UTC\u22123", "Etc/GMT+3"),
+        ("UTC\u201303:00", "Etc/GMT+3"),
+        ("CET, UTC+1", "Etc/GMT-1"),
+        ("UTC/GMT", "UTC"),
+        ("MEZ", "Etc/GMT-1"),
+        ("UTC+1/UTC+2", None),
+        ("MEZ/MESZ", None),
+        ("CET/CEST", None),
+        ("UTC+01:00 / DST", None),
+        ("UTC+5:30", None),
+        ("local time, not UTC", None),
+        ("UTC plus 1", None),
+        ("UTC offset -5", None),
+        ("exported 2026-02-01 10:00 UTC", None),
+    ],
+)
+def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
+    rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k % 7}.5" for k in range(60)]
+    for head in (f"Time ({text});Crack 1 (mm)", f"{text}\nTime;Crack 1 (mm)"):
+        found = guess(read_raw_table(lay_rows(tmp_path / "f.csv", head, rows)), {})
+        if zone is None:
+            assert [q.key for q in found.questions] == ["zone"]
+        else:
+            assert (found.questions, found.mapping.time.zone.key) == ((), zone)
