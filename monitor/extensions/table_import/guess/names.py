@@ -182,6 +182,7 @@ _NOT_OF_HERE: Final = (
     "qualità",
     "qualité",
     "flag",
+    r"(?<![a-z])valid(?:ity)?(?![a-z])",
     "status",
     "azimut",
     "threshold",
