@@ -349,6 +349,27 @@ def test_every_spelling_of_a_clock_is_read_alike():
         assert find_date(ends, ends=True) == until
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("form", ["%Y%m%dT%H%M%S", "%Y-%m-%dT%H:%M", "%Y%m%d_%H%M", "%Y%m%d-%H%M%S"])
+def test_a_clock_of_another_zone_in_a_name_is_another_instant(seed, form):
+    rng = random.Random(seed)
+    at = datetime(2024, 1, 5, tzinfo=UTC) + timedelta(minutes=10 * rng.randrange(10_000))
+    for zone, ahead in (
+        ("", 0),
+        ("Z", 0),
+        ("_UTC", 0),
+        ("+0100", 1),
+        ("+05:00", 5),
+        ("_CET", 1),
+        ("-JST", 9),
+        ("_RR", 0),
+    ):
+        local = at + timedelta(hours=ahead)
+        assert find_date(f"rr_{local:{form}}{zone}.tif") == at, zone
+    for zone in ("_LT", "_local", ".LST"):
+        assert find_date(f"rr_{at:{form}}{zone}.tif") is None
+
+
 def write_rain(path, values, *, name="rain", step_h=1, bounds=None, **attrs):
     values = np.asarray(values, float)
     hours = step_h * np.arange(1, len(values) + 1)
