@@ -36,6 +36,9 @@ def list_keys(table):
         ("Qualität", "gut", "gestört"),
         ("Crack 1 Quality", "192", "0"),
         ("Flag", "", "error"),
+        ("Valid", "true", "false"),
+        ("Valid", "1", "0"),
+        ("Fix", "FIX", "SINGLE"),
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
@@ -128,3 +131,20 @@ def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, fir
     cracks = head.replace("Rain", "Crack")
     assert not list_keys(lay(tmp_path / "g.csv", cracks, lines(cells, days)))
     assert not list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
+
+
+@pytest.mark.parametrize("head", ["Received", "Upload time", "server_time", "Empfangen am", "Ora ricezione"])
+def test_what_was_done_with_a_reading_later_is_not_its_time(tmp_path, head):
+    rows = [
+        f"{at + timedelta(minutes=17 * (k % 9)):%Y-%m-%d %H:%M};{at:%Y-%m-%d %H:%M};1.5" for k, at in enumerate(HOURS)
+    ]
+    table = lay(tmp_path / "f.csv", f"{head};Measured;Crack 1 (mm)", rows)
+    assert guess(table, UTC).mapping.time.columns == ("Measured",)
+    alone = lay(tmp_path / "g.csv", f"{head};Crack 1 (mm)", lines())
+    assert guess(alone, UTC).mapping.time.columns == (head,)
+
+
+def test_codes_of_errors_are_no_standard_deviations_unless_a_person_says_so(tmp_path):
+    head, spell = "Date;Crack 1 (mm);Error", lambda k: f"{k % 7}.5;{17 if k == 9 else 0}"
+    assert list_keys(lay(tmp_path / "f.csv", head, lines(spell))) == ["error:Error"]
+    assert guess(lay(tmp_path / "g.csv", head, lines(lambda k: f"{k % 7}.5;0.{k % 3}")), UTC).mapping.columns[0].sigma

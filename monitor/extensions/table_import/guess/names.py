@@ -148,7 +148,7 @@ _CALENDAR: Final = re.compile(
 _NOT_OF_HERE: Final = (
     r"humidit|luftfeucht|solar|radiat|strahlung|slr|wind|satell|hdop|pdop|dew.?p|taupunkt|rugiada|quality|"
     r"qualität|qualità|qualité|flag|status|azimut|threshold|grenzwert|alarm|limit(?!e)|soglia|umbral|seuil|"
-    r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)"
+    r"(?<![a-z])valid(?:ity)?(?![a-z])|(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)"
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{_NOT_OF_HERE}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)

@@ -21,9 +21,12 @@ FLAG, PART = "flag", "part"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
 KINDS_MOST: Final = 8  # labels of a column of flags
 _OF_FLAGS: Final = re.compile(
-    r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad)(?![^\W\d_])",
+    r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad|fix|"
+    r"sol(?:ution)?)(?![^\W\d_])",
     re.IGNORECASE,
 )
+_OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
+_FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _WHICH_ROWS: Final = Template(
@@ -45,10 +48,10 @@ def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dic
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
-        if not 2 <= len(labels) <= KINDS_MOST or not any(_is_bad(label, labels) for label in labels):
+        if not 2 <= len(labels) <= KINDS_MOST or not any(_is_bad(table.title(flag), label, labels) for label in labels):
             continue
         choices = {label or NO_LABEL: label for label, _ in labels.most_common()}
-        usual = next((name for name, label in choices.items() if not _is_bad(label, labels)), None)
+        usual = next((name for name, label in choices.items() if not _is_bad(table.title(flag), label, labels)), None)
         text = _WHICH_ROWS(column=table.title(flag), labels=NameList(tuple(choices)))
         answer = talk.request(name_own(FLAG, table.title(flag)), text, (*choices, EVERY_ROW), usual)
         if answer in choices:
@@ -56,8 +59,10 @@ def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dic
     return found
 
 
-def _is_bad(label: str, labels: Collection[str]) -> bool:
-    """Whether a flag says that a reading is none, by its label or by the code of OPC."""
+def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
+    """Whether a flag says that a reading is none, by its label, its truth or the code of OPC."""
+    if _OF_TRUTH.search(title) is not None and label.casefold() in _FALSE:
+        return True
     return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
 
 

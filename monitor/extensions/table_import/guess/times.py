@@ -75,6 +75,11 @@ _DAY_NUMBERS: Final = (
 _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
+_LATER: Final = re.compile(  # of what was done with a reading
+    r"recei|upload|insert|creat|modif|updat|export|import|server|arriv|stored|processed|empfang|eingang|ricev|ricez|reçu|"
+    r"r[eé]cept|recib",
+    re.IGNORECASE,
+)
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
     7: ("%Y%j",),
@@ -160,13 +165,14 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
 
 
 def _choose_column(table: RawTable, found: Sequence[Times]) -> Times:
-    """The likeliest of several columns of times: it changes, is called a time, says its zone, or comes first."""
+    """The likeliest of several: it changes, is not of a later step, is called a time, says its zone, or comes first."""
 
-    def rank(times: Times) -> tuple[bool, bool, bool, int]:
+    def rank(times: Times) -> tuple[bool, bool, bool, bool, int]:
         column = times.rule.column
         runs = len(set(times.parsed)) > 1  # the day when an instrument was set up is no time of a reading
         zoned = _find_zone([table.title(column)]) is not None
-        return runs, _is_named(table, column), zoned, -table.names.index(column)
+        is_first = _LATER.search(table.title(column)) is None
+        return runs, is_first, _is_named(table, column), zoned, -table.names.index(column)
 
     return max(found, key=rank)
 
