@@ -29,6 +29,8 @@ PER = re.compile(r"(?<![a-z])([µu]?m|[mcdk]m|in|ft)(?:[/_ ]|[/_ ]per[_ ])(d|day
 PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
 RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
 INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
+COMMA = re.compile(r"[-+]?\d*,\d+")  # a decimal where it parts no cells
+MARKED = re.compile(r"[-+]?\d+(?:[ ,.'\u2019\u00a0\u202f]\d+)+")
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
@@ -45,19 +47,14 @@ class DisplacementCurve:
 
 
 def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:
-    """Read one curve.
+    """Read one curve; raises PayloadError: the file cannot be read as one curve; the text says what to do.
 
     Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
     `/m`), and the neutral long CSV `time,station,quantity,value`. A velocity is added up to a displacement by the
     trapezoid rule.
 
-    Args:
-        column: `displacement` or `velocity`: what the values are.
-        station: In a long CSV: whose.
-        value: Name of the value column, or of the quantity of a long CSV, where several would fit.
-
-    Raises:
-        PayloadError: The file cannot be read as one curve; the text says what to do.
+    `column`: `displacement` or `velocity`: what the values are; `station`: In a long CSV: whose; `value`: Name of the
+    value column, or of the quantity of a long CSV, where several would fit.
     """
     header, rows = _read_table(path)
     lower = [h.strip().lower() for h in header]
@@ -122,6 +119,8 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         lines = enumerate(csv.reader(StringIO(text), delimiter=delimiter), 1)
         table = [(n, row) for n, row in lines if any(map(str.strip, row))]
+        if delimiter != ",":
+            table = [(n, [c.replace(",", ".") if COMMA.fullmatch(c.strip()) else c for c in row]) for n, row in table]
     except csv.Error as error:
         raise _refuse(path, f"is no CSV: {error}") from error
     if len(table) < 2 or len(table[0][1]) < 2:
@@ -187,6 +186,10 @@ def _read_pairs(
         try:
             reading = float(normalise_number(text))
         except ValueError:
+            if MARKED.fullmatch(text) is not None:  # left out, the greatest values would be those that are missing
+                raise _refuse(
+                    path, f"line {number}: {text!r} has a mark of thousands or of decimals: write 1234.5"
+                ) from None
             reading = float("nan")
         if not isfinite(reading):
             skipped += 1

@@ -4,6 +4,7 @@ A fill is a number by which an instrument or a program says that it has none. Th
 list alone tells nothing: it is a fill only where it stands alone, outside all that its series says.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import dropwhile, pairwise
@@ -16,10 +17,16 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     split_table("""
-        ; -; --; ---; nan; +nan; -nan; -1.#ind; 1.#ind; 1.#qnan; -1.#qnan; 1.#inf; -1.#inf; inf; m; missing; +inf;
+        ; -; --; ---; nan; +nan; -nan; inf; m; missing; +inf;
         -inf; infinity; +infinity; -infinity; na; n/a; n.a.; nd; n.d.; k.a.; s/d; null; none; undefined; #n/a; #nv;
         #n/d; #value!; #wert!; #div/0!; #ref!; #num!; #name?
     """)
+)
+_BAD: Final = re.compile(
+    r"(?<![^\W\d_])(?:bad|single|autonomous|no.?fix|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
+    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
+    r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
+    re.IGNORECASE,
 )
 LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
 _HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
@@ -49,15 +56,26 @@ FEW: Final = 3  # readings before a number; with fewer those after it are asked 
 def is_no_value(value: Any) -> bool:
     """Whether a cell or a member says that nothing was measured: null, NaN, an infinity, or a word for them.
 
-    >>> [is_no_value(v) for v in (None, float("nan"), " NaN ", "nan(snan)", -1.7976931348623157e308, "1.5", 0, "off")]
-    [True, True, True, True, True, False, False, False]
+    >>> [is_no_value(v) for v in (None, float("nan"), " NaN ", "nan(snan)", "-1.#J", -1.7976931348623157e308, "1.5", 0)]
+    [True, True, True, True, True, True, False, False]
     """
     if value is None:
         return True
     if isinstance(value, str):
         text = value.strip().lower()
-        return text in WORDS or text.lstrip("+-").startswith("nan(")
+        return text in WORDS or text.lstrip("+-").startswith(("nan(", "1.#"))  # 1.#QNAN, which with one digit is 1.#R
     return isinstance(value, float) and (not isfinite(value) or abs(value) >= LARGEST)
+
+
+def says_bad(quality: Any) -> bool:
+    """Whether what is said of the quality of a reading, or any part of it, calls the reading bad.
+
+    >>> [says_bad(said) for said in ("Bad", {"status": {"code": "out of range"}}, "good", {"error": 0.1}, None, 0)]
+    [True, True, False, False, False, False]
+    """
+    if isinstance(quality, dict | list):
+        return any(map(says_bad, quality.values() if isinstance(quality, dict) else quality))
+    return isinstance(quality, str) and _BAD.search(quality) is not None
 
 
 def is_fill_number(value: float) -> bool:

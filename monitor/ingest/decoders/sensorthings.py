@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.errors import PayloadError
-from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value, says_bad
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.ingest.decoders.decoder import (
@@ -88,7 +88,7 @@ def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> 
     station, field = target.find(received, received.place.station)
     unit = stream.get("unitOfMeasurement")
     check_unit(unit.get("symbol") if isinstance(unit, dict) else None, field.given_unit, "the Datastream")
-    if is_no_value(one.get("result")):
+    if is_no_value(one.get("result")) or says_bad(one.get("resultQuality")):
         return
     at = received.read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
     yield received.observe_cell(station, field, one["result"], "result", at)

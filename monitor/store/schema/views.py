@@ -30,6 +30,7 @@ _ADVISORY: Final = (
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 NAMES: Final = tuple(view_sql(sqlite=True))
+_COLUMNS: Final[dict[str, tuple[str, ...]]] = {}  # of views that were read: the same as long as this program runs
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -202,8 +203,9 @@ def _write_clauses(terms: Sequence[str], order_by: Sequence[str], limit: int | N
 def _list_columns(connection: Connection, name: str, without: str) -> str:
     if not without:
         return "*"
-    head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - the name is checked
-    return ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
+    if name not in _COLUMNS:
+        _COLUMNS[name] = tuple(connection.execute(text(f"SELECT * FROM {name} LIMIT 0")).keys())  # noqa: S608 - checked
+    return ", ".join(f'"{one}"' for one in _COLUMNS[name] if one != without)
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -13,8 +13,8 @@ from monitor.config.service import parse_site
 TIME = "2026-03-01T06:00:00Z"
 NO_VALUES = tuple(
     """
-undefined None -1.#IND 1.#QNAN nan(snan) n/a null NaN "nan" "NaN" Infinity -Infinity "-inf" nan -nan "" "null"
--inf
+undefined None -1.#IND 1.#QNAN 1.#QNAN0 -1.#J "1.#R" nan(snan) n/a null NaN "nan" "NaN" Infinity -Infinity "-inf"
+nan -nan "" "null" -inf
 """.split()
 )
 BAD_SIGMAS = ("null", "NaN", "-1", '"nan"', '"x"', "Infinity", "true", "[]")

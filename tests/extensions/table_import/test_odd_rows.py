@@ -36,6 +36,9 @@ def list_keys(table):
         ("Qualität", "gut", "gestört"),
         ("Crack 1 Quality", "192", "0"),
         ("Flag", "", "error"),
+        ("Valid", "true", "false"),
+        ("Valid", "1", "0"),
+        ("Fix", "FIX", "SINGLE"),
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
@@ -93,12 +96,15 @@ def test_names_of_merged_cells_are_not_left_out_in_silence(tmp_path):
     assert {sensor.station for sensor in guess(whole, UTC).sensors} == {"A", "B"}
 
 
-def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path):
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize("at_row", [0, 24])
+def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path, form, at_row):
     rain = [f"{at:%Y-%m-%d %H:%M};0.5" for at in HOURS]
     for day in range(4):
-        rain.insert(25 * day + 24, f"{HOURS[24 * day]:%Y-%m-%d};12.0")
-    with pytest.raises(ConfigError, match="4 rows have a date without a clock"):
-        guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
+        rain.insert(25 * day + at_row, f"{HOURS[24 * day]:{form}};12.0")
+    if form == "%Y-%m-%d" or at_row:
+        with pytest.raises(ConfigError, match="as sums of days have"):
+            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
     short = [f"{at:%Y-%m-%d}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
     table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
     assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, UTC).mapping)] == HOURS
@@ -125,3 +131,20 @@ def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, fir
     cracks = head.replace("Rain", "Crack")
     assert not list_keys(lay(tmp_path / "g.csv", cracks, lines(cells, days)))
     assert not list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
+
+
+@pytest.mark.parametrize("head", ["Received", "Upload time", "server_time", "Empfangen am", "Ora ricezione"])
+def test_what_was_done_with_a_reading_later_is_not_its_time(tmp_path, head):
+    rows = [
+        f"{at + timedelta(minutes=17 * (k % 9)):%Y-%m-%d %H:%M};{at:%Y-%m-%d %H:%M};1.5" for k, at in enumerate(HOURS)
+    ]
+    table = lay(tmp_path / "f.csv", f"{head};Measured;Crack 1 (mm)", rows)
+    assert guess(table, UTC).mapping.time.columns == ("Measured",)
+    alone = lay(tmp_path / "g.csv", f"{head};Crack 1 (mm)", lines())
+    assert guess(alone, UTC).mapping.time.columns == (head,)
+
+
+def test_codes_of_errors_are_no_standard_deviations_unless_a_person_says_so(tmp_path):
+    head, spell = "Date;Crack 1 (mm);Error", lambda k: f"{k % 7}.5;{17 if k == 9 else 0}"
+    assert list_keys(lay(tmp_path / "f.csv", head, lines(spell))) == ["error:Error"]
+    assert guess(lay(tmp_path / "g.csv", head, lines(lambda k: f"{k % 7}.5;0.{k % 3}")), UTC).mapping.columns[0].sigma

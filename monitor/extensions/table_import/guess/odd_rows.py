@@ -3,11 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, time
 from itertools import groupby
 from typing import Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.instruments.no_value import says_bad
 from monitor.extensions.table_import.guess.names import is_serial, is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
@@ -18,15 +21,12 @@ FLAG, PART = "flag", "part"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
 KINDS_MOST: Final = 8  # labels of a column of flags
 _OF_FLAGS: Final = re.compile(
-    r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad)(?![^\W\d_])",
+    r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad|fix|"
+    r"sol(?:ution)?)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_BAD: Final = re.compile(
-    r"(?<![^\W\d_])(?:bad|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
-    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
-    r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
-    re.IGNORECASE,
-)
+_OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
+_FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _WHICH_ROWS: Final = Template(
@@ -34,7 +34,7 @@ _WHICH_ROWS: Final = Template(
 )
 _SUMS: Final = Template(
     "guess.sums",
-    "{n} rows have a date without a clock beside rows of the same midnight, as sums of days have: take them out",
+    "{n} rows have the midnight of their day once more, as sums of days have: take them out",
 )
 _WHOSE_PART: Final = Template(
     "guess.ask.part",
@@ -48,10 +48,10 @@ def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dic
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
-        if not 2 <= len(labels) <= KINDS_MOST or not any(_is_bad(label, labels) for label in labels):
+        if not 2 <= len(labels) <= KINDS_MOST or not any(_is_bad(table.title(flag), label, labels) for label in labels):
             continue
         choices = {label or NO_LABEL: label for label, _ in labels.most_common()}
-        usual = next((name for name, label in choices.items() if not _is_bad(label, labels)), None)
+        usual = next((name for name, label in choices.items() if not _is_bad(table.title(flag), label, labels)), None)
         text = _WHICH_ROWS(column=table.title(flag), labels=NameList(tuple(choices)))
         answer = talk.request(name_own(FLAG, table.title(flag)), text, (*choices, EVERY_ROW), usual)
         if answer in choices:
@@ -59,9 +59,11 @@ def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dic
     return found
 
 
-def _is_bad(label: str, labels: Collection[str]) -> bool:
-    """Whether a flag says that a reading is none, by its label or by the code of OPC."""
-    return _BAD.search(label) is not None or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
+    """Whether a flag says that a reading is none, by its label, its truth or the code of OPC."""
+    if _OF_TRUTH.search(title) is not None and label.casefold() in _FALSE:
+        return True
+    return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:
@@ -78,16 +80,15 @@ def _strip(title: str) -> str:
 
 def refuse_sums(table: RawTable, times: Times) -> None:
     """Refuse sums of days among the rows of the days; raises ConfigError."""
+    clocks = [at.replace(tzinfo=None) for at in times.parsed]
+    known = Counter(clocks)
+    behind = zip(clocks, clocks[1:], clocks[2:], strict=False)  # a midnight behind the rows of its day
+    sums = sum(a > b == datetime.combine(a, time()) and c > a and known[b] > 1 for a, b, c in behind)
     cells = [cell for cell in table.columns[times.rule.columns[0]] if isinstance(cell, str)]
     bare = [cell for cell in cells if cell[:1].isdigit() and ":" not in cell]
-    if len(times.rule.columns) > 1 or 2 * len(bare) >= len(cells):
-        return
-    known, sums = Counter(at.replace(tzinfo=None) for at in times.parsed), 0
-    for cell in bare:
-        try:
+    for cell in bare if len(times.rule.columns) == 1 and 2 * len(bare) < len(cells) and not sums else ():
+        with suppress(PayloadError):
             sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
-        except PayloadError:
-            continue
     if sums:
         raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
 

@@ -232,7 +232,7 @@ def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors:
 
 def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
     """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
-    if not errors or min(errors) < 0:
+    if not errors or min(errors) < 0 or 2 * errors.count(0.0) > len(errors):  # codes of errors are mostly 0
         return False
     return is_named or (bool(values) and median(errors) <= max(values) - min(values))
 

@@ -54,6 +54,33 @@ def test_headers_units_and_separators(tmp_path: Path, header: str, row: str, sca
     assert curve.times_s[1] - curve.times_s[0] == 86400.0
 
 
+@pytest.mark.parametrize("step", [0.25, 37.5, 1234.5])
+@pytest.mark.parametrize(
+    ("parts", "cell"),
+    [
+        (",", "{:.2f}"),
+        (";", "{:.3f}"),
+        (";", "decimal comma"),
+        ("\t", "decimal comma"),
+        (",", '"{:,.2f}"'),
+        (";", "{:,.2f}"),
+        (",", "decimal comma"),
+    ],
+)
+def test_a_mark_within_a_number_is_read_or_refused_and_leaves_no_row_out(tmp_path, step, parts, cell):
+    spelled = [
+        f"{k * step:.2f}".replace(".", ",") if cell == "decimal comma" else cell.format(k * step) for k in range(28)
+    ]
+    if cell == "decimal comma" and parts == ",":
+        spelled = [f'"{one}"' for one in spelled]
+    path = write(tmp_path, f"date{parts}disp", [f"{t}{parts}{v}" for t, v in zip(DAYS, spelled, strict=True)])
+    if (parts, cell) == (",", "decimal comma") or any(one.strip('"').count(",") and "." in one for one in spelled):
+        with pytest.raises(PayloadError, match="mark of thousands or of decimals"):
+            read_curve(path, "displacement")
+    else:
+        assert read_curve(path, "displacement").values == pytest.approx([k * step for k in range(28)])
+
+
 def test_velocity_is_added_up_and_dirt_is_told(tmp_path: Path) -> None:
     rows = [f"{t},{2.0}" for t in DAYS]
     rows[5] = f"{DAYS[5]},nan"

@@ -127,6 +127,8 @@ def test_observations_of_sensorthings(pipeline):
     assert decoded.observations[0].observed_at == utc(2017, 2, 7, 18, 2)  # the end
     nobody = read(pipeline, "v1.1/any/Observations", {k: v for k, v in created.items() if k != "Datastream"})
     assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
+    for quality, count in (("bad", 0), ({"DQ_Status": {"code": "suspect"}}, 0), ("good", 1), ([{"error": "0.1"}], 1)):
+        assert len(read(pipeline, "v1.1/any/Observations", {**created, "resultQuality": quality}).observations) == count
     unit = {"symbol": "°F", "name": "degree Fahrenheit"}
     told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
     assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
