@@ -463,6 +463,20 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
 
 
+def test_a_person_is_asked_to_inspect_until_somebody_answers():
+    place = site(SHAKE)
+    found = list_inspections(place, Memory(), view([quake(0.06)]), T0 + H)
+    (key,) = found
+    assert (key, found[key].level) == ("health:inspect:c@2026-01-01T00:00:00.000000Z:verify", 2)
+    assert "inspect the slope" in found[key].reason
+    later = Memory(conditions=found)
+    assert list_inspections(place, later, view(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
+    answered = replace(later, answers={inspection_key(place.criteria[0], quake(0.06)): "instrument"})
+    assert list_inspections(place, answered, view([quake(0.06)]), T0 + H) == {}
+    assert not ask(place, view([quake(0.06)]), T0 + H, answered).has_data
+    assert list_inspections(place, Memory(), view([quake(0.01)]), T0 + H) == {}
+
+
 def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another():
     place = site(SHAKE)
     swarm = [quake(0.06, T0), *(quake(0.05, T0 + k * 600.0) for k in range(1, 20))]
