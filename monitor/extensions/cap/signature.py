@@ -26,8 +26,7 @@ class Signed(NamedTuple):
 def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
     """A message with an enveloped signature as its last element; the same message gives the same bytes.
 
-    Raises:
-        ConfigError: key and certificate cannot be used, or signxml is not installed.
+    Raises ConfigError: key and certificate cannot be used, or signxml is not installed.
     """
     require("signxml", ConfigError)
     from lxml import etree
@@ -52,11 +51,9 @@ def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
 def verify_cap(content: bytes, certificate_pem: str) -> Signed:
     """Prove that a message is whole and was signed with the key of a certificate.
 
-    The certificate is the one that the sender handed over; one that stands in the message proves nothing.
-
-    Raises:
-        RefusedError: there is no signature, it is of another key, or the message was altered.
-        ConfigError: the certificate cannot be read, or signxml is not installed.
+    The certificate is the one that the sender handed over; one that stands in the message proves nothing. Raises
+    RefusedError: there is no signature, it is of another key, or the message was altered; ConfigError: the certificate
+    cannot be read, or signxml is not installed.
     """
     root = read_cap(content)
     if [child.tag for child in root].count(SIGNATURE) != 1 or root[-1].tag != SIGNATURE:
@@ -102,11 +99,7 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
         .not_valid_after(now.astimezone(UTC) + LASTS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=True,
-                **dict.fromkeys(_UNUSED, False),
-            ),
+            x509.KeyUsage(digital_signature=True, content_commitment=True, **dict.fromkeys(_UNUSED, False)),
             critical=True,
         )
         .sign(key, SHA256())

@@ -57,9 +57,8 @@ def write_map(
 ) -> int:
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
-    Raises:
-        NotFoundError: no such layer or format.
-        RefusedError: a range is asked of stations, or there are more than `most`.
+    Raises NotFoundError: no such layer or format; RefusedError: a range is asked of stations, or there are more than
+    `most`.
     """
     if name not in LAYERS or kind not in FORMATS:
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
@@ -189,12 +188,7 @@ def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> St
     box, run = scene.bounds, scene.run or {}
     files = f"{root.removesuffix('/stac')}/scenes/{scene.scene_hash}"
     assets = {
-        "footprints": {
-            "href": files,
-            "type": _GEOJSON,
-            "title": "Footprints of probable landslides",
-            "roles": ["data"],
-        }
+        "footprints": {"href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"]}
     }
     if scene.preview is not None:
         assets["preview"] = {

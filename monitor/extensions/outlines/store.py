@@ -121,10 +121,8 @@ class TileToReview:
 def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     """The corners of a GeoJSON Polygon in lon/lat, closed and counter-clockwise (RFC 7946), to seven decimals.
 
-    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on.
-
-    Raises:
-        RefusedError: it is no plain polygon: says what is wrong.
+    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on. Raises RefusedError: it is no plain
+    polygon: says what is wrong.
     """
     rings = geometry.get("coordinates") if isinstance(geometry, Mapping) and geometry.get("type") == "Polygon" else None
     if not isinstance(rings, list) or not rings or not isinstance(rings[0], list):
@@ -162,9 +160,7 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Ch
     """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
     `kind`: one of `KINDS`; `geometry`: GeoJSON Polygon, see `read_ring`; `bounds`: of the scene that was looked at.
-
-    Raises:
-        RefusedError: an unknown kind, no plain polygon, or a note that is too long.
+    Raises RefusedError: an unknown kind, no plain polygon, or a note that is too long.
     """
     if kind not in KINDS:
         raise RefusedError(_KIND(kind=kind, names=NameList(KINDS)))
@@ -187,15 +183,10 @@ def add_outlines(
 ) -> list[int]:
     """Keep outlines of a person, all or none; returns their numbers.
 
-    Args:
-        scene_hash: the scene that was looked at, one that was read.
-        drawn: what `read_outline` gave.
-        from_polygon: the footprint of this scene that they correct.
-        instead_of: the outline of this scene that they correct: that one is withdrawn.
-
-    Raises:
-        NotFoundError: no such scene, footprint or outline.
-        RefusedError: no person, a scene that nothing is outlined on, or too many.
+    `scene_hash`: the scene that was looked at, one that was read; `drawn`: what `read_outline` gave; `from_polygon`:
+    the footprint of this scene that they correct; `instead_of`: the outline of this scene that they correct: that one
+    is withdrawn. Raises NotFoundError: no such scene, footprint or outline; RefusedError: no person, a scene that
+    nothing is outlined on, or too many.
     """
     for one in drawn:
         require_person(actor, one.kind)
@@ -238,9 +229,8 @@ def withdraw_outline(
 ) -> str:
     """Take an outline back; it stays on record. Returns the hash of its scene.
 
-    Raises:
-        NotFoundError: the site (or the scenes, where they are named) has no such outline.
-        RefusedError: no person, or it is withdrawn already.
+    Raises NotFoundError: the site (or the scenes, where they are named) has no such outline; RefusedError: no person,
+    or it is withdrawn already.
     """
     require_person(actor, "withdrawn")
     o = scene_outline.c
@@ -292,9 +282,8 @@ def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     """Where a scene lies.
 
-    Raises:
-        NotFoundError: the site has no such scene.
-        RefusedError: it was not read, has no place on the ground, or another version replaced it.
+    Raises NotFoundError: the site has no such scene; RefusedError: it was not read, has no place on the ground, or
+    another version replaced it.
     """
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
@@ -329,12 +318,8 @@ def add_review(
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
         scene_hash: its scene; None: any of the site.
 
-    Returns:
-        The footprint as it stands now.
-
-    Raises:
-        NotFoundError: no such footprint, or several begin so.
-        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
+    Returns the footprint as it stands now. Raises NotFoundError: no such footprint, or several begin so; RefusedError:
+    not a person, an unknown verdict, or a redraw without an outline.
     """
     if actor.kind != "person" or not actor.name.strip():
         raise RefusedError("a footprint is judged by a person with a name")

@@ -32,7 +32,7 @@ from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.extensions.points.store import looks as point_looks
-from monitor.extensions.points.store.tables import load_point_table
+from monitor.extensions.points.store.looks import load_point_table
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
@@ -61,8 +61,7 @@ DIGEST: Final = 1  # raised when the same rows give another look
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Look at every set of which something came in; returns one line that says what was done.
 
-    Raises:
-        JobError: workers failed at some sets, once the others were looked at.
+    Raises JobError: workers failed at some sets, once the others were looked at.
     """
     due = db.run_read(point_looks.list_due, site.id)
 
@@ -77,8 +76,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def go_through(due: Sequence[PointSet], act: Callable[[PointSet], str]) -> str:
     """Do the same with every set; returns one line of what was said of each that has something to say.
 
-    Raises:
-        JobError: it failed at some sets, once it was done with the others.
+    Raises JobError: it failed at some sets, once it was done with the others.
     """
     lines, failed, kinds = [], [], set()
     for point_set in due:
@@ -161,7 +159,6 @@ def detect_alarms(
 
 
 def _digest(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> str:
-    """Of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return sha256(canonical_json(what).encode()).hexdigest()
 

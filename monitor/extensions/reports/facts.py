@@ -27,12 +27,7 @@ from monitor.extensions.reports import store as rows
 from monitor.extensions.reports.period import Period, split_days
 from monitor.store.alerting.duty import PlannedDuty, load_days
 from monitor.store.alerting.sites import find_version_at, load_site_source
-from monitor.store.alerting.timeline import (
-    LevelSegment,
-    NewestMovement,
-    load_newest_movement,
-    load_ribbon,
-)
+from monitor.store.alerting.timeline import LevelSegment, NewestMovement, load_newest_movement, load_ribbon
 from monitor.store.models.movement import find_shown_forecast
 from monitor.store.pages import StoredLevel, load_range
 from monitor.store.readings.observations import SeriesRow, load_series
@@ -80,9 +75,7 @@ def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
 def gather_facts(c: Connection, site_id: str, period: Period) -> ReportFacts:
     """The facts of a report.
 
-    Raises:
-        NotFoundError: the site was not watched yet.
-        RefusedError: the period does not end after its beginning.
+    Raises NotFoundError: the site was not watched yet; RefusedError: the period does not end after its beginning.
     """
     if period.from_at >= period.to_at:
         raise RefusedError("a report ends after its beginning")

@@ -13,8 +13,7 @@ import httpx
 
 from monitor.domain.errors import RefusedError
 from monitor.extensions.sources.addresses import PORTS, find_addresses, hide_query, split_address
-from monitor.extensions.sources.fetch import explain, part_of, require_room
-from monitor.extensions.sources.tasks import NEW, SAME, FetchedFile, PollRequest
+from monitor.extensions.sources.fetch import NEW, SAME, FetchedFile, PollRequest, explain, part_of, require_room
 
 TIMEOUT_S: Final = 30.0  # between two pieces of an answer
 REDIRECTS: Final = 5
@@ -43,9 +42,7 @@ class GuardedClient:
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
         """The answer to a GET; each step of a redirect is checked like the first address.
 
-        Raises:
-            RefusedError: an address is not allowed, or the server says no.
-            OSError: no connection.
+        Raises RefusedError: an address is not allowed, or the server says no; OSError: no connection.
         """
         headers = dict(headers or {})
         for _ in range(REDIRECTS + 1):
@@ -118,9 +115,7 @@ class GuardedClient:
     def read_document(self, url: str, most: int, of: str) -> dict[str, Any]:
         """A document in JSON; `of`: what it should be of, for people.
 
-        Raises:
-            RefusedError: it is larger than `most`, or no object of JSON.
-            OSError: no connection.
+        Raises RefusedError: it is larger than `most`, or no object of JSON; OSError: no connection.
         """
         path = part_of(Path(self._request.folder), "document")
         try:
