@@ -92,9 +92,13 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
-    The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %. `budget`:
-    false alarm runs per sensor-month. Raises InputError: unknown detector, no station, or too few windows to train a
-    network; ThresholdError: no threshold can be stated for this budget on this record.
+    The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
+
+    `budget`: false alarm runs per sensor-month.
+
+    Raises:
+        InputError: unknown detector, no station, or too few windows to train a network.
+        ThresholdError: no threshold can be stated for this budget on this record.
     """
     if name not in list_detectors():
         raise InputError(f"unknown detector {name!r}; known: {', '.join(list_detectors())}")

@@ -117,7 +117,7 @@ def deal_folds(
     """Deal tiles out to folds by whole blocks: of each fold what is fitted and what is held, with landslides in both.
 
     No tile that is fitted touches one that is held; in another fold it may be fitted. Of all deals the one that loses
-    the fewest tiles so, and whose folds are the most alike in landslides and tiles. `count`: of folds; fewer where so
+    the fewest tiles so, and whose folds are the most alike in landslides and tiles.  `count`: of folds; fewer where so
     few blocks hold landslides. Raises LearningError: landslides lie in one block alone, or what does not touch it holds
     none.
     """

@@ -81,7 +81,9 @@ def _compare(before: list[Before], value: float, spec: SeriesSpec) -> Message | 
 def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor, now: datetime) -> None:
     """Store a reading under the name of who typed it.
 
-    Raises RefusedError: the gate refuses it; StoreBusyError: the database did not answer.
+    Raises:
+        RefusedError: the gate refuses it.
+        StoreBusyError: the database did not answer.
     """
     row = {
         "time": typed.at,

@@ -255,8 +255,9 @@ def open_files(
         accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
         known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
-    Raises UnitDoubtError: the units or the times of a file are doubtful; RefusedError: nothing in the files could be
-    read as observations of this site.
+    Raises:
+        UnitDoubtError: the units or the times of a file are doubtful.
+        RefusedError: nothing in the files could be read as observations of this site.
     """
     form, options = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:

@@ -137,8 +137,11 @@ def check_data(data: DataTable, where: str) -> LabelledDataSet:
 def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
     """Return the train and test part of a recipe's `[data]`, at native sizes.
 
-    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`). Raises
-    TrainingRecipeError: absent data or unknown source; DataError: data laid out otherwise.
+    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
+
+    Raises:
+        TrainingRecipeError: absent data or unknown source.
+        DataError: data laid out otherwise.
     """
     source = check_data(data, "recipe")
     if data["source"] == "generated":

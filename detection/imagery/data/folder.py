@@ -44,8 +44,9 @@ def read(
         pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
         landslide: the value of landslides in the masks.
 
-    Raises DataError: masks that nobody can read: shares, colours, or 0 and 255 alone; TrainingRecipeError: no pairs,
-    tiles of several pixel sizes, or a size that the tiles contradict.
+    Raises:
+        DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
+        TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     from detection.imagery.raster.raster import inspect
     from detection.imagery.scene.scene import find_date

@@ -96,7 +96,9 @@ def _name_vertical(crs: Any) -> str:
 def read_grid(path: Path) -> Grid:
     """Read and check the grid of a raster.
 
-    Raises NoCrsError: no CRS, or no transform beside it; ImpossibleCrsError: coordinates that the CRS cannot have.
+    Raises:
+        NoCrsError: no CRS, or no transform beside it.
+        ImpossibleCrsError: coordinates that the CRS cannot have.
     """
     with open_raster(path) as source:
         return grid_of(source, path)

@@ -109,8 +109,11 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
         dem: raster of elevations, band 1; unit and scale as the file says, else metres.
         names: what is wanted of `TERRAIN`; elevation and slope always are.
 
-    Raises CoverageError: less than half of the scene is covered; RadiometryError: a unit, a scale or heights that
-    cannot be meant; NoCrsError: the elevation model has no place; TruncatedRasterError: a block of it cannot be read.
+    Raises:
+        CoverageError: less than half of the scene is covered.
+        RadiometryError: a unit, a scale or heights that cannot be meant.
+        NoCrsError: the elevation model has no place.
+        TruncatedRasterError: a block of it cannot be read.
     """
     wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
     stored = tuple(name for name in STORED if name in wanted)

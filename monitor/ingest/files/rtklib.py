@@ -83,7 +83,9 @@ def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHea
 def find_origin(path: Path, time: str | None) -> Origin:
     """Where positions began: at the first that is good to millimetres; a new station counts from there.
 
-    Raises PayloadError: nothing says whether its times are GPS time; ConfigError: no solution is as good as that.
+    Raises:
+        PayloadError: nothing says whether its times are GPS time.
+        ConfigError: no solution is as good as that.
     """
     with path.open(encoding="ascii", errors="replace") as text:
         head: list[str] = []

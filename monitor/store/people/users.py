@@ -68,7 +68,9 @@ def add_user(
 ) -> None:
     """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
 
-    Raises NotFoundError: no such site; RefusedError: bad name, unknown role, weak password, or the name is taken.
+    Raises:
+        NotFoundError: no such site.
+        RefusedError: bad name, unknown role, weak password, or the name is taken.
     """
     if not _NAME.fullmatch(name):
         raise RefusedError(f"user name {name!r}: letters, digits and . _ @ - only, 64 at most")
@@ -167,7 +169,9 @@ def require_sites(connection: Connection, wanted: Iterable[str]) -> None:
 def disable_user(connection: Connection, name: str, now: datetime) -> None:
     """Lock an account and end its sessions; the name stays, for the audit log refers to it.
 
-    Raises NotFoundError: no such account; RefusedError: nobody who administers would be left.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: nobody who administers would be left.
     """
     with _keeping_an_admin(connection, name):
         _change(connection, name, disabled_at=now)
@@ -201,8 +205,9 @@ def find_account(accounts: Sequence[User], name: str) -> User | None:
 def bind_os_user(connection: Connection, name: str, os_user: str | None) -> None:
     """Let a user of the operating system be an account at the command line; None ends it.
 
-    Raises NotFoundError: no such account; RefusedError: that user is another account already, or nobody who administers
-    could prove it any more.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that user is another account already, or nobody who administers could prove it any more.
     """
     bound = next((u.name for u in load_users(connection) if os_user is not None and u.os_user == os_user), None)
     if bound is not None and bound != name:
@@ -450,7 +455,9 @@ def find_bound(c: Connection, issuer: str, subject: str) -> User | None:
 def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> None:
     """Let a person of the provider be an account that exists; None ends it.
 
-    Raises NotFoundError: no such account; RefusedError: that person is another account already.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that person is another account already.
     """
     bound = None if subject is None else find_bound(c, issuer, subject)
     if bound is not None and bound.name != name:

@@ -33,7 +33,7 @@ def copy_sqlite(source: Path, target: Path) -> None:
 def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None) -> None:
     """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
 
-    Its SHA-256 stands beside it, in a file as `sha256sum` writes it. `target`: the copy; `begin`: called in the
+    Its SHA-256 stands beside it, in a file as `sha256sum` writes it.  `target`: the copy; `begin`: called in the
     process of `pg_dump` before it begins. Raises StoreError: the target exists, there is no room, or the copy failed;
     nothing half-written is left.
     """
