@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
 from detection.anomaly.parts import RecordScores, StrongestPart, score_record
-from detection.anomaly.registry import CARRIED_BUDGET, COMPOSITES, DRAWN_TO, NETWORKS, list_detectors, load_rule
+from detection.anomaly.registry import (
+    CARRIED_BUDGET,
+    COMPOSITES,
+    DRAWN_TO,
+    NETWORKS,
+    list_detectors,
+    load_rule,
+)
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import DetectorThreshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_windows
@@ -54,8 +61,9 @@ class Detector:
     ) -> tuple[dict[str, tuple[Array, list[str], Array]], RecordScores]:
         """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
 
-        Returns scores without echoes; the part of each, or of the echo where one is held back; the score of that echo,
-        NaN elsewhere. And the scores of all parts.
+        Returns:
+            Scores without echoes; the part of each, or of the echo where one is held back; the score of that echo, NaN
+            elsewhere. And the scores of all parts.
         """
         limits = {part: one.value for part, one in self.thresholds.items()}
         scored = score_record(samples, limits)

@@ -89,7 +89,8 @@ def run_backtest(
         on_progress: called with the share that is done, 0 to 1.
         labels: events of a file; those that people confirmed (outcome `true`) are added.
 
-    Raises RefusedError: the time is empty, or the other configuration is of another site.
+    Raises:
+        RefusedError: the time is empty, or the other configuration is of another site.
     """
     if not from_at < to_at:
         raise RefusedError("the backtest ends before it begins: --from must lie before --to")

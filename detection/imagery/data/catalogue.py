@@ -108,7 +108,8 @@ SOURCES: dict[str, LabelledDataSet] = {
 def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
 
-    Raises TrainingRecipeError: neither the files nor the recipe say it.
+    Raises:
+        TrainingRecipeError: neither the files nor the recipe say it.
     """
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
@@ -123,7 +124,8 @@ def find_pixel_size(data: DataTable, native: Patches) -> float:
 def check_data(data: DataTable, where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
-    Raises TrainingRecipeError: unknown source, or a key it does not take.
+    Raises:
+        TrainingRecipeError: unknown source, or a key it does not take.
     """
     name = data.get("source")
     if name not in SOURCES:

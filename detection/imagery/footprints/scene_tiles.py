@@ -107,7 +107,9 @@ def write_pyramid(
 ) -> Tiles:
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
-    `zooms`: lowest, highest; `draw`: asked for the tiles of the highest zoom alone, row by row from west to east.
+    Args:
+        zooms: lowest, highest.
+        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)

@@ -41,7 +41,9 @@ def derive_terrain(
     on flat ground) by Horn (1981); curvature in 1/m by Zevenbergen and Thorne (1987), minus the Laplacian, positive
     on ridges; roughness in metres, the range of the 3 x 3 window (Wilson et al. 2007). NaN where a neighbour is NaN.
 
-    `dem`: (rows + 2) x (columns + 2), metres; `names`: what is wanted of `STORED`.
+    Args:
+        dem: (rows + 2) x (columns + 2), metres.
+        names: what is wanted of `STORED`.
 
     Returns the fields by their names; rows x columns each.
     """

@@ -118,7 +118,9 @@ class RadiometricStretch:
     def apply(self, values: NDArray[np.float32], column: int, row: int, *, own: bool = False) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
-        `column`: of their first pixel; `own`: nobody needs the counts any more: they may become the result.
+        Args:
+            column: of their first pixel.
+            own: nobody needs the counts any more: they may become the result.
         """
         if self.moments is not None:
             spectral = self.factors > 0

@@ -83,7 +83,8 @@ class Scene:
     def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
         """Return the named bands as (path, index).
 
-        Raises BandMissingError: some are not there; the message names them and those that are.
+        Raises:
+            BandMissingError: some are not there; the message names them and those that are.
         """
         if missing := [name for name in names if name not in self.bands]:
             found = ", ".join(self.bands) or "none with a known name"

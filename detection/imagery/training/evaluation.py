@@ -162,7 +162,11 @@ def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]
 
 
 def _deal(patches: Patches) -> list[Parts]:
-    """Folds of whole blocks with pictures in each; raises TrainingRecipeError: one block alone."""
+    """Folds of whole blocks with pictures in each.
+
+    Raises:
+        TrainingRecipeError: one block alone.
+    """
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
     if count < 2:

@@ -117,7 +117,8 @@ def withdraw_answer(
     again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
     accounts exist and one of the two highest levels stands or is asked for.
 
-    Returns what is taken back, in words.
+    Returns:
+        What is taken back, in words.
 
     Raises:
         NotFoundError: nobody said anything to it that still stands.

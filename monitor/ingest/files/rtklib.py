@@ -29,7 +29,8 @@ HEAD_LINES: Final = 200
 def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
 
-    Raises ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
+    Raises:
+        ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
     """
     station, origin = _find_station(path, options)
     try:
