@@ -19,6 +19,7 @@ from monitor.config.service import parse_site
 from monitor.decision.proof import find_unproven
 from monitor.domain.decision import seconds
 from monitor.domain.errors import ConfigError, RefusedError
+from monitor.domain.names import list_names
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
@@ -42,6 +43,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
+from monitor.store.readings.flags import UNDECLARED
 from monitor.store.upkeep.migrate import upgrade
 
 _COUNTS_HERE: Final = Template(
@@ -277,6 +279,9 @@ def open_files(
         if not any(r.stored for r in results):
             reason = next((r.first_reason for r in results if r.first_reason), "no rows")
             raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
+        if all(r.flags.get(UNDECLARED, 0) == r.valid for r in results):  # a level of it would be that of no reading
+            names = list_names(sorted({name for r in results for name in r.undeclared}))
+            raise RefusedError(f"{path}: the site file of {site.id} names none of its series: {names}")
         yield FilePast(db, results)
 
 

@@ -31,7 +31,6 @@ def test_a_german_table_is_read_in(page, chromium, tmp_path):  # noqa: F811
             assert look.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
         look.click("text=To the page of the site")
         look.wait_for_selector("option[value=Riss-1]", state="attached")
-        assert watch.complaints == []
-        assert watch.hosts == {"127.0.0.1"}
+        assert (watch.complaints, watch.hosts) == ([], {"127.0.0.1"})
     finally:
         watch.close()

@@ -24,6 +24,7 @@ from tests.browser.test_web_browser import CHROMIUM, Watch, story
 from tests.conftest import absent
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
+from tests.data.store_rows import ask, tell
 from tests.integration.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -154,8 +155,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     for layer in ("ground:relief", "points"):
         assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
 
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(served, watch):
@@ -168,8 +168,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     w.page.wait_for_load_state("networkidle")
     assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert w.page.locator(".maptools[open]").count() == 0
-    assert w.complaints == []
+    assert (w.page.locator(".maptools[open]").count(), w.complaints) == (0, [])
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
     come_near(w.page)
@@ -194,8 +193,7 @@ def test_without_the_extension_stations_stand_on_a_plain_ground(served, watch, m
 
 def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watch):
     base, db = served
-    with db.write() as c:  # both at one place: one mark
-        c.execute(site.update().values(latitude=46.2, longitude=8.9))
+    tell(db, lambda c: c.execute(site.update().values(latitude=46.2, longitude=8.9)))
     w = watch(height=900)
     asked = threading.Event()
     w.page.on("request", lambda r: asked.set() if "sites.geojson" in r.url else None)
@@ -220,8 +218,7 @@ def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watc
 def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
     db = Database(filled_sqlite_url)
     make_drawable(db, tmp_path)
-    with db.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
+    tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
     with serving(db, story.NOW + timedelta(minutes=5)) as client:
         w = watch(width=390, height=1500)
         page = w.log_in(str(client.base_url).rstrip("/"), "bo", ADDRESS)
@@ -254,12 +251,10 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         page.get_by_role("radio", name="no landslide, but looks like one").check()
         page.get_by_role("button", name="Store as bo").click()
         expect(page.locator("#found")).to_contain_text("dismissed: bo")
-        with db.read() as c:
-            corrected, drawn, _ = load_outlines(c, "north-bench")
+        corrected, drawn, _ = ask(db, load_outlines, "north-bench")
         assert (corrected.kind, corrected.from_polygon_id) == ("not_landslide", "p2")
         assert (drawn.kind, drawn.by, len(drawn.geometry["coordinates"][0])) == ("landslide", "bo", 5)
-        assert w.complaints == []
-        assert w.hosts == {"127.0.0.1"}
+        assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
     db.close()
 
 

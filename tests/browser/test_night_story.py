@@ -22,6 +22,7 @@ from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fix
 from tests.conftest import wait_for
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -60,8 +61,7 @@ def inbox():
 def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
     db = Database(sqlite_url)
     slope = WatchedSlope(db, TEXT)
-    with db.write() as c:
-        users.add_user(c, "bo", PASSWORD, "operator", START)
+    tell(db, users.add_user, "bo", PASSWORD, "operator", START)
     slope.live(26, looks=1)
     evening = slope.now
     present = [evening]
@@ -81,8 +81,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         # the slope fails in the night, and a mail goes out
         slope.live(10, {"G1": 150.0, "G2": 140.0})
         present[0] = slope.now
-        with db.write() as c:
-            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now + timedelta(minutes=10))
+        tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, slope.now + timedelta(minutes=10))
         dispatcher.start()
         wait_for(lambda: any("RED" in mail["subject"] for mail in inbox.mails))
         mail = next(mail for mail in inbox.mails if "RED" in mail["subject"])
@@ -107,8 +106,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         tap(button)
         page.wait_for_url(re.compile("told=.*acknowledged"))
         number = int(link.rpartition("/")[2])
-        with db.read() as c:
-            assert find_alert(c, number).acknowledged_by == "bo"
+        assert ask(db, find_alert, number).acknowledged_by == "bo"
         assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         # who else must know: a number that is dialled by one tap
@@ -143,8 +141,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
         assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert telephone.complaints == []
-        assert telephone.hosts == {"127.0.0.1"}
+        assert (telephone.complaints, telephone.hosts) == ([], {"127.0.0.1"})
     finally:
         dispatcher.stop(2.0)
         telephone.close()

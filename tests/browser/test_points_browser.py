@@ -78,6 +78,4 @@ def test_squares_become_points_and_one_tells_its_series(bench, watch, tmp_path, 
         expect(chosen.locator("figcaption")).to_contain_text("interval of 80 %")
         assert chosen.locator("polygon.fan").count() == 1
         assert chosen.get_by_role("link").get_attribute("href") == "/sites/bench/instruments#points"
-        assert run_axe(Axe(), page) == []
-        assert w.complaints == []
-        assert w.hosts == {"127.0.0.1"}
+        assert (run_axe(Axe(), page), w.complaints, w.hosts) == ([], [], {"127.0.0.1"})

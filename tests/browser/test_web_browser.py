@@ -26,6 +26,7 @@ from tests.conftest import absent, wait_for
 from tests.data import filled as story
 from tests.data.figures import bare_figures
 from tests.data.servers.page_server import PageServer
+from tests.data.store_rows import ask, tell
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,8 +50,7 @@ def served(filled_sqlite_url, filled_template):
     ids = filled_template("sqlite")[1]
     began = time.monotonic()
     now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
-    with db.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
+    tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
     with PageServer(lambda _: build(load_service(None, {}), db, now)) as server:
         yield server.url, db, ids, server
     db.close()
@@ -158,8 +158,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
     assert "Geologist on site" in w.page.locator(".headline").inner_text()
     titles = chart.locator(".pane .head b").all_inner_texts()
-    assert titles[:2] == ["displacement north G1, mm", "Velocity, mm/day"]
-    assert "rain R1 in 6 h, mm" in titles
+    assert (titles[:2], "rain R1 in 6 h, mm" in titles) == (["displacement north G1, mm", "Velocity, mm/day"], True)
     assert "pore pressure P1, kPa" in titles
     assert chart.locator(".pane canvas").count() == len(titles)
     legend = chart.locator(".key").inner_text()
@@ -196,8 +195,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     # all stations: a name at each end, a dash for who sees no colours
     wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("*"))
     assert {"G1", "G2"} <= set(chart.locator(".key").inner_text().split())
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(served, watch):
@@ -271,8 +269,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert "Trusted" in window.locator(".says").inner_text()
     assert "not trusted" in window.locator(".key").inner_text()
     assert find_bare(w.page) == []
-    with db.read() as c:  # beside each picture stands the newest row of SQL, and nothing of another moment
-        newest = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
+    newest = ask(db, load_view, "movement_history", order_by=["-at"], site="north-bench", station="G1")[0]
     velocity = w.page.locator('figure[data-plot="velocity"][data-station="G1"] .latest').inner_text()
     inverse = w.page.locator('figure[data-plot="inverse"][data-station="G1"] .latest').inner_text()
     assert f"{newest['velocity_mm_per_day']:.3g} mm/day (stage)" in velocity
@@ -286,8 +283,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert w.page.locator("figure.empty .plot:visible").count() == 0, "what has nothing to show is one line"
     angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
     assert "82" in angle.locator(".latest").inner_text()
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, watch):
@@ -315,8 +311,7 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     w.page.wait_for_url(f"{base}/sites/north-bench")  # back to the same place
     w.page.get_by_role("button", name="I am on my way").click()
     w.page.wait_for_url(re.compile("told=.*acknowledged"))
-    with db.read() as c:
-        assert find_alert(c, number).acknowledged_by == "bo"
+    assert ask(db, find_alert, number).acknowledged_by == "bo"
     w.page.goto(f"{base}/alerts/{number}")
     w.page.emulate_media(media="print")  # dark on white on paper, without what asks to be filled in
     assert w.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor") == "rgb(255, 255, 255)"
@@ -430,8 +425,7 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
         w.fill_in("bo")
         w.page.wait_for_load_state()
     w.page.get_by_role("button", name="Log out").wait_for(timeout=90_000)
-    assert w.page.url == base + "/alerts"
-    assert [c for c in w.complaints if "429" not in c] == []
+    assert (w.page.url, [c for c in w.complaints if "429" not in c]) == (base + "/alerts", [])
 
 
 def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
@@ -460,5 +454,4 @@ def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     ):
         assert words in printed, words
     assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
+    assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})

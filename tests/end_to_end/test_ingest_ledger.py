@@ -1,7 +1,7 @@
 """What the broker acknowledged to the publisher is in the database, once, whatever is killed in between.
 
 `make soak` (SLOPEWARD_SOAK) makes it longer: 50 kills instead of 3 and 2, a lock of 60 s instead of 15, 500 messages a
-second instead of 200: each costs the publisher here as much as the service.
+second instead of 100: each costs the publisher here as much as the service.
 """
 
 import json
@@ -20,11 +20,12 @@ from monitor.store.database.engine import Database
 from tests.bench.record import record
 from tests.conftest import wait_for
 from tests.data.running import Service
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, criterion, head, series, station, table
+from tests.data.store_rows import ask
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-RATE = 500 if SOAK else 200
+RATE = 500 if SOAK else 100
 
 
 class RememberingPublisher(threading.Thread):
@@ -77,8 +78,7 @@ class RememberingPublisher(threading.Thread):
 
 
 def rows(database):
-    with database.read() as c:
-        return c.execute(text("select count(*) from observation")).scalar()
+    return ask(database, lambda c: c.execute(text("select count(*) from observation")).scalar())
 
 
 def lock_database(database, seconds):
@@ -88,26 +88,14 @@ def lock_database(database, seconds):
         time.sleep(seconds)
 
 
+# the number of a message is its value: the level climbs while processes are killed
+CLIMBS = {level: {"over": over} for level, over in (("yellow", 200.0), ("orange", 750.0), ("red", 1500.0))}
+CLIMBS |= {"author": "test", "reason": "it climbs"}
 SITE = (
     head("north", "Ledger", 46.2, 8.9, timezone="Asia/Shanghai", levels={"names": FOUR["names"]})
-    + """
-[[criterion]]
-kind = "level"
-stations = ["G*"]
-quantity = "displacement_east"
-yellow = {over = 400.0}
-orange = {over = 1500.0}
-red = {over = 3000.0}
-dwell = {hits = 1, of = 1}
-author = "test"
-reason = "the number of a message is its value: the level climbs while processes are killed"
-[fusion]
-verify_within = "1d"
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("level", stations=["G*"], quantity="displacement_east", **CLIMBS, dwell={"hits": 1, "of": 1})
+    + table("[fusion]", verify_within="1d")
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
     + "".join(station(f"G{i}", series("displacement_east", "mm", "1s", max_silence="1d")) for i in range(1, 9))
 )
 
@@ -172,5 +160,4 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
 
 
 def database_says(database, statement):
-    with database.read() as c:
-        return c.execute(statement).scalar()
+    return ask(database, lambda c: c.execute(statement).scalar())

@@ -36,7 +36,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, alert_event, evaluation
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import write_site_toml
-from tests.data.store_rows import add_flag, enter_offset
+from tests.data.store_rows import add_flag, ask, enter_offset, tell
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -160,8 +160,7 @@ class Live:
             self.question = asks[0].key.removeprefix("health:").removesuffix(":verify")
 
     def _load(self, site: Site) -> None:
-        with self.db.write() as c:
-            save_site(c, site, "test", "loaded", self.now)
+        tell(self.db, save_site, site, "test", "loaded", self.now)
 
     def _declare_offset(self) -> None:
         rezero = next(f for f in self.model.faults if f.kind == "rezero")
@@ -185,8 +184,7 @@ class Live:
         self._evaluate("start")
 
     def _set_level(self) -> None:
-        with self.db.read() as c:
-            row = find_state(c, SITE_ID)
+        row = ask(self.db, find_state, SITE_ID)
         assert row is not None
         set_level(self.db, self.site, 2 if row.level == 1 else 1, GEOLOGIST, "looked at the slope", self.now)
         self._evaluate("person")
@@ -207,8 +205,7 @@ def live_history(db: Database) -> list[tuple[datetime, str, str, int, str]]:
         .join(alert, alert.c.id == alert_event.c.alert_id)
         .where(alert_event.c.reason_id.is_distinct_from(GROWN.id))
     )
-    with db.read() as c:
-        return sorted((r.at, r.ledger, r.key, r.to_level, r.reason) for r in c.execute(query))
+    return sorted((r.at, r.ledger, r.key, r.to_level, r.reason) for r in ask(db, lambda c: c.execute(query)))
 
 
 def replayed(
@@ -225,8 +222,7 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
     live = Live(database, make_model())
     live.run()
     told = live_history(database)
-    with database.read() as c:
-        stored = c.execute(select(evaluation.c.at)).scalars().all()
+    stored = ask(database, lambda c: c.execute(select(evaluation.c.at)).scalars().all())
     hazards = [(f"{at:%d %H:%M}", level) for at, ledger, _, level, _ in told if ledger == "hazard"]
     print(f"{live.looks} looks, {len(told)} changes of alerts, {hazards}")
 
@@ -234,8 +230,7 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
     assert found == told
     assert run.looks >= live.looks, "also when the clock comes to what was stamped in the future"
     run, found = replayed(database, live.site, replace(TERMS, stored_instants=True))
-    assert found == told
-    assert run.looks == len(set(stored))
+    assert (found, run.looks) == (told, len(set(stored)))
 
     # the comparison can fail: another rule of knowledge, the first site file all the time, nobody who acts; each as
     # long as it takes to differ

@@ -21,7 +21,8 @@ from monitor.store.database.seals import ACTION as SEAL
 from monitor.store.schema.tables import alert, alert_event
 from monitor.store.schema.views import NAMES
 from tests.data.playing import Clock, Player
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
+from tests.data.store_rows import ask, tell
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -32,32 +33,13 @@ BLOCKS = 8
 Messages = list[tuple[str, bytes]]
 
 MOVES = series("displacement", "mm", "30m", max_silence="3h", noise_floor_mm=0.5)
+WHO = {"author": "test", "reason": "parity"}
+OVER = {"stations": ["G*"], "direction": "norm"} | bounds(yellow="10 6h", orange="40 6h", red="80 6h")
 SITE = (
     head("parity", "Parity", 46.2, 8.9, timezone="Europe/Zurich", levels=FOUR)
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-direction = "norm"
-yellow = {over = 10.0, window = "6h"}
-orange = {over = 40.0, window = "6h"}
-red = {over = 80.0, window = "6h"}
-dwell = {hits = 2, of = 3}
-recover = 0.6
-valid_for = "12h"
-author = "test"
-reason = "parity"
-[[criterion]]
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 60.0, window = "24h"}
-author = "test"
-reason = "parity"
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("velocity", **OVER, dwell={"hits": 2, "of": 3}, recover=0.6, valid_for="12h", **WHO)
+    + criterion("rain_sum", series="R1.rain", **bounds(yellow="60 24h"), **WHO)
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
     + "".join(station(f"G{i}", MOVES) for i in range(3))
     + station("R1", series("rain", "mm", "30m", max_silence="3h"))
 )
@@ -143,8 +125,7 @@ def run(database: Database, broker_url: str, blocks: Sequence[Messages], name: s
     site: Site = parse_site(SITE, "parity.toml")
     site = replace(site, version="0" * 64) if not site.version else site
     clock = Clock(START)
-    with database.write() as c:
-        save_site(c, site, "test", "parity", START)
+    tell(database, save_site, site, "test", "parity", START)
     with Player(database, broker_url, {site.id: site}, clock, client_id=f"parity-{name.replace(' ', '-')}") as player:
         for index, block in enumerate(blocks):
             clock.now = START + (index + 1) * BLOCK
@@ -160,8 +141,7 @@ def history(database: Database) -> list[tuple[Any, ...]]:
         .join(alert, a.id == e.alert_id)
         .order_by(e.at, a.ledger, a.key, e.sequence)
     )
-    with database.read() as c:
-        return [tuple(row) for row in c.execute(query)]
+    return [tuple(row) for row in ask(database, lambda c: c.execute(query))]
 
 
 def views(database: Database) -> dict[str, list[str]]:
@@ -224,13 +204,7 @@ def told_in_order() -> list[list[tuple[Any, ...]]]:
 @pytest.mark.turns
 @pytest.mark.usefixtures("shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_the_way_it_came_does_not_matter(
-    sqlite_database: Database,
-    postgresql_database: Database,
-    mosquitto: Any,
-    variant: str,
-    told_in_order: list[list[tuple[Any, ...]]],
-) -> None:
+def test_the_way_it_came_does_not_matter(sqlite_database, postgresql_database, mosquitto, variant, told_in_order):
     if not told_in_order:
         run(sqlite_database, mosquitto.url, record(), "reference")
         told_in_order.append(history(sqlite_database))

@@ -3,9 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import rasterio
@@ -16,7 +14,6 @@ from forecasting.message import gather
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
 from monitor.store.schema.tables import scene, scene_footprint
 from tests.data.measured import SITES
 
@@ -25,9 +22,7 @@ pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mar
 
 @pytest.mark.usefixtures("without_walls", "one_torch_thread")  # it is about pixels
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_both_dates_of_the_hokkaido_scene_become_footprints(
-    database: Database, measured: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, tmp_path):
     folder = measured("hokkaido-2018-s2-scene")
     declared = (SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1)
     site = parse_site(declared + '\n[scenes]\nweights = "landslide4sense"\n', "iburi.toml")

@@ -58,8 +58,7 @@ _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
 _OPEN: Final = Template("upload.open", "questions about this file are open")
 _SITE_THERE: Final = Template(
-    "upload.site.there",
-    "there is a site '{site}' already: choose it where the file is sent, or another name",
+    "upload.site.there", "there is a site '{site}' already: choose it where the file is sent, or another name"
 )
 _LOOSENS: Final = Template(
     "upload.loosens",
@@ -219,8 +218,7 @@ class UploadProcessor:
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
         """Read a file in; the page follows it by `progress`.
 
-        Raises:
-            RefusedError: it is at work already.
+        Raises RefusedError: it is at work already.
         """
         with self._lock:
             if upload.id in self.progress:

@@ -13,11 +13,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
-from monitor.extensions.table_import.processing import (
-    NOT_READY,
-    UploadProcessor,
-    list_absent,
-)
+from monitor.extensions.table_import.processing import NOT_READY, UploadProcessor, list_absent
 from monitor.extensions.table_import.upload_store import Upload, answered
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting
@@ -35,22 +31,9 @@ _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = (
-    "UTC",
-    "Etc/GMT-1",
-    "Europe/Rome",
-    "Europe/Zurich",
-    "Europe/Berlin",
-    "Europe/Vienna",
-    "Europe/Paris",
-    "Europe/London",
-    "Europe/Madrid",
-    "Asia/Shanghai",
-    "Asia/Tokyo",
-    "Asia/Kathmandu",
-    "America/Los_Angeles",
-    "America/New_York",
-    "America/Lima",
-    "Pacific/Auckland",
+    *("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris"),
+    *("Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu"),
+    *("America/Los_Angeles", "America/New_York", "America/Lima", "Pacific/Auckland"),
 )
 
 

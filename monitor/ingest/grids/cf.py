@@ -10,7 +10,7 @@ from forecasting.hydrology.rain_amounts import adds_up
 from monitor.domain.errors import ConfigError
 from monitor.domain.names import list_names
 from monitor.ingest.files.reader import StationPlace
-from monitor.ingest.text.clocks import read_since
+from monitor.ingest.text.clocks import ZONES, read_since
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS
 _RUNNING: Final = frozenset(
@@ -139,6 +139,10 @@ _CLOCK: Final = re.compile(
     r"|(?:[-_. ]?[Tt]|[-_. ])?(\d|[01]\d|2[0-4])(?:[hH]|[zZ]|UTC|utc)(?![\dA-Za-z])"
     r"|[-_. ]?T([01]\d|2[0-4])(?![\dA-Za-z:])|([01]\d|2[0-4])(?!\d)"
 )
+# the zone of a clock: +0100, CET
+_AHEAD: Final = re.compile(r"\+(\d\d):?([0-5]\d)?(?!\d)|[-_. ]?([A-Z]{3,4})(?![A-Za-z])")
+# a zone, but which one: of the place, or what may be the end of an interval
+_UNSURE: Final = re.compile(r"[-_. ]?(?:LT|LST|local(?:time)?)(?![A-Za-z])|-\d\d:?[0-5]\d(?!\d)", re.IGNORECASE)
 _END: Final = re.compile(r"[-_. ]?E(\d\d)(\d\d)(\d\d)(?!\d)")  # of an interval whose beginning stands before
 
 
@@ -197,6 +201,15 @@ def choose_unit(found: str, given: str | None, name: str) -> str:
     return unit or str(given)
 
 
+def _find_ahead(behind: str) -> timedelta:
+    """How far ahead of UTC the clock is behind which this stands in a name."""
+    found = _AHEAD.match(behind)
+    if found is None:
+        return timedelta()
+    hours, minutes = int(found[1] or ZONES.get(found[3], 0)), int(found[2] or 0)
+    return timedelta(hours=hours, minutes=minutes)
+
+
 def find_date(text: str, *, ends: bool = False) -> datetime | None:
     """The one date, or date and time, that a name holds; None where it holds none or several.
 
@@ -206,6 +219,8 @@ def find_date(text: str, *, ends: bool = False) -> datetime | None:
     ('2024-01-05T00:00:00+00:00', '2024-01-05T05:12:30+00:00', None)
     >>> [find_date(name).isoformat()[11:16] for name in ("RW_20240105-0050.tif", "X.20240105-S003000-E005959.0030.tif")]
     ['00:50', '00:30']
+    >>> [str(find_date(f"20240105T0630{zone}.tif"))[11:16] for zone in ("+0100", "_CEST", "_UTC", "-0500", "_LST")]
+    ['05:30', '04:30', '06:30', '', '']
     """
     found = set()
     for match in _DATE.finditer(text):
@@ -221,6 +236,10 @@ def find_date(text: str, *, ends: bool = False) -> datetime | None:
         if clock is not None:
             hour, _, minute, second, *bare = clock.groups("0")
             length = timedelta(hours=max(map(int, (hour, *bare))), minutes=int(minute), seconds=int(second))
+            zone = after[clock.end() :]
+            if (clock[0][0] in "Tt" or not zone.startswith("-")) and _UNSURE.match(zone):
+                return None
+            day -= _find_ahead(zone)
         if ends and clock is not None and (end := _END.match(after[clock.end() :])):
             until = timedelta(hours=int(end[1]), minutes=int(end[2]), seconds=int(end[3]))
             until += timedelta(seconds=1) if until.seconds % 60 == 59 else timedelta()

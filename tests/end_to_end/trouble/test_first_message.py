@@ -55,9 +55,7 @@ def speak(broker: str, stations: tuple[str, ...], value: float) -> None:
     publish(broker, [(f"slopeward/v1/s/{name}/obs", body) for name in stations])
 
 
-def test_the_slope_falls_silent(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report
-) -> None:
+def test_the_slope_falls_silent(database_url, mosquitto, tmp_path, receiver, report):
     """Both instruments go at red; a station beside the slope speaks on, and each may be silent for an hour."""
     with running(tmp_path, database_url, mosquitto.url, receiver, change=lambda text: text + CONTROL) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - 2.1 * HOUR)
@@ -78,9 +76,7 @@ def test_the_slope_falls_silent(
         assert at - last < 330.0, "its own rhythm tells it, not the hour that each may be silent"
 
 
-def test_a_failure_that_came_as_a_backlog(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report
-) -> None:
+def test_a_failure_that_came_as_a_backlog(database_url, mosquitto, tmp_path, receiver, report):
     """The machine slept for nine hours; the readings wait with the broker, the last of them too old to vote."""
     now = datetime.now(UTC)
     day = lambda text: text.replace('50.0, window = "2h"', '50.0, window = "1d"')  # noqa: E731  so far back is looked
@@ -161,9 +157,7 @@ def test_a_channel_that_cannot_deliver(
         report(f"a channel that {way}", database_url, at - began)
 
 
-def test_slow_receivers(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report
-) -> None:
+def test_slow_receivers(database_url, mosquitto, tmp_path, receiver, report):
     """Six sites reach red; the webhook of all answers after 25 s."""
     sites = ["s", "n1", "n2", "n3", "n4", "n5"]
     receiver.answer_after_s = 25.0
@@ -181,9 +175,7 @@ def test_slow_receivers(
 
 
 @pytest.mark.parametrize("way", ["a site file that publishes for another site", "a decoder that reads all topics"])
-def test_a_site_that_publishes_for_others(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report, way: str
-) -> None:
+def test_a_site_that_publishes_for_others(database_url, mosquitto, tmp_path, receiver, report, way):
     """Its file is refused and people read why; the retained state of the other stays what the service said last."""
     evil = site_file({"E1": "A"}, "1h", "evil").replace('"G*"', '"E*"')
     if "decoder" in way:

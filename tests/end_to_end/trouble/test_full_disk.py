@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from monitor.store.database.engine import Database
-from tests.conftest import MosquittoServer, wait_for
+from tests.conftest import wait_for
 from tests.data.running import publish
-from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
+from tests.end_to_end.trouble.test_cannot_decide import evaluated_at, move, receiver, running
 from tests.integration.service.test_disk_reserve import fill
 
 __all__ = ["receiver"]
@@ -51,9 +51,7 @@ def flood(broker: str) -> None:
     publish(broker, [("slopeward/v1/s/G9/obs", {"rubbish": f"{n} {'x' * 20_000}"}) for n in range(150)])
 
 
-def test_on_a_full_disk_levels_are_evaluated_and_red_is_told(
-    sqlite_url: str, disk: Path, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
-) -> None:
+def test_on_a_full_disk_levels_are_evaluated_and_red_is_told(sqlite_url, disk, mosquitto, tmp_path, receiver):
     shutil.copy(sqlite_url.removeprefix("sqlite:///"), disk / "s.db")
     url = f"sqlite:///{disk}/s.db"
     with running(tmp_path, url, mosquitto.url, receiver) as service:

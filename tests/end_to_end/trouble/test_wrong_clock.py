@@ -17,14 +17,16 @@ from monitor.config.service import load_service
 from monitor.service import clock_watch
 from monitor.service.clock import ServiceClock, Uptime
 from monitor.service.core import Core
+from monitor.service.supervisor import Supervisor
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification, observation
+from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.clock_steps import set_back
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE, MosquittoServer, free_port, wait_for
-from tests.data.running import publish
+from tests.conftest import ON_SQLITE, MosquittoServer, free_port, take_turns, wait_for
+from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
-from tests.end_to_end.trouble.test_cannot_decide import Receiver, Report, move, receiver, report
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, Report, evaluated_at, move, receiver, report
 
 __all__ = ["receiver", "report"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -96,9 +98,7 @@ def state(database_url: str) -> dict[str, Any]:
 
 
 @ON_SQLITE
-def test_an_hour_behind_while_the_slope_runs_to_red(
-    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_hour_behind_while_the_slope_runs_to_red(database_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
     wall = Wall()
     wall.off = -timedelta(hours=1)
@@ -127,8 +127,7 @@ def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
     with core_running(tmp_path, sqlite_url, mosquitto.url, Wall(), receiver) as core:
         move(mosquitto.url, 60.0, 1.0, datetime.now(UTC) + timedelta(hours=2))
         wait_for(lambda: receiver.find("check clocks and time zones of the loggers"), 60, "a human to hear of it")
-        assert core.clock.correction_s == 0.0
-        assert level(sqlite_url) == 0
+        assert (core.clock.correction_s, level(sqlite_url)) == (0.0, 0)
 
 
 def test_one_gateway_an_hour_ahead_blinds_no_other_site(
@@ -192,14 +191,7 @@ def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
 
 
 @pytest.mark.parametrize("way", ["suspended", "paused"])
-def test_a_machine_that_stood_still_goes_on_in_the_present(
-    sqlite_url: str,
-    mosquitto: MosquittoServer,
-    tmp_path: Path,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    way: str,
-) -> None:
+def test_a_machine_that_stood_still_goes_on_in_the_present(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way):
     """Two hours, in which the slope runs to red. A paused virtual machine knows of them by its wall clock alone."""
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
     wall = Wall()
@@ -261,3 +253,78 @@ def test_what_a_wrong_clock_wrote_into_the_future_is_moved_back(
             assert set_back(c, 3600.0, now) == {}, "twice moves nothing"
     finally:
         db.close()
+
+
+# ---- the machine stands still for two hours under a running service -------------------------------------------------
+SUSPENDED, PAUSED = "suspended", "paused"
+WAYS = {
+    SUSPENDED: "The machine was suspended",
+    PAUSED: "Either the machine stood still (a paused virtual machine) and nobody watched",
+}
+
+
+@pytest.mark.parametrize(("way", "words"), [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)])
+def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words):
+    """The supervisor's clocks are ours to set: until now they were two hours behind, so that it comes back to today."""
+    monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
+    monkeypatch.chdir(tmp_path)
+    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}) as service:
+        wall = Wall()
+        wall.off = -timedelta(hours=2)
+        supervisor = Supervisor(
+            load_service(str(service.config)),
+            str(service.config),
+            with_web=False,
+            clock=ServiceClock(wall, wall.uptime),
+        )
+        running = threading.Thread(target=supervisor.run)
+        running.start()
+        try:
+            wait_for(lambda: evaluated_at(service), 60, "the first evaluation")
+            move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+            wait_for(receiver.find_red, 40, "red")
+            if way == SUSPENDED:
+                wall.suspend(7200.0)
+            else:
+                wall.off += timedelta(hours=2)
+            back = time.monotonic()
+            wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
+            at, told = receiver.find("nobody watched from")[0]
+            print(f"{way}: told {at - back:.0f} s after it came back: {told['body']}")
+            assert words in told["body"]
+            assert "s now red" in told["body"]
+            time.sleep(15)
+            assert len(receiver.find("nobody watched from")) == 1, "once"
+        finally:
+            supervisor.stopping.set()
+            running.join(30)
+
+
+def read_stamp(url: str) -> object:
+    with Database(url) as db, db.read() as c:
+        return find_stamp(c, "supervisor")
+
+
+def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
+    monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
+    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}, page=False) as service:
+        service.start()
+        wait_for(
+            lambda: evaluated_at(service) and read_stamp(sqlite_url), 60, "the first evaluation and the first stamp"
+        )
+        service.stop()
+        with Database(sqlite_url) as db, db.write() as c:
+            before = find_stamp(c, "supervisor")
+            assert before is not None
+            stamp(c, "supervisor", before[1], before[0] - timedelta(hours=5))
+        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+        begun = time.monotonic()
+        service.start()
+        wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
+        at, told = receiver.find("nobody watched from")[0]
+        print(f"told {at - begun:.0f} s after the start: {told['body']}")
+        assert "The service was not running" in told["body"]
+        time.sleep(15)
+        assert len(receiver.find("nobody watched from")) == 1, "once"

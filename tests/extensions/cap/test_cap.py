@@ -213,8 +213,7 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
     assert max(lat for lat, _ in ring) > 46.502 + 0.0008
     # a trusted window makes failure likely and urgent, whatever the level; nothing of it makes anything lower
     codes = [info.find(f"c:{tag}", ns).text for tag in ("urgency", "severity", "certainty")]
-    assert codes == ["Expected", "Moderate", "Likely"]
-    assert info.find("c:onset", ns).text == "2026-03-01T06:31:00-00:00"
+    assert (codes, info.find("c:onset", ns).text) == (["Expected", "Moderate", "Likely"], "2026-03-01T06:31:00-00:00")
     ends = info.find("c:expires", ns).text
     assert ends == "2026-03-01T11:00:00-00:00", "no message ends before the window that it names"
     said = [(p.find("c:valueName", ns).text, p.find("c:value", ns).text) for p in info.findall("c:parameter", ns)]

@@ -22,7 +22,7 @@ from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
@@ -152,8 +152,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
     said = {p.find("c:valueName", NS).text: p.find("c:value", NS).text for p in root.iter(f"{{{NAMESPACE}}}parameter")}
     assert said["votes"] == "2 of 2 count"
     assert said["vote"].startswith("G2: ")
-    assert len(said["evidence_sha256"]) == 64
-    assert find(root, "info/instruction").text == "Clear the pit floor"
+    assert (len(said["evidence_sha256"]), find(root, "info/instruction").text) == (64, "Clear the pit floor")
     assert find(root, "info/onset") is None
 
     # what comes later changes no message that was sent: a window, another site file, the end, an outcome
@@ -173,12 +172,10 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
         assert compose(c, PLAIN, hazard) == cancel
         c.execute(update(t.site).values(active=False))
     with failed.read() as c:
-        assert compose(c, PLAIN, hazard) == cancel
-        assert compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)) == end
+        assert (compose(c, PLAIN, hazard), compose(c, PLAIN, hazard, str(chain[-1].sequence + 1))) == (cancel, end)
         with pytest.raises(RefusedError, match="watched no more"):
             compose(c, PLAIN, hazard, str(chain[-1].sequence))
-    assert find(read(end), "info/responseType").text == "AllClear"
-    assert find(read(cancel), "msgType").text == "Cancel"
+    assert (find(read(end), "info/responseType").text, find(read(cancel), "msgType").text) == ("AllClear", "Cancel")
     assert len(find(read(cancel), "references").text.split()) == len(chain) + 1
 
 
@@ -224,8 +221,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
         assert client.get("/sites/other/cap/feed.atom").status_code == 404
         for odd in ("/alerts/99/cap/1.xml", f"/alerts/{hazard}/cap/cancel.xml", f"/alerts/{hazard}/cap/x.xml"):
             assert client.get(odd).status_code == 404, odd
-        with failed.write() as c:
-            c.execute(update(t.alert).values(exercise=True))
+        tell(failed, lambda c: c.execute(update(t.alert).values(exercise=True)))
         assert b"<entry>" not in client.get("/cap/feed.atom").content
         drills = client.get("/cap/feed.atom?exercises=true").content
         assert drills.count(b"EXERCISE [North bench]") == drills.count(b'term="Exercise"') == len(entries)

@@ -87,9 +87,7 @@ def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     assert counted["anomaly_scores"] > 0
     assert counted["top_level"] == 3
     assert counted["notifications"]["delivered"] >= 1  # a busy machine may see only the top of the climb
-    assert counted["notifications"]["failed"] == 0
-    assert counted["rejected"] == 1
-    assert counted["trouble"] == []
+    assert (counted["notifications"]["failed"], counted["rejected"], counted["trouble"]) == (0, 1, [])
     assert counted["page_url"].startswith("http://127.0.0.1:")
     assert nothing_runs_in(tmp_path / "demo")
     assert json.loads((tmp_path / "demo/truth.json").read_text())["failure_at"]

@@ -2,11 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from monitor.extensions.demo.demo import DemoInstallation, _print_summary
 from monitor.extensions.demo.worth import assess_detectors, assess_forecasters, print_worth
 from tests.data.rows import insert_rows
 
@@ -65,8 +63,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
     past = gru["past"]
     assert past["n"] == 6, "the same targets alone"
-    assert past["horizons"]["1h"]["mae_mm"] == 1.5
-    assert past["horizons"]["1d"]["mae_straight_line_mm"] == 20.0
+    assert (past["horizons"]["1h"]["mae_mm"], past["horizons"]["1d"]["mae_straight_line_mm"]) == (1.5, 20.0)
     assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
     assert past["skill_auto"] == pytest.approx(-0.5)
     assert detectors["ae"] == {
@@ -90,23 +87,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_demonstration_without_networks_and_scores_says_what_there_is(database):
     with database.read() as c:
-        assert assess_forecasters(c) == {}
-        assert assess_detectors(c) == {}
+        assert (assess_forecasters(c), assess_detectors(c)) == ({}, {})
     said = []
     print_worth({}, {}, said.append)
     assert said == []
-
-
-def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
-    said = []
-    none = {"forecasts": 34, "shown": 0, "not_shown_because": "not shown: no forecast of it has been scored yet"}
-    counted = {
-        "seconds": 9.0,
-        "top_level": 3,
-        "notifications": {"delivered": 8},
-        "forecasters": {"gru": none},
-        "anomalies": {},
-        "degraded": False,
-    }
-    _print_summary(DemoInstallation(Path(), "", "", "", None), counted, said.append, keeps=False)
-    assert "  gru: 0 of 34 forecasts shown, because: no forecast of it has been scored yet" in said

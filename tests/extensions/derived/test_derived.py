@@ -177,8 +177,7 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
     bench.now = NOW + 48 * HOUR
     bench.declare(DISTANCE)
     assert run(database, None, bench.site, bench.now) == "48 values of calculated series"
-    assert set(bench.read().values()) == {8.0}
-    assert run(database, None, bench.site, bench.now) == "nothing is due"
+    assert (set(bench.read().values()), run(database, None, bench.site, bench.now)) == ({8.0}, "nothing is due")
     with database.write() as c:
         number = find_series_id(c, "bench", "G1", "displacement_east") or 0
         told = {
@@ -190,8 +189,7 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
         }
         add_offset(c, number, at=NOW + 24 * HOUR, known_from=bench.now, now=bench.now, **told)
     bench.now += HOUR
-    assert run(database, None, bench.site, bench.now) == "24 values of calculated series"
-    assert bench.read()[23.0] == 8.0
+    assert (run(database, None, bench.site, bench.now), bench.read()[23.0]) == ("24 values of calculated series", 8.0)
     assert bench.read()[24.0] == 4.0
     bench.declare(DISTANCE | {"expression": "G2.displacement_east - G1.displacement_east"})
     run(database, None, bench.site, bench.now)
@@ -255,8 +253,7 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         bench.send("G2", hours, displacement_east_mm=other)
         seen = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
         [finding] = [one for check in CHECKS for one in check.run(seen)]
-        assert finding.is_wrong == is_wrong
-        assert finding.key == "derived:bench:D1.crack_opening:disagree"
+        assert (finding.is_wrong, finding.key) == (is_wrong, "derived:bench:D1.crack_opening:disagree")
         assert ("differ by 4 mm, more than 2 mm" in finding.text) == (hours == -1)
     old = read_agreement(database, {"bench": bench.site}, NOW + 30 * HOUR)
     assert [one for check in CHECKS for one in check.run(old)] == []  # what is silent is told as silent
@@ -267,9 +264,7 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         )
 
 
-def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(database, monkeypatch):
     bench = Bench(database)
     bench.send("G1", 0, displacement_east_mm=9.0)
     bench.send("G2", 0, displacement_east_mm=1.0)
@@ -282,8 +277,7 @@ def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(
 
     monkeypatch.setattr(compute, "_store", store)
     bench.declare({**DISTANCE, "quantity": "displacement"}, DISTANCE)
-    assert run(database, None, bench.site, bench.now) == "1 values of calculated series"
-    assert bench.read() == {0.0: 8.0}
+    assert (run(database, None, bench.site, bench.now), bench.read()) == ("1 values of calculated series", {0.0: 8.0})
 
 
 def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,8 +288,7 @@ def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monk
     monkeypatch.setattr(compute, "list_steps", fail)
     bench.send("G1", 0, displacement_east_mm=12.0)
     bench.send("G2", 0, displacement_east_mm=2.0)
-    assert bench.read() == {}
-    assert bench.read("G1.displacement_east") == {0.0: 12.0}
+    assert (bench.read(), bench.read("G1.displacement_east")) == ({}, {0.0: 12.0})
 
 
 def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
@@ -321,8 +314,7 @@ def test_a_value_that_can_be_computed_no_more_is_unusable_and_may_come_back(data
     bench.declare(inverse | {"expression": "G1.displacement_east - '1 mm/kPa' * P1.pore_pressure"})
     bench.send("P1", -1, pore_pressure_kpa=2.0)
     run(database, None, bench.site, bench.now)
-    assert bench.read()[-1.0] == 1.0
-    assert [one.flags for one in bench.rows] == [("bad",)] * 4 + [(), ("bad",)]
+    assert (bench.read()[-1.0], [one.flags for one in bench.rows]) == (1.0, [("bad",)] * 4 + [(), ("bad",)])
     bench.declare(DISTANCE | {"at": "G2.displacement_east"})
     run(database, None, bench.site, bench.now)
     bench.read()
@@ -354,5 +346,4 @@ def test_another_unit_of_a_calculated_series_keeps_no_reading_away(database: Dat
         bench.site = parse_site(write(load) + quantity, "bench.toml")
         bench.pipeline = Pipeline(database, {"bench": bench.site}, lambda: bench.now)
         bench.send("P1", hours, pore_pressure_kpa=100.0)
-    assert bench.read("P1.pore_pressure") == {0.0: 100.0, 1.0: 100.0}
-    assert bench.read("D1.load") == {0.0: 50.0}
+    assert (bench.read("P1.pore_pressure"), bench.read("D1.load")) == ({0.0: 100.0, 1.0: 100.0}, {0.0: 50.0})

@@ -44,8 +44,8 @@ from monitor.store.schema.tables import metadata
 from tests.conftest import LEAST_CEILING_S, ON_SQLITE, wait_for
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
-from tests.data.site_text import FOUR, head, series, station
-from tests.data.store_rows import ask
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -53,35 +53,15 @@ from tests.integration.web.test_rules import enter, send
 ADA = Actor("Ada Berg")
 NOW = datetime.now(UTC).replace(microsecond=0)
 MOVES = series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0, verify_step_mm=60.0)
+WHO = {"author": "test", "reason": "test"}
 SITE = (
     head("ridge", longitude=9.0, timezone="UTC", levels=FOUR)
     + station("G1", MOVES, reference="A")
     + station("G2", MOVES, reference="B")
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 2.0, window = "7d"}
-orange = {over = 4.0, window = "7d"}
-red = {over = 8.0, window = "5d"}
-valid_for = "3d"
-author = "test"
-reason = "test"
-[[recipient]]
-name = "hook"
-channels = ["webhook:HOOK"]
-levels = ["yellow", "orange", "red"]
-"""
+    + criterion("velocity", stations=["G*"], **bounds(yellow="2 7d", orange="4 7d", red="8 5d"), valid_for="3d", **WHO)
+    + table("[[recipient]]", name="hook", channels=["webhook:HOOK"], levels=["yellow", "orange", "red"])
 )
-WITNESS = """
-[[criterion]]
-id = "strange"
-kind = "anomaly"
-role = "witness"
-level = "yellow"
-author = "test"
-reason = "test"
-"""
+WITNESS = criterion("anomaly", id="strange", role="witness", level="yellow", **WHO)
 # what a drill may add rows to; every other table must be as it was
 OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
 
@@ -158,9 +138,7 @@ def strip(row: dict[str, Any]) -> dict[str, Any]:
     return row if "channel" not in row else {k: v for k, v in row.items() if k not in moving}
 
 
-def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
-    real: Database, site: Site, listener: Listener
-) -> None:
+def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real, site, listener):
     before = snapshot(real)
     ways: dict[str, Any] = {"environ": {"HOOK": listener.url}, "jitter": lambda: 0.0, "poll_s": 0.02}
     dispatcher = Dispatcher(real, {site.id: site}, lambda: datetime.now(UTC), **ways)
@@ -192,9 +170,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
         wait_for(lambda: any(b["exercise"] and b["level"] == 0 for b in listener.bodies), what="the end of the drill")
     finally:
         dispatcher.stop(5)
-    assert [x.level for _, x in seen] == [1, 2, 3]
-    assert len(signed) == 1
-    assert outcome["peak_level"] == 3
+    assert ([x.level for _, x in seen], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)
     assert outcome["unanswered"] == 0
     # who reads it may answer before its delivery is on record
     assert all(0.0 <= outcome[key] <= took_s for key in ("first_message_s", "slowest_acknowledgement_s"))
@@ -228,8 +204,7 @@ def begin_red(c: Connection, site: Site) -> int:
 
 
 def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
-    with real.write() as c:
-        drill_id = begin_red(c, site)
+    drill_id = tell(real, begin_red, site)
     with real.write() as c:
         sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
     assert [(s.exercise, s.ledger, s.level) for s in sent] == [
@@ -242,14 +217,12 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
         end_drill(c, drill_id, ADA, "enough", NOW + timedelta(minutes=1), site=site)
         alerts = {a.key: a for a in load_alerts(c, site.id)}
     assert alerts["hazard"].closed_at is None
-    assert alerts["hazard"].level == 1
-    assert alerts[f"drill:{drill_id}:hazard"].state == AlertState.CLOSED
+    assert (alerts["hazard"].level, alerts[f"drill:{drill_id}:hazard"].state) == (1, AlertState.CLOSED)
 
 
 def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
     before = snapshot(real)
-    with real.write() as c:
-        drill_id = begin_red(c, site)
+    drill_id = tell(real, begin_red, site)
     with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
         add_drill(c, site.id, ADA, "collapse", NOW)
     with real.write() as c:
@@ -290,8 +263,7 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
     with pytest.raises(RefusedError, match="no velocity or rate criterion"):
         hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
-    with real.read() as c:
-        (one,) = load_drills(c)
+    (one,) = ask(real, load_drills)
     assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
 
 
@@ -331,16 +303,12 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
     status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
     assert status == 3, "nobody acknowledged"
-    assert json.loads(out)["peak_level"] == 3
-    assert err.count("EXERCISE") == 0
-    assert "red" in err
+    assert (json.loads(out)["peak_level"], err.count("EXERCISE"), "red" in err) == (3, 0, True)
     status, out, _ = call("list", "--json")
     assert (status, json.loads(out)["state"]) == (0, "ended")
-    with real.write() as c:
-        drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
+    drill_id = tell(real, add_drill, site.id, ADA, "collapse", datetime.now(UTC))
     status, out, _ = call("end", "ridge", str(drill_id), "--by", "Bo", "--reason", "telephone")
-    assert status == 0
-    assert call("end", "ridge", str(drill_id), "--by", "Bo")[0] == 4
+    assert (status, call("end", "ridge", str(drill_id), "--by", "Bo")[0]) == (0, 4)
 
 
 def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:

@@ -111,8 +111,7 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
         assert list(find_unsealed(c)) == []
         acts = [e.action for e in load_entries(c, 20) if e.action.startswith("duty.handover")]
     assert (signed.outgoing, signed.incoming, signed.remark) == ("bo", "ada", "read")
-    assert signed.open_items["alerts"][0]["reason"] == "moves"
-    assert acts == ["duty.handover.sign", "duty.handover"]
+    assert (signed.open_items["alerts"][0]["reason"], acts) == ("moves", ["duty.handover.sign", "duty.handover"])
 
 
 def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_is_named(watched):
@@ -326,8 +325,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         assert "second%20person" in answer.headers["location"]
         assert state(2) == "unacknowledged"
         ada = Browser(client, "ada")
-        assert ada.send("/alerts/2/take-out", reason="seen").status_code == 303
-        assert state(2) == "out_of_service"
+        assert (ada.send("/alerts/2/take-out", reason="seen").status_code, state(2)) == (303, "out_of_service")
         assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 303
         assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 409
         cy = Browser(client, "cy")

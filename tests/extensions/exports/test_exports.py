@@ -142,8 +142,7 @@ def test_maps_open_in_a_gis(client, tmp_path):
     told = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/sites/{site}/stations.geojson"]["get"]
     assert list(told["responses"]["200"]["content"]) == ["application/geo+json"]
     one = next(f["properties"] for f in shown.json()["features"] if f["properties"]["station"] == "G1")
-    assert one["level_name"] == "orange"
-    assert one["stage"] == "progressive"
+    assert (one["level_name"], one["stage"]) == ("orange", "progressive")
     assert one["velocity_mm_per_day"] > 0
     sites = client.get("/api/v1/sites.geojson").json()["features"]
     assert [f["id"] for f in sites] == ["north-bench", "lake-slope"]
@@ -262,8 +261,7 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
     left = tmp_path / "work" / f"{compute.FOLDER}old"
     left.mkdir()
     os.utime(left, (0, 0))
-    assert client.get(f"{SITE}/export/alerts.csv").status_code == 200
-    assert list((tmp_path / "work").iterdir()) == []
+    assert (client.get(f"{SITE}/export/alerts.csv").status_code, list((tmp_path / "work").iterdir())) == (200, [])
     turns = [exports._TURNS.acquire(blocking=False) for _ in range(exports.AT_ONCE)]
     busy = client.get(f"{SITE}/export/alerts.csv")
     for _ in turns:
@@ -274,8 +272,7 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
 
 def test_the_list_of_exports_names_addresses_that_answer(client):
     listed = client.get(f"{SITE}/export").json()
-    assert set(listed["tables"]) == set(tables.TABLES)
-    assert client.get(listed["maps"]["stations"][0]).status_code == 200
+    assert (set(listed["tables"]), client.get(listed["maps"]["stations"][0]).status_code) == (set(tables.TABLES), 200)
 
 
 ROOT = Path(__file__).parents[3]

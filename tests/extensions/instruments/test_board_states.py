@@ -118,8 +118,7 @@ def test_each_state_comes_of_real_messages_and_stands_on_the_page(database):
         found = {(r["instrument"], r["state"]) for r in load_view(c, "instrument_findings", site="bench")}
     states = {name: {row["state"]} | {state for who, state in found if who == name} for name, row in board.items()}
     wanted = {*SENT, "mistyped"} - {"well"}
-    assert {name: states[name] for name in wanted if name not in states[name]} == {}
-    assert board["well"]["state"] == "ok"
+    assert ({name: states[name] for name in wanted if name not in states[name]}, board["well"]["state"]) == ({}, "ok")
     with serving(database, lambda: end) as address, enter(address, "bo") as bo:
         page = bo.get("/sites/bench/instruments?state=all").text
     for name in wanted:

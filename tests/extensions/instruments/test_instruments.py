@@ -173,8 +173,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     said = keys(bench)
     assert {k for k in said if k.endswith("calibration")} == {"health:instrument:logger:L1:calibration"}
     assert "health:instrument:G1:battery" in said
-    with bench.read() as c:
-        told = c.execute(select(t.notification.c.body)).scalars().all()
+    told = ask(bench, lambda c: c.execute(select(t.notification.c.body)).scalars().all())
     assert sum("G1, G2, G3" in body for body in told) == 1
     run(bench, ServiceConfig(), SITE, NOW + HOUR)
     assert keys(bench) == said, "nothing is said twice"
@@ -363,8 +362,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         assert "Withdraw</button>" in shown
         with enter(address, "ada") as ada:
             late = send(ada, "/sites/north-bench/anomalies/label", **tap, verdict="dismissed", seen=0)
-            assert late.status_code == 409
-            assert "bo said meanwhile: confirmed; look again" in late.text
+            assert (late.status_code, "bo said meanwhile: confirmed; look again" in late.text) == (409, True)
             assert 'href="/sites/north-bench/instruments#anomalies"' in late.text, "the way back"
             again = dict(re.findall(r'name="(\w+)" (?:maxlength="\d+" )?value="([^"]*)"', late.text))
             assert again["at"] == tap["at"]

@@ -11,8 +11,7 @@ import pytest
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.extensions.maps.routes import list_files
-from monitor.extensions.maps.zones import draw_zones
+from monitor.extensions.maps.routes import draw_zones, list_files
 from monitor.store.alerting.sites import save_site
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving
@@ -103,16 +102,14 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     asked = ["sites", "map", "susceptibility", "north-bench", "--config", "s.toml", "--json"]
-    assert run_verb(asked) == 1
-    assert '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err
+    assert (run_verb(asked), '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err) == (1, True)
     file.write_text(f'{own}\n[scenes]\nprior = "prior.tif"\n', encoding="utf-8")
     assert run_verb(asked) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["file"] == str(tmp_path / "scenes/north-bench/.susceptibility.png")
     assert facts["bounds"][0] < 8.9 < facts["bounds"][2]
     (tmp_path / "prior.tif").write_bytes(b"no raster")
-    assert run_verb(asked) == 1
-    assert "not a raster" in capsys.readouterr().err
+    assert (run_verb(asked), "not a raster" in capsys.readouterr().err) == (1, True)
     assert Path(facts["file"]).is_file()
 
 
@@ -139,8 +136,7 @@ def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_
             if text != named:
                 assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the picture is of another map
         found = client.get(f"{SITE}/map").json()["susceptibility"]
-        assert found["url"] == f"{SITE}/susceptibility.png?of=abababababab"
-        assert found["made_on"] == "2026-01-02"
+        assert (found["url"], found["made_on"]) == (f"{SITE}/susceptibility.png?of=abababababab", "2026-01-02")
         assert "secret" not in found
         assert client.get(found["url"]).content == b"\x89PNG"
         assert client.get("/api/v1/sites/nowhere/susceptibility.png").status_code == 404
@@ -156,8 +152,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     config = ["--config", "s.toml", "--json"]
     assert run_verb(["sites", "map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["file"] == str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles")
-    assert facts["kind"] == "png"
+    assert (facts["file"], facts["kind"]) == (str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles"), "png")
     assert run_verb(["sites", "map", "tiles", facts["file"], *config]) == 1
     assert "[map] tiles names no folder" in capsys.readouterr().err
     with (tmp_path / "s.toml").open("a") as file:

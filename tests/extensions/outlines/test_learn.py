@@ -98,8 +98,7 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         assert run_verb([*asked, "--seed", "1"]) == 1
         assert "holds the answer to another question" in capsys.readouterr().err
         before = weights_of(folder)
-        assert run_verb(asked) == 0
-        assert weights_of(folder) == before
+        assert (run_verb(asked), weights_of(folder)) == (0, before)
         out, said = capsys.readouterr()
         answer = json.loads(out)
         _check_answer(answer)

@@ -32,7 +32,7 @@ from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import footprint_row, scene_row, square
+from tests.data.store_rows import footprint_row, scene_row, square, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -66,8 +66,7 @@ def site(database):
 
 @ON_BOTH
 def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
-    with site.write() as c:
-        first = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
+    first = tell(site, add_outline, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
     with site.write() as c:
         larger = square(8.91, 46.21, 0.002)
         second = add_outline(c, "bench", "one", "landslide", larger, BO, NOW + HOUR, instead_of=first)
@@ -131,13 +130,11 @@ def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
         ("gone", "landslide", ADA, {}, "no scene"),
         ("bare", "landslide", ADA, {}, "no picture"),
     ]
-    with site.write() as c:
-        save_scene(c, scene("bare", bounds=None), [], NOW)
+    tell(site, save_scene, scene("bare", bounds=None), [], NOW)
     for scene_hash, kind, actor, more, said in tries:
         with pytest.raises((RefusedError, NotFoundError), match=said), site.write() as c:
             add_outline(c, "bench", scene_hash, kind, square(8.91, 46.21), actor, NOW, **more)
-    with site.write() as c:
-        add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
+    tell(site, add_outline, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
     for most, characters in ((1, 1 << 20), (9, 99)):
         monkeypatch.setattr(outlines, "MOST_OF_SCENE", most)
         monkeypatch.setattr(outlines, "MOST_TEXT", characters)
@@ -157,8 +154,7 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
         alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
     wanted = ["landslide network", "landslide outline", "not_landslide network"]
-    assert [f"{kind} {origin}" for kind, origin, _ in found] == wanted
-    assert "8.9045" in found[1][2]
+    assert ([f"{kind} {origin}" for kind, origin, _ in found], "8.9045" in found[1][2]) == (wanted, True)
     assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
     with site.write() as c:  # reviews go with their footprints; what people drew is said of the version that counts
         save_scene(c, scene("two", name="one.tif"), [], NOW + HOUR)
@@ -168,8 +164,7 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         with pytest.raises(RefusedError, match="delivered again"):
             add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW + HOUR)
         add_outline(c, "bench", "two", "nothing", square(8.91, 46.21), ADA, NOW + HOUR, instead_of=1, from_polygon="p1")
-    assert shown == ["one", "one"]
-    assert {x.path for x in left} == {"/in/two.tif"}
+    assert (shown, {x.path for x in left}) == (["one", "one"], {"/in/two.tif"})
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 
 
@@ -202,13 +197,11 @@ def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(s
         add_outline(c, "bench", "one", "nothing", square(8.9001, 46.2101), ADA, NOW + 3 * HOUR)
         before = outlines.load_unsure(c, "bench")
     told = [("learning", 0.6, False), ("learning", 0.5, True), ("detection", 0.7, False), ("detection", 0.6, False)]
-    assert [(one.cause, one.doubt, one.is_seen) for one in before] == told
-    assert len({one.tile for one in before}) == 4
+    assert ([(one.cause, one.doubt, one.is_seen) for one in before], len({one.tile for one in before})) == (told, 4)
     with site.write() as c:
         assert outlines.load_unsure(c, "bench") == before
         outlines.forget_unsure(c, "bench", outlines.LEARNING)
-        assert outlines.load_unsure(c, "bench") == before[2:]
-        assert list(find_unsealed(c)) == []
+        assert (outlines.load_unsure(c, "bench"), list(find_unsealed(c))) == (before[2:], [])
 
 
 def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, database_url, tmp_path, monkeypatch, capsys):

@@ -24,7 +24,7 @@ from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_SQLITE
 from tests.data.asked_detection import detect
-from tests.data.store_rows import footprint_row, scene_row
+from tests.data.store_rows import footprint_row, scene_row, tell
 from tests.data.tiny_recipe import tiny
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
@@ -108,8 +108,7 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path / "sites"}"\n')
     with Database(url) as db:
         upgrade(db, NOW)
-        with db.write() as c:
-            keep(c, "bench", found)
+        tell(db, keep, "bench", found)
     common = ["--site", "bench", "--config", str(config)]
     assert run_verb(["scenes", "review", "list", *common, "--json", "--all"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -124,11 +123,9 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     outline = Path(tmp_path / "mine.geojson")
     outline.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": mapping(box(8.9, 46, 8.91, 46.1))}))
     words = ["scenes", "review", "redraw", second, *common, "--by", "R. Mori", "--outline", str(outline), "--json"]
-    assert run_verb(words) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "redraw"
+    assert (run_verb(words), json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"]) == (0, "redraw")
     assert run_verb(["scenes", "review", "list", *common, "--json"]) in {0, 4}
     left = [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
     assert first not in left
     outline.write_text("no json")
-    assert run_verb(words) == 1
-    assert "not GeoJSON" in capsys.readouterr().err
+    assert (run_verb(words), "not GeoJSON" in capsys.readouterr().err) == (1, True)

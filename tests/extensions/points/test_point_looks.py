@@ -220,8 +220,7 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
         (whole,) = c.execute(select(t.point_issue.c.digest)).scalars()
         c.execute(update(t.point_issue).values(ended_at=None))
     issue(bench, AT)
-    with bench.read() as c:
-        assert list(c.execute(select(t.point_issue.c.digest)).scalars()) == [whole]
+    assert list(ask(bench, lambda c: c.execute(select(t.point_issue.c.digest)).scalars())) == [whole]
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -278,8 +277,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
     monkeypatch.setattr(point_forecasts, "save_forecasts", right)
     assert issue(bench, AT).startswith(f"sentinel: {COUNT} points forecast")
     with bench.read() as c:
-        assert len(load_view(c, "point_forecasts")) == 3 * COUNT
-        assert len(load_view(c, "point_forecast_issues")) == 3
+        assert (len(load_view(c, "point_forecasts")), len(load_view(c, "point_forecast_issues"))) == (3 * COUNT, 3)
 
 
 @pytest.mark.usefixtures("without_walls")
@@ -375,8 +373,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
     make(bench, AT)
     one, view = look_map(bench)
-    assert view.points == ()
-    assert view.inside == COUNT
+    assert (view.points, view.inside) == ((), COUNT)
     with bench.read() as c:
         rates = {r["pid"]: r for r in load_view(c, "insar_points", site="bench")}
         levels = c.execute(select(t.point_square.c.level, func.sum(t.point_square.c.points)).group_by("level")).all()
@@ -397,8 +394,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert {p.pid for p in near.points} == {f"p{k:03}" for k in range(40, 52)}, "near by each point is shown"
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     make(bench, AT + timedelta(days=60))
-    with bench.read() as c:
-        left = c.execute(select(t.point_square.c.delivery_id).distinct()).scalars().all()
+    left = ask(bench, lambda c: c.execute(select(t.point_square.c.delivery_id).distinct()).scalars().all())
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 

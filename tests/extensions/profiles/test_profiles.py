@@ -23,19 +23,12 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE, stamp
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.integration.web.served import serving
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
-PROBE = {
-    "station": "I1",
-    "kind": "probe",
-    "unit": "mm",
-    "first_m": 0.5,
-    "last_m": 10.0,
-    "axes": 1,
-    "interval": "7d",
-}
+PROBE = {"station": "I1", "kind": "probe", "unit": "mm", "first_m": 0.5, "last_m": 10.0, "axes": 1, "interval": "7d"}
 
 
 def write(*profiles, criterion=""):
@@ -54,8 +47,7 @@ class Bench:
 
     def declare(self, *profiles) -> None:
         self.site = parse_site(write(*profiles, criterion=self.criterion), "bench.toml")
-        with self.db.write() as c:
-            save_site(c, self.site, "Ada", "new", self.now)
+        tell(self.db, save_site, self.site, "Ada", "new", self.now)
         self.pipeline = Pipeline(self.db, {"bench": self.site}, lambda: self.now)
 
     def send(self, day: float, station: str = "I1", unit: str = "mm", **values: float) -> None:
@@ -66,8 +58,7 @@ class Bench:
         assert result.rejected == 0, result
 
     def read(self, name, **more):
-        with self.db.read() as c:
-            return load_view(c, name, site="bench", order_by=("observed_at",), **more)
+        return ask(self.db, load_view, name, site="bench", order_by=("observed_at",), **more)
 
     def load(self, quantity, station="I1"):
         """The values that speak."""
@@ -100,20 +91,17 @@ def test_views_and_page_show_the_depth_of_slip(database):
     assert last["rate_mm_per_day"] == pytest.approx(3 / 7, abs=0.01)
     assert 0.0 < last["rate_sigma_mm_per_day"] < 0.02
     rows = bench.read("profile_latest", station="I1")
-    assert len(rows) == 20
-    assert rows[0]["displacement_mm"] == pytest.approx(9.0, abs=0.5)
+    assert (len(rows), rows[0]["displacement_mm"]) == (20, pytest.approx(9.0, abs=0.5))
     assert rows[-1]["checksum_mm"] == pytest.approx(0.0, abs=0.3)
     assert len(bench.read("profile_history", station="I1")) == 80
     assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
     assert "no displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
     assert find_groups(bench.site)["I1"] == "I1"
-    with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
+    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
     with serving(database, bench.now) as client:
         page = client.get("/sites/bench/profiles").text
         assert "slips at 5.25 m" in page
-        assert page.count("0 0 360 420") == 4
-        assert page.count('fill="var(--flag)"') == 2
+        assert (page.count("0 0 360 420"), page.count('fill="var(--flag)"')) == (4, 2)
         answer = client.get("/sites/bench/profiles", headers={"accept-language": "it"}).text
         assert all(one in answer for one in ("sonda inclinometrica", "spostamento", "Profili in profondità"))
         assert "/sites/bench/profiles" in client.get("/sites/bench").text

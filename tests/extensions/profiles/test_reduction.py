@@ -135,11 +135,9 @@ def test_units_and_the_fixed_end():
     assert accumulate(anchors, steps) == pytest.approx([9.0, 9.0, 7.0, 0.0, 0.0])
     hung = Profile("A1", "shape_array", five, (1.0,) * 5, "deg", fixed="top")
     steps = read_survey(hung, at, {"a": [0.0, 30.0, 0.0, 0.0, -30.0]}).steps[0]
-    assert accumulate(hung, steps) == pytest.approx([0.0, 500.0, 500.0, 500.0, 0.0])
-    assert hung.bounds_m(1) == (1.0, 2.0)
+    assert (accumulate(hung, steps), hung.bounds_m(1)) == (pytest.approx([0.0, 500.0, 500.0, 500.0, 0.0]), (1.0, 2.0))
     digits = Profile("I1", "probe", five, (0.5,) * 5, "digit", constant=20000.0)
     read = read_survey(digits, at, {"a0": [410.0] * 5, "a180": [-390.0] * 5})
-    assert read.steps[0][0] == pytest.approx(10.0)
-    assert read.checksums[0] == pytest.approx(0.5)
+    assert (read.steps[0][0], read.checksums[0]) == (pytest.approx(10.0), pytest.approx(0.5))
     fibre = Profile("F1", "strain", five, (1.0,) * 5, "microstrain")
     assert read_survey(fibre, at, {"fibre": [100.0] * 5}).steps[0] == pytest.approx([0.1] * 5)

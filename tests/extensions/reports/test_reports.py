@@ -83,8 +83,7 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
     facts = gather(database)
     assert facts["now"]["level"] == 2
     days = {day["day"]: (day["highest"], day["last"], day["sight"]) for day in facts["days"]}
-    assert days["2026-02-25"] == (1, 1, "full")
-    assert days["2026-02-28"] == (2, 2, "blind")
+    assert (days["2026-02-25"], days["2026-02-28"]) == ((1, 1, "full"), (2, 2, "blind"))
     assert days["2026-02-22"] == (None, None, None), "nobody decided: that is said"
     (hazard,) = facts["hazards"]
     assert (hazard["peak_level"], hazard["acknowledged_by"], hazard["outcome"]) == (2, "bo", None)
@@ -232,8 +231,7 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
     assert 'now lv-u">Level<b>green, blind' in render_report(facts, "x", "en", NOW)
     facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
     said = find_state(facts, "en", LATE)
-    assert said.line == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
-    assert said.action == ""
+    assert (said.line, said.action) == ("UNKNOWN (last decision 2026-02-28 19:00: GREEN)", "")
     assert 'now lv-u">Level<b>unknown</b>last decision' in render_report(facts, "x", "en", NOW)
     facts["now"]["level"] = 2
     assert find_state(facts, "en", LATE).action, "what was called for is not called off"
@@ -281,8 +279,7 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
     monkeypatch.setattr(report_facts, "MOST", 3)
     facts = gather(database)
     moved = {row["quantity"]: row["change"] for row in facts["movement"] if row["station"] == "G9"}
-    assert moved == {"displacement": pytest.approx(400.011, abs=1e-3), "tilt_x": 2.0}
-    assert len(facts["hazards"]) == 1
+    assert (moved, len(facts["hazards"])) == ({"displacement": pytest.approx(400.011, abs=1e-3), "tilt_x": 2.0}, 1)
     assert facts["cut"] == ["health"]
     assert "(health): 3 of each" in render_report(facts, "x", "en", NOW)
 
@@ -451,8 +448,7 @@ def test_each_period_begins_where_the_one_before_ended(kind, zone, times, weekda
     if kind != SHIFT:
         assert hours >= longest - 2
     days = split_days(newest, zone)
-    assert days[0][1] == newest.from_at
-    assert days[-1][2] == newest.to_at
+    assert (days[0][1], days[-1][2]) == (newest.from_at, newest.to_at)
     assert all(one[2] == other[1] for one, other in pairwise(days))
 
 

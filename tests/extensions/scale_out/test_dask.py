@@ -51,9 +51,7 @@ def test_a_job_runs_in_a_process_of_the_workers_machine(far: FarCluster) -> None
     assert "\n" not in str(error.value)
 
 
-def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(
-    far: FarCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far, monkeypatch):
     monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 3)
     pieces = tasks.split_points(draw_site(8))
     assert [len(one.record.samples) for one in pieces] == [3, 3, 2]
@@ -155,9 +153,7 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path:
     assert answers[1:] == [f"far_jobs:sleep: 2 workers of {far.where.address} were lost under it"]
 
 
-def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_one_line(
-    far: FarCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_one_line(far, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (DaskCluster("tcp://127.0.0.1:1"), DaskCluster(far.where.address.replace("tls", "tcp"))):
         monkeypatch.setattr(compute, "_troubles", {})

@@ -22,7 +22,7 @@ from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
 from tests.conftest import free_port, wait_for
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 from tests.end_to_end.ingest_only import STATIONS
 from tests.end_to_end.ingest_only import make_site as make_eight_stations
 from tests.integration.ingest.test_mosquitto import T0, count, publisher
@@ -140,8 +140,7 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
 
     # another core has the turn: these processes write nothing any more
     before = count(db)
-    with db.write() as c:
-        c.execute(text("UPDATE core_lease SET fence = fence + 1"))
+    tell(db, lambda c: c.execute(text("UPDATE core_lease SET fence = fence + 1")))
     loggers.send(5)
     wait_for(lambda: not any(p["connected"] for p in two.status()["processes"]))
     assert count(db) == before

@@ -190,8 +190,7 @@ def test_a_process_of_ingest_is_not_killed_for_starting_slowly(monkeypatch):
     theirs.send("what was said while we stood still")
     assert ingest.alive()
     ingest.line = None
-    assert [ingest.alive(), core.alive()] == [False, False]
-    assert killed == ["ingest 1", "core"]
+    assert ([ingest.alive(), core.alive()], killed) == ([False, False], ["ingest 1", "core"])
 
 
 ASKS = {

@@ -18,7 +18,7 @@ import pytest
 
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
-from tests.conftest import MosquittoServer, PostgresServer, wait_for
+from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
@@ -99,9 +99,7 @@ class Turn:
         assert took_s - queued_s < TAKEOVER_S
 
 
-def test_one_decides_and_the_other_takes_over(
-    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
-) -> None:
+def test_one_decides_and_the_other_takes_over(postgresql, postgresql_url, mosquitto, tmp_path, receiver):
     db, cable = Database(postgresql_url), Cable(postgresql.port)
     turn, far = Turn(db), postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
     with two_services(tmp_path, postgresql_url, mosquitto.url, receiver, far) as (a, b):

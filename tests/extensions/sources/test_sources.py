@@ -29,10 +29,7 @@ from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetErro
 from monitor.extensions.sources import fetch as fetch_module
 from monitor.extensions.sources import http, poll, sensorthings
 from monitor.extensions.sources.addresses import find_addresses
-from monitor.extensions.sources.fetch import fetch
-from monitor.extensions.sources.polled import PollSummary, follow
-from monitor.extensions.sources.take import SourceTarget
-from monitor.extensions.sources.tasks import (
+from monitor.extensions.sources.fetch import (
     FAILED,
     FETCH,
     NEW,
@@ -42,7 +39,10 @@ from monitor.extensions.sources.tasks import (
     PollResult,
     ServerCredentials,
     WantedFile,
+    fetch,
 )
+from monitor.extensions.sources.polled import PollSummary, follow
+from monitor.extensions.sources.take import SourceTarget
 from monitor.service.alarms import AlarmConditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file
@@ -132,8 +132,7 @@ def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(here, se
     with db.read() as c:
         waiting = c.execute(select(t.rejected_message.c.code, t.rejected_message.c.times)).all()
         kept = c.execute(select(t.quarantine_source.c.kept_rows)).scalar_one()
-    assert (waiting, kept) == ([("no_zone", 1)], 1)
-    assert values(db) == [(1, 0, 1.0), (2, 0, 2.0), (2, 1, 2.5), (3, 0, 3.0)]
+    assert (waiting, kept, values(db)) == ([("no_zone", 1)], 1, [(1, 0, 1.0), (2, 0, 2.0), (2, 1, 2.5), (3, 0, 3.0)])
     with db.read() as c:
         state, files = find_poll(c, "logger"), load_files(c, "logger")
         said = c.execute(select(t.observation.c.extra).where(t.observation.c.revision == 1)).scalar_one()
@@ -160,8 +159,7 @@ def test_a_file_is_read_again_when_its_mapping_was_mended(here, server):
     write("cm", NOW + timedelta(hours=1))
     later = replace(here, clock=lambda: NOW + timedelta(hours=2))
     assert [poll.poll_source(source, later, {}).revisions for _ in range(2)] == [1, 0]
-    assert values(here.db) == [(1, 0, 2.0), (1, 1, 20.0)]
-    assert server.asked[-1][2] == 304
+    assert (values(here.db), server.asked[-1][2]) == ([(1, 0, 2.0), (1, 1, 20.0)], 304)
 
 
 def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(here, server):
@@ -175,8 +173,7 @@ def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(her
     refused = poll.poll_source(source, here, {})
     assert "a file that shrinks is not taken" in refused.errors[0]
     state = ask(here.db, find_poll, "logger")
-    assert (state.failures, state.error_since, state.success_at) == (2, NOW, NOW)
-    assert len(values(here.db)) == 5
+    assert (state.failures, state.error_since, state.success_at, len(values(here.db))) == (2, NOW, NOW, 5)
     assert poll.poll_source(source, here, {}, may_shrink=True).revisions == 1
     assert poll.poll_source(source_of(server, rolling=True), here, {}).errors == []
 
@@ -193,8 +190,7 @@ def test_a_last_line_without_an_end_waits_because_half_a_number_is_another_one(h
     assert (poll.poll_source(source, here, {}).rows, values(here.db)[1:]) == (1, [(2, 0, -12.5)])
     server.files["/day.csv"] = (whole + ROWS[2].rstrip("\n")).encode()  # a portal that ends no last line
     rows = [poll.poll_source(source, here, {}).rows for _ in range(3)]
-    assert (rows, values(here.db)[2:]) == ([0, 1, 0], [(3, 0, 3.0)])
-    assert server.asked[-1][2] == 304
+    assert (rows, values(here.db)[2:], server.asked[-1][2]) == ([0, 1, 0], [(3, 0, 3.0)], 304)
 
 
 def test_a_last_line_without_an_end_waits_in_the_watched_folder_too(here, watched):
@@ -517,8 +513,7 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch, w
     known = ask(here.db, load_files, "inbox/north")
     assert sum(one.reason is not None for one in known.values()) == 10
     refused = "line all clear.csv: its name is no text that can be stored: rename it"
-    assert known["line\nall clear.csv"].reason == refused
-    assert "ZeroDivisionError" in known["odd.csv"].reason
+    assert (known["line\nall clear.csv"].reason, "ZeroDivisionError" in known["odd.csv"].reason) == (refused, True)
 
 
 def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(here, watched):
@@ -559,15 +554,13 @@ def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_no
     source = source_of(server, url=server.url, files=["2025/day.csv", "2026/day.csv"])
     assert poll.poll_source(source, here, {}).errors == []
     waiting = select(t.rejected_message.c.client)
-    with here.db.read() as c:
-        files = {row.client for row in c.execute(waiting)}
+    files = {row.client for row in ask(here.db, lambda c: c.execute(waiting))}
     assert files == {"file:source test/2025/day.csv", "file:source test/2026/day.csv"}
     metres = "".join(f"2026-02-{k:02}T00:00:00Z,G1,displacement_mm,{k}000000.0\n" for k in range(1, 29))
     server.files["/2026/day.csv"] = (HEAD + ROWS[0] + metres).encode()
     (error,) = poll.poll_source(source, here, {}).errors
     assert "is the unit right" in error
-    with here.db.read() as c:
-        assert {row.client for row in c.execute(waiting)} == files
+    assert {row.client for row in ask(here.db, lambda c: c.execute(waiting))} == files
 
 
 def test_odd_texts_of_a_server_do_not_keep_other_sources_out(here, server, monkeypatch):
@@ -632,8 +625,7 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(compute, "run", RUN)  # behind the walls
         found = poll.poll_source(source, here, {})
-    assert (found.rows, found.errors) == (1, [])
-    assert poll.poll_source(source, here, {}).same == 1
+    assert (found.rows, found.errors, poll.poll_source(source, here, {}).same) == (1, [], 1)
     (wrong,) = write_tables({**table, "host_key": key["other"]})
     assert "another key than host_key" in poll.poll_source(wrong, here, {}).errors[0]
     (foreign,) = write_tables({**table, "key_file": str(tmp_path / "other")})
@@ -642,8 +634,7 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
         file.write(ROWS[1])
     (source,) = write_tables({**table, "files": ["day.csv", "gone.csv"]})
     grown = poll.poll_source(source, here, {})
-    assert (grown.rows, len(grown.errors)) == (1, 1)
-    assert "gone.csv" in grown.errors[0]
+    assert (grown.rows, len(grown.errors), "gone.csv" in grown.errors[0]) == (1, 1, True)
 
 
 class Growing:
@@ -673,8 +664,7 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
     wanted = WantedFile("day.csv", "sftp://127.0.0.1/day.csv")
     asked = PollRequest("sftp", (wanted,), str(tmp_path), ("127.0.0.1",), True, 1000)
     grown = asyncio.run(sftp._fetch_one(Growing([6, 8], b"12345678"), asked, wanted))
-    assert (grown.state, grown.modified) == (NEW, "8 1770000008")
-    assert (tmp_path / "day.csv").read_bytes() == b"12345678"
+    assert (grown.state, grown.modified, (tmp_path / "day.csv").read_bytes()) == (NEW, "8 1770000008", b"12345678")
     always = asyncio.run(sftp._fetch_one(Growing([6, 9] * 4, b"12345678"), asked, wanted))
     assert (always.state, "let its writer pause" in always.reason) == (FAILED, True)
     rewritten = asyncio.run(sftp._fetch_one(Growing([9, 8] * 4, b"12345678"), asked, wanted))
@@ -714,14 +704,12 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
     source = source_of(server, **WELLS, url=f"{server.url}/v1.1/")
     # the record itself says of its levels that they are degrees
     doubted = poll.poll_source(source, here, {})
-    assert (doubted.rows, len(doubted.errors)) == (0, 1)
-    assert "counts in degC, series says m" in doubted.errors[0]
+    assert (doubted.rows, len(doubted.errors), "counts in degC, series says m" in doubted.errors[0]) == (0, 1, True)
     things.stream["unitOfMeasurement"]["symbol"] = "m"
     first = poll.poll_source(source, here, {})
     assert (first.rows, first.errors) == (1500, [])
     things.until = 1510
-    assert poll.poll_source(source, here, {}).rows == 10
-    assert "gt%202018-10" in server.asked[-1][0]
+    assert (poll.poll_source(source, here, {}).rows, "gt%202018-10" in server.asked[-1][0]) == (10, True)
     assert (poll.poll_source(source, here, {}).new, len(values(here.db))) == (0, 1510)
 
     things.until, things.next_host = 2600, "http://elsewhere.example.org"
@@ -759,8 +747,7 @@ def test_many_files_that_fit_one_by_one_do_not_fill_the_disk(here, server, tmp_p
     free = iter([200_000, 100_500])
     monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
     first, second = fetch(asked(server, tmp_path, "a.csv", "b.csv", reserve_bytes=1000)).files
-    assert (first.state, second.state) == (NEW, FAILED)
-    assert "fetched later" in second.reason
+    assert (first.state, second.state, "fetched later" in second.reason) == (NEW, FAILED, True)
 
 
 def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monkeypatch):

@@ -1,6 +1,7 @@
 """Rates from a stack of interferograms in the point sets of a site, where the criterion on InSAR sees them."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,18 +11,27 @@ from sqlalchemy import text
 
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackRequest
-from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import read_grid, write_geotiff
 from monitor.alerting.evaluate import evaluate_site
+from monitor.checks import site_files
 from monitor.cli.main import run_verb
-from monitor.config.service import load_site
-from monitor.extensions.surveys.stack_series import store_coherence
+from monitor.config.service import load_service, load_site, parse_site
+from monitor.domain.errors import ConfigError
+from monitor.domain.witnesses import find_groups
+from monitor.extensions.surveys.stack import store_coherence
+from monitor.extensions.surveys.stations import list_mapped_ground
+from monitor.extensions.surveys.zones import read_zones
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
+from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.points import load_point_facts
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.data.surveys.stacks import write_stack
+from tests.data.watched_slope import SITE_TEXT, write_service
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -57,8 +67,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["points"], told["stored"]) == (32 * 32, 32 * 32 * len(DATES))
-    with database.read() as c:
-        (fact,) = load_point_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))
+    (fact,) = ask(database, load_point_facts, site, datetime.now(UTC) + timedelta(minutes=1))
     assert (fact.station, fact.zone, fact.epochs) == ("B1", "track-5", len(DATES))
     row, column = np.unravel_index(np.argmin(truth), truth.shape)
     rows, columns = np.indices(truth.shape)
@@ -109,9 +118,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     zone = coherence_of(database, "F-zone-B1")
     assert len(zone) == len(series), "the sinking bowl lies around the station"
     assert (first["stored_coherence"], first["coherence_loss"]) == (len(series) + len(zone), [])
-    with database.read() as c:
-        assert load_alerts(c, "valley") == []
-    assert run_verb(words) == 0
+    assert (ask(database, load_alerts, "valley"), run_verb(words)) == ([], 0)
     assert json.loads(capsys.readouterr().out)["stored_coherence"] == 0, "the same stack again adds nothing"
 
     # the newest pairs lose it: advice of its own, and a criterion on the series may say so too (two epochs at least)
@@ -124,14 +131,12 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     newest = coherence_of(database, "B1")[-2:]
     assert newest[0][0] == newest[1][0], "a corrected value is a revision"
     assert newest[1][1:] == (pytest.approx(0.34, abs=0.01), 1)
-    with database.read() as c:
-        (alert,) = load_alerts(c, "valley")
+    (alert,) = ask(database, load_alerts, "valley")
     assert (alert.ledger, alert.key, alert.state) == ("advice", "advice:coherence:stack", "unacknowledged")
     assert f"to 0.34 on {loss['area_m2']:,.0f} m²" in alert.reason
     assert "nearest station 0 m (B1)" in alert.reason
     site = load_site(file)
-    with database.write() as c:
-        save_site(c, site, "test", "test", datetime.now(UTC))
+    tell(database, save_site, site, "test", "test", datetime.now(UTC))
     evaluate_site(database, site, datetime.now(UTC), "tick")
     with database.read() as c:
         found = {a.key: (a.ledger, a.level) for a in load_alerts(c, "valley", open_only=True)}
@@ -143,8 +148,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     change_coherence(stack, len(DATES) - 1, 0.8)
     assert run_verb(words) == 0
     capsys.readouterr()
-    with database.read() as c:
-        (alert,) = [a for a in load_alerts(c, "valley") if a.key == "advice:coherence:stack"]
+    (alert,) = [a for a in ask(database, load_alerts, "valley") if a.key == "advice:coherence:stack"]
     assert alert.state == "returned_unacknowledged"
 
 
@@ -152,8 +156,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)
-    with database.write() as c:
-        save_site(c, site, "test", "test", datetime.now(UTC))
+    tell(database, save_site, site, "test", "test", datetime.now(UTC))
     found = measure_stack(StackRequest(folder=stack))
     with database.write() as c:
         store_coherence(c, site, "stack", found, datetime.now(UTC) + timedelta(days=60))
@@ -165,3 +168,162 @@ def test_a_place_that_is_none_is_one_line(valley, capsys):
     assert run_verb(["scenes", "rates", str(valley[0]), "--reference", "8.9,46.2"]) == 1
     assert "expected LON,LAT,RADIUS_M" in capsys.readouterr().err
     assert run_verb(["scenes", "rates", str(valley[0]), "--site", "nowhere"]) == 1
+
+
+# ---- a map of velocities in a site ----------------------------------------------------------------------------------
+FROM_MAP = {"interval": "30d", "source": "velocity map"}
+MAPPED = site_text.series("velocity", "mm/day", **FROM_MAP)
+STATION = site_text.station("V1", MAPPED, latitude=46.0, longitude=11.0) + "[[criterion]]"
+SHARES = site_text.series("moving_share", "%", **FROM_MAP, over_mm_per_day=0.1)
+SHARES += site_text.series("velocity_p95", "mm/day", **FROM_MAP)
+FLANK = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]
+ZONE = (
+    site_text.station("Z1", SHARES, outline=FLANK)
+    + site_text.criterion("level", id="flank", series="Z1.moving_share", valid_for="60d", yellow={"over": 20.0})
+    + "[[criterion]]"
+)
+RAIN = site_text.series("rain", "mm")
+SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
+
+
+@ON_BOTH
+def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = str(write_service(tmp_path, database, SITE))
+    grid = grid_around(11.0, 46.0, 150, 20.0)
+    rows, columns = np.mgrid[:150, :150]
+    values = np.random.default_rng(2).normal(size=(150, 150)) + 73.05 * ((columns - 75) ** 2 + (rows - 75) ** 2 < 30**2)
+    path = tmp_path / "up.tif"
+    write_geotiff(path, values[None].astype(np.float32), grid)
+    asked = ["scenes", "velocity", str(path), "--component", "up", "--site", "bench", "--config", config, "--json"]
+    ends = ["--until", "2026-06-30T00:00:00Z"]
+    assert (run_verb([*asked, *ends]), "the file says no unit: give --unit" in capsys.readouterr().err) == (1, True)
+    assert run_verb([*asked, *ends, "--unit", "furlong"]) == 1
+    assert "no unit of velocity" in capsys.readouterr().err
+    assert run_verb([*asked, "--unit", "mm/year"]) == 2
+    assert "--site needs --until" in capsys.readouterr().err
+    assert run_verb([*asked, "--until", "2199-01-01", "--unit", "mm/year"]) == 1
+    assert "in the future" in capsys.readouterr().err
+    for stored in (1, 0):  # the same map again is known
+        assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["stored"] == {"readings": stored, "known": 1 - stored, "zones": 1}
+    # another component would turn the sign of the series
+    asked[asked.index("up")] = "los-away"
+    assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 1
+    assert "are of up, this map is of los-away" in capsys.readouterr().err
+    # errors in another unit than the velocities
+    asked[asked.index("los-away")] = "up"
+    sigma = tmp_path / "sigma.tif"
+    with rasterio.open(path) as source, rasterio.open(sigma, "w", **source.profile) as target:
+        target.write(np.full((1, 150, 150), 1 / 365.25, np.float32))
+        target.set_band_unit(1, "mm/day")
+    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma), "--unit", "mm/year"]) == 1
+    assert "sigma.tif: the file says the unit 'mm/day', not 'mm/yr'" in capsys.readouterr().err
+    with rasterio.open(path, "r+") as target:
+        target.set_band_unit(1, "mm/year")
+    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma)]) == 0
+    assert json.loads(capsys.readouterr().out)["zones"][0]["sigma_mm_per_year"] == pytest.approx(1)
+    now = datetime.now(UTC)
+    with database.read() as c:
+        (series,) = [one for one in load_series(c, "bench") if one.station == "V1"]
+        (reading,) = load_readings(c, series.id, None, now, now)
+    assert (series.quantity, reading.observed_at) == ("velocity", datetime(2026, 6, 30, tzinfo=UTC))
+    assert (reading.value_raw, reading.sigma) == (pytest.approx(0.2, abs=0.002), pytest.approx(1 / 365.25, rel=0.3))
+    told = json.loads(reading.extra)
+    assert (told["component"], told["pixels"] > 1000) == ("up", True), "the row says what its sign means"
+    paths = load_service(config).paths
+    (zone,) = read_zones(paths, "bench")
+    assert zone["properties"] | {"way": "up", "kind": "velocity", "name": "up.tif"} == zone["properties"]
+    paths.velocity_of("bench").write_text("damaged")
+    assert read_zones(paths, "bench") == []
+
+
+def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, monkeypatch):
+    """Two maps over the bound raise the level by the rules of any instrument; one raises nothing."""
+    monkeypatch.chdir(tmp_path)
+    text = SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n"), 1)
+    config, site = str(write_service(tmp_path, database, text)), parse_site(text, "bench.toml")
+    tell(database, save_site, site, "test", "a zone", datetime(2026, 1, 1, tzinfo=UTC))
+    grid = grid_around(8.9, 46.2, 150, 20.0)
+    rows, columns = np.mgrid[:150, :150]
+    slides = (columns - 75) ** 2 + (rows - 75) ** 2 < 20**2
+    noise = np.random.default_rng(2).normal(size=(150, 150))
+    levels, last = [], datetime.now(UTC) - timedelta(days=1)
+    for number, faster in enumerate((0.0, 73.05, 73.05)):
+        path = tmp_path / f"up{number}.tif"
+        write_geotiff(path, (noise + faster * slides)[None].astype(np.float32), grid)
+        until = (last - timedelta(days=30 * (2 - number))).isoformat()
+        asked = ["scenes", "velocity", str(path), "--component", "up", "--unit", "mm/year", "--site", "bench"]
+        assert run_verb([*asked, "--config", config, "--until", until, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["stored"]["readings"] == 2
+        now = datetime.now(UTC)
+        result = evaluate_site(database, site, now, "data")
+        levels.append(result.level)
+    (zone,) = told["places"]
+    assert (zone["moving_share"], levels) == (pytest.approx(np.pi * 20**2 / zone["pixels"], rel=0.03), [0, 0, 1])
+    evidence, percent = result.decision.evidence, round(100 * zone["moving_share"], 2)
+    assert evidence["votes"]["flank|Z1"]["counted"]
+    (said,) = [word["reason"] for word in evidence["words"] if word["station"] == "Z1"]
+    assert said == f"moving share: {percent:g} %, bounds 20 %"
+    with database.read() as c:
+        kept = {(one.station, one.quantity): one.id for one in load_series(c, "bench")}
+        readings = load_readings(c, kept["Z1", "moving_share"], None, now, now)
+        speeds = load_readings(c, kept["Z1", "velocity_p95"], None, now, now)
+    assert [one.value_raw for one in readings] == pytest.approx([0.0, percent, percent])
+    assert json.loads(readings[0].extra) == {"component": "up", "pixels": zone["pixels"]}
+    assert speeds[-1].value_raw == pytest.approx(0.2, abs=0.01)
+
+
+def test_what_one_map_says_of_zones_is_one_witness(tmp_path):
+    other = ZONE.replace('"Z1"', '"Z2"').partition("[[criterion]]")[0]
+    near = STATION.replace("46.0", "46.2").replace("11.0", "8.9").partition("[[criterion]]")[0]
+    site = parse_site(SITE_TEXT.replace("[[criterion]]", near + other + ZONE.lstrip("\n"), 1), "bench.toml")
+    groups = find_groups(site)
+    assert groups["Z1"] == groups["Z2"] == groups["V1"]
+    assert len({groups["Z1"], groups["G1"], groups["G2"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('quantity = "moving_share"\nunit = "%"', 'quantity = "tilt"\nunit = "mrad"', "a velocity map gives"),
+        ("over_mm_per_day = 0.1\n", RAIN, "a station of its own for rain"),
+        ("[46.205, 8.908], [46.205, 8.892]", "[46.205, 8.892], [46.205, 8.908]", "two edges cross or touch"),
+        ("outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]\n", "", "is read where?"),
+        ('unit = "mm/day"', 'unit = "mm/day"\nover_mm_per_day = 2.0', "only moving_share counts"),
+    ],
+)
+def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
+    assert ZONE.count(old) == 1
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_site(SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n").replace(old, new), 1), "bench.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("latitude = 46.0\nlongitude = 11.0\n", "", "V1.velocity stays empty: a velocity map is read where"),
+        ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt stays empty"),
+    ],
+)
+def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watched(
+    old, new, words, database, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = SITE.replace(old, new)
+    assert text != SITE
+    assert list_mapped_ground(parse_site(text, "bench.toml")) == []
+    run_verb(["check", "--config", str(write_service(tmp_path, database, text))])
+    assert words in capsys.readouterr().err
+
+
+def test_a_series_that_nothing_here_can_fill_is_said(database, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = str(write_service(tmp_path, database, SITE))
+    run_verb(["check", "--config", config])
+    assert "V1.velocity" not in capsys.readouterr().err
+    monkeypatch.setattr(site_files, "list_extensions", tuple)
+    run_verb(["check", "--config", config])
+    assert "a velocity map is read by the extension surveys, which is not there" in capsys.readouterr().err

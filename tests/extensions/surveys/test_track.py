@@ -13,23 +13,13 @@ from monitor.extensions.surveys.stations import StationDisplacement, store_vecto
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
 from tests.conftest import ON_BOTH
+from tests.data.site_text import series, station
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
 
-STATION = f"""
-[[station]]
-id = "P1"
-latitude = {PLACE[1]}
-longitude = {PLACE[0]}
-azimuth_deg = 116.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "30d"
-source = "image correlation"
-
-[[criterion]]"""
-SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
+MOVED = series("displacement", "mm", "30d", source="image correlation")
+STATION = station("P1", MOVED, latitude=PLACE[1], longitude=PLACE[0], azimuth_deg=116.0)
+SITE = SITE_TEXT.replace("[[criterion]]", f"{STATION}\n[[criterion]]", 1)
 TUNED = ["--most", "1", "--window", "32", "--step", "52"]
 
 
@@ -99,17 +89,14 @@ def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch)
     assert "was not taken after the older one" in err
     assert track(first, second, *stations)[0] == 0
     status, _, err = track(third, second, *stations, "--older-at", "2026-05-20T00:00:00Z")
-    assert status == 1
-    assert "has readings, but none at the older image" in err
-    assert track(first, second, "--at", "stations")[0] == 2
-    assert len(read_rows(database)) == 4
+    assert (status, "has readings, but none at the older image" in err) == (1, True)
+    assert (track(first, second, "--at", "stations")[0], len(read_rows(database))) == (2, 4)
 
 
 def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images, capsys):
     service = write_service(tmp_path, database, SITE.replace('source = "image correlation"\n', ""))
     words = ["scenes", "track", *images[:2], *TUNED, "--site", "bench", "--at", "stations", "--config", str(service)]
-    assert run_verb(words) == 1
-    assert "source = 'image correlation'" in capsys.readouterr().err
+    assert (run_verb(words), "source = 'image correlation'" in capsys.readouterr().err) == (1, True)
     assert not read_rows(database)
 
 

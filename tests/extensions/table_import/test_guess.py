@@ -296,8 +296,7 @@ def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
     assert found.mapping is None
     assert {q.key: q.default for q in found.questions} == {"quantity:6": LEAVE_OUT, "quantity:7": LEAVE_OUT}
     found = guess(read_raw_table(path), {"zone": "UTC", "quantity:6": "rain", "quantity:7": LEAVE_OUT, "unit": "mm"})
-    assert found.mapping.time.columns == ("1", "2", "3", "4", "5")
-    assert [c.name for c in found.mapping.columns] == ["6"]
+    assert (found.mapping.time.columns, [c.name for c in found.mapping.columns]) == (("1", "2", "3", "4", "5"), ["6"])
     assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
 
 
@@ -623,8 +622,7 @@ def test_encodings_with_and_without_a_mark(tmp_path, encoding):
     rows = "".join(f"{at:%d.%m.%Y};{comma(v)}\r\n" for at, v in zip(DAYS, MOVES, strict=True))
     path.write_bytes(f"Datum;Riss Süd 1 [mm]\r\n{rows}".encode(encoding))
     found = understand(path, {"zone": "UTC"})
-    assert [c.station for c in found.mapping.columns] == ["Sud-1"]
-    assert len(read_all(path, found.mapping)) == 60
+    assert ([c.station for c in found.mapping.columns], len(read_all(path, found.mapping))) == (["Sud-1"], 60)
 
 
 def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):

@@ -59,8 +59,7 @@ def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsy
     Path("hang.mapping.toml").unlink()
     assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
     assert "over = 3.0" in Path("configs/sites/hang.toml").read_text()
-    assert run_verb(["check"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
+    assert (run_verb(["check"]), run_verb(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     assert run_verb(["ingest", "hang.csv", "--site", "hang", "--mapping", "hang.mapping.toml", "--json"]) == 0
     stored = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -144,8 +143,7 @@ def lay_tilt():
 
 def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
     command = lay_tilt()
-    assert run_verb(command) == 0
-    assert "no level above 'green' comes from them" in capsys.readouterr().err
+    assert (run_verb(command), "no level above 'green' comes from them" in capsys.readouterr().err) == (0, True)
     given = ["--bound", "tilt_x=under -2 -4", "--bound", "pore_pressure=0.01 0.02 0.05 MPa"]
     assert run_verb([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
     said = capsys.readouterr()
@@ -288,8 +286,7 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     times = [BEGIN.replace(year=2095) + timedelta(hours=k) for k in range(40)]
     rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
+    assert (run_verb(["sites", "init", "bench"]), run_verb(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     for command in (
         ["ingest", "long.csv", "--site", "bench"],
@@ -367,8 +364,7 @@ def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys)
     assert not list(here_known.glob("*.mapping.toml"))
     assert "azimuth_deg" not in station, "0.2 mm/day in a frame of the earth may be the plate"
     assert "no more than a plate of the earth drifts; until" in Path("configs/sites/chan.toml").read_text()
-    assert follow(said.err) == NEXT
-    assert "360 stored" in capsys.readouterr().out
+    assert (follow(said.err), "360 stored" in capsys.readouterr().out) == (NEXT, True)
 
 
 def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys):

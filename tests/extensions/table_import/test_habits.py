@@ -208,8 +208,7 @@ def test_sheets_that_are_no_tables_are_passed_over_and_of_several_tables_a_perso
         whole = guess(read_raw_table(path, said), {"zone": "UTC", "sheet": said})
         assert [s.station for s in whole.sensors] == [station], "two sheets of one form may be two instruments"
         rows = read_good(path, keep(whole.mapping, path))
-        assert {row["time"].year for row in rows} == years
-        assert len(rows) == 60 * len(years)
+        assert ({row["time"].year for row in rows}, len(rows)) == (years, 60 * len(years))
     with pytest.raises(ConfigError, match="expected one of 2024, 2025"):
         read_raw_table(path, "2023")
 
@@ -317,5 +316,4 @@ def test_a_trace_of_rain_is_nothing_and_no_gap(tmp_path, word):
     found = guess(read_raw_table(path), {"zone": "UTC"})
     assert "no measurement" not in dict(found.facts)
     told = [row["value"] for row in read_good(path, found.mapping) if row["quantity"] == "rain"]
-    assert len(told) == 60
-    assert [float(told[k]) for k in range(60) if k % 5 == 2] == [0.0] * 12
+    assert (len(told), [float(told[k]) for k in range(60) if k % 5 == 2]) == (60, [0.0] * 12)

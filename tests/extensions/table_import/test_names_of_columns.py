@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.extensions.table_import.guess import names
+from monitor.domain.quantities import QUANTITIES, is_unit_of
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.names import (
     is_no_measurement,
@@ -186,8 +185,7 @@ def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
 
 
 def test_a_small_depth_is_no_share_of_a_unit():
-    assert read_name("Soil moisture 0.1 m [%]").unit == "%"
-    assert read_name("Rain 0.01 in tips (in)").unit == "in"
+    assert (read_name("Soil moisture 0.1 m [%]").unit, read_name("Rain 0.01 in tips (in)").unit) == ("%", "in")
 
 
 def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
@@ -251,8 +249,7 @@ def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, 
     look = lay(tmp_path / "f.csv", f"Time (UTC),{header},Other [m]", rise, lambda k: 7 - k / 9)
     found = guess(look, {"quantity:m": "displacement"})
     (question,) = found.questions
-    assert question.key == f"quantity:{header}"
-    assert "displacement" not in question.choices
+    assert (question.key, "displacement" in question.choices) == (f"quantity:{header}", False)
     found = guess(look, {"quantity:m": "leave out", question.key: "displacement_downslope"})
     assert [s.quantity for s in found.sensors] == ["displacement_downslope"]
 
@@ -305,12 +302,6 @@ def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_
     assert len(asked) == len(set(asked))
 
 
-def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path):
-    look = lay(tmp_path / "f.csv", "Time (UTC);mm;A (mm);C", rise, rise, rise, mark=";")
-    answers = {"quantity:mm": "each on its own", "quantity": "temperature", "unit:temperature": "degC"}
-    assert [q.key for q in guess(look, answers).questions] == ["quantity:column mm", "quantity:A (mm)"]
-
-
 @pytest.mark.parametrize(
     ("spell", "mark"),
     [
@@ -332,9 +323,3 @@ def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
     with open_long(path, ImportOptions()) as lines:
         assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
-
-
-def test_the_rule_of_depths_can_fail(monkeypatch):
-    monkeypatch.setattr(names, "join_depths", lambda name: name)
-    assert read_name("Soil moisture 30 cm").quantity is None
-    assert convert(1.0, "cm", "mm") == 10.0

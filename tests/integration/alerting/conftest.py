@@ -3,8 +3,7 @@
 import pytest
 
 from tests.data.watched_slope import WatchedSlope
-from tests.integration.alerting.test_fusion import stepped  # noqa: F401 - a fixture
-from tests.integration.alerting.test_scenes import slope  # noqa: F401 - a fixture
+from tests.integration.alerting.test_scenes import slope, stepped  # noqa: F401 - fixtures
 from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
 
 

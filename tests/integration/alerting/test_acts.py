@@ -10,12 +10,7 @@ from sqlalchemy import select
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import (
-    ChangeContext,
-    apply_changes,
-    load_alert_events,
-    load_alerts,
-)
+from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
@@ -65,8 +60,7 @@ def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
         assert store.unshelve_due(c, "bench", SERVICE, end - timedelta(seconds=1)) == []
         assert len(store.unshelve_due(c, "bench", SERVICE, end)) == 1
         events = load_alert_events(c, number)
-    assert [e.data_time for e in events] == [T0] * 4
-    assert [e.until_at for e in events] == [None, end, None, None]
+    assert ([e.data_time for e in events], [e.until_at for e in events]) == ([T0] * 4, [None, end, None, None])
     assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
 
 
@@ -97,8 +91,7 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
         looked.wait(2.0)
         signing.join(0.5)  # it waits for this transaction
     signing.join(60.0)
-    assert codes == [1]
-    assert "has risen to level 3" in capsys.readouterr().err
+    assert (codes, "has risen to level 3" in capsys.readouterr().err) == ([1], True)
     with desk.read() as c:
         (alert,) = load_alerts(c, "bench")
         assert (alert.level, alert.state, alert.acknowledged_by) == (3, "unacknowledged", None)

@@ -119,8 +119,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         assert [k["factor"] for k in kept][1:] == factors
         assert kept[0]["rate_per_sensor_month"] is None
         assert kept[1]["budget_per_sensor_month"] == 0.1
-        assert load_view(c, "audit_log", action="anomaly.budget")[0]["actor"] == SERVICE.name
-        assert verify(c) == []
+        assert (load_view(c, "audit_log", action="anomaly.budget")[0]["actor"], verify(c)) == (SERVICE.name, [])
         scored = score_detectors(load_runs(c, SITE, NOW - 180 * DAY, NOW), measure_detectors(c, SITE, NOW))
         assert load_factors(c, parse_site(TEXT.replace('"yellow"', '"yellow"\nrole = "witness"'), "b.toml")) == {}
     assert "false alarms per sensor-month" in scored[0].to_json()["false_alarms"]
@@ -169,8 +168,7 @@ def test_no_correction_where_anomalies_count_for_the_level(watched):
     voting = parse_site(TEXT.replace('level = "yellow"', 'level = "yellow"\nrole = "witness"'), "bench.toml")
     say(watched, ["dismissed"] * 99)
     assert correct(watched, voting, NOW) == []
-    with watched.read() as c:
-        (row,) = c.execute(select(t.anomaly_budget)).all()
+    (row,) = ask(watched, lambda c: c.execute(select(t.anomaly_budget)).all())
     assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
     assert row.rate > 0.1
 

@@ -130,8 +130,7 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
         tracemalloc.stop()
     whole, thin = found[0.0], found[21600.0]
     assert list(whole.times_s) == [epoch_s(r.observed_at) for r in fit]
-    assert list(whole.values) == [r.value for r in fit]
-    assert drivers == {"A.displacement": whole.timed}
+    assert (list(whole.values), drivers) == ([r.value for r in fit], {"A.displacement": whole.timed})
     assert len(thin.values) == LONG // 600
     assert sum(thin.values) / len(thin.values) == pytest.approx(sum(whole.values) / len(whole.values), rel=1e-4)
     assert thin.newest_received_at == whole.newest_received_at

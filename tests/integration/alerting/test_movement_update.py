@@ -288,8 +288,7 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
     """The level may change each second: each time movement is asked, and the history of a series is long."""
     tell(database, save_site, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)
-    assert update_movement(database, FAST, T0 + 400 * TICK).updated == ("A.displacement",)
-    assert read_epochs() == [400]
+    assert (update_movement(database, FAST, T0 + 400 * TICK).updated, read_epochs()) == (("A.displacement",), [400])
     for k in (500, 600, 700):  # each so long after the last look that silence might have to be told
         store_ticks(database, k - 100, k)
         assert update_movement(database, FAST, T0 + k * TICK).updated == ()

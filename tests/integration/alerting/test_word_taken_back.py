@@ -24,8 +24,7 @@ from monitor.store.people.users import add_user, set_sites
 from monitor.store.schema.tables import audit_entry, decision
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
-from tests.integration.alerting.test_fusion import NEAR, place
-from tests.integration.alerting.test_scenes import HOUR, Slope
+from tests.integration.alerting.test_scenes import HOUR, NEAR, Slope, place
 
 ADA, BO, CY = Actor("Ada"), Actor("Bo"), Actor("Cy")
 WORDS = "copper violin marsh 38"

@@ -80,8 +80,7 @@ def test_json_is_utc_in_any_case(service, capsys):
 def test_the_hour_that_comes_twice_is_told_apart_everywhere():
     first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
     with use_zone("Europe/Zurich"):
-        assert format_minute(first) == "2026-10-25 02:30 +02:00"
-        assert format_minute(second) == "2026-10-25 02:30 +01:00"
+        assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
         assert format_instant(parse(second)) == "2026-10-25 02:30 +01:00"
         assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse(second))))
         assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"

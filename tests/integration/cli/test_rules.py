@@ -234,8 +234,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
         c.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
     before = look()
     assert {status for status, _ in before.values()} == {0}
-    with bench.database.write() as c:
-        c.execute(user_account.update().values(sites=["elsewhere"]))
+    tell(bench.database, lambda c: c.execute(user_account.update().values(sites=["elsewhere"])))
     for command, (status, said) in look().items():
         single = bool(SHOWN[command])
         refused = "bound to an account for elsewhere only" in said

@@ -39,7 +39,11 @@ from tests.integration.scenes.test_local_grid import CRS
 from tests.integration.scenes.test_local_grid import write as write_picture
 from tests.unit.detection.susceptibility import drawn_landscape
 
-PRINTED = {"README.md", "first-slope.md", "measured-slope.md"}  # test_first_steps and test_worked_case run them
+PRINTED = {
+    "README.md",
+    "first-slope.md",
+    "measured-slope.md",
+}  # test_first_steps, test_simulated, test_worked_case
 # what one process of a test cannot do, and who holds it
 ELSEWHERE = {
     "slopeward run": "a service that stays: end_to_end",

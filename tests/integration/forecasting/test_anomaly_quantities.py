@@ -28,6 +28,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,8 +92,7 @@ def spoil(series: str, hour: int, value: float) -> float:
 def serve(database: Database, site: Site, stations: dict[str, tuple[str, ...]], hours: range, fault: Fault) -> None:
     rows = list(draw(stations, hours, fault))
     now = START + (hours.stop - 1) * HOUR + timedelta(minutes=5)
-    with database.write() as c:
-        add_observations(c, rows, now)
+    tell(database, add_observations, rows, now)
     anomaly.run(database, CONFIG, site, now)
     look_at_instruments(database, CONFIG, site, now)
 
@@ -100,15 +100,13 @@ def serve(database: Database, site: Site, stations: dict[str, tuple[str, ...]], 
 def begin(database: Database, stations: dict[str, tuple[str, ...]], fault: Fault) -> Site:
     """A site that has served forty days in which nothing was wrong."""
     site = declare(stations)
-    with database.write() as c:
-        save_site(c, site, "test", "test", START)
+    tell(database, save_site, site, "test", "test", START)
     serve(database, site, stations, range(FAULT), fault)
     return site
 
 
 def list_alarms(database: Database) -> dict[tuple[str, str], set[str]]:
-    with database.read() as c:
-        rows = load_view(c, "anomalies", site="kinds", alerted=True)
+    rows = ask(database, load_view, "anomalies", site="kinds", alerted=True)
     found: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         found.setdefault((row["station"], row["quantity"]), set()).add(row["kind"])
@@ -118,8 +116,7 @@ def list_alarms(database: Database) -> dict[tuple[str, str], set[str]]:
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = declare(STATIONS)
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
+    tell(database, save_site, parsed, "test", "test", START)
     return parsed
 
 
@@ -165,8 +162,7 @@ def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(databa
 
 
 def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
-    with database.read() as c:
-        board = load_board(c, "kinds")
+    board = ask(database, load_board, "kinds")
     return [(row["instrument"], f["state"], f["since"], f["reason"]) for row in board for f in row["findings"]]
 
 
@@ -243,8 +239,7 @@ def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Da
 
 def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database: Database, site: Site) -> None:
     serve(database, site, STATIONS, range(FAULT), spoil)
-    with database.write() as c:
-        set_factor(c, site, "rules", 1.4, Actor("ada", "person"), "tried", START + FAULT * HOUR)
+    tell(database, set_factor, site, "rules", 1.4, Actor("ada", "person"), "tried", START + FAULT * HOUR)
     serve(database, site, STATIONS, range(FAULT, FAULT + 6), spoil)
     late = START + (FAULT + 1) * HOUR
     with database.read() as c:
@@ -269,8 +264,7 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
     serve(database, site, STATIONS, range(FAULT, FAULT + 24), spoil)
     with_others = list_rows()
     assert len(with_others) > 100
-    with database.write() as c:
-        c.execute(delete(t.anomaly))
+    tell(database, lambda c: c.execute(delete(t.anomaly)))
     forget(database, site.id)
     moves = [tuple(x for x in one.series if x.quantity == "displacement") for one in site.stations]
     stations = [replace(one, series=own) for one, own in zip(site.stations, moves, strict=True)]

@@ -1,20 +1,25 @@
 """Faults and movements that really happened, as the detectors of a site without history see them."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detection.anomaly import jobs
+from detection.anomaly.bench import run_bench
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.records import ReadingScore, Scores, ScoringRequest
-from detection.anomaly.windows import Series
+from detection.anomaly.detector import start_without_history
+from detection.anomaly.records import DetectorTraining, ReadingScore, Scores, ScoringRequest
+from detection.anomaly.windows import Series, build_series
 from forecasting.data.workbook import read_sheet
 from monitor.decision.series.step_detector import ERRATIC, RETURNED, StepDetector
 from monitor.domain.quantities import QUANTITIES
+from monitor.extensions.demo.slope import InstrumentFault, SlopeModel
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
 
@@ -153,3 +158,109 @@ def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_b
 
 def day_of(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).date().isoformat()
+
+
+# ---- the anomaly library on measured series -------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def japan(measured):
+    samples = defaultdict(lambda: ([], []))
+    with measured("benchmarks/G.csv").open() as file:
+        for row in csv.DictReader(file):
+            times, values = samples[row["station"]]
+            times.append(datetime.fromisoformat(row["time"]).timestamp())
+            values.append(float(row["value"]) if row["value"] else nan)
+    return dict(samples)
+
+
+@pytest.fixture(scope="module")
+def baijiabao(measured):
+    rows = read_sheet(measured("bazimen-baijiabao/source_sample.xlsx"))
+    times = [datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() for at in rows["Time"]]
+    return {"BJB": (times, rows["Total"].tolist())}
+
+
+def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
+    card = jobs.train(DetectorTraining("persistence-z", japan, DAY, tmp_path)).card
+    assert card["validation_months"] > 150
+    assert card["validation_false_alarms_per_sensor_month"] <= 0.1
+    assert card["heldout_months"] > 300
+    assert card["heldout_alarms_per_sensor_month"] <= 0.1
+
+
+def test_carried_over_threshold_is_the_one_counted_on_this_record(japan, tmp_path):
+    card = jobs.train(DetectorTraining("persistence-z", japan, DAY, tmp_path, 0.025)).card
+    assert card["threshold"] == pytest.approx(jobs.CARRIED_OVER["persistence-z"]["persistence-z"], abs=0.01)
+
+
+def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
+    samples = {name: build_series(*one, DAY) for name, one in japan.items()}
+    rows = {row["detector"]: row for row in run_bench(samples, ["persistence-z", "rules+checks"], 0.1, range(1))}
+    rules = rows["rules+checks"]
+    assert rules["recall"] >= 0.9
+    assert rules["precision"] >= 0.85
+    assert rules["false_alarms_per_sensor_month"] <= 0.1
+    assert rules["recall_by_kind"]["stuck"] == rules["recall_by_kind"]["replay"] == 1.0
+    assert rules["recall"] >= rows["persistence-z"]["recall"] + 0.4
+    assert rules["recall_by_kind"]["spike"] >= 0.7
+
+
+def test_a_site_without_history_finds_faults_within_the_budget(japan):
+    """What a fresh site is served: thresholds that were carried over, on stations of which it has seen nothing."""
+    samples = {name: build_series(*one, DAY) for name, one in japan.items()}
+    ready = {"rules": start_without_history("rules", DAY)}
+    row = run_bench(samples, ["rules+checks"], 0.1, range(1), ready)[0]
+    assert row["recall"] >= 0.85
+    assert row["false_alarms_per_sensor_month"] <= 0.1
+
+
+@pytest.mark.parametrize("detector", ["persistence-z", "rules"])
+def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao, detector):
+    answer = jobs.score(ScoringRequest(detector, baijiabao, DAY))
+    alarms = [datetime.fromtimestamp(row.at_s, UTC) for row in answer.scores if row.alerted]
+    quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
+    assert [at for at in alarms if quiet_from <= at < event_from] == []
+    assert min(at for at in alarms if at >= event_from) <= datetime(2018, 6, 8, tzinfo=UTC)
+
+
+# ---- the simulated slope seen by the detectors ----------------------------------------------------------------------
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def score(model, component=0):
+    samples = defaultdict(lambda: ([], []))
+    for one in model.samples():
+        if "gnss" in one.payload:
+            samples[one.station][0].append(datetime.fromisoformat(one.payload["time"]).timestamp())
+            samples[one.station][1].append(one.payload["gnss"]["enu_mm"][component])
+    return jobs.score(ScoringRequest("persistence-z", dict(samples), 3600.0))
+
+
+def test_faults_are_found_and_nothing_else():
+    faults = (
+        InstrumentFault("spike", "G1", START + 400 * HOUR, START + 401 * HOUR, 400.0),
+        InstrumentFault("rezero", "G2", START + 450 * HOUR, START + timedelta(days=40), -35.0),
+        InstrumentFault("stuck", "G3", START + 500 * HOUR, START + 520 * HOUR),
+        InstrumentFault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
+        InstrumentFault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
+    )
+    model = SlopeModel(1, 4, START, duration=timedelta(days=30), fails=False, faults=faults)
+    answer = score(model)
+    first = {}
+    for row in answer.scores:
+        if row.alerted:
+            first.setdefault(row.station, (row.at_s, row.kind))
+    epoch = START.timestamp()
+    assert (first["G1"], first["G2"]) == ((epoch + 400 * 3600, "spike"), (epoch + 450 * 3600, "spike"))
+    # A common shift reaches the control station on the same reference, and no station on the other one.
+    assert epoch + 600 * 3600 <= first["C1"][0] < epoch + 620 * 3600
+    assert not {"G4", "C2"} & set(first)
+    assert {(f.station, f.kind) for f in answer.findings} == {("G3", "stuck"), ("G4", "gap")}
+
+
+def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other():
+    model = SlopeModel(3, 4, START, duration=timedelta(days=60), faults=())
+    rows = [row for row in score(model, component=1).scores if row.alerted]
+    assert {row.station for row in rows} == {"G1", "G2", "G3", "G4"}
+    assert min(row.at_s for row in rows) > model.onset_at.timestamp()
+    assert {row.kind for row in rows[-5:]} == {"movement"}

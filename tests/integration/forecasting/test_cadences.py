@@ -23,6 +23,7 @@ from monitor.worker import compute
 from tests.conftest import create_schema
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
+from tests.data.store_rows import ask
 
 END = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86400.0
@@ -95,8 +96,7 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(da
         train.run(db, config, site, now)
         run.run(db, config, site, now)
         both.append(issued(db, site))
-        with db.read() as c:
-            models = [m for m in load_models(c, task="forecast") if m.state != "retired"]
+        models = [m for m in ask(db, load_models, task="forecast") if m.state != "retired"]
         hashes.append({m.card["data"]["hash"]: m.model_hash for m in models})
     apart.close()
     fast = {key: row for key, row in both[1].items() if key[0] in GNSS}
@@ -153,8 +153,7 @@ def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Datab
     fill(database, parse_site(text, "mixed.toml"), {HOUR: 24 * 60, 6 * DAY: 60, 7 * DAY: 60})
     read = []
     for one in (text, named):
-        with database.read() as c:
-            fast, _ = read_site(c, parse_site(one, "mixed.toml"), END + timedelta(minutes=5), ["auto", "gru"])
+        fast, _ = ask(database, read_site, parse_site(one, "mixed.toml"), END + timedelta(minutes=5), ["auto", "gru"])
         drivers = lay_panel(fast.record).drivers
         read.append(None if drivers is None else {name.rpartition(".")[0] for name in drivers.names})
     assert read == [None, {"C1.crack_opening"}]

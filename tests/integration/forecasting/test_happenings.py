@@ -19,6 +19,7 @@ from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run,
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
+from tests.data.store_rows import ask, tell
 from tests.extensions.instruments.test_instruments import NOW, SITE
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -55,21 +56,18 @@ def drift(database: Database) -> None:
 
 def look(database: Database, day: float, back: timedelta) -> list[AnomalyRun]:
     now = BEGUN + day * DAY
-    with database.read() as c:
-        return load_runs(c, SITE, now - back, now)
+    return ask(database, load_runs, SITE, now - back, now)
 
 
 def dismiss(database: Database, seen: AnomalyRun, at: datetime) -> None:
-    with database.write() as c:
-        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", at)
+    tell(database, add_label, "bench", seen, "dismissed", "snow_ice", ADA, "", at)
 
 
 @pytest.mark.parametrize("back", [SUSPECT_FOR, 14 * DAY, 400 * DAY])
 def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Database, back: timedelta) -> None:
     drift(watched)
     (seen,) = look(watched, 10, back)
-    with watched.write() as c:
-        add_label(c, "bench", seen, "confirmed", "drift", ADA, "", BEGUN + 10 * DAY)
+    tell(watched, add_label, "bench", seen, "confirmed", "drift", ADA, "", BEGUN + 10 * DAY)
     found = [look(watched, day, back) for day in (10, 30, 50, 59)]
     seen = [[(r.from_at, r.kind, r.score, r.label and r.label.cause) for r in runs] for runs in found]
     assert seen == [[(BEGUN, "drift", pytest.approx(3.6), "drift")]] * 4
@@ -80,8 +78,7 @@ def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> 
     drift(watched)
     for day in (10, 30, 50, 59):
         run(watched, ServiceConfig(), SITE, BEGUN + day * DAY)
-        with watched.read() as c:
-            rows = load_view(c, "instrument_findings", site="bench", instrument="G1")
+        rows = ask(watched, load_view, "instrument_findings", site="bench", instrument="G1")
         assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration"] == [("drift", format_iso(BEGUN))]
 
 
@@ -96,8 +93,7 @@ def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched
     well = SeriesSpec("G2", "groundwater_level", "m", 30 * 86400.0, 90 * 86400.0, by_hand=True)
     site = replace(SITE, stations=(first, replace(others[0], series=(*others[0].series, well)), *others[1:]))
     report(watched, [0.0, 10.0, 10.2], [2.0, 2.0, 2.0], ["spike"] * 3)
-    with watched.read() as c:
-        found = load_runs(c, site, BEGUN - DAY, BEGUN + 20 * DAY)
+    found = ask(watched, load_runs, site, BEGUN - DAY, BEGUN + 20 * DAY)
     assert [run.from_at - BEGUN for run in found] == [timedelta(0), 10 * DAY]
 
 
@@ -124,8 +120,7 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
 
     def say(who: Actor, verdict: str, cause: str, seen: int | None = None) -> int:
         (mine,) = look(watched, 1.0, 3 * DAY)
-        with watched.write() as c:
-            return add_label(c, "bench", mine, verdict, cause, who, "", BEGUN + DAY, seen=seen)
+        return tell(watched, add_label, "bench", mine, verdict, cause, who, "", BEGUN + DAY, seen=seen)
 
     bo = Actor("Bo")
     first = say(ADA, "dismissed", "weather", seen=0)
@@ -141,8 +136,7 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
     report(watched, [1.25], [1.9], ["step"])
     (longer,) = look(watched, 1.3, 3 * DAY)
     assert (longer.from_at, longer.label.cause) == (BEGUN, "snow_ice"), "it goes on under the word on it"
-    with watched.read() as c:
-        kept = load_view(c, "anomaly_labels", order_by=("label_id",))
+    kept = ask(watched, load_view, "anomaly_labels", order_by=("label_id",))
     assert [(k["verdict"], k["by"]) for k in kept] == [("dismissed", "Ada"), ("withdrawn", "Bo"), ("dismissed", "Bo")]
 
 

@@ -173,7 +173,7 @@ def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path
     path, other = with_weight(trained, tmp_path, 0.5), draw()
     other.values[last + 1 :] = np.random.default_rng(5).normal(0.0, 1e4, other.values[last + 1 :].shape)
     origins = np.arange(cut, 400, 5)
-    for name in ("persistence", "lld", "auto", "gru", "auto+gru"):
+    for name in ("auto", "gru", "auto+gru"):
         one, two = (forecast_past(p, name, H, cut, origins, path) for p in (panel, other))
         until_s = panel.start_s + last * panel.step_s
         before = [[r for r in rows if r.issued_s <= until_s] for rows in (one, two)]
@@ -223,22 +223,14 @@ def test_too_short_a_record_gets_no_invented_interval():
     assert len(short.withheld) == 3
 
 
-def test_horizons_that_do_not_fit_are_withheld(model):
+def test_a_station_that_the_network_never_saw_and_horizons_that_do_not_fit(model):
     made, _, _ = model
-    out = jobs.forecast(draw(), made.model, [3600.0, DAY_S, 30 * DAY_S], checkpoint=made.path)
-    assert {r.horizon_s for r in out.rows} == {DAY_S}
-    untrained = f"{made.model} was not trained for 30 d"
-    assert {w.reason for w in out.withheld} == {"the horizon is shorter than the sampling interval", untrained}
-
-
-def test_a_station_the_network_never_saw(model):
-    made, _, _ = model
-    out = jobs.forecast(draw(stations=("A", "B", "C", "Z")), made.model, [DAY_S], checkpoint=made.path)
-    served = {r.station for r in out.rows}
-    if made.model == "graph-gru":
-        assert (served, out.withheld[0].reason) == ({"A", "B", "C"}, "graph-gru was trained without this station")
-    else:
-        assert served == {"A", "B", "C", "Z"}
+    horizons_s = [3600.0, DAY_S, 30 * DAY_S]
+    out = jobs.forecast(draw(stations=("A", "B", "C", "Z")), made.model, horizons_s, checkpoint=made.path)
+    without = {"graph-gru was trained without this station"} if made.model == "graph-gru" else set()
+    assert {(r.station, r.horizon_s) for r in out.rows} == {(s, DAY_S) for s in ("ABC" if without else "ABCZ")}
+    unfit = {"the horizon is shorter than the sampling interval", f"{made.model} was not trained for 30 d"}
+    assert {w.reason for w in out.withheld} == without | unfit
 
 
 def test_wrong_requests_are_one_clear_error(tmp_path):

@@ -41,6 +41,7 @@ from monitor.worker.records import WorkerTask
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
 from tests.data.forecast_rows import row
+from tests.data.store_rows import ask, tell
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
@@ -66,8 +67,7 @@ def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datet
         for i, at in enumerate([START + timedelta(days=d)] * 3)
     ]
     end = START + timedelta(days=first_day + days - 1, hours=1)
-    with database.write() as c:
-        add_observations(c, rows, end)
+    tell(database, add_observations, rows, end)
     return end
 
 
@@ -82,8 +82,7 @@ def move(database: Database, station: str, at: datetime, stage: str) -> None:
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = parse_site(SITE, "jobs.toml")
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
+    tell(database, save_site, parsed, "test", "test", START)
     return parsed
 
 
@@ -133,8 +132,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
         withheld = c.execute(select(t.forecast_withheld.c.reason).distinct()).scalars().all()
         before = {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()}
     assert ({r.model for r in rows}, len(rows)) == ({"persistence", "drift", "lld", "auto"}, 4 * 3 * 2)
-    with database.read() as c:
-        stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
+    stages = {(r["station"], r["stage"]) for r in ask(database, load_view, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
     assert (sorted(n for *_, n in shown), withheld) == ([1] * 6, ["not trained yet"])
     for r in rows:
@@ -164,8 +162,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
     assert len(grown) == 12 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
     assert run.rescore(database, config, site, later).startswith("0 scored")
-    with database.read() as c:
-        assert {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()} == after
+    assert {tuple(r[:4]): r.n for r in ask(database, lambda c: c.execute(select(t.conformal_state)).all())} == after
 
 
 def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(database, config, site, tmp_path):
@@ -197,12 +194,10 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(database, config,
     now = fill(database, site, 100)
     assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
     run.run(database, config, site, now + timedelta(days=4, hours=1))
-    with database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() == 0
+    assert ask(database, lambda c: c.execute(select(func.count()).select_from(t.forecast)).scalar()) == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed
     run.run(database, config, site, now + timedelta(days=2, hours=12))
-    with database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() > 0
+    assert ask(database, lambda c: c.execute(select(func.count()).select_from(t.forecast)).scalar()) > 0
 
 
 def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(database, config, site):
@@ -258,8 +253,7 @@ def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, 
     seen, before = list[datetime](), 0
     for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False)):
         if days == 121:  # a run was killed between its forecasts and their scores
-            with database.write() as c:
-                c.execute(t.forecast_score.delete())
+            tell(database, lambda c: c.execute(t.forecast_score.delete()))
         said = run_hindcast(database, config, site, fill(database, site, days - before, before))
         assert ("forecasts of the past" in said) == is_scored, (days, said)
         with database.read() as c:
@@ -322,8 +316,7 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["shadow"], {False})
     told = r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest"
     assert all(re.fullmatch(told, why) for why, _ in reasons)
-    with database.read() as c:
-        why = load_view(c, "why_not_shown", site=site.id)
+    why = ask(database, load_view, "why_not_shown", site=site.id)
     assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}
     assert all(r["lacking"] and r["earliest_at"] > r["issued_at"] for r in why)
     check_shares(database, config, site, now)

@@ -25,6 +25,7 @@ from monitor.store.readings.observations import add_observations, load_ids
 from monitor.worker.records import WorkerTask
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
+from tests.data.store_rows import ask, tell
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -59,8 +60,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = parse_site(TEXT, "hill.toml")
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
+    tell(database, save_site, parsed, "test", "test", START)
     return parsed
 
 
@@ -85,8 +85,7 @@ def fill(database: Database) -> datetime:
         ):
             readings.append(Observation("hill", name, quantity, "mm", at, at + timedelta(minutes=5), value))
     now = START + (DAYS - 1) * DAY + timedelta(hours=1)
-    with database.write() as c:
-        add_observations(c, readings, now)
+    tell(database, add_observations, readings, now)
     return now
 
 
@@ -222,8 +221,7 @@ def test_drivers_are_read_as_they_were_known(database):
     with database.write() as c:
         save_site(c, site, "test", "test", START)
         add_observations(c, draw_gauges(), START + DAY * (GAUGED + 5))
-    with database.read() as c:
-        found = load_drivers(c, site, START - DAY, now, quantities=("rain", "groundwater_level"))
+    found = ask(database, load_drivers, site, START - DAY, now, quantities=("rain", "groundwater_level"))
     assert (set(found), max(found["R1.rain"][0])) == ({"R1.rain", "R1.groundwater_level", "R2.rain"}, epoch_s(now))
     counted = dict(zip(*found["R2.rain"], strict=True))
     measured = dict(zip(*found["R1.rain"], strict=True))

@@ -35,7 +35,7 @@ from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 from tests.data.forked import run_forked
-from tests.data.store_rows import forecast_row
+from tests.data.store_rows import ask, forecast_row, tell
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
@@ -99,8 +99,7 @@ class Slope:
             return find_model(c, model_hash).state, gate.state, gate.reason
 
     def history(self, model_hash):
-        with self.database.read() as c:
-            return [(x.horizon_s, x.from_state, x.to_state) for x in load_transitions(c, model_hash)]
+        return [(x.horizon_s, x.from_state, x.to_state) for x in ask(self.database, load_transitions, model_hash)]
 
     def alerts(self):
         with self.database.read() as c:
@@ -139,8 +138,7 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
     assert slope.state(A)[1:] == ("shadow", told.format(13, 1, 13, "2025-06-15 at the earliest"))
     slope.judge(21)
     model, gate, reason = slope.state(A)
-    assert (model, gate) == ("active", "active")
-    assert "better than the best simple forecast" in reason
+    assert (model, gate, "better than the best simple forecast" in reason) == ("active", "active", True)
     # seven days ahead nothing is scored, and nothing is shown
     assert slope.state(A, 604800.0)[1:] == ("shadow", told.format(0, 7, 21, "2025-06-24 at the earliest"))
     assert slope.history(A) == [
@@ -166,8 +164,7 @@ def test_a_network_whose_gate_is_closed_stays_in_the_shadow_however_good_its_rec
     slope.shadow(A)
     for day in range(31):
         slope.forecast(A, day, **good(day))
-    assert slope.judge(40) == []
-    assert slope.state(A)[:2] == ("shadow", "shadow")
+    assert (slope.judge(40), slope.state(A)[:2]) == ([], ("shadow", "shadow"))
     assert "1 of 3 calibration blocks" in slope.state(A)[2]
 
 
@@ -210,8 +207,7 @@ def test_a_challenger_takes_the_place_only_when_it_is_better_on_the_same_targets
         slope.forecast(B, day, **good(day) | {"error": 0.2})
     slope.judge(61)
     assert (slope.state(B)[:2], slope.state(A)[0]) == (("active", "active"), "retired")
-    with slope.database.read() as c:
-        rows = load_view(c, "forecast_vs_observed", site="jobs")
+    rows = ask(slope.database, load_view, "forecast_vs_observed", site="jobs")
     assert {r["model_hash"] for r in rows} == {A, B}, "champion and challenger are both kept with their scores"
 
 
@@ -219,10 +215,8 @@ def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_t
     make_active(slope)
     for number, day in enumerate((30, 30.5, 31, 31.5)):
         slope.register(f"{number}" * 64, START + day * DAY)
-        with slope.database.write() as c:
-            promotion.retire_older(c, slope.site, f"{number}" * 64, START + day * DAY)
-    with slope.database.read() as c:
-        states = {m.model_hash[0]: m.state for m in load_models(c, site="jobs")}
+        tell(slope.database, promotion.retire_older, slope.site, f"{number}" * 64, START + day * DAY)
+    states = {m.model_hash[0]: m.state for m in ask(slope.database, load_models, site="jobs")}
     assert states == {"a": "active", "0": "retired", "1": "candidate", "2": "candidate", "3": "candidate"}
 
 
@@ -285,8 +279,7 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
         slope.forecast(A, day, **good(day) | {"error": 1.2})
     with slope.database.write() as c, pytest.raises(RefusedError, match="its own record is against it"):
         promote(c, slope.config, slope.site, A, 86400.0, PromotionOrder(ADA, "again", START + 60 * DAY, BO, force=True))
-    with slope.database.read() as c:
-        forced = [x for x in load_transitions(c, A) if x.second_by]
+    forced = [x for x in ask(slope.database, load_transitions, A) if x.second_by]
     assert [(x.by, x.by_kind, x.second_by, x.to_state) for x in forced] == [("Ada", "person", "Bo", "active")] * 2
     with slope.database.write() as c:
         done = retire_model(c, slope.site, "aaaa", BO, "trained before the re-zero", now)
@@ -301,8 +294,7 @@ def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: 
         slope.forecast("", day, error=1.0, inside=day % 2 == 0, shown=True, kind="auto")
     slope.judge(31)
     assert slope.alerts()[key] is None
-    with slope.database.read() as c:
-        reason = c.execute(select(t.alert.c.reason).where(t.alert.c.key == key)).scalar()
+    reason = ask(slope.database, lambda c: c.execute(select(t.alert.c.reason).where(t.alert.c.key == key)).scalar())
     assert reason == "80 % intervals shown at 1 d held 50% over 30 scored issue times, 50% at G0.displacement"
     for day in range(30, 60):
         slope.forecast("", day, error=1.0, inside=day % 5 != 0, shown=True, kind="auto")
@@ -330,8 +322,7 @@ def in_process(monkeypatch):
 
 def issue(slope: Slope):
     """What is shown one day ahead after the newest issue."""
-    with slope.database.read() as c:
-        rows = load_view(c, "latest_forecast", site="jobs")
+    rows = ask(slope.database, load_view, "latest_forecast", site="jobs")
     newest = max(r["issued_at"] for r in rows if r["shown"])
     return newest, {r["model"] for r in rows if r["shown"] and r["horizon_s"] == 86400.0 and r["issued_at"] == newest}
 
@@ -370,8 +361,7 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
     for model_hash in (A, B):
         slope.register(model_hash, now)
     run.run(slope.database, slope.config, slope.site, now)
-    with slope.database.read() as c:
-        names = {key[1] for key in load_conformal(c, slope.series)}
+    names = {key[1] for key in ask(slope.database, load_conformal, slope.series)}
     blends = {f"{m}@{h[:12]}" for m in ("gru", "auto+gru") for h in (A, B)}
     assert names == {"persistence", "drift", "lld", "auto", *blends}
 
@@ -381,8 +371,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     now = fill(slope.database, slope.site, 200)
     run.run(slope.database, slope.config, slope.site, now)
     later = fill(slope.database, slope.site, 2, first_day=200)
-    with slope.database.read() as c:
-        before = load_conformal(c, slope.series)
+    before = ask(slope.database, load_conformal, slope.series)
     url = slope.database.url.render_as_string(hide_password=False)
 
     def die_before_the_intervals():
@@ -394,8 +383,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
         assert load_conformal(c, slope.series) == before
     assert run.rescore(slope.database, slope.config, slope.site, later).startswith("12 scored")
-    with slope.database.read() as c:
-        after = load_conformal(c, slope.series)
+    after = ask(slope.database, load_conformal, slope.series)
     assert {k for k in after if after[k].n == before[k].n + 1} == {k for k in after if k[2] == 86400.0}
     assert run.rescore(slope.database, slope.config, slope.site, later).startswith("0 scored")
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
@@ -443,8 +431,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
         slope.forecast("", day, error=1.0 - 0.02 * (day % 4), kind="auto", shown=True)
     slope.judge(22)
     code, out, _ = call("models", "--site", "jobs", "--history")
-    assert code == 0
-    assert "80 % held  80% (worst G0.displacement 80%)" in out
+    assert (code, "80 % held  80% (worst G0.displacement 80%)" in out) == (0, True)
     assert "candidate -> shadow, slopeward" in out
     code, out, _ = call("models", "--json", "--history")
     facts = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
@@ -470,16 +457,12 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
     code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", "--by", "Ada")
-    assert code == 1
-    assert "gate is closed, in shadow: 80 % interval held only 70% of values at 1 d" in err
+    assert (code, "gate is closed, in shadow: 80 % interval held only 70% of values at 1 d" in err) == (1, True)
     people = ("--by", "Ada", "--force", "--second", "Bo")
     code, out, _ = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", *people)
-    assert code == 0
-    assert "gru bbbbbbbbbbbb is shown at 1 d" in out
-    assert slope.state(B)[0] == "active"
+    assert (code, "gru bbbbbbbbbbbb is shown at 1 d" in out, slope.state(B)[0]) == (0, True, "active")
     code, out, _ = call("retire", B[:6], "--site", "jobs", "--reason", "enough", "--by", "Bo")
-    assert code == 0
-    assert "is retired; no recent displacement readings" in out
+    assert (code, "is retired; no recent displacement readings" in out) == (0, True)
 
 
 def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
@@ -502,9 +485,7 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
             return c.execute(select(func.count()).where(t.forecast.c.model_hash == A)).scalar_one()
 
     assert "no memory" in issue_forecasts(slope.database, slope.config, slope.site, now)
-    with slope.database.read() as c:
-        assert (count(), find_model(c, A).state) == (0, "candidate")
+    assert (count(), ask(slope.database, find_model, A).state) == (0, "candidate")
     why.clear()
     issue_forecasts(slope.database, slope.config, slope.site, now)
-    with slope.database.read() as c:
-        assert (count(), find_model(c, A).state) == (1, "shadow")
+    assert (count(), ask(slope.database, find_model, A).state) == (1, "shadow")

@@ -24,6 +24,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
 
@@ -38,8 +39,7 @@ BACK = TO + 40  # longer than the running state looks for late readings
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = declare(STATIONS)
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
+    tell(database, save_site, parsed, "test", "test", START)
     return parsed
 
 
@@ -51,8 +51,7 @@ def add(database: Database, hours: Iterable[int], *stations: str, at: int | None
         for one in draw(STATIONS, range(max(chosen) + 1), lambda _, __, value: value)
         if one.station in (stations or STATIONS) and (one.observed_at - START) // HOUR in chosen
     ]
-    with database.write() as c:
-        add_observations(c, rows, START + (max(chosen) if at is None else at) * HOUR)
+    tell(database, add_observations, rows, START + (max(chosen) if at is None else at) * HOUR)
 
 
 def look(database: Database, site: Site, hour: int) -> None:
@@ -180,11 +179,9 @@ def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_h
         for one in draw(STATIONS, range(BACK), lambda _, __, value: value)
         if (hour := (one.observed_at - START) // HOUR) % 5 == 0 or one.station != "C1"
     ]
-    with database.write() as c:
-        add_observations(c, rows, START + BACK * HOUR)
+    tell(database, add_observations, rows, START + BACK * HOUR)
     look(database, site, BACK)
-    with database.read() as c:
-        assert load_view(c, "reading_gaps", site="kinds") == []
+    assert ask(database, load_view, "reading_gaps", site="kinds") == []
 
 
 def test_typed_readings_have_no_holes(database: Database) -> None:
@@ -192,8 +189,7 @@ def test_typed_readings_have_no_holes(database: Database) -> None:
     (station,) = plain.stations
     typed = replace(station, series=tuple(replace(one, by_hand=True) for one in station.series))
     by_hand = replace(plain, stations=(typed,))
-    with database.write() as c:
-        save_site(c, by_hand, "test", "test", START)
+    tell(database, save_site, by_hand, "test", "test", START)
     add(database, range(FROM), "T1")
     add(database, range(TO, BACK), "T1")
     look(database, by_hand, BACK)

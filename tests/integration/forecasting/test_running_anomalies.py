@@ -21,7 +21,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import enter_offset
+from tests.data.store_rows import ask, enter_offset, tell
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
@@ -51,21 +51,18 @@ def look(database: Database, site: Site, day: int) -> str:
 
 def stored(database: Database) -> dict[tuple[int, datetime, str], tuple[float, str, bool]]:
     a = t.anomaly.c
-    with database.read() as c:
-        rows = c.execute(select(a.series_id, a.at, a.detector, a.score, a.kind, a.alerted)).all()
+    rows = ask(database, lambda c: c.execute(select(a.series_id, a.at, a.detector, a.score, a.kind, a.alerted)).all())
     return {(r.series_id, r.at, r.detector): (r.score, r.kind, r.alerted) for r in rows}
 
 
 def add(database: Database, rows: Sequence[Observation]) -> None:
-    with database.write() as c:
-        add_observations(c, rows, rows[-1].received_at)
+    tell(database, add_observations, rows, rows[-1].received_at)
 
 
 @pytest.fixture
 def site(database: Database) -> Site:
     parsed = parse_site(SITE, "jobs.toml")
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
+    tell(database, save_site, parsed, "test", "test", START)
     detectors = ("rules", "persistence-z", "flatline", "replay", "unit-jump", "timing")
     return replace(parsed, anomaly=replace(parsed.anomaly, detectors=detectors))
 
@@ -89,11 +86,9 @@ def test_run_after_run_finds_what_one_look_finds(database, begun, monkeypatch):
     assert "spike" in {kind for (_, at, _), (_, kind, _) in found.items() if at == START + SPIKE * DAY}
     assert [at for (_, at, detector) in found if detector == "flatline"] == [START + (STUCK[0] + 3) * DAY]
     assert "0 scores" in look(database, begun, 189)
-    with database.read() as c:
-        said = {(r["detector"], r["compared_with"]) for r in load_view(c, "anomalies", site="jobs")}
+    said = {(r["detector"], r["compared_with"]) for r in ask(database, load_view, "anomalies", site="jobs")}
     assert {("rules", "its last 7 to 10 days"), ("flatline", "its usual resolution")} <= said
-    with database.write() as c:
-        c.execute(delete(t.anomaly))
+    tell(database, lambda c: c.execute(delete(t.anomaly)))
     anomaly_state.forget(database, begun.id)
     look(database, begun, 189)
     at_once = stored(database)

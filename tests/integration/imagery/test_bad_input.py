@@ -124,8 +124,7 @@ def test_another_crs_of_one_band_is_warped_and_said(folder, tmp_path, capsys, dr
     )
     write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], degrees, nodata=0)
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
-    assert code == 0
-    assert "warped onto the grid of the reference band: B2" in answer["warnings"]
+    assert (code, "warped onto the grid of the reference band: B2" in answer["warnings"]) == (0, True)
     write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], grid_around(141.96, 42.73, SIZE, 10.0), nodata=0)
     refused(folder, tmp_path / "far", capsys, 1, "px apart")
 
@@ -255,8 +254,7 @@ def test_a_scene_smaller_than_a_tile(tmp_path, capsys, drawn, width, height):
 def test_a_place_that_is_no_folder(folder, tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     code, line, _ = run_detect(folder, tmp_path / "file" / "out", capsys)
-    assert (code, "\n" in line) == (1, False)
-    assert "cannot write the results (Not a directory)" in line
+    assert (code, "\n" in line, "cannot write the results (Not a directory)" in line) == (1, False, True)
 
 
 def test_more_than_the_limits(folder, tmp_path, capsys):
@@ -316,20 +314,11 @@ def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
     write_vrt(folder / name, SOURCE.format(relative=1, name="B4.tif"))
     manifest.write_text(manifest.read_text().replace('"B4.tif"', f'"{name}"'))
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
-    assert code == 0
-    assert [p["area_m2"] for p in answer["polygons"]] == [p["area_m2"] for p in plain["polygons"]]
+    assert (code, [p["area_m2"] for p in answer["polygons"]]) == (0, [p["area_m2"] for p in plain["polygons"]])
     before = answer["scene_hash"]
     with rasterio.open(folder / "B4.tif", "r+") as target:
         target.write(target.read() + np.uint16(1))
     assert run_detect(folder, tmp_path / "out", capsys)[2]["scene_hash"] != before
-
-
-@pytest.mark.parametrize("name", ["GTIFF_DIR:1:B4.tif", "&lt;VRTDataset/>", "../outside.tif"])
-def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name):
-    """A thousand other ways: tests/property/imagery."""
-    shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")
-    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name=name))
-    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: ")
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,7 @@ def test_files_that_are_made_later_have_the_same_bytes(first, tmp_path):
     found = detect(later)
     assert set(read_files(out)) == {"prob.tif", "making.json"}
     assert json.dumps(found) == json.dumps(detect(later))  # taken as it lies there
-    assert found["polygons"] == clean["polygons"]
-    assert found["outputs"]["bounds"] == clean["outputs"]["bounds"]
+    assert (found["polygons"], found["outputs"]["bounds"]) == (clean["polygons"], clean["outputs"]["bounds"])
     assert {Path(found["outputs"][key]).name for key in FILES} == set(FILES.values())
     assert not is_cog(out / "prob.tif"), "nothing that the rows do not need is done before them"
     for _ in range(2):
@@ -280,8 +279,7 @@ def test_of_two_processes_one_waits_for_the_other(tmp_path):
         (work / "half").write_text("mine")
         child = fork(take)
         time.sleep(0.3)
-        assert (work / "half").read_text() == "mine"
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        assert ((work / "half").read_text(), os.waitpid(child, os.WNOHANG)) == ("mine", (0, 0))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 

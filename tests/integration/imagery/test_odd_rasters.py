@@ -101,8 +101,7 @@ def test_a_fault_with_one_file_does_not_drop_the_rest(tmp_path, capsys, drawn, m
     measure, seen = detecting.measure_stretch, []
     monkeypatch.setattr(detecting, "measure_stretch", lambda *a: measure(*a) if seen or seen.append(1) else 1 / 0)
     code, answers, err = detect(bad, capsys, str(good))
-    assert (code, len(answers)) == (1, 1)
-    assert "bad.tif: internal error: ZeroDivisionError" in err
+    assert (code, len(answers), "bad.tif: internal error: ZeroDivisionError" in err) == (1, 1, True)
 
 
 @pytest.mark.parametrize("more", [(), ("--resample-to", "20"), ("--dem", "dem.tif")])
@@ -195,8 +194,7 @@ def test_weights_that_fit_are_chosen_and_named_else_none_finds_anything(
 )
 def test_pixels_far_from_those_of_the_training_are_refused(tmp_path, capsys, drawn, pixel_m, mend):
     code, answers, err = detect(write(tmp_path / "a.tif", drawn, transform=lie(pixel_m)), capsys)
-    assert (code, answers) == (1, [])
-    assert "what it marks would mean nothing" in err
+    assert (code, answers, "what it marks would mean nothing" in err) == (1, [], True)
     assert mend in err
 
 
@@ -257,8 +255,7 @@ def test_an_offset_that_nobody_says_is_noticed(tmp_path, capsys, drawn):
 def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
     path = write(tmp_path / "S2A_MSIL1C_20200506T013649_N0209_R117_T54TWN.tif", drawn)
     _, (answer,), _ = detect(path, capsys)
-    assert answer["calibration"]["offset"] == 0.0
-    assert "02.09" in answer["calibration"]["source"]
+    assert (answer["calibration"]["offset"], "02.09" in answer["calibration"]["source"]) == (0.0, True)
 
 
 @pytest.mark.parametrize("said", ["product name", "tags"])
@@ -312,8 +309,7 @@ def test_water_that_repeats_a_fill_value_here_and_there_stays_whole(tmp_path, ca
     """The darkest water: all bands share 0 and 1. Nodata at those pixels alone would make a sieve of it."""
     path = write(tmp_path / "a.tif", lake(pictured(drawn), levels, SIZE // 2), nodata=None)
     code, (answer,), err = detect(path, capsys, "--model", "landslide4sense")
-    assert (code, answer["fills"], answer["valid_share"]) == (0, [], 1.0)
-    assert "fills the edge" not in err
+    assert (code, answer["fills"], answer["valid_share"], "fills the edge" in err) == (0, [], 1.0, False)
 
 
 def test_a_thin_line_a_slanted_border_and_a_hole_are_set_aside_and_lone_pixels_of_the_value_are_not(
@@ -581,7 +577,7 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
 def aerial(measured):
     """Crops that no training saw."""
     crops = bijie.read(measured("bijie"), "validation").resize(160)
-    return [crops.read(k).image.clip(1, 255) for k in range(0, len(crops), 12)]
+    return [crops.read(k).image.clip(1, 255) for k in range(0, len(crops), 24)]
 
 
 def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_are_not(tmp_path, aerial):
@@ -601,21 +597,21 @@ def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_ar
             seen[case].append(" ".join(answer["doubts"]))
     words = ("times as crisp", "red and green may be")
     count = {case: tuple(sum(one in told for told in said) for one in words) for case, said in seen.items()}
-    assert count == {"plain": (0, 0), "oblong": (0, 0), "exchanged": (0, 5), "moved": (5, 0)}
+    assert count == {"plain": (0, 0), "oblong": (0, 0), "exchanged": (0, 3), "moved": (3, 0)}
 
 
 def test_a_negative_and_an_aerial_crop_said_to_be_coarse_are_doubted_and_neither_is_as_it_is(
     tmp_path, aerial, measured
 ):
     tiles = landslide4sense.read_png(measured("landslide4sense-rgb"), "validation")
-    coarse = [tiles.read(k).image.clip(1, 255) for k in range(0, len(tiles), 68)]
+    coarse = [tiles.read(k).image.clip(1, 255) for k in range(0, len(tiles), 136)]
     words, l4s = "fine detail is|steps have|green is darker", "landslide4sense-standard"
     for shown, pixel_m, weights, least in (
         (aerial, 1.2, "bijie", 0),
-        ([255 - one for one in aerial], 1.2, "bijie", 4),
+        ([255 - one for one in aerial], 1.2, "bijie", 2),
         (coarse, 10.0, l4s, 0),
-        ([255 - one for one in coarse], 10.0, l4s, 5),
-        (aerial, 10.0, l4s, 4),
+        ([255 - one for one in coarse], 10.0, l4s, 3),
+        (aerial, 10.0, l4s, 2),
     ):
         told = 0
         for bands in shown:
@@ -733,8 +729,7 @@ def test_a_damaged_file_that_runs_the_other_way_is_refused(tmp_path, capsys, dra
     content[offset + size // 2] ^= 0xFF
     path.write_bytes(content)
     code, answers, err = detect(path, capsys)
-    assert (code, answers, err.count("\n")) == (1, [], 1)
-    assert "damaged" in err
+    assert (code, answers, err.count("\n"), "damaged" in err) == (1, [], 1, True)
 
 
 def test_control_points_alone_are_refused_with_what_to_do(tmp_path, capsys, drawn):

@@ -107,8 +107,7 @@ def test_outlines_below_the_smallest_area_are_counted_and_never_all_dropped_in_s
     assert found
     assert max(polygon["area_m2"] for polygon in found) < 900
     none, said = detect("--mmu", "900")
-    assert none == []
-    assert "smaller than 900 m², which is all that was found; lower it with --mmu" in said
+    assert (none, "smaller than 900 m², which is all that was found; lower it with --mmu" in said) == ([], True)
 
 
 def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_path):
@@ -133,8 +132,7 @@ def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, cap
 
 def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
     few, many = ImageryTrainingSettings().fitted(184), ImageryTrainingSettings().fitted(935)
-    assert (few.epochs, many.epochs) == (34, 13)
-    assert (few.warmup_steps, many.warmup_steps) == (57, 100)
+    assert (few.epochs, many.epochs, few.warmup_steps, many.warmup_steps) == (34, 13, 57, 100)
     given = ImageryTrainingSettings(epochs=3, warmup_steps=2)
     assert given.fitted(184) == given
 
@@ -155,8 +153,7 @@ def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path
     ask = ["scenes", "score", "--weights", "landslide4sense", "--layout", "folder", "--folder", str(tmp_path), "--json"]
     assert run_verb([*ask, "--part", "train"]) == 0
     by_colour = json.loads(capsys.readouterr().out)
-    assert by_colour["images"] == 4
-    assert run_verb([*ask, "--part", "train", "--bands", "blue,green,red"]) == 0
+    assert (by_colour["images"], run_verb([*ask, "--part", "train", "--bands", "blue,green,red"])) == (4, 0)
     assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's
 
 
@@ -289,11 +286,9 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         assert "cannot be read: " in (said := act("promote", "cccc")[1])
         assert "does not fit the network of the card" in said
         assert "is a candidate: its gate did not find it better than logistic" in act("promote", "dddd")[1]
-        assert act("promote")[0] == 0
-        assert state() == ("active", [path])
+        assert (act("promote")[0], state()) == (0, ("active", [path]))
         assert "is in use already" in act("promote")[1]
-        assert act("retire")[0] == 0
-        assert state() == ("retired", [])
+        assert (act("retire")[0], state()) == (0, ("retired", []))
         assert "is retired already" in act("retire")[1]
         # the site file names it, by another spelling: from its first scene on the registry says that it serves
         spelt = f"{Path(path).parent}/../{Path(path).parent.name}/{Path(path).name}"

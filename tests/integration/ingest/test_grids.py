@@ -242,8 +242,7 @@ def test_mintpy_counts_metres_towards_the_satellite_at_the_time_of_its_pass(tmp_
     first = pieces[0]
     assert (first.point.latitude, first.point.longitude) == (pytest.approx(46.1995), pytest.approx(8.9015))
     assert first.values[1].observed_at == datetime(2026, 1, 13, 5, 32, 30, tzinfo=UTC)
-    assert [v.value for v in first.values] == [pytest.approx(0.001), pytest.approx(0.007)]
-    assert pieces[-1].missing == 1
+    assert ([v.value for v in first.values], pieces[-1].missing) == ([pytest.approx(0.001), pytest.approx(0.007)], 1)
     with pytest.raises(ConfigError, match="in radar coordinates"):
         points_of(open_mintpy_points, write_mintpy(tmp_path / "radar.h5", Y_FIRST=None))
     with pytest.raises(ConfigError, match="towards the satellite, not up"):
@@ -348,6 +347,27 @@ def test_every_spelling_of_a_clock_is_read_alike():
         until = at + timedelta(minutes=30)
         ends = f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif"
         assert find_date(ends, ends=True) == until
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("form", ["%Y%m%dT%H%M%S", "%Y-%m-%dT%H:%M", "%Y%m%d_%H%M", "%Y%m%d-%H%M%S"])
+def test_a_clock_of_another_zone_in_a_name_is_another_instant(seed, form):
+    rng = random.Random(seed)
+    at = datetime(2024, 1, 5, tzinfo=UTC) + timedelta(minutes=10 * rng.randrange(10_000))
+    for zone, ahead in (
+        ("", 0),
+        ("Z", 0),
+        ("_UTC", 0),
+        ("+0100", 1),
+        ("+05:00", 5),
+        ("_CET", 1),
+        ("-JST", 9),
+        ("_RR", 0),
+    ):
+        local = at + timedelta(hours=ahead)
+        assert find_date(f"rr_{local:{form}}{zone}.tif") == at, zone
+    for zone in ("_LT", "_local", ".LST"):
+        assert find_date(f"rr_{at:{form}}{zone}.tif") is None
 
 
 def write_rain(path, values, *, name="rain", step_h=1, bounds=None, **attrs):

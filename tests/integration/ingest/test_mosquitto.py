@@ -23,6 +23,7 @@ from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import ON_BOTH, REPOSITORY, wait_for
 from tests.data.payloads import published
+from tests.data.store_rows import ask
 
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -114,8 +115,7 @@ def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(start_ingest):
 
 
 def count(database, sql="select count(*) from observation"):
-    with database.read() as c:
-        return c.execute(text(sql)).scalar()
+    return ask(database, lambda c: c.execute(text(sql)).scalar())
 
 
 def sample(i, value=None, **more):
@@ -349,8 +349,7 @@ def test_devices_that_tell_no_time_or_no_birth(database, publisher, start_ingest
             "select value_raw from observation o join series s on s.id = o.series_id"
             f" where quantity = '{quantity}' order by o.received_at"
         )
-        with database.read() as c:
-            return [round(value, 2) for value in c.execute(text(query)).scalars()]
+        return [round(value, 2) for value in ask(database, lambda c: c.execute(text(query)).scalars())]
 
     ingest = start_ingest({"north": published.SITE})
     publisher.send(node.format("NDATA"), published.NDATA)

@@ -61,9 +61,7 @@ def test_a_rapid_solution_after_the_final_one_is_kept_and_does_not_speak(databas
             (only,) = load_readings(c, sid, None, T0, T0 + 9 * DAY)
             latest = c.execute(select(series_latest).where(series_latest.c.series_id == sid)).one()
             (then,) = load_readings(c, sid, None, T0, T0)
-        assert only.value == 2.0
-        assert latest.value_raw == 2.0
-        assert then.value == order[0][1]
+        assert (only.value, latest.value_raw, then.value) == (2.0, 2.0, order[0][1])
 
 
 def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database):

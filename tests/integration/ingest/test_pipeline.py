@@ -14,7 +14,6 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings import messages as stored_messages
 from monitor.store.readings.messages import (
     BEGINNING_BYTES,
     KEPT_BYTES,
@@ -271,8 +270,3 @@ def test_what_is_missing_is_what_did_not_come(database, seed):
     batches = [came[a:b] for a, b in zip([0, *cuts], [*cuts, len(came)], strict=True)]
     missing = {n % full for n in {*numbers} - {*came}}
     assert note_counts(database, *[[n % full for n in batch] for batch in batches]) == missing
-
-
-def test_a_mutant_that_knows_no_full_count_is_caught(database, monkeypatch):
-    monkeypatch.setattr(stored_messages, "_FULL", ())
-    assert note_counts(database, [65_534, 65_535], [0, 3], [4]) != {1, 2}

@@ -71,8 +71,7 @@ def take(database, path, now, declared=DESC, site=SITE):
 
 
 def count(database):
-    with database.read() as c:
-        return c.execute(select(func.count()).select_from(t.point_observation)).scalar_one()
+    return ask(database, lambda c: c.execute(select(func.count()).select_from(t.point_observation)).scalar_one())
 
 
 def rejected(database):
@@ -128,8 +127,7 @@ def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
     assert evaluate_site(bench, SITE, arrived, "tick").level == 0
     take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, ImportOptions(None, "desc", "los-away", "mm"))
     found = {f.zone: round(f.rate_mm_per_day, 1) for f in ask(bench, load_point_facts, SITE, arrived + DAY)}
-    assert found == {"asc": 0.0, "desc": -0.5}
-    assert evaluate_site(bench, SITE, arrived + DAY, "tick").level == 1
+    assert (found, evaluate_site(bench, SITE, arrived + DAY, "tick").level) == ({"asc": 0.0, "desc": -0.5}, 1)
 
 
 @ON_BOTH
@@ -292,8 +290,7 @@ def test_a_product_with_holes_keeps_what_is_good(bench, tmp_path):
     )
     result = take_egms(bench, path, T0)
     assert (result.rows, result.stored, result.duplicates, result.missing) == (6, 2, 1, 3)
-    assert result.reasons == {"not_number": 3, "cell_count": 2, "contradiction": 1}
-    assert result.rejected == 6
+    assert (result.reasons, result.rejected) == ({"not_number": 3, "cell_count": 2, "contradiction": 1}, 6)
 
 
 # ---- the command -------------------------------------------------------------------------------------------------
@@ -331,8 +328,7 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert status == 4, "a row of points waits for a mended file"
     assert json.loads(out)["reasons"] == {"not_number": 1}
     status, _, err = run("ingest", path, "--site", "bench", "--unit", "mm")
-    assert status == 1
-    assert "--set, --direction and --unit say what their values mean" in err
+    assert (status, "--set, --direction and --unit say what their values mean" in err) == (1, True)
     status, out, err = run("ingest", path, "--site", "bench", "--json", *declared)
     assert (json.loads(out)["stored"], json.loads(out)["duplicates"]) == (0, 48), "known without --format"
     egms = tmp_path / "EGMS_L2b_1.csv"
@@ -340,8 +336,7 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert run("ingest", egms, "--site", "bench", "--format", "egms", "--unit", "cm")[0] == 2
     assert run("ingest", egms, "--site", "bench", "--format", "egms")[0] == 0
     database = Database(database_url)
-    with database.read() as c:
-        assert c.execute(text("SELECT count(*) FROM insar_points")).scalar_one() == 7
+    assert ask(database, lambda c: c.execute(text("SELECT count(*) FROM insar_points")).scalar_one()) == 7
     database.close()
 
 
@@ -416,8 +411,7 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
         (piece,) = pieces
     assert (declared.direction, declared.unit) == ("los-towards", "mm")
     assert (piece.point.latitude, piece.point.longitude) == (46.0, pytest.approx(8.0))
-    assert [(v.observed_at.day, v.value) for v in piece.values] == [(1, 0.0), (13, -1.5)]
-    assert piece.missing == 1
+    assert ([(v.observed_at.day, v.value) for v in piece.values], piece.missing) == ([(1, 0.0), (13, -1.5)], 1)
     with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, ImportOptions(), NEWEST):
         pass
 

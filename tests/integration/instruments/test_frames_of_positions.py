@@ -180,14 +180,6 @@ def test_drawn_changes_of_a_frame_are_never_motion(desk):
         assert desk.reach("R1", "displacement_up") < 1.0
 
 
-def test_a_gate_that_does_not_look_at_frames_lets_motion_in(desk, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.files.reading.has_frames", lambda rows: False)
-    desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos")
-    other = BASE.replace("700.0000", "748.0000")
-    desk.read("rtklib", spell_rtklib(range(10, 20), 48.0, (ELLIPSOIDAL, other)), "R1_b.pos")
-    assert desk.reach("R1", "displacement_up") > 47_000.0
-
-
 # ---- messages --------------------------------------------------------------------------------------------------------
 def gga(at, altitude, separation):
     place = "4612.00000000,N,00854.00000000,E"

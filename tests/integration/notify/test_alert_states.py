@@ -19,7 +19,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import alert, notification
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0
 
@@ -146,8 +146,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
         assert store.find_alert(c, number).state == "unacknowledged"
         assert {w.alert_id for w in run_stages(c, "log:mori", DeliveryContext(T0 + 2 * HOUR, 0))} == {number}
-    with desk.read() as c:
-        assert list(find_unsealed(c)) == []
+    assert list(ask(desk, find_unsealed)) == []
 
 
 def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):

@@ -50,8 +50,7 @@ def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
     queue_message(database, "log:desk")
     (mine,) = tell(database, claim_due, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
-        assert claim_due(c, T0, "b", 30.0, 5, "log:desk") == []
-        assert release_expired(c, T0 + timedelta(seconds=29)) == 0
+        assert (claim_due(c, T0, "b", 30.0, 5, "log:desk"), release_expired(c, T0 + timedelta(seconds=29))) == ([], 0)
         assert release_expired(c, T0 + timedelta(seconds=31)) == 1
         (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
         assert (again.idempotency_key, again.attempts) == (mine.idempotency_key, 2)
@@ -264,8 +263,7 @@ def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_prov
             other = add_message(c, add_alert(c, key="other"), "webhook:HOOK", at=clock())
         dispatcher.wake()
         wait_for(lambda: rows(database)[other].state == "delivered")
-    assert rows(database)[number].next_attempt_at == again_at
-    assert [path for path, *_ in hooks.got] == ["/hang", "/ok"]
+    assert (rows(database)[number].next_attempt_at, [path for path, *_ in hooks.got]) == (again_at, ["/hang", "/ok"])
 
 
 @ON_BOTH

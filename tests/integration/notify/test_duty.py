@@ -16,9 +16,7 @@ from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, health_alarm
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.site import gather_recipients
-from monitor.extensions.duty.store import (
-    add_plan,
-)
+from monitor.extensions.duty.store import add_plan
 from monitor.notify.digest import run
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits

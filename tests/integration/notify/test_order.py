@@ -22,7 +22,7 @@ from monitor.store.alerting.outbox import claim_due
 from monitor.store.alerting.receipts import add_test
 from monitor.store.schema.tables import alert
 from tests.conftest import wait_for
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -225,8 +225,7 @@ def put(database, channel, **more):
 
 
 def alarms_of(database, key):
-    with database.read() as c:
-        return [*c.execute(select(alert).where(alert.c.key == key, alert.c.closed_at.is_(None)))]
+    return [*ask(database, lambda c: c.execute(select(alert).where(alert.c.key == key, alert.c.closed_at.is_(None))))]
 
 
 def followed(database, dispatcher, sites):
@@ -257,8 +256,7 @@ def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database,
         wait_for(lambda: dispatcher.find_undelivered([MAIL]))
         follow(5.0)
         (found,) = alarms_of(database, f"{UNDELIVERED}{MAIL}")
-        assert found.level == 2
-        assert "550 no such user" in found.reason
+        assert (found.level, "550 no such user" in found.reason) == (2, True)
         wait_for(lambda: any(b"550 no such user" in body for _, _, body in hooks.got))
         with capsys.disabled():
             print(f"\n  first message past the channel after {(clock() - began).total_seconds():.1f} s")

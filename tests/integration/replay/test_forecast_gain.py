@@ -108,8 +108,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     with database.read() as c:
         kept = load_view(c, "model_proofs", site="slope")
         (terms,) = [r["terms"] for r in c.scalars(select(t.model_proof.c.result).where(t.model_proof.c.by == "Ada"))]
-    assert kept[-1]["by"] == "Ada"
-    assert (terms["known"], terms["lead_s"], terms["labels"]) == ("received", 30 * DAY, 1)
+    assert (kept[-1]["by"], terms["known"], terms["lead_s"], terms["labels"]) == ("Ada", "received", 30 * DAY, 1)
     assert len(terms["labels_sha256"]) == 64
     # nobody chooses the terms of his own test, and what is refused leaves the proof as it was
     for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--to", "2025-07-20"]):

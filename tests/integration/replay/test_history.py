@@ -184,9 +184,7 @@ def test_two_configurations_are_compared_and_progress_is_told(light, site):
     to_at = START + timedelta(days=3)
     shown = []
     card = run_backtest(light, site, START, to_at, other=other, on_progress=shown.append)
-    assert [r.name for r in card.runs] == ["A", "B"]
-    assert shown == sorted(shown)
-    assert shown[-1] == 1.0
+    assert ([r.name for r in card.runs], shown, shown[-1]) == (["A", "B"], sorted(shown), 1.0)
     assert card.runs[0].levels != card.runs[1].levels
     assert card.differences()
 
@@ -244,7 +242,6 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
         confirm_event(c, past, Actor("Ada"), "catalogue", told)
     assert find_words("auto", quake + 2 * HOUR) == [("Ada",)], "who adds a past event says since when it was known"
     for mode in ("auto", "received"):
-        assert find_words(mode, told + HOUR / 2)[:1] == [()]
-        assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
+        assert (find_words(mode, told + HOUR / 2)[:1], find_words(mode, told + 2 * HOUR)[:1]) == ([()], [("Bo",)])
     known = ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events
     assert not [e for e in known if e.kind == "earthquake"]

@@ -27,6 +27,7 @@ from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.drawn_scenes import arrive, of_drawings
+from tests.data.store_rows import ask, tell
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
 SITE = site_text.head("{id}", "Bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + site_text.station(
@@ -45,14 +46,12 @@ def drawn(tmp_path_factory):
 
 def make_site(database, name, station="G1", more=""):
     one = parse_site(of_drawings(SITE.format(id=name, station=station) + more), f"{name}.toml")
-    with database.write() as c:
-        save_site(c, one, "test", "test", MAY_7)
+    tell(database, save_site, one, "test", "test", MAY_7)
     return one
 
 
 def facts(database, site, now):
-    with database.read() as c:
-        return load_footprint_facts(c, site.id, MAY_7 - timedelta(days=1), now)
+    return ask(database, load_footprint_facts, site.id, MAY_7 - timedelta(days=1), now)
 
 
 def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, config, drawn):
@@ -60,8 +59,7 @@ def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, confi
     for name in "ab":
         arrive(config, drawn / name, name, site.id)
     inbox.run(database, config, site, MAY_12 + timedelta(hours=1))
-    with database.read() as c:
-        runs = {row.name: row.run for row in c.execute(select(t.scene.c.name, t.scene.c.run))}
+    runs = {row.name: row.run for row in ask(database, lambda c: c.execute(select(t.scene.c.name, t.scene.c.run)))}
     assert "index_outlines" not in runs["a"]["change"]["outputs"], "there is no date before"
     change = runs["b"]["change"]
     assert Path(change["outputs"]["index_outlines"]).is_file()
@@ -77,11 +75,9 @@ def test_one_image_serves_two_sites(database, config, drawn):
         arrive(config, drawn / "b", "b", site.id)
         inbox.run(database, config, site, now)
         seen[site.id] = facts(database, site, now)
-    assert [f.change for f in seen["north"]] == ["single"]
-    assert facts(database, north, now) == seen["north"]
+    assert ([f.change for f in seen["north"]], facts(database, north, now)) == (["single"], seen["north"])
     assert [(f.change, f.station) for f in seen["south"]] == [("single", "S1")]
-    assert inbox.run(database, config, north, now) == IDLE
-    assert facts(database, north, now) == seen["north"]
+    assert (inbox.run(database, config, north, now), facts(database, north, now)) == (IDLE, seen["north"])
 
 
 def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):

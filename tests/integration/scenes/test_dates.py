@@ -1,38 +1,48 @@
 """Scenes at several dates through the watched folder: what changed, since when, what is said; also of radar."""
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyproj
 import pytest
+from affine import Affine
 from sqlalchemy import and_, func, select, text
 
+from detection.imagery.change.records import FootprintChange, PlacedOutline
 from detection.imagery.errors import RadiometryError
-from detection.imagery.raster.grid import grid_around
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
+from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.scene.scene import read_scene
 from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
-from monitor.jobs.scenes.tasks import KnownDate
+from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, ReadScene, SceneResult
 from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.sites import load_site_source
+from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.scenes.arrivals import load_scenes, save_scene
 from monitor.store.schema import tables as t
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import (
     SITE,
     add_site,
     arrive,
     draw,
     may,
+    of_drawings,
     polygons,
     prove_outlines,
     request_scene,
 )
-from tests.data.store_rows import scene_row
+from tests.data.store_rows import ask, footprint_row, scene_row, tell
 from tests.data.surveys.radar import Ground
 
 MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))
@@ -63,8 +73,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
     assert (again, counts(database)) == ("nothing is due", before)
 
     first, second = polygons(database)
-    assert [p["change"] for p in (first, second)] == ["new", "grown"]
-    assert second["parent_id"] == first["polygon_id"]
+    assert ([p["change"] for p in (first, second)], second["parent_id"]) == (["new", "grown"], first["polygon_id"])
     assert first["parent_id"] is None
     grown = truth[2]["scars"][0]["area_m2"] - truth[1]["scars"][0]["area_m2"]
     assert (second["grown_m2"], second["nearest_station"]) == (pytest.approx(grown, rel=0.25), "G1")
@@ -96,12 +105,10 @@ def assert_recomputes(database):
 def check_series(database, root):
     """Places become ordinary series: of the station, and of the line that began with a footprint."""
     asked = "SELECT station, quantity, unit, observed_at, received_at, value FROM observation_history"
-    with database.read() as c:
-        rows = c.execute(text(asked)).all()
+    rows = ask(database, lambda c: c.execute(text(asked)).all())
     found = {(r.station, r.quantity, r.observed_at[:10]): r for r in rows}
     (landslide,) = {r.station for r in rows} - {"G1"}
-    assert landslide == f"F-{root[:12]}"
-    assert {r.unit for r in rows} == {"1"}
+    assert (landslide, {r.unit for r in rows}) == (f"F-{root[:12]}", {"1"})
     days = ("2026-05-07", "2026-05-12")
     ndvi = [found[landslide, "ndvi", day].value for day in days]
     assert ndvi[0] > 0.5 > 0.3 > ndvi[1], "green before, bare soil after"
@@ -203,8 +210,7 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tm
     run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
     facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
     cloudy = scene_row("c" * 64, may(14), name="optical", path="optical", **facts)
-    with database.write() as c:
-        save_scene(c, cloudy, [], may(14))
+    tell(database, save_scene, cloudy, [], may(14))
     first = put(config, ground, 1, ())
     said = inbox.detect_scene(database, config, site, first, may(2))
     assert said == "0 footprints, 0 new or grown, 0 values of places"
@@ -224,8 +230,125 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tm
     inbox.run(database, config, site, may(26))
     later = [one for one in polygons(database) if one["scene"] == "sar-25-descending"]
     assert {one["change"] for one in later} <= {"known"}
-    with database.read() as c:
-        rows = {one.name: one for one in load_scenes(c, "bench")}
+    rows = {one.name: one for one in ask(database, load_scenes, "bench")}
     assert "no earlier radar scene of this orbit" in rows["sar-07-ascending"].run["warnings"][0]
     assert rows["sar-13-descending"].run["change"]["method"] == "sar"
     assert rows["sar-13-descending"].run["outputs"]["bounds"]
+
+
+# ---- footprints keep the class of the model, in rows and views, go back to a worker ---------------------------------
+TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
+
+
+def outline(number, kind="landslide"):
+    west = 141.95 + 0.002 * number
+    ring = [[west, 42.73], [west + 0.001, 42.73], [west + 0.001, 42.731], [west, 42.73]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    return PlacedOutline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
+
+
+@pytest.fixture
+def answer():
+    word = FootprintChange("single", None, None, None, "p", TAKEN, "s" * 64, None)
+    polygons = (outline(0, "crack"), outline(1), outline(2))
+    told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
+    judgement = DateAssessment("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
+    facts = {"scene_hash": "s" * 64, "acquired_at": TAKEN, "role": "post", "valid_share": 1.0, "crs": "EPSG:32654"}
+    facts |= {"pixel_area_m2": 100.0, "threshold": 0.5, "minimum_area_m2": 900.0, "outputs": {"prob": "prob.tif"}}
+    facts |= {"model_hash": "m" * 64, "model": "two-classes", "classes": ("landslide", "crack"), "weights_path": "-"}
+    return ReadScene(polygons=polygons, judgements=(judgement,), warnings=(), card={}, **facts)
+
+
+def store(database, answer, text=SITE, **change):
+    """A site, and the rows of an answer; returns the site."""
+    site = parse_site(of_drawings(text), "bench.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", TAKEN)
+        row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
+        save_scene(c, replace(row, **change), list_footprints(answer, site), TAKEN)
+    return site
+
+
+@ON_BOTH
+def test_rows_hold_the_class_of_the_model(database, answer):
+    run = run_of(answer, "print", {})
+    site = store(database, answer, run=run)
+    tell(database, save_judgements, answer, site, TAKEN)
+    expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
+    with database.read() as c:
+        for view in ("scene_polygons", "scene_changes"):
+            rows = c.execute(text(f"SELECT polygon_id, class FROM {view} WHERE site = 'bench'")).all()
+            assert dict(tuple(r) for r in rows) == expected
+        (date,) = load_dates(c, "bench")
+    assert ({p.polygon_id: p.kind for p in date.polygons}, run["classes"]) == (expected, ["landslide", "crack"])
+
+
+@pytest.mark.parametrize("triage", [False, True])
+def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
+    database, config, answer, tmp_path, monkeypatch, triage
+):
+    scene = tmp_path / "inbox" / "bench" / "next"
+    scene.mkdir(parents=True)
+    (scene / "scene.toml").write_text("")
+    site = store(database, answer, SITE + ("[scenes]\ntriage = true\n" if triage else ""))
+    asked = []
+
+    def note(_task, question, *_args, **_kwargs):
+        asked.append(question)
+        return SceneResult(error="not read here")
+
+    monkeypatch.setattr(inbox.compute, "run", note)
+    assert inbox.run(database, config, site, TAKEN) == "next: failed: not read here"
+    boxes = {one.bbox for one in answer.polygons}
+    assert (asked[0].triage, set(asked[0].known)) == (("triage", boxes) if triage else (None, set()))
+
+
+def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
+    """It knew no classes, windows nobody looked at, doubts, copies and versions."""
+    run = run_of(answer, "print", {})
+    store(database, answer, run={k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")})
+    (date,) = ask(database, load_dates, "bench")
+    assert (date.classes, date.unseen, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), (), ("",))
+    assert len(date.polygons) == 3
+
+
+GRID = Grid(Affine(10, 0, 5.4e5, 0, -10, 4.7e6), pyproj.CRS.from_epsg(32654).to_wkt(), 60, 40)
+BOXES = ((5, 4, 20, 6), (30, 20, 8, 15))
+
+
+@pytest.fixture
+def call(database, database_url, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    steps = np.zeros((40, 60), np.uint8)
+    for left, top, width, height in BOXES:
+        steps[top : top + height, left : left + width] = 160
+    rule = OutlineRule(0.5, 0.0, 0.0, "scene")
+    found = list(find_footprints(lambda c, r, w, h: steps[r : r + h, c : c + w], GRID, rule))
+    with database.write() as c:
+        save_site(c, parse_site(SITE, "bench.toml"), "test", "test", TAKEN)
+        for name in ("one", "two"):
+            rows = [
+                footprint_row(name * 12, one.polygon_id, one.bbox, area_m2=one.area_m2, geometry=one.geometry)
+                for one in found
+            ]
+            save_scene(c, scene_row(name * 12, TAKEN, name=name, role="post", path=f"inbox/{name}"), rows, TAKEN)
+
+    def run(*options):
+        status = run_verb(["scenes", "export", "--site", "bench", *options])
+        said = capsys.readouterr()
+        return status, [json.loads(line) for line in said.out.splitlines()], said.err
+
+    return run
+
+
+@ON_BOTH
+def test_footprints_come_as_one_collection_or_one_a_line(call):
+    status, (outlines,), _ = call()
+    assert (status, outlines["type"], len(outlines["features"])) == (0, "FeatureCollection", 4)
+    status, features, _ = call("--json")
+    assert (status, features) == (0, outlines["features"])
+    for feature in features:
+        ring = np.array(feature["geometry"]["coordinates"][0])
+        told = [feature["properties"][key] for key in ("min_lon", "min_lat", "max_lon", "max_lat")]
+        assert np.allclose([*ring.min(axis=0), *ring.max(axis=0)], told, atol=1e-9)

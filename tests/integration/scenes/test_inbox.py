@@ -114,8 +114,7 @@ def test_a_name_that_is_no_text_or_very_long_keeps_nothing_from_being_read(datab
     os.utime(strange, (0, 0))
     said = scene_inbox.run(database, config, site, may(18))
     assert "a\\udcff.tif: failed: its name is no text" in said
-    assert said.count("1 footprints") == 2
-    assert [p["change"] for p in polygons(database)] == ["single", "known"]
+    assert (said.count("1 footprints"), [p["change"] for p in polygons(database)]) == (2, ["single", "known"])
     assert alerts(database) == {"scene:a\\udcff.tif": "unacknowledged"}
     assert scene_inbox.run(database, config, site, may(18) + HOUR) == IDLE
 
@@ -256,8 +255,7 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     (new,) = folders - {kept}
     now = datetime.now(UTC)
     assert sweep(database, config, now) == 0, "a fresh one is left alone"
-    assert sweep(database, config, now + timedelta(days=2)) == 1
-    assert set(kept.parent.iterdir()) == {new}
+    assert (sweep(database, config, now + timedelta(days=2)), set(kept.parent.iterdir())) == (1, {new})
 
 
 @pytest.mark.parametrize(
@@ -334,5 +332,4 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
     monkeypatch.setattr(scene_inbox.compute, "run", run)
     monkeypatch.setattr(scene_inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
     scene_inbox.detect_scene(database, config, site, write_date(inbox / "b", may(12), [SCAR]), may(13))
-    assert calls == [[], [], ["a"]]
-    assert list_changes(database) == ["b new"]
+    assert (calls, list_changes(database)) == ([[], [], ["a"]], ["b new"])

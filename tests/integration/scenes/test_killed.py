@@ -30,6 +30,7 @@ from tests.data.drawn_scenes import SITE as DRAWN_SITE
 from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings
 from tests.data.forked import run_forked
 from tests.data.site_text import head, series, station
+from tests.data.store_rows import ask, tell
 
 LATER = may(20)
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
@@ -61,11 +62,9 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
         patch.setattr(scene_inbox.lacks, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)
     try:
-        with database.write() as c:
-            save_site(c, site, "test", "test", TAKEN)
+        tell(database, save_site, site, "test", "test", TAKEN)
         said = scene_inbox.run(database, config, site, NOW)
-        with database.read() as c:
-            files.make_left(config, site, load_scenes(c, site.id), NOW)
+        files.make_left(config, site, ask(database, load_scenes, site.id), NOW)
         return said
     finally:
         database.close()
@@ -129,8 +128,7 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert before == rows if place == "rows kept" else not any(before.values())
     said = watch(database_url, inbox)
     assert (IDLE in said) == (place == "rows kept")
-    assert list_rows(database_url) == rows
-    assert read_files(inbox) == files
+    assert (list_rows(database_url), read_files(inbox)) == (rows, files)
     assert IDLE in watch(database_url, inbox)
     assert list_rows(database_url) == rows
 
@@ -145,8 +143,7 @@ def read(database, tmp_path, monkeypatch):
     entry = tmp_path / "inbox" / "bench" / "a"
     assert "footprints" in scene_inbox.detect_scene(database, config, site, entry, LATER)
     (folder,) = (tmp_path / "scenes" / "bench" / "a").iterdir()
-    with database.read() as c:
-        rows = load_scenes(c, site.id)
+    rows = ask(database, load_scenes, site.id)
     monkeypatch.setattr(tiles, "ROOM", 0)
     make, cut = partial(files.make_left, config, site, rows, LATER), partial(tiles.run, database, config, site, LATER)
     return make, folder, cut

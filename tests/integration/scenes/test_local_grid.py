@@ -123,8 +123,7 @@ def test_the_verb_that_compares_places_them(tmp_path, capsys, drawn):
     site.write_text(SITE + CRS)
     one, other = (write(tmp_path / f"{day}.tif", drawn, day) for day in (6, 8))
     words = ["scenes", "compare", "--model", "generated", str(one), str(other), "--json"]
-    assert run_verb(words) == 1
-    assert "[crs] local of the site file (--site)" in capsys.readouterr().err
+    assert (run_verb(words), "[crs] local of the site file (--site)" in capsys.readouterr().err) == (1, True)
     assert run_verb([*words, "--site", str(site)]) == 0
     before, after = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert before["footprints"]

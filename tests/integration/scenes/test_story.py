@@ -18,6 +18,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
+from tests.data.store_rows import ask
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
@@ -69,8 +70,7 @@ def test_one_line_from_its_first_footprint_on(database, config, site):
     assert (back.parent_id, last.parent_id) == (quiet.polygon_id, back.polygon_id), "it continues what was seen last"
     assert "not on 2026-05-09" in back.caution
     assert (last.since_at, last.caution) == (may(11), None)
-    assert list_changes(beside) == ["d11 new", "d13 known"]
-    assert {r.root_id for r in beside} == {beside[0].polygon_id}
+    assert (list_changes(beside), {r.root_id for r in beside}) == (["d11 new", "d13 known"], {beside[0].polygon_id})
 
     # one series over all dates, also over those on which it was not there
     with database.read() as c:
@@ -144,8 +144,7 @@ def test_parts_that_grow_together_and_fall_apart_keep_one_line(database, config,
     assert list_changes(rows) == ["d03 new", "d03 new", "d05 grown", "d07 known", "d07 known"]
     west, east, one, *parts = rows
     assert one.parent_id == east.polygon_id, "the one with the larger common area"
-    assert {p.parent_id for p in parts} == {one.polygon_id}
-    assert {p.root_id for p in (one, *parts)} == {east.polygon_id}
+    assert ({p.parent_id for p in parts}, {p.root_id for p in (one, *parts)}) == ({one.polygon_id}, {east.polygon_id})
     assert west.root_id == west.polygon_id
 
 
@@ -174,8 +173,7 @@ def states(database):
 
 
 def list_facts(database, now):
-    with database.read() as c:
-        return [(f.scene, f.change) for f in load_footprint_facts(c, "bench", may(1), now)]
+    return [(f.scene, f.change) for f in ask(database, load_footprint_facts, "bench", may(1), now)]
 
 
 def list_values(database, station, quantity, at, known_at):
@@ -260,8 +258,7 @@ def test_later_dates_are_judged_against_the_version_that_counts(database, config
 
 def rows_of(database, column):
     g = t.scene_footprint.c
-    with database.read() as c:
-        return set(c.execute(select(g[column]).where(g.change != "withdrawn")).scalars())
+    return set(ask(database, lambda c: c.execute(select(g[column]).where(g.change != "withdrawn")).scalars()))
 
 
 def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, near_site, monkeypatch):
@@ -274,10 +271,8 @@ def test_a_version_that_cannot_be_used_withdraws_nothing(database, config, near_
 
     monkeypatch.setattr(worker, "detect", refuse)
     assert "failed" in inbox.run(database, config, near_site, may(13))
-    assert list_facts(database, may(13)) == [("b", "new")]
-    assert [p["change"] for p in polygons(database)] == ["new"]
-    with database.read() as c:
-        assert [a.state for a in load_alerts(c, "bench", ledger="health")] == ["unacknowledged"]
+    assert (list_facts(database, may(13)), [p["change"] for p in polygons(database)]) == ([("b", "new")], ["new"])
+    assert [a.state for a in ask(database, load_alerts, "bench", ledger="health")] == ["unacknowledged"]
 
 
 def test_other_scenes_of_the_same_time_stand_beside_it(database, config, near_site):
@@ -287,5 +282,4 @@ def test_other_scenes_of_the_same_time_stand_beside_it(database, config, near_si
     assert [state for _, state in states(database)] == ["done", "done"]
     deliver_version(database, config, near_site, "b", "west-again", may(12) + 3 * HOUR)
     deliver_version(database, config, near_site, "b-none", "west-again", may(12) + 4 * HOUR)
-    assert [state for _, state in states(database)] == ["done", "done", "done"]
-    assert len(polygons(database)) == 2
+    assert ([state for _, state in states(database)], len(polygons(database))) == (["done", "done", "done"], 2)

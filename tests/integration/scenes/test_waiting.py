@@ -23,6 +23,7 @@ from monitor.store.models.registry import add_model, change_state, find_broken_w
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
+from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import COLOURS, write_raster
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -78,8 +79,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert len(calls) == 1
     (entry / "B4.tif").write_bytes(held.read_bytes()[:100])
     assert "100 bytes, the manifest says" in scene_inbox.run(database, config, site, at + 2 * MINUTE)
-    assert len(calls) == 2
-    assert alerts(database) == []
+    assert (len(calls), alerts(database)) == (2, [])
     with database.read() as c:
         assert [r.received_at for r in load_waiting(c)] == [at], "it has waited from the first look on"
 
@@ -89,16 +89,14 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     ((key, state, reason),) = alerts(database)
     assert (key, state) == ("scene:b", "unacknowledged")
     assert reason.startswith("scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: 100 bytes")
-    with database.read() as c:
-        assert len(c.execute(select(t.notification.c.id)).all()) == 1
+    assert len(ask(database, lambda c: c.execute(select(t.notification.c.id)).all())) == 1
 
     shutil.move(held, entry / "B4.tif")
     assert "footprints" in scene_inbox.run(database, config, site, at + 80 * MINUTE)
     with database.read() as c:
         assert load_waiting(c) == []
         (done,) = pages.load_scenes_of(c, "bench")
-        assert done.state == "done"
-        assert pages.find_shown_scene(c, "bench") == done
+        assert (done.state, pages.find_shown_scene(c, "bench")) == ("done", done)
     with database.write() as c:  # many that wait do not bury what was read
         row = load_scenes(c, "bench")[0]
         for number in range(25):
@@ -106,8 +104,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     with database.read() as c:
         assert [r.state for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
         assert pages.find_shown_scene(c, "bench") == done
-    with database.write() as c:
-        c.execute(delete(t.scene).where(t.scene.c.state == "waiting"))
+    tell(database, lambda c: c.execute(delete(t.scene).where(t.scene.c.state == "waiting")))
     ((_, state, reason),) = alerts(database)
     assert (state, reason) == ("returned_unacknowledged", "scene b was read")
     run_verb(["status", "--json"])
@@ -121,8 +118,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     arrive(config, drawn / "b", "b")
     assert f"waiting: no weights at {weights}" in scene_inbox.run(database, config, site, at)
     ((key, state, reason),) = alerts(database)
-    assert (key, state) == ("scene:b", "unacknowledged")
-    assert "no weights at" in reason
+    assert (key, state, "no weights at" in reason) == ("scene:b", "unacknowledged", True)
     scene_inbox.run(database, config, site, at + MINUTE)
     assert len(calls) == 1
     scene_inbox.run(database, config, site, at + 11 * MINUTE)
@@ -132,8 +128,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
         shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
     said = scene_inbox.run(database, config, site, at + 22 * MINUTE)
     assert "1 footprints" in said, "the weights came, nothing else did"
-    assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
-    assert len(polygons(database)) == 1
+    assert ([s for _, s, _ in alerts(database)], len(polygons(database))) == (["returned_unacknowledged"], 1)
 
 
 def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
@@ -152,9 +147,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     found = alerts(database)
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
     gone = [f"scene {name} is not in the inbox any more" for name in ("b", "broken")]
-    assert sorted(r for _, _, r in found) == gone
-    with database.read() as c:
-        assert load_waiting(c) == []
+    assert (sorted(r for _, _, r in found), ask(database, load_waiting)) == (gone, [])
 
 
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
@@ -164,8 +157,7 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     now = may(12) + HOUR
     os.utime(entry, (now.timestamp(), now.timestamp()))
     assert scene_inbox.run(database, config, site, now + MINUTE) == "b: waiting: scene.toml has not arrived"
-    with database.read() as c:
-        assert [r.error for r in load_waiting(c)] == ["scene.toml has not arrived"]
+    assert [r.error for r in ask(database, load_waiting)] == ["scene.toml has not arrived"]
     assert "neither a raster" in scene_inbox.run(database, config, site, now + 20 * MINUTE)
     with database.read() as c:
         assert load_waiting(c) == [], "it is told as one that cannot be used"
@@ -232,12 +224,10 @@ def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for
     assert run_verb(add) == 0
     said = capsys.readouterr()
     assert "1 footprints" in said.out
-    with database.read() as c:
-        (row,) = load_scenes(c, "bench")
+    (row,) = ask(database, load_scenes, "bench")
     assert not (Path(row.out_dir) / "run.json").exists()
     assert run_verb([*add, "--files"]) == 0
-    with database.read() as c:
-        folders = [Path(row.out_dir) for row in load_scenes(c, "bench")]
+    folders = [Path(row.out_dir) for row in ask(database, load_scenes, "bench")]
     assert all((folder / "run.json").is_file() and (folder / "preview.png").is_file() for folder in folders)
 
     shutil.copytree(drawn / "a", tmp_path / "half")
@@ -306,8 +296,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
 
     # it grows for long: it is said to wait, and it is taken when it has stayed
     copying.copy("20260512T100000.tif", pieces=200)
-    assert run_until("waiting") == "20260512T100000.tif: waiting: is still being written"
-    assert calls == []
+    assert (run_until("waiting"), calls) == ("20260512T100000.tif: waiting: is still being written", [])
     assert copying.left, "the look ended before the copy did"
     while copying.left:
         copying.write()
@@ -318,8 +307,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert "20260513T100000.tif: " in (said := run_until("tif"))
     assert "waiting" not in said
     assert not copying.left
-    assert len(calls) == 2
-    assert scene_inbox.run(database, config, site, now) == "nothing is due"
+    assert (len(calls), scene_inbox.run(database, config, site, now)) == (2, "nothing is due")
 
 
 def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, raster, monkeypatch):
@@ -383,8 +371,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     assert [one for one in alerts(database) if one[0].startswith("weights:")] == [
         ("weights:aaaaaaaaaaaa", "unacknowledged", told)
     ]
-    with database.read() as c:
-        (row,) = load_scenes(c, "bench")
+    (row,) = ask(database, load_scenes, "bench")
     assert row.run["warnings"][0].startswith(said)
     assert run_verb(["doctor"]) == 1
     assert f"bad  scenes: bench: your own weights {own} cannot be read: others" in capsys.readouterr().out
@@ -400,11 +387,9 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     scene_inbox.run(database, config, site, at + 3 * MINUTE)
     scene_inbox.run(database, config, site, at + 4 * MINUTE)
     assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["unacknowledged"]
-    assert run_verb(["doctor"]) == 1
-    assert "does not fit the network of the card" in capsys.readouterr().out
+    assert (run_verb(["doctor"]), "does not fit the network of the card" in capsys.readouterr().out) == (1, True)
     own.write_bytes(b"torn")
-    with database.read() as c:
-        ((_, fault),) = find_broken_weights(c, site)
+    ((_, fault),) = ask(database, find_broken_weights, site)
     assert fault == f"{own}: the weights are not those of the card (sha256 differs)"
     for card, said in (("[3]", "not a card of format 1"), ('{"gate": 3}', "not a card"), ("[" * 10**5, "not JSON")):
         own.with_suffix(".json").write_text(card)
@@ -454,6 +439,5 @@ def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again_howev
             run = {"model_hash": own, "copies": {}} | ({} if asked is None else {"broken": asked})
             row = SceneRow(f"{hour:064}", "bench", str(hour), at, "single", "", at + hour * HOUR, "done", None, run=run)
             save_scene(c, row, [], at + hour * HOUR)
-        with database.read() as c:
-            found.append([why for _, why in find_broken_weights(c, site)])
+        found.append([why for _, why in ask(database, find_broken_weights, site)])
     assert found == [["misfit"]] * (1 + len(others)) + [[]]

@@ -109,8 +109,7 @@ def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
 
     ingest = make_ingest(db, write)
     ingest._retry(ingest._note_connection, (Connected("live", "slopeward", False, NOW), None))
-    assert open_keys(db) == [SESSION_LOST]
-    assert busy == []
+    assert (open_keys(db), busy) == ([SESSION_LOST], [])
 
 
 def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
@@ -120,14 +119,12 @@ def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
         ingest._note_connection((Connected("live", "slopeward", present, NOW), None))
         with db.read() as c:
             told.append(len(c.execute(select(notification)).all()))
-    assert told == [0, 1, 1, 2, 3]
-    assert open_keys(db) == [SESSION_LOST]
+    assert (told, open_keys(db)) == ([0, 1, 1, 2, 3], [SESSION_LOST])
     # the session of what was missed has an alarm of its own
     for present in (True, False, False):
         ingest._note_connection((Connected("backfill", "slopeward-backfill", present, NOW), None))
     assert sorted(open_keys(db)) == [SESSION_LOST, f"{SESSION_LOST}:backfill"]
-    with db.read() as c:
-        assert len(c.execute(select(notification)).all()) == 5
+    assert len(ask(db, lambda c: c.execute(select(notification)).all())) == 5
 
 
 # ---- the writer stumbles ----------------------------------------------------------------------------------------
@@ -391,8 +388,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core._write_stamp("running")
     core.db.close()
     _, degraded = check_parts(ask(db, load_stamps), NOW)
-    assert len(degraded) == 2
-    assert "2 messages" in degraded[0]
+    assert (len(degraded), "2 messages" in degraded[0]) == (2, True)
     assert "evaluation of north takes 40 s" in degraded[1]
 
 

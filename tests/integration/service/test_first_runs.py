@@ -95,9 +95,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
 
 
-def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
-    database: Database, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0))
     text = spell_site("first", GNSS | SLOW, models=("auto", "gru")) + '[anomaly]\ndetectors = ["ae"]\n'
     config = write_service(tmp_path, database, text)

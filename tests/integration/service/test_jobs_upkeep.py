@@ -66,8 +66,7 @@ def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(d
         for n in range(3):
             add_audit(c, Actor("ada"), "level.set", "site:north-bench", {"n": n}, NOW)
     assert "holds" in housekeeping.run(database, config, None, NOW)
-    with database.write() as c:
-        c.execute(update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}'))
+    tell(database, lambda c: c.execute(update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}')))
     assert "BROKEN" in housekeeping.run(database, config, None, NOW)
     with database.read() as c:
         found = c.execute(select(alert.c.site, alert.c.ledger, alert.c.key, alert.c.level)).one()

@@ -101,8 +101,7 @@ def test_its_people_and_its_watch_go_on(upgraded):
 
 def test_its_audit_pack_is_proven_and_its_site_files_are_read(upgraded):
     assert check_pack(TOLD) == []
-    with upgraded.read() as c:
-        sources = c.execute(select(t.config_version.c.sha256, t.config_version.c.source)).all()
+    sources = ask(upgraded, lambda c: c.execute(select(t.config_version.c.sha256, t.config_version.c.source)).all())
     assert len(sources) == 3
     assert {parse_site(source, "stored").version for _, source in sources} == {sha for sha, _ in sources}
     assert parse_site(SITE.read_text(encoding="utf-8"), "site.toml").version in {sha for sha, _ in sources}

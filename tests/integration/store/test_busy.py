@@ -130,8 +130,7 @@ def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url, urgent):
         thread.join(20)
         assert sorted(done) == ["job", "other"]
         assert len(tries) > 1
-        with db.read() as c:
-            assert c.execute(select(func.count()).select_from(service_state)).scalar() == 2
+        assert ask(db, lambda c: c.execute(select(func.count()).select_from(service_state)).scalar()) == 2
 
 
 def fail_once(db, _config, _site, now):

@@ -29,7 +29,7 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
 from tests.conftest import STORY_ON_SQLITE, wait_for
 from tests.data.filled import NOW, days
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 
 
 @pytest.fixture(autouse=True)
@@ -86,11 +86,11 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
     backup.restore(database, tmp_path / "copies" / made.file.rpartition("/")[2])
     held = readings_in(database)
     assert acknowledged <= held <= set(sent)
-    with database.write() as c:  # sent again: what is there is a duplicate
-        assert add_observations(c, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
+    assert tell(database, add_observations, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
     assert readings_in(database) == set(sent)
 
 
+@STORY_ON_SQLITE
 def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
     folder = tmp_path / "copies"
     said = f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n'
@@ -131,8 +131,7 @@ def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_repla
     with pytest.raises(StoreError, match="not as it was written"):
         proof.require_restorable(filled_database, whole)
     newer = tmp_path / "newer"
-    with filled_database.write() as c:
-        c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    tell(filled_database, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     backup.back_up(filled_database, newer)
     with pytest.raises(StoreError, match="revision 9999, made by a newer Slopeward"):
         proof.require_restorable(filled_database, newer)
@@ -169,16 +168,14 @@ def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(fille
     for hour in range(1, 3):
         with pytest.raises(StoreError, match="not as it was written"):
             copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), is_proven=True)
-    assert [str(one) for one in copies.list_copies(folder)] == [good.file]
-    assert len(list(folder.glob("*.sha256"))) == 1
+    assert ([str(one) for one in copies.list_copies(folder)], len(list(folder.glob("*.sha256")))) == ([good.file], 1)
 
 
 @STORY_ON_SQLITE
 def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
     config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
-    with filled_database.write() as c:
-        c.execute(delete(t.backup_run))
+    tell(filled_database, lambda c: c.execute(delete(t.backup_run)))
     tries = []
     for quarter in range(4 * 9):
         with pytest.raises(StoreError) as told:

@@ -76,8 +76,7 @@ def test_a_report_counts_a_dry_gauge_as_measured_while_it_is_not_silent(database
     with database.read() as c:
         (dry,) = _describe_rain(c, site, series, Period("bulletin", T0 + timedelta(days=2), T0 + timedelta(days=3)))
         silent = _describe_rain(c, site, series, Period("bulletin", T0 + timedelta(days=8), T0 + timedelta(days=9)))
-    assert (dry["sum_mm"], dry["coverage"]) == (0.0, 1.0)
-    assert silent == []
+    assert (dry["sum_mm"], dry["coverage"], silent) == (0.0, 1.0, [])
 
 
 # ---- what the overview gathers of many sites: as few questions as for one ----

@@ -165,8 +165,7 @@ def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_pa
 
 
 def test_views_of_another_version_are_made_anew(database):
-    with database.write() as c:
-        c.exec_driver_sql("DROP VIEW anomalies")
+    tell(database, lambda c: c.exec_driver_sql("DROP VIEW anomalies"))
     with pytest.raises(StoreError, match="views .* another version"):  # noqa: RUF043
         migrate.require_current(database)
     assert migrate.upgrade(database) is None
@@ -188,20 +187,17 @@ def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_
             c.execute(text("SELECT * FROM user_account"))
     finally:
         reader.close()
-        with db.write() as c:
-            c.execute(text(f"DROP OWNED BY {role}"))
+        tell(db, lambda c: c.execute(text(f"DROP OWNED BY {role}")))
         db.close()
         postgresql.execute(f"DROP ROLE {role}")
 
 
 def test_a_view_of_somebody_else_on_ours_stops_the_upgrade_with_its_name(postgresql_url, newer_program):
     with Database(postgresql_url) as db:
-        with db.write() as c:
-            c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status")
+        tell(db, lambda c: c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status"))
         with pytest.raises(StoreError, match="drop your own view first"):
             migrate.upgrade(db)
-        with db.write() as c:
-            c.exec_driver_sql("DROP VIEW my_board")
+        tell(db, lambda c: c.exec_driver_sql("DROP VIEW my_board"))
         migrate.upgrade(db)
 
 

@@ -51,8 +51,7 @@ def test_a_long_range_shows_the_extremes_and_the_newest_that_reading_one_by_one_
 def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_alert(client, filled):  # noqa: F811
     found = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "60d"}).json()
     assert unfold(found["points"]["at"])[-1] == found["to"] == story.NOW.timestamp()
-    assert found["points"]["value"][-1] == pytest.approx(-111.4, abs=0.1)
-    assert found["forecast"]["model"] == "lld"
+    assert (found["points"]["value"][-1], found["forecast"]["model"]) == (pytest.approx(-111.4, abs=0.1), "lld")
     assert found["forecast"]["targets"]["at"][0] > found["to"]
     assert {b["name"] for b in found["thresholds"]} == {"yellow", "orange", "red"}
     assert [b["value"] for b in found["velocity"]["bounds"]] == [2.0, 20.0, 100.0]
@@ -113,8 +112,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
             "trigger": "tick",
         }
         row |= {"observability": "full", "reachable_level": 2, "config_sha256": "x", "digest": "0" * 64}
-        with database.write() as c:
-            c.execute(insert(evaluation).values(row))
+        tell(database, lambda c: c.execute(insert(evaluation).values(row)))
 
     def ribbon(to_at=story.NOW, *more):
         return ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), to_at, *more)
@@ -141,8 +139,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     away = levels("6d")
     assert away[2:] == [(begin.timestamp(), None), (back.timestamp(), 1), away[-1]], "nobody decided while it was away"
     rows = ribbon()
-    assert [r.level for r in rows] == [1, 0, 1, 0]
-    assert (rows[1].to_at, rows[2].from_at) == (begin, back)
+    assert ([r.level for r in rows], rows[1].to_at, rows[2].from_at) == ([1, 0, 1, 0], begin, back)
     since = story.NOW - timedelta(minutes=30)
     for state, is_silent in (("stopped", True), ("running", True), ("stopped", False)):  # the second one was killed
         at = since if is_silent else story.NOW + timedelta(days=1)

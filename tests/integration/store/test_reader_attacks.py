@@ -59,8 +59,7 @@ def reader(service, postgresql):
     yield open_one
     for one in opened:
         one.close()
-    with service.write() as c:
-        c.execute(text(f"DROP OWNED BY {role}"))
+    tell(service, lambda c: c.execute(text(f"DROP OWNED BY {role}")))
     postgresql.execute(f"DROP ROLE {role}")
 
 
@@ -163,8 +162,7 @@ def test_a_transaction_left_open_over_a_view_does_not_keep_an_upgrade_waiting(se
     attacker = reader()
     attacker.execute("SET idle_in_transaction_session_timeout = 0")  # the bound is the session's own to lift
     attacker.execute("BEGIN; SELECT * FROM site_status")
-    with service.write() as c:
-        c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of somebody else'")
+    tell(service, lambda c: c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of somebody else'"))
     with timed(20):
         migrate.upgrade(service)
     with pytest.raises(psycopg.OperationalError):
@@ -235,8 +233,7 @@ def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone
         assert first.take()
         assert not second.take()
         end_sessions(postgresql, service)
-        with service.write() as c:  # nobody else has it
-            add_audit(c, SERVICE, "test", "test", {}, NOW)
+        tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
         first.keep()
         assert (first.is_ours, first.is_lost, second.take()) == (True, False, False)
         end_sessions(postgresql, service)

@@ -165,8 +165,7 @@ def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(fille
     with pytest.raises(RuntimeError), filled_database.write() as c:
         alerts.add_note(c, stale, BO, "never said", NOW)
         raise RuntimeError
-    assert count_seals() == before + 4
-    assert ask(filled_database, verify) == []
+    assert (count_seals(), ask(filled_database, verify)) == (before + 4, [])
 
 
 def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_database):

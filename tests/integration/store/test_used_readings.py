@@ -119,8 +119,7 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count)
     tell(database, insert_rows, t.point_set, rows)
     with pytest.raises(IntegrityError), database.write() as c:
         insert_rows(c, t.point_set, rows)
-    with database.read() as c:
-        found = c.execute(select(t.point_set.c.name).order_by(t.point_set.c.id)).scalars().all()
+    found = ask(database, lambda c: c.execute(select(t.point_set.c.name).order_by(t.point_set.c.id)).scalars().all())
     assert found == [row[2] for row in rows]
 
 
@@ -141,8 +140,7 @@ def test_numbers_keep_their_last_bit(database, count):
     at = "2026-01-01T00:00:00.000000Z"
     rows = [(2**62 + k, at, k, at, odd[k % 7], None if k % 2 else odd[k % 5]) for k in range(count)]
     tell(database, insert_rows, t.point_observation, rows)
-    with database.read() as c:
-        found = c.exec_driver_sql("SELECT * FROM point_observation ORDER BY point_id").all()
+    found = ask(database, lambda c: c.exec_driver_sql("SELECT * FROM point_observation ORDER BY point_id").all())
     assert [tuple(row) for row in found] == rows
     for bad in (float("nan"), float("inf")):
         with pytest.raises(IntegrityError), database.write() as c:

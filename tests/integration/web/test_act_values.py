@@ -21,6 +21,7 @@ from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import alert, report, site_event
 from monitor.web.parts.collect import find_card
 from tests.data.filled import PASSWORD
+from tests.data.store_rows import tell
 from tests.data.watched_slope import write_service
 from tests.integration.web.served import NOW, client, database, filled, log_in, token
 
@@ -69,8 +70,7 @@ def test_a_time_without_an_offset_is_one_of_the_site_in_a_form_and_refused_in_a_
     assert "has no zone" in client.post(f"/api/v1{PAGE}/events", json=body, headers=headers).text
     assert "is left out" in add("2025-03-30T02:30").text
     assert "comes twice" in add("2025-10-26T02:30").text
-    assert add("2025-10-26T02:30", turn="second").status_code == 303
-    assert add("2026-02-28T12:00").status_code == 303
+    assert (add("2025-10-26T02:30", turn="second").status_code, add("2026-02-28T12:00").status_code) == (303, 303)
     with database.read() as c:
         wanted = select(site_event.c.from_at).where(site_event.c.text.like("bench at %")).order_by(site_event.c.id)
         stored = c.execute(wanted).scalars().all()
@@ -145,8 +145,7 @@ def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(cli
     headers = {"x-csrf-token": token(client, PAGE)}
     row = {"site": "north-bench", "ledger": "health", "key": LONE_TOP, "level": 2, "peak_level": 2, "state": "closed"}
     row |= {"exercise": False, "reason": "only G1 asks", "rule_version": "1", "raised_at": NOW, "closed_at": NOW}
-    with database.write() as c:
-        number = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    number = tell(database, lambda c: c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one())
     body = WHY | {"answer": "movement"}
     got = client.post(f"/api/v1/alerts/{number}/verify", json=body, headers=headers)
     assert (got.status_code, "asks for no verification" in got.text) == (404, True)
@@ -257,8 +256,7 @@ def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatc
 
 
 def test_two_who_sign_different_levels_are_informed_of_each_other(client, database):
-    with database.write() as c:
-        users.add_user(c, "carl", PASSWORD, "operator", NOW - timedelta(days=9))
+    tell(database, users.add_user, "carl", PASSWORD, "operator", NOW - timedelta(days=9))
     texts = []
     for name, level in (("bo", "0"), ("ada", "1")):
         log_in(client, name)

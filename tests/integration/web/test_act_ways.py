@@ -41,20 +41,14 @@ from monitor.store.models.registry import add_model
 from monitor.store.people import users
 from monitor.store.people.api_tokens import add_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.people.second_factor import (
-    RECOVERY_CODES,
-    STEP_S,
-    add_second_factor,
-    code_of,
-    has_second_factor,
-)
+from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, add_second_factor, code_of, has_second_factor
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
-from tests.data.store_rows import square
+from tests.data.store_rows import ask, square, tell
 from tests.integration.web.served import database, log_in, serving, start_no_child, token
 
 __all__ = ["database"]  # fixture
@@ -210,8 +204,7 @@ def prepare_duty(c, step):
 
 def propose_change(db, comment):
     """A changed site file that waits; it goes on from the one in force."""
-    with db.read() as c:
-        text = require_in_force(c, SITE).source
+    text = ask(db, require_in_force, SITE).source
     one = propose(db, text + comment, f"{SITE}.toml", CARL, "noise is lower", NOW, lambda *_: {})
     return WHY | {"proposal_id": one.id}
 
@@ -305,8 +298,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog):
                         file = require_in_force(c, SITE).source + f"# {way}\n"
                     given = {"site": SITE, "file": file, "months": 0} | WHY
                 else:
-                    with desk.write() as c:
-                        given = prepare(c, act.name, k)
+                    given = tell(desk, prepare, act.name, k)
                 may = MAY if act.role == "operator" else {"admin"}
                 doer = "admin" if way == "request" or act.role == "admin" else "operator"
                 for role in [*(r for r in ROLES if r not in may), doer]:
@@ -379,21 +371,18 @@ def test_an_admin_sets_up_the_second_factor_of_another_by_the_form(desk):
         code = code_of(re.search(r"secret=([A-Z2-7]{32})&", shown)[1], int(NOW.timestamp()) // STEP_S)
         shown = browser.post(action, data=form | {"own_password": PASSWORD, "code": code}).text
         assert len(re.search(r'<pre class="codes">([^<]+)', shown)[1].split()) == RECOVERY_CODES
-    with desk.read() as c:
-        assert has_second_factor(c, "cy")
+    assert ask(desk, has_second_factor, "cy")
 
 
 def test_an_admin_ends_by_the_form_that_an_os_user_acts_as_another(desk):
-    with desk.write() as c:
-        users.bind_os_user(c, "cy", "cyril")
+    tell(desk, users.bind_os_user, "cy", "cyril")
     with serving(desk, NOW) as browser:
         log_in(browser, "ada")
         action, page = "/admin/users/cy/unbind", browser.get("/admin").text
         assert page.count("/unbind") == 1, "nobody else is bound"
         assert browser.post(action, data=fill_form(page, action)).headers["location"].startswith("/admin?told=")
         assert "/unbind" not in browser.get("/admin").text
-    with desk.read() as c:
-        assert users.find_user(c, "cy").os_user is None
+    assert ask(desk, users.find_user, "cy").os_user is None
 
 
 def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
@@ -413,8 +402,7 @@ def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
         try:
             assert begun.wait(30.0)
             assert browser.get(f"/sites/{SITE}/proposals").status_code == 200
-            with desk.write() as c:
-                stamp(c, "free", {}, NOW)
+            tell(desk, stamp, "free", {}, NOW)
             assert browser.post(f"/sites/{SITE}/proposals", data=form).status_code == 503, "one replay at a time"
         finally:
             end.set()
@@ -438,16 +426,14 @@ def test_a_reply_by_telephone_does_what_the_table_says_and_for_whom_it_says(desk
     monkeypatch.setattr(by_telephone, "ACT", replace(by_telephone.ACT, role=needed))
     # whom the site file names without an account is believed by the number alone
     may = {"nobody", "admin", needed}
-    with desk.read() as c:
-        rows = c.exec_driver_sql("SELECT id FROM notification ORDER BY id").scalars().all()
+    rows = ask(desk, lambda c: c.exec_driver_sql("SELECT id FROM notification ORDER BY id").scalars().all())
     for (role, name), row in zip(ROLES.items(), rows, strict=False):
         with desk.write() as c:
             number = raise_alert(c, f"advice:anomaly:reply {role}")
             code = make_code(c, _message(row, number), f"+4179000000{row % 10}", name or "eve", "en", NOW)
         answer = by_telephone.take_reply(desk, "sms", f"+4179000000{row % 10}", f"OK {code}", f"p{row}", NOW)
         assert answer.outcome == (ACKNOWLEDGED if role in may else REFUSED)
-        with desk.read() as c:
-            assert (alerts.find_alert(c, number).state == "acknowledged") == (role in may)
+        assert (ask(desk, alerts.find_alert, number).state == "acknowledged") == (role in may)
 
 
 def _message(row, number):

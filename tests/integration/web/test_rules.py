@@ -124,6 +124,13 @@ def expect(address, role, *, closed, by_token):
     return None if rule == READ or ROLES.index(role) >= ROLES.index(rule) else 403
 
 
+def is_border(address, role, *, closed):
+    """Whether it is nobody, the least role that comes through, or the one below it: those above come through alike."""
+    rule, rank = RULES[address], ("anonymous", *ROLES).index(role)
+    least = 0 if rule == OPEN or (rule == READ and not closed) else 1 if rule == READ else 1 + ROLES.index(rule)
+    return rank in {0, least - 1, least}
+
+
 @pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
 def test_every_address_holds_its_rule_against_every_caller(filled_database, places, closed):
     wrong = []
@@ -135,9 +142,10 @@ def test_every_address_holds_its_rule_against_every_caller(filled_database, plac
         callers += [(role, enter(address, name)) for role, name in ACCOUNTS.items()]
         for k, (role, caller) in enumerate(callers):
             by_token = k < len(SCOPES)
+            walked = [one for one in WALKED[closed] if is_border(one, role, closed=closed)]
             with caller as browser:
-                got = {one: ask(browser, one, places).status_code for one in WALKED[closed]}
-            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in WALKED[closed]}
+                got = {one: ask(browser, one, places).status_code for one in walked}
+            wanted = {one: expect(one, role, closed=closed, by_token=by_token) for one in walked}
             refused = {one: code if code in {401, 403, 500} else None for one, code in got.items()}
             who = f"{role} by {'token' if by_token else 'session'}"
             wrong += [f"{who}: {one}: {got[one]}, by the rule {w}" for one, w in wanted.items() if refused[one] != w]
@@ -166,8 +174,7 @@ def test_the_page_does_not_start_with_an_address_that_has_no_rule_or_holds_no_ac
 def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401(filled_database):
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, None) as browser:
         page = browser.get("/sites/north-bench")
-        assert page.status_code == 401
-        assert 'name="to" value="/sites/north-bench"' in page.text
+        assert (page.status_code, 'name="to" value="/sites/north-bench"' in page.text) == (401, True)
         assert "North bench" not in page.text
         program = browser.get("/api/v1/sites")
         assert (program.status_code, program.json()) == (401, {"error": "log in first"})
@@ -504,8 +511,7 @@ def test_one_changes_the_own_password_and_every_session_ends(filled_database):
         assert browser.post("/login", data={"name": "bo", "password": NEW}).status_code == 303
     with filled_database.read() as c:
         told = [(e.actor, e.action) for e in load_entries(c, 9) if e.action.startswith("user.pass")]
-        assert told == [("bo", "user.password"), ("bo", "user.password.refused")]
-        assert verify_chain(c) == []
+        assert (told, verify_chain(c)) == ([("bo", "user.password"), ("bo", "user.password.refused")], [])
 
 
 def test_signing_out_everywhere_ends_the_session_of_a_thief(filled_database):

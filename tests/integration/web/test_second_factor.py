@@ -72,8 +72,7 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
         clock.wait(120)
         assert log_in(code(steps=-2)).status_code == 401
     with filled_database.read() as c:
-        assert verify_chain(c) == []
-        assert [line for line in find_unsealed(c) if "second_factor" in line] == []
+        assert (verify_chain(c), [line for line in find_unsealed(c) if "second_factor" in line]) == ([], [])
         for table in (t.audit_entry, t.second_factor):
             assert secret not in str(c.execute(select(table)).all()), "the database holds it sealed"
 
@@ -142,12 +141,10 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         def code():
             return code_of(secret, int(clock().timestamp()) // STEP_S)
 
-        assert log_in() == 303
-        assert send(browser, "/account/second-factor", password="wrong").status_code == 409
+        assert (log_in(), send(browser, "/account/second-factor", password="wrong").status_code) == (303, 409)
         assert send(browser, "/account/second-factor/confirm", code="123456").status_code == 404
         page = send(browser, "/account/second-factor", password=PASSWORD)
-        assert page.headers["cache-control"] == "no-store"
-        assert "<svg" in page.text
+        assert (page.headers["cache-control"], "<svg" in page.text) == ("no-store", True)
         assert "style=" not in page.text, "the page allows no style of its own"
         secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page.text)[1].replace(" ", "")
         assert log_in() == 303, "it asks for nothing before a first code was seen"
@@ -190,8 +187,7 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
 
 def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):
     vault = FernetVault(tmp_path / "state" / KEY_FILE)
-    assert vault.open(vault.seal("x")) == "x"
-    assert (tmp_path / "state" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert (vault.open(vault.seal("x")), (tmp_path / "state" / KEY_FILE).stat().st_mode & 0o777) == ("x", 0o600)
     key = (tmp_path / "state" / KEY_FILE).read_text().strip()
     config = parse_service("", "test", {"SLOPEWARD_SECOND_FACTOR__KEY": key})
     assert FernetVault(tmp_path / "none", config.second_factor.key).open(vault.seal("x")) == "x"

@@ -273,8 +273,7 @@ def check_status_command(status, database, tmp_path, capsys):
     [line] = [text for text in shown.splitlines() if text.startswith(status["site"])]
     said = re.split(r"\s{2,}", line.strip())
     assert (said[1], said[3]) == (status["level_name"], status["observability"])
-    assert said[4] == f"{status['movement_stage']}, {status['trend']}"
-    assert said[-1] == str(status["active_alerts"])
+    assert (said[4], said[-1]) == (f"{status['movement_stage']}, {status['trend']}", str(status["active_alerts"]))
     return shown.replace(line, f"{line.rstrip()} open alerts")
 
 
@@ -333,3 +332,8 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
     assert said["evaluate --site first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
     assert "equal bit for bit" in said["alerts explain 1 --recompute"]
     assert "password: " in said["broker add first-slope/E1 --by ada"]
+    with Database(f"sqlite:///{tmp_path}/slopeward.db") as database, database.read() as c:
+        shown = c.exec_driver_sql("SELECT count(*) > 3, min(horizon_s) FROM latest_forecast WHERE shown").one()
+        assert shown == (1, 86400.0)
+        withheld = c.exec_driver_sql("SELECT DISTINCT reason FROM forecast_withheld").scalars()
+        assert not [reason for reason in withheld if "stale" in reason]

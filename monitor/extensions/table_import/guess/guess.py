@@ -207,8 +207,7 @@ class TableGuess:
 def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
     """Understand a table with what a person says, by the keys of the questions; `now` None: by the clock.
 
-    Raises:
-        ConfigError: there is no time or no measurement in it, or an answer cannot be one.
+    Raises ConfigError: there is no time or no measurement in it, or an answer cannot be one.
     """
     if _is_long_form(table):
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
@@ -318,11 +317,7 @@ def _find_repeated(
 
 
 def _describe_found(
-    table: RawTable,
-    rules: Sequence[ColumnRule],
-    station: str | None,
-    left: Sequence[str],
-    less: Mapping[str, Message],
+    table: RawTable, rules: Sequence[ColumnRule], station: str | None, left: Sequence[str], less: Mapping[str, Message]
 ) -> Facts:
     """What is left out, rows and columns, what each column is, and those whose sign is turned."""
     left_out: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []

@@ -15,6 +15,7 @@ from monitor.store.schema.tables import alert, decision
 from monitor.web.parts import headline
 from monitor.web.parts.collect import list_story
 from tests.data.filled import PASSWORD
+from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -31,8 +32,7 @@ def fail(database):
     """A slope that failed, and an operator; when it stands at red."""
     slope = WatchedSlope(database, ZONED)
     slope.fail()
-    with database.write() as c:
-        users.add_user(c, "bo", PASSWORD, "operator", slope.now)
+    tell(database, users.add_user, "bo", PASSWORD, "operator", slope.now)
     return slope.now
 
 
@@ -89,8 +89,7 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
             assert 'class="told"' not in bo.get(forged).text, "no link from outside puts words on the page"
         with enter(address, None) as other:
             assert 'class="told"' not in other.get(place).text, "what is said to one session is said to it alone"
-        with database.write() as c:
-            c.execute(update(decision).values(evidence=decision.c.evidence + " "))
+        tell(database, lambda c: c.execute(update(decision).values(evidence=decision.c.evidence + " ")))
         again = send(bo, "/alerts/1/recompute")
         assert "differs" in again.headers.get("location", ""), read_text(again.text)
 

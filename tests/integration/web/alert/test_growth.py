@@ -26,21 +26,12 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
+from tests.data.site_text import table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
-TWO = (
-    'levels = ["orange", "red"]\n',
-    """levels = ["orange", "red"]
-escalate_after = "10m"
-
-[[recipient]]
-name = "director"
-channels = ["log"]
-levels = ["red"]
-escalate_after = "20m"
-""",
-)
+DIRECTOR = table("[[recipient]]", name="director", channels=["log"], levels=["red"], escalate_after="20m")
+TWO = ('levels = ["orange", "red"]\n', f'levels = ["orange", "red"]\nescalate_after = "10m"\n\n{DIRECTOR}')
 NOW = re.compile(r"Now \((.+?)\): Rate of crack opening is ([\d.,]+) mm/day .*")
 
 
@@ -64,8 +55,7 @@ def hazard_of(own):
 
 def list_messages(own, *, of=None):
     n = t.notification.c
-    with own.read() as c:
-        rows = c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all()
+    rows = ask(own, lambda c: c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all())
     return [r for r in rows if of is None or r.event_id == of]
 
 
@@ -102,8 +92,7 @@ def test_each_doubling_after_red_is_sent_once_with_both_values(slope):
     rates = [rate_in(sentence), *(float(NOW.match(r.body).group(2).replace(",", "")) for r in found)]
     assert all(after >= 2.0 * before for before, after in pairwise(rates)), rates
     for one in found:
-        assert one.body.splitlines()[1] == f"When raised: {sentence}"
-        assert "when raised" in one.subject
+        assert (one.body.splitlines()[1], "when raised" in one.subject) == (f"When raised: {sentence}", True)
     # page and alert still say what the level was raised on
     after = hazard_of(slope.database)
     assert (after["evidence_sha256"], after["raised_at"]) == (raised["evidence_sha256"], raised["raised_at"])
@@ -169,8 +158,7 @@ def test_the_number_is_one_in_message_page_api_and_view(slope):
             found = find_now(c, "bench", hazards["bench"]["level"])
             rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
         rate = page.values["rate"]
-        assert str(page) == str(found.sentence)
-        assert {r["station"] for r in rows} == {"G1", "G2"}
+        assert (str(page), {r["station"] for r in rows}) == (str(found.sentence), {"G1", "G2"})
         assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
         assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
         assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
@@ -226,8 +214,7 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
             last = next(e for e in reversed(events) if e.from_level == e.to_level)
             sent = c.execute(select(t.notification).where(n.event_id == last.id).order_by(n.id)).all()
             steps = list_steps(alert, events, None)
-        assert sorted(r.channel for r in sent) == sorted(channels)
-        assert len({(r.subject, r.body) for r in sent}) == 1
+        assert (sorted(r.channel for r in sent), len({(r.subject, r.body) for r in sent})) == (sorted(channels), 1)
         assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
         body = read_columns(sent[0], "body")
         first = {}

@@ -87,8 +87,7 @@ def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path
             assert send(person, f"{place}/reject", reason="one month is too short").status_code == 303
             assert send(bo, f"{place}/approve", reason="too late").status_code == 409
         assert "No change waits" in bo.get("/sites/bench/proposals").text
-    with bench.database.read() as c:
-        found = [(p.state, p.approved_by) for p in load_proposals(c, everything=True)]
+    found = [(p.state, p.approved_by) for p in ask(bench.database, load_proposals, everything=True)]
     assert found == [("rejected", "ada"), ("rejected", "bo")]
 
 
