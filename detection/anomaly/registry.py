@@ -25,12 +25,7 @@ NETWORKS: Final[Mapping[str, str]] = {
     "vae": "detection.anomaly.neural.autoencoders:VariationalAutoencoder",
 }
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
-CHECKS: Final[Mapping[str, str]] = {
-    "flatline": "stuck",
-    "replay": "replay",
-    "unit-jump": "unit",
-    "timing": "timing",
-}
+CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay", "unit-jump": "unit", "timing": "timing"}
 # A site without history starts with these; thresholds counted on its own record replace them.
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
@@ -45,7 +40,7 @@ CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
 # noise of the former; of each part the larger of the threshold with the neighbours of its site and that of each series
 # alone. Such a split is fairer where half of each threshold knows the site, those above where none does (ADR 22, 67).
 DRAWN_TO: Final[Mapping[str, Mapping[str, float]]] = {
-    "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71},
+    "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71}
 }
 CARRIED_BUDGET: Final = 0.1  # false alarms per sensor-month that those of `rules` are for
 # Several parts, judged after what the neighbours explain, that share one budget by what each finds.

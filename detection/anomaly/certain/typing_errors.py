@@ -84,10 +84,7 @@ def _list_slips(
 ) -> Iterator[tuple[str, Iterable[tuple[float, float, str]]]]:
     """By kind: what is typed, what was meant, and in words; in units of the last decimal."""
     last = places[0]
-    yield (
-        NEIGHBOUR,
-        [(v * unit, last, name) for name, row in others.items() for v in row if abs(v) < LARGEST],
-    )
+    yield (NEIGHBOUR, [(v * unit, last, name) for name, row in others.items() for v in row if abs(v) < LARGEST])
     for k in SHIFTS:
         yield POINT, [(n * 10.0**k if k > 0 else n / 10.0**-k, n, "decimal point or unit") for n in places if n]
     yield SIGN, [(-n, n, "sign") for n in places if n]

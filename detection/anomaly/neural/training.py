@@ -18,12 +18,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def train_network(
-    name: str,
-    windows: tuple[Array, Array],
-    watch: tuple[Array, Array],
-    seed: int,
-    epochs: int = 30,
-    patience: int = 4,
+    name: str, windows: tuple[Array, Array], watch: tuple[Array, Array], seed: int, epochs: int = 30, patience: int = 4
 ) -> tuple[Weights, dict[str, Any]]:
     """Fit an autoencoder on windows of scaled residuals.
 
