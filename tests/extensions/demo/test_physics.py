@@ -65,6 +65,12 @@ def test_gnss_payload_carries_the_contract():
     assert gnss["reference"] == "BASE-B"
 
 
+def test_every_instrument_speaks_its_quantity():
+    seen = {s.station: set(s.payload) - {"time", "source", "boot_id", "seq"} for s in short(faults=()).samples()}
+    assert (seen["R1"], seen["P1"], seen["E1"]) == ({"rain_mm"}, {"pore_pressure_kpa"}, {"crack_opening_mm"})
+    assert (seen["T1"], seen["W1"]) == ({"tilt_x_mrad", "tilt_y_mrad"}, {"reservoir_level_m"})
+
+
 def test_noise_of_a_control_station_has_the_stated_size_and_correlation():
     model = SlopeModel(seed=9, duration=timedelta(days=300), faults=(), fails=False, flicker_mm=(0.0, 0.0, 0.0))
     enu = np.array([s.payload["gnss"]["enu_mm"] for s in model.samples() if s.station == "C1"])

@@ -317,6 +317,14 @@ def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
     assert run_detect(folder, tmp_path / "out", capsys)[2]["scene_hash"] != before
 
 
+@pytest.mark.parametrize("name", ["GTIFF_DIR:1:B4.tif", "&lt;VRTDataset/>", "../outside.tif"])
+def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name):
+    """A thousand other ways: tests/property/imagery."""
+    shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")
+    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name=name))
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: ")
+
+
 @pytest.mark.parametrize(
     ("inside", "more", "words"),
     [
