@@ -109,11 +109,8 @@ def cut_tiles(
     Where there are more than `most`, so many of them are drawn: evenly from the scenes, and from those with and without
     a landslide.
 
-    Args:
-        around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
-
-    Raises:
-        LearningError: no outline lies on a scene, or one class alone is known.
+    `around`: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more. Raises
+    LearningError: no outline lies on a scene, or one class alone is known.
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -111,9 +111,7 @@ def _envelopes(values: Floats, peaks: NDArray[np.bool_]) -> Floats:
 def _splines(x: Floats, y: Floats, end: Ints, piece: Ints) -> Floats:
     """Natural cubic splines, shape (C, n), at 0, 1, ... n - 1.
 
-    Args:
-        x: Knots of all splines, rising within each.
-        piece: The knot before each row, shape (C, n).
+    `x`: Knots of all splines, rising within each; `piece`: The knot before each row, shape (C, n).
     """
     from scipy.linalg.lapack import dptsv
 

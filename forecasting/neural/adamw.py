@@ -17,10 +17,8 @@ EPSILON: Final = 1e-8
 class AdamW:
     """Moves weights down their gradients, with decay beside them.
 
-    Args:
-        weights: What learns.
-        rate: Learning rate.
-        decay: Share of each weight, times the rate, that a step takes away.
+    `weights`: What learns; `rate`: Learning rate; `decay`: Share of each weight, times the rate, that a step takes
+    away.
     """
 
     def __init__(self, weights: Iterable[Tensor], rate: float, decay: float = 0.01) -> None:

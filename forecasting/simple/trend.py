@@ -328,10 +328,8 @@ class _Changes:
     def find(self, miss: Floats, slope: Floats, spread: Floats, use: np.ndarray) -> tuple[Floats, Floats, Floats]:
         """Variance of level, of both and of slope to add, beside that of a reading: 0 but where the motion has changed.
 
-        Args:
-            miss: Reading less what the lane said, mm.
-            slope: Of the lane, mm per row.
-            spread: Its standard deviation in those of a reading.
+        `miss`: Reading less what the lane said, mm; `slope`: Of the lane, mm per row; `spread`: Its standard deviation
+        in those of a reading.
         """
         away = miss / (spread * self.usual)
         known = use & (self.count >= 6.0)

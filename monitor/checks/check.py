@@ -58,7 +58,6 @@ class Check:
     _templates: dict[str, Template] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the templates of its texts, by field."""
         texts = {name: getattr(self, name) for name in ("message", "fine", "todo", "reason")}
         object.__setattr__(
             self,

@@ -186,13 +186,7 @@ def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
 
 CHECKS: Final = (
     Check(
-        "clock",
-        Machine,
-        WARN,
-        "{found}",
-        _clock,
-        "run an NTP client (systemd-timesyncd, chrony)",
-        fine="synchronized",
+        "clock", Machine, WARN, "{found}", _clock, "run an NTP client (systemd-timesyncd, chrony)", fine="synchronized"
     ),
     Check(
         "disk.*",

@@ -252,14 +252,7 @@ CHECKS: Final = (
         _each(lambda one, _: one.evaluated_at is None, begun=False),
         blinds=True,
     ),
-    Check(
-        "sight.evaluated",
-        SiteStatuses,
-        BAD,
-        "{site}: not evaluated since {at}",
-        _each(_is_late),
-        blinds=True,
-    ),
+    Check("sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late), blinds=True),
     Check(
         "sight.blind",
         SiteStatuses,

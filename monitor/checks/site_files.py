@@ -426,14 +426,7 @@ CHECKS: Final = (
         _unknown_models,
         _MEND,
     ),
-    Check(
-        "forecasts.covariates",
-        SiteFolder,
-        BAD,
-        "forecast.covariates: {line}",
-        _lines(find_unread),
-        _MEND,
-    ),
+    Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
     Check(
         "forecasts.horizons",
         SiteFolder,
@@ -558,14 +551,7 @@ CHECKS: Final = (
         _taken_names,
         "give the station another name",
     ),
-    Check(
-        "sites.unmapped",
-        SiteFolder,
-        WARN,
-        "{series} stays empty: a velocity map {why}",
-        _unmapped,
-        _MEND,
-    ),
+    Check("sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped, _MEND),
     Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "mend its file"),
     Check(
         "channels.nobody",

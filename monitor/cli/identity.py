@@ -70,9 +70,8 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
         where: the site that the act is on, or how it is found; None: on no site, or on all.
         own: an account that its owner may change without being an admin.
 
-    Raises:
-        RefusedError: nobody is named, no open account of the needed role and for that site is meant, or the name is
-            not proved.
+    Raises RefusedError: nobody is named, no open account of the needed role and for that site is meant, or the name is
+    not proved.
     """
     if by is not None and not fold_name(by):
         raise RefusedError(f"--by: a name is needed, and {by!r} is none")
@@ -129,8 +128,7 @@ def sites_of_reader(c: Connection) -> frozenset[str] | None:
 def narrow_to_reader(c: Connection, site: str | None) -> str | frozenset[str] | None:
     """The sites of a list: the one asked for, or all that this user of the operating system may read (None = all).
 
-    Raises:
-        RefusedError: the one asked for is not among them.
+    Raises RefusedError: the one asked for is not among them.
     """
     if site is not None:
         require_readable(c, site)
@@ -142,8 +140,7 @@ def narrow_to_reader(c: Connection, site: str | None) -> str | frozenset[str] | 
 def require_readable(c: Connection, site: str) -> None:
     """Make sure that the account of this user of the operating system is for a site; alarms of the service are all's.
 
-    Raises:
-        RefusedError: it is for others only. It keeps nobody from the database who may open it.
+    Raises RefusedError: it is for others only. It keeps nobody from the database who may open it.
     """
     sites = sites_of_reader(c)
     if sites is not None and site not in sites | {SERVICE_SITE}:
@@ -248,5 +245,4 @@ def _name_uid(uid: int) -> str:
 
 
 def _plain(here: str) -> str:
-    """The user alone, without who logged in before."""
     return here.partition(" ")[0]

@@ -147,8 +147,7 @@ def _find_file(stream: TextIO | None) -> tuple[int, int] | None:
 def _has_lost_reader(stream: TextIO | None, begun: tuple[int, int] | None) -> bool:
     """Whether who read an output (head, less) has seen enough: sockets and pipes of workers break as well.
 
-    Args:
-        begun: the file that it was at the beginning: rich sends an output nowhere when its reader left.
+    `begun`: the file that it was at the beginning: rich sends an output nowhere when its reader left.
     """
     if stream is None or begun is None:
         return False

@@ -39,11 +39,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **{act.command: act.role for act in list_acts() if COMMAND in act.ways},
     **dict.fromkeys(
-        (
-            *_each("broker", "add revoke acl key-add key-retire"),
-            *_each("db", "restore grant-readonly"),
-        ),
-        ADMIN,
+        (*_each("broker", "add revoke acl key-add key-retire"), *_each("db", "restore grant-readonly")), ADMIN
     ),
 }
 for _one in list_extensions():

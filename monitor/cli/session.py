@@ -183,8 +183,7 @@ def read_sites(site_id: str | None = None) -> list[Site]:
 def check_site(c: Connection, site_id: str | None, found: object = None) -> None:
     """Refuse a site that has no file and never was watched, unless something of it was found.
 
-    Raises:
-        NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.
+    Raises NotFoundError: it is unknown; the sites there are are named. One that is retired is known by its history.
     """
     if found or site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
         return

@@ -50,8 +50,7 @@ def apply_rule(
 ) -> RuleStatus:
     """Judge a rule of a site on how each vote stands.
 
-    Args:
-        answered: by rule's vote: data up to this instant were answered by a person.
+    `answered`: by rule's vote: data up to this instant were answered by a person.
     """
 
     def says(leaf: Clause, witness: str) -> bool | None:

@@ -57,9 +57,8 @@ def classify_votes(
 ) -> dict[VoteKey, VoteStatus]:
     """Classify every vote: what it asks for, what of that counts, and why not all.
 
-    Args:
-        pended: votes whose series is sick or whose reference is under suspicion, with the reason.
-        caps: votes that their neighbours do not share.
+    `pended`: votes whose series is sick or whose reference is under suspicion, with the reason; `caps`: votes that
+    their neighbours do not share.
     """
     found = {}
     for key, vote in votes.items():
@@ -96,8 +95,7 @@ def hold_scattering(
 
     No vote on such a series rises before its clock is over, and none falls further than what others hold.
 
-    Args:
-        scattering: votes whose series cannot be judged, with the series.
+    `scattering`: votes whose series cannot be judged, with the series.
     """
     found: dict[str, Condition] = {}
     if not scattering:

@@ -153,8 +153,7 @@ STAGES: Final[dict[str, Stage]] = {
 def run_stages(c: Connection, channel: str, view: DeliveryContext) -> list[QueuedMessage]:
     """Apply all stages to the unsent messages of one channel and write their verdicts down.
 
-    Returns:
-        The messages no stage held back.
+    Returns the messages no stage held back.
     """
     left = load_waiting(c, channel)
     view = replace(view, sent_last_day=count_sent(c, left, channel, view.now))

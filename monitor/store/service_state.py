@@ -138,8 +138,7 @@ def save_checks(
 
     `checks`: what was found; `is_mine`: whether a subject that is not among them is nobody's any more.
 
-    Returns:
-        The subjects that were removed.
+    Returns the subjects that were removed.
     """
     known = load_checks(c)
     gone = [name for name in sorted({*known} - {one.name for one in checks}) if is_mine(name)]

@@ -35,15 +35,7 @@ from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, live, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures
-from monitor.web.routes.site import (
-    charts,
-    declared,
-    movement,
-    panes,
-    proposals,
-    readings,
-    scenes,
-)
+from monitor.web.routes.site import charts, declared, movement, panes, proposals, readings, scenes
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
@@ -83,19 +75,13 @@ PAGES: Final = (
     acts,
     live,
 )
-ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, charts, panes, probes)),
-    acts.requests,
-    *load_declared("routes"),
-)
+ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), acts.requests, *load_declared("routes"))
 
 
 class LastingFiles(StaticFiles):
     """Static files whose address carries the version, so that browsers may keep them.
 
-    Args:
-        kept: how browsers keep them, as `Cache-Control` has it.
-        rest: as those of `StaticFiles`.
+    `kept`: how browsers keep them, as `Cache-Control` has it; `rest`: as those of `StaticFiles`.
     """
 
     def __init__(self, kept: str, **rest: Any) -> None:
@@ -134,7 +120,13 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.turnstile = login.LoginThrottle()
     app.state.limiters = {}
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
-    app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
+    public = urlsplit(config.web.public_url).hostname
+    found = ["127.0.0.1", "localhost", "::1", config.web.host, *config.web.allowed_hosts, *([public] if public else [])]
+    if _is_open(config):
+        whole = socket.gethostname()
+        short = whole.partition(".")[0]
+        found += [whole, short, f"{short}.local"]
+    app.add_middleware(Hosts, names=found, by_address=_is_open(config))
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
 
@@ -152,17 +144,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
-
-
-def _hosts(config: ServiceConfig) -> list[str]:
-    """Host names that are answered; another one is a rebinding attack or a proxy that public_url does not name."""
-    public = urlsplit(config.web.public_url).hostname
-    found = ["127.0.0.1", "localhost", "::1", config.web.host, *config.web.allowed_hosts, *([public] if public else [])]
-    if _is_open(config):
-        whole = socket.gethostname()
-        short = whole.partition(".")[0]
-        found += [whole, short, f"{short}.local"]
-    return found
 
 
 def _is_open(config: ServiceConfig) -> bool:

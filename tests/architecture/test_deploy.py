@@ -188,7 +188,6 @@ def laid_out(tmp_path, postgresql):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_broker_and_service_of_the_compose_file_work_together(laid_out):
-    """The commands, settings and files of the containers, without the containers."""
     broker = laid_out.start("broker", *SERVICES["broker"]["entrypoint"])
     wait_for(lambda: laid_out.is_healthy("broker") or broker.poll() is not None, 30, "the broker", pause_s=0.3)
     assert broker.poll() is None, laid_out.log("broker")
@@ -374,7 +373,6 @@ def test_an_audit_that_could_not_ask_does_not_say_that_all_is_well(tmp_path, ans
 
 
 def test_a_file_of_a_release_that_was_replaced_is_found_and_so_are_new_sums(tmp_path):
-    """As who receives a release checks it; the key is of this test."""
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
     dist, key, foreign = tmp_path / "dist", tmp_path / "key", tmp_path / "foreign"

@@ -176,7 +176,6 @@ def test_pytorch_for_the_cpu_comes_first_and_what_else_is_said(tmp_path, what, h
 
 
 def test_each_push_tries_everything_and_the_lowest_versions():
-    """The workflow calls what a person would: `.ci/run` and a target of the Makefile, and both are there."""
     told = re.findall(r"- run: (.+)", (ROOT / ".github/workflows/tests.yml").read_text())
     assert {"bash .ci/run", "make test-lowest"} <= set(told)
     assert (ROOT / ".ci/run").is_file()

@@ -81,7 +81,6 @@ def test_no_name_is_a_picture_and_a_class_name_stands_once() -> None:
 
 
 def test_a_picture_is_found() -> None:
-    """The rule sees every place where a name is given."""
     tree = ast.parse(
         "from a import b as spell\nclass Told:\n    def ask(self, word):\n        self.said = beside = word\n"
     )

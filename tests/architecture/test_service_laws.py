@@ -150,7 +150,6 @@ def find_sql(source):
 
 
 def test_sql_stands_in_the_store_alone():
-    """Also in the `store.py`, or the folder `store`, of an extension."""
     files = [path.relative_to(ROOT) for path in (ROOT / "monitor").rglob("*.py")]
     outside = [path for path in files if "store" not in path.parts and path.name != "store.py"]
     found = {str(path): sql for path in outside if (sql := find_sql((ROOT / path).read_text(encoding="utf-8")))}

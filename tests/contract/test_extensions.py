@@ -229,7 +229,6 @@ def test_without_its_folder_and_its_line_the_quick_tests_of_the_core_are_green(t
 
 
 def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path):
-    """What the tests above would find, had the core need of an extension."""
     lay_out(tmp_path)
     (tmp_path / "monitor/extensions" / NAMES[0]).unlink()
     with pytest.raises(AssertionError, match="ModuleNotFoundError"):

@@ -222,7 +222,6 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
 
 
 def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
-    """A network reads its windows anew when it is judged, after the last pass."""
     settings = replace(QUICK, time_limit_s=1000.0)
     made = Member(prepare("gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
     learner = Learner(build_network(made.recipe), [made], settings)

@@ -278,7 +278,6 @@ def test_a_value_does_not_depend_on_how_it_is_stored(tmp_path, standard, name, t
 
 @pytest.mark.parametrize("name", READERS)
 def test_the_walk_can_fail(tmp_path, name):
-    """The hole is seen: without it the figures are others."""
     quantity, read = READERS[name]
     if name in {"prior", "relief", "cells at a station", "rates, phase", "rates, coherence"}:
         return  # which say nothing of where values lie, or lay several dates over each other
@@ -337,7 +336,6 @@ def test_what_a_file_beside_says_never_beats_the_raster_and_cannot_break_it(tmp_
 
 @pytest.mark.parametrize("empty", [0, np.nan, -9999, -1])
 def test_flags_count_above_nothing_alone(tmp_path, empty):
-    """Outside of a mask may stand 0, a fill or no number, declared or not."""
     held = np.where(X < 20, 1, empty).astype("float32")
     mask = write(tmp_path / "mask.tif", held)
     assert (apply_mask("mask", held) == (X < 20)).all()

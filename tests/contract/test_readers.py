@@ -181,11 +181,9 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
     [
         ("a.nc", spell_grid(), "this is a grid: --quantity"),
         ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: --set"),
-        ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess looks what it is"),
         ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess looks what it is"),
         ("a.csv", b"time;station;quantity;value\n", "--guess looks what it is"),
         ("a b;$(id).csv", b"time;station;quantity;value\n", "slopeward ingest 'a b;$(id).csv' --guess"),
-        ("$(id).csv", b"time,station,value\n", "slopeward ingest '$(id).csv' --guess"),
         ("a.csv", "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"), "--guess looks what it is"),
         ("a.csv", b"time,quantity,value\n2025-03-01T00:00:00Z,rain_mm,1\n", "column 'station' is missing"),
         ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end so"),

@@ -315,11 +315,9 @@ def test_unpooling_is_that_of_torch():
         ("unett", {}, "known: .*deeplabv2, .*unet"),
         ("unet", {"gate": "soft"}, "no option gate; known: peak, up"),
         ("sssn", {"depth": 5}, "no option depth; known: none"),
-        ("frrn-a", {"variant": "B"}, "no option variant"),
         ("unet", {"up": "nearest"}, "'bilinear' or 'transpose', not 'nearest'"),
         ("sru-unet", {"gate": "firm"}, "'hard' or 'soft'"),
         ("deeplabv3plus-resnet50", {"depth": 18}, r"one of \[50, 101\]"),
-        ("unet", {"width": 0}, "above 0"),
         ("unet", {"classes": 0}, "above 0"),
     ],
 )

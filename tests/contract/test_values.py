@@ -98,11 +98,9 @@ def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pi
     ("time", "at"),
     [
         ("2026-03-01t06:00:00z", AT),
-        ("2026-03-01T06:00:00z", AT),
         ("2026-03-01T05:59:60Z", AT),
         ("2026-03-01t07:00:00+01:00", AT),
         ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
-        ("2026-02-28T24:00:00-06:00", AT),
         ("2026-03-01 24:00:00.000+18:00", AT),
     ],
 )

@@ -72,7 +72,6 @@ def find_wrong(text, tree):
     [
         ("see `slopeward users list`", 1),
         ("make one: slopeward tokens add NAME", 1),
-        ("`slopeward people users lst`", 1),
         ("`slopeward statsu`", 1),
         ("`slopeward people users list` and slopeward people", 0),
         ("slopeward ingest readings.csv; slopeward ingest folder", 0),
@@ -200,7 +199,6 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
     "words",
     [
         "alerts show 9223372036854775808",
-        "events list --limit=-5",
         "demo --seed=-1",
         "scenes clouds grid x --out y --cell nan",
     ],

@@ -80,7 +80,6 @@ def test_forecasts_from_components_do_not_move(method):
 
 
 def test_a_whole_series_decomposition_cannot_be_reached_from_a_forecast():
-    """Only the leak test and pictures may ask for it."""
     root = Path(forecasting.__file__).parent
     paths = [p for p in root.rglob("*.py") if "display_whole" in p.read_text() and p.name != "components.py"]
     users = {str(path.relative_to(root)) for path in paths}

@@ -129,7 +129,6 @@ def test_a_decision_with_tracks_held_is_the_decision_without(part):
 
 
 def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
-    """Without looking whether the readings are still the same."""
     monkeypatch.setattr(tracks, "_continue", lambda *_: True)
     with pytest.raises((AssertionError, IndexError)):
         check_warm_is_cold(range(12))
@@ -218,7 +217,6 @@ def test_readings_that_are_held_are_those_that_are_known(database):
 
 
 def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
-    """Without asking the database whether anything else became known."""
     known = looking_module.load_stamps
     plain = {}
 

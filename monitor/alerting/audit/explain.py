@@ -88,8 +88,7 @@ def read_units(source: str) -> dict[str, str]:
 def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> list[str]:
     """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
 
-    Args:
-        units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
+    `units`: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
     """
     frozen = gather(frozen)
     if "act" in frozen:

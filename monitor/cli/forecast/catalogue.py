@@ -61,7 +61,6 @@ def format_model(model: CatalogueEntry) -> str:
 
 
 def _read_sentence(path: str) -> str:
-    """The first line of what a source says of itself: a file, or one part of it."""
     module, _, attribute = path.partition(":")
     tree = ast.parse(Path(str((found := find_spec(module)) and found.origin)).read_text(encoding="utf-8"))
     nodes: list[Any] = [one for one in tree.body if attribute and getattr(one, "name", None) == attribute] or [tree]

@@ -47,19 +47,14 @@ class DisplacementCurve:
 
 
 def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:
-    """Read one curve.
+    """Read one curve; raises PayloadError: the file cannot be read as one curve; the text says what to do.
 
     Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
     `/m`), and the neutral long CSV `time,station,quantity,value`. A velocity is added up to a displacement by the
     trapezoid rule.
 
-    Args:
-        column: `displacement` or `velocity`: what the values are.
-        station: In a long CSV: whose.
-        value: Name of the value column, or of the quantity of a long CSV, where several would fit.
-
-    Raises:
-        PayloadError: The file cannot be read as one curve; the text says what to do.
+    `column`: `displacement` or `velocity`: what the values are; `station`: In a long CSV: whose; `value`: Name of the
+    value column, or of the quantity of a long CSV, where several would fit.
     """
     header, rows = _read_table(path)
     lower = [h.strip().lower() for h in header]

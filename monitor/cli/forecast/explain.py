@@ -32,11 +32,7 @@ def explain(
 
 
 def _only(explanation: Mapping[str, Any], station: str | None) -> dict[str, Any]:
-    """The record with one station's forecast.
-
-    Raises:
-        NotFoundError: It explains others only.
-    """
+    """The record with one station's forecast; raises NotFoundError: it explains others only."""
     stations: Mapping[str, Any] = explanation["forecast"]["stations"]
     if station is None:
         return dict(explanation)

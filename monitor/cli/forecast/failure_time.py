@@ -86,8 +86,7 @@ def watch(
 
 
 @app.command(
-    epilog="Example: slopeward forecast failure-time bench --seeds 30 --noise 0.5,2 --json",
-    takes_config=False,
+    epilog="Example: slopeward forecast failure-time bench --seeds 30 --noise 0.5,2 --json", takes_config=False
 )
 def bench(
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Collapses to draw: seeds 0 to N-1.")] = 30,

@@ -88,8 +88,7 @@ def _cell(one: "PeerScore | None", most: int) -> str:
 def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[
-        bool,
-        typer.Option("--all", help="Retired ones too, then every model there is; needs no database."),
+        bool, typer.Option("--all", help="Retired ones too, then every model there is; needs no database.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
@@ -115,7 +114,6 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    """Whether any trained model was listed."""
     from monitor.config.service import scan_sites
     from monitor.jobs.forecasts.awaited import list_awaited
     from monitor.store.models.registry import load_gates, load_models, load_transitions
@@ -320,7 +318,6 @@ def _stated(part: str | None) -> str | None:
 
 
 def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    """Median of what an issue took, where it is known."""
     return median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None
 
 

@@ -201,8 +201,7 @@ def _format_step(panel: "Panel") -> str:
 def _name_covariates(recipe: "RecordRecipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
     """Drivers that the recipe names for networks that read only those, and the panel with the season where it is one.
 
-    Raises:
-        RecipeError: The record has none of that name.
+    Raises RecipeError: the record has none of that name.
     """
     from forecasting.data.covariates import make_season, rows_from_covariates
     from forecasting.data.kinds import SEASON
@@ -367,7 +366,6 @@ def summary(scores: "Sequence[Score]") -> list[str]:
 
 
 def _hold_out(panel: "Panel", seed: int) -> "tuple[Panel, Panel]":
-    """What is forecast, and what networks learn from."""
     from forecasting.evaluation.holdout import hold_out
 
     learn, held = hold_out(panel, seed)

@@ -206,8 +206,7 @@ def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion,
 def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
     """The weights that a proof is of: those in use, or others that `auto` may choose.
 
-    Raises:
-        SlopewardError: the site file names others: a proof would be of no use.
+    Raises SlopewardError: the site file names others: a proof would be of no use.
     """
     if named is None:
         return db.run_read(find_weights, chosen, datetime.now(UTC))
@@ -222,8 +221,7 @@ def _keep_proof(
 ) -> "list[Message]":
     """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria.
 
-    Raises:
-        SlopewardError: weights or logistic regression were fitted on some of these patches.
+    Raises SlopewardError: weights or logistic regression were fitted on some of these patches.
     """
     if answer.get("fitted_on"):
         raise SlopewardError(

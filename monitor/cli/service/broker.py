@@ -105,7 +105,9 @@ def acl(
         who = prove(db, by)
         sites = _read_sites(service)
         book = _open_book(service.broker)
-        for site, station in _list_places(sites, book.load(), stations=stations):
+        have = {(one.site, one.station) for one in book.load() if not one.listens}
+        wanted = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
+        for site, station in [place for place in wanted if place not in have]:
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
             _note(db, who, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
@@ -194,12 +196,6 @@ def _open_keyring(service: ServiceConfig) -> Keyring:
     return Keyring(Path(service.paths.state) / KEYS_FILE, service.signing.keys)
 
 
-def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> list[tuple[str, str]]:
-    have = {(one.site, one.station) for one in known if not one.listens}
-    wanted = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
-    return [place for place in wanted if place not in have]
-
-
 def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
     session.print_note(
         f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf."
@@ -244,7 +240,6 @@ def _note(db: Database, who: Actor, action: str, login: Login) -> None:
 
 
 def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
-    """Let the broker of the folder know; where none runs the next start does."""
     if broker.mode == "external":
         line = f"files for your broker lie in {book.folder}; slopeward broker acl says where they go"
     else:

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import (
-    LARGEST_ID,
-    Commands,
-    UtcOption,
-    find_zones,
-    open_database,
-    print_note,
-    show,
-)
+from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, record_to_json

@@ -372,21 +372,18 @@ def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> S
     raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
 
 
+_SHOWN: Final = (
+    *("file", "rows", "valid", "stored", "duplicates", "revisions", "rejected", "missing", "reasons"),
+    *("flags",),
+)
+
+
 def _show_result(result: FileResult, *, dry_run: bool) -> None:
     span = (result.from_at, result.to_at)
     facts: dict[str, Any] = {
-        "file": result.file,
+        **{name: getattr(result, name) for name in _SHOWN},
         "dry_run": dry_run,
-        "rows": result.rows,
-        "valid": result.valid,
-        "stored": result.stored,
-        "duplicates": result.duplicates,
-        "revisions": result.revisions,
-        "rejected": result.rejected,
-        "missing": result.missing,
-        "reasons": result.reasons,
         "sites": sorted(result.sites),
-        "flags": result.flags,
         "undeclared": sorted(result.undeclared),
         "unknown_stations": sorted(result.unknown),
         "from": None if span[0] is None else format_iso(span[0]),

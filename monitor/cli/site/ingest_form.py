@@ -35,9 +35,7 @@ def list_suffixes(form: str | None, given: Mapping[str, object]) -> tuple[str, .
 def choose_form(form: str | None, given: Mapping[str, object]) -> str:
     """The reader's name; None is the neutral long form, and a mapping makes a wide table of it.
 
-    Args:
-        form: what `--format` says.
-        given: option of files -> its value, None where it was not given.
+    `form`: what `--format` says; `given`: option of files -> its value, None where it was not given.
 
     Raises:
         typer.BadParameter: the form or an option is unknown, missing, or belongs to another form.

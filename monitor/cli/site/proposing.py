@@ -7,14 +7,7 @@ import typer
 from monitor.alerting.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader, require_readable
-from monitor.cli.session import (
-    LARGEST_ID,
-    Commands,
-    check_site,
-    open_database,
-    require_any,
-    show,
-)
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
 from monitor.domain.instants import format_iso, record_to_json
 from monitor.store.alerting.sites import Proposal
 

@@ -31,7 +31,9 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
             console.rule(f"{run.name}: configuration {run.config_version[:12]}")
         _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
     if card.detectors:
-        console.print(_make_table(*_detectors(card)))
+        head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
+        rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
+        console.print(_make_table("anomalies, as people said", head, rows))
     if len(card.runs) > 1:
         console.rule("A and B")
         for one in card.differences() or ("no difference",):
@@ -71,7 +73,13 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
     console.print(_make_table(*_criteria(run)))
     for gain in run.gains:
         console.print(describe_gain(gain), highlight=False)
-    console.print(_make_table(*_sensors(run)))
+    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
+    alerts = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
+    rows = [
+        (s.station, s.raises, f"{s.voting_days:.2f}", health, s.pended_days)
+        for s, health in zip(run.sensors, alerts, strict=True)
+    ]
+    console.print(_make_table("alerts per sensor", head, rows))
 
 
 def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
@@ -146,22 +154,6 @@ def _criteria(run: Run) -> _Table:
         for c in run.criteria
     ]
     return "each criterion alone", head, rows
-
-
-def _sensors(run: Run) -> _Table:
-    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
-    alerts = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
-    rows = [
-        (s.station, s.raises, f"{s.voting_days:.2f}", health, s.pended_days)
-        for s, health in zip(run.sensors, alerts, strict=True)
-    ]
-    return "alerts per sensor", head, rows
-
-
-def _detectors(card: Scorecard) -> _Table:
-    head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
-    rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
-    return "anomalies, as people said", head, rows
 
 
 def describe_gain(gain: ForecastGain) -> str:

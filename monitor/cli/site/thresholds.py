@@ -245,8 +245,7 @@ def _durations(text: str, option: str) -> list[float]:
 def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries, float, dict[str, int]]:
     """What fell in each interval, as criteria count it; its length in seconds, and what was left out, with its count.
 
-    Raises:
-        RefusedError: it adds up and nobody said that it does, or more time is covered than passed.
+    Raises RefusedError: it adds up and nobody said that it does, or more time is covered than passed.
     """
     if stamp not in {None, "interval_end", "counter"}:
         raise RefusedError(f"--stamp: expected interval_end or counter, got {stamp!r}")

@@ -173,8 +173,7 @@ def write_cap(
         is_test: it proves that messages arrive; a chain of its own, so that no receiver takes the real one for known.
         ground: what the level rests on.
 
-    Raises:
-        RefusedError: the alert is none of hazard, or no language is named.
+    Raises RefusedError: the alert is none of hazard, or no language is named.
     """
     if not languages:
         raise RefusedError("name one language at least")
@@ -212,8 +211,7 @@ def list_steps(
 ) -> list[ChainMessage]:
     """The messages of an alert: its changes of level, reminders of one, and its end as a false alarm.
 
-    Raises:
-        RefusedError: the alert is none of hazard, or no level of it was ever reported.
+    Raises RefusedError: the alert is none of hazard, or no level of it was ever reported.
     """
     if alert.ledger != "hazard":
         raise RefusedError(f"alert {alert.id} is of {alert.ledger}: CAP warns of hazards only")

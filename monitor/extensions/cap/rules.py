@@ -69,8 +69,7 @@ def read_cap(content: bytes) -> ET.Element:
 def find_faults(content: bytes) -> list[str]:
     """What is wrong with a message, one line each; none where it keeps the standard.
 
-    Raises:
-        RefusedError: as `read_cap`.
+    Raises RefusedError: as `read_cap`.
     """
     return list(_find(read_cap(content)))
 

@@ -26,8 +26,7 @@ class Signed(NamedTuple):
 def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
     """A message with an enveloped signature as its last element; the same message gives the same bytes.
 
-    Raises:
-        ConfigError: key and certificate cannot be used, or signxml is not installed.
+    Raises ConfigError: key and certificate cannot be used, or signxml is not installed.
     """
     require("signxml", ConfigError)
     from lxml import etree
@@ -102,11 +101,7 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
         .not_valid_after(now.astimezone(UTC) + LASTS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=True,
-                **dict.fromkeys(_UNUSED, False),
-            ),
+            x509.KeyUsage(digital_signature=True, content_commitment=True, **dict.fromkeys(_UNUSED, False)),
             critical=True,
         )
         .sign(key, SHA256())

@@ -126,8 +126,7 @@ def run_demo(
 ) -> DemoCount:
     """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
 
-    Returns:
-        What was counted in the database at the end.
+    Returns what was counted in the database at the end.
     """
     began = time.monotonic()
     now = clock()
@@ -395,8 +394,6 @@ def _wait_for_service(stage: DemoInstallation) -> None:
 
 
 def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
-    """Until so many readings are in the database, or no more come."""
-
     def poll() -> tuple[bool, int]:
         found = count(stage)["observations"]
         return found >= rows, found
@@ -417,7 +414,6 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
 
 
 def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: PrintLine, *, keeps: bool) -> None:
-    """Say what ran beside each other, and where to look."""
     print_line(
         f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered"

@@ -54,7 +54,6 @@ class Publisher:
         self.count = 0  # acknowledged so far
 
     def __enter__(self) -> Self:
-        """Connect; raises BrokerError when the broker does not answer or refuses."""
         try:
             self._client.connect(*self._access.target, keepalive=30)
         except OSError as error:
@@ -91,11 +90,7 @@ class Publisher:
         return len(self._pending)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until everything was acknowledged.
-
-        Raises:
-            BrokerError: something was not, in this time.
-        """
+        """Wait until everything was acknowledged; raises BrokerError: something was not, in this time."""
         deadline = time.monotonic() + timeout_s
         while self.settle():
             if time.monotonic() > deadline:

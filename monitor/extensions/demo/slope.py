@@ -38,12 +38,10 @@ class InstrumentFault:
 def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[InstrumentFault]) -> Array:
     """Lay the faults that change values over clean readings.
 
-    Args:
-        values: clean readings, shape (n,) or (n, 3) for east, north, up.
-        seconds: time of each since `start_at`, shape (n,), ascending.
+    `values`: clean readings, shape (n,) or (n, 3) for east, north, up; `seconds`: time of each since `start_at`, shape
+    (n,), ascending.
 
-    Returns:
-        A new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
+    Returns a new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
     """
     out = np.array(values, dtype=np.float64)
     for fault in faults:
@@ -70,8 +68,7 @@ def plan_faults(
 ) -> tuple[InstrumentFault, ...]:
     """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
 
-    Args:
-        reference: the reference whose common shift moves all of its stations.
+    `reference`: the reference whose common shift moves all of its stations.
     """
     rng = np.random.default_rng([seed, 7])
     places = [movers[int(i)] for i in rng.permutation(len(movers))]
@@ -104,8 +101,7 @@ def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, 
         days: time since the model's start, days, shape (n,).
         failure_day: where the velocity becomes infinite; ``inf`` for a slope that only creeps.
 
-    Returns:
-        Displacement, shape (n,); NaN at and after the failure.
+    Returns displacement, shape (n,); NaN at and after the failure.
 
     >>> float(voight_displacement(np.array([10.0]), 2.0, 20.0, 30.0)[0])
     20.0
@@ -126,8 +122,7 @@ def draw_rain(rng: np.random.Generator, steps: int, step_h: float) -> Array:
     Storms last 4 to 30 h with a mean intensity around 2 mm/h, shaped like a half sine and roughened: the rectangular
     pulse idea of Rodriguez-Iturbe et al. (1987), kept simple.
 
-    Returns:
-        Shape (steps,); a multiple of 0.2 mm each.
+    Returns shape (steps,); a multiple of 0.2 mm each.
     """
     rain = np.zeros(steps)
     at_h = float(rng.exponential(STORM_EVERY_DAYS * 24.0))
@@ -301,8 +296,7 @@ class SlopeModel:
             failure_at: failure time; 97 % of the record when not given.
             flicker_mm: innovation scale of the flicker noise of east, north, up.
 
-        Raises:
-            ValueError: naive times, fewer than one station, or an onset that is not before the failure.
+        Raises ValueError: naive times, fewer than one station, or an onset that is not before the failure.
         """
         if start_at.tzinfo is None:
             raise ValueError("start_at must be an aware time")

@@ -175,7 +175,6 @@ def print_worth(
 
 
 def _describe_own(forecasts: Mapping[str, OwnForecasts]) -> Iterator[str]:
-    """What each model says of the series that moves most."""
     for k, (name, own) in enumerate(forecasts.items()):
         if not k:
             yield f"forecasts of {own['series']}, mm from the newest reading on (80 % between):"
@@ -185,7 +184,6 @@ def _describe_own(forecasts: Mapping[str, OwnForecasts]) -> Iterator[str]:
 
 
 def _describe_past(scored: Mapping[str, PastErrors]) -> Iterator[str]:
-    """What each model erred on the past."""
     if scored:
         yield (
             "errors on the past, mean absolute in mm, on the same targets; better (+) or worse (-) than the two above:"

@@ -22,10 +22,7 @@ DerivedTable: Final = create_model(
     __base__=SeriesTable,
     __doc__="[[derived]]: a series that is computed from others; it has all keys of a series.",
     station=(StationId, Field(description="whose series it is")),
-    expression=(
-        str,
-        Field(max_length=LONGEST, description="such as G1.displacement_up - G2.displacement_up"),
-    ),
+    expression=(str, Field(max_length=LONGEST, description="such as G1.displacement_up - G2.displacement_up")),
     at=(str, Field("", description="the series whose instants it has; default the first one named")),
     within_s=(Duration | None, Field(None, alias="within", description="how near readings of the others lie")),
     hold_s=(Duration | None, Field(None, alias="hold", description="instead: how old their last readings may be")),

@@ -95,16 +95,13 @@ class Expression:
 def read_expression(
     text: str, unit_of: Callable[[Series], str | None], own: Collection[str] = (), instead: str = ""
 ) -> Expression:
-    """Read an expression.
+    """Read an expression; raises ValueError: in plain words, what is wrong.
 
     Args:
         text: the expression.
         unit_of: the unit in which a series is stored; None where nobody declares it.
         own: units of the site's own quantities.
         instead: what an unknown series is answered with: the series there are.
-
-    Raises:
-        ValueError: in plain words, what is wrong.
     """
     if len(text) > LONGEST:
         raise ValueError(f"expected at most {LONGEST} characters, got {len(text)}")
@@ -294,8 +291,6 @@ def _require_alike(one: Part, other: Part, where: str) -> None:
 
 
 def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
-    """A function of one value, which gives its value and its slope."""
-
     def compute(samples: InputSamples, at_s: float) -> Value | None:
         found = part.compute(samples, at_s)
         if found is None:

@@ -57,17 +57,12 @@ PLAIN: Final = Unit(1.0)
 
 
 def read_unit(text: str, own: Collection[str] = ()) -> Unit:
-    """A unit, or a product of units such as `kPa/m` or `mm/degC`.
+    """A unit, or a product of units such as `kPa/m` or `mm/degC`; raises ValueError: it is no unit.
 
     >>> read_unit("mm/degC").powers, round(read_unit("kPa/digit^2", ("digit",)).scale)
     ((('degC', Fraction(-1, 1)), ('m', Fraction(1, 1))), 1000)
 
-    Args:
-        text: the unit.
-        own: units of the site's own quantities, each a base unit of its own.
-
-    Raises:
-        ValueError: it is no unit.
+    `text`: the unit; `own`: units of the site's own quantities, each a base unit of its own.
     """
     text = text.strip() or "1"
     if text in own and text not in UNITS:

@@ -47,16 +47,14 @@ def hold(
         Argument(N_("From the first level to the last in minutes"), "--minutes", longest=4, choices=("1", "10", "60")),
     ] = "10",
     scenario: Annotated[
-        str,
-        Argument("collapse (simulated), or a file of readings in the long form", "--scenario", ways=_HERE),
+        str, Argument("collapse (simulated), or a file of readings in the long form", "--scenario", ways=_HERE)
     ] = "collapse",
     speed: Annotated[
         float | None,
         Argument("Simulated seconds per second, in place of minutes", "--speed", least=0.001, most=1e9, ways=_HERE),
     ] = None,
     hold: Annotated[
-        timedelta,
-        Argument("How long the alarms stand at the end while nobody has answered", "--hold", ways=_HERE),
+        timedelta, Argument("How long the alarms stand at the end while nobody has answered", "--hold", ways=_HERE)
     ] = timedelta(minutes=10),
     health: Annotated[bool, Argument(N_("Send health and advice alerts of the scenario too"), "--health")] = False,
 ) -> ActResult:
@@ -118,8 +116,7 @@ def end(
     call: ActCall,
     site: SiteId,
     number: Annotated[
-        int,
-        Argument("Number of the drill, see `slopeward notify drill list`", metavar="ID", least=1, most=LARGEST_ID),
+        int, Argument("Number of the drill, see `slopeward notify drill list`", metavar="ID", least=1, most=LARGEST_ID)
     ],
     reason: Annotated[str, Argument(N_("Why"), "--reason")] = "ended by hand",
 ) -> ActResult:

@@ -10,14 +10,10 @@ EXTENSION: Final = Extension(
     description="exercises by the real channels, apart from the real state",
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
-    addresses={
-        "GET /sites/{site}/drills": Address("viewer"),
-    },
+    addresses={"GET /sites/{site}/drills": Address("viewer")},
     commands={
         "notify drill": Command(
-            f"{_HERE}.cli",
-            "Hold an exercise up to the channels, apart from the real state",
-            after="notify channels",
+            f"{_HERE}.cli", "Hold an exercise up to the channels, apart from the real state", after="notify channels"
         )
     },
     acts=(f"{_HERE}.acts:ACTS",),

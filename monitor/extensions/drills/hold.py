@@ -72,11 +72,8 @@ def hold_drill(
     Decisions are taken on a database of the drill's own. Of the real one nothing is written but the drill, its frozen
     decisions, its alerts with their messages (exercise, keys `drill:N:...`), the stamp that it lives, and the audit.
 
-    Args:
-        on_turn: called for each change that was told.
-
-    Raises:
-        RefusedError: another drill runs, nobody is named, or the scenario cannot be made; the last stays on record.
+    `on_turn`: called for each change that was told. Raises RefusedError: another drill runs, nobody is named, or the
+    scenario cannot be made; the last stays on record.
     """
     with db.write() as c:
         drills.end_dead_drills(c, {site.id: site}, clock())
@@ -138,10 +135,8 @@ def rehearse(
 ) -> tuple[DrillStep, ...]:
     """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
 
-    With `proofs` of the real database a model counts as it does in the service.
-
-    Raises:
-        RefusedError: the scenario holds no reading of the site, or raises no level; or somebody ended the drill.
+    With `proofs` of the real database a model counts as it does in the service. Raises RefusedError: the scenario holds
+    no reading of the site, or raises no level; or somebody ended the drill.
     """
     with open_scenario(site, terms.scenario) as past, past.read() as c:
         span = find_span(c, site.id)
@@ -286,11 +281,9 @@ class FailureCurve:
 def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
     """For each series that a velocity or rate criterion reads: a curve that crosses every level it has a bound for.
 
-    One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over
-    the shortest window is well beyond that bound.
-
-    Raises:
-        RefusedError: no criterion of the site measures how something moves.
+    One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over the
+    shortest window is well beyond that bound. Raises RefusedError: no criterion of the site measures how something
+    moves.
     """
     found: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
@@ -329,8 +322,7 @@ def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
 def make_collapse(site: Site, start_at: datetime) -> Iterator[Observation]:
     """Readings of every declared series from `start_at` until the mass is gone; known at their epochs.
 
-    Raises:
-        RefusedError: nothing of the site measures movement.
+    Raises RefusedError: nothing of the site measures movement.
     """
     curves = plan_curves(site)
     one = next(iter(curves.values()))

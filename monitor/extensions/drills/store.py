@@ -58,8 +58,7 @@ def prefix_of(drill_id: int) -> str:
 def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime) -> int:
     """Begin a drill; returns its id.
 
-    Raises:
-        RefusedError: nobody is named, or another drill of the site runs.
+    Raises RefusedError: nobody is named, or another drill of the site runs.
     """
     if by.kind != "person" or not by.name.strip():
         raise RefusedError("a drill needs the name of who holds it: --by NAME")
@@ -78,11 +77,7 @@ def beat(c: Connection, drill_id: int, now: datetime) -> None:
 
 
 def find_drill(c: Connection, drill_id: int) -> Drill:
-    """One drill.
-
-    Raises:
-        NotFoundError: there is none of that number.
-    """
+    """One drill; raises NotFoundError: there is none of that number."""
     found = find_record(c, Drill, select(t.drill).where(t.drill.c.id == drill_id))
     if found is None:
         raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward notify drill list`")
@@ -177,11 +172,7 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     }
 
 
-def end_dead_drills(
-    c: Connection,
-    sites: Mapping[str, Site],
-    now: datetime,
-) -> list[int]:
+def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> list[int]:
     """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):

@@ -183,8 +183,7 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     Mon-Fri 07:00 Mori, Rossi
     Fri 19:00 Rossi
 
-    Raises:
-        ValueError: a line cannot be read, names nobody of the team, or two lines are of one time.
+    Raises ValueError: a line cannot be read, names nobody of the team, or two lines are of one time.
     """
     turns: dict[int, DutyTurn] = {}
     weeks = 1

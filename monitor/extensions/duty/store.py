@@ -165,8 +165,7 @@ def add_plan(
         valid_from: not in the past; None = now.
         begins: the week in which `week 1` of the plan begins; None = the week of `valid_from`.
 
-    Raises:
-        RefusedError: a line cannot be read, no person or reason, or the plan would begin in the past.
+    Raises RefusedError: a line cannot be read, no person or reason, or the plan would begin in the past.
     """
     require_person(actor, reason)
     valid_from = now if valid_from is None else valid_from
@@ -207,8 +206,7 @@ def add_change(
         person_out: who is not on duty then; empty = whoever is on duty.
         person_in: who is instead; empty = nobody, and the second moves up.
 
-    Raises:
-        RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
+    Raises RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
     """
     require_person(actor, reason)
     if from_at < now - GRACE:
@@ -257,8 +255,7 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
 def lay_out(c: Connection, team: Team, now: datetime) -> int:
     """Write who is on duty from now on into the table behind the view `duty`; what has passed stays.
 
-    Returns:
-        How many rows are new.
+    Returns how many rows are new.
     """
     d = t.duty_turn.c
     mine = (d.site == team.site, d.team == team.name)
@@ -397,10 +394,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     `actor`: a person who may act on the site; `notes`: what who comes must know; `describe`: one sentence for each of
-    some alerts.
-
-    Raises:
-        RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
+    some alerts. Raises RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
     """
     if not notes.strip():
         raise RefusedError(_NO_NOTES())
@@ -408,7 +402,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     require_account(c, actor.name)
     if len(notes) > LONGEST_NOTES:
         raise RefusedError(_LONG_NOTES(count=LONGEST_NOTES))
-    waiting = find_waiting(c, team.site, team.name)
+    h = t.duty_handover.c
+    mine = (h.site == team.site, h.team == team.name, h.signed_at.is_(None), h.withdrawn_at.is_(None))
+    waiting = find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, describe)
@@ -461,13 +457,6 @@ def load_handovers(c: Connection, site: str) -> list[Handover]:
     h = t.duty_handover.c
     mine = (h.site == site, h.withdrawn_at.is_(None))
     return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
-
-
-def find_waiting(c: Connection, site: str, team: str) -> Handover | None:
-    """The hand-over of a team that waits for who comes."""
-    h = t.duty_handover.c
-    mine = (h.site == site, h.team == team, h.signed_at.is_(None), h.withdrawn_at.is_(None))
-    return find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
 
 
 def _require_waiting(c: Connection, site: str, number: int) -> Handover:

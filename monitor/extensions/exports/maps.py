@@ -189,12 +189,7 @@ def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> St
     box, run = scene.bounds, scene.run or {}
     files = f"{root.removesuffix('/stac')}/scenes/{scene.scene_hash}"
     assets = {
-        "footprints": {
-            "href": files,
-            "type": _GEOJSON,
-            "title": "Footprints of probable landslides",
-            "roles": ["data"],
-        }
+        "footprints": {"href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"]}
     }
     if scene.preview is not None:
         assets["preview"] = {

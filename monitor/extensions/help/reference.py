@@ -160,13 +160,7 @@ def describe_type(annotation: Any) -> str:
         if is_duration(annotation.__metadata__):
             return "duration"
         return describe_type(parts[0])
-    plain = {
-        str: "text",
-        float: "number",
-        int: "whole number",
-        bool: "true or false",
-        Path: "path",
-    }
+    plain = {str: "text", float: "number", int: "whole number", bool: "true or false", Path: "path"}
     model = find_table(annotation)
     return plain.get(annotation) or ("table" if model else str(annotation.__name__))
 

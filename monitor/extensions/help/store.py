@@ -17,8 +17,7 @@ FROM section WHERE section MATCH ? ORDER BY 5 LIMIT 200
 class HelpIndex:
     """Sections of documents, found by their stems.
 
-    Args:
-        rows: page, anchor, title of the page, heading, text.
+    `rows`: page, anchor, title of the page, heading, text.
     """
 
     def __init__(self, rows: Iterable[tuple[str, str, str, str, str]]) -> None:

@@ -63,9 +63,7 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
 
 
 @app.command("tiles")
-def tiles(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3")],
-) -> None:
+def tiles(file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3")]) -> None:
     """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
 
     Example: slopeward sites map tiles canton.pmtiles

@@ -2,23 +2,68 @@
 
 import re
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from math import cos, pi, radians, sin
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
+from detection.geojson import Feature
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.extension import call_functions
-from monitor.extensions.maps.zones import draw_zones
+from monitor.domain.ground import find_hull
+from monitor.domain.site import Site
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
+from monitor.store.readings.points import METRES_PER_DEGREE, window_of
 from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
+from monitor.web.parts.features import make_feature
 from monitor.web.parts.geojson import GeoJsonResponse, make_collection
+
+AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
+Place = tuple[float, float]  # longitude, latitude
+
+
+def draw_zones(site: Site) -> list[Feature]:
+    """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
+    placed = site.places
+    outlined = [("exposed", one.name, one.corners) for one in site.exposed]
+    outlined += [("area", one.id, one.outline) for one in site.stations if one.outline]
+    found = [_draw(kind, name, None, _wind([(lon, lat) for lat, lon in ring])) for kind, name, ring in outlined]
+    areas: dict[str, list[Place]] = {}
+    for station in site.stations:
+        if station.area is not None and station.id in placed:
+            areas.setdefault(station.area, []).extend(draw_circle(placed[station.id], AROUND_M, 12))
+    found += [_draw("area", name, None, find_hull(corners)) for name, corners in sorted(areas.items())]
+    radar = {(s, window_of(k)[1]) for k in site.criteria if k.kind.facts == "points" for s in k.stations if s in placed}
+    return found + [_draw("radar", name, m, draw_circle(placed[name], m)) for name, m in sorted(radar)]
+
+
+def draw_circle(middle: Place, radius_m: float, corners: int = 48) -> list[Place]:
+    """Places around a middle, counter-clockwise (RFC 7946), on the plane that touches the slope."""
+    north = radius_m / METRES_PER_DEGREE
+    east = north / max(0.01, cos(radians(middle[1])))
+    angles = [-2.0 * pi * k / corners for k in range(corners)]
+    return [(round(middle[0] + east * sin(a), 7), round(middle[1] + north * cos(a), 7)) for a in angles]
+
+
+def _wind(ring: list[Place]) -> list[Place]:
+    twice = sum(ax * by - bx * ay for (ax, ay), (bx, by) in zip(ring, ring[1:] + ring[:1], strict=True))
+    return ring if twice > 0 else ring[::-1]
+
+
+def _draw(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> Feature:
+    facts = {"kind": kind, "name": name, "radius_m": radius_m}
+    return make_feature(
+        f"{kind}/{name}", {"type": "Polygon", "coordinates": [[list(place) for place in (*ring, ring[0])]]}, facts
+    )
+
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 _NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
@@ -107,11 +152,7 @@ NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 def send_range(
     path: Path, kind: str = "application/vnd.pmtiles", missing: Template = NO_TILES, lasts_s: int = 3600
 ) -> FileResponse:
-    """The ranges of a file that a request asks for.
-
-    Raises:
-        NotFoundError: there is no such file; a link is none.
-    """
+    """The ranges of a file that a request asks for; raises NotFoundError: there is no such file; a link is none."""
     with suppress(OSError):
         known = path.lstat()
         if stat.S_ISREG(known.st_mode):

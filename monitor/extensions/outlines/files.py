@@ -30,11 +30,7 @@ def read_geometry(text: str) -> Geometry:
 def read_collection(content: str, kind: str) -> list[Brought]:
     """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
 
-    Args:
-        kind: of features that have no property `kind`.
-
-    Raises:
-        RefusedError: it is no GeoJSON of polygons, or too long.
+    `kind`: of features that have no property `kind`. Raises RefusedError: it is no GeoJSON of polygons, or too long.
 
     >>> read_collection('{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
     [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]

@@ -237,7 +237,6 @@ def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now
 
 
 def _list_answers(owner: _LearningSite) -> list[tuple[Path, dict[str, Any]]]:
-    """The runs of a site that have an answer, the newest last: folder and answer."""
     from detection.learning.run import ANSWER
 
     found = sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))

@@ -121,10 +121,8 @@ class TileToReview:
 def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     """The corners of a GeoJSON Polygon in lon/lat, closed and counter-clockwise (RFC 7946), to seven decimals.
 
-    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on.
-
-    Raises:
-        RefusedError: it is no plain polygon: says what is wrong.
+    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on. Raises RefusedError: it is no plain
+    polygon: says what is wrong.
     """
     rings = geometry.get("coordinates") if isinstance(geometry, Mapping) and geometry.get("type") == "Polygon" else None
     if not isinstance(rings, list) or not rings or not isinstance(rings[0], list):
@@ -162,9 +160,7 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Ch
     """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
     `kind`: one of `KINDS`; `geometry`: GeoJSON Polygon, see `read_ring`; `bounds`: of the scene that was looked at.
-
-    Raises:
-        RefusedError: an unknown kind, no plain polygon, or a note that is too long.
+    Raises RefusedError: an unknown kind, no plain polygon, or a note that is too long.
     """
     if kind not in KINDS:
         raise RefusedError(_KIND(kind=kind, names=NameList(KINDS)))
@@ -187,11 +183,9 @@ def add_outlines(
 ) -> list[int]:
     """Keep outlines of a person, all or none; returns their numbers.
 
-    Args:
-        scene_hash: the scene that was looked at, one that was read.
-        drawn: what `read_outline` gave.
-        from_polygon: the footprint of this scene that they correct.
-        instead_of: the outline of this scene that they correct: that one is withdrawn.
+    `scene_hash`: the scene that was looked at, one that was read; `drawn`: what `read_outline` gave; `from_polygon`:
+    the footprint of this scene that they correct; `instead_of`: the outline of this scene that they correct: that one
+    is withdrawn.
 
     Raises:
         NotFoundError: no such scene, footprint or outline.
@@ -329,8 +323,7 @@ def add_review(
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
         scene_hash: its scene; None: any of the site.
 
-    Returns:
-        The footprint as it stands now.
+    Returns the footprint as it stands now.
 
     Raises:
         NotFoundError: no such footprint, or several begin so.

@@ -103,7 +103,6 @@ def develop(received: ReceivedPhoto) -> DevelopedPhoto:
 
 
 def _flatten(picture: "Image") -> "Image":
-    """Its colours as they are seen, on white where it is transparent."""
     from PIL import Image
 
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
@@ -143,7 +142,6 @@ def _plain(value: Any) -> str:
 
 
 def _read_date(exif: Any) -> str:
-    """`2026-03-01 07:12:33 +01:00`; the offset only where the camera names one."""
     try:
         at = datetime.strptime(_plain(exif.get(_DATE))[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007 - it names no zone
     except ValueError:
@@ -154,7 +152,6 @@ def _read_date(exif: Any) -> str:
 
 
 def _read_degrees(parts: Any, side: Any, negative: str, most: float) -> float | None:
-    """Degrees, minutes and seconds as one figure."""
     try:
         degrees, minutes, seconds = (float(part) for part in parts)
         found = degrees + minutes / 60.0 + seconds / 3600.0

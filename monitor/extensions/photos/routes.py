@@ -137,8 +137,7 @@ def require_room(db: Database, config: ServiceConfig) -> None:
 def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
     """What becomes of a file that somebody sent.
 
-    Raises:
-        RefusedError: it is no picture, damaged, or too large; in one line.
+    Raises RefusedError: it is no picture, damaged, or too large; in one line.
     """
     if not content:
         raise RefusedError(EMPTY())

@@ -42,8 +42,7 @@ Piece = tuple[list[int], tuple[points.PointForecast, ...]]
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Forecast every set of which something came in; returns one line that says what was done.
 
-    Raises:
-        JobError: workers failed at some sets, once the others were forecast.
+    Raises JobError: workers failed at some sets, once the others were forecast.
     """
     due = db.run_read(list_unforecast, site.id)
     return go_through(due, lambda point_set: _issue(db, config.compute, point_set, now))

@@ -61,8 +61,7 @@ DIGEST: Final = 1  # raised when the same rows give another look
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Look at every set of which something came in; returns one line that says what was done.
 
-    Raises:
-        JobError: workers failed at some sets, once the others were looked at.
+    Raises JobError: workers failed at some sets, once the others were looked at.
     """
     due = db.run_read(point_looks.list_due, site.id)
 
@@ -77,8 +76,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def go_through(due: Sequence[PointSet], act: Callable[[PointSet], str]) -> str:
     """Do the same with every set; returns one line of what was said of each that has something to say.
 
-    Raises:
-        JobError: it failed at some sets, once it was done with the others.
+    Raises JobError: it failed at some sets, once it was done with the others.
     """
     lines, failed, kinds = [], [], set()
     for point_set in due:

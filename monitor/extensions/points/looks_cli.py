@@ -16,8 +16,7 @@ app = Commands(help=__doc__)
 
 @app.command(epilog="Example: slopeward anomalies points --site north-bench")
 def points(
-    site: SiteOption,
-    looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5,
+    site: SiteOption, looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5
 ) -> None:
     """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
 

@@ -27,12 +27,7 @@ from monitor.extensions.reports import store as rows
 from monitor.extensions.reports.period import Period, split_days
 from monitor.store.alerting.duty import PlannedDuty, load_days
 from monitor.store.alerting.sites import find_version_at, load_site_source
-from monitor.store.alerting.timeline import (
-    LevelSegment,
-    NewestMovement,
-    load_newest_movement,
-    load_ribbon,
-)
+from monitor.store.alerting.timeline import LevelSegment, NewestMovement, load_newest_movement, load_ribbon
 from monitor.store.models.movement import find_shown_forecast
 from monitor.store.pages import StoredLevel, load_range
 from monitor.store.readings.observations import SeriesRow, load_series

@@ -54,8 +54,7 @@ class DueReport:
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Make what is due, then mail what waits.
 
-    Raises:
-        JobError: a mail was not taken, or a report could not be made; the others were.
+    Raises JobError: a mail was not taken, or a report could not be made; the others were.
     """
     troubles: list[str] = []
     made = sum(_issue(db, due, now, troubles) for due in list_due(db, config, now))

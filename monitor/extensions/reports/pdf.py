@@ -44,11 +44,7 @@ PRINT: Final = WorkerTask("monitor.extensions.reports.pdf:print_document", PdfRe
 
 
 def make_pdf(plan: ComputeSection, html: str) -> bytes:
-    """Print a document.
-
-    Raises:
-        JobError: WeasyPrint or its libraries are not installed, or it failed; one line.
-    """
+    """Print a document; raises JobError: weasyPrint or its libraries are not installed, or it failed; one line."""
     require("weasyprint", JobError)
     try:
         printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, PdfRequest(html), reads=FONTS)

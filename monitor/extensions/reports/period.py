@@ -68,13 +68,10 @@ def split_days(period: Period, zone: ZoneInfo) -> list[tuple[date, datetime, dat
 
 
 def read_times(values: Iterable[str]) -> tuple[time, ...]:
-    """Times of the day in order, each once.
+    """Times of the day in order, each once; raises ValueError: one is not of the form 07:00.
 
     >>> read_times(["22:00", "6:00", "06:00"])
     (datetime.time(6, 0), datetime.time(22, 0))
-
-    Raises:
-        ValueError: one is not of the form 07:00.
     """
     found = set()
     for value in values:

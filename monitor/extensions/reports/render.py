@@ -56,11 +56,7 @@ def find_state(facts: ReportFacts, language: str, late: timedelta) -> EndState:
 
 
 def render_report(
-    facts: ReportFacts,
-    digest: str,
-    language: str,
-    at: datetime,
-    late: timedelta = timedelta(minutes=10),
+    facts: ReportFacts, digest: str, language: str, at: datetime, late: timedelta = timedelta(minutes=10)
 ) -> str:
     """A bulletin or shift report."""
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}

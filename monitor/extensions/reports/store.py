@@ -43,8 +43,7 @@ def load_past_alerts(
 ) -> tuple[list[AlertAtInstant], list[str]]:
     """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
 
-    Returns:
-        They, and the ledgers of which there were more than `MOST`: those that were closed and are old are left out.
+    Returns they, and the ledgers of which there were more than `MOST`: those that were closed and are old are left out.
     """
     a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
     heads, cut = list[Any](), list[str]()

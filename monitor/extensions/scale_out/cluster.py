@@ -54,8 +54,7 @@ class DaskCluster:
 
         A worker that is lost while it runs is followed by another one, `TRIES` times.
 
-        Args:
-            limit_s: of one try.
+        `limit_s`: of one try.
 
         Raises:
             AwayError: no worker or scheduler answers, in one line.

@@ -137,11 +137,7 @@ class DividedIngest:
     """
 
     def __init__(
-        self,
-        context: IngestContext,
-        alarms: ServiceAlarms,
-        on_alarm: Callable[[], None],
-        turn: CoreTurn | None = None,
+        self, context: IngestContext, alarms: ServiceAlarms, on_alarm: Callable[[], None], turn: CoreTurn | None = None
     ) -> None:
         self._context = context
         self._db, self._config, self._sites, self._clock = context.db, context.config, context.sites, context.clock
@@ -197,7 +193,12 @@ class DividedIngest:
             **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
         }
         if not children:
-            found |= self._describe_handover()
+            joining = None if self._handover is None else self._handover.joining
+            found |= {
+                "connected": {"live": False},
+                "problems": {"live": (joining and joining.problem) or _DIVIDING},
+                "refused": {joining.name: joining.refused} if joining and joining.refused else {},
+            }
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
             found["processes"].append(child.describe(deaths[child.name]))
@@ -212,14 +213,6 @@ class DividedIngest:
             for key, pick in (("database_busy_since", min), ("newest_received_at", max)):
                 found[key] = pick(filter(None, (found[key], status[key])), default=None)
         return found
-
-    def _describe_handover(self) -> dict[str, Any]:
-        joining = None if self._handover is None else self._handover.joining
-        return {
-            "connected": {"live": False},
-            "problems": {"live": (joining and joining.problem) or _DIVIDING},
-            "refused": {joining.name: joining.refused} if joining and joining.refused else {},
-        }
 
     def drained(self) -> bool:
         """Whether the queue of the broker is worked off by all of them."""

@@ -30,10 +30,7 @@ STOP_S: Final = 2.5
 class IngestProcess:
     """The parts of this process.
 
-    Args:
-        line: to the core.
-        orders: what it begins with.
-        first: what core said then.
+    `line`: to the core; `orders`: what it begins with; `first`: what core said then.
     """
 
     def __init__(self, line: Connection, orders: StartOrders, first: CoreHeartbeat) -> None:

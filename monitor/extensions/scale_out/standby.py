@@ -85,8 +85,7 @@ def _find_fault(turn: CoreTurn, commits: CommitMonitor) -> str:
 def take_over(turn: CoreTurn) -> bool:
     """Take the turn where whoever had it is gone or hangs; False where another core has it, or may still come back.
 
-    Raises:
-        StoreBusyError: the database is away for the moment.
+    Raises StoreBusyError: the database is away for the moment.
     """
     lease = find_lease(turn.engine)
     if lease is not None and lease.holder != turn.holder and lease.idle_s < GRACE_S:

@@ -17,8 +17,7 @@ _READ_LEASE: Final = text(
 def find_lease(engine: Engine) -> Row[Any] | None:
     """Who has the turn, the name of its sessions, and how long it was not renewed; None where no core has run yet.
 
-    Raises:
-        StoreBusyError: the database is away for the moment.
+    Raises StoreBusyError: the database is away for the moment.
     """
     with translated():
         make_turns(engine)
@@ -29,10 +28,8 @@ def find_lease(engine: Engine) -> Row[Any] | None:
 def end_core_sessions(engine: Engine, session: str) -> int:
     """End the sessions of a core that hangs, by their name, and whoever else holds its lock; returns how many.
 
-    A role may end the sessions of its own login. What they had not committed is rolled back.
-
-    Raises:
-        StoreBusyError: the database is away for the moment.
+    A role may end the sessions of its own login. What they had not committed is rolled back. Raises StoreBusyError: the
+    database is away for the moment.
     """
     ends = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"  # noqa: S608

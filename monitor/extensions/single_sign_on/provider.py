@@ -102,8 +102,7 @@ def read_person(
 def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
     """Whether an ID token says that the login took a second factor.
 
-    Args:
-        acr: values of the claim `acr` that say so at this provider.
+    `acr`: values of the claim `acr` that say so at this provider.
 
     >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
     (True, False, False)
@@ -261,11 +260,7 @@ class Provider:
                 "aud": {"essential": True, "value": section.client_id},
                 "exp": {"essential": True},
             }
-            params = {
-                "nonce": flow.nonce,
-                "client_id": section.client_id,
-                "access_token": answer.get("access_token"),
-            }
+            params = {"nonce": flow.nonce, "client_id": section.client_id, "access_token": answer.get("access_token")}
             claims = CodeIDToken(token.claims, token.header, options, params)
             claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:

@@ -50,14 +50,9 @@ class ReadPlan(NamedTuple):
     accept_units: bool = False
 
 
-def folder_of(place: SourceTarget) -> Path:
-    """Where files of a site's series are put."""
-    return Path(place.config.paths.inbox) / SERIES / place.site.id
-
-
 def scan_folder(found: PollSummary, place: SourceTarget) -> None:
     """Take every file that is new or changed; one that cannot be read stays, with its reason, until it changes."""
-    folder = folder_of(place)
+    folder = Path(place.config.paths.inbox) / SERIES / place.site.id
     if not folder.is_dir():
         return
     known = place.db.run_read(load_files, found.source)
@@ -143,8 +138,7 @@ def _cut(path: Path, end: int, size: int) -> Iterator[Path]:
 def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[SourceSection]) -> ReadPlan:
     """How a file is read: by a `[[source]]` of kind folder, a mapping whose name it begins with, or its content.
 
-    Raises:
-        ConfigError: nothing says it, or what says it cannot be used.
+    Raises ConfigError: nothing says it, or what says it cannot be used.
     """
     for table in tables:
         if any(fnmatchcase(path.name, pattern) for pattern in table.files):

@@ -10,7 +10,7 @@ from monitor.config.sources import SourceSection
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.site import Binding, Site
-from monitor.extensions.sources.tasks import PollRequest, ServerCredentials, WantedFile
+from monitor.extensions.sources.fetch import PollRequest, ServerCredentials, WantedFile
 from monitor.ingest.decoders.decoder import read_series
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
@@ -40,11 +40,7 @@ def _name_files(source: SourceSection) -> list[tuple[str, str]]:
 def make_request(
     source: SourceSection, known: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
 ) -> PollRequest:
-    """What the worker that fetches is asked.
-
-    Raises:
-        UnsetError: a secret that the table names is not there.
-    """
+    """What the worker that fetches is asked; raises UnsetError: a secret that the table names is not there."""
     secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
     key_file = str(Path(source.key_file).absolute()) if source.key_file else ""

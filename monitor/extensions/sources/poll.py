@@ -19,12 +19,11 @@ from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
 from monitor.extensions.sources import take
 from monitor.extensions.sources.addresses import hide_query
-from monitor.extensions.sources.fetch import require_room
+from monitor.extensions.sources.fetch import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest, require_room
 from monitor.extensions.sources.folder import SERIES, scan_folder
 from monitor.extensions.sources.plan import MIB, find_form, make_binding, make_options, make_request
 from monitor.extensions.sources.polled import PollSummary, follow
 from monitor.extensions.sources.take import SourceTarget
-from monitor.extensions.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.files.reader import ImportOptions
@@ -66,10 +65,8 @@ def take_pages(
 ) -> None:
     """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
 
-    A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once.
-
-    Raises:
-        StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
+    A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once. Raises
+    StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
     """
     site = replace(place.site, decoders=(make_binding(source),))
     pipeline = Pipeline(place.db, {site.id: site}, place.clock, place.config.limits)

@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 from monitor.domain.errors import RefusedError
 from monitor.extensions.sources.addresses import hide_query
-from monitor.extensions.sources.fetch import explain
+from monitor.extensions.sources.fetch import NEW, SAME, FetchedFile, PollRequest, WantedFile, explain
 from monitor.extensions.sources.http import GuardedClient, follow_link
-from monitor.extensions.sources.tasks import NEW, SAME, FetchedFile, PollRequest, WantedFile
 from monitor.ingest.decoders.sensorthings import read_next_link
 
 PAGE: Final = 1000  # observations in one file

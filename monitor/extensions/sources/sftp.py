@@ -11,8 +11,17 @@ import asyncssh
 
 from monitor.domain.errors import RefusedError
 from monitor.extensions.sources.addresses import find_addresses, hide_query, split_address
-from monitor.extensions.sources.fetch import explain, part_of, require_room
-from monitor.extensions.sources.tasks import FAILED, NEW, SAME, FetchedFile, PollRequest, WantedFile
+from monitor.extensions.sources.fetch import (
+    FAILED,
+    NEW,
+    SAME,
+    FetchedFile,
+    PollRequest,
+    WantedFile,
+    explain,
+    part_of,
+    require_room,
+)
 
 TIMEOUT_S: Final = 30.0
 PIECE_BYTES: Final = 1 << 18

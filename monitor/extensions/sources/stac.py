@@ -12,9 +12,8 @@ import pystac
 from detection.imagery.scene.products.stac import find_mask, write_item
 from monitor.domain.errors import RefusedError
 from monitor.extensions.sources.addresses import hide_query
-from monitor.extensions.sources.fetch import PART, explain
+from monitor.extensions.sources.fetch import NEW, OLD, PART, SAME, FetchedFile, PollRequest, explain
 from monitor.extensions.sources.http import GuardedClient
-from monitor.extensions.sources.tasks import NEW, OLD, SAME, FetchedFile, PollRequest
 
 MOST_DOCUMENTS: Final = 2000  # of one look
 MOST_ITEMS: Final = 20  # of one look, the newest; the others come at the next ones

@@ -88,11 +88,7 @@ def find_end(path: Path, size: int, digest: str, before: FileState | None) -> in
 
 
 def check_content(path: Path, size: int, before: FileState | None, *, may_shrink: bool) -> None:
-    """Refuse what is no data, or less than was there before.
-
-    Raises:
-        RefusedError: one line.
-    """
+    """Refuse what is no data, or less than was there before; raises RefusedError: one line."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"\x1f\x8b"):
@@ -155,10 +151,7 @@ def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple
     """Put the files of an item into the scenes' inbox, the manifest with them; returns the name of the scene.
 
     The manifest names the bands as the source does, and all files that must have arrived. What the item itself says
-    (scale, offset, clouds) lies beside it.
-
-    Raises:
-        RefusedError: what was fetched is not what was asked for.
+    (scale, offset, clouds) lies beside it. Raises RefusedError: what was fetched is not what was asked for.
     """
     name = _UNSAFE.sub("-", item).strip("-.")[:100] or "item"
     try:

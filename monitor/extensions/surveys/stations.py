@@ -33,8 +33,7 @@ class StationDisplacement(NamedTuple):
 def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
     """Stations with a place whose displacement comes from images: id -> longitude, latitude.
 
-    Raises:
-        RefusedError: there is none.
+    Raises RefusedError: there is none.
     """
     filled = {
         station.id
@@ -62,9 +61,7 @@ def store_vectors(
     """Store displacement since the first image of each series: what was known at the older image, and what came to it.
 
     A series that has no reading yet begins with 0 at the older image. Errors of a chain of images add up in squares.
-
-    Raises:
-        RefusedError: the images are in the wrong order, or a series has readings but none at the older image.
+    Raises RefusedError: the images are in the wrong order, or a series has readings but none at the older image.
     """
     if newer_at <= older_at:
         raise RefusedError(
@@ -140,10 +137,7 @@ def store_velocities(
     """Store what a map says of stations at the end of the time that it shows; the same map again adds nothing.
 
     Each reading names its component in `extra`, and of how many pixels it is: of `enu` a velocity is the length of all
-    three, which has no sign.
-
-    Raises:
-        RefusedError: that time lies in the future.
+    three, which has no sign. Raises RefusedError: that time lies in the future.
     """
     if until - now > FUTURE_TOLERANCE:
         raise RefusedError(f"the map ends at {format_iso(until)}, in the future")

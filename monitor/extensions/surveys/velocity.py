@@ -175,8 +175,7 @@ def _store(
 def _find_component(path: Path) -> str | None:
     """Of what the stations have readings from maps: another component would give them another sign; None: no reading.
 
-    Raises:
-        SlopewardError: nobody can say it.
+    Raises SlopewardError: nobody can say it.
     """
     try:
         found: str | None = json.loads(path.read_text(encoding="utf-8"))["component"]

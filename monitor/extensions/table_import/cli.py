@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,9 +32,6 @@ from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.recognise import find_form
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,10 @@ def guess_file(
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
     for key in answers:
-        _check_key(key)
+        if {key.partition(":")[0].rpartition("/")[2], key.rpartition("/")[2].partition(":")[0]}.isdisjoint(KEYS):
+            near = get_close_matches(key.rpartition("/")[2].partition(":")[0], KEYS, 1)
+            meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(KEYS)}"
+            raise typer.BadParameter(f"--answer: no question is about {key!r}{meant}")
     set_bounds = _read_bounds(bounds, by)
     folder = _sites_folder()
     known = scan_sites(folder)[0] if folder is not None and folder.is_dir() else ()
@@ -326,14 +325,6 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
             raise typer.BadParameter(f"{option}: expected KEY=VALUE such as {example}, got {text!r}")
         answers[key.strip()] = value.strip()
     return answers
-
-
-def _check_key(key: str) -> None:
-    """Refuse a `KEY` or `FILE/KEY` that no question has."""
-    if {key.partition(":")[0].rpartition("/")[2], key.rpartition("/")[2].partition(":")[0]}.isdisjoint(KEYS):
-        near = get_close_matches(key.rpartition("/")[2].partition(":")[0], KEYS, 1)
-        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(KEYS)}"
-        raise typer.BadParameter(f"--answer: no question is about {key!r}{meant}")
 
 
 def _prompt_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:

@@ -58,8 +58,7 @@ _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
 _OPEN: Final = Template("upload.open", "questions about this file are open")
 _SITE_THERE: Final = Template(
-    "upload.site.there",
-    "there is a site '{site}' already: choose it where the file is sent, or another name",
+    "upload.site.there", "there is a site '{site}' already: choose it where the file is sent, or another name"
 )
 _LOOSENS: Final = Template(
     "upload.loosens",
@@ -96,9 +95,7 @@ class UploadProcessor:
     def inspect(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
-        Raises:
-            RefusedError: not all of it came, or it is being read in.
-            StoreBusyError: others are being looked at.
+        Raises RefusedError: not all of it came, or it is being read in; StoreBusyError: others are being looked at.
         """
         if not self.shelf.is_whole(upload):
             raise RefusedError(_TORN())
@@ -135,9 +132,8 @@ class UploadProcessor:
     ) -> tuple[Upload, Site]:
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
-        Raises:
-            RefusedError: it takes a second person, or the site file cannot be written.
-            ConfigError: the site file would not be valid.
+        Raises RefusedError: it takes a second person, or the site file cannot be written; ConfigError: the site file
+        would not be valid.
         """
         found = self.understood(upload)
         if found is None or not found.is_settled:
@@ -219,8 +215,7 @@ class UploadProcessor:
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
         """Read a file in; the page follows it by `progress`.
 
-        Raises:
-            RefusedError: it is at work already.
+        Raises RefusedError: it is at work already.
         """
         with self._lock:
             if upload.id in self.progress:

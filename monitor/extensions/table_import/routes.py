@@ -13,11 +13,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
-from monitor.extensions.table_import.processing import (
-    NOT_READY,
-    UploadProcessor,
-    list_absent,
-)
+from monitor.extensions.table_import.processing import NOT_READY, UploadProcessor, list_absent
 from monitor.extensions.table_import.upload_store import Upload, answered
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting
@@ -35,22 +31,9 @@ _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = (
-    "UTC",
-    "Etc/GMT-1",
-    "Europe/Rome",
-    "Europe/Zurich",
-    "Europe/Berlin",
-    "Europe/Vienna",
-    "Europe/Paris",
-    "Europe/London",
-    "Europe/Madrid",
-    "Asia/Shanghai",
-    "Asia/Tokyo",
-    "Asia/Kathmandu",
-    "America/Los_Angeles",
-    "America/New_York",
-    "America/Lima",
-    "Pacific/Auckland",
+    *("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris"),
+    *("Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu"),
+    *("America/Los_Angeles", "America/New_York", "America/Lima", "Pacific/Auckland"),
 )
 
 
@@ -75,9 +58,7 @@ def _may_add_site(caller: Caller) -> bool:
 def _require_site(request: Request, site: str) -> None:
     """Readings go to an own site that exists; a new one takes an admin of all sites.
 
-    Raises:
-        NotAllowedError: it is the site of others.
-        RefusedError: it would be new, and who asks is no such admin.
+    Raises NotAllowedError: it is the site of others; RefusedError: it would be new, and who asks is no such admin.
     """
     caller = require_caller(request)
     with context_of(request).db.read() as c:

@@ -74,8 +74,7 @@ class UploadStore:
         Args:
             name: as the browser gives it; it never becomes the name of a file here.
 
-        Raises:
-            RefusedError: it is empty or too large, or there is no room for it.
+        Raises RefusedError: it is empty or too large, or there is no room for it.
         """
         if not 0 < size <= self.most_bytes:
             raise RefusedError(EMPTY() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
@@ -99,8 +98,7 @@ class UploadStore:
     def add_part(self, upload: Upload, at: int, content: bytes) -> int:
         """Bytes that continue a file; returns how many there are now.
 
-        Raises:
-            RefusedError: they do not continue it, or are more than was announced.
+        Raises RefusedError: they do not continue it, or are more than was announced.
         """
         with _lock:
             path = self.table(upload)

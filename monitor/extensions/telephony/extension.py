@@ -37,8 +37,5 @@ EXTENSION: Final = Extension(
             of_broker=True,
         ),
     },
-    functions={
-        "service.parts": f"{_HERE}.parts:build_parts",
-        "account.devices": f"{_HERE}.routes:collect_devices",
-    },
+    functions={"service.parts": f"{_HERE}.parts:build_parts", "account.devices": f"{_HERE}.routes:collect_devices"},
 )

@@ -49,8 +49,7 @@ class IncomingText(NamedTuple):
 def put_message(folder: Path, number: str, text: str, key: str) -> str:
     """Lay a message into the outbox, whole or not at all; returns its name.
 
-    Raises:
-        DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
+    Raises DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
     """
     # the same message at a second try has the same serial, so that people can see that it is one
     name = f"OUTA{datetime.now(UTC):%Y%m%d_%H%M%S}_{int(key[:6], 16) % 100:02d}_{number}_{key[:12]}.txtd"
@@ -88,19 +87,10 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
     return sorted(names, key=lambda name: name in failed)[:_MOST]
 
 
-def read_incoming(folder: Path, name: str) -> IncomingText:
-    """A message of the inbox; raises OSError where it cannot be read."""
-    with (folder / "inbox" / name).open("rb") as file:
-        content = file.read(_LARGEST)
-    wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-    return IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
-
-
 class ModemWatch:
     """Follows what became of messages that were laid into the outbox, and reads what came in.
 
-    Args:
-        folder: that holds the four.
+    `folder`: that holds the four.
     """
 
     def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
@@ -140,7 +130,10 @@ class ModemWatch:
                     path.unlink()
 
     def _take(self, name: str, now: datetime) -> None:
-        one = read_incoming(self._folder, name)
+        with (self._folder / "inbox" / name).open("rb") as file:
+            content = file.read(_LARGEST)
+        wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+        one = IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
         known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
         answer = take_reply(self._db, "sms", one.sender, one.text, known_as, now)
         self._answer(one, answer)

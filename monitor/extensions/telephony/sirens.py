@@ -103,11 +103,8 @@ def list_topics(sites: Iterable[Site]) -> tuple[str, ...]:
 class Sirens:
     """One thread, where there are sirens.
 
-    Args:
-        find_keys: the keys by which orders and answers are signed.
-        confirm_within_s: then an order is repeated, and its silence is trouble.
-        valid_for_s: of each order.
-        sound_s: how long a device sounds at most.
+    `find_keys`: the keys by which orders and answers are signed; `confirm_within_s`: then an order is repeated, and its
+    silence is trouble; `valid_for_s`: of each order; `sound_s`: how long a device sounds at most.
     """
 
     def __init__(

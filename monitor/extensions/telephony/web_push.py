@@ -45,8 +45,7 @@ def seal(content: bytes, p256dh: str, auth: str, salt: bytes = b"", private: str
         salt: 16 random bytes; drawn where none are given.
         private: our key of this one message; drawn where none is given.
 
-    Raises:
-        ValueError: the keys are none.
+    Raises ValueError: the keys are none.
 
     >>> sealed = seal(  # the example of RFC 8291, appendix A
     ...     b"When I grow up, I want to be a watermelon",

@@ -500,17 +500,20 @@ def _signed(reason: str, second: Actor | None) -> str:
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Bring back alerts whose shelf time is over; returns the event ids."""
     events = []
-    a, e = t.alert.c, t.alert_event.c
-    # the last shelving counts; notes that came behind it have no end
-    until_at = (
-        select(e.until_at).where(e.alert_id == a.id, e.until_at.is_not(None)).order_by(e.sequence.desc()).limit(1)
-    )
-    shelved = select(t.alert, until_at.scalar_subquery().label("until_at"))
-    for found in c.execute(shelved.where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
+    for found in c.execute(_plan_shelved(), {"of_site": site_id}).all():
         if found.until_at is None or found.until_at <= now:
             state = step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
             events.append(_act(c, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
+
+
+@cache
+def _plan_shelved() -> Select[Any]:
+    a, e = t.alert.c, t.alert_event.c
+    # the last shelving counts; notes that came behind it have no end
+    ends = select(e.until_at).where(e.alert_id == a.id, e.until_at.is_not(None)).order_by(e.sequence.desc()).limit(1)
+    shelved = select(t.alert, ends.scalar_subquery().label("until_at"))
+    return shelved.where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
 
 
 def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:

@@ -45,8 +45,7 @@ def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int
 
     Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
 
-    Returns:
-        How many were new.
+    Returns how many were new.
     """
     epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
     rows, found_at = [], format_iso(now)

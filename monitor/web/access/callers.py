@@ -40,8 +40,7 @@ class Caller:
 def caller_of(request: Request) -> Caller | None:
     """Who asks, or None; looked up once a request.
 
-    Raises:
-        NotSignedInError: a token was given, and it is good for nothing.
+    Raises NotSignedInError: a token was given, and it is good for nothing.
     """
     if not hasattr(request.state, "caller"):
         request.state.caller = None  # for the answer that says so

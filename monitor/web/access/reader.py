@@ -21,8 +21,7 @@ class LanguageMiddleware:
 
     The API answers in English unless `?lang=` names another language: programs compare its texts.
 
-    Args:
-        default: the language of the service file.
+    `default`: the language of the service file.
     """
 
     def __init__(self, app: ASGIApp, default: str) -> None:

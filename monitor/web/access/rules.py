@@ -57,11 +57,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
 _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
 }
-_BY_AN_OPERATOR: Final = (
-    "GET /sites/{site}/readings",
-    "POST /sites/{site}/readings",
-    "POST /sites/{site}/thresholds",
-)
+_BY_AN_OPERATOR: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings", "POST /sites/{site}/thresholds")
 
 
 def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
@@ -71,10 +67,7 @@ def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
 
 RULES: Final[dict[str, str]] = {
     **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
-    **dict.fromkeys(
-        ("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"),
-        OPEN,
-    ),
+    **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
     **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
     **dict.fromkeys(
         (
@@ -105,13 +98,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
     **{one: act.role for act in list_acts() for one in act.list_addresses()},
     # telephone numbers of people, and the site file, which holds addresses of people
-    **dict.fromkeys(
-        (
-            *_OWN,
-            "POST /alerts/{alert_id}/recompute",
-        ),
-        VIEWER,
-    ),
+    **dict.fromkeys((*_OWN, "POST /alerts/{alert_id}/recompute"), VIEWER),
     **_each("GET /sites/{site}/", "proposals thresholds acts", rule=VIEWER),
     **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
@@ -227,8 +214,7 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
 def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
     """The sites of a list: the one asked for, or all that the caller may read (None = all there are).
 
-    Raises:
-        NotAllowedError: the one asked for is not among them.
+    Raises NotAllowedError: the one asked for is not among them.
     """
     shown = sites_shown(request)
     if site is None or shown is None:

@@ -86,11 +86,5 @@ def _make(one: ActParameter) -> FormField:
     kind = KINDS.get(one.kind) or ("select" if choices else typed)
     value = one.default_text if isinstance(one.default_text, str) else ""
     return FormField(
-        one.name.rstrip("_"),
-        argument.label or argument.help,
-        kind,
-        choices,
-        one.is_required,
-        argument.longest,
-        value,
+        one.name.rstrip("_"), argument.label or argument.help, kind, choices, one.is_required, argument.longest, value
     )

@@ -46,13 +46,7 @@ from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
-from monitor.web.parts.headline import (
-    LevelFindings,
-    find_first_calls,
-    find_sentence,
-    list_findings,
-    read_evidence,
-)
+from monitor.web.parts.headline import LevelFindings, find_first_calls, find_sentence, list_findings, read_evidence
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),

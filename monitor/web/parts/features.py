@@ -14,28 +14,9 @@ from monitor.store.alerting.decisions import find_asks
 from monitor.store.alerting.timeline import NewestMovement, load_newest_movement
 
 _STATION: Final = (
-    "site",
-    "station",
-    "state",
-    "reason",
-    "newest_at",
-    "stage",
-    "trend",
-    "velocity_mm_per_day",
-    "velocity_error_mm_per_day",
-    "moved_at",
-    "heading_deg",
-    "heading_from",
-    "asks",
-    "asks_name",
-    "level",
-    "level_name",
-    "top_level",
-    "height_m",
-    "azimuth_deg",
-    "on_slope",
-    "logger",
-    "reference",
+    *("site", "station", "state", "reason", "newest_at", "stage", "trend", "velocity_mm_per_day"),
+    *("velocity_error_mm_per_day", "moved_at", "heading_deg", "heading_from", "asks", "asks_name", "level"),
+    *("level_name", "top_level", "height_m", "azimuth_deg", "on_slope", "logger", "reference"),
 )
 SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
 _Health = Literal["state", "reason", "newest_at"]

@@ -39,8 +39,7 @@ from monitor.web.parts.documents import open_templates
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
 _STANDS_STILL: Final = Template(
-    "banner.stands_still",
-    "Nothing is decided at this moment: {text}. Levels below are old; watch by other means.",
+    "banner.stands_still", "Nothing is decided at this moment: {text}. Levels below are old; watch by other means."
 )
 _NEVER_RAN: Final = Template(
     "banner.never_ran", "The service has never run on this database. Levels below are not being evaluated."

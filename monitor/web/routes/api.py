@@ -14,12 +14,7 @@ from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.arrivals import NO_SCENE
-from monitor.store.schema.view_rows import (
-    AlertRow,
-    IssuedForecastRow,
-    MessageRow,
-    WhyNotShownRow,
-)
+from monitor.store.schema.view_rows import AlertRow, IssuedForecastRow, MessageRow, WhyNotShownRow
 from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow

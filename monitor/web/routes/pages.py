@@ -41,10 +41,8 @@ def list_shown(
 ) -> list[Mapping[str, Any]]:
     """The forecasts that are shown, by series and horizon, control stations last.
 
-    Args:
-        rows: of the view `latest_forecast` that are shown.
-        skill: of the view `forecast_skill`.
-        controls: stations on stable ground.
+    `rows`: of the view `latest_forecast` that are shown; `skill`: of the view `forecast_skill`; `controls`: stations on
+    stable ground.
     """
     scored: dict[tuple[str, ...], list[Any]] = {}
     for row in skill:

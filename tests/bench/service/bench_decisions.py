@@ -74,15 +74,16 @@ def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, flo
     fill(databases["long"], site, long_days * 24)
     fill(databases["short"], site, 10 * 24)
     evaluators = {name: Evaluator() for name in databases}
+    known: dict[str, dict[tuple[str, str, str], tuple[int, str]]] = {name: {} for name in databases}  # as ingest has it
     for k in range(1, samples + 1):
         at = NOW + k * HOUR
         rows = sample(site, at, random.Random(k))
         for name in ("long", "short") if k % 2 else ("short", "long"):
             db = databases[name]
 
-            def store(db: Database = db, rows: list[Observation] = rows, at: datetime = at) -> None:
-                with db.write() as c:
-                    add_observations(c, rows, at)
+            def store(name: str = name, rows: list[Observation] = rows, at: datetime = at) -> None:
+                with databases[name].write() as c:
+                    add_observations(c, rows, at, known[name])
 
             stored = spend(store)
             now = at + timedelta(seconds=61)

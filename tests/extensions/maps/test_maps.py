@@ -11,8 +11,7 @@ import pytest
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.extensions.maps.routes import list_files
-from monitor.extensions.maps.zones import draw_zones
+from monitor.extensions.maps.routes import draw_zones, list_files
 from monitor.store.alerting.sites import save_site
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving

@@ -29,10 +29,7 @@ from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetErro
 from monitor.extensions.sources import fetch as fetch_module
 from monitor.extensions.sources import http, poll, sensorthings
 from monitor.extensions.sources.addresses import find_addresses
-from monitor.extensions.sources.fetch import fetch
-from monitor.extensions.sources.polled import PollSummary, follow
-from monitor.extensions.sources.take import SourceTarget
-from monitor.extensions.sources.tasks import (
+from monitor.extensions.sources.fetch import (
     FAILED,
     FETCH,
     NEW,
@@ -42,7 +39,10 @@ from monitor.extensions.sources.tasks import (
     PollResult,
     ServerCredentials,
     WantedFile,
+    fetch,
 )
+from monitor.extensions.sources.polled import PollSummary, follow
+from monitor.extensions.sources.take import SourceTarget
 from monitor.service.alarms import AlarmConditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file

@@ -19,7 +19,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import load_service, load_site, parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
-from monitor.extensions.surveys.stack_series import store_coherence
+from monitor.extensions.surveys.stack import store_coherence
 from monitor.extensions.surveys.stations import list_mapped_ground
 from monitor.extensions.surveys.zones import read_zones
 from monitor.store.alerting.alerts import load_alerts

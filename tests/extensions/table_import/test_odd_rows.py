@@ -145,3 +145,23 @@ def test_codes_of_errors_are_no_standard_deviations_unless_a_person_says_so(tmp_
     head, spell = "Date;Crack 1 (mm);Error", lambda k: f"{k % 7}.5;{17 if k == 9 else 0}"
     assert list_keys(lay(tmp_path / "f.csv", head, lines(spell))) == ["error:Error"]
     assert guess(lay(tmp_path / "g.csv", head, lines(lambda k: f"{k % 7}.5;0.{k % 3}")), UTC).mapping.columns[0].sigma
+
+
+@pytest.mark.parametrize(
+    ("head", "spell", "asked"),
+    [
+        ("VW1 Temp (C);VW1 Freq (Hz)", lambda k: f"28{k:02d}.5;9.5", True),
+        ("Air pressure (hPa)", lambda k: f"{k % 7}.5", True),
+        ("Soil moisture (%)", lambda k: f"1{k:02d}.5", True),
+        ("VW1 Temp (C);VW1 Freq (Hz)", lambda k: f"9.5;28{k:02d}.5", False),
+        ("VW1 Temp (C)", lambda k: f"{'-127' if k % 5 == 0 else '9.5'}", False),
+        ("E (m);N (m);H (m)", lambda k: f"2512345.{k};1123456.{k};789.{k}", False),
+    ],
+)
+def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head, spell, asked):
+    table = lay(tmp_path / "f.csv", f"Date;{head}", lines(spell))
+    column = head.split(";")[0]
+    assert list_keys(table) == ([f"quantity:{column}"] if asked else [])
+    if asked:
+        quantity = guess(table, UTC).questions[0].choices[0]
+        assert [s.quantity for s in guess(table, UTC | {f"quantity:{column}": quantity}).sensors] == [quantity]

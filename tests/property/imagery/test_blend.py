@@ -73,7 +73,6 @@ def collect(field, network, plan, classes=1):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, height, tile, seed):
-    """A network that answers with its input gives the input back, whatever the sizes."""
     rng = np.random.default_rng(seed)
     field = Field(rng.random((height, width)), rng.random((height, width)) < 0.9)
     out = collect(field, Identity(), TilingPlan("hann", tile, 0, 16))[0]
@@ -129,7 +128,6 @@ def test_a_region_is_blended_as_in_the_whole():
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.3, 0.7), hole_px=st.sampled_from([0.0, 3.0, 40.0]))
 def test_strips_and_windows_outline_the_same(seed, share, hole_px):
-    """The way for large components against the way for small ones, with holes, nodata and corners."""
     rng = np.random.default_rng(seed)
     steps = np.where(rng.random((130, 24)) < share, rng.integers(100, 201, (130, 24)), 20).astype(np.uint8)
     steps[rng.random((130, 24)) < 0.02] = NODATA

@@ -205,8 +205,7 @@ def _load_squares(c: Connection, one: PointSetMap, box: Box) -> list[Square] | N
 def load_point(c: Connection, one: PointSetMap, pid: str, at: datetime) -> dict[str, Any]:
     """A point with its line and its newest acquisitions, each in the newest revision known at an instant; mm.
 
-    Raises:
-        NotFoundError: the set has no such point.
+    Raises NotFoundError: the set has no such point.
     """
     p, o = t.point.c, t.point_observation.c
     place = c.execute(

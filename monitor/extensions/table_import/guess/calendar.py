@@ -26,10 +26,7 @@ INSTANTS: Final = "times"
 AS_THEY_ARE: Final = "as they are"
 _FARTHEST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of UTC
 # what is said -> what it changes of how times are read
-_ERAS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "Buddhist era": {"era": BUDDHIST},
-    "common era": {"era": ""},
-}
+_ERAS: Final[Mapping[str, Mapping[str, Any]]] = {"Buddhist era": {"era": BUDDHIST}, "common era": {"era": ""}}
 _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "since 1970": {"since": EPOCH, "clock": ""},
     "since 1904": {"since": datetime(1904, 1, 1, tzinfo=UTC), "clock": ""},

@@ -67,30 +67,20 @@ _SINCE: Final = re.compile(  # and what moved since the last reading; alone thes
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
-    r"dist\w*\.?.{0,4}to.{0,8}water",
-    r"(?<![a-z])dtgw(?![a-z])",
-    "abstand.{0,8}wasser",
-    r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
-    r"depth.?to",
-    r"(?<![a-z])dtw(?![a-z])",
-    r"below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
+    *(r"dist\w*\.?.{0,4}to.{0,8}water", "(?<![a-z])dtgw(?![a-z])", "abstand.{0,8}wasser"),
+    *(r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "depth.?to", "(?<![a-z])dtw(?![a-z])"),
+    "below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
     r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])",
-    r"(?<![a-z])(?:m|ft) ?toc(?![a-z])",
-    "soggiacenza",
-    "flurabstand",
-    "abstich",
+    *("(?<![a-z])(?:m|ft) ?toc(?![a-z])", "soggiacenza", "flurabstand", "abstich"),
     r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])",
     r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)",
-    r"(?:sous|/) ?(?:le |la )?(?:sol|tn|terrain|rep[eè]re|margelle)(?![a-z])",
-    r"(?<![a-z])bajo (?:el |la )?(?:brocal|terreno|suelo|boca|superficie|nivel del terreno)",
+    "(?:sous|/) ?(?:le |la )?(?:sol|tn|terrain|rep[eè]re|margelle)(?![a-z])",
+    "(?<![a-z])bajo (?:el |la )?(?:brocal|terreno|suelo|boca|superficie|nivel del terreno)",
     r"(?:ground.?water|water.?table|grundwasser)\W{0,2}(?:depth|tiefe)(?!\W{0,3}\d)",
-    r"profondit[aà].{0,12}(?:falda|livello)",
-    r"profondeur.{0,12}(?:nappe|niveau)",
-    r"profundidad.{0,12}(?:fre[aá]tic|nivel)",
-    "埋深",
+    *("profondit[aà].{0,12}(?:falda|livello)", "profondeur.{0,12}(?:nappe|niveau)"),
+    *("profundidad.{0,12}(?:fre[aá]tic|nivel)", "埋深"),
     r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
-    r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)",
-    "沉降",
+    *(r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)", "沉降"),
 )
 _DOWNWARD: Final = re.compile("|".join(_DOWNWARD_WORDS), re.IGNORECASE)
 _FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
@@ -117,15 +107,8 @@ _BY_UNIT: Final = {
 # says that a column is the standard deviation of another
 _ERROR_WORDS: Final = (
     r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)",
-    r"(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)",
-    r"[eé]cart[ _\-]?type",
-    r"mittl\w*[ _.]+fehler",
-    r"st\.?[ _.\-]dev\w*",
-    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*",
-    "σ",
-    "±",
-    "误差",
-    "标准差",
+    *("(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)", r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler"),
+    *(r"st\.?[ _.\-]dev\w*", r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "±", "误差", "标准差"),
 )
 _ERROR_ALONE: Final = (  # words of their own
     r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?|sdev|stddev|stdev|stderr|stdabw|sig|err(?:ors?|ore|eur)?|fehler|"
@@ -164,34 +147,9 @@ _CALENDAR: Final = re.compile(
 )
 # measured beside slopes and no quantity of this service
 _NOT_OF_HERE: Final = (
-    "humidit",
-    "luftfeucht",
-    "solar",
-    "radiat",
-    "strahlung",
-    "slr",
-    "wind",
-    "satell",
-    "hdop",
-    "pdop",
-    "dew.?p",
-    "taupunkt",
-    "rugiada",
-    "quality",
-    "qualität",
-    "qualità",
-    "qualité",
-    "flag",
-    r"(?<![a-z])valid(?:ity)?(?![a-z])",
-    "status",
-    "azimut",
-    "threshold",
-    "grenzwert",
-    "alarm",
-    "limit(?!e)",
-    "soglia",
-    "umbral",
-    "seuil",
+    *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
+    *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
+    *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
     r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)",
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
@@ -388,7 +346,6 @@ def _find_axis(tokens: Sequence[str], bare: str) -> tuple[str, list[str], str]:
 
 
 def _find_sign(tokens: Sequence[str]) -> tuple[str, list[str], bool]:
-    """The first token that may be a component, the others with its number, and whether it is a word."""
     for k, token in enumerate(tokens):
         lower = token.lower().strip(".-")
         letter = _SIGN.fullmatch(lower)

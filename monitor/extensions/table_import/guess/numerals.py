@@ -62,7 +62,6 @@ def settle_numerals(table: RawTable, numbers: Sequence[str], talk: Interview) ->
 
 
 def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
-    """The decimal mark and that of thousands, by what most numbers say."""
     texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
     if counted := Counter(mark for text in texts if (mark := _mark_of(text))):
@@ -100,7 +99,6 @@ def _mark_of(text: str) -> str:
 
 
 def _request_decimal(example: str, usual: str, talk: Interview) -> str:
-    """The decimal mark that a person says."""
     answer = talk.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
     return usual if answer is None else "," if answer == COMMA else "."
 

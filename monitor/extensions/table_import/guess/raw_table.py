@@ -234,7 +234,6 @@ def _score(cells: Sequence[Sequence[str]]) -> float:
 
 
 def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
-    """Where the data begin; None where they never do."""
     cells = _cut_part(cells)
     if (width := _usual_width(cells)) is None:
         return None
@@ -251,7 +250,6 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
 
 
 def _usual_width(cells: Sequence[Sequence[str]]) -> int | None:
-    """How many cells most lines below the head have; None where all are empty."""
     full = [len(row) for row in cells if any(row)]
     return Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0] if full else None
 
@@ -269,7 +267,6 @@ def _cut_part(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
 
 
 def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The columns where most rows have a time."""
     return [k for k, column in enumerate(zip(*rows, strict=True)) if 2 * sum(map(_is_time, column)) > len(column)]
 
 
@@ -294,7 +291,6 @@ def _find_names_behind(cells: Sequence[Sequence[str]]) -> int | None:
 
 
 def _names_time(row: Sequence[str]) -> bool:
-    """Whether a line has words alone, and one of them is of a time."""
     return any(map(NAMED.search, row)) and not any(is_plain(cell) for cell in row if cell)
 
 
@@ -310,16 +306,11 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
             row = row[:-1]
         if at is None and (not any(row) or (len(row) < width and all(_unit(cell) for cell in row if cell))):
             continue  # a blank line below the names, or units of columns that are not known, where blanks part them
-        if not _may_be_names(row, width):
+        few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
+        if not (len(row) == width and row[0].upper() != "TOA5" and not few and not is_annotation(row)):
             break
         at = index
     return at
-
-
-def _may_be_names(row: Sequence[str], width: int) -> bool:
-    """Whether a line above data of so many cells can be names, or belong to them."""
-    few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
-    return len(row) == width and row[0].upper() != "TOA5" and not few and not is_annotation(row)
 
 
 def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
@@ -332,7 +323,6 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
 
 
 def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
-    """The layout with header and first row."""
     first = _require_first_row(path, cells)
     header = _header_of(cells, first)
     if header is None:
@@ -366,7 +356,6 @@ def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
 
 
 def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Layout, first: int) -> RawTable:
-    """A table whose columns are called by their place."""
     above = cells[first - 1] if first else []
     if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
         two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
@@ -376,7 +365,6 @@ def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Lay
 
 
 def _name_keys(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
-    """The names, or the places of the columns where one that is filled has no name."""
     filled = (any(at < len(row) and row[at] for row in rows) for at in range(len(names)))
     nameless = any(there and not name for there, name in zip(filled, names, strict=True))
     return [str(k) for k in range(1, len(names) + 1)] if nameless else names
@@ -396,7 +384,6 @@ def _read_below(rows: Iterable[Sequence[str]], keys: Sequence[str]) -> tuple[dic
 
 
 def _is_units(row: Sequence[str]) -> bool:
-    """Whether a line below the names is of units."""
     full = [cell for cell in row if cell]
     return 2 * sum(_unit(cell) is not None for cell in full) >= len(full)
 
@@ -451,7 +438,6 @@ def _read(
 
 
 def _find_tail(cells: Sequence[Any]) -> str:
-    """The unit that stands behind the numbers of a column."""
     filled = [*islice((c for c in cells if isinstance(c, str) and not is_no_value(c)), SCAN_LINES)]
     found = Counter(tail for c in filled if (tail := _tail_of(c)))
     tail, count = found.most_common(1)[0] if found else ("", 0)

@@ -36,24 +36,19 @@ def find_owner(table: RawTable, times: Times, numbers: Sequence[str], talk: Inte
     """The column that tells rows of one instant apart, as a person says; None where rows need none."""
     if len(times.parsed) != table.rows:
         return None
-    count = count_conflicts(table, times, numbers)
-    if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
-        return None
-    columns = {
-        table.title(n): n for n in table.names if n not in times.rule.columns and _separates_rows(table, times, n)
-    }
-    return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
-
-
-def count_conflicts(table: RawTable, times: Times, numbers: Sequence[str]) -> int:
-    """How many rows have another value than an earlier row of their instant in the same column."""
     rows = set()
     for name in numbers:
         first: dict[Any, Any] = {}
         for k, (at, cell) in enumerate(zip(times.parsed, table.columns[name], strict=True)):
             if not is_empty(cell) and first.setdefault(at, cell) != cell:
                 rows.add(k)
-    return len(rows)
+    count = len(rows)
+    if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
+        return None
+    columns = {
+        table.title(n): n for n in table.names if n not in times.rule.columns and _separates_rows(table, times, n)
+    }
+    return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
 def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
@@ -80,7 +75,6 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
 
 
 def _separates_rows(table: RawTable, times: Times, column: str) -> bool:
-    """Whether a column has few words that come again, and each at most once at an instant."""
     cells = ["" if is_empty(cell) else str(cell) for cell in table.columns[column]]
     kinds = set(cells)
     ids = {name_station(kind) for kind in kinds}

@@ -85,8 +85,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     >>> read_bounds("crack_opening", "2.5cm")[0].values
     (25.0,)
 
-    Raises:
-        ConfigError: it is no such text; nothing of it is guessed.
+    Raises ConfigError: it is no such text; nothing of it is guessed.
     """
     if quantity not in QUANTITIES:
         raise ConfigError(ONE_OF(key="bound", names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
@@ -159,8 +158,7 @@ def write_site(
 ) -> str:
     """A first site file for the stations of a table; all bounds but those that a person set are examples.
 
-    Raises:
-        ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
+    Raises ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
     """
     if re.fullmatch(SITE_ID, name) is None:
         raise ConfigError(_NO_NAME(answer=repr(name)))

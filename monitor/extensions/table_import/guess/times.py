@@ -46,53 +46,16 @@ STRAY: Final = 3  # cells that may be something else also in a short table: a so
 GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
+# with months by name in any language that `monitor.ingest.text.clocks` knows
 _DATES: Final = (
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%d.%m.%Y",
-    "%d.%m.%y",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d/%m/%y",
-    "%m/%d/%y",
-    "%d-%m-%Y",
-    "%m-%d-%Y",
-    "%Y%m%d",
-    "%Y年%m月%d日",
-    "%y/%m/%d",
-    "%y-%m-%d",
-    "%y.%m.%d",
-    # months by name, in any language that `monitor.ingest.text.clocks` knows
-    "%d-%b-%Y",
-    "%d-%b-%y",
-    "%d %b %Y",
-    "%d %b %y",
-    "%d. %b %Y",
-    "%d. %b %y",
-    "%d.%b.%Y",
-    "%d.%b.%y",
-    "%d/%b/%Y",
-    "%d/%b/%y",
-    "%b %d %Y",
-    "%b %d, %Y",
-    "%Y-%b-%d",
-    "%d%b%Y",
-    "%d%b%y",
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y"),
+    *("%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y"),
+    *("%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y"),
 )
 _OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
-_CLOCKS: Final = (
-    "%H:%M:%S",
-    "%H:%M",
-    "%H:%M:%S.%f",
-    "%I:%M:%S %p",
-    "%I:%M %p",
-    "%H.%M.%S",
-    "%H.%M",
-    "%H%M",
-    "%Hh%M",
-)
+_CLOCKS: Final = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M")
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M", "%H%M%S")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
@@ -381,7 +344,6 @@ def _is_most(count: int, texts: Sequence[str]) -> bool:
 
 
 def _join_clock(table: RawTable, day: Times) -> Times | None:
-    """Date and clock in two columns."""
     date = day.rule.columns[0]
     dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
     for name in table.names:
@@ -461,7 +423,6 @@ def _list_parts(table: RawTable, at: int, numbers: Mapping[str, Sequence[int]]) 
 
 
 def _read_whole(table: RawTable, name: str) -> list[int]:
-    """The whole numbers of a column; none where a cell is anything else."""
     try:
         return [int(str(cell)) for cell in table.columns[name]]
     except ValueError:
@@ -483,7 +444,6 @@ def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
 
 
 def _runs(times: Sequence[datetime]) -> bool:
-    """Whether a record runs forward, but for some rows out of order."""
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 

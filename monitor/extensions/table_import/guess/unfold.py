@@ -101,7 +101,6 @@ def _find_kinds(table: RawTable, columns: Sequence[str], station: str | None) ->
 
 
 def _find_unit(table: RawTable, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
-    """The column of units and what it says of rows of a kind."""
     counted = Counter(str(c) for c, does in zip(table.columns[units], counts, strict=True) if does and not is_empty(c))
     if len(counted) > 1:
         text = _MANY_UNITS(kind=kind, units=NameList(tuple(counted)))

@@ -41,8 +41,7 @@ class Device:
 def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: str, name: str, now: datetime) -> int:
     """Remember a browser for who is signed in there; one that was another's is this person's now. Returns its number.
 
-    Raises:
-        RefusedError: the person has too many.
+    Raises RefusedError: the person has too many.
     """
     t = push_subscription
     digest = digest_text(endpoint)

@@ -38,8 +38,7 @@ CODE_WAITS: Final = "many wrong codes were given with the right password: no cod
 MANY: Final = Template("login.many", "too many log in at this moment; try again in some seconds")
 TOO_MANY: Final = Template("login.too_many", "Too many failures. Try again in {wait}.")
 _EFFORT: Final = Template(
-    "login.effort",
-    "Many wrong passwords were given. Give yours once more; your browser then works for some seconds.",
+    "login.effort", "Many wrong passwords were given. Give yours once more; your browser then works for some seconds."
 )
 _WRONG: Final = Template("login.wrong", "Name, password or code is wrong.")
 TRIES: Final = 5
@@ -64,8 +63,7 @@ class LoginThrottle:
     def check(self, *, is_known: bool) -> Iterator[None]:
         """A place to check a password; known devices have places of their own.
 
-        Raises:
-            StoreBusyError: too many wait already.
+        Raises StoreBusyError: too many wait already.
         """
         with take_turn(self._waiting[is_known], MANY()), self._checks[is_known]:
             yield

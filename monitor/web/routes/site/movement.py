@@ -182,13 +182,7 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 
 
 def find_rates(
-    c: Connection,
-    site: Site | None,
-    station: str,
-    low: datetime,
-    high: datetime,
-    now: datetime,
-    points: int = POINTS,
+    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime, points: int = POINTS
 ) -> list[Mapping[str, Any]]:
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 
@@ -232,8 +226,7 @@ def measure_rates(
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
 
-    Args:
-        readings: usable ones by rising epoch.
+    `readings`: usable ones by rising epoch.
     """
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
@@ -382,8 +375,7 @@ def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
 def most_rain(gauge: Gauge, duration_s: float) -> float:
     """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
 
-    Args:
-        gauge: amounts by interval end, counter step or tip.
+    `gauge`: amounts by interval end, counter step or tip.
     """
     late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     first, total, found = 0, 0.0, (0.0, 0, 0)

@@ -181,13 +181,7 @@ def try_thresholds(
 
 
 def _form(
-    request: Request,
-    seen: SiteSnapshot,
-    values: Mapping[str, str],
-    trouble: str,
-    *,
-    reason: str = "",
-    months: int = 3,
+    request: Request, seen: SiteSnapshot, values: Mapping[str, str], trouble: str, *, reason: str = "", months: int = 3
 ) -> HTMLResponse:
     """The form with what the file says, or with what was written where that could not be used."""
     c, site = seen.c, seen.card.id

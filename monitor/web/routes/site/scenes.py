@@ -84,11 +84,7 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
 
 
 def find_scene(c: Connection, site: str, scene_hash: str) -> pages.SceneCard:
-    """A scene of an active site that was read.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """A scene of an active site that was read; raises NotFoundError: there is none."""
     if pages.find_ladder(c, site) is not None and (found := pages.load_read_scenes(c, site, 1, scene_hash)):
         return found[0]
     raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
@@ -151,12 +147,7 @@ def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> Mapp
     if found is None:
         return None
     url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
-    about: dict[str, Any] = {
-        "url": url,
-        "zooms": list(found.zooms),
-        "bounds": list(found.bounds),
-        "tile_size": SIDE_PX,
-    }
+    about: dict[str, Any] = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
     if layer == "probability":
         about["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
         about["shown_from"] = SHOWN_FROM

@@ -13,7 +13,6 @@ STOOD = [120.1, 120.2, 120.2, 120.3, 120.3, 120.2, 120.3]
     ("typed", "kind"),
     [
         (1203.0, "decimal point"),
-        (12.03, "decimal point"),
         (0.1203, "decimal point"),
         (-120.3, "sign"),
         (210.3, "digits swapped"),

@@ -220,7 +220,6 @@ def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
 
 
 def test_two_parts_apart_and_flat_ground(tmp_path):
-    """What lies between is nodata; ground without any scatter keeps the error of rounding."""
     flat = draw(np.random.default_rng(8), side_m=20.0, per_m2=8)[0]
     flat[:, 2] = 5.0
     parts = [write_cloud(tmp_path / f"{k}.las", flat + np.array([k * 300, 0, 0])) for k in range(2)]

@@ -40,11 +40,9 @@ def test_panels_keep_the_rule(known, horizons_s) -> None:
     [
         (1 / 24, (1, 7, 30), (1, 7, 30), 0.25),
         (1, (1, 7, 30), (1, 7, 30), 1),
-        (6, (1, 7, 30), (7, 30), 6),
         (12, (1, 7, 30), (30,), 12),
         (30.4375, (1, 7, 30), (30,), 30.4375),
         (6, (1,), (6, 18), 6),
-        (0.5, (1,), (1,), 0.5),
     ],
 )
 def test_each_series_gets_what_makes_sense_for_it(interval_s, asked_d, given_d, step_d) -> None:

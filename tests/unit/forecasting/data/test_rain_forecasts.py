@@ -28,21 +28,6 @@ def outlook(issued, known, expected, reach_s=2 * DAY_S):
     return Outlook("R.next", reach_s, *(np.array(x, dtype=float) for x in (issued, known, expected)))
 
 
-def test_the_newest_word_that_could_be_read_and_is_not_over():
-    day = DAY_S
-    made = lay_outlook(
-        outlook(
-            issued=[1.5 * day, 0.0, 1.0 * day, 4.9 * day, 0.5 * day],
-            known=[3.0 * day, 0.0, 1.5 * day, 5.1 * day, 0.6 * day],
-            expected=[30.0, 5.0, 9.0, 70.0, np.nan],
-        ),
-        EMPTY,
-    )
-    # row 1: the issue of day 1 is read at 1.5; row 3: that of 1.5 came; row 4: its reach is over; 5.1 lies beyond
-    assert made.kind == "outlook"
-    np.testing.assert_array_equal(made.values, [5.0, 5.0, 9.0, 30.0, np.nan, np.nan])
-
-
 def test_an_old_issue_that_comes_late_does_not_speak_over_a_newer_one():
     made = lay_outlook(outlook(issued=[0.0, DAY_S], known=[2 * DAY_S, DAY_S], expected=[1.0, 7.0], reach_s=9e9), EMPTY)
     np.testing.assert_array_equal(made.values, [np.nan, 7.0, 7.0, 7.0, 7.0, 7.0])
@@ -102,7 +87,6 @@ def error_of(forecaster, panel, drivers):
 
 
 def test_expected_rain_is_used_and_can_be_missed(drawn, taught):
-    """The ablation: a slope that moves with the rain of the day, which its past does not tell."""
     panel = panel_of(drawn)
     deaf = train(replace(panel, drivers=panel.drivers.without(("outlook",))))
     assert "outlook" not in deaf.recipe.sources.kinds

@@ -215,7 +215,6 @@ def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
 
 
 def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> None:
-    """A record that was fast from its first day has a fast past to be compared with."""
     values = [30.0 * k for k in range(400)]
     always = {"now_s": 399 * DAY, "interval_s": DAY}
     facts, _ = classify_movement(days(400), values, [0.3] * 400, **always)

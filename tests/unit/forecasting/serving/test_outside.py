@@ -276,7 +276,6 @@ def test_what_steps_in_takes_over_row_by_row():
 
 @pytest.mark.parametrize("nearer", [True, False])
 def test_what_erred_less_takes_over_sooner(nearer):
-    """Beside an average that stood still, and beside one that knew what came."""
     values = quiet(noise=0.1)
     values[-9:] += 5.0 * np.arange(1.0, 10.0)
     panel = lay(values)
@@ -313,7 +312,6 @@ def test_targets_behind_the_failure_window_are_withheld():
 
 
 def test_after_the_failure_window_nothing_is_foretold():
-    """The slope was to fail and goes on at its last velocity instead."""
     values = collapse(lead=2.0)
     for more in range(1, 24):
         panel = lay(np.concatenate([values, values[-1] + 15.0 * np.arange(1.0, more + 1.0)]))
@@ -406,7 +404,6 @@ def test_overlapping_errors_count_by_their_spans():
 
 
 def test_an_issue_stretches_what_its_states_say_and_says_so():
-    """The state is a function of past forecasts alone; the pace of the record at the moment of issue."""
     values = creep(200, faster=4)
     panel = Panel(0.0, DAY_S, ("A", "B"), values)
     made = forecast(panel, "persistence", (7 * DAY_S,))

@@ -103,8 +103,6 @@ def draw_slide(slowing: int, seed: int):
 
 @pytest.mark.parametrize("slowing", [10, 20, 30])
 def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
-    """Nor one that speeds up to go on doing so for longer than it was seen to."""
-
     def worst(seed: int) -> tuple[float, float]:
         values = draw_slide(slowing, seed)
         ahead = follow(values[:, None], (1, 7, 30), ((0,),)).path[:, 0, 2] - values
@@ -122,7 +120,6 @@ def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
 @pytest.mark.parametrize("kind", ["bend", "stop", "step"])
 @pytest.mark.parametrize("name", ["hourly", "daily"])
 def test_lines_begin_anew_where_the_pace_changes(name, kind, monkeypatch):
-    """Behind a change of ten or a hundred times the noise the path errs less than by lanes that only forget."""
     cadence = CADENCES[name]
     values = np.stack([draw_motion(kind, ratio, cadence, seed) for ratio in (10.0, 100.0) for seed in SEEDS], axis=1)
     groups = [(s,) for s in range(values.shape[1])]
@@ -140,7 +137,6 @@ def test_lines_begin_anew_where_the_pace_changes(name, kind, monkeypatch):
 
 @pytest.mark.parametrize("noise", [0.0, 1e-6, 1.0])
 def test_a_change_without_noise_breaks_no_filter(noise):
-    """Also where the usual miss is nothing, and the change is a million times as large."""
     row = np.arange(120.0)
     values = np.where(row < 60, 0.0, 1e6 * (row - 60.0)) + noise * np.random.default_rng(4).normal(size=120)
     path = follow(values[:, None], (1, 7), ((0,),)).path[:, 0]
@@ -178,7 +174,6 @@ def test_east_and_north_of_one_slide_obey_one_choice():
 )
 @pytest.mark.parametrize("name", ["hourly", "daily"])
 def test_what_is_served_agrees_with_the_velocity_that_is_told(name, begins, rate):
-    """Also while the kinematic forecast takes over, three rows after a motion began."""
     cadence = CADENCES[name]
     row = np.arange(240.0)
     values = rate * np.maximum(row - begins, 0.0) + np.random.default_rng(7).normal(0.0, 0.3, 240)

@@ -44,7 +44,6 @@ def test_it_prints_one_line_per_instant_with_the_promised_keys(tmp_path, capsys)
         ("Timestamp;Displacement (cm)", "{t}T00:00:00Z;{v}", 10.0),
         ("time\tbattery\tdisplacement_m", "{t}T01:00:00+01:00\t12\t{v}", 1000.0),
         ("station,time,quantity,value", "A,{t}T00:00:00Z,displacement_mm,{v}", 1.0),
-        ("Date,Total", "{s},{v}", 1.0),
         ("Date,Displacement A", "{s},{v}", 1.0),
     ],
 )

@@ -61,7 +61,6 @@ def test_the_files_that_ship_are_read():
         ('id = "north-bench"', 'id = "status"', ["site.id", "reserved"]),
         ('id = "north-bench"', 'id = "North"', ["site.id"]),
         ('kind = "level"', 'kind = "levl"', ["criterion[2].kind", "velocity"]),
-        ('kind = "level"', 'kind = ["level"]', ["criterion[2].kind", "velocity"]),
         ('level = "yellow"', 'level = "purple"', ["criterion[3].level", "purple"]),
         ('levels = ["yellow", "orange", "red"]', 'levels = ["blue"]', ["recipient[0].levels", "blue"]),
         ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
@@ -105,6 +104,24 @@ def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
     site = parse_site(text + '\n[[quantity]]\nname = "radon"\nunit = "Bq/m3"\nlow = 0.0\nhigh = 1e5\n', "x.toml")
     assert site.quantities == (("radon", "Bq/m3"),)
     assert site.series("P1", "radon").high == 1e5
+
+
+def test_what_is_shared_also_over_others_and_advice_never_count_for_the_top():
+    text = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-3"')
+    (weakness,) = find_weaknesses(parse_site(text, "x.toml"))
+    assert "'red'" in weakness
+    assert "E1, G1, G2" in weakness
+    bridged = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-5"\nantenna = "A"').replace(
+        'reference = "BASE"\nlogger = "logger-3"\n[[station.series]]',
+        'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]',
+        1,
+    )
+    assert find_weaknesses(parse_site(bridged, "x.toml"))
+    anomaly = '\n[[criterion]]\nkind = "anomaly"\nstations = ["*"]\nlevel = "red"\n'
+    site = parse_site(EXAMPLE + anomaly, "x.toml")
+    assert site.criteria[-1].role == "advice"
+    text = EXAMPLE.replace('red = {over = 50.0, window = "2h"}', "") + anomaly
+    assert find_weaknesses(parse_site(text, "x.toml"))
 
 
 def test_the_service_file_is_read_with_the_environment_and_errors_name_the_nearest():

@@ -458,23 +458,6 @@ def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on
     assert not circuit.is_open(T0)
 
 
-@pytest.mark.parametrize(
-    ("ledger", "level", "top", "urgent"),
-    [
-        ("hazard", 3, 3, True),
-        ("hazard", 2, 3, True),
-        ("hazard", 1, 3, False),
-        ("hazard", 0, 1, False),
-        ("hazard", 1, 1, True),
-        ("hazard", 0, None, True),
-        ("health", 2, 9, True),
-        ("advice", 9, 3, False),
-    ],
-)
-def test_who_is_urgent(ledger, level, top, urgent):
-    assert is_urgent(ledger, level, top) is urgent
-
-
 def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody():
     night = view_of(0, "in")
     (waits,) = quiet([waiting(1, 1, "advice")], night)

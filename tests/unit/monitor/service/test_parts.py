@@ -323,7 +323,6 @@ def due_now(*_):
 
 
 def test_what_watches_folders_meets_no_module_that_is_half_imported(db, tmp_path, monkeypatch):
-    """What jobs need is there before any thread begins; whoever imports it anew meanwhile disturbs nobody."""
     facts = {"watched": lambda *_: tmp_path, "again": "jobs_of_test:due_now"}
     made, _ = watch(db, monkeypatch, "some_job", sites="abc", **facts)
     monkeypatch.setitem(sys.modules, "jobs_of_test", ModuleType("jobs_of_test"))  # as while it is being imported
@@ -379,7 +378,6 @@ def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **fac
 
 
 def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
-    """A file, then a manifest in a folder; the next run by the table would be an hour later."""
     made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
     made.start()
     try:
@@ -408,7 +406,6 @@ def job_that_waits(*_):
 
 
 def test_a_job_that_watches_runs_again_when_it_says(db, tmp_path, monkeypatch):
-    """Once, when the time has come, and not before; the next run by the table would be an hour later."""
     made, count_runs = watch(
         db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, again="jobs_of_test:next_due"
     )
@@ -430,7 +427,6 @@ def slow_job(*_):
 
 
 def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_path, monkeypatch):
-    """One thread, two sites, and a look that takes longer than the pause between two."""
     made, _ = watch(db, monkeypatch, "slow_job", "ab", 1.0, 0.1, watched=lambda *_: tmp_path)
 
     def load_states():

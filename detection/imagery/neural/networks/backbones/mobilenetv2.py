@@ -11,8 +11,7 @@ class InvertedResidual(nn.Module):
 
     Added to its input where neither size nor channels change.
 
-    Args:
-        lean: leave out the first convolution where it would not expand, as MobileNetV2 does.
+    `lean`: leave out the first convolution where it would not expand, as MobileNetV2 does.
     """
 
     def __init__(

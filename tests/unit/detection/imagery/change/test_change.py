@@ -55,7 +55,6 @@ def weighed(body, older, tolerance_px=1):
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
 def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn(seed, apart):
-    """Small windows are asked, large ones drawn; on the own grid and on one that lies apart."""
     rng = np.random.default_rng(seed)
     grid = grid_around(141.95, 42.73, 40, 10.0)
     drawn = np.where(rng.random((40, 40)) < 0.55, 200, 0).astype(np.uint8)

@@ -117,7 +117,6 @@ def test_an_outline_of_a_tenth_of_a_millimetre_is_left_out_and_counted():
 
 @pytest.mark.parametrize("wide", [60, 400])
 def test_bodies_outlined_together_are_those_outlined_one_by_one(wide, monkeypatch):
-    """With holes, nodata in holes, bodies within holes, narrow ones and wide ones."""
     draw = np.random.default_rng(wide)
     field = ndimage.gaussian_filter(draw.normal(size=(300, wide)), (2, wide / 40))
     steps = np.where(field > np.quantile(field, 0.6), 180, 20).astype(np.uint8)
@@ -129,8 +128,21 @@ def test_bodies_outlined_together_are_those_outlined_one_by_one(wide, monkeypatc
     assert len(together) > 20
 
 
+def test_small_holes_are_filled_large_ones_and_nodata_are_not():
+    grid = grid_around(141.95, 42.73, 60, 10.0)
+    steps = np.zeros((60, 60), np.uint8)
+    steps[5:55, 5:55] = 200
+    steps[10:12, 10:12] = 0
+    steps[20:30, 20:30] = 0
+    steps[40:42, 40:42] = NODATA
+    (found,) = footprints_of(steps, grid, minimum_hole_m2=900.0)
+    assert found.area_m2 == pytest.approx((2500 - 100 - 4) * 100)
+    assert len(found.geometry["coordinates"]) == 3
+    assert found.touches_nodata
+    assert not found.hugs_nodata
+
+
 def test_the_minimum_is_an_area_on_the_ground_after_filling():
-    """Nine pixels of 100 m² reach 900 m²; nine Hokkaido pixels are 661 m² and do not."""
     steps = np.zeros((40, 40), np.uint8)
     steps[10:13, 10:13] = 120
     steps[11, 11] = 0
@@ -170,7 +182,6 @@ def test_a_threshold_of_zero_does_not_make_the_whole_scene_a_footprint():
 
 
 def test_footprints_are_the_same_however_many_are_measured_at_once(monkeypatch):
-    """Bodies lie in the boxes of others, and some are too small: none takes the pixels or the place of another."""
     rng = np.random.default_rng(5)
     steps = np.where(rng.random((150, 140)) < 0.3, 180, 0).astype(np.uint8)
     steps[rng.random(steps.shape) < 0.02] = NODATA
@@ -311,7 +322,6 @@ def test_a_station_across_the_line_is_near():
 
 
 def test_many_outlines_are_measured_as_each_by_itself():
-    """Polygons of one part and of several, with holes, and places inside, in a hole, beside and far away."""
     square = [[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]
     hole = [[0.5, 0.5], [1.5, 0.5], [1.5, 1.5], [0.5, 1.5], [0.5, 0.5]]
     other = [[5, 0], [6, 0], [6, 1], [5, 0]]

@@ -232,7 +232,6 @@ def test_the_verb_takes_triage(crop, blind, capsys):
 @pytest.mark.data
 @pytest.mark.usefixtures("one_torch_thread")
 def test_landslides_of_the_validation_crops_are_hardly_passed_over(measured):
-    """The shipped network on whole crops as if they were tiles of a scene, window by window."""
     asked_for, landslides, passed = load_triage("triage", []), 0, 0
     for patch in read(measured("bijie"), "val"):
         field = Field(patch.image, names=("B4", "B3", "B2"), grid=Grid(PLACE.transform, "", 1, 1))

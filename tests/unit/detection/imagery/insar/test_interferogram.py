@@ -190,7 +190,6 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
         (lambda t: t.replace("0.0555", "-0.0555"), "-0.0555 is no wavelength"),
         (lambda _: "wavelength_m = 0.05\npair = [1]\n", "at least one"),
         (lambda t: 'toward_positive = "false"\n' + t.replace("toward_positive", "# "), "without quotes, got 'false'"),
-        (lambda t: "reference = 3\n" + t, "reference needs"),
         (lambda t: 'reference = { longitude = "a", latitude = 1, radius_m = 2 }\n' + t, "reference needs"),
         (lambda t: t.replace("2025-01-03T00:00:00+00:00", "0001-01-01T00:00:00+14:00"), "no date or time"),
     ],

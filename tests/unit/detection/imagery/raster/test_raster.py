@@ -140,7 +140,6 @@ def test_a_model_may_ask_for_terrain_by_name(tmp_path):
 
 
 def test_footprints_know_their_ground(tmp_path):
-    """Slope, elevation, susceptibility and shadow are those under the footprint's own pixels."""
     write_scene(tmp_path / "scene", 5, size_px=160)
     grid = grid_around(LON, LAT, 160, 10.0)
     prior = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (160, 1))

@@ -365,7 +365,6 @@ def test_larger_pixels_are_the_means_of_those_below_them(step):
 
 @pytest.mark.parametrize(("right", "down"), [(0.5, 0.5), (0.41, 0.8), (1.5, 1.5), (1.7, 0.6), (2.4, 2.4)])
 def test_a_slope_stays_the_slope_that_it_is(right, down):
-    """Pixels in the middle have the value of their place, whatever their size along either axis."""
     slope = np.add.outer(np.arange(61) * 0.25, np.arange(47) * 0.5)[None].astype(np.float32)
     found, valid = bring(slope, EVERY, right, down)
     rows, columns = (

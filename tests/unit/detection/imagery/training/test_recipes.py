@@ -110,7 +110,6 @@ def test_its_weights_map_a_scene_of_other_counts_with_terrain_by_name(weights, s
 
 
 def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
-    """Terrain named first stays first, and takes no offset."""
     counts = np.random.default_rng(5).integers(1200, 4000, (2, 20, 24)).astype(np.int16)
     counts[1] //= 400  # heights of ground that can be
     grid = replace(grid_around(141.95, 42.73, 24, 10.0), height=20)

@@ -319,7 +319,6 @@ def near_two(change="new", **more):
     ("stations", "near_m", "level", "said"),
     [
         (("P1",), 500.0, 1, "nearest station 85 m (P1)"),
-        (("P2",), 500.0, 1, "nearest station 240 m (P2)"),
         (("P1", "P2"), 500.0, 1, "nearest station 85 m (P1) and 1 other station within 240 m"),
         (("P1", "P2"), 100.0, 1, "nearest station 85 m (P1)"),
         (("P2",), 100.0, 0, "no change"),

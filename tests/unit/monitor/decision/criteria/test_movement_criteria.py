@@ -87,6 +87,21 @@ def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
     assert word.hold_level > 0
 
 
+def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
+    steady = readings(lambda day: 3.0 * day, 240)
+    near = readings(lambda day: 3.0 * day + 0.5 * 0.45 * day * day, 240)
+    (over,), (held,) = ask(place(BENDS), view(steady), T0 + 240 * H), ask(place(BENDS), view(near), T0 + 240 * H)
+    assert (over.hold_level, over.fresh) == (0, True)
+    assert (held.raise_level, held.hold_level) == (0, 1)
+    (late,) = ask(place(BENDS), view(steady), T0 + 250 * H)
+    assert not late.fresh
+    flagged = readings(lambda day: 3.0 * day, 240, flags=("stuck",))
+    (word,) = ask(place(BENDS), view(flagged), T0 + 240 * H)
+    assert not word.fresh
+    (word,) = ask(place(BENDS), DecisionInputs({}, {}), T0 + 240 * H)
+    assert (word.has_data, word.raise_level) == (False, 0)
+
+
 @pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
 def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data_alone(kind):
     steps = (*LEVELS[:2], Level(2, "orange", auto_lower=True), LEVELS[3])

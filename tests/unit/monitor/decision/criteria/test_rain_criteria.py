@@ -321,6 +321,19 @@ SAFE = (
 )
 
 
+def test_factor_of_safety_from_measured_pressure():
+    # FS = (5 + (30 - u) 0.57735) / 17.3205: 1.2887 dry, 0.7982 with water at the ground (14.715 kPa)
+    dry = water(SAFE, [0.0] * 5)
+    assert dry.facts["factor_of_safety"] == pytest.approx(1.28868, abs=1e-5)
+    assert (dry.raise_level, dry.hold_level) == (0, 0)
+    wet = water(SAFE, [0.0, 0.0, 14.715, 14.715])
+    assert (wet.facts["factor_of_safety"], wet.raise_level) == (pytest.approx(0.79818, abs=1e-5), 2)
+    assert water(SAFE, [0.0, 0.0, 0.0, 14.715]).raise_level == 0, "one reading alone raises nothing"
+    between = water(SAFE, [5.0] * 4)  # FS 1.122: above the bound, not beyond its recovery (1.155)
+    assert (between.raise_level, between.hold_level) == (0, 1)
+    assert water(SAFE, [-40.0] * 4).facts["factor_of_safety"] == dry.facts["factor_of_safety"], "suction does not help"
+
+
 def test_a_piezometer_that_repeats_one_value_says_nothing():
     pressure = 'quantity = "pore_pressure"\nunit = "kPa"'
     head = HEAD.replace("{stamp}", "interval_end").replace(pressure, f"{pressure}\nnoise_floor = 0.1")
@@ -448,20 +461,6 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).has_data, "as people write it"
     assert not ask(place, view([quake(0.4)]), T0 + 4 * DAY).has_data
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
-
-
-def test_a_person_is_asked_to_inspect_until_somebody_answers():
-    place = site(SHAKE)
-    found = list_inspections(place, Memory(), view([quake(0.06)]), T0 + H)
-    (key,) = found
-    assert (key, found[key].level) == ("health:inspect:c@2026-01-01T00:00:00.000000Z:verify", 2)
-    assert "inspect the slope" in found[key].reason
-    later = Memory(conditions=found)
-    assert list_inspections(place, later, view(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
-    answered = replace(later, answers={inspection_key(place.criteria[0], quake(0.06)): "instrument"})
-    assert list_inspections(place, answered, view([quake(0.06)]), T0 + H) == {}
-    assert not ask(place, view([quake(0.06)]), T0 + H, answered).has_data
-    assert list_inspections(place, Memory(), view([quake(0.01)]), T0 + H) == {}
 
 
 def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another():

@@ -53,6 +53,16 @@ def daily(value: Callable[[int], float], sigma: float, days: int, seed: int = 1)
 DAILY = make_site(DAY, 14 * DAY)
 
 
+def test_a_stated_error_hides_no_steady_motion() -> None:
+    looks = play(DAILY, daily(lambda i: 15.0 * i, 60.0, 40))
+    assert {d.level for d in looks} == {0}, "it is not shown to be real"
+    assert {YELLOW, ORANGE} <= set(looks[-1].memory.conditions)
+    (opened,) = [c for d in looks for c in d.changes if c.key == ORANGE]
+    assert opened.open
+    assert "15." in opened.reason
+    assert "is over 10" in opened.reason
+
+
 @pytest.mark.parametrize("sigma", [1.0, 60.0])
 def test_what_stands_still_asks_nobody_whatever_error_it_states(sigma: float) -> None:
     noise = [d for seed in range(2) for d in play(DAILY, daily(lambda _: 0.0, sigma, 90, seed))]

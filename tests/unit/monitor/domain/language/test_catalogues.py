@@ -287,7 +287,6 @@ def test_the_least_important_facts_and_the_last_clauses_of_a_person_go_first():
 
 
 def test_a_reason_of_any_length_is_cut_at_once():
-    """Twenty thousand clauses: what cannot fit is not tried."""
     facts = ["G1: step of 12 mm at G1, a"] * 20_000
     began_s = time.process_time()
     for text in ("; ".join(facts), join(facts)):
