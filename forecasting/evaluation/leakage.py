@@ -52,9 +52,8 @@ def run_leak_test(
 ) -> Iterator[LeakResult]:
     """Test models one by one.
 
-    Args:
-        panel: The record; the last 30 % of its rows are moments of issue.
-        count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
+    `panel`: The record; the last 30 % of its rows are moments of issue. `count`: Forecasts per model; default 1,000 for
+    cheap models, 20 for a network.
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)

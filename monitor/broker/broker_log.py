@@ -47,8 +47,7 @@ class BrokerLog:
 
     The broker never waits for us: where the pipe is full its lines are lost.
 
-    Args:
-        path: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
+    `path`: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
     """
 
     def __init__(self, path: Path) -> None:

@@ -26,9 +26,8 @@ SendLine = Callable[[Any], None]
 class ChildProcess:
     """One such process.
 
-    Args:
-        work: `module:function`; it is called with a function that tells lines, and with the arguments.
-        arguments: what can be pickled; they come from this program alone.
+    `work`: `module:function`; it is called with a function that tells lines, and with the arguments. `arguments`: what
+    can be pickled; they come from this program alone.
     """
 
     def __init__(self, work: str, *arguments: Any) -> None:

@@ -19,6 +19,7 @@ from monitor.config.service import parse_site
 from monitor.decision.proof import find_unproven
 from monitor.domain.decision import seconds
 from monitor.domain.errors import ConfigError, RefusedError
+from monitor.domain.names import list_names
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
@@ -42,6 +43,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
+from monitor.store.readings.flags import UNDECLARED
 from monitor.store.upkeep.migrate import upgrade
 
 _COUNTS_HERE: Final = Template(
@@ -82,10 +84,8 @@ def run_backtest(
 ) -> Scorecard:
     """Replay a site's past through the decision and score it; nothing is written.
 
-    Args:
-        other: a second configuration, replayed over the same time and shown beside the first.
-        on_progress: called with the share that is done, 0 to 1.
-        labels: events of a file; those that people confirmed (outcome `true`) are added.
+    `other`: a second configuration, replayed over the same time and shown beside the first. `on_progress`: called with
+    the share that is done, 0 to 1. `labels`: events of a file; those that people confirmed (outcome `true`) are added.
 
     Raises RefusedError: the time is empty, or the other configuration is of another site.
     """
@@ -246,12 +246,10 @@ def open_files(
 ) -> Iterator[FilePast]:
     """Read files through the gate of ingest into a temporary SQLite database.
 
-    Args:
-        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
-        mapping: what the columns of a wide table mean.
-        accept_units: a person has said that the declared units are right.
-        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
-        known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
+    `path`: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them. `mapping`: what
+    the columns of a wide table mean. `accept_units`: a person has said that the declared units are right.
+    `accept_times`: a person has said that the times are right, though they lie ahead of now or before 1950. `known`:
+    the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
     Raises UnitDoubtError: the units or the times of a file are doubtful; RefusedError: nothing in the files could be
     read as observations of this site.
@@ -275,6 +273,9 @@ def open_files(
         if not any(r.stored for r in results):
             reason = next((r.first_reason for r in results if r.first_reason), "no rows")
             raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
+        if all(r.flags.get(UNDECLARED, 0) == r.valid for r in results):  # a level of it would be that of no reading
+            names = list_names(sorted({name for r in results for name in r.undeclared}))
+            raise RefusedError(f"{path}: the site file of {site.id} names none of its series: {names}")
         yield FilePast(db, results)
 
 

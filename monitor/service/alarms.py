@@ -33,9 +33,7 @@ class ServiceAlarms:
     `write` returns when the alarm is committed. `put` returns at once; what was put is written by `write_pending`, in
     order, and is kept until it is written.
 
-    Args:
-        sites: by id; their recipients are told.
-        on_written: called after a commit; must be quick.
+    `sites`: by id; their recipients are told. `on_written`: called after a commit; must be quick.
     """
 
     def __init__(

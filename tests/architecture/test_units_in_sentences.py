@@ -141,7 +141,7 @@ PURE_IN_LINES = {
     ("cli/site/thresholds.py", "r.skill"),
     ("cli/site/thresholds.py", "value"),
     ("cli/site/events.py", "value / 980.665"),
-    ("extensions/surveys/stack_series.py", "loss.value"),
+    ("extensions/surveys/stack.py", "loss.value"),
     ("config/site.py", "low"),
     ("config/site.py", "high"),
 }

@@ -110,8 +110,7 @@ def count_colours(page):
 
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(page.locator(".mapview").screenshot())).convert("RGB")
-    return len(picture.getcolors(1 << 24))
+    return len(Image.open(io.BytesIO(page.locator(".mapview").screenshot())).convert("RGB").getcolors(1 << 24))
 
 
 def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):

@@ -63,8 +63,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     slope = WatchedSlope(db, TEXT)
     tell(db, users.add_user, "bo", PASSWORD, "operator", START)
     slope.live(26, looks=1)
-    evening = slope.now
-    present = [evening]
+    present = [slope.now]
     page_server = PageServer(
         lambda url: build(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: present[0])
     )
@@ -105,8 +104,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         assert button.bounding_box()["y"] < 844, "on the first screen"
         tap(button)
         page.wait_for_url(re.compile("told=.*acknowledged"))
-        number = int(link.rpartition("/")[2])
-        assert ask(db, find_alert, number).acknowledged_by == "bo"
+        assert ask(db, find_alert, int(link.rpartition("/")[2])).acknowledged_by == "bo"
         assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         # who else must know: a number that is dialled by one tap

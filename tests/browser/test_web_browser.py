@@ -168,8 +168,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert find_bare(w.page) == []
     # the level and marks along the foot, one of which opens its alert
     assert chart.locator(".foot .rb-2").count() >= 1
-    link = chart.locator('.foot a[href^="/alerts/"]').first
-    assert "level" in link.get_attribute("aria-label")
+    assert "level" in chart.locator('.foot a[href^="/alerts/"]').first.get_attribute("aria-label")
     # one cursor: pointing at the curve reads every pane at that instant, in local time and UTC
     box = chart.locator('.pane[data-pane="main"] .u-over').bounding_box()
     w.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
@@ -281,8 +280,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
         if str(int(hours)) in inverses:
             assert inverses[str(int(hours))] * float(rate) == pytest.approx(1.0, rel=0.02)
     assert w.page.locator("figure.empty .plot:visible").count() == 0, "what has nothing to show is one line"
-    angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
-    assert "82" in angle.locator(".latest").inner_text()
+    assert "82" in w.page.locator('figure[data-plot="angle"][data-station="G1"]').locator(".latest").inner_text()
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 

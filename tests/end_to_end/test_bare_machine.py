@@ -120,8 +120,7 @@ def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitt
         wait_for(lambda: service.query(hazards), what="the alert")
         listed = [json.loads(line) for line in service.call("alerts", "list", "--json").stdout.splitlines()]
         assert [one["site"] for one in listed if one["ledger"] == "hazard"] == ["s"]
-        page = urlopen(f"http://127.0.0.1:{service.port}/", timeout=30)
-        assert page.status == 200
+        assert urlopen(f"http://127.0.0.1:{service.port}/", timeout=30).status == 200
         said = service.call("status")
         assert said.returncode == 5, said.stdout + said.stderr
         assert "broker not durable" in said.stdout

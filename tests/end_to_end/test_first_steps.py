@@ -20,8 +20,7 @@ ELSEWHERE = (
 
 def commands(document: str, heading: str, until: str = "\n## ") -> Iterator[str]:
     """The command lines of a part of a document, as printed."""
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
-    part = text.split(heading, 1)[1].split(until, 1)[0]
+    part = (REPOSITORY / document).read_text(encoding="utf-8").split(heading, 1)[1].split(until, 1)[0]
     for block in re.findall(r"^```\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
         yield from (line for line in block.splitlines() if line.strip())
 

@@ -143,8 +143,7 @@ class Live:
             BrokerMessage(f"slopeward/v1/{SITE_ID}/{topic}", json.dumps(body).encode(), at, "live")
             for at, topic, body in burst
         ]
-        outcome = self.pipeline.store(messages)
-        assert outcome.rejected == 0
+        assert self.pipeline.store(messages).rejected == 0
 
     def _evaluate(self, trigger: str) -> None:
         self.looks += 1

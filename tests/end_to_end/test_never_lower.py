@@ -154,17 +154,13 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
         wait_for(find_sent, 30, f"a message on {words!r}")
         return (min(map(datetime.fromisoformat, find_sent())) - since).total_seconds()
 
-    struck = say(500.0)
-    asked_s = seconds_to_first("health", "verify now: step", struck)
-    back = say(0.0)
-    back_s = seconds_to_first("health", "common disturbance: G1, G2", back)
+    asked_s = seconds_to_first("health", "verify now: step", say(500.0))
+    back_s = seconds_to_first("health", "common disturbance: G1, G2", say(0.0))
     assert alerts(database_url, "hazard") == [], "one bad epoch of two stations raised a level"
     assert status(database_url)["level"] == 0
-    fell = say(500.0)
-    again_s = seconds_to_first("health", "verify now: step", fell)
+    again_s = seconds_to_first("health", "verify now: step", say(500.0))
     assert alerts(database_url, "hazard") == [], "believed before another epoch of each has come"
-    stays = say(501.0)
-    red_s = seconds_to_first("hazard", "which is independent, stepped as well", stays)
+    red_s = seconds_to_first("hazard", "which is independent, stepped as well", say(501.0))
     assert status(database_url)["level"] == RED
     print(
         f"seconds to the first human message: verify now {asked_s:.1f} and {again_s:.1f}, common disturbance "

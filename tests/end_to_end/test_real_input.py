@@ -69,5 +69,4 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, 
         outlines = [json.loads(p["geometry"]) for p in shown if p["scene"] == "post" and p["change"] == "new"]
         burnt = rasterize(outlines, out_shape=unseen.shape, transform=before.transform).astype(bool)
     assert (burnt & unseen).sum() < 0.2 * burnt.sum(), "at most an edge of a new outline lies where nothing was seen"
-    areas = sum(p["area_m2"] for p in shown if p["change"] == "new")
-    assert areas == pytest.approx(burnt.sum() * 73.36, rel=0.05)
+    assert sum(p["area_m2"] for p in shown if p["change"] == "new") == pytest.approx(burnt.sum() * 73.36, rel=0.05)

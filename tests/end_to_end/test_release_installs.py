@@ -113,8 +113,7 @@ def test_a_release_installs_and_does_what_the_tutorial_prints(python, tmp_path):
                 wait_for(lambda: person.type("slopeward alerts list")[1].strip()[:1] == "1", 240, "alert", pause_s=3)
                 continue
             line = printed.replace("PASSWORD", login).replace("1883", str(door))
-            who = re.findall(r"(?:add|--by) (ada|bo)\b", line)
-            answers = [PASSWORDS[one] for one in reversed(who)]
+            answers = [PASSWORDS[one] for one in reversed(re.findall(r"(?:add|--by) (ada|bo)\b", line))]
             if "users add" in line:
                 answers.append(answers[-1])
             status, said = person.type(line, *answers)

@@ -308,8 +308,9 @@ def _fit_pixels(
 ) -> tuple[BandReader, ReadAt | None]:
     """What the network sees, and on which grid that is; a grid that was asked for is the one that it sees.
 
-    Raises UnfitError: that would be more pixels than the job has time for, and nobody named these weights;
-    TooLargeError: that would be more pixels than the limit.
+    Raises:
+        UnfitError: that would be more pixels than the job has time for, and nobody named these weights.
+        TooLargeError: that would be more pixels than the limit.
     """
     seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
     if read_at:

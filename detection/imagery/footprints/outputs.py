@@ -345,7 +345,9 @@ def _end_making(out_dir: Path) -> None:
 def own_class(steps: Any, least: int) -> Any:
     """Number of the class that each pixel belongs to: 0 none, else the likeliest of those at the threshold.
 
-    `steps`: classes x H x W of stored probability steps; `least`: smallest step that counts.
+    Args:
+        steps: classes x H x W of stored probability steps.
+        least: smallest step that counts.
     """
     if len(steps) == 1:
         return np.asarray(steps[0] >= least, np.uint8)

@@ -292,7 +292,9 @@ def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
 def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
     """Write probabilities that were drawn on other pixels onto those of the scene; return how many are valid.
 
-    `drawn`: steps of 1/200 on the grid of the network; `steps`: the same on the grid of the scene, to be written.
+    Args:
+        drawn: steps of 1/200 on the grid of the network.
+        steps: the same on the grid of the scene, to be written.
     """
     grid, pixels = reader.grid, 0
     with drawn.reading() as read, steps.writing() as write:

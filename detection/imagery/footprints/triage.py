@@ -77,7 +77,9 @@ class TriageRequest:
 def load_triage(weights: str | None, known: Sequence[Sequence[float]]) -> TriageRequest | None:
     """Load the network of the triage; None where none is asked for.
 
-    Raises ModelError: no such weights, or they are no classifier's; ValueError: a box that cannot be one.
+    Raises:
+        ModelError: no such weights, or they are no classifier's.
+        ValueError: a box that cannot be one.
     """
     if not weights:
         return None

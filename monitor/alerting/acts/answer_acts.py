@@ -113,8 +113,10 @@ def withdraw_answer(
     """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
 
     A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
-    others. Without the answer the question is open again, a step with a new clock. "movement" may be what a level rests
-    on: to take it back takes two people where accounts exist and one of the two highest levels stands or is asked for.
+    others. Without the answer the question is open
+    again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
+    accounts exist and one of the two highest levels stands or is asked for.
+
     Returns what is taken back, in words. Raises NotFoundError: nobody said anything to it that still stands;
     RefusedError: no person, no reason, no open account where accounts exist, or the first word of somebody else;
     NeedsSecondError: one person alone may not.

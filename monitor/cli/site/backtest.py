@@ -30,6 +30,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_duration, parse
+from monitor.domain.names import list_names
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
@@ -248,6 +249,9 @@ def open_past(given: BacktestArguments, service_file: Path | None) -> Iterator[t
     units, times = given.accept_units, given.accept_times
     with open_files(given.data, site, given.mapping, accept_units=units, accept_times=times) as past:
         for result in past.results:
+            if result.undeclared:
+                names = list_names(sorted(result.undeclared))
+                print_note(f"{result.file}: series that the site file does not name: {names}")
             if result.rejected:
                 print_note(
                     f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}"

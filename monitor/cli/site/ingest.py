@@ -306,7 +306,9 @@ def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _
 def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
-    Raises UnitDoubtError: nobody says that they are right; RefusedError: who says it does not prove to be that person.
+    Raises:
+        UnitDoubtError: nobody says that they are right.
+        RefusedError: who says it does not prove to be that person.
     """
     database, who = target.database, target.who
 

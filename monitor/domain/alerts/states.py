@@ -88,8 +88,7 @@ LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
 def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
     """The state after an event; raises RefusedError: the table has no such step.
 
-    Args:
-        state: before it; None = normal, no alert stands.
+    `state`: before it; None = normal, no alert stands.
 
     >>> str(step(AlertState.RETURNED_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE, 7))
     'closed'

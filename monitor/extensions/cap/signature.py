@@ -51,9 +51,11 @@ def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
 def verify_cap(content: bytes, certificate_pem: str) -> Signed:
     """Prove that a message is whole and was signed with the key of a certificate.
 
-    The certificate is the one that the sender handed over; one that stands in the message proves nothing. Raises
-    RefusedError: there is no signature, it is of another key, or the message was altered; ConfigError: the certificate
-    cannot be read, or signxml is not installed.
+    The certificate is the one that the sender handed over; one that stands in the message proves nothing.
+
+    Raises:
+        RefusedError: there is no signature, it is of another key, or the message was altered.
+        ConfigError: the certificate cannot be read, or signxml is not installed.
     """
     root = read_cap(content)
     if [child.tag for child in root].count(SIGNATURE) != 1 or root[-1].tag != SIGNATURE:

@@ -234,8 +234,9 @@ def add_change(
 def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason: str, now: datetime) -> None:
     """Take a change back from now on.
 
-    Raises NotFoundError: the team has no such change; RefusedError: it is withdrawn or over already, or no person or
-    reason is named.
+    Raises:
+        NotFoundError: the team has no such change.
+        RefusedError: it is withdrawn or over already, or no person or reason is named.
     """
     require_person(actor, reason)
     o = t.duty_override.c
@@ -419,8 +420,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
 def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> Handover:
     """Who comes has read it and takes the watch; returns what was signed.
 
-    Raises NotFoundError: the site has no such hand-over; RefusedError: it is signed or withdrawn already, or both are
-    one person.
+    Raises:
+        NotFoundError: the site has no such hand-over.
+        RefusedError: it is signed or withdrawn already, or both are one person.
     """
     found = _require_waiting(c, site, number)
     require_person(actor, "signs")
@@ -437,8 +439,9 @@ def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, no
 def withdraw_handover(c: Connection, site: str, number: int, actor: Actor, reason: str, now: datetime) -> None:
     """Who goes takes it back before anybody signed, or an admin of the site does.
 
-    Raises NotFoundError: the site has no such hand-over; RefusedError: it is signed or withdrawn already, or it is
-    somebody else's.
+    Raises:
+        NotFoundError: the site has no such hand-over.
+        RefusedError: it is signed or withdrawn already, or it is somebody else's.
     """
     found = _require_waiting(c, site, number)
     require_person(actor, reason)

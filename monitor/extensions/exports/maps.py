@@ -57,8 +57,9 @@ def write_map(
 ) -> int:
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
-    Raises NotFoundError: no such layer or format; RefusedError: a range is asked of stations, or there are more than
-    `most`.
+    Raises:
+        NotFoundError: no such layer or format.
+        RefusedError: a range is asked of stations, or there are more than `most`.
     """
     if name not in LAYERS or kind not in FORMATS:
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")

@@ -185,8 +185,11 @@ def add_outlines(
 
     `scene_hash`: the scene that was looked at, one that was read; `drawn`: what `read_outline` gave; `from_polygon`:
     the footprint of this scene that they correct; `instead_of`: the outline of this scene that they correct: that one
-    is withdrawn. Raises NotFoundError: no such scene, footprint or outline; RefusedError: no person, a scene that
-    nothing is outlined on, or too many.
+    is withdrawn.
+
+    Raises:
+        NotFoundError: no such scene, footprint or outline.
+        RefusedError: no person, a scene that nothing is outlined on, or too many.
     """
     for one in drawn:
         require_person(actor, one.kind)
@@ -229,8 +232,9 @@ def withdraw_outline(
 ) -> str:
     """Take an outline back; it stays on record. Returns the hash of its scene.
 
-    Raises NotFoundError: the site (or the scenes, where they are named) has no such outline; RefusedError: no person,
-    or it is withdrawn already.
+    Raises:
+        NotFoundError: the site (or the scenes, where they are named) has no such outline.
+        RefusedError: no person, or it is withdrawn already.
     """
     require_person(actor, "withdrawn")
     o = scene_outline.c
@@ -282,8 +286,9 @@ def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     """Where a scene lies.
 
-    Raises NotFoundError: the site has no such scene; RefusedError: it was not read, has no place on the ground, or
-    another version replaced it.
+    Raises:
+        NotFoundError: the site has no such scene.
+        RefusedError: it was not read, has no place on the ground, or another version replaced it.
     """
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
@@ -318,8 +323,11 @@ def add_review(
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
         scene_hash: its scene; None: any of the site.
 
-    Returns the footprint as it stands now. Raises NotFoundError: no such footprint, or several begin so; RefusedError:
-    not a person, an unknown verdict, or a redraw without an outline.
+    Returns the footprint as it stands now.
+
+    Raises:
+        NotFoundError: no such footprint, or several begin so.
+        RefusedError: not a person, an unknown verdict, or a redraw without an outline.
     """
     if actor.kind != "person" or not actor.name.strip():
         raise RefusedError("a footprint is judged by a person with a name")

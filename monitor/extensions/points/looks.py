@@ -32,7 +32,7 @@ from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.extensions.points.store import looks as point_looks
-from monitor.extensions.points.store.looks import load_point_table
+from monitor.extensions.points.store.tables import load_point_table
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
@@ -159,6 +159,7 @@ def detect_alarms(
 
 
 def _digest(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> str:
+    """Of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return sha256(canonical_json(what).encode()).hexdigest()
 

@@ -75,7 +75,9 @@ def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
 def gather_facts(c: Connection, site_id: str, period: Period) -> ReportFacts:
     """The facts of a report.
 
-    Raises NotFoundError: the site was not watched yet; RefusedError: the period does not end after its beginning.
+    Raises:
+        NotFoundError: the site was not watched yet.
+        RefusedError: the period does not end after its beginning.
     """
     if period.from_at >= period.to_at:
         raise RefusedError("a report ends after its beginning")

@@ -52,8 +52,13 @@ class DaskCluster:
     ) -> Answered:
         """Run a job on a worker and return what it answers.
 
-        A worker that is lost while it runs is followed by another one, `TRIES` times. `limit_s`: of one try. Raises
-        AwayError: no worker or scheduler answers, in one line; JobError: one line.
+        A worker that is lost while it runs is followed by another one, `TRIES` times.
+
+        `limit_s`: of one try.
+
+        Raises:
+            AwayError: no worker or scheduler answers, in one line.
+            JobError: one line.
         """
         job, given = task.function, (task, request, limit_s, terms, list_versions())
         distributed = _import_distributed()
@@ -112,8 +117,9 @@ def run_for(
 ) -> Answered:
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
-    Raises JobError: as `compute.run`; AwayError: as `compute.run`, or this machine runs another version than the
-    service.
+    Raises:
+        JobError: as `compute.run`.
+        AwayError: as `compute.run`, or this machine runs another version than the service.
     """
     if different := explain_versions(versions, list_versions()):
         raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))

@@ -182,8 +182,9 @@ class Provider:
     def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
         """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
 
-        Raises ProviderDownError: the provider does not answer; LoginRefusedError: it refuses the code, or the token
-        proves nothing.
+        Raises:
+            ProviderDownError: the provider does not answer.
+            LoginRefusedError: it refuses the code, or the token proves nothing.
         """
         section = self._section
         with _client() as client:

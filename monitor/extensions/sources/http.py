@@ -42,7 +42,9 @@ class GuardedClient:
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
         """The answer to a GET; each step of a redirect is checked like the first address.
 
-        Raises RefusedError: an address is not allowed, or the server says no; OSError: no connection.
+        Raises:
+            RefusedError: an address is not allowed, or the server says no.
+            OSError: no connection.
         """
         headers = dict(headers or {})
         for _ in range(REDIRECTS + 1):
@@ -115,7 +117,9 @@ class GuardedClient:
     def read_document(self, url: str, most: int, of: str) -> dict[str, Any]:
         """A document in JSON; `of`: what it should be of, for people.
 
-        Raises RefusedError: it is larger than `most`, or no object of JSON; OSError: no connection.
+        Raises:
+            RefusedError: it is larger than `most`, or no object of JSON.
+            OSError: no connection.
         """
         path = part_of(Path(self._request.folder), "document")
         try:

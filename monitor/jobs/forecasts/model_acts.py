@@ -48,9 +48,7 @@ def promote(
 ) -> list[str]:
     """Let a checkpoint be shown; returns one sentence per horizon.
 
-    Args:
-        start: beginning of its hash.
-        horizon_s: one horizon, s; None: every one whose gate is open.
+    `start`: beginning of its hash. `horizon_s`: one horizon, s; None: every one whose gate is open.
 
     Raises NotFoundError: no such checkpoint; RefusedError: the gate is closed, or who asks may not; NeedsSecondError:
     `force` by one person.

@@ -91,8 +91,7 @@ def state(database_url: str) -> dict[str, Any]:
     db = Database(database_url)
     try:
         with db.read() as c:
-            row = c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first()
-            return dict(row or {})
+            return dict(c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first() or {})
     finally:
         db.close()
 
@@ -148,8 +147,7 @@ def test_one_gateway_an_hour_ahead_blinds_no_other_site(
         publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", still) for name in ("F1", "F2")])
         began = time.monotonic()
         ahead = {"time": (now + timedelta(hours=1)).isoformat(), "displacement_mm": 0.0}
-        invented = [(f"slopeward/v1/s/X{k}/obs", ahead) for k in range(20)]
-        publish(mosquitto.url, invented)
+        publish(mosquitto.url, [(f"slopeward/v1/s/X{k}/obs", ahead) for k in range(20)])
         move(mosquitto.url, 0.0, 1.0, now + timedelta(hours=1))
         wait_for(lambda: receiver.find("those of far fit our clock"), 60, "a human to hear of it")
         at, _ = receiver.find("those of far fit our clock")[0]

@@ -192,8 +192,7 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
         assert kind == ("Cancel" if name.endswith(".cancel") else "Update" if len(chain) > 1 else "Alert")
         names = root.find("c:references", ns)
         names = [] if names is None else [one.split(",")[1] for one in names.text.split()]
-        known_names = list(dict.fromkeys(one for one in sent if one != name))
-        assert names == known_names
+        assert names == list(dict.fromkeys(one for one in sent if one != name))
         sent.append(name)
         assert len(root.findall("c:info", ns)) == len(set(languages))
 

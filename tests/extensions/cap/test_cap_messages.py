@@ -200,8 +200,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
     with serving(failed, slope.now, parse_service(signed, "x")) as client:
         answer = client.get("/cap/feed.atom")
         assert answer.headers["content-type"].startswith("application/atom+xml")
-        feed = ET.fromstring(answer.content)
-        entries = feed.findall("a:entry", NS)
+        entries = ET.fromstring(answer.content).findall("a:entry", NS)
         times = [entry.find("a:updated", NS).text for entry in entries]
         assert times == sorted(times, reverse=True)
         assert len({entry.find("a:id", NS).text for entry in entries}) == len(entries) > 1

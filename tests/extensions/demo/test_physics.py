@@ -37,8 +37,7 @@ def test_rain_response_peaks_after_its_lag_and_keeps_the_sum():
 
 
 def test_flicker_noise_has_more_power_at_low_frequency():
-    noise = physics.flicker_noise(np.random.default_rng(3), 2**14, 1.0)
-    power = np.abs(np.fft.rfft(noise)) ** 2
+    power = np.abs(np.fft.rfft(physics.flicker_noise(np.random.default_rng(3), 2**14, 1.0))) ** 2
     low, high = power[8:64].mean(), power[1024:8192].mean()
     assert 20 < low / high < 1500  # 1/f between f = 36 and 4608 means about 128 to 170
 
@@ -66,6 +65,12 @@ def test_gnss_payload_carries_the_contract():
     assert gnss["reference"] == "BASE-B"
 
 
+def test_every_instrument_speaks_its_quantity():
+    seen = {s.station: set(s.payload) - {"time", "source", "boot_id", "seq"} for s in short(faults=()).samples()}
+    assert (seen["R1"], seen["P1"], seen["E1"]) == ({"rain_mm"}, {"pore_pressure_kpa"}, {"crack_opening_mm"})
+    assert (seen["T1"], seen["W1"]) == ({"tilt_x_mrad", "tilt_y_mrad"}, {"reservoir_level_m"})
+
+
 def test_noise_of_a_control_station_has_the_stated_size_and_correlation():
     model = SlopeModel(seed=9, duration=timedelta(days=300), faults=(), fails=False, flicker_mm=(0.0, 0.0, 0.0))
     enu = np.array([s.payload["gnss"]["enu_mm"] for s in model.samples() if s.station == "C1"])
@@ -76,8 +81,7 @@ def test_noise_of_a_control_station_has_the_stated_size_and_correlation():
 def test_station_moves_downslope_by_its_factor():
     model = short(faults=(), fails=False, duration=timedelta(days=100))
     plan = next(s for s in model.stations if s.id == "G1")
-    last = [s.payload["gnss"]["enu_mm"] for s in model.samples() if s.station == "G1"][-24:]
-    e, n, u = np.mean(last, axis=0)
+    e, n, u = np.mean([s.payload["gnss"]["enu_mm"] for s in model.samples() if s.station == "G1"][-24:], axis=0)
     assert np.degrees(np.arctan2(e, n)) % 360 == pytest.approx(plan.azimuth_deg, abs=3)
     moved = float(np.linalg.norm([e, n, u]))
     assert moved == pytest.approx(plan.factor * model.displacement_mm[-24:].mean(), rel=0.05)
@@ -85,8 +89,7 @@ def test_station_moves_downslope_by_its_factor():
 
 def test_the_mass_is_silent_after_the_failure_and_the_stable_ground_is_not():
     model = short(faults=())
-    after = {s.station for s in model.samples(model.failure_at)}
-    assert after == {"C1", "C2", "R1", "P1", "W1"}
+    assert {s.station for s in model.samples(model.failure_at)} == {"C1", "C2", "R1", "P1", "W1"}
 
 
 def test_each_fault_shows_where_it_was_planned_and_nowhere_else():
@@ -105,11 +108,9 @@ def test_each_fault_shows_where_it_was_planned_and_nowhere_else():
     assert lost == {("G3", START + k * hour) for k in range(20, 40)}
     changed = {key for key in broken if broken[key] != clean[key]}
     assert {k for k in changed if k[0] == "G1" and k[1] < START + 50 * hour} == {("G1", START + 10 * hour)}
-    stuck = {tuple(broken["G2", START + k * hour]["gnss"]["enu_mm"]) for k in range(20, 40)}
-    assert len(stuck) == 1
+    assert len({tuple(broken["G2", START + k * hour]["gnss"]["enu_mm"]) for k in range(20, 40)}) == 1
     assert broken["G4", START + 22 * hour]["time"] == format_time(START + 48 * hour)
-    shifted = {s for s, at in changed if at == START + 55 * hour}
-    assert shifted == {"G1", "G3", "C1"}
+    assert {s for s, at in changed if at == START + 55 * hour} == {"G1", "G3", "C1"}
     at = START + 80 * hour
     assert broken["E1", at]["crack_opening_mm"] - clean["E1", at]["crack_opening_mm"] == pytest.approx(-35.0)
     # A dropout leaves a hole in the logger's numbers.

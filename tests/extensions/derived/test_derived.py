@@ -119,8 +119,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     for hours in range(-12, 1):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)
-    outcome = evaluate_site(bench.db, bench.site, bench.now, "tick")
-    assert outcome.decision.level == 1
+    assert evaluate_site(bench.db, bench.site, bench.now, "tick").decision.level == 1
 
 
 def test_values_in_any_order_come_to_the_same(database: Database) -> None:

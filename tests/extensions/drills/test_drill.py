@@ -316,8 +316,7 @@ def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
     holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
         turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
-        keys = {change.key for turn in turns for change in turn.changes}
-        assert ("health:strange:unproven" in keys) is unproven
+        assert ("health:strange:unproven" in {change.key for turn in turns for change in turn.changes}) is unproven
         (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
         assert "strange" in str(proof), "it is decided again from what was frozen"
 

@@ -180,8 +180,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     assert sorted(of_alarm()[6:]) == everybody  # again, by all channels
     clock = Clock(now[0])
     with serving(watched, clock) as client:
-        page = client.get("/sites/bench").text
-        assert "5 notified, nobody confirmed" in " ".join(page.split())
+        assert "5 notified, nobody confirmed" in " ".join(client.get("/sites/bench").text.split())
     with watched.write() as c:
         acknowledge(c, 2, Actor("mori"), "I am there", now[0])
     pass_by(1)
@@ -328,8 +327,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         assert (ada.send("/alerts/2/take-out", reason="seen").status_code, state(2)) == (303, "out_of_service")
         assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 303
         assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 409
-        cy = Browser(client, "cy")
-        assert "/alerts/1/shelve" not in cy.read("/alerts/1")
+        assert "/alerts/1/shelve" not in Browser(client, "cy").read("/alerts/1")
 
 
 def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):

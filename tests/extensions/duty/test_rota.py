@@ -66,8 +66,7 @@ def planned(text, zone, at):
     weeks, turns = read(text)
     there = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
     minute = int((there - datetime(2025, 12, 1)) / timedelta(minutes=1)) % (weeks * 7 * 1440)
-    before = [turn for turn in turns if turn.minute <= minute]
-    return (before or turns)[-1].people
+    return ([turn for turn in turns if turn.minute <= minute] or turns)[-1].people
 
 
 @cache
@@ -107,8 +106,7 @@ def test_a_night_shift_and_a_hand_over_where_the_clock_changes():
     for day, shift in days:
         long[str(day)] = long.get(str(day), 0.0) + (shift.to_at - shift.from_at) / HOUR
     assert (long["2026-03-29"], long["2026-10-25"], long["2026-07-01"]) == (23.0, 25.0, 24.0)
-    zone = "Europe/Zurich"
-    roster = Roster((rota("Sun 02:30 Mori\nMon 02:30 Rossi", zone),))
+    roster = Roster((rota("Sun 02:30 Mori\nMon 02:30 Rossi", "Europe/Zurich"),))
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 for the first time
     assert [who_is_on_duty(roster, first + k * HOUR)[0] for k in (-0.01, 0, 0.5, 1, 1.5)] == ["Rossi"] + ["Mori"] * 4
     spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # 02:00 becomes 03:00

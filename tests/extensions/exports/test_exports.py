@@ -128,8 +128,7 @@ def test_maps_open_in_a_gis(client, tmp_path):
         path.write_bytes(client.get(f"{SITE}/export/{name}.gpkg").content)
         told = pyogrio.read_info(path)
         assert (told["geometry_type"], told["crs"]) == (kind, "EPSG:4326")
-        listed = client.get(f"{SITE}/export/{name}.geojson").json()
-        assert told["features"] == len(listed["features"]) > 0
+        assert told["features"] == len(client.get(f"{SITE}/export/{name}.geojson").json()["features"]) > 0
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     _, _, places, (names, newest_mm) = pyogrio.raw.read(
@@ -144,8 +143,7 @@ def test_maps_open_in_a_gis(client, tmp_path):
     one = next(f["properties"] for f in shown.json()["features"] if f["properties"]["station"] == "G1")
     assert (one["level_name"], one["stage"]) == ("orange", "progressive")
     assert one["velocity_mm_per_day"] > 0
-    sites = client.get("/api/v1/sites.geojson").json()["features"]
-    assert [f["id"] for f in sites] == ["north-bench", "lake-slope"]
+    assert [f["id"] for f in client.get("/api/v1/sites.geojson").json()["features"]] == ["north-bench", "lake-slope"]
 
 
 def test_scenes_are_a_catalogue_that_pystac_accepts(client):
@@ -281,14 +279,12 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def export(filled_database, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    url = filled_database.url.render_as_string(hide_password=False)
-    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", url)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_database.url.render_as_string(hide_password=False))
     (tmp_path / "sites").mkdir()
     monkeypatch.setenv("SLOPEWARD_PATHS__SITES", str(tmp_path / "sites"))
 
     def call(*words):
-        status = run_verb(["export", *words])
-        return status, "".join(capsys.readouterr())
+        return run_verb(["export", *words]), "".join(capsys.readouterr())
 
     return call
 
@@ -338,8 +334,7 @@ def test_an_export_of_observations_comes_in_again_as_it_was(
     assert run_verb(["db", "upgrade"]) == 0
     for known in (False, True):  # once more stores nothing
         assert run_verb(["ingest", f"all.{form}", "--accept-units", "--json"]) == 0
-        said = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert (said["stored"] == 0) == known
+        assert (json.loads(capsys.readouterr().out.splitlines()[-1])["stored"] == 0) == known
     empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     kept = []
     for db in (filled_database, empty):

@@ -101,8 +101,7 @@ def test_an_error_leads_to_what_it_is_of():
 
 
 def test_no_text_of_the_program_names_a_file_of_the_documents():
-    found = [text for text in read_product_texts() if re.search(r"docs/[\w/-]+\.md", text)]
-    assert not found
+    assert not [text for text in read_product_texts() if re.search(r"docs/[\w/-]+\.md", text)]
 
 
 def test_a_page_named_in_a_text_is_there():
@@ -118,8 +117,7 @@ def test_the_help_is_read_searched_and_marked(filled_database):
         assert "<s>" not in answer.text
         page = browser.get("/help/how-to/duty")
         assert (page.status_code, "<h1 id=" in page.text) == (200, True)
-        picture = browser.get("/help/images/page.png")
-        assert picture.headers["content-type"] == "image/png"
+        assert browser.get("/help/images/page.png").headers["content-type"] == "image/png"
         missing = browser.get("/help/how-to/no-such-page")
         assert (missing.status_code, "/help" in missing.text) == (404, True)
         assert browser.get("/help/..%2f../pyproject.toml").status_code == 404

@@ -222,8 +222,7 @@ def draw(luck):
     interval_s = luck.choice((60, 120, 300))
     tick_s = 60
     allowed_s = interval_s * luck.randint(2, 6)
-    restart_s = luck.choice((None, luck.uniform(0, allowed_s), allowed_s + tick_s))
-    return Story(interval_s, allowed_s, tick_s, restart_s)
+    return Story(interval_s, allowed_s, tick_s, luck.choice((None, luck.uniform(0, allowed_s), allowed_s + tick_s)))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -375,8 +374,7 @@ def spell_hours(swapped_at, until, *, fall, swing, seed=3):
 
 def expects_an_end(hours):
     now_s = hours[-1].at_s
-    new = hours[find_new_battery(hours) :]
-    return expect_empty(split_days(new, now_s), 11.0, now_s).empty_s is not None
+    return expect_empty(split_days(hours[find_new_battery(hours) :], now_s), 11.0, now_s).empty_s is not None
 
 
 @pytest.mark.parametrize("at", [0, 6, 11, 15])

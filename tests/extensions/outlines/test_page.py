@@ -77,8 +77,7 @@ REFUSED = [
 def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
     csrf = token(page, ADDRESS)
     for content, said in REFUSED:
-        sent = {"geometry": ("a.json", content)}
-        answer = page.post(ADDRESS, data={"csrf": csrf, "kind": "landslide"}, files=sent)
+        answer = page.post(ADDRESS, data={"csrf": csrf, "kind": "landslide"}, files={"geometry": ("a.json", content)})
         assert answer.status_code == (422 if "at most" in said else 409), said
         assert said in answer.text
     assert len(ask(database, load_outlines, "north-bench")) == 1
@@ -112,8 +111,7 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
     assert polygon["coordinates"][0][0] == [8.898, 46.2]  # cut at the rim of the scene
     then = re.search(r'name="then" value="([^"]+)"', text)[1]
     given = {"csrf": token(page, first), "kind": "nothing", "geometry": json.dumps(polygon), "then": then}
-    leads = page.post(ADDRESS, data=given).headers["location"]
-    assert page.get(leads).headers["location"] == f"{ADDRESS}?tile=1"
+    assert page.get(page.post(ADDRESS, data=given).headers["location"]).headers["location"] == f"{ADDRESS}?tile=1"
     assert page.get(f"{SITE}/outlines/next?after={SCENE}.1").headers["location"] == f"{SITE}/outlines"
     assert [one.is_seen for one in ask(database, load_unsure, "north-bench")] == [True, False]
 
@@ -138,8 +136,7 @@ def test_only_who_may_act_on_the_site_is_shown_forms(client, database, tmp_path)
     text = client.get(ADDRESS).text
     assert 'id="drawing"' not in text
     assert "Log in</a> as operator to draw" in text
-    script = re.search(r'src="(/static/outline\.js\?v=[^"]+)"', text)[1]
-    assert "addEventListener" in client.get(script).text
+    assert "addEventListener" in client.get(re.search(r'src="(/static/outline\.js\?v=[^"]+)"', text)[1]).text
     log_in(client, "cy")
     assert 'id="drawing"' not in client.get(ADDRESS).text
     assert client.post(ADDRESS, data={"kind": "nothing", "geometry": "{}", "csrf": ""}).status_code == 403

@@ -125,7 +125,6 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     words = ["scenes", "review", "redraw", second, *common, "--by", "R. Mori", "--outline", str(outline), "--json"]
     assert (run_verb(words), json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"]) == (0, "redraw")
     assert run_verb(["scenes", "review", "list", *common, "--json"]) in {0, 4}
-    left = [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
-    assert first not in left
+    assert first not in [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
     outline.write_text("no json")
     assert (run_verb(words), "not GeoJSON" in capsys.readouterr().err) == (1, True)

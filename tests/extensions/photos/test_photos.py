@@ -205,8 +205,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
             assert (row["by"], row["latitude"], row["taken"]) == ("bo", 46.2, "2026-03-01 06:58:00")
             e = t.audit_entry.c
             added = select(e.detail).where(e.action == "photo.add", e.subject == f"alert:{alert}")
-            entry = c.execute(added).scalar_one()
-            assert (json.loads(entry)["sha256"], verify_chain(c)) == (row["sha256"], [])
+            assert (json.loads(c.execute(added).scalar_one())["sha256"], verify_chain(c)) == (row["sha256"], [])
             assert list_alterations(c, alert, "north-bench") == []
             files = build_pack(load_material(c, alert))
         assert (hashlib.sha256(files[f"photos/{number}.jpg"]).hexdigest(), check_pack(files)) == (row["sha256"], [])

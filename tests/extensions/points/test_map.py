@@ -109,8 +109,7 @@ def test_one_point_has_its_series_and_its_forecast_or_the_reason_for_none(client
         answer = client.get(address, params=asked)
         assert (answer.status_code, len(answer.json()["error"].splitlines())) == (status, 1), asked
     assert client.get("/api/v1/sites/nowhere/points/series?set=a&pid=b").status_code == 404
-    page = client.get("/sites/north-bench/instruments").text
-    assert "/api/v1/sites/north-bench/export/insar-points.gpkg" in page
+    assert "/api/v1/sites/north-bench/export/insar-points.gpkg" in client.get("/sites/north-bench/instruments").text
 
 
 def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(filled_database):

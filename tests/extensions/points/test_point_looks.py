@@ -111,8 +111,7 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
     assert (slide["points"], slide["kind"], slide["station"]) == (12, "step", "G1")
     assert slide["size_mm"] == pytest.approx(45.0, abs=8.0)
     assert 150.0 < slide["radius_m"] < 300.0
-    of_slide = [r for r in anomalies if r["number"] == slide["number"]]
-    assert {r["pid"] for r in of_slide} == {f"p{k:03}" for k in SLIDE}
+    assert {r["pid"] for r in [r for r in anomalies if r["number"] == slide["number"]]} == {f"p{k:03}" for k in SLIDE}
     assert all(r["score"] > r["threshold"] for r in anomalies)
     kinds = {r["pid"]: (r["kind"], r["at"][:10], r["compared_with"]) for r in anomalies}
     assert kinds["p100"][0] == "acceleration"

@@ -115,8 +115,7 @@ def test_a_criterion_reads_the_rate_at_the_depth_of_slip(database):
     levels = []
     for week, slip_mm in enumerate((0.0, 0.0, 0.0, 4.0, 9.0)):
         bench.send(7 * week, **survey(profile, rng, slip_mm))
-        outcome = evaluate_site(database, bench.site, bench.now, "tick")
-        levels.append(outcome.decision.level)
+        levels.append(evaluate_site(database, bench.site, bench.now, "tick").decision.level)
     assert (levels[:3], levels[-1]) == ([0, 0, 0], 1)  # its dwell wants two readings beyond the bound
     assert [round(one.value, 1) for one in bench.load("slip_rate")] == [0.0, 0.0, 0.2, 0.4]
 
@@ -150,8 +149,7 @@ def test_another_zero_and_an_offset_compute_the_past_again(database):
     run(database, None, bench.site, bench.now)
     bench.declare(PROBE | {"zero": (NOW + 10 * DAY).date()})
     assert int(run(database, None, bench.site, bench.now).split()[0]) >= 8
-    moved = [round(one.value) for one in bench.load("displacement")]
-    assert moved == [-4, -2, 0, 2]
+    assert [round(one.value) for one in bench.load("displacement")] == [-4, -2, 0, 2]
     with database.write() as c:
         number = find_series_id(c, "bench", "I1", profile.name("a0", 9))
         facts = {"size": 1.0, "kind": "rezero", "unit": "mm", "author": Actor("Ada", "person"), "reason": "a new probe"}

@@ -101,8 +101,7 @@ def test_slip_of_a_published_profile_lies_where_its_report_has_it():
 
 
 def test_what_bias_and_spiral_add_is_taken_off():
-    rng = random.Random(10)
-    profile, place, surveys = draw(rng, slip_mm=10.0, noise_mm=0.0, bias_mm=0.3, place=20)
+    profile, place, surveys = draw(random.Random(10), slip_mm=10.0, noise_mm=0.0, bias_mm=0.3, place=20)
     newest = reduce(profile, surveys)[-1]
     top = [accumulate(profile, column)[0] for column in newest.steps]
     assert math.hypot(*top) == pytest.approx(30.0)

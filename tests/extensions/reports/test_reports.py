@@ -363,8 +363,7 @@ def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(databas
         assert client.get(f"/sites/lake-slope/reports/{issue.id}.html").status_code == 404, "of another site"
         assert client.get(f"/sites/{SITE}/card.html").status_code == 401, "it holds telephone numbers"
         log_in(client)
-        card = client.get(f"/sites/{SITE}/card.html").text
-        assert "Close haul road 4" in card
+        assert "Close haul road 4" in client.get(f"/sites/{SITE}/card.html").text
         assert "a@b.org" in client.get(f"/sites/{SITE}/reports").text
 
 
@@ -375,8 +374,7 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     service.write_text(f'[database]\nurl = "{url}"\n')
 
     def call(*words):
-        status = run_verb(["report", *words, "--config", str(service)])
-        return status, "".join(capsys.readouterr())
+        return run_verb(["report", *words, "--config", str(service)]), "".join(capsys.readouterr())
 
     out = tmp_path / "week.html"
     status, said = call("weekly", SITE, "--at", "2026-03-01T07:00+01:00", "--out", str(out), "--json")
@@ -440,8 +438,7 @@ def test_each_period_begins_where_the_one_before_ended(kind, zone, times, weekda
     times = sorted(times) if kind == SHIFT else times[:1]
     newest = find_newest(kind, now, zone, times, weekday)
     assert newest.from_at < newest.to_at <= now
-    before = find_newest(kind, newest.to_at - timedelta(seconds=1), zone, times, weekday)
-    assert before.to_at == newest.from_at
+    assert find_newest(kind, newest.to_at - timedelta(seconds=1), zone, times, weekday).to_at == newest.from_at
     hours = (newest.to_at - newest.from_at) / timedelta(hours=1)
     longest = {DAILY: 25, WEEKLY: 169, SHIFT: 25}[kind]
     assert hours <= longest
@@ -464,8 +461,7 @@ def test_a_day_of_another_length_is_a_day(day, hours):
 
 def test_the_service_file_says_when_and_to_whom():
     shift = '[[report]]\nkind = "shift"\nat = ["22:00", "6:00"]\nto = ["email:a@b.org"]\n'
-    text = f'{shift}[[report]]\nkind = "daily"\nat = "7:30"\n'
-    plans = parse_service(text, "x").report
+    plans = parse_service(f'{shift}[[report]]\nkind = "daily"\nat = "7:30"\n', "x").report
     assert read_times(plans[0].at) == (time(6), time(22))
     assert (plans[1].at, plans[1].form, plans[1].sites) == (("7:30",), "pdf", ("*",))
     for wrong, said in (

@@ -124,8 +124,7 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
 
     # one is killed: the other goes on, and what came meanwhile is stored when it is back
     division = find_division_of(db)
-    first = next(p for p in two.status()["processes"] if p["process"] == 1)
-    os.kill(first["pid"], signal.SIGKILL)
+    os.kill(next(p for p in two.status()["processes"] if p["process"] == 1)["pid"], signal.SIGKILL)
     loggers.send(50)
     theirs = [site for site, k in division["sites"].items() if k == 2]
     of_theirs = f"SELECT count(*) FROM observation o JOIN series s ON s.id = o.series_id WHERE site = '{theirs[0]}'"

@@ -382,8 +382,7 @@ def test_login_leads_to_this_page_alone(browse):
 @pytest.mark.usefixtures("filled_database")
 def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(browse, provider):
     provider.bend = bent(aud="another-client")
-    codes = [come(browse()).status_code for _ in range(6)]
-    assert codes == [401] * 5 + [429]
+    assert [come(browse()).status_code for _ in range(6)] == [401] * 5 + [429]
     browser = browse()
     back = urlsplit(leave(browser))
     state = parse_qs(back.query)["state"][0]

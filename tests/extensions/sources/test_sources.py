@@ -170,8 +170,7 @@ def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(her
     assert "a web page and no data" in poll.poll_source(source, here, {}).errors[0]
     del server.faults["/day.csv"]
     server.files["/day.csv"] = (HEAD + ROWS[0].replace("1.0", "1.5")).encode()
-    refused = poll.poll_source(source, here, {})
-    assert "a file that shrinks is not taken" in refused.errors[0]
+    assert "a file that shrinks is not taken" in poll.poll_source(source, here, {}).errors[0]
     state = ask(here.db, find_poll, "logger")
     assert (state.failures, state.error_since, state.success_at, len(values(here.db))) == (2, NOW, NOW, 5)
     assert poll.poll_source(source, here, {}, may_shrink=True).revisions == 1
@@ -211,11 +210,9 @@ def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, s
     assert "day.csv: is packed by gzip" in poll.poll_source(source, here, {}).errors[0]
     doubtful = [f"2026-02-{k:02d}T00:00:00Z,G1,displacement_m,{9.0 * k}\n" for k in range(1, 29)]
     server.files["/day.csv"] = (HEAD + "".join(doubtful)).encode()
-    found = poll.poll_source(source, here, {})
-    assert "is the unit right?" in found.errors[0]
+    assert "is the unit right?" in poll.poll_source(source, here, {}).errors[0]
     assert values(here.db) == []
-    accepted = source_of(server, accept_units=True)
-    assert poll.poll_source(accepted, replace(here, accept_units=True), {}).rows == 28
+    assert poll.poll_source(source_of(server, accept_units=True), replace(here, accept_units=True), {}).rows == 28
 
 
 def test_bad_days_of_a_server_leave_no_file(server, tmp_path):
@@ -480,8 +477,7 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
     monkeypatch.setattr("monitor.extensions.sources.folder.SETTLED_S", -1.0)
     assert "3 new" in look(here)
     look(here)
-    state = ask(here.db, find_poll, "inbox/north")
-    assert "put grid.mapping.toml beside it" in state.error
+    assert "put grid.mapping.toml beside it" in ask(here.db, find_poll, "inbox/north").error
     assert {(1, 0, 1.0), (2, 0, 2.0), (1, 0, -4.0)} < set(values(here.db)), "-4 mm is up, of positions in a .txt"
     (folder / "grid.nc").unlink()
     look(here)
@@ -667,8 +663,7 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
     assert (grown.state, grown.modified, (tmp_path / "day.csv").read_bytes()) == (NEW, "8 1770000008", b"12345678")
     always = asyncio.run(sftp._fetch_one(Growing([6, 9] * 4, b"12345678"), asked, wanted))
     assert (always.state, "let its writer pause" in always.reason) == (FAILED, True)
-    rewritten = asyncio.run(sftp._fetch_one(Growing([9, 8] * 4, b"12345678"), asked, wanted))
-    assert rewritten.state == FAILED
+    assert asyncio.run(sftp._fetch_one(Growing([9, 8] * 4, b"12345678"), asked, wanted)).state == FAILED
 
 
 WELLS = {"name": "wells", "kind": "sensorthings", "series": {"1": "G1.groundwater_level_m"}}

@@ -182,8 +182,7 @@ def test_the_classification_keeps_the_limits_of_a_file(tmp_path, server):
 
 
 def test_only_what_was_fetched_reaches_the_inbox(tmp_path, server):
-    archive = write_archive(tmp_path / "archive", "Planetary Computer")
-    found = poll(server, archive, tmp_path / "f", {"B4": "B04"})
+    found = poll(server, write_archive(tmp_path / "archive", "Planetary Computer"), tmp_path / "f", {"B4": "B04"})
     folder = tmp_path / "f" / found.etag
     for made in (lambda: (folder / "x").symlink_to("/etc/passwd"), lambda: (folder / "x").mkdir()):
         made()

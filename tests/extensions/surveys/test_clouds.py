@@ -66,8 +66,7 @@ SIZE = 96
 
 def test_dod_tells_volumes(tmp_path, capsys):
     grid = grid_around(8.9, 46.2, 100, 2.0)
-    rng = np.random.default_rng(1)
-    ground = 300 + rng.normal(0, 0.05, (100, 100))
+    ground = 300 + np.random.default_rng(1).normal(0, 0.05, (100, 100))
     dug = ground.copy()
     dug[40:60, 40:60] -= 4.0
     for name, heights in (("old", ground), ("new", dug + 0.2)):

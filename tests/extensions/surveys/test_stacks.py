@@ -125,8 +125,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     for number in (len(DATES) - 2, len(DATES) - 1):
         change_coherence(stack, number, 0.34)
     assert run_verb(words) == 0
-    told = json.loads(capsys.readouterr().out)
-    (loss,) = told["coherence_loss"]
+    (loss,) = json.loads(capsys.readouterr().out)["coherence_loss"]
     assert loss["to"][:10] == f"{LAST:%Y-%m-%d}"
     newest = coherence_of(database, "B1")[-2:]
     assert newest[0][0] == newest[1][0], "a corrected value is a revision"

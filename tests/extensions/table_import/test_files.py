@@ -167,8 +167,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
 @pytest.mark.usefixtures("without_walls")
 def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, ada):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
-    table = "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode()
-    upload, text = ada.look("tilt.csv", table)
+    upload, text = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
     assert "Not judged" not in text, "where the slope is, is still open"
     ada.post(f"/files/{upload}/answers", answer=["47.5,10.2"])
     said = "Nothing judges tilt x, pore pressure yet, so no level comes from it. Write criteria into the site file"

@@ -414,8 +414,7 @@ def test_serial_numbers_below_the_names_are_skipped(tmp_path, mark):
     head, *rows = path.read_text().splitlines()
     below = [mark.join(row) for row in (("serial", "10021", "10022"), ("", "1.2", "1.3"))]
     path.write_text("\n".join([head, *below, *rows, ""]))
-    found = understand(path, {"zone": "UTC"})
-    assert [error for _, error in read_all(path, found.mapping)] == [None] * 2 * len(DAYS)
+    assert [error for _, error in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == [None] * 2 * len(DAYS)
 
 
 def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
@@ -547,8 +546,7 @@ def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
         + "".join(f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows)
         + "01.03.2024;0,5%;1,2 cm\n"
     )
-    found = understand(path, {"zone": "UTC"})
-    mapping = keep(found.mapping, path)
+    mapping = keep(understand(path, {"zone": "UTC"}).mapping, path)
     assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
         ("soil_moisture", "%", "%"),
         ("crack_opening", "mm", "mm"),
@@ -680,8 +678,7 @@ def test_least_and_largest_values_are_no_sensors_of_their_own(tmp_path):
 
 def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
     path = lay_rows(tmp_path / "f.csv", "Datum;Pegel [mm]", (f"{at:%d.%m.%Y};1.{200 + k}" for k, at in enumerate(DAYS)))
-    look = read_raw_table(path)
-    (question,) = guess(look, {"zone": "UTC"}).questions
+    (question,) = guess(read_raw_table(path), {"zone": "UTC"}).questions
     assert (question.key, question.default) == ("decimal", "point")
     for said, value in (("comma", 1200.0), ("point", 1.2)):
         mapping = understand(path, {"zone": "UTC", "decimal": said}).mapping

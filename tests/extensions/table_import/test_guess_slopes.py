@@ -142,8 +142,7 @@ def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tm
     to_the_side = rate * 60 * cos(radians(plunge))
     assert station.azimuth_deg is not None or to_the_side < 20.0, "what surely moves has a direction"
     if station.azimuth_deg is not None:
-        off = abs((station.azimuth_deg - azimuth + 180) % 360 - 180)
-        assert off <= 0.5 + 4 * lines["azimuth"]
+        assert abs((station.azimuth_deg - azimuth + 180) % 360 - 180) <= 0.5 + 4 * lines["azimuth"]
     if station.plunge_deg is not None:
         assert abs(station.plunge_deg - plunge) <= 0.5 + 4 * lines["plunge"]
         assert lines["plunge"] <= 15

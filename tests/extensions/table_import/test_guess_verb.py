@@ -228,8 +228,7 @@ def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, ca
 
 
 def test_a_folder_of_tables_makes_one_site_and_merges_no_gauges(here, capsys):
-    folder = lay_gauges(here / "gauges")
-    assert run_verb(["ingest", folder, "--guess", "--answer", "place=47.5,10.2"]) == 0
+    assert run_verb(["ingest", lay_gauges(here / "gauges"), "--guess", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
     assert "notes.txt" in said
     text = Path("configs/sites/gauges.toml").read_text()
@@ -259,8 +258,7 @@ def test_files_of_one_series_that_differ_at_the_same_instants_are_asked_about(he
     lay("right", 40, 45)
     capsys.readouterr()
     assert run_verb(command) == 1
-    said = capsys.readouterr().err
-    assert "other values in right.csv than in left.csv at 20 of 20 instants" in said
+    assert "other values in right.csv than in left.csv at 20 of 20 instants" in capsys.readouterr().err
     assert run_verb([*command, "--answer", "record:C1.crack_opening=one record"]) == 0
     lay("right", 60, 45)
     assert run_verb(command) == 0, "no instant is in both"

@@ -95,8 +95,7 @@ def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spel
         answers["times"] = "as they are"
     found = guess(read_raw_table(path), answers)
     assert (found.questions, found.mapping.time.format) == ((), said)
-    read = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, keep(found.mapping, path))]
-    assert read == HOURLY
+    assert [row["time"].replace(tzinfo=None) for row, _ in read_all(path, keep(found.mapping, path))] == HOURLY
 
 
 def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
@@ -134,8 +133,7 @@ def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
     ids=["a day that never changes", "the begin of a sum"],
 )
 def test_of_two_times_that_of_the_reading_counts(tmp_path, head, line, column):
-    look = lay(tmp_path / "f.csv", [head], line, step_h=6.0)
-    assert guess(look, {"zone": "UTC"}).mapping.time.column == column
+    assert guess(lay(tmp_path / "f.csv", [head], line, step_h=6.0), {"zone": "UTC"}).mapping.time.column == column
 
 
 @pytest.mark.parametrize(
@@ -185,8 +183,7 @@ def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
 
 
 def save_book(path, **sheets):
-    openpyxl = pytest.importorskip("openpyxl")
-    book = openpyxl.Workbook()
+    book = pytest.importorskip("openpyxl").Workbook()
     book.remove(book.active)
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)

@@ -42,8 +42,7 @@ def list_keys(table):
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
-    draw = random.Random(head)
-    odd = set(draw.sample(range(96), 7))
+    odd = set(random.Random(head).sample(range(96), 7))
     table = lay(
         tmp_path / "f.csv",
         f"Date;Crack 1 (mm);{head}",
@@ -128,8 +127,7 @@ def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, fir
     days = [BEGIN + timedelta(days=k) for k in range(60)]
     assert list_keys(lay(tmp_path / "f.csv", head, lines(cells, days))) == ["hours"]
     assert len(guess(read_raw_table(tmp_path / "f.csv"), UTC | {"hours": "24 instruments"}).sensors) == 24
-    cracks = head.replace("Rain", "Crack")
-    assert not list_keys(lay(tmp_path / "g.csv", cracks, lines(cells, days)))
+    assert not list_keys(lay(tmp_path / "g.csv", head.replace("Rain", "Crack"), lines(cells, days)))
     assert not list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
 
 
@@ -140,11 +138,30 @@ def test_what_was_done_with_a_reading_later_is_not_its_time(tmp_path, head):
     ]
     table = lay(tmp_path / "f.csv", f"{head};Measured;Crack 1 (mm)", rows)
     assert guess(table, UTC).mapping.time.columns == ("Measured",)
-    alone = lay(tmp_path / "g.csv", f"{head};Crack 1 (mm)", lines())
-    assert guess(alone, UTC).mapping.time.columns == (head,)
+    assert guess(lay(tmp_path / "g.csv", f"{head};Crack 1 (mm)", lines()), UTC).mapping.time.columns == (head,)
 
 
 def test_codes_of_errors_are_no_standard_deviations_unless_a_person_says_so(tmp_path):
     head, spell = "Date;Crack 1 (mm);Error", lambda k: f"{k % 7}.5;{17 if k == 9 else 0}"
     assert list_keys(lay(tmp_path / "f.csv", head, lines(spell))) == ["error:Error"]
     assert guess(lay(tmp_path / "g.csv", head, lines(lambda k: f"{k % 7}.5;0.{k % 3}")), UTC).mapping.columns[0].sigma
+
+
+@pytest.mark.parametrize(
+    ("head", "spell", "asked"),
+    [
+        ("VW1 Temp (C);VW1 Freq (Hz)", lambda k: f"28{k:02d}.5;9.5", True),
+        ("Air pressure (hPa)", lambda k: f"{k % 7}.5", True),
+        ("Soil moisture (%)", lambda k: f"1{k:02d}.5", True),
+        ("VW1 Temp (C);VW1 Freq (Hz)", lambda k: f"9.5;28{k:02d}.5", False),
+        ("VW1 Temp (C)", lambda k: f"{'-127' if k % 5 == 0 else '9.5'}", False),
+        ("E (m);N (m);H (m)", lambda k: f"2512345.{k};1123456.{k};789.{k}", False),
+    ],
+)
+def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head, spell, asked):
+    table = lay(tmp_path / "f.csv", f"Date;{head}", lines(spell))
+    column = head.split(";")[0]
+    assert list_keys(table) == ([f"quantity:{column}"] if asked else [])
+    if asked:
+        quantity = guess(table, UTC).questions[0].choices[0]
+        assert [s.quantity for s in guess(table, UTC | {f"quantity:{column}": quantity}).sensors] == [quantity]

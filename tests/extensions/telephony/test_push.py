@@ -122,8 +122,7 @@ def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database, serv
         assert phone.open(service.got[0][2])["title"] == NOTE.subject
         with httpx.Client(base_url=address, trust_env=False) as other:
             log_in(other, "ada")
-            gone = other.post(f"/account/devices/{device.id}/remove", data={"csrf": token(other)})
-            assert gone.status_code == 404
+            assert other.post(f"/account/devices/{device.id}/remove", data={"csrf": token(other)}).status_code == 404
         assert browser.post(f"/account/devices/{device.id}/remove", data=own).status_code == 303
         for public in ("/sw.js", "/manifest.webmanifest", "/offline"):
             answer = browser.get(public)

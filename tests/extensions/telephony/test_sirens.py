@@ -142,8 +142,7 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
 
 def order(db, number, level, *, site="north", exercise=False, sounds=False):
     drill = {"exercise": exercise, "sounds_from": 3, "sounds_in_exercise": sounds}
-    said = replace(NOTE, id=number, level=level, site=site, **drill)
-    return tell(db, make_order, TOPIC, said, clock(), VALID)
+    return tell(db, make_order, TOPIC, replace(NOTE, id=number, level=level, site=site, **drill), clock(), VALID)
 
 
 def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothing(database):
@@ -214,8 +213,7 @@ def test_a_device_ignores_what_is_forged_old_or_over():
     assert say(replace(made, valid_until=now - timedelta(seconds=1))) is None
     assert siren.wanted == "off"
     assert say(made) is not None
-    off = replace(made, sequence=8, wanted="off")
-    assert say(off) is not None
+    assert say(replace(made, sequence=8, wanted="off")) is not None
     assert say(made) is None  # played again
     assert say(replace(made, sequence=9, wanted="test")) is not None
     assert siren.wanted == "off"

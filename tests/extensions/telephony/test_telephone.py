@@ -206,8 +206,7 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
             with database.write() as c:  # the minute is over
                 again = update(notification).where(notification.c.state == "failed_retry")
                 c.execute(again.values(next_attempt_at=clock()))
-        late = {"MessageSid": "SM1", "MessageStatus": "failed"}
-        report(page, "/gateway/status", late, query=f"?message={number}")
+        report(page, "/gateway/status", {"MessageSid": "SM1", "MessageStatus": "failed"}, query=f"?message={number}")
     (row,) = ask(database, load_view, "deliveries")
     assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 8, True)
 

@@ -42,8 +42,7 @@ def change(c, level, *, key="hazard", site=SITE):
     ("levels", "told"), [((1,), []), ((1, 3), [3]), ((1, 3, 0), [3, 0]), ((3, 1), [3, 1]), ((1, 0), []), ((2,), [2])]
 )
 def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk, levels, told):
-    orange = replace(SITE.recipients[0], levels=(2,), channels=("log",))
-    site = replace(SITE, recipients=(orange,))
+    site = replace(SITE, recipients=(replace(SITE.recipients[0], levels=(2,), channels=("log",)),))
     with desk.write() as c:
         for level in levels:
             change(c, level, site=site)
@@ -98,7 +97,6 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
 
 
 def test_the_level_that_was_seen_can_be_said(desk, console):
-    number = tell(desk, change, 2)
-    words = ("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")
+    words = ("alerts", "ack", tell(desk, change, 2), "--by", "Ada", "--reason", "on my way")
     assert (console(*words, "--seen", 1), console(*words, "--seen", 2)) == (1, 0)
     assert ask(desk, load_alerts, "bench")[0].acknowledged_by == "Ada"

@@ -309,8 +309,7 @@ def test_a_change_never_touches_the_ladder(bench, tmp_path):
     memory = ask(bench.database, find_state, "bench").digest
     gone = LOOSENING["a criterion that is gone"] + criterion("report", kinds=["crack"], level="red")
     for text in (LOOSE, gone):
-        found = suggest(bench, text)
-        approve(bench.database, tmp_path, found.id, BO, "x", before)
+        approve(bench.database, tmp_path, suggest(bench, text).id, BO, "x", before)
         assert ask(bench.database, find_state, "bench").digest == memory
     bench.site = parse_site(gone, "bench.toml")
     for hours in (1, 30):
@@ -324,8 +323,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     (tmp_path / "new.toml").write_text(change("red = {over = 80.0", "red = {over = 800.0"))
 
     def call(*words):
-        code = run_verb([*words, "--config", config])
-        return code, capsys.readouterr()
+        return run_verb([*words, "--config", config]), capsys.readouterr()
 
     assert call("sites", "proposals")[0] == 4
     code, out = call(
@@ -548,8 +546,7 @@ def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 
     def call(*words):
-        code = run_verb([*words, "--config", config])
-        return code, capsys.readouterr()
+        return run_verb([*words, "--config", config]), capsys.readouterr()
 
     assert call("maintenance", "list")[0] == 4
     code, out = call("maintenance", "add", "bench", "G1", "--for", "2h", "--by", "Ada", "--reason", "mast", "--json")

@@ -80,8 +80,7 @@ def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_p
 def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_more_counts_at_once(quiet):
     silent = correct(quiet, 20, quiet.flat, solution="final")
     assert (find_questions(silent), silent.level) == ({}, 0)
-    shown = correct(quiet, 12, lambda name, back: (12 - back) * FALL[name] / 24.0)
-    assert shown.level == RED
+    assert correct(quiet, 12, lambda name, back: (12 - back) * FALL[name] / 24.0).level == RED
 
 
 def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):

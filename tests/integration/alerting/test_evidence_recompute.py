@@ -101,8 +101,7 @@ def test_what_comes_later_changes_nothing_and_is_listed(bench):
 
     assert (recompute_all(bench.database, hazard(bench)[0]), as_of(bench, row, None).known_at) == ([], decided)
     found = as_of(bench, row, bench.now)
-    kinds = {d.kind for d in found.departures}
-    assert kinds == {"revised", "late", "flags", "offset", "gone"}
+    assert {d.kind for d in found.departures} == {"revised", "late", "flags", "offset", "gone"}
     assert {d.series for d in found.departures if d.kind == "gone"} == {"G1.crack_opening", "G2.crack_opening"}
     assert (sum(d.kind == "offset" for d in found.departures), found.level_then, found.decision.level) == (4, 3, 2)
     # known at the decision's instant only what was pruned differs
@@ -116,8 +115,7 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     later = bench.now + timedelta(days=40)
     sweep = RetentionRun(bench.database, RetentionLimits(later - timedelta(days=1), later - timedelta(days=1)), later)
     sweep.run()
-    removed = sum(sweep.removed().values())
-    assert removed > 50
+    assert sum(sweep.removed().values()) > 50
     copy = tmp_path / ("copy.db" if bench.database.is_sqlite else "copy.dump")
     back_up(bench.database, copy)
     with bench.database.write() as c:
@@ -357,8 +355,7 @@ def test_a_pack_tells_all_and_proves_itself(bench, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     again = read_pack(tmp_path / "a.zip")
     assert (again, check_pack(again)) == (files, [])
-    listed = json.loads(files["manifest.json"])["files"]
-    assert set(listed) | {"manifest.json"} == set(files)
+    assert set(json.loads(files["manifest.json"])["files"]) | {"manifest.json"} == set(files)
     assert files[f"sites/{bench.site.version}.toml"].decode() == SITE_TEXT
     assert [m["recipient"] for m in json.loads(files["messages.json"])][:2] == ["duty engineer"] * 2
     assert [e["actor"] for e in json.loads(files["acknowledgements.json"])] == ["Ada", "Bo"]

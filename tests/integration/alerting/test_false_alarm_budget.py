@@ -98,8 +98,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
 @ON_BOTH
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
-    before = look(watched)
-    assert (before.describe(), correct(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])
+    assert (look(watched).describe(), correct(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])
     say(watched, ["dismissed"] * (number - 10) + ["confirmed"] * 10)
     found = look(watched)
     assert (found.reported, found.labelled, found.known_cause) == (number, number, 0)

@@ -99,12 +99,10 @@ def rows(db, view, **where):
 
 def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_stops(database):
     begin(database, 95)
-    first = step(database, 95)
-    assert first.updated == ("A.displacement",)
+    assert step(database, 95).updated == ("A.displacement",)
     assert find_shown_stage(database) is None  # nothing was evaluated yet: there is no row to show it in
     evaluate_site(database, PLACE, at(95) + DAY / 24, "tick")
-    stages = {day: step(database, day).stage for day in range(96, STOPS + 1)}
-    assert stages[STOPS] == "progressive"
+    assert {day: step(database, day).stage for day in range(96, STOPS + 1)}[STOPS] == "progressive"
     windows = [w for w in rows(database, "failure_windows") if w["trusted"]]
     newest = windows[-1]
     assert newest["data_until"] == spell_day(STOPS)
@@ -195,8 +193,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert of_b["velocity_mm_per_day"] == pytest.approx(0.0583, abs=3 * of_b["velocity_error_mm_per_day"])
     assert "A.displacement" not in update_movement(database, PLACE, now).failed
     assert [r["station"] for r in rows(database, "movement_history")] == ["A", "B"]  # the control is not judged
-    again = update_movement(database, PLACE, now)
-    assert (again.updated, len(rows(database, "movement_history"))) == ((), 2)
+    assert (update_movement(database, PLACE, now).updated, len(rows(database, "movement_history"))) == ((), 2)
 
     store(database, reading(100, PATH[100]))
     # between the row and its windows
@@ -320,8 +317,7 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     step(database, 90)
     before = rows(database, "movement_history")
     for day in range(60, 90):  # final solutions of a month: the slope had moved by 0.5 mm a day more
-        late = reading(day, PATH[day] - 0.5 * (90 - day), received=at(90) + DAY / 2)
-        store(database, late)
+        store(database, reading(day, PATH[day] - 0.5 * (90 - day), received=at(90) + DAY / 2))
     assert update_movement(database, PLACE, at(90) + DAY / 2).updated == ()  # no new datum: nothing new to say
     step(database, 91)
     after = rows(database, "movement_history")

@@ -196,8 +196,7 @@ def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, m
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, slope.site.source)))
 
     def call(*words):
-        code = run_verb(list(words))
-        return code, capsys.readouterr()
+        return run_verb(list(words)), capsys.readouterr()
 
     code, out = call("alerts", "list", "--ledger", "hazard", "--json")
     assert code == 0
@@ -258,8 +257,7 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
     looks = (slope.live(1, {"G1": 40.0}) for _ in range(24))
-    held = next(one for one in looks if "health:alone:G1:verify" in one.decision.memory.conditions)
-    assert held.level == 1
+    assert next(one for one in looks if "health:alone:G1:verify" in one.decision.memory.conditions).level == 1
     with pytest.raises(RefusedError, match="expected one of: movement, instrument, weather"):
         verify(database, slope.site, "alone:G1", "perhaps", ADA, "?", slope.now)
     with pytest.raises(NotFoundError, match="waiting: alone:G1"):
@@ -290,8 +288,7 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
 
 def move_antenna(slope, size=80.0):
     with slope.database.write() as c:
-        series_id = find_series_id(c, "bench", "G1", "displacement_east")
-        return enter_offset(c, series_id, slope.stepped, size, slope.now)
+        return enter_offset(c, find_series_id(c, "bench", "G1", "displacement_east"), slope.stepped, size, slope.now)
 
 
 @pytest.fixture

@@ -83,8 +83,7 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     assert (zone.newest_s, zone.received_s) == (newest.timestamp(), (newest + 2 * DAY).timestamp())
     assert zone.epochs == 8
     # as known a day after it was taken, the newest acquisition did not exist
-    before = fact(slope, newest + DAY)["G1"]
-    assert before.newest_s == (newest - 12 * DAY).timestamp()
+    assert fact(slope, newest + DAY)["G1"].newest_s == (newest - 12 * DAY).timestamp()
 
 
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
@@ -166,5 +165,4 @@ def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slop
         word = next(w for w in result.decision.evidence["words"] if w["station"] == "scene")
         assert "known 2d after the image" in word["reason"]
         assert ("grew by 900 m²" in word["reason"]) == (change == "grown")
-        vote = result.decision.evidence["votes"]["image|scene"]
-        assert vote["valid_until_s"] == (T0 + 10 * DAY).timestamp()
+        assert result.decision.evidence["votes"]["image|scene"]["valid_until_s"] == (T0 + 10 * DAY).timestamp()

@@ -222,8 +222,7 @@ def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accoun
     assert call(*LOWER, who="Ada")[0] == 3
     assert call(*orange, who="Bo")[0] == 3  # another act: Bo is the first of it
     with accounts.database.write() as c:
-        s = t.first_signature
-        c.execute(s.update().values(signed_at=NOW - timedelta(hours=5)))
+        c.execute(t.first_signature.update().values(signed_at=NOW - timedelta(hours=5)))
     assert call(*LOWER, who="Bo")[0] == 3  # Ada's has lapsed
     with accounts.database.write() as c:
         c.execute(t.first_signature.update().values(height=2))  # something asks for more by now
@@ -440,8 +439,7 @@ def vault(accounts, tmp_path, monkeypatch):
 
 
 def code_for(address):
-    secret = re.search(r"secret=([A-Z2-7]{32})&", address)[1]
-    return code_of(secret, int(datetime.now(UTC).timestamp()) // STEP_S)
+    return code_of(re.search(r"secret=([A-Z2-7]{32})&", address)[1], int(datetime.now(UTC).timestamp()) // STEP_S)
 
 
 def asks(slope, name="Ada"):

@@ -121,8 +121,7 @@ def test_every_rule_has_a_command_and_who_acts_for_a_person_is_called_here():
     found = list_commands()
     assert len(found) > 70
     assert set(rules.RULES) < set(found)
-    people = {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}}
-    assert people == set(CALLS)
+    assert {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}} == set(CALLS)
 
 
 def test_the_database_is_opened_in_one_place():
@@ -223,8 +222,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
     assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"
 
     def call(command, *more):
-        status = run_verb([*command.split(), *SHOWN[command], *more])
-        return status, "".join(capsys.readouterr())
+        return run_verb([*command.split(), *SHOWN[command], *more]), "".join(capsys.readouterr())
 
     def look():
         return {command: call(command) for command in SHOWN}
@@ -232,8 +230,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
     with bench.database.write() as c:
         add_user(c, "Ed", WORDS["Ed"], "operator", NOW)
         c.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
-    before = look()
-    assert {status for status, _ in before.values()} == {0}
+    assert {status for status, _ in look().values()} == {0}
     tell(bench.database, lambda c: c.execute(user_account.update().values(sites=["elsewhere"])))
     for command, (status, said) in look().items():
         single = bool(SHOWN[command])

@@ -19,8 +19,7 @@ def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     train = ["scenes", "susceptibility", "train", "study.toml", "--learners", "logistic", "--out", "model.json"]
     assert run_verb(train) == 0
-    said = capsys.readouterr().out
-    assert "AUC on left-out blocks" in said
+    assert "AUC on left-out blocks" in capsys.readouterr().out
     draw_map = ["scenes", "susceptibility", "map", "study.toml", "--model", "model.json", "--out", "map", "--json"]
     assert run_verb(draw_map) == 0
     record = json.loads(capsys.readouterr().out)

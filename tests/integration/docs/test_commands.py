@@ -296,8 +296,7 @@ def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys)
         line = swap(line).replace("3f6a...", head)
         text = next((text for start, text in INPUTS.items() if start in line), "")
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        words = [one for word in shlex.split(line)[1:] for one in (glob(word) if "*" in word else [word])]
-        status = run_verb(words)
+        status = run_verb([one for word in shlex.split(line)[1:] for one in (glob(word) if "*" in word else [word])])
         said = capsys.readouterr()
         head = next(iter(re.findall(r"audit head (\w{64})", said.out)), head)
         if status != STATUS.get(line, 0) or "Traceback" in said.err:

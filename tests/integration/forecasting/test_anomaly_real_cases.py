@@ -55,8 +55,7 @@ def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
     """BLYN throws single days and weeks by 30 to 200 mm; its neighbours do not."""
     folder = measured("gnss-cascadia-pbo-csv")
     samples = read_pbo(folder, ("BLYN", "SEAT", "P401", "P402", "P403", "P436", "P437", "SC02"), "2010-06", "2014-01")
-    answer = jobs.score(ScoringRequest("rules", samples, DAY))
-    found = alarms(answer, "2012-10-01")
+    found = alarms(jobs.score(ScoringRequest("rules", samples, DAY)), "2012-10-01")
     mine = {row.at_s for row in found if row.station == "BLYN"}
     # (those that come after a week of silence have nothing to be compared with)
     wild = ("2012-10-29", "2013-01-18", "2013-02-09", "2013-10-18", "2013-11-14", "2013-11-23")
@@ -120,16 +119,14 @@ def test_a_measured_record_that_goes_on_in_another_unit(measured: Measured, fact
     values = read_sheet(measured("bazimen-baijiabao/source_sample.xlsx"))["Total"].to_numpy(dtype=np.float64)
     times = np.arange(len(values)) * DAY
     assert find_unit_jumps(Series(times, values, DAY)) == []
-    changed = np.where(np.arange(len(values)) < 270, values, values * factor)
-    found = find_unit_jumps(Series(times, changed, DAY))
+    found = find_unit_jumps(Series(times, np.where(np.arange(len(values)) < 270, values, values * factor), DAY))
     assert [f.kind for f in found] == ["unit"], unit
     assert found[0].at_s <= times[280]
 
 
 def test_typing_errors_of_crack_markers_are_named_as_they_come_and_their_movement_is_not(measured: Measured) -> None:
     """Dynaslope, 1,917 readings typed by hand: the check was chosen on A to C; D to F are unseen."""
-    markers = read_markers(measured("dynaslope-markers/surficialdata.csv"))
-    slips = name_slips(markers, "ABCDEF")
+    slips = name_slips(read_markers(measured("dynaslope-markers/surficialdata.csv")), "ABCDEF")
     found = {(n, f"{row.at:%Y-%m-%d}", slip.typed, slip.detail): row.is_doubted for n, row, slip in slips}
     assert found == {
         ("A", "2015-08-28", 195.0, "a digit too many"): True,
@@ -244,8 +241,7 @@ def test_faults_are_found_and_nothing_else():
         InstrumentFault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
         InstrumentFault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
     )
-    model = SlopeModel(1, 4, START, duration=timedelta(days=30), fails=False, faults=faults)
-    answer = score(model)
+    answer = score(SlopeModel(1, 4, START, duration=timedelta(days=30), fails=False, faults=faults))
     first = {}
     for row in answer.scores:
         if row.alerted:

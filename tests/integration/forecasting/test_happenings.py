@@ -158,8 +158,7 @@ def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_o
     report(watched, [0.6], [3.9], ["step"], scored=1.2)
     assert [r.label and r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed"], "not twice as strong"
     report(watched, [day], [9.0], ["movement"], scored=1.3)
-    found = look(watched, 2.0, 3 * DAY)
-    late = found[-1]
+    late = look(watched, 2.0, 3 * DAY)[-1]
     assert (late.from_at, late.to_at, late.kind, late.label) == (BEGUN + begin * DAY, BEGUN + DAY, "movement", None)
     assert look(watched, 2.0, 1.05 * DAY) == [late], "from whatever day it is looked at"
     dismiss(watched, late, BEGUN + 2 * DAY)

@@ -193,8 +193,7 @@ def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):
     path = with_weight(made, tmp_path, 0.0, shown=False)
     out = jobs.forecast(draw(), name_blend(made.model), H, checkpoint=path)
     assert (out.rows, out.withheld) == ((), ())
-    own = jobs.forecast(draw(), made.model, H, checkpoint=path).rows
-    assert {r.reason for r in own} == {"by hand"}
+    assert {r.reason for r in jobs.forecast(draw(), made.model, H, checkpoint=path).rows} == {"by hand"}
 
 
 def test_a_stale_station_is_withheld_with_its_reason():

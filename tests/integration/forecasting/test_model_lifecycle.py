@@ -368,8 +368,7 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
 
 @ON_BOTH
 def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
-    now = fill(slope.database, slope.site, 200)
-    run.run(slope.database, slope.config, slope.site, now)
+    run.run(slope.database, slope.config, slope.site, fill(slope.database, slope.site, 200))
     later = fill(slope.database, slope.site, 2, first_day=200)
     before = ask(slope.database, load_conformal, slope.series)
     url = slope.database.url.render_as_string(hide_password=False)

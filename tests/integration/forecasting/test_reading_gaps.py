@@ -121,8 +121,7 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
 
     monkeypatch.setattr(anomaly, "HOLES_AT_ONCE", 3)
     monkeypatch.setattr(anomaly, "add_gaps", keep)
-    lossy = [hour for hour in range(301) if hour < 12 or hour % 24 not in {7, 8, 9, 10, 11}]
-    add(database, lossy, "T1", "T2")
+    add(database, [hour for hour in range(301) if hour < 12 or hour % 24 not in {7, 8, 9, 10, 11}], "T1", "T2")
     with pytest.raises(KeyboardInterrupt):
         look(database, site, 300)
     assert (parts, len(named(database, 300))) == ([3, 3], 6)
@@ -161,8 +160,7 @@ def test_the_command_lists_what_is_missing(database, tmp_path, capsys):
     with database.write() as c:
         save_site(c, site, "test", "test", now - 30 * DAY)
         hours = [(now - k * HOUR, 0.01 * (k % 7)) for k in range(200, 0, -1) if not 50 < k < 60]
-        rows = [Observation("kinds", "T1", "tilt_x", "mrad", at, at, value) for at, value in hours]
-        add_observations(c, rows, now)
+        add_observations(c, [Observation("kinds", "T1", "tilt_x", "mrad", at, at, value) for at, value in hours], now)
     anomaly.run(database, CONFIG, site, now)
     declared = HEAD + site_text.station("T1", site_text.series("tilt_x", "mrad"))
     service = str(write_service(tmp_path, database, declared))

@@ -106,8 +106,7 @@ def test_what_is_entered_later_makes_the_state_anew(database: Database, begun: S
     assert all(told for (_, when, what), (_, _, told) in rows if when == at and what == "persistence-z")
     with database.write() as c:  # the antennas were moved: somebody enters it a day later
         for k in range(STATIONS):
-            series_id = find_series_id(c, "jobs", f"G{k}", "displacement")
-            enter_offset(c, series_id, at, 40.0, at + DAY, kind="rezero")
+            enter_offset(c, find_series_id(c, "jobs", f"G{k}", "displacement"), at, 40.0, at + DAY, kind="rezero")
     add(database, [replace(one, value=one.value + 40.0) for one in draw([161])])
     look(database, begun, 161)
     last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}

@@ -68,8 +68,7 @@ def test_the_season_of_the_day_is_kept_and_shown(split):
         facts = {"trend_strength": 0.5, "season_strength": 0.25, "season_range": 2.0, "method": "MSTL"}
         facts |= {"day_strength": 0.75, "day_range": 1.5, "parameters": {"method": "MSTL"}}
         parts = (0.5, 1.0, 0.75, 0.0, -0.5, -0.25, 0.0, 0.25)
-        made = Season("day", 365, 2, 0.0, 86400.0, day_parts=parts, **rows, **facts)
-        save_seasons(c, {series_id: made}, NOW)
+        save_seasons(c, {series_id: Season("day", 365, 2, 0.0, 86400.0, day_parts=parts, **rows, **facts)}, NOW)
     with split.read() as c:
         hours = load_view(c, "season_hours", order_by=("hour_utc",), site="bench")
         (found,) = load_season(c, "bench", "G1")

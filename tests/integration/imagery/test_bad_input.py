@@ -138,8 +138,7 @@ def test_an_elevation_model_that_does_not_cover_the_scene(folder, tmp_path, caps
     few = Grid(PLACE.transform, PLACE.crs_wkt, SIZE, SIZE // 3)
     write_geotiff(tmp_path / "few.tif", drawn.dem_m[None, : SIZE // 3], few)
     refused(folder, tmp_path / "few", capsys, 1, "at least 50% are needed", "--dem", str(tmp_path / "few.tif"))
-    away = grid_around(143.0, 42.73, SIZE, 10.0)
-    write_geotiff(tmp_path / "away.tif", drawn.dem_m[None], away)
+    write_geotiff(tmp_path / "away.tif", drawn.dem_m[None], grid_around(143.0, 42.73, SIZE, 10.0))
     refused(folder, tmp_path / "away", capsys, 1, "covers 0.0% of the ground", "--dem", str(tmp_path / "away.tif"))
 
 
@@ -170,14 +169,12 @@ def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
     cos, sin = math.cos(math.radians(15)), math.sin(math.radians(15))
     a = PLACE.transform
     turned = Grid(Affine(10 * cos, 10 * sin, a.c, 10 * sin, -10 * cos, a.f), PLACE.crs_wkt, SIZE, SIZE)
-    scene = write_folder(tmp_path / "scene", drawn, turned)
-    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
+    code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, turned), tmp_path / "out", capsys)
     assert (code, answer["pixel_area_m2"]) == (0, pytest.approx(100.0, abs=1e-3))
     assert any("rotated or sheared" in warning for warning in answer["warnings"])
     with rasterio.open(tmp_path / "out" / "prob.tif") as source:
         assert source.transform.almost_equals(turned.transform)
-    straight = write_folder(tmp_path / "straight", drawn, PLACE)
-    _, _, same = run_detect(straight, tmp_path / "other", capsys)
+    _, _, same = run_detect(write_folder(tmp_path / "straight", drawn, PLACE), tmp_path / "other", capsys)
     assert answer["polygons"]
     assert [p["area_m2"] for p in answer["polygons"]] == pytest.approx([p["area_m2"] for p in same["polygons"]])
 
@@ -302,8 +299,7 @@ SOURCE = '<SimpleSource><SourceFilename relativeToVRT="{relative}">{name}</Sourc
 
 def write_vrt(path: Path, inside: str, more: str = "") -> None:
     a = PLACE.transform
-    place = f"{a.c}, {a.a}, 0, {a.f}, 0, {a.e}"
-    path.write_text(VRT.format(place=place, inside=inside, more=more))
+    path.write_text(VRT.format(place=f"{a.c}, {a.a}, 0, {a.f}, 0, {a.e}", inside=inside, more=more))
 
 
 @pytest.mark.parametrize("name", ["B4.vrt", "red.tif"])
@@ -319,6 +315,14 @@ def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
     with rasterio.open(folder / "B4.tif", "r+") as target:
         target.write(target.read() + np.uint16(1))
     assert run_detect(folder, tmp_path / "out", capsys)[2]["scene_hash"] != before
+
+
+@pytest.mark.parametrize("name", ["GTIFF_DIR:1:B4.tif", "&lt;VRTDataset/>", "../outside.tif"])
+def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name):
+    """A thousand other ways: tests/property/imagery."""
+    shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")
+    write_vrt(folder / "B4.tif", SOURCE.format(relative=1, name=name))
+    refused(folder, tmp_path / "out", capsys, 1, "B4.tif: ")
 
 
 @pytest.mark.parametrize(

@@ -467,8 +467,7 @@ def test_the_measured_scene_end_to_end(hokkaido, measured, tmp_path):
         assert (result["crs"], result["pixel_area_m2"]) == ("EPSG:4326", pytest.approx(73.4, abs=0.1))
         assert result["valid_share"] == pytest.approx({"pre": 0.595, "post": 1.0}[date], abs=0.005)
         for item in result["polygons"]:
-            outline = shape(item["geometry"])
-            assert outline.is_valid
+            assert shape(item["geometry"]).is_valid
             assert item["area_m2"] >= 900
             assert 141.89 <= item["bbox"][0] <= item["bbox"][2] <= 142.03
             assert 42.68 <= item["bbox"][1] <= item["bbox"][3] <= 42.77

@@ -154,8 +154,7 @@ def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, draw
     make, words = REFUSED[case]
     if (case, weights) == ("thousandths", "auto"):
         pytest.skip("landslide4sense-standard takes mean and spread nearby off: the unit does not matter to it")
-    path = write(tmp_path / "a.tif", make(drawn), nodata=None)
-    code, answers, err = detect(path, capsys, "--model", weights)
+    code, answers, err = detect(write(tmp_path / "a.tif", make(drawn), nodata=None), capsys, "--model", weights)
     assert (code in {1, 4}, answers) == (True, []), err
     assert len(err.splitlines()) == 1
     assert re.search(words, err), err
@@ -253,8 +252,7 @@ def test_an_offset_that_nobody_says_is_noticed(tmp_path, capsys, drawn):
 
 
 def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
-    path = write(tmp_path / "S2A_MSIL1C_20200506T013649_N0209_R117_T54TWN.tif", drawn)
-    _, (answer,), _ = detect(path, capsys)
+    _, (answer,), _ = detect(write(tmp_path / "S2A_MSIL1C_20200506T013649_N0209_R117_T54TWN.tif", drawn), capsys)
     assert (answer["calibration"]["offset"], "02.09" in answer["calibration"]["source"]) == (0.0, True)
 
 
@@ -351,8 +349,7 @@ BORDERS = {
 @pytest.mark.parametrize("case", BORDERS)
 def test_a_border_with_the_noise_of_compression_is_found_said_and_set_aside(tmp_path, capsys, drawn, case):
     make, colour = BORDERS[case]
-    bands = make(drawn)
-    path = write(tmp_path / "a.tif", bands, nodata=None)
+    path = write(tmp_path / "a.tif", make(drawn), nodata=None)
     code, (answer,), err = detect(path, capsys, "--model", "landslide4sense", "--out", str(tmp_path / "out"))
     assert code == 0, err
     kept = read_values(tmp_path / "out" / "prob.tif", 1) != 255
@@ -472,8 +469,7 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     words = ["--model", "generated", str(grey), str(future), str(good), "--json", "--out", str(tmp_path / "out")]
     code = run_verb(["scenes", "detect", *words])
     out, err = capsys.readouterr()
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert (code, [answer["scene"] for answer in answers]) == (1, [str(good)])
+    assert (code, [answer["scene"] for answer in [json.loads(line) for line in out.splitlines()]]) == (1, [str(good)])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.tif"]
     refused = [line for line in err.splitlines() if not line.startswith("warning") and " %" not in line]
     assert str(grey) in refused[0]
@@ -634,8 +630,7 @@ def test_noise_between_the_pixels_of_a_finer_image_is_doubted_though_those_of_th
     fine = np.kron(np.stack([grey * tint for tint in (1.0, 0.97, 0.9)]), np.ones((2, 2)))
     # half of the pixels lie beside their own copy, so that this leaves 0.65 of the steps to the ground
     sigma = np.sqrt(0.135 * np.mean(np.diff(grey) ** 2))
-    noise = np.random.default_rng(4).normal(0, sigma, fine.shape)
-    bands = np.clip(fine + noise, 1, 255).astype(np.uint8)
+    bands = np.clip(fine + np.random.default_rng(4).normal(0, sigma, fine.shape), 1, 255).astype(np.uint8)
     path = write(tmp_path / "a.tif", bands, nodata=None, transform=lie(0.6))
     doubts = find({"scene_path": str(path), "weights": "bijie"})["doubts"]
     assert [doubt[:42] for doubt in doubts if "steps" in doubt] == ["steps from pixel to pixel correlate by 0.6"]

@@ -181,8 +181,7 @@ def test_a_grid_of_other_pixels_covers_the_same_ground():
     assert (finer.width, finer.height, pixel_area_m2(finer)) == (280, 280, pytest.approx(16.0))
     coarser = resample_grid(PLACE, 100.0)
     assert (coarser.width, coarser.height) == (12, 12)  # the last row and column reach over the scene
-    degrees = grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)
-    square = resample_grid(degrees, 10.0)
+    square = resample_grid(grid_around(141.95, 42.73, SIZE, 10.0, geographic=True), 10.0)
     assert pixel_area_m2(square) == pytest.approx(100.0, rel=1e-3)
     assert square.width == pytest.approx(SIZE * 0.735, abs=2)
 
@@ -213,8 +212,7 @@ def test_pixels_beside_nodata_and_at_the_rim_are_flagged(drawn, tmp_path, capsys
 
 
 def test_flags_do_not_depend_on_the_strips(monkeypatch):
-    rng = np.random.default_rng(5)
-    steps = np.where(rng.random((70, 41)) < 0.01, 255, 7).astype(np.uint8)
+    steps = np.where(np.random.default_rng(5).random((70, 41)) < 0.01, 255, 7).astype(np.uint8)
     place, found = Grid(PLACE.transform, PLACE.crs_wkt, 41, 70), []
 
     def read(column, row, width, height):
@@ -262,8 +260,7 @@ def run_verb_of(capsys, *words):
 def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
     path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"
     code, told, said = run_verb_of(capsys, path, "--out", out, "--threshold", "0.3")
-    kept = json.loads((out / "run.json").read_text())
-    has_m = kept["coarser_than_m"]
+    has_m = json.loads((out / "run.json").read_text())["coarser_than_m"]
     assert has_m == pytest.approx(pixel_m * how.get("oblong", 1.0) ** 0.5, rel=0.2)
     line = f"read coarser: at 10 m, the scene has {has_m:.3g} m"
     assert (code, f"read by landslide4sense-standard, {line}" in told, said.count(line)) == (0, True, 1)

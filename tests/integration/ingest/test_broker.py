@@ -215,8 +215,7 @@ def start(guarded, database, password, ca_file):
         {"SLOPEWARD_BROKER__PASSWORD": password},
     )
     told = (lambda _: None, lambda _: None, lambda: datetime.now(UTC))
-    context = IngestContext(database, config, {"north": SITE}, *told)
-    ingest = Ingest(context)
+    ingest = Ingest(IngestContext(database, config, {"north": SITE}, *told))
     ingest.start()
     return ingest
 

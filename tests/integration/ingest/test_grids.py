@@ -166,8 +166,7 @@ def test_limits_and_missing_values_of_packed_rain_are_those_that_are_meant(tmp_p
 
 @pytest.mark.parametrize("calendar", ["", "standard", "gregorian", "proleptic_gregorian"])
 def test_days_since_before_the_calendar_changed_are_counted_by_the_calendar_that_is_said(calendar):
-    first = datetime(1, 1, 1, tzinfo=UTC)
-    days, units = (NOW - first).days, "days since 0001-01-01"
+    days, units = (NOW - datetime(1, 1, 1, tzinfo=UTC)).days, "days since 0001-01-01"
     if calendar.startswith("proleptic"):
         assert read_times([days], units, calendar, "a.nc") == (NOW,)
         return
@@ -197,8 +196,7 @@ def test_pixels_of_a_raster_are_points_at_their_place(tmp_path, monkeypatch):
     assert (last.point.pid, last.missing) == (f"{lat:.5f} {lon:.5f}", 1)
     assert [(v.observed_at, v.value) for v in last.values] == [(datetime(2026, 1, 1, tzinfo=UTC), 11.0)]
     assert pieces[0].values[1].observed_at == datetime(2026, 1, 13, 5, 12, 30, tzinfo=UTC)
-    place = StationPlace("G1", lat, lon)
-    assert len(points_of(open_pixels, path, **said, within_m=25.0, places=(place,))[1]) == 3
+    assert len(points_of(open_pixels, path, **said, within_m=25.0, places=(StationPlace("G1", lat, lon),))[1]) == 3
     monkeypatch.setattr("monitor.ingest.grids.read.MOST_POINTS", 5)
     with pytest.raises(ConfigError, match="more than 5 pixels; give --within"):
         points_of(open_pixels, path, **said)
@@ -266,8 +264,7 @@ def test_a_geotiff_says_against_which_point_it_counts_as_its_time_series_does(tm
 
 @pytest.mark.parametrize("fill", [0.0, -9999.0, 1e20])
 def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_path, fill):
-    rng = np.random.default_rng(4)
-    values = rng.normal(0, 3, (4, 5, 6))
+    values = np.random.default_rng(4).normal(0, 3, (4, 5, 6))
     values[:, 1:3, 2:4] = fill
     for layers in (values, values[1:2]):
         kept = stacks.leave_fills(layers, zero=True)
@@ -345,8 +342,7 @@ def test_every_spelling_of_a_clock_is_read_alike():
         assert find_date(name) == at, name
         assert find_date(f"x_{at:%Y{mark}%m{mark}%d}.tif") == at.replace(hour=0, minute=0)
         until = at + timedelta(minutes=30)
-        ends = f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif"
-        assert find_date(ends, ends=True) == until
+        assert find_date(f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif", ends=True) == until
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -396,8 +392,7 @@ def at_gauge(stamp):
 
 @pytest.mark.parametrize("kind", ["day", "run", "short", "bounds"])
 def test_rain_that_adds_up_needs_a_counter_and_sums_of_intervals_none(tmp_path, kind):
-    chance = np.random.default_rng(4)
-    rain = chance.choice([0.0, 0.0, 0.2, 1.4], size=120)
+    rain = np.random.default_rng(4).choice([0.0, 0.0, 0.2, 1.4], size=120)
     count = {"short": 6, "bounds": 6}.get(kind, 120)
     hours = np.arange(count)
     running = {"day": np.concatenate([np.cumsum(day) for day in rain.reshape(5, 24)])}.get(kind, np.cumsum(rain) + 0.2)

@@ -136,8 +136,7 @@ def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bo
         return BrokerMessage(f"app/{device}/up", json.dumps({"rows": [body]}).encode(), NOW, "live")
 
     for station in ("X", "G1"):
-        flood = pipeline.store([by_device(n, station, f"{station}{n}") for n in range(400)])
-        assert flood.rejected >= 290
+        assert pipeline.store([by_device(n, station, f"{station}{n}") for n in range(400)]).rejected >= 290
     outcome = pipeline.store([by_device(n, "G2", "an honest one") for n in range(60)])
     assert (outcome.added.stored, outcome.rejected) == (60, 0)
     assert pipeline.store([reading(1000 + n, "G1") for n in range(60)]).rejected == 0, "its own topic is its own"
@@ -281,8 +280,7 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        limits = prune.RetentionLimits(None, None, now - timedelta(days=90))
-        prune.RetentionRun(database, limits, now).run()
+        prune.RetentionRun(database, prune.RetentionLimits(None, None, now - timedelta(days=90)), now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before

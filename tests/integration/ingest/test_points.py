@@ -139,8 +139,7 @@ def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_pat
         "q1,96.0,8.0,1.0, q2,46.0,8.0,inf, q3,46,8,1,5,0.1 ,46,8,1, q7,46,8,1,-1 q8,46,8,NaN, q9,46,8,9e9, p0,46.1,8,7,"
     )
     more += [f"{at},{cells}" for cells in odd.split()]
-    path = write_long(tmp_path / "a.csv", points=1, more=more)
-    result = take(bench, path, NEWEST + DAY)
+    result = take(bench, write_long(tmp_path / "a.csv", points=1, more=more), NEWEST + DAY)
     assert (result.stored, result.duplicates, result.missing) == (10, 1, 2)
     codes = "contradiction bad_place cell_count future no_zone no_time bad_point out_of_range point_moved"
     assert result.reasons == dict.fromkeys(codes.split(), 1)

@@ -193,8 +193,7 @@ def checksum(text):
 
 
 def send(database, topic, payload, at):
-    pipeline = Pipeline(database, {"bench": SITE}, lambda: at)
-    return pipeline.store([BrokerMessage(topic, payload, at, "live")])
+    return Pipeline(database, {"bench": SITE}, lambda: at).store([BrokerMessage(topic, payload, at, "live")])
 
 
 def test_a_receiver_that_begins_to_say_its_separation_is_asked_about(desk):
@@ -217,8 +216,7 @@ def test_messages_and_files_of_a_station_have_one_reference(desk):
     desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos")
     found = send(desk.database, "rtk/R1", spell_rtklib([30]).encode(), at)
     assert (found.added.stored, found.rejected) == (3, 0)
-    geodetic = spell_rtklib([31], 48.0, (GEODETIC, BASE)).encode()
-    found = send(desk.database, "rtk/R1", geodetic, at + DAY)
+    found = send(desk.database, "rtk/R1", spell_rtklib([31], 48.0, (GEODETIC, BASE)).encode(), at + DAY)
     assert (found.added.stored, found.rejected) == (0, 1)
     assert "asked" in ask(desk.database, find_stamp, "epoch0:bench/R1")[1]
     assert desk.reach("R1", "displacement_up") < 1.0

@@ -96,8 +96,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert "epoch0:bench/G1" not in load_stamps(c)
         assert c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all() == frozen
         assert (recompute_every(c), list(verify(c))) == ([], [])
-    result = evaluate_site(slope.database, slope.site, slope.now, "data")
-    assert result.level == level
+    assert evaluate_site(slope.database, slope.site, slope.now, "data").level == level
     slope.live(6, {"H1": 150.0, "G2": 140.0})
     with slope.database.read() as c:
         assert (recompute_every(c), list(verify(c))) == ([], [])
@@ -176,8 +175,7 @@ def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_th
     rename(slope)
     with slope.database.write() as c:
         assert (list_rows(c, "G1"), find_series_id(c, "bench", "H1", "crack_opening")) == ({}, first)
-        count = c.execute(select(func.count()).where(t.observation.c.series_id == first)).scalar_one()
-        assert count == 5 + 3 + 1
+        assert c.execute(select(func.count()).where(t.observation.c.series_id == first)).scalar_one() == 5 + 3 + 1
         latest = c.execute(select(t.series_latest.c.observed_at).where(t.series_latest.c.series_id == first)).scalar()
         assert latest == slope.now + HOUR > newest
         late = Observation("bench", "H1", "crack_opening", "mm", slope.now + 2 * HOUR, slope.now + 2 * HOUR, 9.5)
@@ -200,8 +198,7 @@ def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one
     assert (send("IGS14", pipeline, 9).added.stored, send("IGS20", pipeline, 8).rejected) == (3, 1)
     site = rename(slope)
     with slope.database.read() as c:
-        alerts = {a.key: a.state for a in load_alerts(c)}
-        assert alerts["health:epoch0:bench/G1"] == "returned_unacknowledged"
+        assert {a.key: a.state for a in load_alerts(c)}["health:epoch0:bench/G1"] == "returned_unacknowledged"
         assert not is_asked(c)
         assert list(verify(c)) == []
     assert send("IGS20", Pipeline(slope.database, {"bench": site}, lambda: slope.now), 7).rejected == 1

@@ -202,8 +202,7 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
 
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
 def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
-    refusing = SimpleNamespace(deliver=Mock(side_effect=error))
-    opened = Mock(return_value=refusing)
+    opened = Mock(return_value=SimpleNamespace(deliver=Mock(side_effect=error)))
     monkeypatch.setattr("monitor.notify.worker.open_notifier", opened)
     now = [T0]
     queue_message(database, "webhook:HOOK")
@@ -269,8 +268,7 @@ def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_prov
 @ON_BOTH
 @pytest.mark.parametrize("tried", [0, 1])
 def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(database, tried):
-    numbers = put(database, 2, "log:desk")
-    other = numbers[1 - tried]
+    other = put(database, 2, "log:desk")[1 - tried]
     with database.write() as c:
         (sent,) = claim_due(c, clock(), "w", 30.0, 1, "log:desk", first={other})
         assert sent.id == other

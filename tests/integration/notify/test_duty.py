@@ -146,8 +146,7 @@ def test_a_function_that_fails_stops_no_alarm(watched, monkeypatch, caplog):
 
 
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
-    people = {**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}
-    site = parse_site(text_of(people), "bench")
+    site = parse_site(text_of({**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}), "bench")
     tell(watched, raise_alert, 2, T0, recipients=site.recipients)
     assert sorted(told(watched)) == sorted({*told(watched)})
     assert [name for name, _ in told(watched)].count("R. Mori") == 2

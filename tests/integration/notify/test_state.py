@@ -128,8 +128,7 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     key, topic = make_key(), "slopeward/v1/north/state"
     ticks = itertools.count()
     now = lambda: T0 + timedelta(microseconds=next(ticks))  # noqa: E731
-    access = open_access(mosquitto.url)
-    publisher = StatePublisher(database, access, now, version="1", find_keys=lambda: [key])
+    publisher = StatePublisher(database, open_access(mosquitto.url), now, version="1", find_keys=lambda: [key])
     with calling(open_access(mosquitto.url)) as siren, calling(open_access(mosquitto.url)) as attacker:
         siren.listen("slopeward/v1/+/state", "slopeward/v1/status")
         publisher.publish_once()

@@ -147,3 +147,16 @@ def test_a_counter_that_is_declared_as_sums_gives_no_level(tmp_path, capsys, sta
     site.write_text(head("slope", levels=THREE) + station("R1", series("rain", "mm", "10m", stamp=stamp)) + rule)
     found, _, err = call(capsys, "--data", data, "--site-file", site, "--accept-units")
     assert (found, "is its rain what the site file says?" in err) == (status, bool(status)), err
+
+
+@pytest.mark.parametrize(("names", "status"), [(("G1",), 0), (("G1", "g1"), 0), (("g1",), 1), (("G2", "g1"), 1)])
+def test_readings_of_stations_that_the_site_file_does_not_name_are_no_rest(tmp_path, capsys, names, status):
+    at = [START + timedelta(days=k) for k in range(40)]
+    rows = [f"{one:%Y-%m-%dT%H:%M:%SZ},{name},displacement_mm,{k}.5" for k, one in enumerate(at) for name in names]
+    data, site = tmp_path / "a.csv", tmp_path / "slope.toml"
+    data.write_text("\n".join(["time,station,quantity,value", *rows, ""]))
+    site.write_text(SITE)
+    found, _, err = call(capsys, "--data", data, "--site-file", site)
+    assert found == status, err
+    assert ("names none of its series" in err) == bool(status)
+    assert ("does not name: g1.displacement" in err) == (names == ("G1", "g1"))

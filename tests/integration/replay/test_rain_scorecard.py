@@ -63,8 +63,7 @@ def test_published_physical_and_learned_stand_beside_each_other(tmp_path, capsys
     site.write_text(HEAD + learned["criterion"] + RULES)
     words = ["backtest", "--data", str(data), "--site-file", str(site), "--site", "made", "--labels", str(labels)]
     assert run_verb([*words, "--lead", "3d", "--json"]) == 0
-    card = json.loads(capsys.readouterr().out.splitlines()[-1])
-    by = {c["criterion"]: c for c in card["runs"][0]["criteria"]}
+    by = {c["criterion"]: c for c in json.loads(capsys.readouterr().out.splitlines()[-1])["runs"][0]["criteria"]}
     rows = {k: (v["kind"], v["days"], v["false_days"], v["hits"], v["misses"]) for k, v in by.items()}
     print(f"{len(events)} events;", rows)
     assert {"rain_learned", "rain_intensity_duration", "factor_of_safety", "velocity"} <= {

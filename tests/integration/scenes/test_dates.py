@@ -82,8 +82,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
 
     check_series(database, first["polygon_id"])
     prove_outlines(database, site, MAY_7)
-    result = evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick")
-    assert result.level == 1
+    assert evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick").level == 1
     with database.read() as c:
         reason = c.execute(select(t.alert.c.reason).where(t.alert.c.ledger == "hazard")).scalar_one()
         evidence = c.execute(text("SELECT evidence FROM alert_history WHERE ledger = 'hazard'")).scalar()
@@ -136,8 +135,7 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
     assert any("change of an index between dates goes on alone, as advice" in line for line in run["warnings"])
     assert quantities == {"ndvi"}
     prove_outlines(database, site, MAY_12)
-    decided = evaluate_site(database, site, MAY_12 + timedelta(hours=1), "tick")
-    assert decided.level == 0
+    assert evaluate_site(database, site, MAY_12 + timedelta(hours=1), "tick").level == 0
 
 
 SLIDE = (80.0, 70.0, 14.0, 6.0)
@@ -209,10 +207,8 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tm
     ground, site = Ground(180), add_site(database, PLACED)
     run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
     facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
-    cloudy = scene_row("c" * 64, may(14), name="optical", path="optical", **facts)
-    tell(database, save_scene, cloudy, [], may(14))
-    first = put(config, ground, 1, ())
-    said = inbox.detect_scene(database, config, site, first, may(2))
+    tell(database, save_scene, scene_row("c" * 64, may(14), name="optical", path="optical", **facts), [], may(14))
+    said = inbox.detect_scene(database, config, site, put(config, ground, 1, ()), may(2))
     assert said == "0 footprints, 0 new or grown, 0 values of places"
     put(config, ground, 7, (), "ascending")
     assert "0 footprints" in inbox.run(database, config, site, may(8))
@@ -272,8 +268,7 @@ def store(database, answer, text=SITE, **change):
 @ON_BOTH
 def test_rows_hold_the_class_of_the_model(database, answer):
     run = run_of(answer, "print", {})
-    site = store(database, answer, run=run)
-    tell(database, save_judgements, answer, site, TAKEN)
+    tell(database, save_judgements, answer, store(database, answer, run=run), TAKEN)
     expected = {"p0": "crack", "p1": "landslide", "p2": "landslide"}
     with database.read() as c:
         for view in ("scene_polygons", "scene_changes"):

@@ -251,8 +251,7 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     (kept,) = (inbox.parents[1] / "scenes" / "bench" / "b").iterdir()
     os.utime(inbox / "b" / "scene.toml", (1e9, 1e9))  # touched: it is read again
     scene_inbox.run(database, config, site, may(14))
-    folders = set(kept.parent.iterdir())
-    (new,) = folders - {kept}
+    (new,) = set(kept.parent.iterdir()) - {kept}
     now = datetime.now(UTC)
     assert sweep(database, config, now) == 0, "a fresh one is left alone"
     assert (sweep(database, config, now + timedelta(days=2)), set(kept.parent.iterdir())) == (1, {new})
@@ -325,8 +324,7 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
     def run(task, asked, *_args, **_kwargs):
         calls.append([d.name for d in asked.dates])
         if len(calls) == 1:
-            entry = write_date(inbox / "a", may(7), [])
-            scene_inbox.detect_scene(database, config, site, entry, may(13))
+            scene_inbox.detect_scene(database, config, site, write_date(inbox / "a", may(7), []), may(13))
         return cross(task, asked)
 
     monkeypatch.setattr(scene_inbox.compute, "run", run)

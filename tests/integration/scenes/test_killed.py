@@ -54,8 +54,7 @@ def inbox(tmp_path_factory):
 
 def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     """Look at the watched folder once, in this process; at a place it is killed by signal 9."""
-    root = inbox.parents[2]
-    config, site = make_config(root, url), parse_site(of_drawings(SITE), "bench.toml")
+    config, site = make_config(inbox.parents[2], url), parse_site(of_drawings(SITE), "bench.toml")
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
@@ -126,8 +125,7 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert (read_map(left["prob.tif"]), set(left)) == (read_map(files["prob.tif"]), FIRST)
     before = list_rows(database_url)
     assert before == rows if place == "rows kept" else not any(before.values())
-    said = watch(database_url, inbox)
-    assert (IDLE in said) == (place == "rows kept")
+    assert (IDLE in watch(database_url, inbox)) == (place == "rows kept")
     assert (list_rows(database_url), read_files(inbox)) == (rows, files)
     assert IDLE in watch(database_url, inbox)
     assert list_rows(database_url) == rows

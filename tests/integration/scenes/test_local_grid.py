@@ -30,8 +30,7 @@ def drawn():
 
 
 def write(path: Path, bands, day: int = 6, *, crs=MINE, transform=AT_MINE) -> Path:
-    at = f"2026-05-{day:02d}T00:00:00Z"
-    return write_raster(path, bands, COLOURS, at, crs=crs, transform=transform, nodata=0)
+    return write_raster(path, bands, COLOURS, f"2026-05-{day:02d}T00:00:00Z", crs=crs, transform=transform, nodata=0)
 
 
 def detect(capsys, *words):

@@ -47,8 +47,7 @@ def judged(database):
     g = t.scene_footprint.c
     with database.read() as c:
         wanted = select(t.scene.c.name, t.scene_footprint).join(t.scene, t.scene.c.scene_hash == g.scene_hash)
-        rows = c.execute(wanted.order_by(t.scene.c.acquired_at, g.min_lon))
-        return [r for r in rows if r.change != "withdrawn"]
+        return [r for r in c.execute(wanted.order_by(t.scene.c.acquired_at, g.min_lon)) if r.change != "withdrawn"]
 
 
 def list_changes(rows):

@@ -69,8 +69,7 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
     assert [[p["change"] for p in one["footprints"]] for one in told] == [[], ["new"], ["new"]]
     assert told[2]["compared"][0]["acquired_at"].startswith("2026-05-07"), "the date before that a network read"
     assert told[2]["by_index"]["compared"][0]["acquired_at"].startswith("2026-05-12"), "the index needs no network"
-    pre = ["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]
-    assert run_verb(pre) == 0
+    assert run_verb(["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["model"] == "generated"
     assert [word["change"] for word in answer["change"]["changes"].values()] == ["single"]
@@ -88,8 +87,7 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
     words = f"scenes detect --model index {paths[0]} --pre {paths[1]} --out {tmp_path}/o --json".split()
     assert run_verb(words) == 0
     said = capsys.readouterr()
-    answer = json.loads(said.out)
-    assert [one["polygon_id"] for one in answer["polygons"]] == [found["polygon_id"]]
+    assert [one["polygon_id"] for one in json.loads(said.out)["polygons"]] == [found["polygon_id"]]
     assert "no network was used; change of an index between dates goes on alone, as advice" in said.err
     features = json.loads((tmp_path / "o" / "change.geojson").read_text())["features"]
     assert ([one["properties"]["change"] for one in features], run_verb([*words[:4], paths[1]])) == (["new"], 4)
@@ -98,8 +96,7 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
 def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
     dim = tmp_path / "dim"
     shutil.copytree(dates / "a", dim)
-    text = (dim / "scene.toml").read_text().split("[files]")[0]
-    (dim / "scene.toml").write_text("complete = true\n" + text)
+    (dim / "scene.toml").write_text("complete = true\n" + (dim / "scene.toml").read_text().split("[files]")[0])
     for file in dim.glob("B*.tif"):
         with rasterio.open(file, "r+") as raster:
             raster.write((raster.read(1) * 0.5 + 40).astype(np.uint16), 1)

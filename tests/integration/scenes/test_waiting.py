@@ -136,8 +136,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     for name in ("b", "broken"):
         entry = arrive(config, drawn / "b", name)
         (entry / "B4.tif").unlink()
-    manifest = (entry / "scene.toml").read_text()
-    (entry / "scene.toml").write_text(manifest.replace("acquired_at", "taken_on"))
+    (entry / "scene.toml").write_text((entry / "scene.toml").read_text().replace("acquired_at", "taken_on"))
     scene_inbox.run(database, config, site, at)
     scene_inbox.run(database, config, site, at + 2 * HOUR)
     assert [s for _, s, _ in alerts(database)] == ["unacknowledged", "unacknowledged"]

@@ -224,8 +224,7 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     assert sorted(open_keys(db)) == ["health:good", "health:other"]
     faulty[0] = False
     alarms.write_pending()
-    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
-    assert states["health:bad"] == "returned_unacknowledged"
+    assert {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}["health:bad"] == "returned_unacknowledged"
 
 
 def watch_clock(core):
@@ -395,8 +394,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
 def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
-    conditions = AlarmConditions(alarms)
-    conditions.follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
+    AlarmConditions(alarms).follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     found = {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
     assert found["health:slow:north"][0] == "returned_unacknowledged"

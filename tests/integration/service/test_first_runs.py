@@ -90,8 +90,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.after(400.0) == {"anomaly", "forecast"}, "what was trained is asked at once"
     assert one.after(10_000.0, marked=True) == set()
     assert one.asked == [], "nothing is lacking: nobody looks any more"
-    more = replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm")))
-    other = Clocked(database, more)
+    other = Clocked(database, replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm"))))
     assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
 
 

@@ -93,8 +93,7 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
 @STORY_ON_SQLITE
 def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
     folder = tmp_path / "copies"
-    said = f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n'
-    config = parse_service(said, "t")
+    config = parse_service(f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n', "t")
     assert "every says never" in job.run(filled_database, parse_service("", "t"), None, NOW)
     own = folder / "before-the-move.db"
     folder.mkdir()

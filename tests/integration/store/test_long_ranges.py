@@ -61,8 +61,7 @@ def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):
             at = T0 + k * HOUR
             add_observations(c, [Observation("north", "R1", "rain", "mm", at, at, value)], at)
         series = load_series(c, "north")[0]
-    edges = [T0 + 2 * k * HOUR for k in range(4)]
-    found = ask(database, _count_rain, series, spec, edges, T0 + 9 * HOUR)
+    found = ask(database, _count_rain, series, spec, [T0 + 2 * k * HOUR for k in range(4)], T0 + 9 * HOUR)
     assert found == {0: 3.0, 1: 0.5, 2: 2.0}
 
 

@@ -138,8 +138,7 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         at = NOW - days(3)
         first = enter_offset(c, series_id, at, 0.5, NOW, author=ADA, known_from=NOW - days(1), unit="cm", kind="rezero")
-        again = enter_offset(c, series_id, at, 5.0, NOW, author=BO, kind="rezero")
-        assert again == first
+        assert enter_offset(c, series_id, at, 5.0, NOW, author=BO, kind="rezero") == first
         assert [size for _, size in load_offsets(c, series_id, NOW)] == [5.0]  # in the unit of the series
         assert load_offsets(c, series_id, NOW - days(2)) == []
         offsets.confirm_offset(c, first, ADA, "checked", NOW + HOUR)

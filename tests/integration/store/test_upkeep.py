@@ -386,8 +386,7 @@ def rows_as_nobody(path):
         "\"SELECT name FROM sqlite_master WHERE type = 'table'\").fetchall():\n"
         "    print(name, c.execute(f'SELECT * FROM \"{name}\"').fetchall())\n"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", code, str(path)], capture_output=True, text=True)
-    return done.stdout
+    return subprocess.run([sys.executable, "-I", "-c", code, str(path)], capture_output=True, text=True).stdout
 
 
 @pytest.fixture

@@ -102,8 +102,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
 
 def test_a_flag_that_a_decision_saw_is_missed(slope):
     with slope.database.write() as c:
-        series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        add_flag(c, series_id, slope.now - 2 * HOUR, "doubtful", slope.now)
+        add_flag(c, find_series_id(c, "bench", "G1", "crack_opening"), slope.now - 2 * HOUR, "doubtful", slope.now)
     for _ in range(20):  # until a decision is frozen that saw it
         slope.live(1)
     with slope.database.write() as c:
@@ -128,8 +127,7 @@ def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
     rows = [(k, "s", f"{k}", "los", "mm") for k in range(count)]
     with database.write() as c:
         assert insert_rows(c, t.point_set, rows[:2], unless_there=True) == 2
-        changed = [(*row[:3], "up", row[4]) for row in rows]
-        assert insert_rows(c, t.point_set, changed, unless_there=True) == count - 2
+        assert insert_rows(c, t.point_set, [(*row[:3], "up", row[4]) for row in rows], unless_there=True) == count - 2
         found = c.execute(select(t.point_set.c.direction).order_by(t.point_set.c.id)).scalars().all()
     assert found == ["los"] * 2 + ["up"] * (count - 2)
 

@@ -72,8 +72,7 @@ def test_the_newest_issues_are_found_without_those_before_them(long_past):
 
 
 def test_what_was_observed_lately_is_found_without_what_was_before(long_past):
-    where = f"{OF_ONE} AND target_at > '2026-02-20T00:00:00.000000Z'"
-    read = count_read(long_past, "forecast_vs_observed", where)
+    read = count_read(long_past, "forecast_vs_observed", f"{OF_ONE} AND target_at > '2026-02-20T00:00:00.000000Z'")
     assert read["forecast"] == read["forecast_score"] < 40
 
 

@@ -269,8 +269,7 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
 @pytest.mark.server
 def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_session_zone(postgresql_url):
     """What can be tried of it without TimescaleDB: its function gives the instant, whatever zone a session has set."""
-    decision = next((DOCS / "adr").glob("0023-*.md")).read_text()
-    function = re.search(r"CREATE FUNCTION.*?\$\$;", decision, re.DOTALL)
+    function = re.search(r"CREATE FUNCTION.*?\$\$;", next((DOCS / "adr").glob("0023-*.md")).read_text(), re.DOTALL)
     assert function
     with Database(postgresql_url) as database, database.engine.begin() as c:
         c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
@@ -340,6 +339,5 @@ def test_a_dashboard_is_one_that_the_classes_of_grafana_read(board):
     kept = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(told)))
     assert [p["title"] for p in kept["panels"]] == [p["title"] for p in told["panels"]]
     assert [p["gridPos"] for p in kept["panels"]] == [{**p["gridPos"]} for p in told["panels"]]
-    ends = [(p["gridPos"]["x"] + p["gridPos"]["w"]) <= 24 for p in told["panels"]]
-    assert all(ends)
+    assert all((p["gridPos"]["x"] + p["gridPos"]["w"]) <= 24 for p in told["panels"])
     assert len({p["id"] for p in told["panels"]}) == len(told["panels"])

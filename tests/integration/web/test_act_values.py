@@ -249,8 +249,7 @@ def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatc
         given = run_verb(["alerts", "ack", str(number), "--by", "bo", "--reason", reason])
         answer = capsys.readouterr().err
         assert (given, "say why" in answer or "at most 500 characters" in answer) == (1, True), answer
-        body = {"reason": reason}
-        got = client.post(f"/api/v1/alerts/{number}/acknowledge", json=body, headers=headers)
+        got = client.post(f"/api/v1/alerts/{number}/acknowledge", json={"reason": reason}, headers=headers)
         plain = "say why" in got.text or "at most 500 characters" in got.text
         assert (got.status_code in {409, 422}, plain) == (True, True), got.text
 

@@ -68,8 +68,7 @@ WHY = {"reason": "seen on foot"}
 
 def raise_alert(c, key, ledger=AlertCategory.ADVICE):
     change = AlertChange(ledger, key, 1, open=True, reason="for the test", data_time=NOW, evidence="{}")
-    context = alerts.ChangeContext(SITE, None, [], CARL, AN_HOUR_AGO, "1")
-    alerts.apply_changes(c, [change], context)
+    alerts.apply_changes(c, [change], alerts.ChangeContext(SITE, None, [], CARL, AN_HOUR_AGO, "1"))
     return next(one.id for one in alerts.load_alerts(c, SITE, open_only=True) if one.key == key)
 
 

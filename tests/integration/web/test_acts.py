@@ -32,8 +32,7 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     assert "say why" in acknowledge(csrf=token(client, path), reason=" . ").text
     form, elsewhere = {"reason": "because", "csrf": token(client, path)}, {"Origin": "http://evil.example"}
     assert "another site" in client.post(f"{path}/acknowledge", data=form, headers=elsewhere).text
-    done = acknowledge(csrf=token(client, path))
-    assert done.status_code == 303
+    assert acknowledge(csrf=token(client, path)).status_code == 303
     with database.read() as c:
         row = c.execute(select(alert).where(alert.c.id == filled["stale_alert"])).one()
         e, a = alert_event.c, audit_entry.c

@@ -207,8 +207,7 @@ def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_databa
 
 
 def test_without_https_the_cookie_keeps_its_plain_name(browsers):
-    person = browsers()
-    cookie = log_in(person).headers["set-cookie"]
+    cookie = log_in(browsers()).headers["set-cookie"]
     assert cookie.startswith(f"{NAME}=")
     assert "secure" not in cookie.lower().split("; ")
 
@@ -220,8 +219,7 @@ BEHIND_PROXY = '[web]\ntrusted_proxies = ["127.0.0.1"]\n'
 def guess(address, name="bo", of=None, password="wrong password", **form):
     """One try from a device that nobody knows."""
     headers = {} if of is None else {"X-Forwarded-For": of}
-    data = {"name": name, "password": password, **form}
-    return post(f"{address}/login", data=data, headers=headers)
+    return post(f"{address}/login", data={"name": name, "password": password, **form}, headers=headers)
 
 
 def challenge_in(answer):
@@ -310,13 +308,11 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
         guess(address, "cy")
 
     def come(name):
-        data = {"name": name, "password": PASSWORD}
-        return post(f"{address}/login", data=data, cookies=device).status_code
+        return post(f"{address}/login", data={"name": name, "password": PASSWORD}, cookies=device).status_code
 
     assert (come("bo"), come("cy")) == (303, 429)
     with filled_database.write() as c:
-        stored = c.execute(select(t.known_device.c.token_sha256)).scalars().all()
-        assert device[login.DEVICE] not in stored
+        assert device[login.DEVICE] not in c.execute(select(t.known_device.c.token_sha256)).scalars().all()
         disable_user(c, "bo", NOW)
         assert c.execute(select(t.known_device)).all() == []
 
@@ -442,8 +438,7 @@ def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeyp
         host, port = address.removeprefix("http://").split(":")
         one.connect((host, int(port)))
         one.sendall(b"GET /vendor/large.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        servers = wait_for(lambda: count_open(int(port)), what="the connection")
-        assert servers == 1
+        assert wait_for(lambda: count_open(int(port)), what="the connection") == 1
         wait_for(lambda: count_open(int(port)) == 0, what="the end of an answer that nobody reads", pause_s=0.5)
         one.close()
 

@@ -205,8 +205,7 @@ def test_no_number_of_a_page_lacks_its_unit(client):
 
 def test_each_bound_stands_beside_what_there_is_now(client):
     log_in(client)
-    text = client.get("/sites/north-bench/thresholds").text
-    panels = re.findall(r"<fieldset.*?</fieldset>", text, re.DOTALL)
+    panels = re.findall(r"<fieldset.*?</fieldset>", client.get("/sites/north-bench/thresholds").text, re.DOTALL)
     assert len(panels) == 5
     assert all("<p><b" in panel for panel in panels)
     assert "now 24.5 mm/day, G1" in panels[0]
@@ -215,8 +214,7 @@ def test_each_bound_stands_beside_what_there_is_now(client):
 
 
 def test_rain_stands_beside_its_curve(client):
-    found = client.get("/api/v1/sites/north-bench/rain?span=30d").json()
-    (curve,) = found["curves"]
+    (curve,) = client.get("/api/v1/sites/north-bench/rain?span=30d").json()["curves"]
     assert (curve["criterion"], curve["station"], curve["level"]) == ("rain_intensity_duration-1", "R1", 1)
     one_day = next(p for p in curve["curve"] if abs(p["duration_h"] - 24) < 4)
     assert one_day["intensity_mm_per_h"] == pytest.approx(14.82 * one_day["duration_h"] ** -0.39)

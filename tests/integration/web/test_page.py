@@ -158,8 +158,7 @@ def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(clien
         memory = Memory.read(find_state(c, site.id).state)
         memory = replace(memory, conditions={f"health:{site.criteria[0].id}:unproven": told, **memory.conditions})
         save_memory(c, site.id, memory, site.version, NOW)
-    page = client.get(f"/sites/{site.id}").text
-    assert page.count("witness by the site file, not proven here") == 1
+    assert client.get(f"/sites/{site.id}").text.count("witness by the site file, not proven here") == 1
 
 
 def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):

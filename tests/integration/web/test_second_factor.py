@@ -52,8 +52,7 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
     with serving(filled_database, clock, settings) as address:
 
         def log_in(code, name="bo", password=PASSWORD):
-            words = {"name": name, "password": password, "code": code}
-            return post(f"{address}/login", data=words)
+            return post(f"{address}/login", data={"name": name, "password": password, "code": code})
 
         def code(steps=0):
             return code_of(secret, int(clock().timestamp()) // STEP_S + steps)

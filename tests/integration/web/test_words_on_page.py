@@ -82,8 +82,7 @@ def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
         assert "+40 mm from" in bo.get("/signatures").text
         assert form not in bo.get("/signatures").text, "its author alone is one person"
         assert form in ada.get("/signatures").text
-        elsewhere = form.replace("north-bench", "lake-slope")
-        assert send(ada, elsewhere, reason="field book").status_code == 404
+        assert send(ada, form.replace("north-bench", "lake-slope"), reason="field book").status_code == 404
         assert send(ada, form, reason="field book").status_code == 303
         assert form not in ada.get("/signatures").text
         assert send(ada, form, reason="field book").status_code == 409

@@ -107,8 +107,7 @@ def listener():
                 came.append(other.recv(100))
                 other.close()
 
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
+        threading.Thread(target=accept, daemon=True).start()
         yield server.getsockname(), came
         server.shutdown(socket.SHUT_RDWR)
 
@@ -164,8 +163,7 @@ def test_a_service_hides_its_memory_from_its_own_user(tmp_path):
     code = "import sys; from monitor.worker import kernel; kernel.hide_memory(); print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as service:
         assert service.stdout.readline() == b"1\n"
-        path = f"/proc/{service.pid}/environ"
-        assert "PermissionError" in why("read", {"path": path}, walls=("network", "calls"))
+        assert "PermissionError" in why("read", {"path": f"/proc/{service.pid}/environ"}, walls=("network", "calls"))
         service.stdin.close()
 
 

@@ -3,55 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from forecasting.message import message_columns
-from monitor.domain.instants import format_iso
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
-
-AT_ONCE: Final = 500  # points of one statement: what the driver gives stays small
-KEPT: Final = 400  # acquisitions of a table, the newest
-
-
-def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> tuple[list[str], NDArray[np.float64]]:
-    """Acquisitions (spelled, in order) and values in the unit of the set; shape (points, acquisitions), NaN unknown.
-
-    Of each value the newest revision that had come in by `known_at`.
-    """
-    mark = "?" if c.dialect.name == "sqlite" else "%s"
-    dates: dict[str, int] = {}
-    cells: list[tuple[Any, Any, Any]] = []
-    for first in range(0, len(ids), AT_ONCE):
-        some = ids[first : first + AT_ONCE]
-        rows = c.exec_driver_sql(
-            "SELECT point_id, observed_at, value_raw FROM point_observation WHERE point_id IN "  # noqa: S608 - marks
-            f"({','.join([mark] * len(some))}) AND received_at <= {mark} ORDER BY point_id, observed_at, revision",
-            (*some, format_iso(known_at)),
-        ).all()
-        row_of = {point: first + k for k, point in enumerate(some)}
-        cells.append(
-            (
-                np.fromiter((row_of[r[0]] for r in rows), np.int64, len(rows)),
-                np.fromiter((dates.setdefault(r[1], len(dates)) for r in rows), np.int64, len(rows)),
-                np.fromiter((r[2] for r in rows), np.float64, len(rows)),
-            )
-        )
-    ordered = sorted(dates)
-    place = np.empty(len(dates), dtype=np.int64)
-    place[[dates[at] for at in ordered]] = np.arange(len(ordered))
-    values = np.full((len(ids), len(ordered)), np.nan)
-    for rows_of, columns, numbers in cells:
-        values[rows_of, place[columns]] = numbers  # the newest revision of a cell comes last
-    return ordered[-KEPT:], values[:, -KEPT:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +220,8 @@ def save_forecasts(
 ) -> None:
     """Put the forecasts of some points in the place of the earlier ones.
 
-    Args:
-        ids: the points, rising; all points of the set between the first and the last.
-        rows: value, middles, halves, horizons on a line and reason of each.
+    `ids`: the points, rising; all points of the set between the first and the last. `rows`: value, middles, halves,
+    horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
     cells = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]

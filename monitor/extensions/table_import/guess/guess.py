@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
+from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
+from monitor.domain.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
 from monitor.extensions.table_import.guess import together
 from monitor.extensions.table_import.guess.calendar import INSTANTS, settle_instants
 from monitor.extensions.table_import.guess.names import (
@@ -146,6 +147,10 @@ _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns mea
 _WHICH_UNIT: Final = Template("guess.ask.unit", "which unit has {quantity}: {names}?")
 _FOREIGN: Final = Template("guess.ask.unit.foreign", "the header says '{unit}', which is no unit known here")
 _WHICH_COLUMN: Final = Template("guess.ask.column", "which of these columns is {quantity}?")
+_BEYOND: Final = Template(
+    "guess.ask.quantity.beyond",
+    "most values of '{column}' are about {value}, which no {quantity} is: are columns exchanged, or the unit?",
+)
 _DOWNWARD: Final = Template("guess.ask.downward", "do larger values of '{column}' mean lower ground or water?")
 _SAME: Final = Template("guess.ask.same", "are these names the same station: {names}?")
 Facts = list[tuple[str, str]]
@@ -514,6 +519,7 @@ def _settle_columns(
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     found, questions = _settle_quantities(values, _find_unit(table), talk)
     talk.questions.extend(one.to_question(key, table) for key, one in questions.items())
+    found = {c: one for c, one in found.items() if _can_be(c, *one, read_numbers(c), talk)}
     if station is not None:
         found = _settle_twins(found, talk)
     stations = _name_stations(table, {c: values[c] for c in found}, found, station)
@@ -556,6 +562,16 @@ def _settle_quantities(
         else:
             raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
     return found, questions
+
+
+def _can_be(column: str, quantity: str, unit: str, values: Sequence[float], talk: Interview) -> bool:
+    """Whether a column counts: a person says it where most values lie beyond what its quantity can be."""
+    known = QUANTITIES[quantity]
+    is_place = quantity.startswith("displacement")  # coordinates of a country are far from its origin
+    if not values or is_place or known.low <= (middle := convert(median(values), unit, known.unit)) <= known.high:
+        return True
+    text = _BEYOND(column=column, value=Figure(middle, ".4g", known.unit), quantity=Term(quantity))
+    return talk.request(name_own(QUANTITY, column), text, (quantity, LEAVE_OUT)) != LEAVE_OUT
 
 
 def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:

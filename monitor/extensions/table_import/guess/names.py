@@ -67,21 +67,22 @@ _SINCE: Final = re.compile(  # and what moved since the last reading; alone thes
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
-    r"dist\w*\.?.{0,4}to.{0,8}water|(?<![a-z])dtgw(?![a-z])|abstand.{0,8}wasser|"
-    r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)|depth.?to|(?<![a-z])dtw(?![a-z])|"
-    r"below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))|"
-    r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])|"
-    r"(?<![a-z])(?:m|ft) ?toc(?![a-z])|soggiacenza|flurabstand|abstich|"
-    r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])|"
-    r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)|"
-    r"(?:sous|/) ?(?:le |la )?(?:sol|tn|terrain|rep[eè]re|margelle)(?![a-z])|"
-    r"(?<![a-z])bajo (?:el |la )?(?:brocal|terreno|suelo|boca|superficie|nivel del terreno)|"
-    r"(?:ground.?water|water.?table|grundwasser)\W{0,2}(?:depth|tiefe)(?!\W{0,3}\d)|"
-    r"profondit[aà].{0,12}(?:falda|livello)|profondeur.{0,12}(?:nappe|niveau)|"
-    r"profundidad.{0,12}(?:fre[aá]tic|nivel)|埋深|(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)|"
-    r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)|沉降"
+    *(r"dist\w*\.?.{0,4}to.{0,8}water", "(?<![a-z])dtgw(?![a-z])", "abstand.{0,8}wasser"),
+    *(r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "depth.?to", "(?<![a-z])dtw(?![a-z])"),
+    "below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
+    r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])",
+    *("(?<![a-z])(?:m|ft) ?toc(?![a-z])", "soggiacenza", "flurabstand", "abstich"),
+    r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])",
+    r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)",
+    "(?:sous|/) ?(?:le |la )?(?:sol|tn|terrain|rep[eè]re|margelle)(?![a-z])",
+    "(?<![a-z])bajo (?:el |la )?(?:brocal|terreno|suelo|boca|superficie|nivel del terreno)",
+    r"(?:ground.?water|water.?table|grundwasser)\W{0,2}(?:depth|tiefe)(?!\W{0,3}\d)",
+    *("profondit[aà].{0,12}(?:falda|livello)", "profondeur.{0,12}(?:nappe|niveau)"),
+    *("profundidad.{0,12}(?:fre[aá]tic|nivel)", "埋深"),
+    r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
+    *(r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)", "沉降"),
 )
-_DOWNWARD: Final = re.compile(_DOWNWARD_WORDS, re.IGNORECASE)
+_DOWNWARD: Final = re.compile("|".join(_DOWNWARD_WORDS), re.IGNORECASE)
 _FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
 _ABOVE_SEA: Final = re.compile(
     r"b\.?g\.?[ls]|btoc|gok|a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE
@@ -105,15 +106,15 @@ _BY_UNIT: Final = {
 }
 # says that a column is the standard deviation of another
 _ERROR_WORDS: Final = (
-    r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)|(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)|"
-    r"[eé]cart[ _\-]?type|mittl\w*[ _.]+fehler|st\.?[ _.\-]dev\w*|"
-    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*|σ|±|误差|标准差"
+    r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)",
+    *("(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)", r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler"),
+    *(r"st\.?[ _.\-]dev\w*", r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "±", "误差", "标准差"),
 )
 _ERROR_ALONE: Final = (  # words of their own
     r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?|sdev|stddev|stdev|stderr|stdabw|sig|err(?:ors?|ore|eur)?|fehler|"
     r"genauigkeit|accuracy|precision|rmse?|unc"
 )
-_ERROR: Final = re.compile(rf"{_ERROR_WORDS}|(?<![^\W\d_])(?:{_ERROR_ALONE})(?![^\W\d_])", re.IGNORECASE)
+_ERROR: Final = re.compile(rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{_ERROR_ALONE})(?![^\W\d_])", re.IGNORECASE)
 # might say so: SE is also a side of a slope, S1 an instrument
 _MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
 _MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
@@ -146,12 +147,13 @@ _CALENDAR: Final = re.compile(
 )
 # measured beside slopes and no quantity of this service
 _NOT_OF_HERE: Final = (
-    r"humidit|luftfeucht|solar|radiat|strahlung|slr|wind|satell|hdop|pdop|dew.?p|taupunkt|rugiada|quality|"
-    r"qualität|qualità|qualité|flag|status|azimut|threshold|grenzwert|alarm|limit(?!e)|soglia|umbral|seuil|"
-    r"(?<![a-z])valid(?:ity)?(?![a-z])|(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)"
+    *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
+    *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
+    *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
+    r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)",
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
-_OTHER: Final = re.compile(f"{_NOT_OF_HERE}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
+_OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"

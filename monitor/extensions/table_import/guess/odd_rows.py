@@ -33,8 +33,7 @@ _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
 )
 _SUMS: Final = Template(
-    "guess.sums",
-    "{n} rows have the midnight of their day once more, as sums of days have: take them out",
+    "guess.sums", "{n} rows have the midnight of their day once more, as sums of days have: take them out"
 )
 _WHOSE_PART: Final = Template(
     "guess.ask.part",

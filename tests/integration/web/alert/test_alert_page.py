@@ -79,8 +79,7 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         assert "Asia/Kathmandu (UTC+05:45)" in shown
         assert 'href="/sites/bench?at=2026-03-02T' in page
         # decided again, in a worker
-        answer = send(bo, "/alerts/1/recompute")
-        place = answer.headers["location"]
+        place = send(bo, "/alerts/1/recompute").headers["location"]
         assert re.fullmatch(
             r"/alerts/1\?told=.*recomputed%3A%20equal%20bit%20for%20bit.*\.[0-9a-f]{32}#h-evidence", place
         )

@@ -180,8 +180,7 @@ def test_a_message_that_repeats_an_alert_has_both_values(database):
     now = ask(database, find_now, "bench", 3)
     own_number = hazard_of(database)["alert_id"]
     raised = list_messages(database)[0].body.splitlines()[0]
-    dispatcher = Dispatcher(database, {"bench": slope.site}, lambda: slope.now)
-    dispatcher.escalate_once(slope.now)
+    Dispatcher(database, {"bench": slope.site}, lambda: slope.now).escalate_once(slope.now)
     last = list_messages(database)[-1]
     assert (last.recipient, last.alert_id) == ("director", own_number)
     lines = last.body.splitlines()

@@ -127,8 +127,7 @@ def moved(bench):
 
 
 def page_thresholds(moved, tmp_path):
-    clock = Clock(moved.now + HOUR)
-    return serving(moved.database, clock, f'[paths]\nsites = "{tmp_path}"\n')
+    return serving(moved.database, Clock(moved.now + HOUR), f'[paths]\nsites = "{tmp_path}"\n')
 
 
 def find_base(text):

@@ -42,8 +42,7 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
         assert 'value="2026-03-01T08:00"' in bo.get(PLACE).text, "the present by the clock of the site"
         assert send(bo, PLACE, **ask, value="0,4").status_code == 303
         assert ("2026-03-01T06:30", 0.4) in stored(bench)
-        thousand = {**ask, "at": "2026-03-01T07:40", "value": "1,234"}
-        asked = send(bo, PLACE, **thousand)
+        asked = send(bo, PLACE, **{**ask, "at": "2026-03-01T07:40", "value": "1,234"})
         assert (asked.status_code, "this is 1.234 mm; is it right?" in asked.text) == (409, True)
         abroad = send(bo, PLACE, **{**ask, "at": "2026-03-01T06:40:00Z"}, value="0.4500001")
         assert "0.4500001 mm is stored for G1" in bo.get(abroad.headers["location"]).text
@@ -75,8 +74,7 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
 
 def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_url):
     database = Database(sqlite_url)
-    marks = ZONED.replace('interval = "1h"', 'interval = "1h"\nby_hand = true')
-    WatchedSlope(database, marks)
+    WatchedSlope(database, ZONED.replace('interval = "1h"', 'interval = "1h"\nby_hand = true'))
     with database.write() as c:
         users.add_user(c, "bo", PASSWORD, "operator", START)
         times = [START + n * HOUR for n in range(8)]

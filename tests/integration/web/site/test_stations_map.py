@@ -39,8 +39,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
         for k in range(40):  # north-west, against the azimuth of the site file
             at = NOW + timedelta(hours=-39 + k, minutes=1)
             for q, value in (("east", -500.0 - 3.0 * k), ("north", -500.0 + 3.0 * k)):
-                row = Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)
-                add_observations(c, [row], at)
+                add_observations(c, [Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)], at)
         newest = NOW + timedelta(minutes=2)
         moves = MovementRow(ids["east"], newest, NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {})
         add_update(c, moves, [])
