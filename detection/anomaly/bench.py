@@ -71,10 +71,13 @@ def run_bench(
 
     ``+checks`` behind a name adds the stuck and replay checks. Networks are trained once per seed.
 
-    `samples`: clean series by station, all on one interval. `detectors`: ids, each with or without ``+checks``.
-    `budget`: false alarm runs per sensor-month. `ready`: detectors that are trained already and used for every seed.
-    `test_from`: share of the record after which faults are injected and alarms are judged; an earlier one is for
-    detectors that learnt nothing from this record.
+    Args:
+        samples: clean series by station, all on one interval.
+        detectors: ids, each with or without ``+checks``.
+        budget: false alarm runs per sensor-month.
+        ready: detectors that are trained already and used for every seed.
+        test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
+            detectors that learnt nothing from this record.
     """
     outcomes: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}

@@ -60,8 +60,10 @@ def split_budget(
     that one of both leaves out counts half. Where the record is too short to count three false alarms, each part gets
     an equal share by the tail of its scores.
 
-    `until`: share of each record that may be looked at. `budget`: false alarm runs per sensor-month of all parts
-    together. `carried`: thresholds of other sites; none: the own ones stay.
+    Args:
+        until: share of each record that may be looked at.
+        budget: false alarm runs per sensor-month of all parts together.
+        carried: thresholds of other sites; none: the own ones stay.
 
     Raises ThresholdError: the budget is not positive, or the record is too short for any threshold.
     """

@@ -36,9 +36,10 @@ class ScoringStage(Protocol):
     def feed(self, new: Array, first: int, keep: int) -> Array:
         """What this stage makes of a block of cells.
 
-        `new`: one row per series, one column per cell, NaN where nothing is known; shape (rows, k). `first`: number of
-        the first new cell; it fixes which cells thinned windows take. `keep`: so many of the new cells are final and go
-        into the memory of the stage; the others come again.
+        Args:
+            new: one row per series, one column per cell, NaN where nothing is known; shape (rows, k).
+            first: number of the first new cell; it fixes which cells thinned windows take.
+            keep: so many of the new cells are final and go into the memory of the stage; the others come again.
 
         Returns shape (rows, k); a column depends on the cells up to it and on no later one.
         """

@@ -152,7 +152,9 @@ def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
 def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **options: Any) -> "torch.nn.Module":
     """Build a network with fresh weights.
 
-    `name`: a key of `SEGMENTERS` or `CLASSIFIERS`. `classes`: number of output classes; class 1 is landslide.
+    Args:
+        name: a key of `SEGMENTERS` or `CLASSIFIERS`.
+        classes: number of output classes; class 1 is landslide.
 
     A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to N x classes.
     Training on a batch of one works from 32 px on. Raises ModelError: the name or an option is unknown, or a value does

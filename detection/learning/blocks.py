@@ -68,7 +68,9 @@ def leave_out(
     More than a quarter where `LEAST_BLOCKS` with landslides take it, and as many remain. Of all draws the one that
     comes nearest, and whose blocks touch the fewest tiles that are learnt from.
 
-    `landslide_px`: in each tile. `pairs`: of tiles that touch; none when None.
+    Args:
+        landslide_px: in each tile.
+        pairs: of tiles that touch; none when None.
 
     Raises LearningError: landslides lie in too few blocks to be on both sides.
     """

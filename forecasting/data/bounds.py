@@ -29,7 +29,9 @@ def check_part(archive: zipfile.ZipFile, name: str, most_bytes: int) -> None:
 def check_size(path: Path, name: str | None = None) -> None:
     """Refuse what is packed in a way that says nothing of its size, and what is too large.
 
-    Raises RecipeError: unpack it, or cut it; or it is a device, which has no end. Raises OSError: it is not there.
+    Raises:
+        RecipeError: unpack it, or cut it; or it is a device, which has no end.
+        OSError: it is not there.
     """
     called = name or path
     if path.is_char_device():

@@ -101,9 +101,10 @@ def panel_from_samples(
     A grid cell takes the mean of the samples within half a step of its instant; a cell without a sample is NaN.
     Of several samples with the same time the last one given wins (the newest revision). Nothing is interpolated.
 
-    `samples`: Station to (times in epoch seconds, values in mm), in any order. `end_s`: Last instant the grid must
-    reach (the moment of issue); default is the newest sample. `xy_m`: Station to plan coordinates in metres; used only
-    where every station has one.
+    Args:
+        samples: Station to (times in epoch seconds, values in mm), in any order.
+        end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
+        xy_m: Station to plan coordinates in metres; used only where every station has one.
     """
     if not step_s > 0:
         raise PanelError("panel: step_s must be positive")

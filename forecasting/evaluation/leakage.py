@@ -52,8 +52,9 @@ def run_leak_test(
 ) -> Iterator[LeakResult]:
     """Test models one by one.
 
-    `panel`: The record; the last 30 % of its rows are moments of issue. `count`: Forecasts per model; default 1,000 for
-    cheap models, 20 for a network.
+    Args:
+        panel: The record; the last 30 % of its rows are moments of issue.
+        count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)

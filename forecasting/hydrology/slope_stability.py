@@ -142,8 +142,9 @@ def pressure_head(ground: Ground, depth_m: float, rain: Sequence[tuple[float, fl
     beta = cos^2 a - I_steady / K; I_i is at most K, and psi at most Z cos^2 a (the water table at the ground, flow
     parallel to the slope).
 
-    `rain`: (begin in s, end in s, mm that fell) of each interval. `at_s`: the instant, on the same clock; later rain
-    does not count.
+    Args:
+        rain: (begin in s, end in s, mm that fell) of each interval.
+        at_s: the instant, on the same clock; later rain does not count.
 
     Source: Iverson 2000, Water Resour. Res. 36, 1897-1910; superposed after Baum, Savage and Godt 2002, USGS
     Open-File Report 02-424. Valid for ground near saturation, and times short against A / D0 of the catchment.

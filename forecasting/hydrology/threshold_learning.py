@@ -80,8 +80,9 @@ class Learned:
 def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, apart_s: float) -> Samples:
     """Label each instant: an event begins where the rate rises over a bound after it was below it for `apart_s`.
 
-    `times_s`: instants, rising; each rate is the movement that begins there. `apart_s`: fast times nearer to each other
-    than this are one event.
+    Args:
+        times_s: instants, rising; each rate is the movement that begins there.
+        apart_s: fast times nearer to each other than this are one event.
     """
     labels: list[bool | None] = []
     last_fast = float("-inf")

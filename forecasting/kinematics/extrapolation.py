@@ -66,9 +66,10 @@ class _Fits:
 def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = None) -> Floats:
     """The kinematic forecast of one series from its last row.
 
-    `values`: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit. `window`: Early edge, middle
-    and late edge of the failure window in rows from now, where one stands: then it says when the slope fails, and most
-    is believed of it.
+    Args:
+        values: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit.
+        window: Early edge, middle and late edge of the failure window in rows from now, where one stands: then it
+            says when the slope fails, and most is believed of it.
 
     Returns quantiles .025, .1, .5, .9, .975 at each horizon, shape (H, 5): never nearer to the median at a later
     horizon; NaN where too few rows are known, or one lies beyond `LARGEST`.

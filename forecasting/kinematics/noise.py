@@ -70,8 +70,9 @@ def choose_window_s(sigma: float, interval_s: float, velocity: float, *, longest
     From `velocity_error`: n = (12 (4 sigma / (v dt))^2)^(1/3). A fast slope is seen in hours, a slow one in weeks:
     the window follows from the noise and is not a setting.
 
-    `velocity`: Velocity to be told, unit of the values per day; its sign does not matter. `longest_s`: Longest window,
-    seconds; also the answer where the velocity is nothing.
+    Args:
+        velocity: Velocity to be told, unit of the values per day; its sign does not matter.
+        longest_s: Longest window, seconds; also the answer where the velocity is nothing.
 
     Returns seconds between `fewest` intervals and the longest window (never below `fewest` intervals).
 

@@ -101,9 +101,10 @@ class NeuralForecaster:
     ) -> Floats:
         """Quantiles in mm, shape (N, S, H, 5); NaN where the base knows nothing. Reads no row after an origin.
 
-        `values`: Shape (T, S), columns as in the recipe (any columns for a network without graph). `noise_mm`: Scale
-        floors, shape (S,); default is the recipe's. `drivers`: What may drive the slope, on the rows of `values`; a
-        channel that is absent counts as silent.
+        Args:
+            values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
+            noise_mm: Scale floors, shape (S,); default is the recipe's.
+            drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
         """
         recipe = self.recipe
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm

@@ -110,8 +110,9 @@ class Member:
 class Learner:
     """The moving parts of one training.
 
-    `members`: Records it learns from; each step takes a batch of one of them. `judges`: The record whose early-stop
-    block decides; all members where None.
+    Args:
+        members: Records it learns from; each step takes a batch of one of them.
+        judges: The record whose early-stop block decides; all members where None.
     """
 
     def __init__(

@@ -75,8 +75,10 @@ def fine_tune(
 ) -> Training:
     """A new candidate from a trained network, as `forecaster` is: the old one stays as it is.
 
-    `parts`: Its blocks; its early-stop block alone decides. `head_only`: True freezes all but the head. `replay`: Older
-    records to go on learning from, so that they are not forgotten: as many batches as the new one.
+    Args:
+        parts: Its blocks; its early-stop block alone decides.
+        head_only: True freezes all but the head.
+        replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
     """
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)

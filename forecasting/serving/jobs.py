@@ -37,8 +37,10 @@ def train(
 ) -> Trained:
     """Train one network, judge it on its calibration block, write its checkpoint.
 
-    `progress`: Called after each epoch with (epoch, epochs, validation loss). `replay`: Records of other places that it
-    goes on learning from, where it does not begin anew; one that is too short is left out.
+    Args:
+        progress: Called after each epoch with (epoch, epochs, validation loss).
+        replay: Records of other places that it goes on learning from, where it does not begin anew; one that is too
+            short is left out.
 
     Returns its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons`
     the reason for each that the record is too short for.
@@ -140,9 +142,10 @@ def forecast(
     Where the present of a station lies outside what calibration saw, the rows of the model are closed, and kinematic
     ones stand beside them (`step_in`).
 
-    `conformal`: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
-    through the past of the panel. `limits`: By station, what its values cannot pass; the rows of every model keep to
-    it.
+    Args:
+        conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
+            through the past of the panel.
+        limits: By station, what its values cannot pass; the rows of every model keep to it.
     """
     begun = time.perf_counter()
     wanted = _horizons(horizons_s)

@@ -122,8 +122,10 @@ def step_in(
     one takes over from the other. It lies on one path, like the rows of every model: a law of failure that ends
     tomorrow is not believed alone.
 
-    `drivers`: Those that the model of the rows reads. `motion`: As `see_motion` finds it, where another model has
-    looked. `auto`: What the errors of the kinematic forecast are compared with; None: rows alone count.
+    Args:
+        drivers: Those that the model of the rows reads.
+        motion: As `see_motion` finds it, where another model has looked.
+        auto: What the errors of the kinematic forecast are compared with; None: rows alone count.
     """
     motion = motion or see_motion(panel, longest)
     present = motion.present

@@ -71,8 +71,9 @@ def compute_network_weights(
     is known one horizon late, and stands for the rows until the next one, at most for one horizon: errors that overlap
     are no further evidence.
 
-    `scored`: Errors known by then; one of an issue whose target lies after it counts for nothing. `answers`: Station,
-    horizon and network of each forecast that can have a share.
+    Args:
+        scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
+        answers: Station, horizon and network of each forecast that can have a share.
     """
     networks = sorted({name for _, _, name in answers})
     column = {name: i for i, name in enumerate(panel.stations)}

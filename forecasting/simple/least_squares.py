@@ -37,8 +37,9 @@ def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: in
     (`test_statistics.py`). Of 30 drawn bursty series 27 end within 1 % of the best that nine starts and 300 rounds
     find, the worst 2.6 % above it.
 
-    `residuals`: Parameters (B, S, P) of S problems in B variants to residuals (T, B, S); no NaN. `start`: First guess,
-    shape (S, P), or several of them, shape (K, S, P): the best of each problem is taken.
+    Args:
+        residuals: Parameters (B, S, P) of S problems in B variants to residuals (T, B, S); no NaN.
+        start: First guess, shape (S, P), or several of them, shape (K, S, P): the best of each problem is taken.
 
     >>> x = np.arange(20.0)[:, None, None]
     >>> made = minimise(lambda p: np.exp(-p[None, :, :, 0] * x) - np.exp(-0.3 * x), np.array([[1.0], [0.1]]))
@@ -105,8 +106,10 @@ Search = Callable[[Floats], Minimum]
 def fit_stations(panel: Panel, calibration: Block, least: int, search: Search) -> tuple[Params, int]:
     """Parameters per station and how many fits ended early, on at most the last 1,500 rows before the end of a block.
 
-    `calibration`: Its last row is the last that is read. `least`: Observations that a station needs; NaN where it has
-    fewer. `search`: Rows of the stations that have them, (T, S), to their parameters.
+    Args:
+        calibration: Its last row is the last that is read.
+        least: Observations that a station needs; NaN where it has fewer.
+        search: Rows of the stations that have them, (T, S), to their parameters.
     """
     values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
     return _fit_once(values.astype(np.float64).tobytes(), *values.shape, least, search)

@@ -75,12 +75,14 @@ def compute_weights(
     >>> weights[0, [1, 2, 3, 4, 59], 0].round(2).tolist()
     [1.0, 1.0, 0.62, 0.1, 0.0]
 
-    `made`: Forecasts (E, N, S), the standard first, NaN where one does not answer. `errors`: What they lie above their
-    targets, NaN where the target is not known; |errors| tell no drift. `least`: Rows that must have been scored before
-    a forecast has any weight, shape (E,). `surprise`: Newest error in usual ones, shape (N, S). `scale`: Size of error
-    to be expected, mm, shape (N, S), NaN where it is not known; None where always alike. `groups`: Columns of each
-    motion: their shares of excess are averaged, so that they obey one choice. `shorter`: What was scored at the
-    horizons before; None where this is the shortest.
+    Args:
+        made: Forecasts (E, N, S), the standard first, NaN where one does not answer.
+        errors: What they lie above their targets, NaN where the target is not known; |errors| tell no drift.
+        least: Rows that must have been scored before a forecast has any weight, shape (E,).
+        surprise: Newest error in usual ones, shape (N, S).
+        scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
+        groups: Columns of each motion: their shares of excess are averaged, so that they obey one choice.
+        shorter: What was scored at the horizons before; None where this is the shortest.
     """
     keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
     signed, errors = errors, np.abs(errors)

@@ -47,7 +47,8 @@ class BrokerLog:
 
     The broker never waits for us: where the pipe is full its lines are lost.
 
-    `path`: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
+    Args:
+        path: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
     """
 
     def __init__(self, path: Path) -> None:

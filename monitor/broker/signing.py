@@ -29,8 +29,9 @@ class SigningKey(NamedTuple):
 class Keyring:
     """The keys that sign, oldest first; a change of the file is seen at the next use.
 
-    `path`: the file, which is made with a first key where there is none. `fixed`: keys of the environment; the file is
-    not looked at then.
+    Args:
+        path: the file, which is made with a first key where there is none.
+        fixed: keys of the environment; the file is not looked at then.
     """
 
     def __init__(self, path: Path, fixed: str = "") -> None:

@@ -71,8 +71,9 @@ def read_line(line: str) -> str:
 def beat(trouble: str = "", mark: str = "") -> bool:
     """Tell the supervisor that this process goes round, and what keeps it from deciding; False when nobody listens.
 
-    `trouble`: one line; empty when all is well. `mark`: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty: it
-    decides.
+    Args:
+        trouble: one line; empty when all is well.
+        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty: it decides.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:

@@ -92,8 +92,9 @@ def health_alarm(
 ) -> AlertChange:
     """A change of an alarm about the service or its instruments.
 
-    `level`: 1 = a notice, 2 = the top route; of one that is over it does not matter. `evidence`: facts to freeze; the
-    reason alone where nothing is given.
+    Args:
+        level: 1 = a notice, 2 = the top route; of one that is over it does not matter.
+        evidence: facts to freeze; the reason alone where nothing is given.
     """
     facts = canonical_json({"reason": reason} if evidence is None else evidence)
     return AlertChange(AlertCategory.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)

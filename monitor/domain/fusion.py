@@ -98,8 +98,9 @@ def list_leaves(clause: Clause) -> Iterator[Clause]:
 def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: bool = True) -> bool:
     """Whether a clause could be found true (or false) when only some witnesses can speak.
 
-    `able`: (leaf, wanted) -> the witnesses that can speak could make the leaf so. `wanted`: True = could it hold; False
-    = could it be known not to hold.
+    Args:
+        able: (leaf, wanted) -> the witnesses that can speak could make the leaf so.
+        wanted: True = could it hold; False = could it be known not to hold.
     """
     if clause.op == "votes":
         return able(clause, wanted)

@@ -223,8 +223,10 @@ def flag_fills(
 
     What somebody sends as corrected is not judged: a person stands behind it. Judged twice, they stay as they are.
 
-    `c`: what was stored before; None where nothing was. `observations`: with the flags that `quality.flag` gives by the
-    number. `is_sure`: a person says that each is a reading.
+    Args:
+        c: what was stored before; None where nothing was.
+        observations: with the flags that `quality.flag` gives by the number.
+        is_sure: a person says that each is a reading.
     """
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:

@@ -31,8 +31,9 @@ def deliver_in(
 ) -> str | None:
     """Deliver in a language and a zone; raises what the notifier raises, nothing of a translation.
 
-    `page_url`: where people reach the page, without a slash at the end; with one the message links to its alert.
-    `zone`: of the site.
+    Args:
+        page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
+        zone: of the site.
     """
     is_log = traits_of(notification.channel).is_english
     with use(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):

@@ -26,8 +26,9 @@ SendLine = Callable[[Any], None]
 class ChildProcess:
     """One such process.
 
-    `work`: `module:function`; it is called with a function that tells lines, and with the arguments. `arguments`: what
-    can be pickled; they come from this program alone.
+    Args:
+        work: `module:function`; it is called with a function that tells lines, and with the arguments.
+        arguments: what can be pickled; they come from this program alone.
     """
 
     def __init__(self, work: str, *arguments: Any) -> None:

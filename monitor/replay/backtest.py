@@ -84,8 +84,10 @@ def run_backtest(
 ) -> Scorecard:
     """Replay a site's past through the decision and score it; nothing is written.
 
-    `other`: a second configuration, replayed over the same time and shown beside the first. `on_progress`: called with
-    the share that is done, 0 to 1. `labels`: events of a file; those that people confirmed (outcome `true`) are added.
+    Args:
+        other: a second configuration, replayed over the same time and shown beside the first.
+        on_progress: called with the share that is done, 0 to 1.
+        labels: events of a file; those that people confirmed (outcome `true`) are added.
 
     Raises RefusedError: the time is empty, or the other configuration is of another site.
     """
@@ -246,10 +248,12 @@ def open_files(
 ) -> Iterator[FilePast]:
     """Read files through the gate of ingest into a temporary SQLite database.
 
-    `path`: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them. `mapping`: what
-    the columns of a wide table mean. `accept_units`: a person has said that the declared units are right.
-    `accept_times`: a person has said that the times are right, though they lie ahead of now or before 1950. `known`:
-    the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
+    Args:
+        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
+        mapping: what the columns of a wide table mean.
+        accept_units: a person has said that the declared units are right.
+        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
+        known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
     Raises UnitDoubtError: the units or the times of a file are doubtful; RefusedError: nothing in the files could be
     read as observations of this site.

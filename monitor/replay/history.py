@@ -198,9 +198,10 @@ class History:
     Rows stream from the store in order of epoch and wait in a heap until the instant from which they were known; a row
     that was known only after it had left every window counts for the newest epoch of its series and nothing else.
 
-    `sites`: every declaration that the replay will use: the windows are wide enough for all of them. `proofs`: those
-    that hold; empty, the site files are judged as they are: no criterion has to prove that it may count. None takes
-    what was stored at each instant.
+    Args:
+        sites: every declaration that the replay will use: the windows are wide enough for all of them.
+        proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
+            count. None takes what was stored at each instant.
     """
 
     def __init__(

@@ -33,7 +33,9 @@ class ServiceAlarms:
     `write` returns when the alarm is committed. `put` returns at once; what was put is written by `write_pending`, in
     order, and is kept until it is written.
 
-    `sites`: by id; their recipients are told. `on_written`: called after a commit; must be quick.
+    Args:
+        sites: by id; their recipients are told.
+        on_written: called after a commit; must be quick.
     """
 
     def __init__(

@@ -114,9 +114,10 @@ class Schedule:
 
     Heavy parts run behind `compute.run`.
 
-    `sites`: one entry per site and per-site job. `on_failing`: called when a job failed three times running, and again
-    when it works. `jobs`: the table. What they need is imported here, before any thread could meet a module that is
-    half there.
+    Args:
+        sites: one entry per site and per-site job.
+        on_failing: called when a job failed three times running, and again when it works.
+        jobs: the table. What they need is imported here, before any thread could meet a module that is half there.
     """
 
     def __init__(

@@ -103,8 +103,9 @@ def now_utc() -> datetime:
 def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = now_utc) -> FastAPI:
     """The application over an open database whose schema fits.
 
-    `config`: the service file; host and public URL decide which Host headers are answered. `db`: open database; this
-    process reads it, and writes sessions, acknowledgements and reports.
+    Args:
+        config: the service file; host and public URL decide which Host headers are answered.
+        db: open database; this process reads it, and writes sessions, acknowledgements and reports.
     """
     app = FastAPI(
         title="Slopeward",

@@ -132,9 +132,10 @@ def landlock_version() -> int:
 def lock_files(reads: Iterable[Path] | None, writes: Iterable[Path], *, connects: bool = False) -> bool:
     """Open, run and write files below the given folders alone; signal and look into no process outside (Landlock).
 
-    `reads`: files and folders that may be read; None: all, and written as far as their rights go. `writes`: folders
-    that may be written too. What is not there is passed over. `connects`: allow connections by TCP; nobody can be
-    waited for all the same.
+    Args:
+        reads: files and folders that may be read; None: all, and written as far as their rights go.
+        writes: folders that may be written too. What is not there is passed over.
+        connects: allow connections by TCP; nobody can be waited for all the same.
     """
     version = landlock_version()
     if version == 0:

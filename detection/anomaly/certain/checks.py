@@ -82,8 +82,9 @@ def check_series(
 ) -> list[CertainFault]:
     """All certain faults of one station, in time order.
 
-    `times_s`: instants as they came. `factors`: between the units in use for its quantity ; where there are none, its
-    unit is not judged.
+    Args:
+        times_s: instants as they came.
+        factors: between the units in use for its quantity ; where there are none, its unit is not judged.
     """
     found = [
         *find_stuck(series),

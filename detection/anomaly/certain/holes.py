@@ -15,7 +15,9 @@ REGULAR: Final = 1.5  # intervals: where the middle step is longer, readings com
 def find_holes(times_s: Sequence[float], interval_s: float) -> list[tuple[float, float]]:
     """The last reading before each hole, and the first one after it.
 
-    `times_s`: Instants of readings, in order. `interval_s`: As declared. A series that comes otherwise has no holes.
+    Args:
+        times_s: Instants of readings, in order.
+        interval_s: As declared. A series that comes otherwise has no holes.
 
     >>> hours = [*range(12), 16, 17, 20]
     >>> find_holes(hours, 1.0)

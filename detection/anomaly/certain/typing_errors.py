@@ -45,8 +45,9 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
     as near as this one, the share that a slip down to this one can lead to is the chance that a real jump looks
     like one. A single wrong digit is no proof: too many values differ by one digit.
 
-    `before`: those before it, without the ones that were typed wrongly; the newest last. `others`: the newest readings
-    of the markers beside it, by name.
+    Args:
+        before: those before it, without the ones that were typed wrongly; the newest last.
+        others: the newest readings of the markers beside it, by name.
     """
     tail = list(before[-KNOWN - 1 :])
     if len(tail) < FEWEST or not all(abs(v) < LARGEST for v in (*tail, value)):

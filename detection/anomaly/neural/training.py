@@ -22,8 +22,10 @@ def train_network(
 ) -> tuple[Weights, dict[str, Any]]:
     """Fit an autoencoder on windows of scaled residuals.
 
-    `windows`: values and masks (k, width) to learn from. `watch`: values and masks to stop on; taken from the training
-    part, never from what sets the threshold. `patience`: epochs without gain before stopping.
+    Args:
+        windows: values and masks (k, width) to learn from.
+        watch: values and masks to stop on; taken from the training part, never from what sets the threshold.
+        patience: epochs without gain before stopping.
 
     Returns weights and what happened (epochs, losses, parameter count).
     """

@@ -47,11 +47,14 @@ class DetectorState:
     ) -> None:
         """Take in a record.
 
-        `samples`: at least one series; all on one interval. `detectors`: those of RUNNING that are wanted, with their
-        thresholds; without any, only checks look. `from_s`: readings after it are scored by the first `score`, those
-        before are taken as known. `shown_above`: of each detector, see `StrongestPart`; 1 where nothing is said.
-        `notified`: of each detector and series, the newest instant up to `from_s` that people were notified of. None:
-        what would have alarmed. `dismissed`: see `forgive`.
+        Args:
+            samples: at least one series; all on one interval.
+            detectors: those of RUNNING that are wanted, with their thresholds; without any, only checks look.
+            from_s: readings after it are scored by the first `score`, those before are taken as known.
+            shown_above: of each detector, see `StrongestPart`; 1 where nothing is said.
+            notified: of each detector and series, the newest instant up to `from_s` that people were notified of. None:
+                what would have alarmed.
+            dismissed: see `forgive`.
         """
         self.names, table, first, places = lay_out(samples)
         self.detectors = detectors

@@ -34,8 +34,10 @@ class RecentReadings:
     def find_suspects(self, values: Array, times: Array, touched: Mask, keep: int) -> dict[int, float]:
         """Rows that a check should look at, and the instant before their new readings.
 
-        `values`: new cells, NaN where nothing was read; shape (rows, k). `touched`: cells that hold what was not there
-        before. `keep`: so many cells are final.
+        Args:
+            values: new cells, NaN where nothing was read; shape (rows, k).
+            touched: cells that hold what was not there before.
+            keep: so many cells are final.
         """
         found: dict[int, float] = {}
         is_long = values.shape[1] > MANY_CELLS

@@ -39,9 +39,10 @@ def read(
     Masks: 0 background, `landslide` landslide, 255 not known where it is not that. Pixels that an image declares as
     nodata are not known either.
 
-    `bands`: names of the bands, in the order of the files; else their descriptions or colours, else `band1` and so on.
-    `pixel_size_m`: side of a pixel on the ground; else as the tiles' own places say. `landslide`: the value of
-    landslides in the masks.
+    Args:
+        bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
+        pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
+        landslide: the value of landslides in the masks.
 
     Raises DataError: masks that nobody can read: shares, colours, or 0 and 255 alone; TrainingRecipeError: no pairs,
     tiles of several pixel sizes, or a size that the tiles contradict.

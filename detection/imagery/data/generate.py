@@ -52,9 +52,10 @@ def draw_scene(
 ) -> GeneratedScene:
     """Draw hills, forest, bare fields, roads and scars that run downhill.
 
-    `size_px`: side of the square scene, pixels of 10 m. `scar_at`: (column, row) through which the middle of the first
-    scar passes; a random steep place otherwise. `scar_growth`: factor on the length and width of all scars, so that one
-    seed is one ground at several dates.
+    Args:
+        size_px: side of the square scene, pixels of 10 m.
+        scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
+        scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
 
     >>> scene = draw_scene(1, 64, scars=1)
     >>> scene.bands["B4"].shape, scene.truth.max()
@@ -137,9 +138,11 @@ def write_scene(
 ) -> dict[str, Any]:
     """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
 
-    `seed`: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
-    `size_px`: side, pixels of 10 m. `scar_lonlat`: place of the scar; a random steep place when None. `scar_growth`:
-    factor on the scar's length and width, for a slope that fails further from date to date.
+    Args:
+        seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
+        size_px: side, pixels of 10 m.
+        scar_lonlat: place of the scar; a random steep place when None.
+        scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
     Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """

@@ -87,8 +87,9 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     none fit, but the scene is doubted for its quality alone (noise, blur, pixels between pixels), those read it as
     advice that such a quality costs least.
 
-    `options`: `weights`, and `own` where that is `auto`. `attempt`: reads the scene by weights; raises what `REFUSES`
-    holds where they do not fit.
+    Args:
+        options: `weights`, and `own` where that is `auto`.
+        attempt: reads the scene by weights; raises what `REFUSES` holds where they do not fit.
 
     Raises DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """

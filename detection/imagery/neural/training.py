@@ -97,9 +97,11 @@ def train_patches(
     Nothing else is looked at. The same input and settings give the same weights to the last bit on one machine, if it
     is the processor that learns.
 
-    `parts`: positions fitted and held; by `settings.split` when None. `network`: weights to go on from; fresh ones when
-    None. `normalisation`: mean and std per band; measured on the fit part when None. `native`: where quality is lost
-    (`Settings.degraded_share`): the patches before they were made what is shown.
+    Args:
+        parts: positions fitted and held; by `settings.split` when None.
+        network: weights to go on from; fresh ones when None.
+        normalisation: mean and std per band; measured on the fit part when None.
+        native: where quality is lost (`Settings.degraded_share`): the patches before they were made what is shown.
 
     Raises TrainingRecipeError: too few patches, or no such device.
     """
@@ -199,8 +201,10 @@ def predict_maps(
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
-    `temperature`: divides the log odds. `resize_px`: the network sees square images of this size; its answer is brought
-    back to the patch's size. `show`: what becomes of the patches of that size before the network sees them.
+    Args:
+        temperature: divides the log odds.
+        resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
+        show: what becomes of the patches of that size before the network sees them.
     """
     positions = np.arange(len(patches))
     seen = show(patches.resize(resize_px) if resize_px else patches)

@@ -68,8 +68,10 @@ class Component:
 class Labelling:
     """The components of `step >= least`, and their pixels again, strip by strip.
 
-    `read`: `read(column, row, width, height)` of the stored probability steps. `least`: smallest step that counts.
-    `strip`: rows held in memory at a time; by the width of the scene when None.
+    Args:
+        read: `read(column, row, width, height)` of the stored probability steps.
+        least: smallest step that counts.
+        strip: rows held in memory at a time; by the width of the scene when None.
     """
 
     def __init__(self, read: Read, width: int, height: int, least: int, strip: int | None = None) -> None:

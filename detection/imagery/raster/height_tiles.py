@@ -58,9 +58,15 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
 
     Tiles of one system are laid on the grid of the finest, those that share its pixels bit for bit. Tiles of several
     systems are brought to the UTM zone of the ground (cubic). Where tiles overlap the finest counts, then the first by
-    name. `dem`: a GeoTIFF, or a folder of them, at any depth and by any names. Raises CoverageError: no tile lies
-    there. Raises NotARasterError: heights above different zeros; or nothing there is an elevation model. Raises
-    TooLargeError: too many files, or too many pixels. Raises TruncatedRasterError: a block of a tile cannot be read.
+    name.
+
+    `dem`: a GeoTIFF, or a folder of them, at any depth and by any names.
+
+    Raises:
+        CoverageError: no tile lies there.
+        NotARasterError: heights above different zeros; or nothing there is an elevation model.
+        TooLargeError: too many files, or too many pixels.
+        TruncatedRasterError: a block of a tile cannot be read.
     """
     west, south, east, north = _box_of(ground)
     more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))

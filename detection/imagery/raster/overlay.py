@@ -37,8 +37,9 @@ class Layer(ExitStack):
 
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
 
-    `nearest`: warp by nearest neighbour (classes, masks) and not bilinear. `quantity`: give values of it, as `values`
-    reads them; None: numbers as they are stored, such as classes.
+    Args:
+        nearest: warp by nearest neighbour (classes, masks) and not bilinear.
+        quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
 
     Attributes:
         notes: what was left out of a quantity, one sentence each.

@@ -260,8 +260,10 @@ def write_cog(
 ) -> None:
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
 
-    `source`: the GeoTIFF; it gets the tags and descriptions too. `overviews`: how they are made: `average`, `mode` or
-    `nearest`. `vertical_wkt`: the system of heights, in metres: that of the file becomes a compound one of both.
+    Args:
+        source: the GeoTIFF; it gets the tags and descriptions too.
+        overviews: how they are made: `average`, `mode` or `nearest`.
+        vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
     label_geotiff(source, tags, descriptions, vertical_wkt)
     pack_cog(source, target, overviews=overviews, level=6)
@@ -316,7 +318,9 @@ PICTURE_PIXELS = 100_000_000  # of a picture that is read at once, whatever its 
 def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Decode a PNG to bands x H x W, by the reader of PNG alone: a VRT under that name would open other files.
 
-    Raises RasterioError: it is no PNG. Raises TooLargeError: more than `PICTURE_PIXELS`; nothing is decoded.
+    Raises:
+        RasterioError: it is no PNG.
+        TooLargeError: more than `PICTURE_PIXELS`; nothing is decoded.
     """
     with rasterio.Env(**SETTINGS), _quiet(), MemoryFile(content) as memory, memory.open(driver="PNG") as source:
         if source.width * source.height > PICTURE_PIXELS:

@@ -105,8 +105,9 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     (cubic); the derivatives are taken there and warped to the scene's grid (bilinear). Only the ground of the
     scene is computed, in strips, into temporary files.
 
-    `dem`: raster of elevations, band 1; unit and scale as the file says, else metres. `names`: what is wanted of
-    `TERRAIN`; elevation and slope always are.
+    Args:
+        dem: raster of elevations, band 1; unit and scale as the file says, else metres.
+        names: what is wanted of `TERRAIN`; elevation and slope always are.
 
     Raises CoverageError: less than half of the scene is covered; RadiometryError: a unit, a scale or heights that
     cannot be meant; NoCrsError: the elevation model has no place; TruncatedRasterError: a block of it cannot be read.

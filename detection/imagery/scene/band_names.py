@@ -49,8 +49,9 @@ def name_band(name: str) -> str:
 def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Mapping[str, str], file: str) -> bool:
     """Whether numbers by which a file calls its bands are not those of Sentinel-2.
 
-    `names`: what the file calls its bands. `colours`: which colour each is shown as, by the names of `BAND_NAMES`;
-    others say nothing.
+    Args:
+        names: what the file calls its bands.
+        colours: which colour each is shown as, by the names of `BAND_NAMES`; others say nothing.
 
     >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
     False

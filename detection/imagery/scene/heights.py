@@ -25,8 +25,9 @@ class SceneHeights(NamedTuple):
 def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     """Bring the heights below a scene together into one raster.
 
-    Raises HeightsError: no heights can be had there; the message says why. Raises ImageryError: the scene cannot be
-    read.
+    Raises:
+        HeightsError: no heights can be had there; the message says why.
+        ImageryError: the scene cannot be read.
     """
     scene = read_scene(path)
     name = "B4" if "B4" in scene.bands else next(iter(scene.bands), None)

@@ -44,8 +44,9 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
     Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
     not. The peak is refined by a parabola.
 
-    `read`: `read(column, row, width, height)` of newer values, older values, and where both are valid. `kept`: edges of
-    the newer image, which is laid on several others; what is found is added.
+    Args:
+        read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
+        kept: edges of the newer image, which is laid on several others; what is found is added.
 
     Returns:
         The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.

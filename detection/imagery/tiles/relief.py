@@ -37,8 +37,9 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
     Heights are brought to the grid of web maps (cubic; the mean where many fall into one pixel). They are shaded there
     by Horn's slopes, with the true length of a pixel at its latitude.
 
-    `dem`: raster of heights, band 1; unit and scale as the file says, else metres. `most`: tiles of the finest zoom; a
-    larger model is drawn coarser.
+    Args:
+        dem: raster of heights, band 1; unit and scale as the file says, else metres.
+        most: tiles of the finest zoom; a larger model is drawn coarser.
 
     Raises NoCrsError: the model has no place, or none on the grid of web maps; NoValidPixelsError: nothing of it has a
     height; TruncatedRasterError: a block of it cannot be read.

@@ -150,9 +150,11 @@ def measure_window(
 ) -> WindowStatistics:
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
-    `values`: of which a ratio means something. `counts`: the same as the file has them, where that is not so: pixels
-    that repeat are equal there. `texture`: measure grain, crispness, smear, detail and noise too, half of the time;
-    else they are 0 or infinite, which no limit is beyond.
+    Args:
+        values: of which a ratio means something.
+        counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
+        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
+            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -440,7 +442,8 @@ def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> s
 
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
 
-    `latitude`: of its centre; None where it has no place.
+    Args:
+        latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)
     'taken in December, trained on images of May, June'

@@ -35,9 +35,11 @@ def score_weights(
 ) -> dict[str, Any]:
     """Score weights on the test part of a set.
 
-    `data`: table `[data]` as in a recipe; the one the weights were trained with when None. `threshold`: replaces the
-    card's, which was chosen on the held part of train. `simple`: also score an index threshold and logistic regression,
-    fitted on the train part of the same set, and compare them with the weights, image by image.
+    Args:
+        data: table `[data]` as in a recipe; the one the weights were trained with when None.
+        threshold: replaces the card's, which was chosen on the held part of train.
+        simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
+            compare them with the weights, image by image.
 
     Returns the report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
     index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches, or

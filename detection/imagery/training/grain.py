@@ -31,8 +31,9 @@ def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smooth
     brightness of the blocks expects. In amplitude and intensity speckle grows with the brightness, in decibels it does
     not: the line holds all of them. Roofs, crowns and furrows lie here and not there, whatever the brightness.
 
-    `values`: spectral bands; their mean is looked at, so that bands of one grain show it. `smoothness`: correlation of
-    a pixel with the next.
+    Args:
+        values: spectral bands; their mean is looked at, so that bands of one grain show it.
+        smoothness: correlation of a pixel with the next.
 
     >>> draw, every = np.random.default_rng(1), np.ones((96, 96), bool)
     >>> bright = np.linspace(1, 3, 96) * np.ones((96, 1))

@@ -26,7 +26,8 @@ def run_recipe(
 ) -> ModelCard:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
-    `hooks`: progress, stop and resume; the place of the run lies beside `out` until it is done.
+    Args:
+        hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
 
     Returns the JSON card.
     """

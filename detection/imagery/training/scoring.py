@@ -43,8 +43,10 @@ def score_maps(
 ) -> ScoringResult:
     """Score probability maps against masks.
 
-    `maps`: (name, H x W probabilities, H x W mask of 0, 1, 255 = not known), one after the other. `draws`: of the
-    bootstrap; 0 leaves the intervals out. `objects`: also count things (costs most of the time).
+    Args:
+        maps: (name, H x W probabilities, H x W mask of 0, 1, 255 = not known), one after the other.
+        draws: of the bootstrap; 0 leaves the intervals out.
+        objects: also count things (costs most of the time).
     """
     names, counts, per_image = [], [], []
     total, things = Confusion(), ObjectCount()

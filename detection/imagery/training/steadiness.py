@@ -37,7 +37,8 @@ def degrade_patches(patches: Patches, loss: str) -> Patches:
 def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadiness:
     """Measure F1 of weights on patches as they are, and after each loss of quality.
 
-    `held`: patches that the weights were not fitted on; never those of the test.
+    Args:
+        held: patches that the weights were not fitted on; never those of the test.
 
     The noise that is held is the greatest one tried whose cost, as that of all lesser ones, is at most `COST_MOST`.
     """

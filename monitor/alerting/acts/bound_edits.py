@@ -62,7 +62,8 @@ def list_fields(site: Site) -> list[CriterionFields]:
 def change_fields(site: Site, values: Mapping[str, str], author: str, reason: str) -> str:
     """The site file with some figures changed; a criterion that changes names the author and the reason from then on.
 
-    `values`: key of a field -> what a person wrote; what equals the file changes nothing.
+    Args:
+        values: key of a field -> what a person wrote; what equals the file changes nothing.
 
     Raises RefusedError: a key that the file does not have, a number that is none, or nothing changed.
     """

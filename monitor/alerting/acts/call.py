@@ -45,8 +45,9 @@ def require_words(text: str) -> str:
 def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bool | None = None) -> Any:
     """A value as the act takes it, by whichever way it came.
 
-    `zone`: in which a time without an offset is meant; None = it is refused, never guessed. `later`: which of two
-    times, as `read_typed_time` has it.
+    Args:
+        zone: in which a time without an offset is meant; None = it is refused, never guessed.
+        later: which of two times, as `read_typed_time` has it.
 
     Raises RefusedError: what is wrong with it, and what to give instead.
     """
@@ -123,8 +124,9 @@ class ActCall:
     ) -> T:
         """Do an act that may take two people, in one transaction.
 
-        `do`: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
-        `measure`: the level that is at stake now; a signature that saw less counts no more.
+        Args:
+            do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
+            measure: the level that is at stake now; a signature that saw less counts no more.
 
         Raises NeedsSecondError: nothing is done; the signature of this person waits for another one.
         """

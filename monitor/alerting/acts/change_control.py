@@ -213,7 +213,8 @@ def propose(
 ) -> store.Proposal:
     """Store a site file for approval, with its differences and its effect on the past.
 
-    `preview`: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
+    Args:
+        preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
 
     Raises ConfigError: the file cannot be used; RefusedError: it changes nothing, no person or reason is named, or it
     loosens a high level and its author has no account where accounts exist.

@@ -76,7 +76,8 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
 
     The instant of the decision, its memory and its site file stay as they were frozen.
 
-    `known_at`: what was stored by then counts; None = the decision's own instant.
+    Args:
+        known_at: what was stored by then counts; None = the decision's own instant.
 
     Raises RefusedError: a person or the service itself decided: no readings were used.
     """

@@ -79,9 +79,10 @@ def recompute(
 ) -> Recomputation:
     """Decide again.
 
-    `source`: text of the site file whose hash the decision names; "" where no reading was used. `seal`: the hash of the
-    frozen inputs as the audit log has it; None where it has none. `cited`: what events of alerts say that this decision
-    ordered.
+    Args:
+        source: text of the site file whose hash the decision names; "" where no reading was used.
+        seal: the hash of the frozen inputs as the audit log has it; None where it has none.
+        cited: what events of alerts say that this decision ordered.
     """
     found = []
     digest = hashlib.sha256(row.evidence.encode()).hexdigest()

@@ -53,9 +53,11 @@ def check_forecasts(
 ) -> list[Message]:
     """Why forecasts may not count; empty where they may.
 
-    `records`: by horizon, s: scored issue times, mean absolute error of what was shown and of persistence, mm, and the
-    share of observations inside the 80 % interval. `gained_s`: by event, lead of velocity and forecast together less
-    that of velocity alone at equal days of false alarm, s; 0 where neither met it.
+    Args:
+        records: by horizon, s: scored issue times, mean absolute error of what was shown and of persistence, mm, and
+            the share of observations inside the 80 % interval.
+        gained_s: by event, lead of velocity and forecast together less that of velocity alone at equal days of false
+            alarm, s; 0 where neither met it.
     """
     found = []
     for horizon_s, (issues, mae, persistence, coverage) in sorted(records.items()):
@@ -77,9 +79,11 @@ def check_forecasts(
 def check_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
     """Why outlines of scenes may not count; empty where they may.
 
-    `blocks`: held-out images or blocks of the site's own ground; patches of one block are neighbours and count once.
-    `gain_low`: lower end of the interval of F1 of the weights less that of logistic regression, by these blocks.
-    `looked`: outlines of these weights that a person looked at. `accepted`: those that were accepted as they are.
+    Args:
+        blocks: held-out images or blocks of the site's own ground; patches of one block are neighbours and count once.
+        gain_low: lower end of the interval of F1 of the weights less that of logistic regression, by these blocks.
+        looked: outlines of these weights that a person looked at.
+        accepted: those that were accepted as they are.
     """
     found = []
     if blocks < FEWEST_BLOCKS:

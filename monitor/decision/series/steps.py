@@ -33,7 +33,8 @@ DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})  # sing
 def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
     """Why a jump is doubted; None where it is not, or where later epochs have shown it with usual errors.
 
-    `view`: the readings; the newest epoch of a track may wait for the next one before it is part of it.
+    Args:
+        view: the readings; the newest epoch of a track may wait for the next one before it is part of it.
     """
     upslope_mm = _upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:

@@ -210,7 +210,8 @@ def window_of(bound: MeasuredBound) -> float:
 def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Headline | None:
     """The headline of a level; None where the evidence says no more than its sentence.
 
-    `site`: the declaration that it was decided by; None where no program can read it any more.
+    Args:
+        site: the declaration that it was decided by; None where no program can read it any more.
     """
     outcome = read_outcome(frozen)
     if site is None or level <= 0 or not outcome:

@@ -87,7 +87,8 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     >>> [str(read_local("2026-10-25 02:30", "Europe/Zurich", later)) for later in (False, True)]
     ['2026-10-25 00:30:00+00:00', '2026-10-25 01:30:00+00:00']
 
-    `later`: which of the two, in the night in which the clock shows a time twice; None = nobody said.
+    Args:
+        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
 
     Raises ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant
     (`TWICE`). Its argument is the message.
@@ -120,7 +121,8 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
     Traceback (most recent call last):
     ValueError: time '9999-12-31T23:00Z' lies before 1800 or after 2200
 
-    `zone`: by name; None = a time without an offset is refused.
+    Args:
+        zone: by name; None = a time without an offset is refused.
 
     Raises ValueError: it is none, or none that counts; its argument is the message.
     """

@@ -93,7 +93,9 @@ def name_zone(at: datetime, zone: str | None = None) -> str:
 def format_local(at: datetime, zone: str | None = None, *, seconds: bool = False, today: date | None = None) -> str:
     """An instant to the minute by the clock of a zone, with its offset where the clock shows that time twice.
 
-    `zone`: by name; None = the one in use. `today`: of this day the clock alone.
+    Args:
+        zone: by name; None = the one in use.
+        today: of this day the clock alone.
 
     >>> format_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
     '2026-03-01 07:00'

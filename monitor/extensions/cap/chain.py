@@ -54,9 +54,13 @@ def compose(
 ) -> str:
     """One message of an alert, signed where there is a key.
 
-    `config`: says who sends, in which languages, and with which key. `alert_id`: a hazard alert. `number`: of the event
-    that it reports, or `cancel`; the newest one where it is empty. `languages`: else those of `[language] cap`.
-    `holds`: for how long it holds; else `[cap] expires`. `is_test`: of status Test, in a chain of its own.
+    Args:
+        config: says who sends, in which languages, and with which key.
+        alert_id: a hazard alert.
+        number: of the event that it reports, or `cancel`; the newest one where it is empty.
+        languages: else those of `[language] cap`.
+        holds: for how long it holds; else `[cap] expires`.
+        is_test: of status Test, in a chain of its own.
 
     Raises NotFoundError: there is no such alert, or no message of that number; RefusedError: the alert is none of
     hazard; ConfigError: it cannot be signed.

@@ -10,7 +10,8 @@ from monitor.web.parts.calendars import write_calendar
 def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now: datetime) -> bytes:
     """Maintenance of a site; a window that was ended early is shown as long as it lasted.
 
-    `site`: its id; with the number of a window it names an entry for good, so that a renewed calendar replaces it.
+    Args:
+        site: its id; with the number of a window it names an entry for good, so that a renewed calendar replaces it.
     """
     entries = []
     for one in windows:

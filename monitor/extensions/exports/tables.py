@@ -151,8 +151,9 @@ def write_table(
 ) -> int:
     """Write rows as a file and return how many there were; nothing is written where there are none.
 
-    `kind`: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
-    columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
+    Args:
+        kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
+            columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
     """
     first = next(rows, None)
     if first is None:

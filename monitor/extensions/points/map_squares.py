@@ -67,8 +67,9 @@ def _make(db: Database, point_set: PointSetRequest, now: datetime) -> str:
 def make_squares(table: Array, squash: float) -> Iterator[tuple[int, list[point_maps.Square]]]:
     """Squares level by level, the finest first, that hold `FULL` points on average or more.
 
-    `table`: latitude, longitude and rate of each point; NaN without one. `squash`: height of a square by its width, in
-    degrees.
+    Args:
+        table: latitude, longitude and rate of each point; NaN without one.
+        squash: height of a square by its width, in degrees.
     """
     wide, high = point_maps.find_sides(FINEST, squash)
     y, x = np.floor(table[:, 0] / high).astype(np.int64), np.floor(table[:, 1] / wide).astype(np.int64)

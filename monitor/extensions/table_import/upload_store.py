@@ -71,7 +71,8 @@ class UploadStore:
     def begin(self, owner: str, name: str, size: int, site: str) -> Upload:
         """A place for a file that is about to come.
 
-        `name`: as the browser gives it; it never becomes the name of a file here.
+        Args:
+            name: as the browser gives it; it never becomes the name of a file here.
 
         Raises RefusedError: it is empty or too large, or there is no room for it.
         """

@@ -81,8 +81,10 @@ def read_points(
 ) -> FileResult:
     """Read an opened file of points and store it, or only look at it.
 
-    Raises ConfigError: the file is no such table. Raises RefusedError: the set is there with another direction or unit.
-    Raises StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+    Raises:
+        ConfigError: the file is no such table.
+        RefusedError: the set is there with another direction or unit.
+        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     result = FileResult(str(file.path), sites={file.site.id})
     began_at = file.clock()

@@ -25,8 +25,9 @@ class SelectedSeries:
 def read_selected(path: Path, names: Sequence[str]) -> list[SelectedSeries]:
     """Read series named `STATION.quantity` from a neutral long table; quantities carry their unit as a suffix.
 
-    Raises ConfigError: the file is no such table, or a row of a series cannot be read (with its number). Raises
-    RefusedError: a series is not in the file; those that are, are named.
+    Raises:
+        ConfigError: the file is no such table, or a row of a series cannot be read (with its number).
+        RefusedError: a series is not in the file; those that are, are named.
     """
     found: dict[str, dict[float, float]] = {n: {} for n in names}
     units: dict[str, str] = {}

@@ -48,7 +48,9 @@ def promote(
 ) -> list[str]:
     """Let a checkpoint be shown; returns one sentence per horizon.
 
-    `start`: beginning of its hash. `horizon_s`: one horizon, s; None: every one whose gate is open.
+    Args:
+        start: beginning of its hash.
+        horizon_s: one horizon, s; None: every one whose gate is open.
 
     Raises NotFoundError: no such checkpoint; RefusedError: the gate is closed, or who asks may not; NeedsSecondError:
     `force` by one person.

@@ -25,10 +25,12 @@ def add_audit(
 ) -> None:
     """Log an act; it is written as the transaction ends, behind all rows, for writing it serialises all appenders.
 
-    `actor`: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
-    where they are known, stand in the detail beside it. `action`: verb with its subject's kind, such as
-    `alert.acknowledge`. `subject`: what it was done to, such as `alert:12`. `detail`: JSON-ready facts, reason
-    included; never a secret.
+    Args:
+        actor: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
+            where they are known, stand in the detail beside it.
+        action: verb with its subject's kind, such as `alert.acknowledge`.
+        subject: what it was done to, such as `alert:12`.
+        detail: JSON-ready facts, reason included; never a secret.
     """
     acts = connection.get_execution_options()["slopeward_sealing"].acts
     proof = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}

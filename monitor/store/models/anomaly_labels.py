@@ -373,8 +373,10 @@ def add_label(
     It trains the false-alarm budget and clears the board of instruments. It takes part in no decision. The same word of
     the same person on the same happening is kept once.
 
-    `run`: the happening with its newest label. `cause`: one of `CAUSES`. `seen`: number of the newest word that the
-    person was shown, 0 = none; None = they were shown nothing.
+    Args:
+        run: the happening with its newest label.
+        cause: one of `CAUSES`.
+        seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises RefusedError: no person, an unknown verdict or cause, nothing to withdraw, or somebody else spoke since.
     """

@@ -111,8 +111,10 @@ def set_role(connection: Connection, name: str, role: str) -> str:
 def set_sites(connection: Connection, name: str, sites: Iterable[str] | None) -> None:
     """Say on which sites alone an account may act, and read where reading takes a login; None = on all.
 
-    Raises NotFoundError: no such account, or no such site. Raises RefusedError: no site at all is left; to lock an
-    account is another act. Or nobody who administers would be left.
+    Raises:
+        NotFoundError: no such account, or no such site.
+        RefusedError: no site at all is left; to lock an account is another act. Or nobody who administers would be
+            left.
     """
     wanted = None if sites is None else _check_sites(connection, sites)
     with _keeping_an_admin(connection, name):

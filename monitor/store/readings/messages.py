@@ -281,8 +281,10 @@ def add_report(
 ) -> bool:
     """Store an observer's report, and note it in the audit log; False when the very same is there already.
 
-    `item`: the report; the name in it is what its sender says. `received_at`: when it reached the service.
-    `credential`: what proved who sent it; rules that ask for several observers count these and no names.
+    Args:
+        item: the report; the name in it is what its sender says.
+        received_at: when it reached the service.
+        credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
     facts = record_to_dict(item)
     digest = _digest({**facts, "at": format_iso(item.at)})

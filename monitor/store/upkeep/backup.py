@@ -96,9 +96,10 @@ def _digest(path: Path) -> str:
 def restore(db: Database, source: Path) -> None:
     """Put a copy in the place of everything the database holds; stop the service first.
 
-    Raises RefusedError: a service runs on this database; what it holds in memory would not fit any more, and on
-    PostgreSQL each would wait for the locks of the other. Raises StoreError: the copy is missing or damaged, or putting
-    it back failed; then the database is as it was.
+    Raises:
+        RefusedError: a service runs on this database; what it holds in memory would not fit any more, and on
+            PostgreSQL each would wait for the locks of the other.
+        StoreError: the copy is missing or damaged, or putting it back failed; then the database is as it was.
     """
     if not source.is_file():
         raise StoreError(f"{source} is no file")

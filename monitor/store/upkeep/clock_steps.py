@@ -82,7 +82,9 @@ def _move_back(value: Any, limit_s: float, back_s: float, *, own: bool = False) 
 def withdraw_future(c: Connection, now: datetime, received_from: datetime | None = None) -> int:
     """Withdraw `future` from readings that lie in the past of a clock that is now right; returns how many.
 
-    `now`: the present by the right clock. `received_from`: only those received since then; else those of the last days.
+    Args:
+        now: the present by the right clock.
+        received_from: only those received since then; else those of the last days.
     """
     o, f = t.observation.c, t.observation_flag.c
     taken = set(

@@ -43,8 +43,10 @@ def make_copy(
 ) -> BackupCopy:
     """Make a copy while the service runs, prove it, and keep the newest ones.
 
-    `folder`: where copies lie; made where it is missing. `is_proven`: restore it into a scratch database and check it
-    there. `begin`: called in each process that is started, before its program.
+    Args:
+        folder: where copies lie; made where it is missing.
+        is_proven: restore it into a scratch database and check it there.
+        begin: called in each process that is started, before its program.
 
     Returns what became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
     Raises StoreError: there is no copy, or it is not as it was written; that is written down as well.

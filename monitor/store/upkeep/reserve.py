@@ -39,8 +39,10 @@ def _find_file(db: Database) -> Path | None:
 class DiskReserve:
     """Watches one disk; thread-safe.
 
-    `folder`: on the disk of the database; None where it is not known, and nothing is kept. `file`: the reserve; None
-    where only readings are held back. `size_bytes`: what is kept where twice as much is free.
+    Args:
+        folder: on the disk of the database; None where it is not known, and nothing is kept.
+        file: the reserve; None where only readings are held back.
+        size_bytes: what is kept where twice as much is free.
     """
 
     def __init__(self, folder: Path | None, file: Path | None, size_bytes: int) -> None:

@@ -97,8 +97,9 @@ def _plain_cookies(header: bytes) -> bytes:
 class Hosts:
     """ASGI middleware: answers only for known names, so that no page elsewhere reads this one by a name of its own.
 
-    `names`: that are answered; `*` = every one. `by_address`: also every address: who asks by an address was led here
-    by no name (DNS rebinding).
+    Args:
+        names: that are answered; `*` = every one.
+        by_address: also every address: who asks by an address was led here by no name (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str], *, by_address: bool) -> None:

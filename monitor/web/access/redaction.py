@@ -38,8 +38,10 @@ _LOG_SAYS_WHY: Final = Template("page.log_says_why", "the log of the service say
 class ResponseRedactor:
     """Removes from a response what names sites, stations and mail addresses that the reader may not see.
 
-    `own`: names of the own sites and stations. `others`: names of all other ones; one that is an own name as well
-    counts as own. `addresses`: whether mail addresses are read.
+    Args:
+        own: names of the own sites and stations.
+        others: names of all other ones; one that is an own name as well counts as own.
+        addresses: whether mail addresses are read.
 
     >>> redactor = ResponseRedactor(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
     >>> [redactor.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]

@@ -171,8 +171,9 @@ def _name(request: Request) -> str:
 def _admit(request: Request) -> None:
     """Look the caller up, and hold the rule.
 
-    Raises NotSignedInError: the rule wants an account, and nobody is logged in; or a token is good for nothing. Raises
-    NotAllowedError: the account has not the role, or not the site.
+    Raises:
+        NotSignedInError: the rule wants an account, and nobody is logged in; or a token is good for nothing.
+        NotAllowedError: the account has not the role, or not the site.
     """
     address = _name(request)
     needed = RULES[address]

@@ -151,8 +151,9 @@ def describe_motion(
     Silence is no calm: a station that is sick, or whose stage is unknown now, is not among those that are counted. It
     is among those that cannot be judged, with the reason, and with the stage it was last seen in.
 
-    `movement`: rows of `timeline.load_newest_movement`. `watched`: stations on the slope that the site file declares;
-    others moved once and are judged no more.
+    Args:
+        movement: rows of `timeline.load_newest_movement`.
+        watched: stations on the slope that the site file declares; others moved once and are judged no more.
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]

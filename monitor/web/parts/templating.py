@@ -79,7 +79,8 @@ def as_instant(value: str | datetime | None) -> datetime | None:
 def format_minute(value: str | datetime | None, zone: str = "") -> str:
     """`2026-03-01 07:00` in the zone of the page, or a dash.
 
-    `zone`: of what the row is about; where it is another one than that of the page, it is named.
+    Args:
+        zone: of what the row is about; where it is another one than that of the page, it is named.
     """
     at = as_instant(value)
     if at is None:

@@ -145,9 +145,11 @@ class Shortcut:
 class RowStream:
     """An encoder and a decoder with skips between maps of one scale, shown an image band by band.
 
-    `encoder`: by level; a 2 x 2 pool stands before each but the first. `lifts`: what enlarges the map below, from the
-    bottom up. `decoder`: by level from the bottom up; each is given the encoder's map and the enlarged one. `stride`:
-    the sides of the image are filled up to multiples of it as `pad_to_stride` does.
+    Args:
+        encoder: by level; a 2 x 2 pool stands before each but the first.
+        lifts: what enlarges the map below, from the bottom up.
+        decoder: by level from the bottom up; each is given the encoder's map and the enlarged one.
+        stride: the sides of the image are filled up to multiples of it as `pad_to_stride` does.
     """
 
     def __init__(

@@ -52,7 +52,8 @@ class Scdnn(SegmentationNetwork):
     by 4; joined with the 1/4 map (48 channels); two 3 x 3 convolutions; a 1 x 1 head; a transposed convolution of
     8 x 8 by 4. Below 304 px the rate of 18 sees padding only.
 
-    `post_activation`: ReLU after each sum; the paper's equations have none.
+    Args:
+        post_activation: ReLU after each sum; the paper's equations have none.
     """
 
     def __init__(

@@ -26,7 +26,8 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
 
     A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
 
-    `points`: points stay as they are; else they are left out.
+    Args:
+        points: points stay as they are; else they are left out.
 
     >>> square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
     >>> mixed = shapely.GeometryCollection([square, shapely.Point(5, 5)])

@@ -105,8 +105,10 @@ def open_values(
 ) -> Iterator[Any]:
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
-    `ground`: what is looked at for fills and impossible values; None: all of it. `notes`: gets one sentence for each
-    kind of what was left out. `empty`: the number that means nothing, as it is stored, where the file declares none.
+    Args:
+        ground: what is looked at for fills and impossible values; None: all of it.
+        notes: gets one sentence for each kind of what was left out.
+        empty: the number that means nothing, as it is stored, where the file declares none.
 
     Raises BandMissingError: no such band; RadiometryError: a scale, a unit or values that cannot be meant;
     TruncatedRasterError: a block cannot be read.

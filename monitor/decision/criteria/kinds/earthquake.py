@@ -290,7 +290,8 @@ def lower_bounds(site: Site, factor: float) -> Site:
     The jump that is asked about stays the declared one: else leaps that are motion by the declared bounds would be
     taken out as steps, and their motion seen later.
 
-    `factor`: 0 < factor <= 1; 1 = as declared.
+    Args:
+        factor: 0 < factor <= 1; 1 = as declared.
 
     Raises ValueError: a factor that would loosen a bound.
     """

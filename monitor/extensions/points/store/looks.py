@@ -220,8 +220,9 @@ def save_forecasts(
 ) -> None:
     """Put the forecasts of some points in the place of the earlier ones.
 
-    `ids`: the points, rising; all points of the set between the first and the last. `rows`: value, middles, halves,
-    horizons on a line and reason of each.
+    Args:
+        ids: the points, rising; all points of the set between the first and the last.
+        rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
     cells = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]

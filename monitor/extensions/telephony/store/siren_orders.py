@@ -50,8 +50,10 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
     An exercise sounds only where the site file says so, and its end silences no real alarm; nor does the end of one
     site's alarm silence the siren while another site needs it.
 
-    `topic`: of the siren. `message`: with what its recipient asked for; number 0 = a test of the channel. `valid_for`:
-    after that devices ignore it.
+    Args:
+        topic: of the siren.
+        message: with what its recipient asked for; number 0 = a test of the channel.
+        valid_for: after that devices ignore it.
     """
     t = siren_order
     if message.id:
