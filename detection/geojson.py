@@ -54,8 +54,11 @@ class GeoJsonError(ValueError):
 def parse_features(content: str | bytes) -> tuple[list[dict[str, Any]], Any]:
     """Features of a text, be it a collection, one feature or a bare geometry; each has a `geometry`, which may be any.
 
-    Returns them, and how the text names the system of their coordinates; None: it does not. Raises GeoJsonError: no
-    GeoJSON.
+    Returns:
+        Them, and how the text names the system of their coordinates; None: it does not.
+
+    Raises:
+        GeoJsonError: no GeoJSON.
 
     >>> parse_features('{"type": "Point", "coordinates": [8, 46]}')
     ([{'geometry': {'type': 'Point', 'coordinates': [8, 46]}}], None)

@@ -95,7 +95,9 @@ def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
 
     Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows, stations averaged first.
 
-    `error`: |error| of the candidate, shape (N, S), NaN where unknown; `other`: The same of the one that it must beat.
+    Args:
+        error: |error| of the candidate, shape (N, S), NaN where unknown.
+        other: The same of the one that it must beat.
     """
     both = np.isfinite(error) & np.isfinite(other)
     count = both.sum(axis=1)

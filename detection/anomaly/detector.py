@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
 from detection.anomaly.parts import RecordScores, StrongestPart, score_record
-from detection.anomaly.registry import CARRIED_BUDGET, COMPOSITES, DRAWN_TO, NETWORKS, list_detectors, load_rule
+from detection.anomaly.registry import (
+    CARRIED_BUDGET,
+    COMPOSITES,
+    DRAWN_TO,
+    NETWORKS,
+    list_detectors,
+    load_rule,
+)
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import DetectorThreshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_windows
@@ -54,8 +61,9 @@ class Detector:
     ) -> tuple[dict[str, tuple[Array, list[str], Array]], RecordScores]:
         """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
 
-        Returns scores without echoes; the part of each, or of the echo where one is held back; the score of that echo,
-        NaN elsewhere. And the scores of all parts.
+        Returns:
+            Scores without echoes; the part of each, or of the echo where one is held back; the score of that echo, NaN
+            elsewhere. And the scores of all parts.
         """
         limits = {part: one.value for part, one in self.thresholds.items()}
         scored = score_record(samples, limits)
@@ -92,9 +100,13 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
-    The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %. `budget`:
-    false alarm runs per sensor-month. Raises InputError: unknown detector, no station, or too few windows to train a
-    network; ThresholdError: no threshold can be stated for this budget on this record.
+    The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
+
+    `budget`: false alarm runs per sensor-month.
+
+    Raises:
+        InputError: unknown detector, no station, or too few windows to train a network.
+        ThresholdError: no threshold can be stated for this budget on this record.
     """
     if name not in list_detectors():
         raise InputError(f"unknown detector {name!r}; known: {', '.join(list_detectors())}")

@@ -53,8 +53,9 @@ def evaluate_alarms(
     An event is found when a cell inside it raises an alarm. Alarms less than seven days apart are one run; a run that
     touches an event is right, one that lies in an aftermath alone is not counted, any other is false.
 
-    `alarms`: boolean per cell, as float or bool, per station; `from_share`: cells before this share of each record are
-    not judged.
+    Args:
+        alarms: boolean per cell, as float or bool, per station.
+        from_share: cells before this share of each record are not judged.
     """
     found, runs, right, cells = 0, 0, 0, 0
     by_kind: dict[str, tuple[int, int]] = {}

@@ -43,13 +43,16 @@ AFTERMATH_DAYS: Final = 60.0
 
 
 def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.Generator) -> tuple[Series, int]:
-    """Lay one fault into a series from cell `first` on; raises KeyError: unknown kind.
+    """Lay one fault into a series from cell `first` on.
 
     Sizes in noise standard deviations: spike 5-10, step 4-8, drift 0.25-0.5 per day for 45 days, burst noise x 4 for
     8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `LENGTHS`, or
     one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days.
 
     Returns the altered series and the last cell of the event.
+
+    Raises:
+        KeyError: unknown kind.
     """
     days, _ = KINDS[kind]
     values: Array = series.values.copy()
@@ -95,7 +98,9 @@ def inject_many(
 ) -> tuple[dict[str, Series], list[Event]]:
     """Lay faults of all kinds into the last part of every series, one per about 110 days, none overlapping another.
 
-    `from_share`: share of the record after which faults may begin; `kinds`: which to draw, in shuffled turns.
+    Args:
+        from_share: share of the record after which faults may begin.
+        kinds: which to draw, in shuffled turns.
 
     Returns altered series and the events, by station in sorted order.
     """

@@ -40,8 +40,9 @@ class RunningClassification:
 def name_kinds(scaled: Array) -> list[str]:
     """A kind for every cell from its scaled residual and those of the cells before it.
 
-    Returns per cell: ``spike`` (first strange reading), ``step`` (strange on one side and holding), ``movement``
-    (strange on one side and still growing), ``unknown`` (sides change, or the residual itself is ordinary).
+    Returns:
+        Per cell: ``spike`` (first strange reading), ``step`` (strange on one side and holding), ``movement`` (strange
+        on one side and still growing), ``unknown`` (sides change, or the residual itself is ordinary).
 
     >>> name_kinds(np.array([0.0, 6.0, 6.1, 9.5, 0.0]))
     ['unknown', 'spike', 'step', 'movement', 'unknown']

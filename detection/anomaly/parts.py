@@ -254,8 +254,10 @@ class StrongestPart:
     ) -> tuple[Array, NDArray[np.int64]]:
         """The largest score in thresholds, and which part gave it, shape (rows, k); NaN where no part has one.
 
-        `scored`: of each part, shape (rows, k); `stuck`: where the sensors are stuck, shape (rows, k); `keep`: so many
-        of the cells are final.
+        Args:
+            scored: of each part, shape (rows, k).
+            stuck: where the sensors are stuck, shape (rows, k).
+            keep: so many of the cells are final.
         """
         ratios = np.stack([scored[part] for part in self.parts]) / self._limits
         ratios[~np.isfinite(ratios)] = -np.inf

@@ -65,7 +65,8 @@ def split_budget(
         budget: false alarm runs per sensor-month of all parts together.
         carried: thresholds of other sites; none: the own ones stay.
 
-    Raises ThresholdError: the budget is not positive, or the record is too short for any threshold.
+    Raises:
+        ThresholdError: the budget is not positive, or the record is too short for any threshold.
     """
     past = {name: _cut(series, until) for name, series in samples.items()}
     names = sorted(past)

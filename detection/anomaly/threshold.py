@@ -62,9 +62,13 @@ def choose_threshold(
     melt into one long alarm and their number falls again: that is no quiet detector.) Where budget x months < 3 a
     generalised Pareto law is fitted to the tail instead.
 
-    `scores`: per station, shape (n_i,), NaN where no score; `times_s`: per station, shape (n_i,), ascending; `budget`:
-    false alarm runs per sensor-month. Raises ThresholdError: the budget is not positive, nothing was scored, or the
-    tail is too thin to fit.
+    Args:
+        scores: per station, shape (n_i,), NaN where no score.
+        times_s: per station, shape (n_i,), ascending.
+        budget: false alarm runs per sensor-month.
+
+    Raises:
+        ThresholdError: the budget is not positive, nothing was scored, or the tail is too thin to fit.
     """
     if not budget > 0:
         raise ThresholdError(f"the budget must be above 0 false alarms per sensor-month, not {budget!r}")

@@ -49,9 +49,11 @@ class Series:
 def build_series(times_s: Sequence[float], values: Sequence[float], step_s: float) -> Series:
     """Put samples into cells of one nominal interval, centred on the first sample's phase.
 
-    A cell takes its newest sample. Non-finite values count as not observed. Order of the input does not matter. Raises
-    InputError: lengths differ, the interval is not positive, a time is not finite, nothing was given, or the record
-    spans more than ten million intervals (a wrong clock or unit).
+    A cell takes its newest sample. Non-finite values count as not observed. Order of the input does not matter.
+
+    Raises:
+        InputError: lengths differ, the interval is not positive, a time is not finite, nothing was given, or the
+            record spans more than ten million intervals (a wrong clock or unit).
 
     >>> build_series([0.0, 61.0, 240.0], [1.0, 2.0, 3.0], 60.0).values.tolist()
     [1.0, 2.0, nan, nan, 3.0]
@@ -128,7 +130,9 @@ def fewest_readings(series: Series) -> int:
 def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDArray[np.int64], Array, Array]:
     """Windows ending at each observed cell that are complete enough for a network.
 
-    `width`: cells per window, the ending cell included; `coverage`: least share of known cells.
+    Args:
+        width: cells per window, the ending cell included.
+        coverage: least share of known cells.
 
     Returns index of the ending cell (k,), values with zero where unknown (k, width), mask of the known (k, width).
     """

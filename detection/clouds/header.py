@@ -56,8 +56,9 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read and check the header of a LAS or LAZ file.
 
-    Raises DamagedCloudError: no such file, another format, or what it says cannot be; NoPointsError: it says that it
-    has no point.
+    Raises:
+        DamagedCloudError: no such file, another format, or what it says cannot be.
+        NoPointsError: it says that it has no point.
     """
     try:
         size = path.stat().st_size

@@ -124,7 +124,8 @@ CLASSIFIERS: dict[str, NetworkEntry] = {
 def find_entry(name: str) -> NetworkEntry:
     """Return the registry's entry for a segmenter's name.
 
-    Raises ModelError: the name is unknown or a classifier's; the message lists the known ones.
+    Raises:
+        ModelError: the name is unknown or a classifier's; the message lists the known ones.
 
     >>> find_entry("unet").stride
     16
@@ -156,9 +157,11 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
         name: a key of `SEGMENTERS` or `CLASSIFIERS`.
         classes: number of output classes; class 1 is landslide.
 
-    A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to N x classes.
-    Training on a batch of one works from 32 px on. Raises ModelError: the name or an option is unknown, or a value does
-    not fit; the message says what would.
+    A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to
+    N x classes. Training on a batch of one works from 32 px on.
+
+    Raises:
+        ModelError: the name or an option is unknown, or a value does not fit; the message says what would.
 
     >>> build("unet", 3, gate="soft")
     Traceback (most recent call last):

@@ -181,8 +181,11 @@ def weights_path(weights: str) -> Path:
 def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     """Read weights and card by shipped name or path.
 
-    `ungated`: also a candidate that did not pass its gate. Raises ModelError: file or card missing or unreadable, a
-    field of the card missing or of another shape, weights not the card's, a gate not passed.
+    `ungated`: also a candidate that did not pass its gate.
+
+    Raises:
+        ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
+            the card's, a gate not passed.
     """
     path = weights_path(weights)
     card_path = path.with_suffix(".json")

@@ -72,7 +72,8 @@ def leave_out(
         landslide_px: in each tile.
         pairs: of tiles that touch; none when None.
 
-    Raises LearningError: landslides lie in too few blocks to be on both sides.
+    Raises:
+        LearningError: landslides lie in too few blocks to be on both sides.
     """
     names = np.unique(blocks)
     holding = np.unique(blocks[landslide_px > 0])
@@ -117,9 +118,12 @@ def deal_folds(
     """Deal tiles out to folds by whole blocks: of each fold what is fitted and what is held, with landslides in both.
 
     No tile that is fitted touches one that is held; in another fold it may be fitted. Of all deals the one that loses
-    the fewest tiles so, and whose folds are the most alike in landslides and tiles. `count`: of folds; fewer where so
-    few blocks hold landslides. Raises LearningError: landslides lie in one block alone, or what does not touch it holds
-    none.
+    the fewest tiles so, and whose folds are the most alike in landslides and tiles.
+
+    `count`: of folds; fewer where so few blocks hold landslides.
+
+    Raises:
+        LearningError: landslides lie in one block alone, or what does not touch it holds none.
     """
     names, places = np.unique(blocks, return_inverse=True)
     weights = np.stack([np.bincount(places, landslide_px), np.bincount(places).astype(float)], axis=1)

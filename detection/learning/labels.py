@@ -23,8 +23,11 @@ POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
 def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[GroundLabel], list[str]]:
     """Read outlines (GeoJSON, GeoPackage, shapefile) with the property `kind`, and polygons of what was looked at.
 
-    Returns the labels; and what was left out or looks wrong, a line each. Raises VectorError: a file that cannot be
-    read, or says not where it lies; LearningError: an unknown kind, no polygon, or too many vertices.
+    Returns the labels; and what was left out or looks wrong, a line each.
+
+    Raises:
+        VectorError: a file that cannot be read, or says not where it lies.
+        LearningError: an unknown kind, no polygon, or too many vertices.
     """
     labels, notes = _read(outlines, LANDSLIDE)
     if looked is not None:

@@ -38,7 +38,8 @@ class ReadableScenes:
 def find_scenes(folder: Path) -> tuple[Path, ...]:
     """List what may be a scene in a folder: products and folders with a manifest, else every raster.
 
-    Raises LearningError: there is nothing, or far too much.
+    Raises:
+        LearningError: there is nothing, or far too much.
     """
     if not folder.is_dir():
         if folder.is_file():
@@ -64,7 +65,8 @@ def find_scenes(folder: Path) -> tuple[Path, ...]:
 def read_scenes(paths: tuple[Path, ...]) -> ReadableScenes:
     """Read what the scenes are, and find what they share.
 
-    Raises LearningError: none can be read, they share no two bands, or their values have different units.
+    Raises:
+        LearningError: none can be read, they share no two bands, or their values have different units.
     """
     scenes, notes = [], []
     for path in paths:

@@ -109,8 +109,11 @@ def cut_tiles(
     Where there are more than `most`, so many of them are drawn: evenly from the scenes, and from those with and without
     a landslide.
 
-    `around`: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more. Raises
-    LearningError: no outline lies on a scene, or one class alone is known.
+    Args:
+        around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
+
+    Raises:
+        LearningError: no outline lies on a scene, or one class alone is known.
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

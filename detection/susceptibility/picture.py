@@ -72,8 +72,11 @@ def draw_picture(path: Path, out: Path) -> ShownMap:
 def show_map(path: Path, out: Path, *, anew: bool = False) -> ShownMap:
     """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
 
-    `anew`: a person takes what lies at `path` now, whatever lay there. Raises SceneError: another map lies where the
-    one that was drawn lay; ImageryError: as `draw_picture`.
+    `anew`: a person takes what lies at `path` now, whatever lay there.
+
+    Raises:
+        SceneError: another map lies where the one that was drawn lay.
+        ImageryError: as `draw_picture`.
     """
     known = None if anew else read_shown(out)
     if known is not None and known["path"] == str(path):

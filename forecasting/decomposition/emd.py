@@ -111,7 +111,9 @@ def _envelopes(values: Floats, peaks: NDArray[np.bool_]) -> Floats:
 def _splines(x: Floats, y: Floats, end: Ints, piece: Ints) -> Floats:
     """Natural cubic splines, shape (C, n), at 0, 1, ... n - 1.
 
-    `x`: Knots of all splines, rising within each; `piece`: The knot before each row, shape (C, n).
+    Args:
+        x: Knots of all splines, rising within each.
+        piece: The knot before each row, shape (C, n).
     """
     from scipy.linalg.lapack import dptsv
 

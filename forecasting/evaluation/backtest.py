@@ -41,8 +41,9 @@ def run_trials(
 ) -> Iterator[Trial]:
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
-    `last`: Score this many last rows in place of a share (divided among the folds); `learn`: Other points on the same
-    rows: networks learn from these alone and are taken to `panel` as they are.
+    Args:
+        last: Score this many last rows in place of a share (divided among the folds).
+        learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
     for name in wanted:

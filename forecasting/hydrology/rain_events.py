@@ -20,7 +20,9 @@ def event_span_s(
     missing is not dry: it counts for neither side, so a gap in the data never ends an event. A counter measures all
     the time since its reading before; between two tips of an event gauge it is dry.
 
-    `times_s`: interval ends, rising; `dry_mm`: drizzle that does not keep an event alive: the sum over the dry time.
+    Args:
+        times_s: interval ends, rising.
+        dry_mm: drizzle that does not keep an event alive: the sum over the dry time.
 
     >>> hours = [3600.0 * i for i in range(1, 7)]
     >>> event_span_s(hours, [0.0, 2.0, 0.0, 0.0, 1.0, 0.0], 3600.0, "interval_end", 3 * 3600.0)

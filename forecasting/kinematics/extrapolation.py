@@ -71,8 +71,9 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
         window: Early edge, middle and late edge of the failure window in rows from now, where one stands: then it
             says when the slope fails, and most is believed of it.
 
-    Returns quantiles .025, .1, .5, .9, .975 at each horizon, shape (H, 5): never nearer to the median at a later
-    horizon; NaN where too few rows are known, or one lies beyond `LARGEST`.
+    Returns:
+        Quantiles .025, .1, .5, .9, .975 at each horizon, shape (H, 5): never nearer to the median at a later horizon;
+        NaN where too few rows are known, or one lies beyond `LARGEST`.
 
     >>> import numpy as np
     >>> lead = np.arange(40.0, 4.0, -1.0)

@@ -74,7 +74,8 @@ def choose_window_s(sigma: float, interval_s: float, velocity: float, *, longest
         velocity: Velocity to be told, unit of the values per day; its sign does not matter.
         longest_s: Longest window, seconds; also the answer where the velocity is nothing.
 
-    Returns seconds between `fewest` intervals and the longest window (never below `fewest` intervals).
+    Returns:
+        Seconds between `fewest` intervals and the longest window (never below `fewest` intervals).
 
     >>> choose_window_s(2.0, 86400.0, 0.88) / 86400.0
     10.0

@@ -72,8 +72,10 @@ def propose_offset(
 ) -> ProposedOffset | Message:
     """What to take from the readings of a new sensor; a message where nobody can say.
 
-    `from_s`: begin of the work: what was read before it is of the old sensor; `to_s`: its end: what was read from then
-    on is of the new one; `noise`: the smallest standard deviation of a reading, in their unit.
+    Args:
+        from_s: begin of the work: what was read before it is of the old sensor.
+        to_s: its end: what was read from then on is of the new one.
+        noise: the smallest standard deviation of a reading, in their unit.
 
     >>> days = [DAY_S * k for k in range(40)]
     >>> found = propose_offset(days, [0.5 * k + 12.0 * (k >= 20) for k in range(40)], 20 * DAY_S, 20 * DAY_S)

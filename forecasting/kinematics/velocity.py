@@ -57,7 +57,9 @@ def fit_velocities(
 
     Bit for bit: array operations round each product and difference as plain ones do, and sums are exact as well.
 
-    `values`: By series, shape (k, n); `sigmas`: One standard deviation of each series, shape (k,).
+    Args:
+        values: By series, shape (k, n).
+        sigmas: One standard deviation of each series, shape (k,).
     """
     count = len(times_s)
     layout = None if count < 4 else _lay_out_evenly(tuple([t - times_s[0] for t in times_s]))

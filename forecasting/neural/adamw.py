@@ -17,8 +17,10 @@ EPSILON: Final = 1e-8
 class AdamW:
     """Moves weights down their gradients, with decay beside them.
 
-    `weights`: What learns; `rate`: Learning rate; `decay`: Share of each weight, times the rate, that a step takes
-    away.
+    Args:
+        weights: What learns.
+        rate: Learning rate.
+        decay: Share of each weight, times the rate, that a step takes away.
     """
 
     def __init__(self, weights: Iterable[Tensor], rate: float, decay: float = 0.01) -> None:

@@ -41,8 +41,9 @@ def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
 def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
     """Load a checkpoint by the path of its safetensors or JSON file.
 
-    Raises CheckpointError: A file is absent, damaged, or not what its name says; OutdatedCheckpointError: The network
-    has other weights in this version.
+    Raises:
+        CheckpointError: A file is absent, damaged, or not what its name says.
+        OutdatedCheckpointError: The network has other weights in this version.
     """
     weights = Path(path).with_suffix(".safetensors")
     try:

@@ -128,8 +128,11 @@ class Learner:
     def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
 
-        Returns the early-stop loss before training and after each pass, and why it ended. Raises ForecastingError: half
-        of the time is over before the early-stop blocks are read once, or it will go into judging what was learnt.
+        Returns the early-stop loss before training and after each pass, and why it ended.
+
+        Raises:
+            ForecastingError: Half of the time is over before the early-stop blocks are read once, or it will go into
+                judging what was learnt.
         """
         settings, network = self.settings, self.network
         network.to(pick_device())

@@ -49,9 +49,11 @@ def calibrate(
 ) -> tuple[Ints, list[Judged]]:
     """Blend, conform and gate every horizon.
 
-    `base`: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice stands
-    in its place that has not seen it, as the candidates of `auto` are judged; `auto`: The best simple forecast per
-    horizon, fitted on the same calibration block: the network is judged beside it, and served in a blend with it.
+    Args:
+        base: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice
+            stands in its place that has not seen it, as the candidates of `auto` are judged.
+        auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
+            it, and served in a blend with it.
     """
     end = parts.calibration.end if last is None else last
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)

@@ -167,13 +167,15 @@ def replay(
 ) -> list[tuple[Floats, list[ConformalState]]]:
     """Run the adaptation through past forecasts as it would have run live: feedback comes `steps` rows later.
 
-    `scores`: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
-    unknown, shape (N, S); `nominals`: Wanted coverages of one base interval: its scores are ranked once for all of
-    them; `stretch`: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N,
-    S).
+    Args:
+        scores: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
+            unknown, shape (N, S).
+        nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
+        stretch: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N, S).
 
-    Returns for each coverage the margin at each origin (N, S), NaN in the warm-up, and each station's state after the
-    last origin.
+    Returns:
+        For each coverage the margin at each origin (N, S), NaN in the warm-up, and each station's state after the last
+        origin.
     """
     rows, stations = scores.shape
     gamma = step_size(steps)

@@ -91,8 +91,9 @@ def weight_of(gates: Mapping[str, Any], horizon_s: float) -> float:
 def block_skills(score: Floats, other: Floats) -> tuple[float, ...]:
     """Skill over the best baseline on each third of the calibration block, in order of time.
 
-    `score`: Of each forecast, NaN where it is unknown, shape (N, S), rows in order of time; `other`: Of the best
-    baseline, NaN at the same places.
+    Args:
+        score: Of each forecast, NaN where it is unknown, shape (N, S), rows in order of time.
+        other: Of the best baseline, NaN at the same places.
     """
     judged = np.flatnonzero(np.isfinite(score).any(axis=1))
     skills = [skill(mae(score[part]), mae(other[part])) for part in np.array_split(judged, BLOCKS)]

@@ -42,8 +42,9 @@ def train(
         replay: Records of other places that it goes on learning from, where it does not begin anew; one that is too
             short is left out.
 
-    Returns its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons`
-    the reason for each that the record is too short for.
+    Returns:
+        Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
+        reason for each that the record is too short for.
     """
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
@@ -267,8 +268,10 @@ def forecast_past(
 ) -> list[Forecast]:
     """Forecasts of one model from past rows; none is shown.
 
-    `horizons_s`: Those that reach a row; `cut`: Row from which on nothing was known when the model was fitted, or its
-    checkpoint trained; `origins`: Rows from `cut` on, shape (N,).
+    Args:
+        horizons_s: Those that reach a row.
+        cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
+        origins: Rows from `cut` on, shape (N,).
     """
     issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
     value, age = last_value(panel.values, origins)

@@ -95,8 +95,9 @@ def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> HarmonicSeason |
 def _fit_sizes(turned: Floats, moved: Floats) -> Floats:
     """Sizes of the waves by reweighted least squares, shape (4, S); 0 where a station has too few increments.
 
-    `turned`: A constant and what the waves moved, shape (N, 5); `moved`: What the stations moved, shape (N, S), NaN
-    where it is unknown.
+    Args:
+        turned: A constant and what the waves moved, shape (N, 5).
+        moved: What the stations moved, shape (N, S), NaN where it is unknown.
     """
     seen: NDArray[np.bool_] = np.isfinite(moved)
     enough = seen.sum(axis=0) >= LEAST_INCREMENTS

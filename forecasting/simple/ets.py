@@ -50,8 +50,11 @@ class Smoothing(Fitted):
 def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tuple[Floats, Floats, Floats]:
     """Errors, levels and slopes after each row, each (T, ...), for many series side by side.
 
-    `a`: Share of the error that moves the level, any shape (..., S) that all four share; `g`: Share that moves the
-    slope; `p`: Damping; `first`: Slope at the first value, mm per row.
+    Args:
+        a: Share of the error that moves the level, any shape (..., S) that all four share.
+        g: Share that moves the slope.
+        p: Damping.
+        first: Slope at the first value, mm per row.
     """
     errors, levels, slopes = run(_smooth, values, (a, g, p, first))
     return errors, levels, slopes

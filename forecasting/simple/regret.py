@@ -168,8 +168,10 @@ def find_noise_share(
     >>> [one[[29, 130, 399], 0].round(2).tolist() for one in found]
     [[0.0, 0.38, 0.82], [0.0, 0.01, 0.03]]
 
-    `errors`: |Errors| at this horizon (N, S), NaN where the target is not known; `keep`: What a surprise leaves of what
-    was scored before, shape (N, S); `groups`: Columns of one motion: their shares are averaged.
+    Args:
+        errors: |Errors| at this horizon (N, S), NaN where the target is not known.
+        keep: What a surprise leaves of what was scored before, shape (N, S).
+        groups: Columns of one motion: their shares are averaged.
     """
     small, _ = _average(near[None], shortest, rule.discount * keep)
     usual, count = _average(errors[None], steps, rule.discount * keep)

@@ -26,8 +26,9 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
     >>> few[:, 0].round(1).tolist(), bool((few == many).all())
     ([0.1, 0.1, 0.4], True)
 
-    `step`: The filter, row by row, of arithmetic alone, so that it takes floats as well as arrays; `params`: Its
-    parameters, any shape (..., S) that all share.
+    Args:
+        step: The filter, row by row, of arithmetic alone, so that it takes floats as well as arrays.
+        params: Its parameters, any shape (..., S) that all share.
     """
     shared = np.broadcast_arrays(*params)
     seen = np.isfinite(values)

@@ -328,8 +328,10 @@ class _Changes:
     def find(self, miss: Floats, slope: Floats, spread: Floats, use: np.ndarray) -> tuple[Floats, Floats, Floats]:
         """Variance of level, of both and of slope to add, beside that of a reading: 0 but where the motion has changed.
 
-        `miss`: Reading less what the lane said, mm; `slope`: Of the lane, mm per row; `spread`: Its standard deviation
-        in those of a reading.
+        Args:
+            miss: Reading less what the lane said, mm.
+            slope: Of the lane, mm per row.
+            spread: Its standard deviation in those of a reading.
         """
         away = miss / (spread * self.usual)
         known = use & (self.count >= 6.0)

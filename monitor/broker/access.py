@@ -213,10 +213,13 @@ class Access:
 
 
 def open_access(url: str, username: str = "", password: str = "", ca_file: str = "") -> Access:
-    """The access that a URL names; raises ConfigError: it is no mqtt://, mqtts:// or unix:// address.
+    """The access that a URL names.
 
     >>> open_access("mqtts://h").port, open_access("unix:///run/x.sock").socket
     (8883, '/run/x.sock')
+
+    Raises:
+        ConfigError: it is no mqtt://, mqtts:// or unix:// address.
     """
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path:

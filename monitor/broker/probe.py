@@ -36,8 +36,10 @@ class BrokerFacts:
 def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts:
     """Subscribe, leave, let a second client publish, come back and count; cleans up after itself.
 
-    The messages are of the given size, since a broker may count in bytes what it keeps. Raises OSError: the broker does
-    not answer or refuses.
+    The messages are of the given size, since a broker may count in bytes what it keeps.
+
+    Raises:
+        OSError: the broker does not answer or refuses.
     """
     name = f"slopeward-doctor-{uuid.uuid4().hex[:8]}"
     topic = f"slopeward/doctor/{name}"

@@ -43,7 +43,9 @@ class Keyring:
     def keys(self) -> tuple[SigningKey, ...]:
         """The keys as they are now.
 
-        Raises ConfigError: the file holds something else; OSError: it can neither be read nor made.
+        Raises:
+            ConfigError: the file holds something else.
+            OSError: it can neither be read nor made.
         """
         if self._fixed:
             return self._fixed

@@ -50,7 +50,8 @@ def apply_rule(
 ) -> RuleStatus:
     """Judge a rule of a site on how each vote stands.
 
-    `answered`: by rule's vote: data up to this instant were answered by a person.
+    Args:
+        answered: by rule's vote: data up to this instant were answered by a person.
     """
 
     def says(leaf: Clause, witness: str) -> bool | None:

@@ -57,8 +57,9 @@ def classify_votes(
 ) -> dict[VoteKey, VoteStatus]:
     """Classify every vote: what it asks for, what of that counts, and why not all.
 
-    `pended`: votes whose series is sick or whose reference is under suspicion, with the reason; `caps`: votes that
-    their neighbours do not share.
+    Args:
+        pended: votes whose series is sick or whose reference is under suspicion, with the reason.
+        caps: votes that their neighbours do not share.
     """
     found = {}
     for key, vote in votes.items():
@@ -95,7 +96,8 @@ def hold_scattering(
 
     No vote on such a series rises before its clock is over, and none falls further than what others hold.
 
-    `scattering`: votes whose series cannot be judged, with the series.
+    Args:
+        scattering: votes whose series cannot be judged, with the series.
     """
     found: dict[str, Condition] = {}
     if not scattering:

@@ -30,7 +30,10 @@ def _open_laea() -> Any:
 def invert_laea_europe(easting_m: float, northing_m: float) -> tuple[float, float]:
     """Latitude and longitude in degrees of a place on ETRS89-LAEA Europe (EPSG:3035).
 
-    ETRS89 stands for WGS 84: they differ by less than a metre. Raises ValueError: no place on Earth.
+    ETRS89 stands for WGS 84: they differ by less than a metre.
+
+    Raises:
+        ValueError: no place on Earth.
 
     >>> tuple(round(x, 6) for x in invert_laea_europe(4321000.0, 3210000.0))
     (52.0, 10.0)

@@ -66,7 +66,8 @@ def read_iso(text: str) -> datetime:
     >>> read_iso("2026-02-28T24:00Z").isoformat()
     '2026-03-01T00:00:00+00:00'
 
-    Raises ValueError: it is none.
+    Raises:
+        ValueError: it is none.
     """
     try:  # the usual spelling, and that of the database
         return datetime.fromisoformat(text)

@@ -246,7 +246,8 @@ def convert_difference(size: float, unit: str, canonical: str) -> float:
     >>> convert_difference(5.0, "K", "degC")
     5.0
 
-    Raises ValueError: the units do not fit.
+    Raises:
+        ValueError: the units do not fit.
     """
     return size if unit == canonical else convert(size, unit, canonical) - convert(0.0, unit, canonical)
 

@@ -230,8 +230,9 @@ def read_text(path: Path) -> str:
 def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[str, str] | None = None) -> ConfigError:
     """Turn a validation error into one line: file, key, what was expected (and the next ones, if there are more).
 
-    `prefix`: where in the file the validated table lies, e.g. ``criterion[0]``; `names`: key -> where it was set
-    instead of the file (an environment variable).
+    Args:
+        prefix: where in the file the validated table lies, e.g. ``criterion[0]``.
+        names: key -> where it was set instead of the file (an environment variable).
     """
     lines = []
     found = error.errors(include_url=False)

@@ -51,7 +51,8 @@ def list_typed_series(site: Site) -> list[SeriesSpec]:
 def find_doubt(c: Connection, site: Site, typed: ManualReading, now: datetime) -> Message | None:
     """What speaks against a reading, in one line, so that a slip of the finger is seen; None where nothing does.
 
-    Raises RefusedError: it lies in the future, or another value of that time is stored already.
+    Raises:
+        RefusedError: it lies in the future, or another value of that time is stored already.
     """
     if typed.at - now > FUTURE_TOLERANCE:
         raise RefusedError(_FUTURE())
@@ -81,7 +82,9 @@ def _compare(before: list[Before], value: float, spec: SeriesSpec) -> Message | 
 def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor, now: datetime) -> None:
     """Store a reading under the name of who typed it.
 
-    Raises RefusedError: the gate refuses it; StoreBusyError: the database did not answer.
+    Raises:
+        RefusedError: the gate refuses it.
+        StoreBusyError: the database did not answer.
     """
     row = {
         "time": typed.at,

@@ -58,13 +58,16 @@ def gps_to_utc(at: datetime) -> datetime:
 
 
 def find_enu_mm(origin: Origin, latitude: float, longitude: float, height_m: float) -> Vector:
-    """Displacement towards east, north and up of a place, mm; raises ValueError: the origin has no place on the earth.
+    """Displacement towards east, north and up of a place, mm.
 
     Degrees are of WGS84, heights above the ellipsoid.
 
     >>> here = Origin(datetime(2026, 1, 1, tzinfo=UTC), (46.0, 9.0, 1000.0))
     >>> [round(v, 3) + 0.0 for v in find_enu_mm(here, 46.0, 9.0, 1000.5)]
     [0.0, 0.0, 500.0]
+
+    Raises:
+        ValueError: the origin has no place on the earth.
     """
     if origin.place is None:
         raise ValueError("the origin is no place on the earth")

@@ -85,7 +85,8 @@ class Vocabulary:
     def field(self, site: Site, station: str, name: str, unit: str | None = None) -> StationField:
         """Find what a name means: `rain_mm`, or `rain` with its unit apart.
 
-        Raises PayloadError: no_unit, unknown_quantity, unit_mismatch.
+        Raises:
+            PayloadError: no_unit, unknown_quantity, unit_mismatch.
         """
         key = (site.id, station, name, unit)
         found = self._known.get(key)

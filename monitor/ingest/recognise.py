@@ -57,9 +57,13 @@ _NO_LONG: Final = Template(
 
 
 def choose_reader(path: Path, given: Container[str] = ()) -> str:
-    """The reader that a file is for; raises ConfigError: none takes it as it stands; the line says what would.
+    """The reader that a file is for.
 
-    `given`: options that were said of it, such as `--quantity`.
+    Args:
+        given: options that were said of it, such as `--quantity`.
+
+    Raises:
+        ConfigError: none takes it as it stands; the line says what would.
     """
     forms, advice = _find_candidates(path)
     for form in forms:
@@ -71,7 +75,8 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
 def find_form(path: Path) -> str:
     """The form of a file that its content says; `wide` for a table that must be understood.
 
-    Raises ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
+    Raises:
+        ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
     """
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
@@ -85,7 +90,8 @@ def find_form(path: Path) -> str:
 def describe_known(path: Path) -> str:
     """Why a file is no table to be guessed, and what reads it; "" where it may be one.
 
-    Raises ConfigError: it cannot be read.
+    Raises:
+        ConfigError: it cannot be read.
     """
     forms, advice = _find_candidates(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):

@@ -153,7 +153,8 @@ STAGES: Final[dict[str, Stage]] = {
 def run_stages(c: Connection, channel: str, view: DeliveryContext) -> list[QueuedMessage]:
     """Apply all stages to the unsent messages of one channel and write their verdicts down.
 
-    Returns the messages no stage held back.
+    Returns:
+        The messages no stage held back.
     """
     left = load_waiting(c, channel)
     view = replace(view, sent_last_day=count_sent(c, left, channel, view.now))

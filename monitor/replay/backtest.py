@@ -89,7 +89,8 @@ def run_backtest(
         on_progress: called with the share that is done, 0 to 1.
         labels: events of a file; those that people confirmed (outcome `true`) are added.
 
-    Raises RefusedError: the time is empty, or the other configuration is of another site.
+    Raises:
+        RefusedError: the time is empty, or the other configuration is of another site.
     """
     if not from_at < to_at:
         raise RefusedError("the backtest ends before it begins: --from must lie before --to")
@@ -255,8 +256,9 @@ def open_files(
         accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
         known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
-    Raises UnitDoubtError: the units or the times of a file are doubtful; RefusedError: nothing in the files could be
-    read as observations of this site.
+    Raises:
+        UnitDoubtError: the units or the times of a file are doubtful.
+        RefusedError: nothing in the files could be read as observations of this site.
     """
     form, options = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:

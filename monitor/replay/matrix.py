@@ -52,8 +52,10 @@ def read_labels(path: Path, site: Site) -> tuple[EventLabel, ...]:
     """Read a CSV `from,to,class[,level][,name]`, oldest first.
 
     `class` is a whole number from 1 or one of small, intermediate, large, very_large; `to` may be empty (an instant);
-    `level` is a level of the site by name or number, by default the number of the class, at most the top. Raises
-    ConfigError: a column is missing or a cell cannot be read; names file and line.
+    `level` is a level of the site by name or number, by default the number of the class, at most the top.
+
+    Raises:
+        ConfigError: a column is missing or a cell cannot be read; names file and line.
     """
     rows = csv.DictReader(read_text(path).removeprefix("\ufeff").splitlines())
     missing = {"from", "class"} - set(rows.fieldnames or ())

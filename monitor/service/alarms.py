@@ -71,14 +71,16 @@ class ServiceAlarms:
     def write(self, change: AlertChange) -> None:
         """Write one change now; when this returns it is committed.
 
-        Raises StoreBusyError: nothing was written, call again.
+        Raises:
+            StoreBusyError: nothing was written, call again.
         """
         self._write([change])
 
     def write_pending(self) -> None:
         """Write what was put. One that the database refuses keeps its place, and the other keys go on.
 
-        Raises StoreBusyError: the database is away for the moment; everything is kept.
+        Raises:
+            StoreBusyError: the database is away for the moment; everything is kept.
         """
         waiting = self.pending()
         if not waiting:

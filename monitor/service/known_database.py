@@ -27,8 +27,11 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     """Compare the first entry of the audit log with the one that was noted, and tell once where it is another.
 
     A copy that was restored begins with the same entry. An empty database has none and is left for the next start.
-    `db`: up to date, with the site files of this start in force; `state`: folder of the service's own files. Raises
-    StoreBusyError: nothing was told or noted, call again.
+
+    `db`: up to date, with the site files of this start in force; `state`: folder of the service's own files.
+
+    Raises:
+        StoreBusyError: nothing was told or noted, call again.
     """
     first = db.run_read(find_first)
     if first is None:

@@ -21,13 +21,15 @@ PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database h
 def hold_alone(config: ServiceConfig, session: str = "slopeward") -> Iterator[CoreTurn | None]:
     """Make sure that one core runs on a database; two would fight for the broker's session.
 
-    `session`: what PostgreSQL calls the sessions of this core.
+    Args:
+        session: what PostgreSQL calls the sessions of this core.
 
     Yields:
         The turn on PostgreSQL, which must be kept; it is not taken yet where the database does not answer, or where
         this service stands by. None on SQLite, where the lock ends with this process and not before.
 
-    Raises ConfigError: another one runs.
+    Raises:
+        ConfigError: another one runs.
     """
     db = Database(config.database.url, session)
     if not db.is_sqlite:

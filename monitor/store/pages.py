@@ -340,7 +340,8 @@ def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePoly
 def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime) -> list[Reading]:
     """Readings of a range as known at an instant.
 
-    Raises RefusedError: the range holds more than one request may read.
+    Raises:
+        RefusedError: the range holds more than one request may read.
     """
     o = t.observation.c
     within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)

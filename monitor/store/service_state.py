@@ -138,7 +138,8 @@ def save_checks(
 
     `checks`: what was found; `is_mine`: whether a subject that is not among them is nobody's any more.
 
-    Returns the subjects that were removed.
+    Returns:
+        The subjects that were removed.
     """
     known = load_checks(c)
     gone = [name for name in sorted({*known} - {one.name for one in checks}) if is_mine(name)]

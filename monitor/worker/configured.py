@@ -38,7 +38,10 @@ def run_in_worker(
 ) -> Answered:
     """Run a job of the service as `[compute]` says; it sees the files below `reads` and `writes` alone.
 
-    One that `gives_way` lets other workers come first. Raises JobError: as `compute.run`.
+    One that `gives_way` lets other workers come first.
+
+    Raises:
+        JobError: as `compute.run`.
     """
     terms = replace(make_terms(plan, reads, writes), gives_way=gives_way)
     return compute.run(task, request, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
@@ -67,7 +70,11 @@ def make_terms(plan: ComputePlan, reads: Iterable[str | Path] = (), writes: Iter
 
 
 def refuse_strange(named: Iterable[str], requested: Collection[str], who: str = "the answer of the worker") -> None:
-    """Refuse an answer that names what was no part of the question; raises JobError: the first such name."""
+    """Refuse an answer that names what was no part of the question.
+
+    Raises:
+        JobError: the first such name.
+    """
     if strange := {*named}.difference(requested):
         raise JobError(f"{who} names {min(strange)[:60]!r}, which is no part of the question")
 

@@ -102,7 +102,8 @@ def leave_network() -> bool:
 def filter_calls(*, sockets: bool = False) -> bool:
     """Refuse sockets of every family, and calls that reach into other processes; needs `renounce_rights` before.
 
-    `sockets`: allow sockets of the internet (IPv4 and IPv6), which names are looked up by too, and no other ones.
+    Args:
+        sockets: allow sockets of the internet (IPv4 and IPv6), which names are looked up by too, and no other ones.
     """
     machine = platform.machine()
     if not sys.platform.startswith("linux") or machine not in CALLS or struct.calcsize("P") != 8:

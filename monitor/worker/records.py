@@ -62,7 +62,8 @@ def read_record(kind: type[Record], plain: Any) -> Record:
     Traceback (most recent call last):
     monitor.worker.records.RecordError: values[1]: expected a number, got str
 
-    Raises RecordError: the first place that does not fit.
+    Raises:
+        RecordError: the first place that does not fit.
     """
     found: Record = _reader(kind)(plain)  # type: ignore[arg-type]  # mypy takes a class for not hashable
     return found

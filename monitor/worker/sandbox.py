@@ -196,7 +196,8 @@ def explain(text: str, terms: SandboxLimits) -> str | None:
 def check_files() -> None:
     """Fail where a write met the bound: libraries swallow that, or say no more than that they failed.
 
-    Raises OSError: as the system said it.
+    Raises:
+        OSError: as the system said it.
     """
     if _cut_short:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))

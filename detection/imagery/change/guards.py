@@ -89,7 +89,9 @@ def make_date_comparison(
 def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None]:
     """Measure the shift between the images of two dates, and the ratios of their bands' medians (newer over older).
 
-    Raises ImageryError: an image cannot be read; KeyError: the dates have no band in common.
+    Raises:
+        ImageryError: an image cannot be read.
+        KeyError: the dates have no band in common.
     """
     names = [name for name in newer.scene.bands if name in older.scene.bands]
     if not names:

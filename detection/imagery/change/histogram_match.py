@@ -34,8 +34,9 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
 
     `folder`: the copy (emptied before).
 
-    Returns the copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the
-    number of pixels that the percentiles rest on, and `every_px`, the stride at which they were read.
+    Returns:
+        The copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the number
+        of pixels that the percentiles rest on, and `every_px`, the stride at which they were read.
 
     Raises NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
     """

@@ -196,8 +196,9 @@ def _sample(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 def check_image(date: RadarDate, ground: RadarDate) -> None:
     """Refuse an image that cannot be compared on the ground of another one; or by itself, where both are the same.
 
-    Raises NoValidPixelsError: it shows less than half of what the other one shows; RadiometryError: it is no calibrated
-    backscatter.
+    Raises:
+        NoValidPixelsError: it shows less than half of what the other one shows.
+        RadiometryError: it is no calibrated backscatter.
     """
     grid = read_grid(ground.file)
     with ExitStack() as stack:
@@ -295,7 +296,9 @@ def find_radar_change(
 ) -> RadarChange:
     """Say where ground changed between radar images of two times.
 
-    Raises NoValidPixelsError: no cell is shown by all of them; SceneError: images that cannot be compared.
+    Raises:
+        NoValidPixelsError: no cell is shown by all of them.
+        SceneError: images that cannot be compared.
     """
     with RadarSource(request) as source, ExitStack() as stack:
         rules, warnings = _find_rules(source)

@@ -128,8 +128,13 @@ def track(
     squares matching (Gruen 1985), which gives the covariance of the shift too. A match is kept where the window shows
     ground on both images, correlates, stands out against the second best place, and leads back to where it began. The
     median over stable ground is taken away. Where stable ground scatters more than the covariances say, all are raised
-    by that. `newer`: georeferenced raster; gives the grid, the older one is warped onto it. Raises SceneError: wrong
-    sizes, or too little stable ground to say any error; NoValidPixelsError: no window was found again.
+    by that.
+
+    `newer`: georeferenced raster; gives the grid, the older one is warped onto it.
+
+    Raises:
+        SceneError: wrong sizes, or too little stable ground to say any error.
+        NoValidPixelsError: no window was found again.
     """
     grid = read_grid(newer)
     step = min(spacing_m(grid, grid.width / 2, grid.height / 2))

@@ -108,7 +108,8 @@ SOURCES: dict[str, LabelledDataSet] = {
 def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
 
-    Raises TrainingRecipeError: neither the files nor the recipe say it.
+    Raises:
+        TrainingRecipeError: neither the files nor the recipe say it.
     """
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
@@ -123,7 +124,8 @@ def find_pixel_size(data: DataTable, native: Patches) -> float:
 def check_data(data: DataTable, where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
-    Raises TrainingRecipeError: unknown source, or a key it does not take.
+    Raises:
+        TrainingRecipeError: unknown source, or a key it does not take.
     """
     name = data.get("source")
     if name not in SOURCES:
@@ -137,8 +139,11 @@ def check_data(data: DataTable, where: str) -> LabelledDataSet:
 def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
     """Return the train and test part of a recipe's `[data]`, at native sizes.
 
-    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`). Raises
-    TrainingRecipeError: absent data or unknown source; DataError: data laid out otherwise.
+    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
+
+    Raises:
+        TrainingRecipeError: absent data or unknown source.
+        DataError: data laid out otherwise.
     """
     source = check_data(data, "recipe")
     if data["source"] == "generated":

@@ -23,7 +23,11 @@ class Files:
     read: Callable[[str], bytes]
 
     def picture(self, name: str) -> NDArray[np.uint8]:
-        """Decode a PNG to bands x H x W; raises DataError: it is none."""
+        """Decode a PNG to bands x H x W.
+
+        Raises:
+            DataError: it is none.
+        """
         from detection.imagery.raster.raster import decode_png
 
         try:
@@ -46,7 +50,11 @@ class Files:
 
 
 def open_files(path: Path) -> Files:
-    """Open a folder or a zip; raises TrainingRecipeError: nothing is there, or it is no zip."""
+    """Open a folder or a zip.
+
+    Raises:
+        TrainingRecipeError: nothing is there, or it is no zip.
+    """
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         return Files(path, tuple(names), lambda name: (path / name).read_bytes())

@@ -44,8 +44,9 @@ def read(
         pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
         landslide: the value of landslides in the masks.
 
-    Raises DataError: masks that nobody can read: shares, colours, or 0 and 255 alone; TrainingRecipeError: no pairs,
-    tiles of several pixel sizes, or a size that the tiles contradict.
+    Raises:
+        DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
+        TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     from detection.imagery.raster.raster import inspect
     from detection.imagery.scene.scene import find_date
@@ -127,7 +128,8 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
 def _read_labels(path: Path) -> NDArray[Any]:
     """The one band of a mask; bands that say the same count as one.
 
-    Raises DataError: colours that differ, shares, or numbers that are no classes.
+    Raises:
+        DataError: colours that differ, shares, or numbers that are no classes.
     """
     bands, valid = read_whole(path)
     if len(bands) in {2, 4}:  # the last is alpha
@@ -151,7 +153,8 @@ def _read_labels(path: Path) -> NDArray[Any]:
 def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
     """Refuse a part whose masks hold 0 and 255 alone: most programs write landslides so, here 255 is not known.
 
-    Raises DataError: they do, and nobody says what is a landslide.
+    Raises:
+        DataError: they do, and nobody says what is a landslide.
     """
     if landslide == IGNORED:
         return

@@ -39,7 +39,11 @@ class Patches:
         return len(self.names)
 
     def read(self, position: int) -> Patch:
-        """Read one patch; raises DataError: bands or shape are not what the layout says."""
+        """Read one patch.
+
+        Raises:
+            DataError: bands or shape are not what the layout says.
+        """
         image, mask = self.load(position)
         if image.ndim != 3 or image.shape[0] != len(self.bands):
             raise DataError(
@@ -64,7 +68,8 @@ class Patches:
     def choose(self, bands: tuple[str, ...]) -> "Patches":
         """Return the patches with some of their bands only, in the order asked for.
 
-        Raises DataError: a band is not among those of the set.
+        Raises:
+            DataError: a band is not among those of the set.
         """
         if bands == self.bands:
             return self

@@ -64,7 +64,8 @@ def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
 
     Both are shrunk to 16 x 16, brought to mean 0 and length 1 per band and compared by correlation.
 
-    Returns (name in `one`, name in `other`, correlation), the most alike first.
+    Returns:
+        (name in `one`, name in `other`, correlation), the most alike first.
     """
     pictures, others = _describe(one), _describe(other)
     best = np.full((len(one), len(other)), -1.0, np.float32)

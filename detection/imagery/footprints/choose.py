@@ -166,7 +166,9 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Messag
 def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
     """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
 
-    Raises FinerError: the pixels are smaller; UnfitError: they are larger, or nobody knows it.
+    Raises:
+        FinerError: the pixels are smaller.
+        UnfitError: they are larger, or nobody knows it.
     """
     trained_m = float(card["pixel_size_m"])
     if not grid.placed:
@@ -186,8 +188,9 @@ def check_size(grid: Grid) -> None:
 def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
     """Refuse weights that nobody named for a scene unlike their training.
 
-    Raises DoubtedError: all `doubts` are of its quality, and it can be read as advice; UnfitError: there are others, or
-    the card does not say what the training looked like.
+    Raises:
+        DoubtedError: all `doubts` are of its quality, and it can be read as advice.
+        UnfitError: there are others, or the card does not say what the training looked like.
     """
     if card.get("domain") is None:
         raise UnfitError("its card does not say what it was trained on")

@@ -107,7 +107,9 @@ def write_pyramid(
 ) -> Tiles:
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
-    `zooms`: lowest, highest; `draw`: asked for the tiles of the highest zoom alone, row by row from west to east.
+    Args:
+        zooms: lowest, highest.
+        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)
@@ -169,9 +171,12 @@ def make_tiles(request: SceneTilesRequest) -> Tiles:
 def draw_scene(request: SceneTilesRequest) -> Tiles:
     """Write the tiles of a scene: red, green and blue or grey, stretched as its preview is, nodata transparent.
 
-    Clouds and shadows are shown: whoever looks wants to see why nothing was found there. Raises NoCrsError: the scene
-    has no place on the grid of web maps; NoValidPixelsError: nothing of it is valid; TruncatedRasterError: a block of
-    it cannot be read.
+    Clouds and shadows are shown: whoever looks wants to see why nothing was found there.
+
+    Raises:
+        NoCrsError: the scene has no place on the grid of web maps.
+        NoValidPixelsError: nothing of it is valid.
+        TruncatedRasterError: a block of it cannot be read.
     """
     scene = read_scene(request.scene, request.acquired_at)
     names = show_bands(scene)

@@ -59,9 +59,14 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     Each interferogram is the difference of two dates (Berardino et al. 2002, all baselines in one network); weights are
     the inverse variance of the phase at its coherence, 2 L g² / (1 - g²) with L looks (Rodriguez and Martin 1992). Of
     every interferogram the median over the reference is taken away first. A phase of exactly 0 is legal: what is nodata
-    is told by the coherence where there is one, else by the file's mask. `coherence_least`: phases of lower coherence
-    are not used. Raises MismatchedBandsError: the interferograms lie on different grids; NoValidPixelsError: too large,
-    or no pixel is left; RadiometryError: its phases are wrapped.
+    is told by the coherence where there is one, else by the file's mask.
+
+    `coherence_least`: phases of lower coherence are not used.
+
+    Raises:
+        MismatchedBandsError: the interferograms lie on different grids.
+        NoValidPixelsError: too large, or no pixel is left.
+        RadiometryError: its phases are wrapped.
     """
     grid = read_grid(stack.pairs[0].unwrapped)
     if grid.width * grid.height > PIXELS_MOST:

@@ -136,8 +136,9 @@ def find_coherence_loss(
 ) -> list[CoherenceLoss]:
     """Zones whose coherence fell on the newest short pair against the earlier ones of like length; advice only.
 
-    Returns the zones; none where there are fewer than three short pairs with coherence. How old the newest of them is,
-    its dates say.
+    Returns:
+        The zones; none where there are fewer than three short pairs with coherence. How old the newest of them is, its
+        dates say.
     """
     short = list_short(stack)
     if len(short) < 3:

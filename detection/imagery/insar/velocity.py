@@ -223,7 +223,9 @@ def _find_axes(descriptions: tuple[str | None, ...]) -> list[int]:
 def measure_velocity(request: VelocityRequest) -> VelocityMap:
     """Find the zones that move, and the velocities of places.
 
-    Raises NoValidPixelsError: no pixel has a value; SceneError: a file that cannot be meant.
+    Raises:
+        NoValidPixelsError: no pixel has a value.
+        SceneError: a file that cannot be meant.
     """
     with ExitStack() as stack:
         source = VelocitySource(request, stack)

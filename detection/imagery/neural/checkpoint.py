@@ -51,8 +51,10 @@ def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:
 def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
-    `ungated`: also a candidate that did not pass its gate: to be scored, never to find footprints. Raises ModelError:
-    file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
+    `ungated`: also a candidate that did not pass its gate: to be scored, never to find footprints.
+
+    Raises:
+        ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
     with suppress(OSError, AttributeError):  # glibc keeps what a network frees: to clear pages anew takes half the time
         library = ctypes.CDLL(None)

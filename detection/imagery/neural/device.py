@@ -14,8 +14,10 @@ PROCESSOR = torch.device("cpu")
 def pick_device() -> torch.device:
     """What SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` = an accelerator where there is one.
 
-    The same bytes for the same seed are promised on the processor alone. Raises TrainingRecipeError: another word, or
-    `cuda` on a machine without.
+    The same bytes for the same seed are promised on the processor alone.
+
+    Raises:
+        TrainingRecipeError: another word, or `cuda` on a machine without.
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
     if wanted not in CHOICES:

@@ -16,13 +16,16 @@ TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky")
 
 
 def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
-    """Return the sum of the named terms; raises TrainingRecipeError: an unknown term.
+    """Return the sum of the named terms.
 
     Args:
         spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
             `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
             `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3).
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
+
+    Raises:
+        TrainingRecipeError: an unknown term.
     """
     names = spelling.split("+")
     if unknown := [name for name in names if name not in TERMS]:

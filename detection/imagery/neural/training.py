@@ -103,7 +103,8 @@ def train_patches(
         normalisation: mean and std per band; measured on the fit part when None.
         native: where quality is lost (`Settings.degraded_share`): the patches before they were made what is shown.
 
-    Raises TrainingRecipeError: too few patches, or no such device.
+    Raises:
+        TrainingRecipeError: too few patches, or no such device.
     """
     device = pick_device()
     fit, held = parts or split(patches, settings.split, settings.held_share, settings.seed)

@@ -27,8 +27,12 @@ _ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of
 def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None) -> Mask:
     """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
 
-    `notes`: gets a sentence on each kind of geometry that is left out. Raises AoiError: neither a raster by name nor
-    GeoJSON with a polygon, or the scene has no place; NoValidPixelsError: no pixel of the scene lies in it.
+    Args:
+        notes: gets a sentence on each kind of geometry that is left out.
+
+    Raises:
+        AoiError: neither a raster by name nor GeoJSON with a polygon, or the scene has no place.
+        NoValidPixelsError: no pixel of the scene lies in it.
     """
     if aoi.suffix.lower() not in SUFFIXES:
         # one without a place is left to whoever reads it
@@ -62,7 +66,10 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
 def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
     """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
 
-    `notes`: gets a sentence on each kind of geometry that is left out. Raises AoiError: no GeoJSON with a polygon.
+    `notes`: gets a sentence on each kind of geometry that is left out.
+
+    Raises:
+        AoiError: no GeoJSON with a polygon.
     """
     try:
         features, crs = read_features(aoi)

@@ -183,7 +183,8 @@ def _measure(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
 def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[shapely.Polygon]:
     """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
 
-    `origin`: column and row of its first pixel.
+    Args:
+        origin: column and row of its first pixel.
 
     Returns valid polygons, in the order of their first pixel.
     """

@@ -35,7 +35,9 @@ def list_features(records: Iterable[Any]) -> list[Feature]:
 def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[str, Any]], pyproj.CRS]:
     """Features of a file, see `parse_features`, and what their coordinates are.
 
-    Raises OSError: it cannot be opened; GeoJsonError: it is larger, no GeoJSON, or names a system that nobody knows.
+    Raises:
+        OSError: it cannot be opened.
+        GeoJsonError: it is larger, no GeoJSON, or names a system that nobody knows.
     """
     if path.stat().st_size > most_bytes:
         raise GeoJsonError(f"more than {most_bytes >> 20} MiB of GeoJSON")

@@ -50,7 +50,11 @@ class BlockChecker:
         self._known: dict[tuple[int, int, int], bool] = {}
 
     def check(self, index: int, column: int, row: int, width: int, height: int) -> None:
-        """Prove the blocks of a band that a window touches; raises TruncatedRasterError: one of them is damaged."""
+        """Prove the blocks of a band that a window touches.
+
+        Raises:
+            TruncatedRasterError: one of them is damaged.
+        """
         if not self._wanted:
             return
         band = 1 if self._by_pixel else index
@@ -132,7 +136,8 @@ class MosaicChecker:
     def check(self, index: int, column: int, row: int, width: int, height: int) -> None:
         """Prove what a window of a band is made of.
 
-        Raises TruncatedRasterError: a block of one of the files is damaged.
+        Raises:
+            TruncatedRasterError: a block of one of the files is damaged.
         """
         if index not in self._damaged:
             self._damaged[index] = list(_list_damaged(self._path, index))

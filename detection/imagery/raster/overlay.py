@@ -44,7 +44,8 @@ class Layer(ExitStack):
     Attributes:
         notes: what was left out of a quantity, one sentence each.
 
-    Raises RadiometryError: a scale, a unit or values that cannot be meant.
+    Raises:
+        RadiometryError: a scale, a unit or values that cannot be meant.
     """
 
     def __init__(
@@ -95,7 +96,10 @@ class Layer(ExitStack):
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a window: values float32 (0 where nothing is valid) and where they are valid.
 
-        `every`: of its rows and columns only each n-th is given. Raises TruncatedRasterError: a block cannot be read.
+        `every`: of its rows and columns only each n-th is given.
+
+        Raises:
+            TruncatedRasterError: a block cannot be read.
         """
         window = window_of(column, row, width, height)
         try:
@@ -119,7 +123,8 @@ class Layer(ExitStack):
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a window of kept probabilities as uint8, 255 where nothing is valid.
 
-        Raises TruncatedRasterError: a block cannot be read.
+        Raises:
+            TruncatedRasterError: a block cannot be read.
         """
         values, valid = self.read(column, row, width, height)
         return np.where(valid, np.rint(values), NODATA).astype(np.uint8)

@@ -96,7 +96,9 @@ def _name_vertical(crs: Any) -> str:
 def read_grid(path: Path) -> Grid:
     """Read and check the grid of a raster.
 
-    Raises NoCrsError: no CRS, or no transform beside it; ImpossibleCrsError: coordinates that the CRS cannot have.
+    Raises:
+        NoCrsError: no CRS, or no transform beside it.
+        ImpossibleCrsError: coordinates that the CRS cannot have.
     """
     with open_raster(path) as source:
         return grid_of(source, path)
@@ -228,7 +230,8 @@ def window_of(column: int, row: int, width: int, height: int) -> Window:
 def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the pixels of a raster below a grid, some pixels wider; empty where none are.
 
-    Raises RasterioError: its system cannot be brought into that of the grid.
+    Raises:
+        RasterioError: its system cannot be brought into that of the grid.
     """
     xs, ys = ground.to_crs(np.array([0, ground.width, ground.width, 0]), np.array([0, 0, ground.height, ground.height]))
     bounds = transform_bounds(ground.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
@@ -285,7 +288,8 @@ def label_geotiff(
 def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
     """Copy a GeoTIFF with all that it says of itself to a cloud-optimised one; see `write_cog`.
 
-    Raises OutputError: the end of it is not there: a disk that is full then is no error of GDAL, which closes the file.
+    Raises:
+        OutputError: the end of it is not there: a disk that is full then is no error of GDAL, which closes the file.
     """
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(source, driver="GTiff") as finished:
         rasterio.shutil.copy(

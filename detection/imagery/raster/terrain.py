@@ -41,7 +41,9 @@ def derive_terrain(
     on flat ground) by Horn (1981); curvature in 1/m by Zevenbergen and Thorne (1987), minus the Laplacian, positive
     on ridges; roughness in metres, the range of the 3 x 3 window (Wilson et al. 2007). NaN where a neighbour is NaN.
 
-    `dem`: (rows + 2) x (columns + 2), metres; `names`: what is wanted of `STORED`.
+    Args:
+        dem: (rows + 2) x (columns + 2), metres.
+        names: what is wanted of `STORED`.
 
     Returns the fields by their names; rows x columns each.
     """
@@ -109,8 +111,11 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
         dem: raster of elevations, band 1; unit and scale as the file says, else metres.
         names: what is wanted of `TERRAIN`; elevation and slope always are.
 
-    Raises CoverageError: less than half of the scene is covered; RadiometryError: a unit, a scale or heights that
-    cannot be meant; NoCrsError: the elevation model has no place; TruncatedRasterError: a block of it cannot be read.
+    Raises:
+        CoverageError: less than half of the scene is covered.
+        RadiometryError: a unit, a scale or heights that cannot be meant.
+        NoCrsError: the elevation model has no place.
+        TruncatedRasterError: a block of it cannot be read.
     """
     wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
     stored = tuple(name for name in STORED if name in wanted)

@@ -38,7 +38,9 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
     All origins, of owned and of read windows, are multiples of `stride`: then the network's poolings fall on the
     same pixels as in one pass over the whole scene, and with a halo of its receptive field the answer is the same.
 
-    `halo`: pixels read around it, where the scene has them; `stride`: the network's deepest down-sampling.
+    Args:
+        halo: pixels read around it, where the scene has them.
+        stride: the network's deepest down-sampling.
 
     >>> [(t.own_column, t.own_width, t.read_column, t.read_width) for t in cut(40, 16, tile=16, halo=16)]
     [(0, 16, 0, 32), (16, 16, 0, 40), (32, 8, 16, 24)]

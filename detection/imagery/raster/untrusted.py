@@ -58,11 +58,16 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster of a local system is
-    given on the grid that the site says, one that runs from south to north or from east to west as images do
-    (`local_grid`). `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
-    Raises NotARasterError: absent, empty, an HTML page, or none of these formats; ForbiddenSourceError: it would open
-    something else; TooLargeError: beyond the limits.
+    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster of a local
+    system is given on the grid that the site says, one that runs from south to north or from east to west as images do
+    (`local_grid`).
+
+    `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
+
+    Raises:
+        NotARasterError: absent, empty, an HTML page, or none of these formats.
+        ForbiddenSourceError: it would open something else.
+        TooLargeError: beyond the limits.
     """
     driver = find_driver(path)
     if driver == "VRT":
@@ -138,8 +143,9 @@ def list_files(path: Path) -> tuple[Path, ...]:
 def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
     """Return the files of a VRT, those of nested ones too.
 
-    Raises ForbiddenSourceError: it does more than put files of its folder together, see `vrt`; NotARasterError: no XML,
-    or a file of it is not there.
+    Raises:
+        ForbiddenSourceError: it does more than put files of its folder together, see `vrt`.
+        NotARasterError: no XML, or a file of it is not there.
     """
     files: list[Path] = []
     for _, file in list_sources(read_vrt(path, depth), path, root):

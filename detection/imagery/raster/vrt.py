@@ -66,8 +66,12 @@ _ONCE: Final = frozenset({"SourceFilename", "SourceBand", "SRS", "GeoTransform"}
 def read_vrt(path: Path, depth: int = 0) -> ET.Element:
     """Parse a VRT and refuse whatever is not of the lists.
 
-    `depth`: how deep it is nested in others. Raises ForbiddenSourceError: an element or attribute that does more than
-    name a window of a file; NotARasterError: no XML, or no VRT; TooLargeError: beyond `VRT_BYTES`.
+    `depth`: how deep it is nested in others.
+
+    Raises:
+        ForbiddenSourceError: an element or attribute that does more than name a window of a file.
+        NotARasterError: no XML, or no VRT.
+        TooLargeError: beyond `VRT_BYTES`.
     """
     if depth > VRT_DEPTH:
         raise ForbiddenSourceError(f"{path}: VRT files nested more than {VRT_DEPTH} deep")

@@ -44,7 +44,9 @@ class Moments:
     def standardise(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Take the mean nearby off, and divide by the standard deviation nearby, without joins between the blocks.
 
-        `values`: bands x H x W; `column`: of the first pixel in the scene.
+        Args:
+            values: bands x H x W.
+            column: of the first pixel in the scene.
         """
 
         def around(sums: NDArray[np.float64]) -> NDArray[np.float32]:

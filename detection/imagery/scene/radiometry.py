@@ -118,7 +118,9 @@ class RadiometricStretch:
     def apply(self, values: NDArray[np.float32], column: int, row: int, *, own: bool = False) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
-        `column`: of their first pixel; `own`: nobody needs the counts any more: they may become the result.
+        Args:
+            column: of their first pixel.
+            own: nobody needs the counts any more: they may become the result.
         """
         if self.moments is not None:
             spectral = self.factors > 0
@@ -146,15 +148,20 @@ def measure_stretch(
 ) -> RadiometricStretch:
     """Fix the stretch of a scene.
 
-    `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right one.
-    `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training patches:
-    what the patches' own stretch did, without joins; the scene is read once for it. `local-standard` takes the mean
-    nearby off each band and divides by its standard deviation there, so that no offset, no factor and no linear stretch
-    of a band is left. Bands of terrain are left as they are. `band-mean` brings the mean of every band, terrain too, to
-    that of the training: for patches whose values were divided by constants that nobody knows; with `scale` it is
-    `reflectance`. `scale`: replaces the card's constant and waives the check of the range. Raises NoValidPixelsError:
-    nothing to look at; RadiometryError: medians far outside of the training range: most often a wrong scale;
-    ModelError: the card names an unknown stretch.
+    `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
+    one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
+    patches: what the patches' own stretch did, without joins; the scene is read once for it. `local-standard` takes
+    the mean nearby off each band and divides by its standard deviation there, so that no offset, no factor and no
+    linear stretch of a band is left. Bands of terrain are left as they are. `band-mean` brings the mean of every band,
+    terrain too, to that of the training: for patches whose values were divided by constants that nobody knows; with
+    `scale` it is `reflectance`.
+
+    `scale`: replaces the card's constant and waives the check of the range.
+
+    Raises:
+        NoValidPixelsError: nothing to look at.
+        RadiometryError: medians far outside of the training range: most often a wrong scale.
+        ModelError: the card names an unknown stretch.
     """
     kind = card["radiometry"]["stretch"]
     if kind not in KINDS:

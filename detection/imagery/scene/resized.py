@@ -101,8 +101,10 @@ def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int
     the mean of those below it, by the share of it that they cover. What is not valid does not count: a larger pixel is
     valid where any of those that make it is, a smaller one where that below its centre is.
 
-    `source`: the grid that is read; `target`: from the same corner, with the same axes; `window`: column, row, width,
-    height on `target`.
+    Args:
+        source: the grid that is read.
+        target: from the same corner, with the same axes.
+        window: column, row, width, height on `target`.
     """
     right, down = measure_steps(source, target)
     column, row, width, height = window

@@ -83,7 +83,8 @@ class Scene:
     def choose(self, names: tuple[str, ...]) -> dict[str, tuple[Path, int]]:
         """Return the named bands as (path, index).
 
-        Raises BandMissingError: some are not there; the message names them and those that are.
+        Raises:
+            BandMissingError: some are not there; the message names them and those that are.
         """
         if missing := [name for name in names if name not in self.bands]:
             found = ", ".join(self.bands) or "none with a known name"
@@ -94,12 +95,17 @@ class Scene:
 def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
     """Read what a scene is from one raster, from a folder with `scene.toml`, or from a product as it was handed out.
 
-    Products are Sentinel-2 in SAFE, Landsat Collection 2 level 2, PlanetScope, and STAC items with their assets. A
-    single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time by the
-    tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC). `acquired_at`:
-    aware instant, for a raster that does not tell. Raises ManifestError: the manifest is missing or wrong, or no
-    acquisition time is known; IncompleteSceneError: not all files of the manifest have arrived; NotARasterError: the
-    single file is no raster.
+    Products are Sentinel-2 in SAFE, Landsat Collection 2 level 2, PlanetScope, and STAC items with their assets.
+
+    A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
+    by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
+
+    `acquired_at`: aware instant, for a raster that does not tell.
+
+    Raises:
+        ManifestError: the manifest is missing or wrong, or no acquisition time is known.
+        IncompleteSceneError: not all files of the manifest have arrived.
+        NotARasterError: the single file is no raster.
     """
     return _read_folder(path) if path.is_dir() else _read_raster(path, acquired_at)
 

@@ -41,8 +41,10 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
         dem: raster of heights, band 1; unit and scale as the file says, else metres.
         most: tiles of the finest zoom; a larger model is drawn coarser.
 
-    Raises NoCrsError: the model has no place, or none on the grid of web maps; NoValidPixelsError: nothing of it has a
-    height; TruncatedRasterError: a block of it cannot be read.
+    Raises:
+        NoCrsError: the model has no place, or none on the grid of web maps.
+        NoValidPixelsError: nothing of it has a height.
+        TruncatedRasterError: a block of it cannot be read.
     """
     with open_values(dem, HEIGHT) as source:
         extent = find_extent(grid_of(source, dem), dem)

@@ -252,9 +252,11 @@ def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
     """Describe the training tiles for the card of a model: 1 % and 99 % points of what `measure_window` measures.
 
-    `patches`: as the network saw them, in model values; `pixel_size_m`: side of their pixels on the ground; `undated`:
-    why nobody knows their season, where they do not say it; `reflectance`: their values are counts of reflectance over
-    10000, with whatever offset the counts had.
+    Args:
+        patches: as the network saw them, in model values.
+        pixel_size_m: side of their pixels on the ground.
+        undated: why nobody knows their season, where they do not say it.
+        reflectance: their values are counts of reflectance over 10000, with whatever offset the counts had.
     """
     spectral = [k for k, name in enumerate(patches.bands) if name not in UNITS]
     looks, types, values = [], set(), []
@@ -348,9 +350,13 @@ def find_doubts(
 ) -> list[str]:
     """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
 
-    `reader`: the bands of the model, in its order, on the pixels that the network sees; `own`: the scene on its own
-    pixels, and its stretch there, where the network sees others: what is interpolated or averaged has an order that the
-    image has not. Raises DomainError: the scene cannot mean anything to the network; one line with the figure.
+    Args:
+        reader: the bands of the model, in its order, on the pixels that the network sees.
+        own: the scene on its own pixels, and its stretch there, where the network sees others: what is interpolated
+            or averaged has an order that the image has not.
+
+    Raises:
+        DomainError: the scene cannot mean anything to the network; one line with the figure.
     """
     domain = card.get("domain")
     if domain is None:
@@ -402,7 +408,8 @@ def check_ground(
 ) -> tuple[list[WindowStatistics], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any map.
 
-    Raises DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
+    Raises:
+        DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
     """
     looks, negative, counts, colours = [], [], [], []
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))

@@ -42,11 +42,14 @@ def score_weights(
             compare them with the weights, image by image.
 
     Returns the report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-    index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches, or
-    the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
-    `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how many
-    of the pictures the weights were trained on; None where they keep no digests of these. Raises ModelError: no such
-    weights, or the set lacks one of their bands (both lists are named); TrainingRecipeError: absent data.
+    index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
+    or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
+    `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how
+    many of the pictures the weights were trained on; None where they keep no digests of these.
+
+    Raises:
+        ModelError: no such weights, or the set lacks one of their bands (both lists are named).
+        TrainingRecipeError: absent data.
     """
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import find_entry
@@ -159,7 +162,11 @@ def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]
 
 
 def _deal(patches: Patches) -> list[Parts]:
-    """Folds of whole blocks with pictures in each; raises TrainingRecipeError: one block alone."""
+    """Folds of whole blocks with pictures in each.
+
+    Raises:
+        TrainingRecipeError: one block alone.
+    """
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
     if count < 2:

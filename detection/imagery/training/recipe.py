@@ -105,8 +105,9 @@ def _take_up(
 ) -> tuple["ImageryTrainingSettings", "SegmentationModel"]:
     """The settings of a run that goes on from weights, and these.
 
-    Raises TrainingRecipeError: they read other bands, or values of another stretch; ModelError: there are none of that
-    name.
+    Raises:
+        TrainingRecipeError: they read other bands, or values of another stretch.
+        ModelError: there are none of that name.
     """
     from detection.imagery.neural.checkpoint import load_model
 

@@ -33,7 +33,11 @@ class TrainingRecipe:
     text: str = ""
 
     def settings(self) -> "ImageryTrainingSettings":
-        """Return the settings of the training; raises TrainingRecipeError: a key that training does not know."""
+        """Return the settings of the training.
+
+        Raises:
+            TrainingRecipeError: a key that training does not know.
+        """
         from detection.imagery.neural.learner import ImageryTrainingSettings
 
         known = {field.name for field in fields(ImageryTrainingSettings)} - {"seed"}
@@ -50,7 +54,8 @@ class TrainingRecipe:
 def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
     """Resolve a path, or the name of a shipped recipe.
 
-    Raises TrainingRecipeError: neither; the message lists the shipped ones.
+    Raises:
+        TrainingRecipeError: neither; the message lists the shipped ones.
     """
     if Path(name).is_file():
         return Path(name)
@@ -62,7 +67,11 @@ def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
 
 
 def read_recipe(path: Path) -> TrainingRecipe:
-    """Read and check a recipe; raises TrainingRecipeError: no such file, not TOML, unknown or missing key."""
+    """Read and check a recipe.
+
+    Raises:
+        TrainingRecipeError: no such file, not TOML, unknown or missing key.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)

@@ -46,7 +46,8 @@ def write_seen(weights: Path, patches: Patches, begun_from: Path | None = None) 
 def read_seen(weights: Path) -> NDArray[np.uint64] | None:
     """Return the digests beside weights, rising; None where they keep none.
 
-    Raises ModelError: the file is something else.
+    Raises:
+        ModelError: the file is something else.
     """
     path = weights.with_suffix(SUFFIX)
     if not path.is_file():

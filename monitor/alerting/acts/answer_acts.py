@@ -117,9 +117,13 @@ def withdraw_answer(
     again, a step with a new clock. "movement" may be what a level rests on: to take it back takes two people where
     accounts exist and one of the two highest levels stands or is asked for.
 
-    Returns what is taken back, in words. Raises NotFoundError: nobody said anything to it that still stands;
-    RefusedError: no person, no reason, no open account where accounts exist, or the first word of somebody else;
-    NeedsSecondError: one person alone may not.
+    Returns:
+        What is taken back, in words.
+
+    Raises:
+        NotFoundError: nobody said anything to it that still stands.
+        RefusedError: no person, no reason, no open account where accounts exist, or the first word of somebody else.
+        NeedsSecondError: one person alone may not.
     """
     require_person(actor, reason)
     require_account(c, actor.name, site=site.id)

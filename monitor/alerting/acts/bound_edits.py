@@ -65,7 +65,8 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
     Args:
         values: key of a field -> what a person wrote; what equals the file changes nothing.
 
-    Raises RefusedError: a key that the file does not have, a number that is none, or nothing changed.
+    Raises:
+        RefusedError: a key that the file does not have, a number that is none, or nothing changed.
     """
     document = tomlkit.parse(site.source)
     tables = _criteria(document)

@@ -49,7 +49,8 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
         zone: in which a time without an offset is meant; None = it is refused, never guessed.
         later: which of two times, as `read_typed_time` has it.
 
-    Raises RefusedError: what is wrong with it, and what to give instead.
+    Raises:
+        RefusedError: what is wrong with it, and what to give instead.
     """
     if value is None or value == one.default_text:
         return value if value is None else one.default
@@ -128,6 +129,7 @@ class ActCall:
             do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
             measure: the level that is at stake now; a signature that saw less counts no more.
 
-        Raises NeedsSecondError: nothing is done; the signature of this person waits for another one.
+        Raises:
+            NeedsSecondError: nothing is done; the signature of this person waits for another one.
         """
         return do_by_two(self.db, shared, self.actor, reason, do, measure, self.now, self.second)

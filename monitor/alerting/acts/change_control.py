@@ -216,8 +216,10 @@ def propose(
     Args:
         preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
 
-    Raises ConfigError: the file cannot be used; RefusedError: it changes nothing, no person or reason is named, or it
-    loosens a high level and its author has no account where accounts exist.
+    Raises:
+        ConfigError: the file cannot be used.
+        RefusedError: it changes nothing, no person or reason is named, or it loosens a high level and its author has no
+            account where accounts exist.
     """
     require_person(actor, reason)
     new = parse_site(text, name)
@@ -252,9 +254,12 @@ def propose(
 def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, now: datetime) -> Path:
     """Put a proposal in force: file, version and audit entry, all or none; returns the file.
 
-    The running service notices within seconds. The level stands as it stood. Raises NotFoundError: no such proposal;
-    RefusedError: it is decided already, was made against another version, the file was edited meanwhile, or it loosens
-    a high level and the approver is its author or has no account where accounts exist.
+    The running service notices within seconds. The level stands as it stood.
+
+    Raises:
+        NotFoundError: no such proposal.
+        RefusedError: it is decided already, was made against another version, the file was edited meanwhile, or it
+            loosens a high level and the approver is its author or has no account where accounts exist.
     """
     require_person(actor, reason)
     with db.write() as c:
@@ -300,7 +305,9 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
 def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) -> None:
     """Turn a proposal down; it stays on record.
 
-    Raises NotFoundError: no such proposal; RefusedError: it is decided already, or no person or reason is named.
+    Raises:
+        NotFoundError: no such proposal.
+        RefusedError: it is decided already, or no person or reason is named.
     """
     require_person(actor, reason)
     with db.write() as c:

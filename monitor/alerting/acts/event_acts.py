@@ -25,9 +25,12 @@ def take_event_back(
 
     An earthquake makes bounds stricter and may have asked for a level itself: without it both end. So it takes two
     people where accounts exist and one of the two highest levels stands or is asked for. To withdraw the confirmation
-    alone (`monitor.store.alerting.events.withdraw_confirmation`) takes one: it lowers nothing. Raises NotFoundError: no
-    such event at that site; RefusedError: no person, no reason, no open account where accounts exist, or it is
-    withdrawn already; NeedsSecondError: one person alone may not.
+    alone (`monitor.store.alerting.events.withdraw_confirmation`) takes one: it lowers nothing.
+
+    Raises:
+        NotFoundError: no such event at that site.
+        RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
+        NeedsSecondError: one person alone may not.
     """
     kind = find_event_kind(c, event_id, site.id)
     refuse = partial(_ALONE, number=event_id)

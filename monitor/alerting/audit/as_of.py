@@ -79,7 +79,8 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
     Args:
         known_at: what was stored by then counts; None = the decision's own instant.
 
-    Raises RefusedError: a person or the service itself decided: no readings were used.
+    Raises:
+        RefusedError: a person or the service itself decided: no readings were used.
     """
     import json
 

@@ -68,7 +68,8 @@ def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
 def write_pack(files: Mapping[str, bytes], path: Path) -> str:
     """Write a pack; returns the SHA-256 of its manifest, which proves all of it when it is kept elsewhere.
 
-    Raises RefusedError: the file exists, or cannot be written.
+    Raises:
+        RefusedError: the file exists, or cannot be written.
     """
     try:
         with path.open("xb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -85,7 +86,11 @@ def write_pack(files: Mapping[str, bytes], path: Path) -> str:
 
 # ---- the other way round ---------------------------------------------------------------------------------------
 def read_pack(path: Path) -> dict[str, bytes]:
-    """The files of a pack by name; raises RefusedError: it cannot be read as a pack."""
+    """The files of a pack by name.
+
+    Raises:
+        RefusedError: it cannot be read as a pack.
+    """
     try:
         if path.exists() and not path.is_file():  # a device is read without end, a pipe waits
             raise RefusedError(f"{path} is no file")

@@ -88,7 +88,8 @@ def read_units(source: str) -> dict[str, str]:
 def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> list[str]:
     """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
 
-    `units`: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
+    Args:
+        units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
     """
     frozen = gather(frozen)
     if "act" in frozen:

@@ -22,7 +22,9 @@ WORDS = ("new", "grown", "known", "single")
 def check_past(scenes: Iterable[Path], now: datetime) -> None:
     """Refuse a scene that says it was taken in the future, as the watched folder does: its date is wrong.
 
-    Raises SceneError: one is; ImageryError: one of them cannot be read.
+    Raises:
+        SceneError: one is.
+        ImageryError: one of them cannot be read.
     """
     from detection.imagery.scene.scene import read_scene
 
@@ -38,7 +40,9 @@ def check_past(scenes: Iterable[Path], now: datetime) -> None:
 def check_order(scene: Path, pre: Path) -> None:
     """Refuse a scene before that was not taken before.
 
-    Raises SceneError: it was not; ImageryError: one of them cannot be read.
+    Raises:
+        SceneError: it was not.
+        ImageryError: one of them cannot be read.
     """
     from detection.imagery.scene.scene import read_scene
 

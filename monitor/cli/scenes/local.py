@@ -19,7 +19,9 @@ from monitor.domain.site import LocalGrid, Site
 def unpacked(scene: Path, work: Path) -> Iterator[Path]:
     """The scene as it lies there, or what an archive holds, unpacked into `work` for that time.
 
-    Raises RefusedError: the archive does not hold one scene; ImageryError: it cannot be unpacked, or is too large.
+    Raises:
+        RefusedError: the archive does not hold one scene.
+        ImageryError: it cannot be unpacked, or is too large.
     """
     from detection.imagery.scene.products.unpack import strip_suffix, unpack
 

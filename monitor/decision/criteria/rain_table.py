@@ -47,8 +47,12 @@ def join_rain(
 ) -> Criterion:
     """Name the series of expected rain; with them a criterion is advice unless the site file promotes it.
 
-    `forecast`: how far the rain reaches -> series of its issues; `valid_s`: how long an issue counts. Raises
-    ConfigError: no such series, or a window that holds no reading of the gauge.
+    Args:
+        forecast: how far the rain reaches -> series of its issues.
+        valid_s: how long an issue counts.
+
+    Raises:
+        ConfigError: no such series, or a window that holds no reading of the gauge.
     """
     expected = read_expected_rain(forecast, places.stations, f"{places.where}.forecast")
     texts = [(f"{FORECAST}{reach_s:g}", name) for name, reach_s in expected]
@@ -79,7 +83,8 @@ def find_spec(station: str, quantity: str, stations: Sequence[Station]) -> Serie
 def refuse_expected(name: str, where: str) -> None:
     """Refuse a weather forecast where a measured driver is named: it would be read as rain that fell.
 
-    Raises ConfigError: the name of its quantity says that it looks ahead, as `rain_next_24h` does.
+    Raises:
+        ConfigError: The name of its quantity says that it looks ahead, as `rain_next_24h` does.
     """
     found = EXPECTED.search(name)
     if found is not None:
@@ -93,7 +98,8 @@ def read_expected_rain(
 ) -> tuple[tuple[str, float], ...]:
     """(series of issues, how far each looks ahead in seconds) of a table `{"24h" = "R1.rain_next_24h"}`.
 
-    Raises ConfigError: no duration, no declared series, or one that is not mm of rain.
+    Raises:
+        ConfigError: No duration, no declared series, or one that is not mm of rain.
     """
     found = []
     for span, name in table.items():

@@ -44,7 +44,9 @@ _OF_YEARS_NOW: Final = Template(
 def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
     """The rule that judges the gauges of a criterion one by one, with and without the rain that is expected.
 
-    `measure`: facts of `make_fact`; `amount`: what a sum is called, with the places `depth` and `hours`.
+    Args:
+        measure: facts of `make_fact`.
+        amount: what a sum is called, with the places `depth` and `hours`.
     """
     return lambda criterion, windows: tuple(
         assess_rain(criterion, windows, station, measure, amount) for station in criterion.stations

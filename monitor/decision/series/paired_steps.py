@@ -87,7 +87,8 @@ def find_disturbed(
 ) -> CommonDisturbance:
     """Steps that wait in company, and what came back in company.
 
-    `common`: stations whose steps are those of their reference.
+    Args:
+        common: stations whose steps are those of their reference.
     """
     shared = set(common)
     waiting = [k for k, s in steps.items() if s.state == "pending" and k.station not in shared]

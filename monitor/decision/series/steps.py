@@ -192,7 +192,8 @@ def update_steps(
 ) -> dict[StepKey, Step]:
     """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
 
-    `common`: stations whose steps are those of their reference.
+    Args:
+        common: stations whose steps are those of their reference.
     """
     shared = set(common)
     pairs = [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared]

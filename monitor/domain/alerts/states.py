@@ -86,10 +86,13 @@ LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
 
 
 def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
-    """The state after an event; raises RefusedError: the table has no such step.
+    """The state after an event.
 
     Args:
         state: before it; None = normal, no alert stands.
+
+    Raises:
+        RefusedError: the table has no such step.
 
     >>> str(step(AlertState.RETURNED_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE, 7))
     'closed'

@@ -90,8 +90,9 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     Args:
         later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
 
-    Raises ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant
-    (`TWICE`). Its argument is the message.
+    Raises:
+        ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant (`TWICE`).
+            Its argument is the message.
     """
     day, _, minute = text.strip().replace("T", " ").partition(" ")
     there = ZoneInfo(zone)
@@ -124,7 +125,8 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
     Args:
         zone: by name; None = a time without an offset is refused.
 
-    Raises ValueError: it is none, or none that counts; its argument is the message.
+    Raises:
+        ValueError: it is none, or none that counts; its argument is the message.
     """
     at = parse(text) if zone is None else read_local(text, zone, later)
     if not EARLIEST <= at < LATEST:

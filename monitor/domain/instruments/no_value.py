@@ -151,9 +151,11 @@ def classify_number(
 
     The first number at the end of a scale, reached by a run, is a reading: the instrument moved so far at least.
 
-    `value`: the number, one for which `is_fill_number` holds in the unit in which it came; `before`: usable readings
-    before it, oldest first; `after`: readings after it, which are asked where few came before; `is_end`: it is the end
-    of a scale.
+    Args:
+        value: the number, one for which `is_fill_number` holds in the unit in which it came.
+        before: usable readings before it, oldest first.
+        after: readings after it, which are asked where few came before.
+        is_end: it is the end of a scale.
 
     >>> classify_number(7999.0, [20.0, 20.1, 20.0]), classify_number(6553.5, [10.0, 900.0, 2300.0, 4400.0])
     ('fill', None)

@@ -99,10 +99,13 @@ def find_silence_causes(
     So a battery that reports once a day does not make a page of each instrument of its dead logger. What such a series
     of housekeeping adds later is told already where its station has a page.
 
-    `silent`: silent series, and when each ought to have spoken at the latest; `is_late`: whether a series has missed an
-    epoch; `is_gone`: whether it has missed so many that its own limit need not be waited for; `waited_until_s`: how
-    long a last one is waited for, by those that are back; `paged`: keys of the pages that are open; `spoke_since`:
-    whether a series has spoken after some that are silent fell silent.
+    Args:
+        silent: silent series, and when each ought to have spoken at the latest.
+        is_late: whether a series has missed an epoch.
+        is_gone: whether it has missed so many that its own limit need not be waited for.
+        waited_until_s: how long a last one is waited for, by those that are back.
+        paged: keys of the pages that are open.
+        spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
     notified = {p for p in left if _is_notified(p, silent, paged, spoke_since)}

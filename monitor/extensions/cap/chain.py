@@ -62,8 +62,10 @@ def compose(
         holds: for how long it holds; else `[cap] expires`.
         is_test: of status Test, in a chain of its own.
 
-    Raises NotFoundError: there is no such alert, or no message of that number; RefusedError: the alert is none of
-    hazard; ConfigError: it cannot be signed.
+    Raises:
+        NotFoundError: there is no such alert, or no message of that number.
+        RefusedError: the alert is none of hazard.
+        ConfigError: it cannot be signed.
     """
     alert = require_alert(c, alert_id)
     events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)

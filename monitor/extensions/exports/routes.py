@@ -74,7 +74,9 @@ class FileStream:
 def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[FileStream, int]:
     """Write a file in a folder of its own and open it; nothing of it is left under a name.
 
-    Raises StoreBusyError: as many are written or sent already as may be; NotFoundError: there was nothing to write.
+    Raises:
+        StoreBusyError: as many are written or sent already as may be.
+        NotFoundError: there was nothing to write.
     """
     if not _TURNS.acquire(blocking=False):
         raise StoreBusyError(_BUSY(count=AT_ONCE))

@@ -155,8 +155,11 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     """The answer to a path such as `Things('G1')/Datastreams`: an entity, or one page of a set.
 
     `site`: site, known to be there; `path`: below the root, without a slash at either end; `query`: the options;
-    `root`: address of the first page. Raises NotFoundError: no such entity or step; RefusedError: observations are
-    asked for across series.
+    `root`: address of the first page.
+
+    Raises:
+        NotFoundError: no such entity or step.
+        RefusedError: observations are asked for across series.
     """
     first, _, step = path.strip("/").partition("/")
     if not first:

@@ -124,8 +124,11 @@ def read_rows(
     """Rows of a table for one site.
 
     `c`: a read transaction that stays open while rows are taken; `name`: one of `TABLES`; `station`: only this station
-    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant. Raises NotFoundError: no such
-    table; RefusedError: the table knows no station or no time.
+    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant.
+
+    Raises:
+        NotFoundError: no such table.
+        RefusedError: the table knows no station or no time.
     """
     table = find_table(name)
     if (from_at or to_at) and not table.instant:

@@ -27,7 +27,9 @@ def split_address(url: str, schemes: Collection[str]) -> tuple[str, int]:
 def find_addresses(host: str, port: int, hosts: Collection[str], *, private: bool) -> list[str]:
     """The numeric addresses to connect to, in order; used as they are, so that no second look-up gives another.
 
-    Raises RefusedError: the host is not named, or one of its addresses is not open to it; OSError: it has no address.
+    Raises:
+        RefusedError: the host is not named, or one of its addresses is not open to it.
+        OSError: it has no address.
     """
     if host.lower() not in {one.lower() for one in hosts}:
         raise RefusedError(f"host {host[:MOST_SHOWN]!r} is not the one of url: add it to hosts where it is right")

@@ -95,7 +95,9 @@ class UploadProcessor:
     def inspect(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
-        Raises RefusedError: not all of it came, or it is being read in; StoreBusyError: others are being looked at.
+        Raises:
+            RefusedError: not all of it came, or it is being read in.
+            StoreBusyError: others are being looked at.
         """
         if not self.shelf.is_whole(upload):
             raise RefusedError(_TORN())
@@ -132,8 +134,9 @@ class UploadProcessor:
     ) -> tuple[Upload, Site]:
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
-        Raises RefusedError: it takes a second person, or the site file cannot be written; ConfigError: the site file
-        would not be valid.
+        Raises:
+            RefusedError: it takes a second person, or the site file cannot be written.
+            ConfigError: the site file would not be valid.
         """
         found = self.understood(upload)
         if found is None or not found.is_settled:

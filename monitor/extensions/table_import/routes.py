@@ -58,7 +58,9 @@ def _may_add_site(caller: Caller) -> bool:
 def _require_site(request: Request, site: str) -> None:
     """Readings go to an own site that exists; a new one takes an admin of all sites.
 
-    Raises NotAllowedError: it is the site of others; RefusedError: it would be new, and who asks is no such admin.
+    Raises:
+        NotAllowedError: it is the site of others.
+        RefusedError: it would be new, and who asks is no such admin.
     """
     caller = require_caller(request)
     with context_of(request).db.read() as c:

@@ -106,8 +106,9 @@ def _note(context: Context, message: int | None, form: Fields) -> None:
 async def _read(request: Request) -> Fields:
     """The fields of a report that the provider signed.
 
-    Raises NotFoundError: no provider is set up, or people and providers have no address of the page; NotAllowedError:
-    it is not signed by the provider.
+    Raises:
+        NotFoundError: no provider is set up, or people and providers have no address of the page.
+        NotAllowedError: it is not signed by the provider.
     """
     config = context_of(request).config
     base = config.web.public_url.rstrip("/")

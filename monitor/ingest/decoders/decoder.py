@@ -121,7 +121,8 @@ def join_fault(
 def counts_from_reception(binding: Binding) -> bool:
     """Whether the site file says that what has no time (or no date) of its own counts from its reception.
 
-    Raises ConfigError: `date` says something else.
+    Raises:
+        ConfigError: `date` says something else.
     """
     source = dict(binding.told).get("date", "")
     if source not in {"", RECEPTION}:
@@ -157,7 +158,8 @@ def read_series(binding: Binding) -> dict[str, Target]:
     >>> read_series(Binding("a", "plain", series=(("t", "T1.tilt_x_deg"), ("flow", "pumping m3/h"))))["flow"]
     Target(station='', name='pumping', unit='m3/h')
 
-    Raises ConfigError: a target has no unit, or its station is none.
+    Raises:
+        ConfigError: a target has no unit, or its station is none.
     """
     return {name: _read_target(name, text) for name, text in binding.series}
 
@@ -182,7 +184,8 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
 def check_unit(given: object, expected: str, who: str) -> None:
     """Refuse values that are said to be in another unit than the site file says; a unit nobody knows says nothing.
 
-    Raises PayloadError: unit_mismatch, in the name of who says it.
+    Raises:
+        PayloadError: unit_mismatch, in the name of who says it.
     """
     unit = SYMBOLS.get(given, given) if isinstance(given, str) else ""
     if unit not in UNITS or expected not in UNITS or unit == expected:

@@ -31,7 +31,8 @@ _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
 def open_ecowitt(binding: Binding) -> Decoder:
     """Make the decoder of a station in degF, inHg and in, or of one that is set to degC, hPa and mm.
 
-    Raises ConfigError: `rain` names no counter.
+    Raises:
+        ConfigError: `rain` names no counter.
     """
     rain_key = dict(binding.told).get("rain", "")
     if rain_key and rain_key not in _RAIN:

@@ -45,7 +45,8 @@ class Fix:
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
     """What the positions of a station count from.
 
-    Raises PayloadError: no_station, or no_origin: the site file gives none, or one of the other kind.
+    Raises:
+        PayloadError: no_station, or no_origin: the site file gives none, or one of the other kind.
     """
     if not is_station(station):
         raise PayloadError("no_station", "the topic names no station; put {station} into it, or name one as station")

@@ -41,7 +41,8 @@ BYTES_MOST: Final = 256 * 1024
 def open_json(binding: Binding) -> Decoder:
     """Make the decoder of the expressions of a site file.
 
-    Raises ConfigError: an expression is none, or one that is needed is missing.
+    Raises:
+        ConfigError: an expression is none, or one that is needed is missing.
     """
     settings = dict(binding.told)
     paths: dict[str, ParsedResult] = {key: _compile(key, settings[key]) for key in EXPRESSIONS if key in settings}

@@ -57,8 +57,10 @@ def read_uplink(
 ) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
     """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the best gateway; battery (%).
 
-    A status of ChirpStack brings a battery and no bytes. Raises PayloadError: it is none (a join), it is simulated,
-    names no device that can be a station, or has no time.
+    A status of ChirpStack brings a battery and no bytes.
+
+    Raises:
+        PayloadError: it is none (a join), it is simulated, names no device that can be a station, or has no time.
     """
     body = read_object(payload)
     if body.get("simulated") is True:  # The Things Stack marks what somebody typed into its console
@@ -122,10 +124,13 @@ _ATTRIBUTES: Final = {0x01: 1, 0x09: 2, 0x0A: 2, 0xFF: 2, 0x16: 8, 0x0F: 1, 0xFE
 
 
 def read_milesight(data: bytes) -> list[Value]:
-    """Values of a payload of channels; raises PayloadError: a channel is unknown or cut off.
+    """Values of a payload of channels.
 
     >>> read_milesight(bytes.fromhex("017564037B0A00"))
     [('battery_level', '%', 100.0, None), ('pore_pressure', 'kPa', 10.0, None)]
+
+    Raises:
+        PayloadError: a channel is unknown or cut off.
     """
     return list(_walk_milesight(data))
 

@@ -51,7 +51,11 @@ _VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbe
 
 
 def decode(received: ReceivedMessage) -> DecodedMessage:
-    """Read the samples of a message; raises PayloadError: nothing of the message can be read."""
+    """Read the samples of a message.
+
+    Raises:
+        PayloadError: nothing of the message can be read.
+    """
     message, station = received.message, received.place.station
     if not station:
         raise PayloadError("no_station", _NO_STATION())

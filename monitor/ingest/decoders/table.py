@@ -62,7 +62,8 @@ _IN_A_ZONE: Final = frozenset(
 def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     """The decoder of a name.
 
-    Raises ConfigError: there is no decoder of that name, or the site file tells it what it does not read.
+    Raises:
+        ConfigError: there is no decoder of that name, or the site file tells it what it does not read.
     """
     if name not in DECODERS:
         raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)}")

@@ -60,7 +60,8 @@ def read_units(path: Path) -> dict[str, str]:
 def read_rows(path: Path, file: BinaryIO) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Names of the columns, and rows one after the other.
 
-    Raises ConfigError: the file is damaged, at once or while rows are read.
+    Raises:
+        ConfigError: the file is damaged, at once or while rows are read.
     """
     is_binary = file.read(6) == b'"TOB1"'
     file.seek(0)

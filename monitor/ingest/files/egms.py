@@ -65,7 +65,10 @@ def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
     Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
     which only the name of the product says (`EGMS_L3_..._E_...`), or `said.direction`. Columns that are dates are
     acquisitions; the file does not know their time of day, so they count from the beginning of the date (UTC): they
-    seem up to a day older than they are, never younger. Raises ConfigError: the file is no such product, one line.
+    seem up to a day older than they are, never younger.
+
+    Raises:
+        ConfigError: the file is no such product, one line.
     """
 
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
@@ -103,8 +106,10 @@ def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opene
     """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
 
     Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
-    their date (UTC). Unit and sign are nowhere in such a table: they are declared. Raises ConfigError: it is no such
-    table, or nobody said what its values mean; one line.
+    their date (UTC). Unit and sign are nowhere in such a table: they are declared.
+
+    Raises:
+        ConfigError: it is no such table, or nobody said what its values mean; one line.
     """
     name, direction, unit = options.point_set, options.direction, options.unit
     if name is None or direction is None or unit is None:

@@ -63,7 +63,11 @@ class Position:
 
 @contextmanager
 def open_gnss(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
-    """Open a file of positions; raises ConfigError: it is none of these forms."""
+    """Open a file of positions.
+
+    Raises:
+        ConfigError: it is none of these forms.
+    """
     with _open(path, options.call(path).name) as lines:
         yield (_to_line(line) for line in lines)
 

@@ -35,8 +35,10 @@ def is_long(names: Collection[str]) -> bool:
 def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
 
-    An export of observations is of this form too: its raw values come in, revision by revision. Raises ConfigError: the
-    file is no such table.
+    An export of observations is of this form too: its raw values come in, revision by revision.
+
+    Raises:
+        ConfigError: the file is no such table.
     """
     del options
     with open_rows(path) as (names, rows):
@@ -62,7 +64,8 @@ def _read_long(row: Row) -> ReadingLine:
 def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a table whose columns `said.mapping` explains.
 
-    Raises ConfigError: the file is no such table, or there is no mapping.
+    Raises:
+        ConfigError: the file is no such table, or there is no mapping.
     """
     mapping = options.mapping
     if mapping is None:

@@ -20,7 +20,8 @@ _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
 def read_place(row: Mapping[str, Any]) -> Point:
     """Read `point`, `latitude`, `longitude` and perhaps `height_m`.
 
-    Raises PayloadError: bad_point, not_number, bad_place.
+    Raises:
+        PayloadError: bad_point, not_number, bad_place.
     """
     name = str(row.get("point") or "").strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
@@ -39,7 +40,8 @@ def open_points(
 ) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Open the neutral form `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
 
-    Raises ConfigError: the file is no such table, or nobody said what its values mean.
+    Raises:
+        ConfigError: the file is no such table, or nobody said what its values mean.
     """
     if options.point_set is None or options.direction is None or options.unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")

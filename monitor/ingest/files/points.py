@@ -203,7 +203,8 @@ def _tie(
 ) -> tuple[list[PointValue], list[BadRow]]:
     """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
 
-    Raises RefusedError: they count against another point: no date has both.
+    Raises:
+        RefusedError: they count against another point: no date has both.
     """
     reference_at, point = load_reference(c, set_id)
     if declared.reference_point and point and declared.reference_point != point:

@@ -29,7 +29,8 @@ HEAD_LINES: Final = 200
 def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
 
-    Raises ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
+    Raises:
+        ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
     """
     station, origin = _find_station(path, options)
     try:
@@ -83,7 +84,9 @@ def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHea
 def find_origin(path: Path, time: str | None) -> Origin:
     """Where positions began: at the first that is good to millimetres; a new station counts from there.
 
-    Raises PayloadError: nothing says whether its times are GPS time; ConfigError: no solution is as good as that.
+    Raises:
+        PayloadError: nothing says whether its times are GPS time.
+        ConfigError: no solution is as good as that.
     """
     with path.open(encoding="ascii", errors="replace") as text:
         head: list[str] = []

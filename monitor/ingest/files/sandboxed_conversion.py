@@ -48,7 +48,8 @@ def format_line(value: Any) -> str:
 def open_plain(path: Path) -> Iterator[Iterator[ReadingLine]]:
     """The lines that `write_lines` wrote: one that is none of the form ends the file.
 
-    Raises ConfigError: the file is none that a worker wrote.
+    Raises:
+        ConfigError: the file is none that a worker wrote.
     """
     with open_raw(path) as lines:
         yield (_read_line(raw) for raw in lines)
@@ -146,7 +147,8 @@ def open_converted(
 ) -> Iterator[ConvertedFile]:
     """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.
 
-    Raises ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
+    Raises:
+        ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
     """
     with compute.own_folder() as folder:
         out = folder / "lines"

@@ -23,7 +23,8 @@ from monitor.ingest.grids.stack import MOST_TIMES, Array, GridStack, name_refere
 def open_mintpy(path: Path) -> Iterator[GridStack]:
     """Open a time series; the instant of an acquisition is its date and `CENTER_LINE_UTC`.
 
-    Raises ConfigError: it is no such file, or in radar coordinates; one line.
+    Raises:
+        ConfigError: it is no such file, or in radar coordinates; one line.
     """
     import h5py
 

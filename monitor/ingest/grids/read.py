@@ -27,7 +27,8 @@ TAGGED: Final = 8  # bands whose tags are read
 def open_geotiff(path: Path, *, ends: bool) -> Iterator[GridStack]:
     """Open a raster; values are nothing where its mask or nodata says so; `ends` as `find_date` has it.
 
-    Raises ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
+    Raises:
+        ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
     """
     try:
         with open_raster(path) as source:
@@ -129,7 +130,9 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
     """What a grid says at the stations: the nearest cell, or the mean of the cells within `said.window_m`.
 
     A mean counts where half of the cells have a value. Rain is a sum of its interval and counts at the end of it.
-    Raises ConfigError: it is no such grid, or no station stands on it; one line.
+
+    Raises:
+        ConfigError: it is no such grid, or no station stands on it; one line.
     """
     quantity = str(options.quantity)
     with _open_stack(path, options, ends=quantity == RAIN) as stack:
@@ -194,7 +197,8 @@ def open_pixels(
 ) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Pixels of a stack of displacement as points, `said.within_m` of the stations alone where that is given.
 
-    Raises ConfigError: it is no such stack, or nobody said what its values mean; one line.
+    Raises:
+        ConfigError: it is no such stack, or nobody said what its values mean; one line.
     """
     if options.point_set is None or options.direction not in DIRECTIONS:
         raise ConfigError(f"{path}: give --set and --direction: the sign is declared, never guessed")

@@ -89,7 +89,8 @@ class Heads:
     def follow(self, rows: Iterable[Numbered]) -> Iterator[Numbered]:
         """The rows of all parts, without the lines of their heads.
 
-        Raises ConfigError: a part has other columns, another order of them, other units or zones than the first.
+        Raises:
+            ConfigError: a part has other columns, another order of them, other units or zones than the first.
         """
         held: list[Numbered] = []
         has_head = False

@@ -52,8 +52,10 @@ def promote(
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
 
-    Raises NotFoundError: no such checkpoint; RefusedError: the gate is closed, or who asks may not; NeedsSecondError:
-    `force` by one person.
+    Raises:
+        NotFoundError: no such checkpoint.
+        RefusedError: the gate is closed, or who asks may not.
+        NeedsSecondError: `force` by one person.
     """
     row, now, force = _find_own(c, site, start), order.now, order.force
     require_reason(c, order.actor, order.reason)

@@ -25,8 +25,12 @@ UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()
 def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
     """Let a network be tried first on the scenes of its site, before the shipped ones; returns a sentence.
 
-    `try_weights` says before whether it can be run at all. Raises NotFoundError: no such network; RefusedError: it is
-    in use already, its gate made it a candidate only, the site file names weights, or who asks may not.
+    `try_weights` says before whether it can be run at all.
+
+    Raises:
+        NotFoundError: no such network.
+        RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
+            asks may not.
     """
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)

@@ -138,7 +138,8 @@ def _compare(
 ) -> tuple[RadarChange | None, list[tuple[KnownDate, Scene]], list[str]]:
     """Compare with the mean of the dates before; where that fails without coherence, and then with the newest alone.
 
-    Raises ImageryError: the scene itself cannot be read.
+    Raises:
+        ImageryError: the scene itself cannot be read.
     """
     tries = []
     if before:

@@ -69,7 +69,8 @@ class MqttPublisher:
     def publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         """Publish at QoS 1 and return when the broker has acknowledged.
 
-        Raises DeliveryError: not connected, or no acknowledgement in time.
+        Raises:
+            DeliveryError: not connected, or no acknowledgement in time.
         """
         self.listen()
         if not self._connected.wait(timeout_s):

@@ -42,7 +42,8 @@ class SiteSummary:
 def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime) -> bool:
     """Declare a site, its stations and the version of its file; loading the same version again changes nothing.
 
-    Returns true when this version was not the current one.
+    Returns:
+        True when this version was not the current one.
     """
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
     values = {name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")}

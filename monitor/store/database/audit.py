@@ -133,7 +133,8 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
 
     `expected`: a head noted earlier; it must still be in the chain.
 
-    Returns one line per finding; empty when the log is whole.
+    Returns:
+        One line per finding; empty when the log is whole.
     """
     findings: list[str] = []
     previous = FIRST

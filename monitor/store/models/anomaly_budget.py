@@ -190,7 +190,8 @@ def set_factor(
 ) -> BudgetMeasurement:
     """A person puts a threshold back, or elsewhere within the bounds; what was said before it counts no more.
 
-    Raises RefusedError: no person, no reason, a detector without a threshold, or a factor out of bounds.
+    Raises:
+        RefusedError: no person, no reason, a detector without a threshold, or a factor out of bounds.
     """
     require_person(actor, reason)
     measured = next((m for m in measure_detectors(c, site, now) if m.detector == detector), None)

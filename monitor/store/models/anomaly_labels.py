@@ -343,7 +343,8 @@ def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> 
 def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: str | None = None) -> AnomalyRun:
     """The happening at a station that an instant lies in.
 
-    Raises NotFoundError: there is none, or there are several of different quantities.
+    Raises:
+        NotFoundError: there is none, or there are several of different quantities.
     """
     mine = [r for r in runs if r.station == station and quantity in {None, r.quantity} and r.from_at <= at <= r.to_at]
     if not mine:
@@ -378,7 +379,8 @@ def add_label(
         cause: one of `CAUSES`.
         seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
-    Raises RefusedError: no person, an unknown verdict or cause, nothing to withdraw, or somebody else spoke since.
+    Raises:
+        RefusedError: no person, an unknown verdict or cause, nothing to withdraw, or somebody else spoke since.
     """
     require_person(actor, verdict)
     if verdict not in VERDICTS:

@@ -33,8 +33,11 @@ class Session:
 def open_session(connection: Connection, name: str, now: datetime, lifetime_s: float = SESSION_S) -> tuple[str, int]:
     """Open a session for a user whose password was checked; those that the user had open end.
 
-    Returns the token, which is stored only as its hash, and how many sessions ended. Raises RefusedError: no such open
-    account.
+    Returns:
+        The token, which is stored only as its hash, and how many sessions ended.
+
+    Raises:
+        RefusedError: no such open account.
     """
     u = user_account.c
     if connection.execute(select(u.name).where(u.name == name, u.disabled_at.is_(None))).first() is None:
@@ -153,7 +156,9 @@ def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) ->
     """Count an attempt before its password is checked; returns the instant at which it may be.
 
     `c`: a write transaction, which ends before the wait; `os_user`: who sits at the keyboard, as the kernel has it.
-    Raises RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.
+
+    Raises:
+        RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.
     """
     g = password_guess.c
     mine = (g.user_name == name) & (g.os_user == os_user[:128])

@@ -68,7 +68,9 @@ def add_user(
 ) -> None:
     """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
 
-    Raises NotFoundError: no such site; RefusedError: bad name, unknown role, weak password, or the name is taken.
+    Raises:
+        NotFoundError: no such site.
+        RefusedError: bad name, unknown role, weak password, or the name is taken.
     """
     if not _NAME.fullmatch(name):
         raise RefusedError(f"user name {name!r}: letters, digits and . _ @ - only, 64 at most")
@@ -97,7 +99,8 @@ def set_password(connection: Connection, name: str, password: str) -> None:
 def set_role(connection: Connection, name: str, role: str) -> str:
     """Give another role, which counts from the next request on; returns the one before.
 
-    Raises RefusedError: the role is unknown, or nobody who administers would be left.
+    Raises:
+        RefusedError: the role is unknown, or nobody who administers would be left.
     """
     _check_role(role)
     found = find_user(connection, name)
@@ -133,7 +136,8 @@ def _check_sites(connection: Connection, sites: Iterable[str]) -> list[str]:
 def _keeping_an_admin(connection: Connection, name: str) -> Iterator[None]:
     """Refuse a change after which nobody keeps the accounts: no open admin of all sites, or none who can prove it.
 
-    Raises RefusedError: the account is the last one; the transaction is to be left.
+    Raises:
+        RefusedError: the account is the last one; the transaction is to be left.
     """
 
     def find() -> tuple[bool, bool]:
@@ -167,7 +171,9 @@ def require_sites(connection: Connection, wanted: Iterable[str]) -> None:
 def disable_user(connection: Connection, name: str, now: datetime) -> None:
     """Lock an account and end its sessions; the name stays, for the audit log refers to it.
 
-    Raises NotFoundError: no such account; RefusedError: nobody who administers would be left.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: nobody who administers would be left.
     """
     with _keeping_an_admin(connection, name):
         _change(connection, name, disabled_at=now)
@@ -201,8 +207,9 @@ def find_account(accounts: Sequence[User], name: str) -> User | None:
 def bind_os_user(connection: Connection, name: str, os_user: str | None) -> None:
     """Let a user of the operating system be an account at the command line; None ends it.
 
-    Raises NotFoundError: no such account; RefusedError: that user is another account already, or nobody who administers
-    could prove it any more.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that user is another account already, or nobody who administers could prove it any more.
     """
     bound = next((u.name for u in load_users(connection) if os_user is not None and u.os_user == os_user), None)
     if bound is not None and bound != name:
@@ -252,7 +259,8 @@ def require_person(actor: Actor, reason: str) -> None:
 def require_reason(connection: Connection, actor: Actor, reason: str) -> None:
     """Make sure that an act has a reason, and that a person who does it has an account as operator.
 
-    Raises RefusedError: it has not.
+    Raises:
+        RefusedError: it has not.
     """
     if not reason.strip():
         raise RefusedError(NO_REASON())
@@ -264,8 +272,10 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime)
     """Make sure that two different people stand behind an act that one may not do alone.
 
     Where accounts exist, both must have an open one whose role suffices; before the first account a name is enough.
-    Raises RefusedError: they are one, one of them is no person, or has no such account; or one person had a hand in
-    both accounts lately (`require_independent`).
+
+    Raises:
+        RefusedError: they are one, one of them is no person, or has no such account; or one person had a hand in both
+            accounts lately (`require_independent`).
     """
     names = [one.name.strip(), other.name.strip()]
     if any(a.kind != "person" for a in (one, other)) or not all(map(fold_name, names)):
@@ -280,8 +290,10 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime)
 def require_account(connection: Connection, name: str, needed: str = "operator", *, site: str | None = None) -> None:
     """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
 
-    `needed`: the role; `site`: one on which the account must be allowed to act, where it is for some only. Raises
-    RefusedError: it is not.
+    `needed`: the role; `site`: one on which the account must be allowed to act, where it is for some only.
+
+    Raises:
+        RefusedError: it is not.
     """
     accounts = load_users(connection)
     account = find_account(accounts, name)
@@ -311,7 +323,8 @@ def _read(row: Row[Any]) -> User:
 def _hash(name: str, password: str) -> str:
     """The hash of a password that nobody guesses; an attacker tries the name of the account first.
 
-    Raises RefusedError: it is too short or too easy; the text says why, and never bears the password.
+    Raises:
+        RefusedError: it is too short or too easy; the text says why, and never bears the password.
     """
     from zxcvbn import zxcvbn  # its word lists are read only where somebody chooses a password
 
@@ -362,7 +375,9 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
     """Make sure that no single person has lately had a hand in both of two accounts, one of which may be the own.
 
     The first day of an installation is left out: whoever sets it up makes the first accounts, and is trusted with it.
-    Raises RefusedError: one person had, and the day since is not over.
+
+    Raises:
+        RefusedError: one person had, and the day since is not over.
     """
     first = connection.execute(select(func.min(user_account.c.created_at))).scalar()
     if first is None:
@@ -450,7 +465,9 @@ def find_bound(c: Connection, issuer: str, subject: str) -> User | None:
 def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> None:
     """Let a person of the provider be an account that exists; None ends it.
 
-    Raises NotFoundError: no such account; RefusedError: that person is another account already.
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that person is another account already.
     """
     bound = None if subject is None else find_bound(c, issuer, subject)
     if bound is not None and bound.name != name:
@@ -466,8 +483,9 @@ def admit_person(
 ) -> str:
     """The account of a person who came, made at the first time; role and sites are what the groups give now.
 
-    Raises RefusedError: the account is locked, the groups give no role or no site, the name is taken by an account that
-    is not bound to this person, or nobody who administers would be left.
+    Raises:
+        RefusedError: the account is locked, the groups give no role or no site, the name is taken by an account that is
+            not bound to this person, or nobody who administers would be left.
     """
     account = find_bound(c, person.issuer, person.subject)
     role, wanted = choose_role(person.groups, roles), choose_sites(person.groups, sites)

@@ -31,7 +31,8 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
     `now`: from when on the flags are known; `changed`: the version is a new one: all readings are looked at, else only
     those that bear a flag.
 
-    Returns flags appended, added and withdrawn together.
+    Returns:
+        Flags appended, added and withdrawn together.
     """
     appended = 0
     for row in load_series(c, site.id):

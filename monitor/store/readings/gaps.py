@@ -45,7 +45,8 @@ def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int
 
     Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
 
-    Returns how many were new.
+    Returns:
+        How many were new.
     """
     epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
     rows, found_at = [], format_iso(now)

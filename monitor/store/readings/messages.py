@@ -205,7 +205,8 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
 
     `quota`: what the quarantine may keep; messages beyond it are counted by their source.
 
-    Returns how many messages were only counted.
+    Returns:
+        How many messages were only counted.
     """
     if not messages:
         return 0

@@ -54,8 +54,9 @@ def add_photo(
 ) -> int:
     """Keep a photo of an alert or of a report; returns its number.
 
-    Raises NotFoundError: there is no such alert or report of the site; RefusedError: it has as many as one may have, or
-    the account sent too many within a day.
+    Raises:
+        NotFoundError: there is no such alert or report of the site.
+        RefusedError: it has as many as one may have, or the account sent too many within a day.
     """
     find_subject(c, site, alert_id, report_id)
     require_few(c, actor, now, alert_id, report_id)

@@ -89,7 +89,8 @@ def load_newer(
     `c`: the snapshot in which the stamps were found; `held`: series, its newest epoch that is held, and the stamp of
     the stretch up to there; `to_at`: the newest epoch to read.
 
-    Returns readings and the stamp of the longer stretch, for series that have any.
+    Returns:
+        Readings and the stamp of the longer stretch, for series that have any.
     """
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
@@ -121,8 +122,9 @@ def load_newer_values(
     `c`: the snapshot in which the stamps were found; `held`: a stretch of each series, and what was entered of it since
     it arrived; `after`: a reading that arrived after it with its epoch in the stretch came late.
 
-    Returns epochs after the stretch in seconds with their values, None for one that no model may learn from, of series
-    that have any; and the series of which something came late.
+    Returns:
+        Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that
+        have any; and the series of which something came late.
     """
     found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"

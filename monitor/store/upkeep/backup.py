@@ -33,9 +33,12 @@ def copy_sqlite(source: Path, target: Path) -> None:
 def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None) -> None:
     """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
 
-    Its SHA-256 stands beside it, in a file as `sha256sum` writes it. `target`: the copy; `begin`: called in the
-    process of `pg_dump` before it begins. Raises StoreError: the target exists, there is no room, or the copy failed;
-    nothing half-written is left.
+    Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
+
+    `target`: the copy; `begin`: called in the process of `pg_dump` before it begins.
+
+    Raises:
+        StoreError: the target exists, there is no room, or the copy failed; nothing half-written is left.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name")
@@ -70,7 +73,8 @@ def sum_file(copy: Path) -> Path:
 def check_sum(copy: Path) -> None:
     """Make sure that a copy is the file that was written, where its SHA-256 stands beside it.
 
-    Raises StoreError: it was torn or changed since.
+    Raises:
+        StoreError: it was torn or changed since.
     """
     try:
         noted = sum_file(copy).read_text(encoding="utf-8").split()[0]

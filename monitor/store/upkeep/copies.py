@@ -48,8 +48,11 @@ def make_copy(
         is_proven: restore it into a scratch database and check it there.
         begin: called in each process that is started, before its program.
 
-    Returns what became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
-    Raises StoreError: there is no copy, or it is not as it was written; that is written down as well.
+    Returns:
+        What became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
+
+    Raises:
+        StoreError: there is no copy, or it is not as it was written; that is written down as well.
     """
     start = time.monotonic()
     stamp = format_iso(now)[:19].replace("-", "").replace(":", "")

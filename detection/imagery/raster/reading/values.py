@@ -110,8 +110,10 @@ def open_values(
         notes: gets one sentence for each kind of what was left out.
         empty: the number that means nothing, as it is stored, where the file declares none.
 
-    Raises BandMissingError: no such band; RadiometryError: a scale, a unit or values that cannot be meant;
-    TruncatedRasterError: a block cannot be read.
+    Raises:
+        BandMissingError: no such band.
+        RadiometryError: a scale, a unit or values that cannot be meant.
+        TruncatedRasterError: a block cannot be read.
     """
 
     def through(source: Any, stack: ExitStack) -> Any:

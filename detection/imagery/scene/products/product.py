@@ -241,7 +241,10 @@ def is_product(folder: Path) -> bool:
 def describe_product(folder: Path) -> SceneManifest | None:
     """What a product says of itself, in the words of a manifest; None where the folder is no product that is known.
 
-    Nothing of the images is opened. Raises ManifestError: it is one of them, and cannot be used; the line says why.
+    Nothing of the images is opened.
+
+    Raises:
+        ManifestError: It is one of them, and cannot be used; the line says why.
     """
     for describe in READERS.values():
         if (content := describe(folder)) is not None:

@@ -33,8 +33,10 @@ def describe_stac(folder: Path) -> SceneManifest | None:
 
     A band is known by its common name or its name; scale and offset that turn values into reflectance count where all
     bands share them. Assets elsewhere are not fetched. `counts` are the files that have this scale, `nodata` is what
-    the bands say that means nothing. Raises ManifestError: several items, no time, or no band among the assets that are
-    there.
+    the bands say that means nothing.
+
+    Raises:
+        ManifestError: several items, no time, or no band among the assets that are there.
     """
     paths = find_items(folder)
     if not paths:

@@ -40,7 +40,11 @@ class SceneManifest(TypedDict, total=False):
 
 
 def read_text(path: Path) -> str:
-    """The text of a description; raises ManifestError: too large, or no UTF-8."""
+    """The text of a description.
+
+    Raises:
+        ManifestError: too large, or no UTF-8.
+    """
     with path.open("rb") as file:
         content = file.read(TEXT_BYTES + 1)
     if len(content) > TEXT_BYTES:
@@ -54,7 +58,8 @@ def read_text(path: Path) -> str:
 def read_xml(path: Path) -> ET.Element:
     """The root of an XML file that declares nothing.
 
-    Raises ManifestError: no XML, or a document type or entities in it.
+    Raises:
+        ManifestError: no XML, or a document type or entities in it.
     """
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -67,7 +72,11 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file; raises ManifestError: no JSON object."""
+    """The object of a JSON file.
+
+    Raises:
+        ManifestError: no JSON object.
+    """
     try:
         found = json.loads(read_text(path))
     except (ValueError, RecursionError):
@@ -92,7 +101,11 @@ def read_pairs(text: str) -> dict[str, str]:
 
 
 def read_number(value: object, path: Path, what: str) -> float:
-    """A finite number, written as one or as text; raises ManifestError: it is none."""
+    """A finite number, written as one or as text.
+
+    Raises:
+        ManifestError: it is none.
+    """
     try:
         found = float(str(value)[:40])
     except ValueError:
@@ -117,7 +130,8 @@ def list_texts(root: ET.Element, *names: str) -> Iterator[str]:
 def read_instant(text: object, path: Path, what: str) -> datetime:
     """An instant of ISO 8601, UTC where it names no zone: products state all times in UTC.
 
-    Raises ManifestError: it is none.
+    Raises:
+        ManifestError: it is none.
     """
     try:
         # digits of a second beyond the sixth are more than a clock of ours holds

@@ -52,9 +52,12 @@ def strip_suffix(name: str) -> str | None:
 def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> UnpackedArchive:
     """Write the files of an archive into a folder that exists; links and devices are left out.
 
-    What is really written counts, whatever the archive states. Raises NotARasterError: it is no archive, or it is
-    damaged; SceneError: a name that leads out of the folder; TooLargeError: too many files, too many bytes, or more
-    than the disk has room for.
+    What is really written counts, whatever the archive states.
+
+    Raises:
+        NotARasterError: it is no archive, or it is damaged.
+        SceneError: a name that leads out of the folder.
+        TooLargeError: too many files, too many bytes, or more than the disk has room for.
     """
     count, files, room = 0, 0, min(most_bytes, shutil.disk_usage(folder).free)
     try:

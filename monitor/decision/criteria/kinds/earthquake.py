@@ -293,7 +293,8 @@ def lower_bounds(site: Site, factor: float) -> Site:
     Args:
         factor: 0 < factor <= 1; 1 = as declared.
 
-    Raises ValueError: a factor that would loosen a bound.
+    Raises:
+        ValueError: a factor that would loosen a bound.
     """
     if not 0.0 < factor <= 1.0:
         raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")

@@ -11,7 +11,8 @@ class InvertedResidual(nn.Module):
 
     Added to its input where neither size nor channels change.
 
-    `lean`: leave out the first convolution where it would not expand, as MobileNetV2 does.
+    Args:
+        lean: leave out the first convolution where it would not expand, as MobileNetV2 does.
     """
 
     def __init__(

@@ -40,8 +40,9 @@ class Bottleneck(Residual):
 class ResNet(nn.Module):
     """Stem (7 x 7, or three 3 x 3, stride 2; 3 x 3 max pool, stride 2) and four stages.
 
-    `width`: multiplier of the channels 64, 128, 256, 512; `deep_stem`: three 3 x 3 convolutions to 64, 64, 128 channels
-    in place of the 7 x 7 one.
+    Args:
+        width: multiplier of the channels 64, 128, 256, 512.
+        deep_stem: three 3 x 3 convolutions to 64, 64, 128 channels in place of the 7 x 7 one.
     """
 
     def __init__(

@@ -13,8 +13,9 @@ def make_stages(
 ) -> tuple[nn.ModuleList, list[int]]:
     """Make the five stages of 3 x 3 convolutions, without the poolings between them.
 
-    `normalised`: batch normalisation behind each convolution, else a bias and none; `last_dilation`: dilation of the
-    fifth stage.
+    Args:
+        normalised: batch normalisation behind each convolution, else a bias and none.
+        last_dilation: dilation of the fifth stage.
 
     Returns the stages, and the channels that each gives.
     """

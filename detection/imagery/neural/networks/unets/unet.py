@@ -78,8 +78,10 @@ class Unet(SegmentationNetwork):
     its scale; a 1 x 1 head. The variants put an SRU, a BRU or both (SBConv) behind each 3 x 3 convolution, the
     residual ones a shortcut around each pair of units.
 
-    `gate`: `hard` or `soft`, of the SRU; `peak`: channels at the bottom (512, or 1024 for the original size); `up`:
-    `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
+    Args:
+        gate: `hard` or `soft`, of the SRU.
+        peak: channels at the bottom (512, or 1024 for the original size).
+        up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
     """
 
     def __init__(
