@@ -13,7 +13,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detection.geojson import Geometry
 from detection.imagery.change.classification import NOTHING, change_of, classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
@@ -54,7 +53,6 @@ from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, str
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
 from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.border import list_doubtful
-from detection.imagery.scene.scene import Scene
 from forecasting.message import Figure, Template, error_text
 from forecasting.whole_file import replacing
 
@@ -215,25 +213,6 @@ COLOURS = {
 }
 
 
-def write_change_picture(scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path) -> None:
-    """Write an RGBA PNG.
-
-    Args:
-        change: the change raster, 255 where one of the dates is nodata.
-        words: (change, GeoJSON geometry) of all outlines.
-    """
-    image, small = paint_scene(scene, grid, LONGEST_PX)
-    with Layer(change, small, nearest=True, nodata=NODATA) as layer:
-        _, valid = layer.read(0, 0, small.width, small.height)
-    grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
-    image[:3, ~valid] = grey[~valid]
-    # what is told last lies on top
-    for kind in ("single", "vanished", "known", "grown", "new"):
-        for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
-            draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
-    write_png(path, image)
-
-
 def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
@@ -332,7 +311,17 @@ def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bo
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
     words += [(one.change.change, one.outline.geometry) for one in found.vanished]
     try:
-        write_change_picture(scene_of(newer), grid, out_dir / FILE, words, out_dir / PICTURE)
+        # write an RGBA PNG
+        image, small = paint_scene(scene_of(newer), grid, LONGEST_PX)
+        with Layer(out_dir / FILE, small, nearest=True, nodata=NODATA) as layer:
+            _, valid = layer.read(0, 0, small.width, small.height)
+        grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
+        image[:3, ~valid] = grey[~valid]
+        # what is told last lies on top
+        for kind in ("single", "vanished", "known", "grown", "new"):
+            for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
+                draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
+        write_png(out_dir / PICTURE, image)
     except ImageryError:
         return False
     return True
