@@ -15,9 +15,8 @@ from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import Grid
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import DateAssessment, ReadScene, SceneResult
+from monitor.jobs.scenes.tasks import DateAssessment, ReadScene
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
 from tests.conftest import ON_BOTH
@@ -72,33 +71,13 @@ def test_rows_hold_the_class_of_the_model(database, answer):
     assert run["classes"] == ["landslide", "crack"]
 
 
-@pytest.mark.parametrize("triage", [False, True])
-def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
-    database, config, answer, tmp_path, monkeypatch, triage
-):
-    scene = tmp_path / "inbox" / "bench" / "next"
-    scene.mkdir(parents=True)
-    (scene / "scene.toml").write_text("")
-    site = store(database, answer, SITE + ("[scenes]\ntriage = true\n" if triage else ""))
-    asked = []
-
-    def note(_task, question, *_args, **_kwargs):
-        asked.append(question)
-        return SceneResult(error="not read here")
-
-    monkeypatch.setattr(inbox.compute, "run", note)
-    assert inbox.run(database, config, site, TAKEN) == "next: failed: not read here"
-    boxes = {one.bbox for one in answer.polygons}
-    assert (asked[0].triage, set(asked[0].known)) == (("triage", boxes) if triage else (None, set()))
-
-
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
-    """It knew no classes, windows nobody looked at, doubts, copies and versions."""
+    """It knew no classes, doubts, copies and versions."""
     run = run_of(answer, "print", {})
     store(database, answer, run={k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")})
     with database.read() as c:
         (date,) = load_dates(c, "bench")
-    assert (date.classes, date.unseen, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), (), ("",))
+    assert (date.classes, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), ("",))
     assert len(date.polygons) == 3
 
 

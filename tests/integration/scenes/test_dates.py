@@ -169,7 +169,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
     ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
     (paths[10] / "scene.toml").unlink()
     facts = {"model_hash": MODEL_HASH, "out_dir": "", "prob": "", "threshold": 0.5, "minimum_area_m2": 5000.0}
-    facts |= dict.fromkeys(("unseen", "doubtful", "doubts", "prints", "polygons"), ())
+    facts |= dict.fromkeys(("doubtful", "doubts", "prints", "polygons"), ())
     facts |= {"classes": ("disturbance",), "valid_share": 1.0}
     dates = tuple(
         KnownDate(scene_hash=str(day), name=path.name, acquired_at=may(day), scene_path=str(path), **facts)
