@@ -29,7 +29,11 @@ def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> It
         mode: rights of the file: it lies there empty from the start, and until it is whole only its owner may read it.
             None: the block makes it, with the rights that a new file has.
     """
-    _sweep(path)
+    # remove what killed processes left of this file; SQLite lays a journal beside its half one
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        with contextlib.suppress(OSError):  # another one was quicker
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink()
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         if mode is not None:
@@ -67,11 +71,3 @@ def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = 
     """A value as one line of JSON in a file that is replaced whole; `default` spells what JSON does not know."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, default=default) + "\n", encoding="utf-8")
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed processes left of this file; SQLite lays a journal beside its half one."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
-        with contextlib.suppress(OSError):  # another one was quicker
-            if time.time() - left.stat().st_mtime > LEFT_S:
-                left.unlink()

@@ -46,7 +46,7 @@ from detection.anomaly.registry import (
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
-from forecasting.message import Figure, Message, NameList, Template, spread
+from forecasting.message import Figure, NameList, Template, spread
 from forecasting.whole_file import replacing
 
 _SHORT: Final = Template(
@@ -310,22 +310,18 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
                 ready[name] = train_detector(name, samples, budget, seed)
         rows = run_bench(samples, tuple(ready), budget, (seed,), ready)
         gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
-    against = _find_against_vote(detector.name, heldout_rate, heldout.months, budget, gain)
-    card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
-    return card
-
-
-def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[Message]:
     found = []
-    if not np.isfinite(rate) or months * budget < COUNTABLE:
+    if not np.isfinite(heldout_rate) or heldout.months * budget < COUNTABLE:
         needed = Figure(COUNTABLE / budget, ".0f")
-        found.append(_SHORT(months=Figure(months, ".1f"), needed=needed, budget=budget))
-    elif rate > budget:
-        found.append(_LOUD(rate=Figure(rate, ".3g"), budget=budget))
-    if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
+        found.append(_SHORT(months=Figure(heldout.months, ".1f"), needed=needed, budget=budget))
+    elif heldout_rate > budget:
+        found.append(_LOUD(rate=Figure(heldout_rate, ".3g"), budget=budget))
+    if detector.name in NETWORKS and (gain is None or gain < VOTE_GAIN):
         least, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
         if gain is None:
             found.append(_NO_GAIN(names=best, needed=least))
         else:
             found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=least))
-    return found
+    against = found
+    card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
+    return card

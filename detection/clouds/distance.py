@@ -137,7 +137,13 @@ def compare_clouds(
         CloudError: a file cannot be used.
         NoPointsError: the clouds share no ground.
     """
-    _check_request(request)
+    sizes = (request.normal_m, request.radius_m, request.depth_m)
+    if not all(0 < size <= SIZE_MOST_M for size in sizes):
+        raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
+    if request.registration_m is not None and not 0 <= request.registration_m < np.inf:
+        raise CloudError(f"the error of the registration is a number of metres, not {request.registration_m:g}")
+    if request.outward_deg is not None and not 0 <= request.outward_deg <= 360:
+        raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {request.outward_deg:g}")
     # into which half of the sphere normals are turned: up, or half-way between up and where the wall looks
     outward = np.array([0.0, 0.0, 1.0])
     if request.outward_deg is not None:
@@ -178,16 +184,6 @@ def compare_clouds(
         warnings.append(line)
         measured = _MeasuredDistances(**{name: getattr(measured, name)[towards] for name in names})
     return _sum_up(measured, (count, steep), grid, request, place.vertical, list(dict.fromkeys(warnings)))
-
-
-def _check_request(request: CloudDistanceRequest) -> None:
-    sizes = (request.normal_m, request.radius_m, request.depth_m)
-    if not all(0 < size <= SIZE_MOST_M for size in sizes):
-        raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
-    if request.registration_m is not None and not 0 <= request.registration_m < np.inf:
-        raise CloudError(f"the error of the registration is a number of metres, not {request.registration_m:g}")
-    if request.outward_deg is not None and not 0 <= request.outward_deg <= 360:
-        raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {request.outward_deg:g}")
 
 
 def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:

@@ -60,7 +60,11 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
     if height_unit is not None and height_unit not in METRES:
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
-        declared = _read_crs(path, reader)
+        try:
+            found = reader.header.parse_crs()
+        except Exception:  # whatever a damaged record makes of the parser
+            raise NoPlaceError(f"{path}: its coordinate reference system cannot be understood") from None
+        declared = None if found is None else pyproj.CRS(found)
         vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
     if declared is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
@@ -102,14 +106,6 @@ def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, 
             )
         height_m = 1.0
     return height_m
-
-
-def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:
-    try:
-        found = reader.header.parse_crs()
-    except Exception:  # whatever a damaged record makes of the parser
-        raise NoPlaceError(f"{path}: its coordinate reference system cannot be understood") from None
-    return None if found is None else pyproj.CRS(found)
 
 
 def _read_keys(path: Path, reader: Any) -> tuple[str, str, float | None]:

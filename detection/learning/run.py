@@ -163,7 +163,14 @@ def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
     if request.out.exists() and known is None and any(one.name not in {STAGE, LOCK} for one in request.out.iterdir()):
         raise LearningError(f"{request.out}: holds other files; name an empty folder with --out")
     readable = read_scenes(request.scenes)
-    mark = _mark(request, readable)
+    digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
+    for scene in readable.scenes:
+        for file in scene.files:
+            facts = file.stat()
+            digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    for label in request.labels:
+        digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
+    mark = digest.hexdigest()
     if known is not None and known["mark"] != mark and (request.out / ANSWER).is_file():
         raise LearningError(f"{request.out}: holds the answer to another question; name another folder with --out")
     whole = known is not None and ("folds" in known or (request.out / ANSWER).is_file())
@@ -247,17 +254,6 @@ def _deal(
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
     }
     return plan, cut.others
-
-
-def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
-    digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
-    for scene in readable.scenes:
-        for file in scene.files:
-            facts = file.stat()
-            digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    for label in request.labels:
-        digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
-    return digest.hexdigest()
 
 
 def read_folds(plan: LearningPlan, count: int) -> list[Parts]:

@@ -55,7 +55,17 @@ class Factors(ExitStack):
         self.grid, self.notes = read_grid(first.path), list[str]()
         super().__init__()
         try:
-            terrain = self._open_terrain(work)
+            opened: dict[Path, TerrainReader] = {}
+            for number, path in enumerate(dict.fromkeys(f.path for f in self.factors if f.kind == "terrain")):
+                names = [TERRAIN_FIELDS[f.name] for f in self.factors if f.kind == "terrain" and f.path == path]
+                folder = work / f"terrain-{number}"
+                folder.mkdir()
+                try:
+                    opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
+                except CoverageError as error:
+                    raise FactorError(str(error)) from None
+                self.notes += opened[path].notes
+            terrain = opened
             self._reads = [self._open(factor, terrain) for factor in self.factors]
         except BaseException:
             self.close()
@@ -70,19 +80,6 @@ class Factors(ExitStack):
             values[place], valid = read(*box)
             known &= valid
         return values, known
-
-    def _open_terrain(self, work: Path) -> dict[Path, TerrainReader]:
-        opened: dict[Path, TerrainReader] = {}
-        for number, path in enumerate(dict.fromkeys(f.path for f in self.factors if f.kind == "terrain")):
-            names = [TERRAIN_FIELDS[f.name] for f in self.factors if f.kind == "terrain" and f.path == path]
-            folder = work / f"terrain-{number}"
-            folder.mkdir()
-            try:
-                opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
-            except CoverageError as error:
-                raise FactorError(str(error)) from None
-            self.notes += opened[path].notes
-        return opened
 
     def _open(self, factor: Factor, terrain: dict[Path, TerrainReader]) -> Read:
         if factor.kind == "terrain":

@@ -109,14 +109,9 @@ def read_recipe(path: Path) -> RecordRecipe:
     return RecordRecipe(data, run, str(path))
 
 
-def data_root() -> Path:
-    """Where measured data lie: SLOPEWARD_DATA, else ../shared/data."""
-    return Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
-
-
 def find_file(name: str | Path) -> Path:
     """A path as given, below the data root, or the file of a benchmark (S, SK, G, K)."""
-    root = data_root()
+    root = Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
     tries = [Path(name), root / name, root / "timeseries" / name]
     if str(name) in BENCHMARKS:
         tries = [root / "timeseries" / "benchmarks" / f"{name}.csv"]
@@ -157,7 +152,16 @@ def read_records(
     if kind == "long":
         wanted = quantity or recipe.data.get("quantity")
         samples: Samples = read_long_samples(path, quantity=wanted)
-        drivers = _long_drivers(path, wanted)
+        import pandas as pd
+
+        frame = read_sound_rows(path)
+        frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
+        out: Samples = {}
+        for (station, driver), rows in frame[frame["quantity"] != wanted].groupby(["station", "quantity"]):
+            at = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
+            seconds = ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
+            out[f"{station}.{driver}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
+        drivers = out
     elif kind == "wide":
         samples, drivers = _read_wide(path, recipe)
     elif kind == "solution":
@@ -191,19 +195,6 @@ def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured = {name: _count_rain(*one) if find_kind(name) == "rain" else one for name, one in measured.items()}
     covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
-
-
-def _long_drivers(path: Path, quantity: str | None) -> Samples:
-    import pandas as pd
-
-    frame = read_sound_rows(path)
-    frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
-    out: Samples = {}
-    for (station, driver), rows in frame[frame["quantity"] != quantity].groupby(["station", "quantity"]):
-        at = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
-        seconds = ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
-        out[f"{station}.{driver}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
-    return out
 
 
 def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:

@@ -46,15 +46,12 @@ def read_sheet(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = [row for row in read_cells(path) if any(value is not None for value in row)]
+    rows = [
+        row for row in next(iter(read_sheets(path, first=True).values()), []) if any(value is not None for value in row)
+    ]
     if not rows:
         raise RecipeError(f"{path}: the first sheet is empty")
     return pd.DataFrame(rows[1:], columns=[str(name) for name in rows[0]])
-
-
-def read_cells(path: Path) -> list[list[Any]]:
-    """All rows of the first visible worksheet, as `read_sheet` spells them; raises what it raises but for emptiness."""
-    return next(iter(read_sheets(path, first=True).values()), [])
 
 
 def read_sheets(

@@ -76,7 +76,11 @@ def classify_movement(
     known = _Series(times_s, values, sigmas, bisect_right(times_s, now_s))
     if known.last == 0:
         return MovementFacts(now_s, None, None, v_eq=v_eq, stale=True, failing=failing), None
-    sigma = _sigma(known)
+    # noise of one epoch: measured over the last month, or what the instrument states where that is more
+    first = bisect_right(known.times_s, known.newest_s - LONGEST_S, 0, known.last)
+    tail = slice(max(first, known.last - MOST_EPOCHS), known.last)
+    stated = median(known.sigmas[tail]) if known.last > first else 0.0
+    sigma = max(measure_sigma(known.times_s[tail], known.values[tail]), stated)
     long_s = _window_s(known, sigma, interval_s)
     window_s, scatter = _narrow(known, sigma, long_s, interval_s)
     present = known.fit(known.newest_s, window_s)
@@ -128,14 +132,6 @@ def _find_exceeded_bound(known: _Series, bounds: Sequence[Bound]) -> Exceeded | 
         if fit is not None and fit.low > bound.over and fit.rate > bound.min_sigma * fit.error:
             return Exceeded(fit.rate, fit.error, bound.over, bound.window_s)
     return None
-
-
-def _sigma(known: _Series) -> float:
-    """Noise of one epoch: measured over the last month, or what the instrument states where that is more."""
-    first = bisect_right(known.times_s, known.newest_s - LONGEST_S, 0, known.last)
-    tail = slice(max(first, known.last - MOST_EPOCHS), known.last)
-    stated = median(known.sigmas[tail]) if known.last > first else 0.0
-    return max(measure_sigma(known.times_s[tail], known.values[tail]), stated)
 
 
 def _window_s(known: _Series, sigma: float, interval_s: float) -> float:

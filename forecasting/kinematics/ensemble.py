@@ -136,23 +136,6 @@ def fit_inverse(
     return InverseFit(origin + (mean_t + ahead) * DAY_S, error * DAY_S, r2, slope, misfit, n)
 
 
-def measure_scatter(
-    fit: InverseFit, stamps_s: Sequence[float], velocities: Sequence[float], errors: Sequence[float], alpha: float
-) -> float:
-    """Mean square of how far the velocities lie off a fitted law, in their own standard errors.
-
-    Windows overlap, so what is noise alone stays below 1 (0.45 in the middle of drawn curves); rain that drives the
-    motion, or the stairs of an interpolated record, show above.
-    """
-    power = 1.0 - alpha
-    square = 0.0
-    for stamp, v, error in zip(stamps_s, velocities, errors, strict=True):
-        y = v**power
-        off = (y - fit.slope * (stamp - fit.failure_s) / DAY_S) / (power * y)
-        square += off * off / ((error / v) ** 2 + FINE * FINE)
-    return square / (fit.n - 2)
-
-
 ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent of Voight's law, belief in it
 STRAIGHT = 2  # place of exponent 2: 1/v is a straight line
 FLOOR = 0.01  # of the stated scatter, added to every misfit: perfect data decide no more than they can
@@ -196,7 +179,14 @@ def scatter_of_best(fits: Fits, stamps_s: Sequence[float], rates: Sequence[float
     fit = fits[best]
     if fit is None or fit.slope >= 0.0:
         return inf
-    return measure_scatter(fit, stamps_s, rates, errors, ALPHAS[best][0])
+    # mean square of how far the velocities lie off a fitted law, in their own standard errors
+    power = 1.0 - ALPHAS[best][0]
+    square = 0.0
+    for stamp, v, error in zip(stamps_s, rates, errors, strict=True):
+        y = v**power
+        off = (y - fit.slope * (stamp - fit.failure_s) / DAY_S) / (power * y)
+        square += off * off / ((error / v) ** 2 + FINE * FINE)
+    return square / (fit.n - 2)
 
 
 def stretch_window(scatter: float, early_s: float, late_s: float) -> float:

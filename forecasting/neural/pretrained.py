@@ -119,7 +119,9 @@ def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Se
     """The shipped network on a record: `lld` from calibration, floors from the rows before, head at its horizons."""
     old = shipped.recipe
     steps = tuple(panel.steps(h) for h in horizons_s)
-    weights = _between(old.steps, steps)
+    # weights of the known steps for each asked one, linear in the logarithm, shape (asked, known)
+    at = np.log(np.asarray(old.steps, dtype=np.float64))
+    weights = np.stack([np.interp(np.log(steps), at, row) for row in np.eye(len(old.steps))], axis=1)
     recipe = replace(
         old,
         stations=panel.stations,
@@ -162,12 +164,6 @@ def adapt(
     mine = replace(mine, recipe=replace(mine.recipe, horizons_s=tuple(horizons_s), seed=settings.seed))
     others = [join(one, blocks)[1] for one, blocks in replay]
     return tune(settled.network, mine, others, settings, progress=progress)
-
-
-def _between(known: Sequence[int], wanted: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Weights of the known steps for each asked one, linear in the logarithm, shape (asked, known)."""
-    at = np.log(np.asarray(known, dtype=np.float64))
-    return np.stack([np.interp(np.log(wanted), at, row) for row in np.eye(len(known))], axis=1)
 
 
 def _mix_head(rows: Tensor, weights: Tensor) -> Tensor:

@@ -50,15 +50,7 @@ def directed_supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Float
         values: Training rows only, shape (T, S).
         lag: Rows of the increments (7 days).
     """
-    follows = lead_graph(values, lag)
-    near = distance_graph(xy_m, values.shape[1])
-    free = (follows + follows.T) == 0.0
-    graph = follows + np.where(free, near, 0.0)
-    return np.stack([_walk(graph), _walk(graph.T)])
-
-
-def lead_graph(values: Floats, lag: int) -> Floats:
-    """How much more station j moves after i than before it, shape (S, S), [i, j] > 0 = i leads; 0 below 0.3."""
+    # how much more station j moves after i than before it, shape (S, S), [i, j] > 0 = i leads; 0 below 0.3
     moved = values[lag:] - values[:-lag]
     count = values.shape[1]
     after = np.zeros((count, count))
@@ -67,7 +59,11 @@ def lead_graph(values: Floats, lag: int) -> Floats:
             if i != j:
                 after[i, j] = _correlate(moved[:-1, i], moved[1:, j])
     leads = np.where((after > CORRELATION) & (after > after.T), after, 0.0)
-    return np.asarray(leads, dtype=np.float64)
+    follows = np.asarray(leads, dtype=np.float64)
+    near = distance_graph(xy_m, values.shape[1])
+    free = (follows + follows.T) == 0.0
+    graph = follows + np.where(free, near, 0.0)
+    return np.stack([_walk(graph), _walk(graph.T)])
 
 
 def _correlate(left: Floats, right: Floats) -> float:

@@ -96,7 +96,10 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     groups: dict[tuple[str, str], list[Forecast]] = {}
     for row in rows:
         groups.setdefault((row.station, row.model), []).append(row)
-    steps = {key: [_rows_ahead(panel, row) for row in _by_horizon(group)] for key, group in groups.items()}
+    steps = {
+        key: [max(1, round((row.target_s - row.data_until_s) / panel.step_s)) for row in _by_horizon(group)]
+        for key, group in groups.items()
+    }
     reaches = {h for ahead in steps.values() for h in (*ahead, *(b - a for a, b in pairwise((0, *ahead))))}
     if not reaches:
         return list(rows)
@@ -116,11 +119,6 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
 
 def _by_horizon(rows: Sequence[Forecast]) -> list[Forecast]:
     return sorted(rows, key=lambda row: row.horizon_s)
-
-
-def _rows_ahead(panel: Panel, row: Forecast) -> int:
-    """Rows from the last reading to the target; a reading may be older than the issue."""
-    return max(1, round((row.target_s - row.data_until_s) / panel.step_s))
 
 
 def _present_velocity(values: Floats, noise: Floats) -> tuple[Floats, Floats]:

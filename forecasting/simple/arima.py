@@ -134,7 +134,12 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
 def _search(values: Floats) -> Minimum:
     unit = measure_steps(values)
     centred = (values - _first(values)) / unit
-    mean = _mean_step(centred)
+    seen = np.isfinite(centred)
+    first = seen.argmax(axis=0)
+    last = centred.shape[0] - 1 - seen[::-1].argmax(axis=0)
+    at = np.arange(centred.shape[1])
+    out: Floats = (centred[last, at] - centred[first, at]) / np.maximum(last - first, 1)
+    mean = out
     start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
     found = minimise(lambda p: _standardised(centred, p), start)
     p1, p2, q, c = natural(found.params)
@@ -169,13 +174,4 @@ def _prior(p1: Floats, p2: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
 def _first(values: Floats) -> Floats:
     rows = np.isfinite(values).argmax(axis=0)
     out: Floats = values[rows, np.arange(values.shape[1])]
-    return out
-
-
-def _mean_step(values: Floats) -> Floats:
-    seen = np.isfinite(values)
-    first = seen.argmax(axis=0)
-    last = values.shape[0] - 1 - seen[::-1].argmax(axis=0)
-    at = np.arange(values.shape[1])
-    out: Floats = (values[last, at] - values[first, at]) / np.maximum(last - first, 1)
     return out

@@ -327,7 +327,6 @@ class ScenePlan:
     weights: Annotated[str, Key("`auto`, the name of shipped weights, a file, or `index`: no network")] = "auto"
     minimum_area_m2: Annotated[float, Key("smaller footprints are left out", ge=0.0)] = 900.0
     near_m: Annotated[float, Key("so near to a station a footprint counts for it", gt=0.0)] = 500.0
-    triage: Annotated[bool, Key("pass over tiles in which a coarse network is sure to see nothing")] = False
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
     prior: Annotated[str, Key("susceptibility map below footprints, GeoTIFF", max_length=1000)] = ""
     dem: Annotated[str, Key("heights for scenes without, m: GeoTIFF or folder", max_length=1000)] = ""

@@ -130,6 +130,6 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
 
 def request_scene(scene: Path, out: Path, **more: Any) -> SceneRequest:
     """What a worker is given to read one scene with the weights for drawn ones, without stations or earlier dates."""
-    nothing: dict[str, Any] = {"triage": None, "known": (), "dates": (), "versions": (), "stations": {}, "local": None}
+    nothing: dict[str, Any] = {"dates": (), "versions": (), "stations": {}, "local": None}
     rule: dict[str, Any] = {"weights": "generated", "minimum_area_m2": None, "owner": "bench", "near_m": 100.0}
     return SceneRequest(scene_path=str(scene), out_dir=out, **rule, **nothing, **more)

@@ -45,7 +45,13 @@ def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list
     """
     index = np.flatnonzero(series.observed)
     values = series.values[index]
-    usual = _usual_steps(values)
+    # median of the sizes of the differences before each reading, infinite where too few are known
+    steps = np.abs(np.diff(values))
+    out = np.full(len(values), np.inf)
+    if len(steps) >= BEFORE // 2:
+        rows = np.lib.stride_tricks.sliding_window_view(steps, BEFORE // 2)
+        out[BEFORE // 2 + 1 :] = np.maximum(np.median(rows, axis=1)[:-1], 1e-12)
+    usual = out
     jumps = np.abs(np.diff(values, prepend=np.nan))
     found, last = list[UnitChange](), 0
     for k in np.flatnonzero(jumps > CLEAR * usual).tolist():
@@ -79,16 +85,6 @@ def list_looks(factors: Mapping[float, int]) -> list[tuple[int, float]]:
     [(5, 100.0), (10, 100.0), (20, 3.28), (40, 3.28)]
     """
     return sorted((times * enough, factor) for factor, enough in factors.items() for times in (1, 2))
-
-
-def _usual_steps(values: Array) -> Array:
-    """Median of the sizes of the differences before each reading, infinite where too few are known."""
-    steps = np.abs(np.diff(values))
-    out = np.full(len(values), np.inf)
-    if len(steps) >= BEFORE // 2:
-        rows = np.lib.stride_tricks.sliding_window_view(steps, BEFORE // 2)
-        out[BEFORE // 2 + 1 :] = np.maximum(np.median(rows, axis=1)[:-1], 1e-12)
-    return out
 
 
 def _find_factor(before: Array, after: Array, factor: float) -> float:

@@ -39,7 +39,11 @@ def name_shapes(values: Array, columns: NDArray[np.int64], jump_mm: float | None
     sizes: list[float] = []
     for first in range(0, len(values), AT_ONCE):
         part = slice(first, first + AT_ONCE)
-        window = _cut(values[part], columns[part])
+        # the window of each alarm: `WIDTH` acquisitions that end `AFTER` its own, NaN beyond the record
+        padded = np.pad(values[part], ((0, 0), (WIDTH, AFTER)), constant_values=np.nan)
+        places = columns[part][:, None] + AFTER + 1 + np.arange(WIDTH)
+        cut: Array = np.take_along_axis(padded, places, axis=1)
+        window = cut
         shape, size = _fit(window)
         for row, k, mm in zip(window, shape.tolist(), size.tolist(), strict=True):
             kind = "unknown" if k < 0 else SHAPES[k]
@@ -59,14 +63,6 @@ def is_phase_jump(size_mm: float, noise_mm: float, jump_mm: float) -> bool:
     cycles = round(abs(size_mm) / jump_mm)
     off = abs(abs(size_mm) - cycles * jump_mm)
     return 1 <= cycles <= CYCLES and off <= min(NEAR * noise_mm, NEAREST * jump_mm)
-
-
-def _cut(values: Array, columns: NDArray[np.int64]) -> Array:
-    """The window of each alarm: `WIDTH` acquisitions that end `AFTER` its own, NaN beyond the record."""
-    padded = np.pad(values, ((0, 0), (WIDTH, AFTER)), constant_values=np.nan)
-    places = columns[:, None] + AFTER + 1 + np.arange(WIDTH)
-    cut: Array = np.take_along_axis(padded, places, axis=1)
-    return cut
 
 
 def _fit(window: Array) -> tuple[NDArray[np.int64], Array]:

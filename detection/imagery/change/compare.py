@@ -2,18 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-from detection.geojson import Geometry
 from detection.imagery.change.classification import NOTHING, change_of, classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
@@ -46,15 +44,12 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.preview import LONGEST_PX, draw_outline, paint_scene
-from detection.imagery.footprints.probabilities import tile_origins
-from detection.imagery.footprints.records import SceneDetection, Window
+from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
-from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.border import list_doubtful
-from detection.imagery.scene.scene import Scene
 from forecasting.message import Figure, Template, error_text
 from forecasting.whole_file import replacing
 
@@ -86,73 +81,6 @@ def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
     text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
     with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-
-
-def list_unseen(result: SceneDetection) -> list[Window]:
-    """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
-
-    Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
-
-    What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
-    a tile that was passed over lies under tiles that were not.
-
-    >>> told = {"windows": [[0, 0, 40, 40]]}
-    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
-    []
-    >>> told = {"windows": [[0, 0, 48, 40]]}
-    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
-    [(0, 0, 32, 32)]
-    >>> told = {"windows": [[0, 0, 32, 32]]}
-    >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
-    [(0, 0, 16, 32)]
-    """
-    if not (triage := result.get("passed_over")) or not triage["windows"]:
-        return []
-    passed = {tuple(window) for window in triage["windows"]}
-    own: Mapping[str, Any] = result.get("read_at") or result
-    width, height = int(own["width"]), int(own["height"])
-    pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
-    owned = [(own, read in passed) for read, own in pairs]
-    columns = np.unique([x for (c, _, w, _), _ in owned for x in (c, c + w)])
-    rows = np.unique([y for (_, r, _, h), _ in owned for y in (r, r + h)])
-    hidden, looked = (np.zeros((len(rows) - 1, len(columns) - 1), bool) for _ in range(2))
-    for (column, row, wide, high), is_passed in owned:
-        across = slice(*np.searchsorted(columns, (column, column + wide)))
-        down = slice(*np.searchsorted(rows, (row, row + high)))
-        (hidden if is_passed else looked)[down, across] = True
-    across, down = own.get("step_px", (1, 1))
-    lefts, rights = _bring_sides(columns, across, int(result["width"]))
-    tops, bottoms = _bring_sides(rows, down, int(result["height"]))
-    return [
-        (int(lefts[c]), int(tops[r]), int(rights[c + 1] - lefts[c]), int(bottoms[r + 1] - tops[r]))
-        for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
-    ]
-
-
-def _bring_sides(sides: NDArray[np.int64], step: float, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where windows between such sides begin and end, in pixels of which `length` lie below those, `step` below each.
-
-    >>> begin, end = _bring_sides(np.array([0, 16, 21]), 1.5, 31)
-    >>> begin.tolist(), end.tolist()
-    ([0, 24, 31], [0, 24, 31])
-    """
-    places = np.minimum(sides * step, length)
-    return np.floor(places + 1e-6).astype(np.int64), np.ceil(places - 1e-6).astype(np.int64)
-
-
-def _list_tiles(blend: str, tile: int, halo: int, width: int, height: int) -> Iterable[tuple[Window, Window]]:
-    if blend != "hann":
-        for one in cut(width, height, tile, halo, 1):
-            yield (
-                (one.read_column, one.read_row, one.read_width, one.read_height),
-                (one.own_column, one.own_row, one.own_width, one.own_height),
-            )
-        return
-    for origin in tile_origins(0, height, tile, 0):
-        for start in tile_origins(0, width, tile, 0):
-            column, row = max(0, start), max(0, origin)
-            window = column, row, min(width, start + tile) - column, min(height, origin + tile) - row
-            yield window, window
 
 
 FILE = "change.tif"
@@ -215,25 +143,6 @@ COLOURS = {
 }
 
 
-def write_change_picture(scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path) -> None:
-    """Write an RGBA PNG.
-
-    Args:
-        change: the change raster, 255 where one of the dates is nodata.
-        words: (change, GeoJSON geometry) of all outlines.
-    """
-    image, small = paint_scene(scene, grid, LONGEST_PX)
-    with Layer(change, small, nearest=True, nodata=NODATA) as layer:
-        _, valid = layer.read(0, 0, small.width, small.height)
-    grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
-    image[:3, ~valid] = grey[~valid]
-    # what is told last lies on top
-    for kind in ("single", "vanished", "known", "grown", "new"):
-        for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
-            draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
-    write_png(path, image)
-
-
 def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
@@ -244,7 +153,6 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | No
         threshold=float(result["threshold"]),
         minimum_area_m2=float(result["minimum_area_m2"]),
         classes=tuple(result["classes"]),
-        unseen=tuple(list_unseen(result)),
         doubtful=tuple(list_doubtful(result.get("borders") or ())),
         cloudy=tuple((left, top, width, height) for left, top, width, height in result.get("cloudy") or ()),
         doubts=tuple(result.get("doubts") or ()),
@@ -332,7 +240,17 @@ def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bo
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
     words += [(one.change.change, one.outline.geometry) for one in found.vanished]
     try:
-        write_change_picture(scene_of(newer), grid, out_dir / FILE, words, out_dir / PICTURE)
+        # write an RGBA PNG
+        image, small = paint_scene(scene_of(newer), grid, LONGEST_PX)
+        with Layer(out_dir / FILE, small, nearest=True, nodata=NODATA) as layer:
+            _, valid = layer.read(0, 0, small.width, small.height)
+        grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
+        image[:3, ~valid] = grey[~valid]
+        # what is told last lies on top
+        for kind in ("single", "vanished", "known", "grown", "new"):
+            for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
+                draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
+        write_png(out_dir / PICTURE, image)
     except ImageryError:
         return False
     return True

@@ -33,7 +33,7 @@ class Date:
     cautions: list[str] = field(default_factory=list)
     polygons: list[KnownOutline] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
-    unseen: Any = None  # ground that proves nothing (tiles that triage passed over, rims of clouds), in pixels
+    unseen: Any = None  # ground that proves nothing (rims of clouds), in pixels
     doubtful: Any = None  # ground that may be a border, in pixels
     cloudy: Any = None  # ground beside clouds, in pixels
     white: Any = None  # snow, ice and cloud of its image (`guards.White`), where that was looked for

@@ -54,7 +54,6 @@ class StoredDate:
     minimum_area_m2: float  # of its footprints
     # of its probabilities, in the order of the bands; footprints are judged within their own
     classes: tuple[str, ...] = (LANDSLIDE,)
-    unseen: tuple[Window, ...] = ()  # windows that nobody looked at: as nodata, they prove nothing
     doubtful: tuple[Window, ...] = ()  # windows that may hold a border: what is found or compared there is advice
     # windows beside clouds: what is found there is advice, and they prove nothing to other dates
     cloudy: tuple[Window, ...] = ()

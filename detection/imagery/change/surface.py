@@ -174,7 +174,11 @@ def subtract(
         if given is None:
             errors = np.hypot(errors, off_m)
             sigma, source = float(np.hypot(sigma, off_m)), "what differs as a whole"
-    pixel_m2 = _pixel_areas(grid)
+    # true area of the pixels, m², as a column (they change with latitude where the grid is in degrees)
+    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
+    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
+    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
+    pixel_m2 = np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = float(np.hypot(_mean_error(scatter, float((ground * pixel_m2).sum()), range_m), off_m))
 
@@ -264,14 +268,6 @@ def _find_stable(
     if ground.sum() < STABLE_LEAST * valid.sum():
         warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
     return np.asarray(ground)
-
-
-def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
-    """True area of the pixels, m², as a column (they change with latitude where the grid is in degrees)."""
-    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
-    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
-    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
-    return np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
 
 
 def _correlation_range_m(

@@ -71,7 +71,6 @@ from detection.imagery.footprints.records import (
     SceneDetection,
     Window,
 )
-from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
@@ -132,19 +131,14 @@ def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> S
     Raises ImageryError: a subclass for each cause, with one clear line.
     """
     scene = _find_scene(options)
-    # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
-    triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
-    return choose_weights(options, partial(_detect, scene, options, triage, progress))
+    return choose_weights(options, partial(_detect, scene, options, progress))
 
 
-def _detect(
-    scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
-) -> SceneDetection:
+def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt: WeightsAttempt) -> SceneDetection:
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
-    triage = triage if weights != INDEX else None
-    facts = _facts(scene, model, plan, options, triage)
+    facts = _facts(scene, model, plan, options)
     facts |= {"named": options.weights != AUTO, "refused": [one.to_json() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
@@ -158,15 +152,12 @@ def _detect(
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         report = partial(progress, BRIGHTNESS)
         stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
-        passing = SceneTriage(triage, seen, model.card, options.scale) if triage else None
-        wants = passing.wants if passing else None
-        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
+        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         with drawn.writing() as write:
             valid = map_scene(run, write, partial(progress, MAP))
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
-        chosen = passing.to_json() if passing else None
         if not valid:
             raise _explain_empty(opened, model)
         flip_rate, flip_pixels = None, 0
@@ -184,7 +175,6 @@ def _detect(
             "unreadable_share": round(opened.reader.unreadable_share, 6),
             "flip_rate": flip_rate,
             "flip_pixels": flip_pixels,
-            "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "qa": None,
             "doubts": doubts,
@@ -202,7 +192,6 @@ def _detect(
             *describe_broken(refused, weights),
             *opened.warnings,
             *cautions,
-            *list_triage_cautions(chosen),
         ]
         result["doubts"] = [*doubts, *describe_coarser(result["resample_to_m"], result["coarser_than_m"])]
         _add_cautions(result, grid)
@@ -470,7 +459,7 @@ def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOption
     if isinstance(model, IndexModel):  # a pixel by itself
         return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
-    return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
+    return make_plan(model.card, entry, options.tile, options.halo)
 
 
 def _facts(
@@ -478,7 +467,6 @@ def _facts(
     model: "SegmentationModel | IndexModel",
     plan: TilingPlan,
     options: DetectionOptions,
-    triage: TriageRequest | None,
 ) -> DetectionFacts:
     prior, least_m2 = options.prior or scene.prior, options.minimum_area_m2
     dem: DemFacts | None = None
@@ -502,7 +490,6 @@ def _facts(
         "scale": options.scale,
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
-        "triage": triage.facts() if triage else None,
         "dem": dem,
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,

@@ -34,10 +34,6 @@ class DetectionOptions:
     dem_tiles: tuple[tuple[str, str], ...] = ()
     prior: Path | None = None  # susceptibility raster, instead of the scene's own
     aoi: Path | None = None  # area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude
-    triage: str | None = None  # weights that tell which tiles are worth a look; None: all are looked at
-    # boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there the triage
-    # is not asked
-    known: Sequence[Sequence[float]] = ()
     # side of the pixels that the scene is brought to before it is looked at; None: its own
     resample_to_m: float | None = None
     # footprints on ground less steep than this, on average, are left out; None: none are

@@ -247,8 +247,6 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
 
 def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
-    if passed := result["passed_over"]:
-        tags["PASSED_OVER"] = str(passed["passed_over"])
     label_geotiff(steps.path, tags, tuple(result["classes"]))
 
 

@@ -27,19 +27,14 @@ COHERENCE = ("coherence", "cc", "coh")
 SEEN_SHARE = 0.5
 
 
-def measure_places(
-    prob: Path, scene: Scene | None, places: Sequence[MeasuredPlace], unseen: Sequence[Sequence[int]] = ()
-) -> dict[str, dict[str, float]]:
+def measure_places(prob: Path, scene: Scene | None, places: Sequence[MeasuredPlace]) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
-
-    `unseen`: windows (column, row, width, height) that nobody looked at: they have no probability.
 
     Returns name -> quantity (`scene_probability` 0..1, `ndvi` -1..1, `coherence` 0..1) -> mean, on the grid of the
     kept probabilities. A place of which less than half is valid is left out: nothing is made up.
     """
     grid = read_grid(prob)
     found: dict[str, dict[str, float]] = {}
-    hidden = shapely.union_all([shapely.box(*_corners(window)) for window in unseen])
     with ExitStack() as stack:
         steps = stack.enter_context(Layer(prob, grid, nodata=NODATA))
         layers = _open_bands(scene, grid, stack)
@@ -52,8 +47,7 @@ def measure_places(
             wanted = max(1.0, float(outline.area))
             means: dict[str, float] = {}
             values, valid = steps.read(*box)
-            looked = ~burn(hidden, box) if hidden.intersects(shapely.box(*_corners(box))) else True
-            _add(means, "scene_probability", values / STEPS, valid & body & looked, wanted)
+            _add(means, "scene_probability", values / STEPS, valid & body, wanted)
             if "red" in layers and "nir" in layers:
                 (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
                 total = nir.astype(np.float64) + red  # Rouse et al. 1974
@@ -67,11 +61,6 @@ def measure_places(
             if means:
                 found[place.name] = means
     return found
-
-
-def _corners(window: Sequence[int]) -> tuple[int, int, int, int]:
-    column, row, width, height = window
-    return column, row, column + width, row + height
 
 
 def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, Layer]:

@@ -37,8 +37,6 @@ BACK_PX = 512
 
 Write = Callable[[NDArray[np.uint8], int, int], None]
 Progress = Callable[[float], None]
-Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
-"""Whether a tile must be looked at, by its counts, valid pixels, column and row; see `triage.Passing`."""
 
 
 class Classifier(Protocol):
@@ -77,12 +75,12 @@ class TilingPlan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: ModelCard, entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
+def make_plan(card: ModelCard, entry: Any, tile: int | None, halo: int | None) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
     `card`: the model's card; `tile_px` is the side of the training patches.
     """
-    if entry.streams and tile is None and halo is None and not triage:
+    if entry.streams and tile is None and halo is None:
         return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
     if entry.tile_exact:
         return TilingPlan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
@@ -110,16 +108,12 @@ class MappingRun:
     stretch: RadiometricStretch  # counts to model values
     plan: TilingPlan
     classes: int  # how many maps the network gives
-    wants: Wants | None = None  # tiles it does not want say nothing; a pixel that no other tile reaches is 0
 
 
 def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
-    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
-
-    Valid pixels of a tile that nobody wants are 0: no landslide.
-    """
+    """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid."""
     pixels = 0
-    grid, plan, wants = run.reader.grid, run.plan, run.wants
+    grid, plan = run.reader.grid, run.plan
     again = plan.looks_again(grid)
     if plan.blend != "crop":
         whole = 0, 0, grid.width, grid.height
@@ -136,13 +130,10 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
         owned = valid[tile.crop]
         steps = np.full((run.classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
-            counts, origin = values, (tile.read_column, tile.read_row)
-            values, valid, shown = _stretch(run.stretch, values, valid, *origin, own=wants is None)
+            origin = tile.read_column, tile.read_row
+            values, valid, shown = _stretch(run.stretch, values, valid, *origin, own=True)
             owned = shown[tile.crop]
-            if wants is None or wants(counts, valid, *origin):
-                found = run.segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
-            else:
-                found = np.zeros((run.classes, *owned.shape), np.float32)
+            found = run.segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
             steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
@@ -236,7 +227,7 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
     Memory is bounded by two rows of tiles.
     """
     left, top, width, height = region
-    grid, tile, wants = run.reader.grid, run.plan.tile, run.wants
+    grid, tile = run.reader.grid, run.plan.tile
     half, fade = tile // 2, compute_blend_weights(tile)
     sums = np.zeros((run.classes, tile, width), np.float32)
     weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
@@ -248,14 +239,11 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
             values, valid = run.reader.read(column, row, wide, high)
             if not valid.any():
                 continue
-            counts = values
             values, valid, shown = _stretch(run.stretch, values, valid, column, row)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
             valid_here[rows, columns] |= shown[:, inner]
-            if wants is not None and not wants(counts, valid, column, row):
-                continue
             weight = fade[rows, first - start : last - start]
             sums[:, rows, columns] += run.segmenter.class_probabilities(values, valid)[:, :, inner] * weight
             weights[rows, columns] += weight

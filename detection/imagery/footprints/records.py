@@ -141,25 +141,6 @@ class Footprint:
         return {**cast("FootprintJson", values), "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 
-class TriageFacts(TypedDict):
-    """What a result depends on where tiles are chosen by triage: the network, and where it is not asked."""
-
-    model: str
-    model_hash: str
-    known: int
-    known_sha256: str
-
-
-class TriageRecord(TypedDict):
-    """How many tiles there were, which were passed over, and why the others were not."""
-
-    tiles: int
-    passed_over: int
-    looked_at: dict[str, int]  # by reason
-    windows: list[list[int]]
-    aside: str | None  # why triage had no word
-
-
 class RefusalFacts(TypedDict):
     """Weights that were not used, see `choose.WeightsRefusal`."""
 
@@ -200,7 +181,6 @@ class DetectionFacts(TypedDict):
     scale: float | None
     offset: float | None
     resample_to_m: float | None
-    triage: TriageFacts | None
     dem: DemFacts | None
     prior: dict[str, Any] | None  # see `prior.describe_prior`
     slope_gate_deg: float | None
@@ -247,7 +227,6 @@ class SceneDetection(DetectionFacts, GridFacts):
     unreadable_share: float
     flip_rate: float | None
     flip_pixels: int
-    passed_over: TriageRecord | None
     terrain: dict[str, float] | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
     doubts: list[str]  # why the scene lies outside of what the network was trained on

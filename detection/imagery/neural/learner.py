@@ -164,7 +164,14 @@ class ImageryLearner:
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = make_loss(settings.loss, landslide_share)
-        self.optimiser = _make_optimiser(self.network, settings)
+        kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+        if settings.optimiser not in kinds:
+            raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
+        if settings.schedule not in {"cosine", "constant"}:
+            raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
+        self.optimiser = kinds[settings.optimiser](
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:
             raise TrainingRecipeError(f"{len(fit)} patches to fit are too few")
@@ -346,14 +353,3 @@ def read_degraded(
     patches, show = native
     _, image, mask = patches.read(position)
     return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
-
-
-def _make_optimiser(network: torch.nn.Module, settings: ImageryTrainingSettings) -> torch.optim.Optimizer:
-    kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    if settings.optimiser not in kinds:
-        raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
-    if settings.schedule not in {"cosine", "constant"}:
-        raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
-    return kinds[settings.optimiser](
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )

@@ -106,7 +106,17 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
     local = _used.get()
     if local is None or not _is_local(source):
         return source
-    transform = _compose(local.affine, source.transform)
+    # first a geotransform, then the affine of the site (the operator for it changed between versions of `affine`)
+    a, b, _, d, e, _ = local.affine
+    x, y = apply_affine(Affine(*local.affine), source.transform.c, source.transform.f)
+    transform = Affine(
+        a * source.transform.a + b * source.transform.d,
+        a * source.transform.b + b * source.transform.e,
+        x,
+        d * source.transform.a + e * source.transform.d,
+        d * source.transform.b + e * source.transform.e,
+        y,
+    )
     try:
         placed = LocalSource(  # pixel by pixel: nothing is moved
             source,
@@ -127,20 +137,6 @@ def describe_local_grid(source: Any) -> str:
     """What the place of an open raster hangs on, for a hash; empty where it is not placed by a local grid."""
     local = _used.get()
     return local.to_text() if local is not None and isinstance(source, LocalSource) else ""
-
-
-def _compose(affine: tuple[float, ...], transform: Affine) -> Affine:
-    """First a geotransform, then the affine of the site (the operator for it changed between versions of `affine`)."""
-    a, b, _, d, e, _ = affine
-    x, y = apply_affine(Affine(*affine), transform.c, transform.f)
-    return Affine(
-        a * transform.a + b * transform.d,
-        a * transform.b + b * transform.e,
-        x,
-        d * transform.a + e * transform.d,
-        d * transform.b + e * transform.e,
-        y,
-    )
 
 
 def _is_local(source: Any) -> bool:

@@ -167,26 +167,21 @@ class BandReader(ExitStack):
         try:
             return self._read(column, row, width, height)
         except TruncatedRasterError:
-            return self._read_what_can_be(column, row, width, height)
-
-    def _read_what_can_be(
-        self, column: int, row: int, width: int, height: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read by the cells of a fixed raster, so that the same ground fails whatever window asked for it."""
-        values = np.zeros((len(self.names), height, width), np.float32)
-        valid = np.zeros((height, width), bool)
-        for top in range(row - row % CELL_PX, row + height, CELL_PX):
-            for left in range(column - column % CELL_PX, column + width, CELL_PX):
-                first = max(left, column), max(top, row)
-                last = min(left + CELL_PX, column + width), min(top + CELL_PX, row + height)
-                rows, columns = slice(first[1] - row, last[1] - row), slice(first[0] - column, last[0] - column)
-                try:
-                    part = self._read(*first, last[0] - first[0], last[1] - first[1])
-                except TruncatedRasterError:
-                    self.unreadable.add((left, top))
-                else:
-                    values[:, rows, columns], valid[rows, columns] = part
-        return values, valid
+            # read by the cells of a fixed raster, so that the same ground fails whatever window asked for it
+            values = np.zeros((len(self.names), height, width), np.float32)
+            valid = np.zeros((height, width), bool)
+            for top in range(row - row % CELL_PX, row + height, CELL_PX):
+                for left in range(column - column % CELL_PX, column + width, CELL_PX):
+                    first = max(left, column), max(top, row)
+                    last = min(left + CELL_PX, column + width), min(top + CELL_PX, row + height)
+                    rows, columns = slice(first[1] - row, last[1] - row), slice(first[0] - column, last[0] - column)
+                    try:
+                        part = self._read(*first, last[0] - first[0], last[1] - first[1])
+                    except TruncatedRasterError:
+                        self.unreadable.add((left, top))
+                    else:
+                        values[:, rows, columns], valid[rows, columns] = part
+            return values, valid
 
     @property
     def unreadable_share(self) -> float:

@@ -68,7 +68,12 @@ class ObjectCount:
         if map_number:
             means = ndimage.mean(probabilities, map_labels, np.arange(1, map_number + 1))
             self.ranked += self._rank(np.asarray(means), iou)
-        self._add_edges(predicted, truth)
+        edge_map, edge_true = _edge(predicted), _edge(truth)
+        for px, counts in self.edges.items():
+            near_true, near_map = _widen(edge_true, px), _widen(edge_map, px)
+            values = (edge_map & near_true, edge_map, edge_true & near_map, edge_true)
+            for place, value in enumerate(values):
+                counts[place] += int(np.count_nonzero(value))
 
     @staticmethod
     def _rank(means: NDArray[np.floating], iou: NDArray[np.floating]) -> list[tuple[float, bool]]:
@@ -81,14 +86,6 @@ class ObjectCount:
                 taken[int(free.argmax())] = True
             ranked.append((float(means[number]), hit))
         return ranked
-
-    def _add_edges(self, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
-        edge_map, edge_true = _edge(predicted), _edge(truth)
-        for px, counts in self.edges.items():
-            near_true, near_map = _widen(edge_true, px), _widen(edge_map, px)
-            values = (edge_map & near_true, edge_map, edge_true & near_map, edge_true)
-            for place, value in enumerate(values):
-                counts[place] += int(np.count_nonzero(value))
 
     def report(self) -> dict[str, object]:
         """Return object_recall and object_precision by criterion and size, boundary_f1 by tolerance, ap50."""

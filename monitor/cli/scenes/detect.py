@@ -56,10 +56,6 @@ class DetectArguments:
     halo: Annotated[
         int | None, typer.Option(min=0, max=100_000, help="Pixels read around a tile; else as far as needed.")
     ] = None
-    triage: Annotated[
-        bool, typer.Option("--triage", help="Pass over tiles in which a coarse network is sure to see nothing.")
-    ] = False
-    triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage"
     pre: Annotated[
         Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
     ] = None
@@ -122,7 +118,6 @@ def detect(given: DetectArguments) -> None:
         **{name: value for name in SAME if (value := getattr(given, name)) is not None},
         "weights": given.model,
         "formats": [name.strip() for name in given.formats.split(",")],
-        "triage": given.triage_weights if given.triage else None,
     }
     codes = []
     with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
@@ -194,11 +189,8 @@ def _detect_one(chosen: dict[str, Any], named: _NamedScene, dates: tuple[Path, P
         _warn(answer["warnings"], named)
     else:
         check_order(scene, pre)
-        # what was found there before must be known before triage passes over a tile
         before = _make_options(chosen, pre, named, "heights-before")
         earlier = detect_before(before, make_progress_printer())
-        if earlier and options.triage:
-            options = replace(options, known=[footprint["bbox"] for footprint in earlier["polygons"]])
         answer = run_detect(options, make_progress_printer())
         _warn(not_alone(answer["warnings"]), named)
         answer["change"] = None
@@ -253,8 +245,6 @@ def _format_answer(answer: SceneDetection, since: str) -> str:
         else:
             total = sum(footprint["area_m2"] or 0.0 for footprint in own)
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
-    if passed := answer["passed_over"]:
-        lines.append(f"{passed['passed_over']} of {passed['tiles']} tiles passed over by triage")
     if since:
         lines.append(f"since the scene before: {since}")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unread, find_coarser
+from detection.imagery.footprints.records import AUTO, INDEX, explain_unread, find_coarser
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
@@ -38,7 +38,7 @@ from monitor.jobs.scenes.tasks import (
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
-from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
+from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
@@ -200,8 +200,7 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             dates = [_mark_replaced(date) for date in scene_rows.load_dates(c, site.id, everything=everything)]
             mark = scene_rows.mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
-            known = load_boxes(c, site.id) if site.scenes.triage else []
-        result = _run_worker(config, site, entry, out_dir, dates, versions, known, own)
+        result = _run_worker(config, site, entry, out_dir, dates, versions, own)
         if result.lacks and not everything:
             everything = True
             continue
@@ -264,7 +263,6 @@ def _run_worker(
     out_dir: Path,
     dates: list[KnownDate],
     versions: list[KnownVersion],
-    known: list[Box],
     own_weights: list[str],
 ) -> SceneResult:
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
@@ -274,8 +272,6 @@ def _run_worker(
         out_dir=out_dir,
         minimum_area_m2=plan.minimum_area_m2,
         owner=site.id,
-        triage="triage" if plan.triage else None,
-        known=tuple(known),
         dates=tuple(dates),
         versions=tuple(versions),
         stations=site.places,

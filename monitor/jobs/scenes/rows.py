@@ -65,7 +65,6 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
                 threshold=run["threshold"],
                 minimum_area_m2=run["minimum_area_m2"],
                 classes=tuple(run.get("classes") or [records.LANDSLIDE]),
-                unseen=tuple(map(tuple, run.get("unseen") or ())),
                 doubtful=tuple(map(tuple, run.get("doubtful") or ())),
                 cloudy=tuple(map(tuple, run.get("cloudy") or ())),
                 doubts=tuple(run.get("doubts") or ()),
@@ -165,8 +164,6 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         "classes": list(answer.classes),
         "threshold": answer.threshold,
         "minimum_area_m2": answer.minimum_area_m2,
-        # what triage passed over was not looked at: it proves nothing for other dates
-        "unseen": [list(window) for window in answer.unseen],
         "doubts": list(answer.doubts),
         "doubtful": [list(window) for window in answer.doubtful],
         "cloudy": [list(window) for window in answer.cloudy],

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
 from detection.imagery.footprints.proximity import Place
-from detection.imagery.footprints.records import Box, DoubtfulTile, Window
+from detection.imagery.footprints.records import DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.worker.records import WorkerTask
@@ -48,8 +48,6 @@ class SceneRequest:
     out_dir: Path  # where its files are written
     minimum_area_m2: float | None  # of footprints; None: as the weights say
     owner: str  # the site
-    triage: str | None  # weights that tell which tiles are worth a look; None: all are
-    known: tuple[Box, ...]  # boxes of all that was found on this ground before
     dates: tuple[KnownDate, ...]  # scenes of the site that are done
     versions: tuple[KnownVersion, ...]  # scenes of the same name
     stations: Mapping[str, Place]  # id -> longitude, latitude
@@ -109,7 +107,6 @@ class ReadScene:
     minimum_area_m2: float
     warnings: tuple[str, ...]
     doubts: tuple[str, ...] = ()
-    unseen: tuple[Window, ...] = ()
     doubtful: tuple[Window, ...] = ()
     cloudy: tuple[Window, ...] = ()
     outputs: dict[str, Any]

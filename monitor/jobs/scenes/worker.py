@@ -207,7 +207,6 @@ def _make_result(
         minimum_area_m2=own.minimum_area_m2,
         warnings=(*answer["warnings"], *notes, *undrawn),
         doubts=own.doubts,
-        unseen=own.unseen,
         doubtful=own.doubtful,
         cloudy=own.cloudy,
         outputs=answer["outputs"],
@@ -252,8 +251,6 @@ def _with_heights(
         minimum_area_m2=request.minimum_area_m2,
         owner=request.owner,
         prior=prior,
-        triage=request.triage,
-        known=request.known,
         later=True,
     )
     if request.dem is None or scene.dem is not None:
@@ -386,7 +383,7 @@ def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[
     except ImageryError:
         scene = None  # its files are gone: its probabilities are kept
     try:
-        means = measure_places(Path(date.prob), scene, places, date.unseen)
+        means = measure_places(Path(date.prob), scene, places)
     except ImageryError:
         return []
     return [

@@ -81,7 +81,6 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
     else:
         settings = {
             "weights": site.scenes.weights,
-            "triage": site.scenes.triage,
             "area": site.scenes.minimum_area_m2,
             "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
         }

@@ -133,13 +133,6 @@ def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dic
     return [dict(row) for row in rows.mappings()]
 
 
-def load_boxes(c: Connection, site: str) -> list[tuple[float, float, float, float]]:
-    """Boxes (least longitude and latitude, greatest) of everything ever found on the ground of a site, by any model."""
-    g, s = scene_footprint.c, scene.c
-    boxes = select(*(g[name] for name in _BOX)).where(s.scene_hash == g.scene_hash, s.site == site)
-    return [(west, south, east, north) for west, south, east, north in c.execute(boxes.distinct())]
-
-
 def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
 

@@ -12,7 +12,7 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.errors import DomainError, FinerError, ModelError, TooLargeError, UnfitError
+from detection.imagery.errors import DomainError, FinerError, TooLargeError, UnfitError
 from detection.imagery.footprints import choose
 from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
 from detection.imagery.footprints.options import DetectionOptions
@@ -165,15 +165,6 @@ def test_pixels_that_would_be_too_many_are_refused_before_they_are_read(drawn, t
     monkeypatch.setattr("detection.imagery.footprints.detect.BROUGHT_MOST_PX", 30_000)
     assert detect({**asked, "weights": "auto"})["refused"][0]["why"] == too_long
     assert detect({**asked, "weights": str(able)})["read_at"]
-
-
-def test_a_torn_triage_is_no_fault_of_the_weights(drawn, tmp_path, able):
-    torn = tmp_path / "torn.safetensors"
-    torn.write_bytes(b"torn")
-    (tmp_path / "torn.json").write_text("{}")
-    folder = write_folder(tmp_path / "a", drawn, PLACE)
-    with pytest.raises(ModelError, match=r"torn\."):
-        detect({"scene_path": str(folder), "weights": "auto", "own": [str(able)], "triage": str(torn)})
 
 
 def test_a_grid_of_other_pixels_covers_the_same_ground():

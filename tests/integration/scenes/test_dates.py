@@ -25,7 +25,7 @@ from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, ReadScene, SceneResult
+from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, ReadScene
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.scenes.arrivals import load_scenes, save_scene
@@ -174,7 +174,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
     ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
     (paths[10] / "scene.toml").unlink()
     facts = {"model_hash": MODEL_HASH, "out_dir": "", "prob": "", "threshold": 0.5, "minimum_area_m2": 5000.0}
-    facts |= dict.fromkeys(("unseen", "doubtful", "doubts", "prints", "polygons"), ())
+    facts |= dict.fromkeys(("doubtful", "doubts", "prints", "polygons"), ())
     facts |= {"classes": ("disturbance",), "valid_share": 1.0}
     dates = tuple(
         KnownDate(scene_hash=str(day), name=path.name, acquired_at=may(day), scene_path=str(path), **facts)
@@ -276,26 +276,6 @@ def test_rows_hold_the_class_of_the_model(database, answer):
             assert dict(tuple(r) for r in rows) == expected
         (date,) = load_dates(c, "bench")
     assert ({p.polygon_id: p.kind for p in date.polygons}, run["classes"]) == (expected, ["landslide", "crack"])
-
-
-@pytest.mark.parametrize("triage", [False, True])
-def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
-    database, config, answer, tmp_path, monkeypatch, triage
-):
-    scene = tmp_path / "inbox" / "bench" / "next"
-    scene.mkdir(parents=True)
-    (scene / "scene.toml").write_text("")
-    site = store(database, answer, SITE + ("[scenes]\ntriage = true\n" if triage else ""))
-    asked = []
-
-    def note(_task, question, *_args, **_kwargs):
-        asked.append(question)
-        return SceneResult(error="not read here")
-
-    monkeypatch.setattr(inbox.compute, "run", note)
-    assert inbox.run(database, config, site, TAKEN) == "next: failed: not read here"
-    boxes = {one.bbox for one in answer.polygons}
-    assert (asked[0].triage, set(asked[0].known)) == (("triage", boxes) if triage else (None, set()))
 
 
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):

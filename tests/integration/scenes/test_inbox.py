@@ -19,7 +19,6 @@ from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.schema import tables as t
-from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
@@ -169,21 +168,6 @@ def say_more(monkeypatch, more):
     """Let the answer of each scene say more, by its name."""
     by_hand = worker.detect
     monkeypatch.setattr(worker, "detect", lambda options: by_hand(options) | more(options.scene_path.name))
-
-
-def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, monkeypatch):
-    """A scar on both dates, on the first in a tile that nobody looked at: it is not new, and no figure is made up."""
-    # tiles of 32 px that read 16 more: one was passed over, and the three beside it were looked at
-    unseen, plan = {"windows": [[16, 16, 48, 48]]}, {"blend": "crop", "tile": 32, "halo": 16}
-    say_more(monkeypatch, lambda name: plan | {"passed_over": unseen if name == "a" else None})
-    write_date(inbox / "a", may(7), [])
-    write_date(inbox / "b", may(12), [SCAR, (14, 14, 30, 30)])
-    scene_inbox.run(database, config, site, may(13))
-    assert sorted(p["change"] for p in polygons(database)) == ["new", "single"]
-    with database.read() as c:
-        assert [f.change for f in load_footprint_facts(c, "bench", may(1), may(13))] == ["single", "new"]
-        rows = load_view(c, "observation_history", quantity="scene_probability", station="G1")
-    assert {row["observed_at"][:10] for row in rows} == {"2026-05-12"}
 
 
 def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, config, site, inbox, monkeypatch):

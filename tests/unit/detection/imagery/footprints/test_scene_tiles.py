@@ -206,7 +206,6 @@ def test_values_are_probabilities(tmp_path, values, nodata, line):
     ("network", "asked", "blend", "tile", "halo"),
     [
         ("unet", {}, "rows", 2048, 112),
-        ("unet", {"triage": "triage"}, "crop", 512, 112),
         ("unet", {"tile": 256}, "crop", 256, 112),
         ("unet", {"halo": 96}, "crop", 512, 96),
         ("linknet", {}, "crop", 512, 256),
