@@ -62,12 +62,7 @@ SECRETS: Final = {
     ("sms", "token"),
 }
 # where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
-PUSH_SERVICES: Final = (
-    "fcm.googleapis.com",
-    "*.push.services.mozilla.com",
-    "*.push.apple.com",
-    "*.notify.windows.com",
-)
+PUSH_SERVICES: Final = ("fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
 log = logging.getLogger(__name__)
 
 

@@ -227,10 +227,7 @@ def request_references(
 def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
-        station=question.station,
-        site=question.site,
-        given=question.given.describe(),
-        kept=question.kept.describe(),
+        station=question.station, site=question.site, given=question.given.describe(), kept=question.kept.describe()
     )
     return health_alarm(alarm_key(place), 2, reason, is_open=True)
 

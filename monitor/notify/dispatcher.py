@@ -221,12 +221,7 @@ class Dispatcher(Delivery):
         return returned or escalated.apply(alert, chain, now, self.limits)
 
     def _write_changes(
-        self,
-        c: Connection,
-        site: str,
-        changes: Iterable[AlertChange],
-        unreached: Collection[Alarm],
-        now: datetime,
+        self, c: Connection, site: str, changes: Iterable[AlertChange], unreached: Collection[Alarm], now: datetime
     ) -> None:
         """Write alerts of the escalation itself; that nobody was reached goes to the recipients of all sites."""
         for change in changes:

@@ -42,10 +42,7 @@ AT_ONCE: Final = 500  # rows in one entry
 # what became of a message for good; the states before are those of its sending, and are not sealed
 _SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
 # what persons and decisions put into the memory of a site; the rest of it each evaluation makes anew
-_HELD: Final[Mapping[str, Any]] = {
-    "floor": 0,
-    **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")},
-}
+_HELD: Final[Mapping[str, Any]] = {"floor": 0, **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")}}
 _DIGITS: Final = 32  # hexadecimal, of a SHA-256
 
 Key = tuple[Any, ...]
