@@ -119,8 +119,6 @@ def evaluate_site(
 
 
 class _Snapshot(NamedTuple):
-    """What an evaluation starts from."""
-
     row: StateRow | None  # the memory as it is stored
     memory: Memory
     view: DecisionInputs

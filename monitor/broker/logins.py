@@ -191,7 +191,6 @@ class LoginBook:
             self._write(ACL, text)
 
     def _keep_secret(self, name: str) -> str:
-        """A secret that is made once."""
         path = self.folder / name
         if path.exists():
             path.chmod(0o600)

@@ -50,7 +50,6 @@ def _list_moving(site: Site, assessments: Assessments) -> set[str]:
 
 
 def _moves_elsewhere(members: Sequence[Station], moving: Collection[str], groups: Groups) -> bool:
-    """Whether a witness moves that is independent of the members of a reference."""
     mine = {groups[s.id] for s in members}
     return any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
 

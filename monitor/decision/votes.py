@@ -71,7 +71,6 @@ def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float
 
 
 def _forget(memory: Memory, outgrown: Collection[str], heights: Mapping[str, int]) -> Memory:
-    """The memory without the answers to questions, nor since when they were open."""
     return replace(
         memory,
         heights=heights,

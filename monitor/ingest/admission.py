@@ -37,8 +37,6 @@ _STRANGER: Final = Template(
 
 @dataclass(slots=True)
 class _TokenBucket:
-    """What a sender may still send at once; fills with time."""
-
     left: float
     at: datetime
 

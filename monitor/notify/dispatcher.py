@@ -280,7 +280,6 @@ class Dispatcher(Delivery):
         return self._unfit[channel][1]
 
     def _count_hanging(self, channel: str) -> int:
-        """How many abandoned workers of a channel have not come back to their end."""
         alive = [worker for worker in self._abandoned.get(channel, []) if not worker.join(0.0)]
         self._abandoned[channel] = alive
         return len(alive)

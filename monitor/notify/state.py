@@ -167,7 +167,6 @@ class StatePublisher:
         return self._keys
 
     def _publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
-        """Sign and publish."""
         signed = sign(topic, content, self._load_keys(), self._clock())
         self.own.note(topic, signed)
         self._publisher.publish(topic, signed, retain=retain, timeout_s=timeout_s)

@@ -213,7 +213,6 @@ class Supervisor:
         return next((one.text for one in run_checks(beat) if one.is_wrong), self.core.trouble)
 
     def _list_addresses(self) -> list[ChannelAddress]:
-        """Whom the files name and whom the versions in force name: the database need not answer."""
         sites = [*read_sites(self.config), *self._known]
         self._languages = {r.name: r.language for r in gather_recipients(sites)}
         return list_addresses(sites)

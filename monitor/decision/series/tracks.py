@@ -348,8 +348,6 @@ class Tracker:
 
 @dataclass(slots=True)
 class _Row:
-    """The components of one epoch."""
-
     parts: tuple[Reading, ...]
     received_s: float
     values: Vector

@@ -281,7 +281,6 @@ def _read_number(found: dict[int, int | bytes]) -> int | float | None:
 
 
 def _to_signed(number: Any, datatype: int) -> Any:
-    """Integers of signed types travel as unsigned ones."""
     bits = _SIGNED_BITS.get(datatype)
     if bits is None or not isinstance(number, int):
         return number

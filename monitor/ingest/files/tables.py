@@ -173,7 +173,6 @@ def _read_text(text: TextIO, path: Path, layout: Layout) -> tuple[list[str], Ite
 
 
 def _split_line(line: str, layout: Layout) -> list[str]:
-    """The cells of a line before the names, which may be anything."""
     try:
         return next(csv.reader([line], delimiter=layout.delimiter, skipinitialspace=True), [])
     except csv.Error:

@@ -322,7 +322,6 @@ def _usual_step(values: Sequence[float]) -> float:
 
 
 def _ratio(before: float, after: float) -> float | None:
-    """The factor between units that leads from one value to another."""
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = after / before

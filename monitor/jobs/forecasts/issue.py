@@ -120,7 +120,6 @@ def name_models(site: Site) -> tuple[str, ...]:
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
-    """What is known of a site and its models."""
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])

@@ -153,7 +153,6 @@ def _build_path(windows: DecisionContext, moving: MovementSeries) -> Path:
 
 
 def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Distance from where the history begins, freed of what noise adds to it."""
     first = track.values[:ORIGIN_EPOCHS]
     origin = [sum(v[k] for v in first) / len(first) for k in range(len(first[0]))] if first else []
     parts = [

@@ -221,7 +221,6 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
 
 
 def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
-    """Not used, not taken back, not lapsed."""
     return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
 
 

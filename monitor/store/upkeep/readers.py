@@ -83,7 +83,6 @@ class ReaderWatch:
         return result
 
     def _find(self, c: Connection, now_s: float) -> dict[int, str]:
-        """Process number -> what is too much."""
         rows = c.execute(_HELD, {"readers": self._readers}).all()
         self._since = {
             key: self._since.get(key, now_s) for key in ((row.pid, row.turn) for row in rows if row.turn is not None)
