@@ -103,7 +103,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         added = forecasts.add_forecasts(c, rows)
         # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
         forecasts.add_withheld(c, [*waiting, *withheld], now)
-        forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
+        out = {}
+        for model, states in answer.conformal.items():
+            for text, state in states.items():
+                label, horizon, nominal = text.rsplit("|", 2)
+                key = (known.by_label[label].series_id, model, float(horizon), float(nominal))
+                if key not in known.states:
+                    out[key] = state
+        forecasts.save_conformal(c, out, now)
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
@@ -317,20 +324,4 @@ def _grouped(
     for (series_id, model, horizon_s, nominal), state in states.items():
         if series_id in labels:
             out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
-    return out
-
-
-def _flat(
-    answered: Mapping[str, Mapping[str, ConformalState]],
-    by_label: Mapping[str, SeriesSamples],
-    known: Mapping[Key, ConformalState],
-) -> dict[Key, ConformalState]:
-    """States that the worker started; those the database knows are changed by the score job only."""
-    out = {}
-    for model, states in answered.items():
-        for text, state in states.items():
-            label, horizon, nominal = text.rsplit("|", 2)
-            key = (by_label[label].series_id, model, float(horizon), float(nominal))
-            if key not in known:
-                out[key] = state
     return out
