@@ -536,7 +536,6 @@ def load_service(path: str | Path | None = None, environment: Mapping[str, str] 
 
     Args:
         path: the file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml, else the defaults alone.
-        environment: variables to look at; the process's own when not given.
 
     Raises:
         ConfigError: one line with the file, the key and what was expected.

@@ -45,8 +45,6 @@ class Admission:
     """Lets readings in, or says why not. A refused message goes to the quarantine and can be read again from there.
 
     Args:
-        limits: the section of the service file.
-        sites: by id.
         stations: those that already have readings, by site: they stay in whatever the limit.
     """
 

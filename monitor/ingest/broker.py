@@ -208,7 +208,6 @@ class ManagedBroker(_BrokerProcess):
 
     Args:
         folder: nobody else may read it.
-        port: of the instruments' door.
         anonymous: lets instruments in without a login.
     """
 

@@ -88,8 +88,6 @@ class Pipeline:
     Args:
         database: None for a dry run.
         sites: by id, all of them: which site a message belongs to is found the same in every process.
-        clock: the wall clock.
-        limits: the section of the service file.
         takes: whether messages of a site are stored here; another process has its own copy of the others.
         is_sure: a person was asked about what looks like a typing error already.
     """
@@ -202,7 +200,6 @@ class Pipeline:
         A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
 
         Args:
-            messages: the batch.
             readings_first: what cannot be read waits in the outcome, for `keep`: readings are there before the
                 quarantine is written. No message is to be acknowledged before that.
 

@@ -248,7 +248,6 @@ def answer_reference(
     Args:
         place: `SITE/STATION`.
         actor: a person, with an open account where accounts exist.
-        reason: how it is known.
         accept: True takes the new one, False keeps the old one and asks about this one no more.
         takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
         second: another person who says the same.

@@ -85,8 +85,6 @@ class Supervisor:
 
     Args:
         config_path: handed to the children; None lets them find it as we did.
-        with_web: False leaves the page out.
-        clock: by which gaps in the watch are seen.
     """
 
     def __init__(

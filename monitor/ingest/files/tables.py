@@ -115,7 +115,6 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
     """Rows of visible worksheets by their name; dates are ISO 8601 text without a zone, percentages as people see them.
 
     Args:
-        path: the workbook.
         sheets: these; none: the first.
         head: so many first rows, of all of them where none is named; None: all rows.
 

@@ -132,7 +132,6 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
     Empty columns are left out, so that a column that a later version adds leaves old digests as they are.
 
     Args:
-        table: name of a sealed table.
         row: its columns by name; instants as `datetime` or spelled.
     """
     left_out = SEALED[table].left_out

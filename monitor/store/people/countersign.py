@@ -139,8 +139,6 @@ def do_by_two(
     Before the first account nobody can sign: the second person is whom the first one names.
 
     Args:
-        db: the database.
-        act: what is done.
         actor: who does it, proved.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.

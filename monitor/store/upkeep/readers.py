@@ -52,7 +52,6 @@ class ReaderWatch:
     Args:
         db: the database; nothing is done on SQLite.
         longest_s: that a transaction of a reader may last.
-        monotonic_s: the clock.
     """
 
     def __init__(self, db: Database, longest_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
