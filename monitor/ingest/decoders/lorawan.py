@@ -92,12 +92,7 @@ def read_uplink(
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
         raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
-    found = []
-    for one in gateways if isinstance(gateways, list) else []:
-        rssi = _as_number(one.get("rssi")) if isinstance(one, dict) else None
-        if rssi is not None:
-            found.append((rssi, _as_number(one.get("snr", one.get("loRaSNR")))))
-    return name, read(at), data, max(found, key=lambda pair: pair[0], default=None), battery
+    return name, read(at), data, _find_best_radio(gateways), battery
 
 
 def _first_time(gateways: Any) -> Any:
@@ -105,6 +100,16 @@ def _first_time(gateways: Any) -> Any:
     if not isinstance(gateways, list):
         return None
     return next((g["time"] for g in gateways if isinstance(g, dict) and isinstance(g.get("time"), str)), None)
+
+
+def _find_best_radio(gateways: Any) -> tuple[float, float | None] | None:
+    """Signal strength and signal to noise where the uplink was heard best; None where nobody says."""
+    found = []
+    for one in gateways if isinstance(gateways, list) else []:
+        rssi = _as_number(one.get("rssi")) if isinstance(one, dict) else None
+        if rssi is not None:
+            found.append((rssi, _as_number(one.get("snr", one.get("loRaSNR")))))
+    return max(found, key=lambda pair: pair[0], default=None)
 
 
 def _as_number(value: Any) -> float | None:

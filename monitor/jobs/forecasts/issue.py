@@ -103,14 +103,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         added = forecasts.add_forecasts(c, rows)
         # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
         forecasts.add_withheld(c, [*waiting, *withheld], now)
-        out = {}
-        for model, states in answer.conformal.items():
-            for text, state in states.items():
-                label, horizon, nominal = text.rsplit("|", 2)
-                key = (known.by_label[label].series_id, model, float(horizon), float(nominal))
-                if key not in known.states:
-                    out[key] = state
-        forecasts.save_conformal(c, out, now)
+        forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
@@ -127,6 +120,7 @@ def name_models(site: Site) -> tuple[str, ...]:
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
+    """What is known of a site and its models."""
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
@@ -324,4 +318,20 @@ def _grouped(
     for (series_id, model, horizon_s, nominal), state in states.items():
         if series_id in labels:
             out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
+    return out
+
+
+def _flat(
+    answered: Mapping[str, Mapping[str, ConformalState]],
+    by_label: Mapping[str, SeriesSamples],
+    known: Mapping[Key, ConformalState],
+) -> dict[Key, ConformalState]:
+    """States that the worker started; those the database knows are changed by the score job only."""
+    out = {}
+    for model, states in answered.items():
+        for text, state in states.items():
+            label, horizon, nominal = text.rsplit("|", 2)
+            key = (by_label[label].series_id, model, float(horizon), float(nominal))
+            if key not in known:
+                out[key] = state
     return out

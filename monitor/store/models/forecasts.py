@@ -14,8 +14,8 @@ from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
-from monitor.store.models.scores import find_spans, sum_up
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import find_spans, sum_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
-from monitor.store.models.scores import sum_up_joined
 from monitor.store.readings.observations import join_latest
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import sum_up_joined
 
 ACTION: Final = "station.rename"
 _UNIT: Final = Template("rename.unit", "{old} was {unit} and {new} is {other}: two instruments, {quantity} of both")

@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 
 from monitor.domain.instants import Span, epoch_s, from_epoch_s, join_spans, parse
 from monitor.store.database.engine import Database
-from monitor.store.models.scores import delete_scores, order_scores
 from monitor.store.people.sessions import are_forgotten, is_strange
 from monitor.store.readings.messages import prune_quarantine
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import delete_scores, order_scores
 
 AIM_S: Final = 0.03  # of a transaction: ingest waits for it at most once
 FEWEST, FIRST, MOST = 20, 200, 4000  # rows of a step

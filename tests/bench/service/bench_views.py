@@ -26,9 +26,9 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
-from monitor.store.models.scores import find_spans, sum_up
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_options, record

@@ -21,8 +21,8 @@ from monitor.domain.alert import Actor
 from monitor.store.alerting.alerts import acknowledge, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.database.engine import Database
-from monitor.store.models.scores import find_spans, sum_up
 from monitor.store.schema.tables import metadata
+from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep.migrate import make_config, upgrade
 from tests.data.filled import fill
 from tests.data.watched_slope import HOUR, WatchedSlope

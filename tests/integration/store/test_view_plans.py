@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text, true
 
 from monitor.store.database.engine import Database
-from monitor.store.models.scores import find_spans, sum_up
+from monitor.store.score_sums import find_spans, sum_up
 
 pytestmark = pytest.mark.server
 OF_ONE = "site = 's' AND station = 'G7'"

@@ -15,12 +15,12 @@ from sqlalchemy import insert, text, true
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
 from monitor.store.database.engine import Database
-from monitor.store.models.scores import find_spans, sum_up
 from monitor.store.readings import observations
 from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
+from monitor.store.score_sums import find_spans, sum_up
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
 from tests.integration.store.test_reader_attacks import reader, service  # noqa: F401 - fixtures
