@@ -382,7 +382,7 @@ def gather(value: Any) -> Any:
     >>> gather({"reason": "3 left", "reason_id": "example.plain", "reason_values": {"n": 3}})["reason"].values
     {'n': 3}
     """
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         if value.keys() == {"text", "id", "values"}:
             return read_message(value["text"], value["id"], value["values"])
         messages, neighbours = _find_messages(tuple(value))
@@ -393,7 +393,7 @@ def gather(value: Any) -> Any:
                 values = json.loads(stored) if isinstance(stored, str) else stored
                 found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
             elif key not in neighbours:
-                found[key] = gather(one) if isinstance(one, Mapping | list) else one
+                found[key] = one if type(one) in _FLAT else gather(one)
         return found
     if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
         return [gather(one) for one in value]

@@ -476,9 +476,7 @@ def open_copy(
 
 
 @pytest.fixture(scope="session")
-def filled_template(
-    templates: Callable[[str, Fill], tuple[str, Any]],
-) -> Callable[[str], tuple[str, dict[str, Any]]]:
+def filled_template(templates: Callable[[str, Fill], tuple[str, Any]]) -> Callable[[str], tuple[str, dict[str, Any]]]:
     """`filled_template("sqlite")`: a file or database with the story of tests/data/filled.py, and the story's ids."""
 
     def find(kind: str) -> tuple[str, dict[str, Any]]:

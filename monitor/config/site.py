@@ -295,6 +295,9 @@ def find_cautions(site: domain.Site) -> list[str]:
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
             "at once; one bad epoch of both (lightning, supply, radio) does so as well"
         )
+    for name, (longitude, latitude) in site.places.items():
+        if (far_m := measure_m((site.latitude, site.longitude), (latitude, longitude))) > FARTHEST_M:
+            found.append(f"station {name} lies {far_m / 1000.0:,.0f} km from the site: is its place right?")
     for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
         if criterion.dwell != domain.Dwell():
             found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")

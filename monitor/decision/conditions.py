@@ -42,7 +42,7 @@ from monitor.domain.decision import Condition, Memory, Steps, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
-from monitor.domain.language.local_time import find_form
+from monitor.domain.language.figures import find_form
 from monitor.domain.site import Criterion, Site
 
 _LONE_TOP: Final = Template(

@@ -83,7 +83,13 @@ class Section(BaseModel):
         known = cls.written_keys()
         unknown = [str(key) for key in value if key not in known] if isinstance(value, Mapping) else []
         if not unknown:
-            return read(value)
+            made = read(value)
+            given = value if isinstance(value, Mapping) else {}
+            for name, field in cls.model_fields.items():
+                key = field.alias or name
+                if isinstance(given.get(key), bool) and type(getattr(made, name)) in {int, float}:
+                    raise ValueError(f"{key}: expected a number, got {str(given[key]).lower()}")
+            return made
         faults = [
             InitErrorDetails(
                 type="value_error", loc=(), input=key, ctx={"error": ValueError(describe_unknown(key, known))}
@@ -216,7 +222,7 @@ def read_text(path: Path) -> str:
     if len(content) > MOST_OCTETS:
         raise ConfigError(f"{path}: larger than {MOST_OCTETS >> 20} MiB: is it the right file?")
     try:
-        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
 

@@ -1,6 +1,7 @@
 """What page and JSON API read: public views where they say enough, else seeks and samples."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, select, text
+from sqlalchemy import ColumnElement, Connection, and_, column, func, null, or_, select, table, text
 
 from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
@@ -109,17 +110,18 @@ def count_states(states: Mapping[str, int]) -> list[Message]:
 def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
     """Active sites with their status, the most dangerous first: all, one, or some."""
     status = {row["site"]: row for row in load_view(c, "site_status", site=site)}
-    counts: dict[str, dict[str, int]] = {}
-    for row in load_view(c, "station_health", site=site):
-        if row["state"] is None and row["station"].startswith(LANDSLIDE):
-            continue
-        state = row["state"] or "unknown"
-        counts.setdefault(row["site"], {}).setdefault(state, 0)
-        counts[row["site"]][state] += 1
+    h, counts = (
+        table("station_health", *map(column, ("site", "station", "state"))).c,
+        defaultdict[str, dict[str, int]](dict),
+    )
+    known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE}%"))
+    states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
+    for of, state, count in c.execute(states):
+        counts[of][state or "unknown"] = count
     seen = _load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
     query = select(t.site).where(t.site.c.active, *match_given(t.site.c.id, site))
     cards = [
-        read_record(SiteCard, r, status=status[r.id], stations=counts.get(r.id, {}), stage_seen_at=seen.get(r.id))
+        read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
         for r in c.execute(query)
         if r.id in status
     ]

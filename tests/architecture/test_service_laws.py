@@ -63,10 +63,7 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
         for path in (ROOT / package).rglob("*.py")
         if writes.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {
-        "monitor/extensions/exports/tables.py",
-        "monitor/extensions/demo/story.py",
-    }
+    assert found == {"monitor/extensions/exports/tables.py", "monitor/extensions/demo/story.py"}
 
 
 def test_processes_and_jobs_load_nothing_heavy_before_they_need_it():

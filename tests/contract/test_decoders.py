@@ -144,7 +144,7 @@ def test_random_bytes(kind, payload):
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))
 @given(body=BODIES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_random_json(kind, body):
     event(check(TOPICS[kind], json.dumps(body).encode()))
 

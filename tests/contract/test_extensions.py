@@ -188,6 +188,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
 
 
 @pytest.mark.slow
+@pytest.mark.turns
 @pytest.mark.parametrize("copy", range(COPIES))
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""

@@ -1,6 +1,7 @@
 """Every reader of the numbers of a raster gives the same values, however a file stores them and hides its holes."""
 
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -363,6 +364,28 @@ def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(t
         by_tiles(write(tmp_path / "unit.tif", RECORDS[HEIGHT], unit="degree"), tmp_path)
     with pytest.raises(ImageryError, match=r"both the scale 0\.01 and the unit 'cm'"):
         by_tiles(write(tmp_path / "twice.tif", RECORDS[HEIGHT], unit="cm", scale=0.01), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"),
+    [
+        (("hillshade", "elevation"), True),
+        (("slope_deg", "DEM"), True),
+        (("dtm", "slope"), False),
+        (("height_m", "sigma_m"), False),
+        (("Band 1", "Band 2"), False),
+        ((), False),
+    ],
+)
+def test_a_band_is_of_heights_where_its_file_calls_no_other_one_so(tmp_path, names, refused):
+    path = write_raster(
+        tmp_path / "a.tif", np.stack([RECORDS[HEIGHT]] * 2).astype("float32"), names, crs="EPSG:32632", transform=AT
+    )
+    with (
+        pytest.raises(ImageryError, match="gdal_translate -b 2") if refused else nullcontext(),
+        Layer(path, GRID, quantity=HEIGHT) as layer,
+    ):
+        assert layer.read(0, 0, SIDE, SIDE)[1].all()
 
 
 def test_what_is_left_out_is_counted_and_said(tmp_path):

@@ -56,42 +56,25 @@ DEEP = {"peak": 1024, "up": "transpose"}
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "expected"),
-    [
-        ("unet", DEEP, (31_037_698, 31_044_034)),
-        ("sru-unet", DEEP, (31_049_474, 31_055_810)),
-        ("bru-resunet", DEEP, (38_767_554, 38_774_594)),
-        ("sbconv-resunet", DEEP, (38_779_330, 38_786_370)),
-        ("scdnn", {"blocks": (2, 2, 2, 2)}, (20_596_388, 20_602_724)),
-        ("deeplabv3plus-resnet50", {"depth": 101}, (59_339_426, 59_373_922)),
-        ("deeplabv3plus-resnet50", {"pooling": False}, (39_756_962, 39_791_458)),
-    ],
-)
-def test_options_change_the_count_as_they_should(name, options, expected):
-    assert tuple(parameters(sketch(name, bands, **options)) for bands in (3, 14)) == expected
-
-
-@pytest.mark.parametrize(
     ("name", "classes", "options", "expected"),
     [
         ("unet", 1, DEEP, 31_037_633),
-        ("unet", 2, {"width": 0.25}, 1_080_946),
         ("unet", 2, {"width": 0.125}, 270_906),
-        ("sbconv-unet", 1, DEEP, 37_380_545),
-        ("sru-resunet", 1, DEEP, 32_448_129),
-        ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
+        ("sru-unet", 2, DEEP, 31_049_474),
         ("sru-unet", 2, {"gate": "soft"}, SEGMENTERS["sru-unet"].parameters[0]),
+        ("bru-resunet", 2, DEEP, 38_767_554),
+        ("sbconv-resunet", 2, DEEP, 38_779_330),
+        ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
+        ("scdnn", 2, {"blocks": (2, 2, 2, 2)}, 20_596_388),
+        ("deeplabv3plus-resnet50", 2, {"depth": 101}, 59_339_426),
+        ("deeplabv3plus-resnet50", 2, {"pooling": False}, 39_756_962),
         # the paper counts 17.7 and 24.8 million, with the 19 classes of street scenes
         ("frrn-a", 19, {}, 17_712_227),
         ("frrn-b", 19, {}, 24_721_123),
     ],
 )
-def test_classes_and_width_change_the_count_as_they_should(name, classes, options, expected):
+def test_classes_width_and_options_change_the_count_as_they_should(name, classes, options, expected):
     assert parameters(sketch(name, 3, classes, **options)) == expected
-
-
-def test_no_two_networks_have_the_same_number_of_parameters():
-    assert len({entry.parameters for entry in (SEGMENTERS | CLASSIFIERS).values()}) == len(EVERY)
 
 
 def test_shipped_weights_of_the_plain_network_keep_their_names():

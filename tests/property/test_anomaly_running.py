@@ -41,7 +41,7 @@ def draw_site(rng, stations, step_s, cells):
     return samples
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
 @example(seed=2761, stations=5, step_s=21600.0, burst=4)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -116,7 +116,7 @@ def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
     return table * 1000.0 + 5e5
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rows=st.integers(1, 7),

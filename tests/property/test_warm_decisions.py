@@ -124,7 +124,7 @@ def check_order(memory):
 
 @pytest.mark.parametrize("part", range(2))
 def test_a_decision_with_tracks_held_is_the_decision_without(part):
-    check_warm_is_cold(range(part, 400 if SOAK else 24, 2))
+    check_warm_is_cold(range(part, 400 if SOAK else 12, 2))
 
 
 def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
@@ -213,7 +213,7 @@ def check_held_readings(database, seeds):
 
 
 def test_readings_that_are_held_are_those_that_are_known(database):
-    check_held_readings(database, range(60 if SOAK else 2))
+    check_held_readings(database, range(60 if SOAK else 1))
 
 
 def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):

@@ -11,7 +11,7 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.geojson import Geometry
-from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
+from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError, RadiometryError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
@@ -29,6 +29,10 @@ LOOKS = 8.0
 PAIRS_SHARE = 0.8
 # What the interferograms of a pixel contradict each other by (r.m.s.) must stay below half a cycle of the phase.
 MISFIT_MOST_RAD = np.pi
+# Both ends of one cycle that phases reach so closely, in more than this share of the interferograms, are no chance.
+CYCLES = (-np.pi, np.pi), (0.0, 2 * np.pi)
+END_RAD = 0.05
+WRAPPED_SHARE = 0.5
 NMAD = 1.4826
 DAYS_PER_YEAR = 365.25
 
@@ -62,12 +66,17 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     Raises:
         MismatchedBandsError: the interferograms lie on different grids.
         NoValidPixelsError: too large, or no pixel is left.
+        RadiometryError: its phases are wrapped.
     """
     grid = read_grid(stack.pairs[0].unwrapped)
     if grid.width * grid.height > PIXELS_MOST:
         raise NoValidPixelsError(f"{stack.path}: {grid.width} x {grid.height} pixels are too many; cut out the slope")
     warnings: list[str] = []
     phase, coherence, valid = _read(stack, grid, warnings)
+    if np.mean([fills_cycle(one[seen]) for one, seen in zip(phase, valid, strict=True)]) > WRAPPED_SHARE:
+        raise RadiometryError(
+            f"{stack.path}: phases fill one cycle from end to end and never leave it: they are wrapped; unwrap them"
+        )
     used = valid & (coherence >= coherence_least)
     reference = _reference(stack, grid, coherence, used, warnings)
     for number in range(len(stack.pairs)):
@@ -96,6 +105,8 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
             "other (unwrapping)"
         )
     known &= ~contradicted
+    if not known.any():
+        raise NoValidPixelsError(f"{stack.path}: the interferograms of every pixel contradict each other (unwrapping)")
     rate, error = _fit_rate(dates, displacement)
     for values in (displacement, rate, error, misfit):
         values[..., ~known] = np.nan
@@ -126,6 +137,18 @@ def _read(
             # a phase of exactly zero that has a coherence was measured
             valid[number] = also & (valid[number] | zero)
     return phase, coherence, valid
+
+
+def fills_cycle(phase: NDArray[np.float64]) -> bool:
+    """Whether phases, radians, reach both ends of one cycle and never leave it, as wrapped ones do.
+
+    >>> [fills_cycle(np.linspace(*ends, 99)) for ends in ((-3.14, 3.14), (0, 6.28), (-3.0, 3.0), (-3.14, 9.0))]
+    [True, True, False, False]
+    """
+    if not phase.size:
+        return False
+    ends = np.array([phase.min(), phase.max()])
+    return any(bool((np.abs(ends - cycle) < END_RAD).all()) for cycle in CYCLES)
 
 
 def _reference(

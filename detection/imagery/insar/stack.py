@@ -86,6 +86,8 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
         files = [_inside(folder, one.get(k), manifest) for k in ("unwrapped", "coherence")]
         assert files[0] is not None
         pairs.append(Interferogram(_instant(one["from"], manifest), _instant(one["to"], manifest), files[0], files[1]))
+    if not isinstance(toward := content.get("toward_positive", False), bool):
+        raise ManifestError(f"{manifest}: toward_positive: expected true or false without quotes, got {toward!r}")
     reference = content.get("reference")
     place = None if reference is None else tuple(_numbers(reference, ("longitude", "latitude", "radius_m")))
     if place == ():
@@ -94,7 +96,7 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
         folder,
         _sort(pairs, folder),
         _wavelength(content["wavelength_m"], manifest),
-        bool(content.get("toward_positive", False)),
+        toward,
         str(content.get("direction", "los")),
         place,  # type: ignore[arg-type]
     )

@@ -92,6 +92,7 @@ WORDS: Final = QUANTITIES.union(
     split_table("""
         January; February; March; April; June; July; August; September; October; November; December;
         year first; all of them; none of them; x east, y north; x north, y east; two axes of one tiltmeter;
+        every row; no label; one instrument; 24 instruments;
         two instruments; microseconds since 1970; nanoseconds since 1970; modified Julian days;
         day numbers of MATLAB; minutes since 1970; hours since 1970; days since 1970; seconds; milliseconds;
         microseconds; nanoseconds; minutes; hours; days; GPS time; Buddhist era;

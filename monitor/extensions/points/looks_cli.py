@@ -7,7 +7,7 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, require_any, show
 from monitor.domain.instants import format_instants, format_iso
-from monitor.domain.language.local_time import format_number
+from monitor.domain.language.figures import format_number
 from monitor.extensions.points.store.looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 

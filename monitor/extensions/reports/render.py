@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from monitor.domain.instants import parse
 from monitor.domain.language import catalogue
 from monitor.domain.language.catalogue import N_, gettext
-from monitor.domain.language.local_time import format_local, level_class, use_zone
+from monitor.domain.language.figures import level_class
+from monitor.domain.language.local_time import format_local, use_zone
 from monitor.domain.language.rendering import translate, translate_level
 from monitor.domain.site import Recipient, Site
 from monitor.extensions.reports.facts import ReportFacts, load_site_then

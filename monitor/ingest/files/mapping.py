@@ -300,7 +300,7 @@ def _check_starts(found: tuple[int, ...]) -> tuple[int, ...]:
 _Text = Annotated[str, Field(min_length=1)]
 _Column = Annotated[_Text, AfterValidator(_normalise_name)]
 _Count = Annotated[StrictInt, Field(ge=0)]
-_Pair = tuple[_Column, Annotated[_Text, AfterValidator(str.strip)]]
+_Pair = tuple[_Column, Annotated[str, AfterValidator(str.strip)]]
 
 
 class _TableSection(Section):

@@ -110,6 +110,10 @@ _DOUBTED_TIMES: Final = Template(
     "file.times.refused",
     "{doubt}. Nothing of the file was stored: correct them, or say --accept-times when they are right",
 )
+_DOUBT_SUMS: Final = Template("file.sums", "{file}: is its rain what the site file says? {details}")
+_DOUBTED_SUMS: Final = Template(
+    "file.sums.refused", "{doubt}. Nothing of the file was stored: correct `stamp` in the site file"
+)
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 Added = TypeVar("Added")
 OpenLines = Callable[[], AbstractContextManager[Iterator[ReadingLine]]]
@@ -257,10 +261,13 @@ class FileImport:
             *scales.find_doubts(self.pipeline.sites, database),
         ]
         times = [] if self.accept_times else _doubt_times(looked, read_at_s, self.mapping, self.clock())
+        sums = [text for text, is_sure in scales.find_sums(self.pipeline.sites) if is_sure or not self.accept_units]
         doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
         doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
+        doubts += [_DOUBT_SUMS(file=title, details=join(sums))] if sums else []
         if doubts:
-            raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
+            refused = _DOUBTED_TIMES if times else _DOUBTED if units or not sums else _DOUBTED_SUMS
+            raise UnitDoubtError(refused(doubt=join(doubts)))
 
     def _sort(self, chunk: list[Judged]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
         received_at, source = self.clock(), f"file:{self.name or self.path.name}"

@@ -15,6 +15,7 @@ from math import log
 from statistics import median
 from typing import Final
 
+from forecasting.hydrology.rain_amounts import adds_up, most_mm
 from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.observation import Observation
@@ -25,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 
 DAY_S: Final = 86400.0
+HOUR_S: Final = 3600.0
 # Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
 # markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier), 99 mm (InSAR) and 4.4 m (glacier).
 RATE_MOST_MM_PER_DAY: Final = 2_000.0
@@ -44,6 +46,9 @@ CLEAR: Final = 20.0  # a jump by a factor is many times the usual difference of 
 AROUND: Final = 5  # epochs on each side of a change of unit
 OVERLAP: Final = timedelta(days=90)
 _FAR_S: Final = 4e9  # later than anything that is stored
+EMPTIED_LEAST: Final = 5  # falls of sums of intervals to 0, and their share of all: no counter is reset so often
+EMPTIED_SHARE: Final = 0.2
+RAIN: Final = "rain"
 MOTION: Final = ("displacement", "crack_opening")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "tilt")
 
@@ -60,6 +65,14 @@ _STORED: Final = Template(
 )
 _BEFORE: Final = Template(
     "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
+)
+_COUNTER: Final = Template(
+    "sums.counter",
+    'the rain of {name} adds up, as that of a counter, and the site file does not say stamp = "counter"',
+)
+_SUMS: Final = Template(
+    "sums.intervals",
+    'the rain of {name} falls to 0 again and again, as sums of intervals do, and the site file says stamp = "counter"',
 )
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
@@ -251,14 +264,38 @@ class ScaleCheck:
 
     def __init__(self) -> None:
         self.series: dict[Series, SeriesScale] = {}
+        self.rain: dict[tuple[str, str], list[tuple[float, float]]] = {}  # time and amount, by site and station
 
     def add(self, observations: Iterable[Observation]) -> None:
-        """Take readings, of motion and levels only: rain and states have no scale that neighbours share."""
+        """Take readings, of motion, levels and rain: states have no scale that neighbours share."""
         for o in observations:
-            if o.quantity.startswith((*MOTION, *LEVELS)):
+            if o.quantity == RAIN:
+                self.rain.setdefault((o.site, o.station), []).append((o.observed_at.timestamp(), o.value))
+            elif o.quantity.startswith((*MOTION, *LEVELS)):
                 scale = self.series.setdefault((o.site, o.station, o.quantity), SeriesScale(unit=o.unit))
                 scale.times_s.append(o.observed_at.timestamp())
                 scale.values.append(o.value)
+
+    def find_sums(self, sites: Mapping[str, Site]) -> Iterator[tuple[Message, bool]]:
+        """Rain that is not what its site file declares, and whether that is beyond doubt: more than ever fell."""
+        for (site, station), rows in sorted(self.rain.items()):
+            spec = sites[site].series(station, RAIN) if site in sites else None
+            if spec is None or spec.stamp == "event":
+                continue
+            rows.sort()
+            name, adds = f"{station}.{RAIN}", adds_up(rows)
+            if adds and spec.stamp == "interval_end":
+                days: dict[float, float] = {}
+                for at_s, amount in rows:
+                    days[at_s // DAY_S] = days.get(at_s // DAY_S, 0.0) + amount
+                most, greatest = most_mm(DAY_S), max(amount for _, amount in rows)
+                yield _COUNTER(name=name), greatest > most_mm(spec.interval_s) or max(days.values()) > most
+            elif adds is False and spec.stamp == "counter":
+                falls = [(at_s, after) for (_, before), (at_s, after) in pairwise(rows) if after < before]
+                emptied = [at_s % HOUR_S for at_s, after in falls if after == 0.0]
+                if len(emptied) >= max(EMPTIED_LEAST, EMPTIED_SHARE * len(falls)):
+                    # what counts since the hour is emptied at one minute of it
+                    yield _SUMS(name=name), spec.interval_s >= HOUR_S or len(set(emptied)) > 1
 
     def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[Message]:
         """What is doubtful beside the noise that site files state and what is stored: sentences with their figures."""

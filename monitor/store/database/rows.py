@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Table
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Row, Table
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 def read_record(kind: type[T], row: Any, **more: Any) -> T:
     """A record from a row: each field that has a column, its message with id and values; `more` says other fields."""
-    found = gather(getattr(row, "_mapping", row))
+    found = gather(dict(zip(row._fields, row, strict=True)) if isinstance(row, Row) else row)
     return kind(**{name: found[name] for name in _names_of(cast("Any", kind)) if name in found} | more)
 
 

@@ -164,9 +164,12 @@ def stream_view(
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
-    found = connection.execute(bound, values, execution_options=options).mappings()
+    found = connection.execute(bound, values, execution_options=options)
+    names = tuple(found.keys())
+    booleans = [(k, name) for k, name in enumerate(names) if name in BOOLEANS]
     for row in found if block else found.all():
-        yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
+        truths = {name: bool(row[k]) for k, name in booleans if row[k] is not None}
+        yield dict(zip(names, row, strict=True)) | truths
 
 
 def _check_names(name: str, columns: Iterable[str]) -> None:

@@ -15,7 +15,8 @@ from forecasting.message import format_span
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import format_duration, parse
 from monitor.domain.language import catalogue
-from monitor.domain.language.local_time import describe_zone, format_local, format_number, level_class, use_zone
+from monitor.domain.language.figures import format_number, level_class
+from monitor.domain.language.local_time import describe_zone, format_local, use_zone
 from monitor.domain.language.rendering import translate
 
 LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks

@@ -18,7 +18,7 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts import headline
 from monitor.domain.instants import format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
-from monitor.domain.language.local_time import format_number
+from monitor.domain.language.figures import format_number
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, Recipient, Site
 from monitor.notify.declarations import find_declaration

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +21,7 @@ from monitor.domain.alerts.headline import SIGHT_WORDS
 from monitor.domain.extension import list_folders, list_panels
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.domain.language import catalogue, local_time
-from monitor.domain.language.local_time import format_number, level_class
+from monitor.domain.language.figures import format_number, level_class
 from monitor.domain.language.rendering import render as render_message
 from monitor.domain.language.rendering import translate, translate_term
 from monitor.domain.language.scripts import translate_scripts
@@ -270,6 +270,17 @@ def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
         at = as_instant(value)
         return catalogue.gettext("never") if at is None else format_age(now - at)
 
+    @cache
+    def age_of(value: str | datetime | None) -> Markup:
+        """An age that the browser keeps right, with its instant when it is pointed at: rows of a page share theirs."""
+        at = as_instant(value)
+        if at is None:
+            return Markup("<span>{}</span>").format(catalogue.gettext("never"))
+        here, utc = f"{format_minute(at)} {local_time.name_zone(at)}", format_utc(at)
+        title = here if here == utc else f"{here} · {utc}"
+        mark = Markup('<time datetime="{}" data-age title="{}">{}</time>')
+        return mark.format(format_iso(at), title, format_age(now - at))
+
     def clock(value: str | datetime | None, other: str = "") -> str:
         """`07:00` of today, another day with its date."""
         text = format_minute(value, other)
@@ -277,7 +288,9 @@ def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
 
     zone = find_zone(**values)
     with local_time.use_zone(zone):
-        return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age, clock=clock)
+        return ENVIRONMENT.get_template(name).render(
+            **{**values, "zone": zone}, now=now, age=age, age_of=age_of, clock=clock
+        )
 
 
 def find_zone(card: Any = None, zones: Any = None, zone: Any = None, **_: object) -> str:

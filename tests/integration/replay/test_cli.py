@@ -11,6 +11,7 @@ from monitor.cli.session import point_to_the_past
 from monitor.config.service import parse_site
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import upgrade
+from tests.data.site_text import THREE, criterion, head, series, station
 from tests.unit.monitor.replay.test_scorecard import SITE
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -137,3 +138,15 @@ def test_a_young_record_is_pointed_nowhere(capsys, tmp_path):
         upgrade(db)
         point_to_the_past(db, site, datetime.now(UTC))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("stamp", "status"), [("counter", 0), ("interval_end", 1)])
+def test_a_counter_that_is_declared_as_sums_gives_no_level(tmp_path, capsys, stamp, status):
+    at = [START + timedelta(minutes=10 * k) for k in range(60)]
+    rows = [f"{one:%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{100 + 0.2 * (k // 2):.1f}" for k, one in enumerate(at)]
+    data, site = tmp_path / "rain.csv", tmp_path / "rain.toml"
+    data.write_text("\n".join(["time,station,quantity,value", *rows, ""]))
+    rule = criterion("rain_sum", series="R1.rain", yellow={"over": 30.0, "window": "1h"})
+    site.write_text(head("slope", levels=THREE) + station("R1", series("rain", "mm", "10m", stamp=stamp)) + rule)
+    found, _, err = call(capsys, "--data", data, "--site-file", site, "--accept-units")
+    assert (found, "is its rain what the site file says?" in err) == (status, bool(status)), err

@@ -3,7 +3,7 @@ Levels neither rise nor fall on noise: laws over drawn sites whose instruments b
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import cos, inf, radians, sin
@@ -220,24 +220,15 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
     return found[0], found[1]
 
 
-def check_noise(draw: Callable[[Sequence[float]], float], seeds: int) -> None:
-    signed = free = 0
-    for seed in range(seeds):
+def check_noise(seeds: range) -> None:
+    """Noise raises a level no more often without a declared direction than along one."""
+    draw, signed, free = random.Random(5).choice, 0, 0
+    for seed in seeds:
         n = int(draw((4, 5, 6, 8, 12, 24)))
         one, other = count_levels(seed, n, draw((0.0, 0.3, 1.0)), 1.0, draw((1.0, 2.0, 3.0)), draw((0.01, 0.5, 1.5)))
         signed, free = signed + one, free + other
     assert signed > 50, "noise that never crosses says nothing"
     assert free <= signed + 3.0 * (2.0 * signed) ** 0.5, (signed, free)
-
-
-def test_noise_raises_no_level_more_often_than_along_a_declared_direction():
-    check_noise(random.Random(5).choice, 24)
-
-
-def test_a_speed_that_is_not_freed_of_noise_is_caught(monkeypatch):
-    monkeypatch.setattr(ways, "free_of_noise", lambda length, *_: length)
-    with pytest.raises(AssertionError):
-        check_noise(random.Random(5).choice, 24)
 
 
 def test_a_noisy_up_drowns_no_motion_on_the_map():
@@ -324,10 +315,6 @@ def test_the_speed_of_a_single_series_has_no_sign(sign):
     assert word.reason.endswith("; either way")
 
 
-QUIET_SITES = range(400 if SOAK else 16)
-MOVING_SITES = range(400 if SOAK else 12)
-
-
 def check_scatter_makes_no_red(seeds: range) -> None:
     """Before the clock of the question is over no level is the top one, and hardly any rises; a person is asked."""
     rose = asked = 0
@@ -344,23 +331,6 @@ def check_scatter_makes_no_red(seeds: range) -> None:
         asked += any(k.endswith((":verify", ":scatter")) for k in opened)
     assert rose <= len(seeds) // 8, f"{rose} of {len(seeds)} rose"
     assert asked == len(seeds), "scatter that nobody is notified of"
-
-
-def test_instruments_that_only_scatter_make_no_red_before_their_clock():
-    check_scatter_makes_no_red(QUIET_SITES)
-
-
-def test_steps_that_need_not_keep_their_sign_are_caught(monkeypatch):
-    monkeypatch.setattr(step_fates, "_moves_on", lambda home, since: True)
-    monkeypatch.setattr(tracks, "find_burst", lambda *_: None)
-    with pytest.raises(AssertionError):
-        check_scatter_makes_no_red(range(16))
-
-
-def test_a_pair_that_is_believed_as_soon_as_it_lasts_is_caught(monkeypatch):
-    monkeypatch.setattr(paired_steps, "keeps_its_way", lambda *_: True)
-    with pytest.raises(AssertionError):
-        check_scatter_makes_no_red(range(16))
 
 
 def draw_collapse(seed: int) -> tuple[Step, Track]:
@@ -380,28 +350,18 @@ def draw_collapse(seed: int) -> tuple[Step, Track]:
     return step, Track("A", "displacement", recent=epochs)
 
 
-def check_acceleration_masks_nothing() -> None:
-    for seed in range(40):
+def check_acceleration_masks_nothing(seeds: range) -> None:
+    for seed in seeds:
         step, track = draw_collapse(seed)
         assert keeps_its_way(step, [track], track.recent[-1][1], 3600.0) is True, f"seed {seed}: it masks itself"
         mirrored = replace(track, recent=tuple((t, r, tuple(-x for x in v)) for t, r, v in track.recent))
         assert keeps_its_way(step, [mirrored], track.recent[-1][1], 3600.0) is True
 
 
-def test_acceleration_never_masks_itself():
-    check_acceleration_masks_nothing()
-
-
 def _plain_scatter(values):
     """As if the motion were a part of the scatter."""
     mean = sum(v[0] for v in values) / len(values)
     return ((sum((v[0] - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5,)
-
-
-def test_a_scatter_that_takes_motion_for_noise_is_caught(monkeypatch):
-    monkeypatch.setattr(step_fates, "measure_bent", _plain_scatter)
-    with pytest.raises(AssertionError, match="masks itself"):
-        check_acceleration_masks_nothing()
 
 
 def test_a_real_collapse_loses_one_interval_at_most():
@@ -445,33 +405,14 @@ def check_votes_fall_by_the_upper_end(seeds: range) -> None:
     assert fell > 3, "nothing fell: that says nothing"
 
 
-def test_votes_fall_by_the_upper_end_of_their_interval_and_on_no_scatter():
-    check_votes_fall_by_the_upper_end(MOVING_SITES)
-
-
 def _clear_by_rate(fits, sign, limit):
     return bool(fits) and all((f.high if sign > 0 else -f.low) < limit for f in fits)
 
 
-def test_a_vote_that_falls_by_its_rate_alone_is_caught(monkeypatch):
-    monkeypatch.setattr(velocity, "is_clear", _clear_by_rate)
-    with pytest.raises(AssertionError, match="fell on"):
-        check_votes_fall_by_the_upper_end(range(16))
-
-
-def test_scatter_that_holds_nothing_is_caught(monkeypatch):
-    monkeypatch.setattr(decide_module, "hold_scattering", lambda windows, words, *_: HELD(windows, words, {}, {}, {}))
-    with pytest.raises(AssertionError):
-        check_a_level_stands_while_it_scatters()
-
-
-HELD = decide_module.hold_scattering
-
-
-def check_a_level_stands_while_it_scatters() -> None:
+def check_a_level_stands_while_it_scatters(seeds: range) -> None:
     """Ten times the usual: the level stands, the message has the ways out, and what is learnt anew is judged again."""
     key = "health:S0.displacement:scatter"
-    for seed in range(4):
+    for seed in seeds:
         story = draw_scattering(seed, moves=True)
         site = replace(story.site, levels=tuple(replace(one, auto_lower=True) for one in story.site.levels))
         story = replace(story, site=site, scatter=200.0 * story.noise, end=story.begin + LEARNT + 40)
@@ -488,8 +429,43 @@ def check_a_level_stands_while_it_scatters() -> None:
         assert min(after[:last]) >= before, f"seed {seed}: fell while it could not be judged: {after}"
 
 
-def test_a_level_stands_while_its_instruments_scatter():
-    check_a_level_stands_while_it_scatters()
+HELD = decide_module.hold_scattering
+LAWS = {
+    check_noise: range(24),
+    check_scatter_makes_no_red: range(400 if SOAK else 10),
+    check_acceleration_masks_nothing: range(40),
+    check_votes_fall_by_the_upper_end: range(400 if SOAK else 8),
+    check_a_level_stands_while_it_scatters: range(4),
+}
+MUTANTS = {
+    "a speed is not freed of noise": (ways, "free_of_noise", lambda length, *_: length, check_noise, 24),
+    "a pair is believed at once": (paired_steps, "keeps_its_way", lambda *_: True, check_scatter_makes_no_red, 16),
+    "any sign moves on": (step_fates, "_moves_on", lambda *_: True, check_scatter_makes_no_red, 16),
+    "motion is noise": (step_fates, "measure_bent", _plain_scatter, check_acceleration_masks_nothing, 40),
+    "a vote falls by its rate": (velocity, "is_clear", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
+    "scatter holds nothing": (
+        decide_module,
+        "hold_scattering",
+        lambda windows, words, *_: HELD(windows, words, {}, {}, {}),
+        check_a_level_stands_while_it_scatters,
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_law_of_noise_and_scatter_holds(law):
+    law(LAWS[law])
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_variant_is_caught(name, monkeypatch):
+    module, attribute, broken, law, seeds = MUTANTS[name]
+    monkeypatch.setattr(module, attribute, broken)
+    if attribute == "_moves_on":
+        monkeypatch.setattr(tracks, "find_burst", lambda *_: None)
+    with pytest.raises(AssertionError):
+        law(range(seeds))
 
 
 def test_others_that_raised_the_level_speak_for_one_that_scatters():

@@ -5,7 +5,7 @@ an alpha band, nodata or a fill that nobody declared says so. What cannot be mea
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ SLOPE_STRIPS: Final = 16
 SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
 SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
+_OF_HEIGHTS: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
 COLOURS: Final = frozenset({"red", "green", "blue"})
 METRES: Final = {
     f"{short if name == 'm' else long}{name}": factor
@@ -121,6 +122,8 @@ def open_values(
         colour = source.colorinterp[index - 1].name
         if colour in COLOURS and quantity is not FACTOR and source.dtypes[index - 1] in {"uint8", "uint16"}:
             raise RadiometryError(f"{path}: band {index} is the {colour} of a picture: no {quantity.name}")
+        if quantity is HEIGHT:
+            _refuse_other_band(source.descriptions, path, index)
         scale, offset = _read_scale(source, path, quantity, index)
         window = left, top, right, bottom = _find_window(source, ground)
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
@@ -150,6 +153,16 @@ def open_values(
 
     with open_raster(path, limits, through) as source:
         yield source
+
+
+def _refuse_other_band(names: Sequence[str | None], path: Path, index: int) -> None:
+    """A band that its file calls something else is none of heights where another one is called so."""
+    own, heights = names[index - 1], [name for name in names if name and _OF_HEIGHTS.search(name)]
+    if own and heights and not _OF_HEIGHTS.search(own):
+        raise RadiometryError(
+            f"{path}: band {index} is called {own!r}, another one {heights[0]!r}: write the heights alone into a file: "
+            f"gdal_translate -b {names.index(heights[0]) + 1}"
+        )
 
 
 def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:

@@ -35,6 +35,7 @@ from monitor.extensions.table_import.guess.numerals import (
     list_numbers,
     settle_numerals,
 )
+from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_parts, settle_flags
 from monitor.extensions.table_import.guess.questions import (
     EACH,
     LEAVE_OUT,
@@ -216,7 +217,12 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     facts = _describe_layout(table)
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
+    refuse_sums(table, times)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
+    if station is None and not kinds:
+        request_parts(table, times, talk)
+    if describe_gaps(times.parsed)[0] == timedelta(days=1):
+        together.request_hours({n: _read_name(table, n) for n in numbers}, table.title, talk)
     numerals = settle_numerals(table, numbers, talk)
     facts += [*row_facts, *_describe_numerals(numerals)]
     read_numbers = partial(list_numbers, table, numerals=numerals)
@@ -227,6 +233,9 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
         raise _refuse(table, _ALL_LEFT())
+    if not table.kinds:
+        flags = settle_flags(table, [rule.name for rule in rules], talk)
+        rules = [replace(rule, only=flags.get(rule.name)) for rule in rules]
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
     left = [*(n for n in table.names if n not in used), *_list_unsettled(numbers, rules, open_columns)]
     facts += _describe_found(table, rules, station, left, less)

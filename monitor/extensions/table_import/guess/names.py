@@ -148,6 +148,7 @@ _STATION_WORDS: Final = (
     "name|id|device|node|nodo|capteur|stazione|estación|estacion|borehole|bohrung|sondaggio|forage|测点|测站|点号"
 )
 _STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
+_SERIAL: Final = re.compile(r"(?<![^\W\d_])(?:serial\w*|s/n|serien\w*|matricola)(?![^\W\d_])", re.IGNORECASE)
 _COUNTER: Final = re.compile(
     r"^(?:table|result)$|"
     r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
@@ -443,4 +444,10 @@ def may_count_downward(header: str, quantity: str) -> bool:
 def is_no_measurement(header: str) -> bool:
     """Whether a column of numbers by this name is a counter, a place, part of a date or nothing of this service."""
     bare = _BRACKETS.sub("", header).strip()
-    return any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR)) or _OTHER.search(bare) is not None
+    is_other = _OTHER.search(bare) is not None or is_serial(header)
+    return is_other or any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR))
+
+
+def is_serial(header: str) -> bool:
+    """Whether a column by this name holds the serial numbers of instruments."""
+    return _SERIAL.search(_BRACKETS.sub("", header)) is not None

@@ -18,6 +18,7 @@ from monitor.extensions.table_import.guess.raw_table import RawTable
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
 TWO_AXES, TWO_INSTRUMENTS = "two axes of one tiltmeter", "two instruments"
+HOURS, MANY_INSTRUMENTS = "hours", "24 instruments"
 _LETTERS: Final = {"A": "tilt_x", "B": "tilt_y"}
 _ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
 _DIRECTIONS: Final = {
@@ -41,6 +42,12 @@ _LENGTHS: Final = (
 _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
+_OF_HOUR: Final = re.compile(r"(\d{1,2})(?:[:.h]00|\W?(?:h|hr|uhr))?\W*$", re.IGNORECASE)
+_HOURS_OF_DAY: Final = Template(
+    "guess.ask.hours",
+    "are {names} the 24 hours of a day? Then write a row for each hour, for the rows here are of days; or is each an "
+    "instrument?",
+)
 _WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
 _WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
 _WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
@@ -286,6 +293,17 @@ def find_windows(
             if float(window[1].replace(",", ".")) * unit > WINDOW_MOST * step:
                 found.append(column)
     return found
+
+
+def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview) -> None:
+    """Ask of 24 columns of rain, or of nothing that they name: in rows of days they may be the hours."""
+    numbers = [
+        (int(found[1]), column)
+        for column, name in names.items()
+        if name.quantity in {"rain", None} and (found := _OF_HOUR.search(re.sub(r"[(\[].*", "", title(column)).strip()))
+    ]
+    if [number - numbers[0][0] for number, _ in numbers] == [*range(24)]:
+        talk.request(HOURS, _HOURS_OF_DAY(names=name_some([title(c) for _, c in numbers])), (MANY_INSTRUMENTS,))
 
 
 def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:

@@ -490,14 +490,6 @@ def test_what_a_person_dismissed_has_no_echo():
     assert alarms(creep=[(80, 1.5)], stuck=twice, dismissed=(57, 57)) == [80]
 
 
-def test_a_stronger_one_one_of_a_part_that_looks_back_less_and_one_that_goes_on_are_no_echo():
-    assert (alarms(level=[(50, 1.5)], creep=[(90, 2.1)]), alarms(level=[(50, 1.5), (90, 1.4)])) == ([50, 90], [50, 90])
-    assert alarms(creep=[(90, 1.4)]) == [90]
-    going_on = [(cell, 1.2) for cell in range(57, 99, 7)]
-    assert alarms(level=[(50, 1.5)], creep=going_on) == [50, *(cell for cell, _ in going_on)]
-    assert alarms(level=[(50, 1.5)], creep=[(100, 1.4), (115, 1.4)]) == [50, 115]
-
-
 def test_the_jump_after_a_stuck_stretch_is_its_end_and_no_sensor_is_silent_for_ever():
     assert alarms(level=[(60, 1.5)], stuck=range(45, 58)) == []
     assert alarms(level=[(66, 1.5)], stuck=range(45, 58)) == [66]

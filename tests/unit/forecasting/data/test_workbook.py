@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import openpyxl
-import pandas as pd
 import pytest
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
@@ -34,16 +33,7 @@ def day(number):
 
 def read(path):
     panel = read_record(path, RECIPE).panel
-    return panel.times_s[0], panel.values[:, 0]  # noqa: PD011 - of a panel, not of pandas
-
-
-def test_a_file_written_by_pandas_has_its_names_and_times(tmp_path):
-    path = tmp_path / "a.xlsx"
-    times = pd.date_range("2024-03-01", periods=30, freq="6h")
-    pd.DataFrame({"time": times, "moved": np.arange(30.0), "by": ["Anna"] * 30}).to_excel(path, index=False)
-    assert list(read_sheet(path).columns) == ["time", "moved", "by"]
-    first, values = read(path)
-    assert (first, values.tolist()) == (START.timestamp(), list(range(30)))
+    return panel.times_s[0], panel.values[:, 0]
 
 
 def test_days_are_counted_as_the_workbook_says(tmp_path):

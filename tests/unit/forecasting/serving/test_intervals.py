@@ -12,7 +12,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.calibration import calibrate
-from forecasting.serving.conformal import WINDOW, ConformalState, margin, replay, score, update
+from forecasting.serving.conformal import WINDOW, ConformalState, margin, replay, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.members import compute_network_weights, join_networks
 from forecasting.serving.quantiles import NORMAL, blend_quantiles, conform, repeat_point, widen
@@ -33,30 +33,6 @@ def test_scores_on_small_numbers():
     seen = np.array([[0.5, 2], [0.5, 2], [0.5, 0.5], [0.5, np.nan]])
     hit, worst = coverage(np.zeros((4, 2)), np.ones((4, 2)), seen, minimum=2)
     assert (hit, worst) == (pytest.approx(5 / 7), pytest.approx(1 / 3))
-
-
-def test_replay_equals_one_update_at_a_time():
-    rng = np.random.default_rng(4)
-    observed = rng.normal(0, np.linspace(1, 3, 700)[:, None], (700, 2))
-    observed[rng.random(observed.shape) < 0.1] = np.nan
-    for h in (1, 7):
-        ((margins, states),) = replay(np.abs(observed), steps=h, nominals=(0.8,))
-        for s in range(2):
-            state, issued = ConformalState.fresh(0.8, h), []
-            for t in range(700):
-                if t >= h and np.isfinite(observed[t - h, s]):
-                    value = score(0.0, 0.0, observed[t - h, s])
-                    covered = bool(value <= issued[t - h]) if np.isfinite(issued[t - h]) else None
-                    if covered is None:  # warm-up: nothing was issued, so the level does not move
-                        state = ConformalState(
-                            state.nominal, state.gamma, state.alpha, (*state.scores, value)[-WINDOW:], state.n + 1
-                        )
-                    else:
-                        state = update(state, value, covered=covered)
-                issued.append(margin(state, h))
-            np.testing.assert_allclose(issued, margins[:, s], atol=1e-12)
-            assert (state.alpha, state.scores) == (pytest.approx(states[s].alpha, abs=1e-12), states[s].scores)
-            assert state.n == states[s].n
 
 
 @pytest.mark.parametrize("h", [1, 7])

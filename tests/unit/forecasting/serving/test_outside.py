@@ -16,7 +16,7 @@ from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
-from forecasting.serving.experience import MOST_STRETCH, PACE_FEWEST, compare_drivers, compare_motion, see_pace
+from forecasting.serving.experience import PACE_FEWEST, compare_drivers, compare_motion, see_pace
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import FEWEST_ROWS, OBSERVED_SHARE, WIDER, WINDOW, find_silent
 from forecasting.serving.jobs import forecast
@@ -333,17 +333,6 @@ def creep(rows=300, seed=1, noise=1.0, faster=0):
     return values
 
 
-def test_an_unusual_pace_stretches_and_a_usual_one_does_not():
-    values = creep(faster=10)
-    near, far = (see_pace(values, np.arange(240, 300)).stretch_over(h) for h in (1, 7))
-    assert (far[:40] < 1.6).all()
-    assert np.median(far[:40]) == 1.0
-    assert far[-1, 0] > 2.0
-    assert far[-1, 1] < 1.3
-    assert (near <= far + 1e-12).all(), "noise of a reading hides the pace the more, the nearer the target"
-    assert ((near >= 1.0) & (far <= MOST_STRETCH)).all()
-
-
 def test_nothing_after_an_origin_is_read():
     values = creep()
     changed = values.copy()
@@ -385,17 +374,6 @@ def test_stretched_intervals_still_hold_as_often_as_they_say():
         inside = (np.abs(observed) <= margins)[400:]
         assert inside.mean() == pytest.approx(0.8, abs=0.02)
         assert inside[fast[400:]].mean() > 0.75
-
-
-def test_errors_of_a_slide_do_not_widen_the_quiet_months_behind_it():
-    rng = np.random.default_rng(6)
-    stretch = np.where((np.arange(600) >= 200) & (np.arange(600) < 260), 4.0, 1.0)[:, None]
-    errors = np.abs(rng.normal(size=(600, 1))) * stretch
-    ((told, _),) = replay(errors, steps=7, nominals=(0.8,), stretch=stretch)
-    ((quiet, _),) = replay(errors / stretch, steps=7, nominals=(0.8,))
-    ((wide, _),) = replay(errors, steps=7, nominals=(0.8,))
-    np.testing.assert_allclose(told, quiet * stretch)
-    assert wide[270, 0] > 1.5 * told[270, 0], "an interval that takes errors as they are is wider"
 
 
 def test_what_is_scored_live_leads_to_the_state_that_a_replay_finds():

@@ -15,13 +15,13 @@ from forecasting.errors import UnknownModelError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.metrics import CAUTION, cautious_gap
 from forecasting.registry import BASELINES, NETWORKS
-from forecasting.simple import arima, ets
-from forecasting.simple.arima import filter_states, fit_arima
+from forecasting.simple import ets
+from forecasting.simple.arima import fit_arima
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.averaging import DISCOUNT, SHARPNESS, Ewa, Median
 from forecasting.simple.baselines import Climatology, LevelDrift, Seasonal, fit_baseline, fit_lld
 from forecasting.simple.ets import fit_ets, smooth
-from forecasting.simple.lad import fit_lad, solve, sway
+from forecasting.simple.lad import fit_lad, sway
 from forecasting.simple.least_squares import minimise
 from forecasting.simple.ridge import fit_ridge
 from tests.data.bursts import draw_bursts
@@ -173,23 +173,6 @@ def test_arima_is_the_maximum_of_an_independent_likelihood():
             np.testing.assert_allclose(made[s], at_ours.forecast(30)[[0, 6, 29]], atol=1e-5)
 
 
-def test_one_series_is_filtered_to_the_same_bits_as_many():
-    """Few are run as plain floats, many as arrays: with late starts, gaps and one that holds nothing."""
-    values = walk(rows=120, stations=20).values
-    values[:9, 0], values[:, 1] = np.nan, np.nan
-    raw = np.random.default_rng(5).normal(size=(20, 4))
-    raw[2] = np.nan
-    many = filter_states(values, *arima.natural(raw))
-    smoothed = smooth(values, *ets.natural(raw))
-    for s in range(4):
-        one = slice(s, s + 1)
-        few = filter_states(values[:, one], *arima.natural(raw[one]))
-        pairs = zip((few.error, few.variance, *few.states), (many.error, many.variance, *many.states), strict=True)
-        assert all(np.array_equal(a, b[:, one], equal_nan=True) for a, b in pairs)
-        again = smooth(values[:, one], *ets.natural(raw[one]))
-        assert all(np.array_equal(a, b[:, one], equal_nan=True) for a, b in zip(again, smoothed, strict=True))
-
-
 def test_fits_of_bursts_come_to_their_best():
     """Ended after 14 rounds from one start, 17 of these 30 lay more than 1 % above the best, one at four times it."""
     panel = Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(30)), draw_bursts(60, range(30)))
@@ -314,22 +297,6 @@ def test_the_shared_regression_is_its_formula_and_scales_with_the_series():
     many = Panel(0.0, DAY_S, panel.stations, panel.values * 1000.0)
     larger = fit_lad(many, Block(300, 450), STEPS).predict(many.values, np.array([t]))
     np.testing.assert_allclose(larger, 1000.0 * fitted.predict(panel.values, np.array([t])), rtol=1e-6)
-
-
-def test_the_shared_regression_minds_no_single_event_and_no_empty_station():
-    rng = np.random.default_rng(3)
-    x = np.column_stack([np.ones(400), rng.normal(0, 1, (400, 2))])
-    y = x @ [0.5, 2.0, -1.0] + rng.normal(0, 0.05, 400)
-    y[::40] += 1e4
-    np.testing.assert_allclose(solve(x, y), [0.5, 2.0, -1.0], atol=0.06)
-    panel = walk(gaps=0.0)
-    values = np.column_stack([panel.values, np.full(500, np.nan), np.full(500, 7.0)])
-    with np.errstate(all="raise", under="ignore"):
-        panel = Panel(0.0, DAY_S, tuple("ABCDE"), values)
-        made = fit_lad(panel, Block(300, 500), STEPS).predict(values, np.array([499]))
-    assert np.isfinite(made[0, :3]).all()
-    assert np.isnan(made[0, 3]).all()
-    np.testing.assert_allclose(made[0, 4], 7.0, atol=0.01)
 
 
 def test_a_member_that_runs_away_or_is_silent_moves_the_median_by_a_rank():

@@ -53,10 +53,10 @@ def rises(decisions):
     return found
 
 
-@pytest.mark.parametrize("rate", [10.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate", [10.0, 60.0])
 @pytest.mark.parametrize("stations", [2, 3])
 def test_a_drifting_reference_is_asked_about_before_any_level_rises(stations, rate):
-    for seed in range(5):
+    for seed in range(3):
         for hour, decision in replay(dict.fromkeys(ALL[:stations], rate), seed):
             if "health:reference:BASE:verify" in decision.memory.conditions:
                 break
@@ -127,10 +127,10 @@ def test_silence_after_the_answer_raises_nothing():
         assert found[-1][1].memory.common == {}, "votes that are too old ask no more"
 
 
-@pytest.mark.parametrize("rate", [10.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate", [10.0, 60.0])
 def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_stands_does(rate):
     drift = {n: histories.Motion(rate, 20) for n in ("C", "D", "K")}
-    for seed in range(4):
+    for seed in range(2):
         for look in histories.run(histories.quiet(seed, motions=drift, noise=0.5)):
             if "health:reference:REF:verify" in look.decision.memory.conditions:
                 break

@@ -25,7 +25,6 @@ from tests.property.alerting_histories import (
     SITE,
     START,
     STEP_S,
-    THRESHOLDS,
     VALID_S,
     Motion,
     levels,
@@ -142,14 +141,6 @@ def test_a_level_of_a_rule_rises_again_on_newer_data_only_and_stands_when_the_ru
     place = replace(fused(levels=FALLING), fusion=SITE.fusion)
     last = looks[-1]
     assert decide_module.decide(place, memory, last.view, last.now).level == 2
-
-
-def test_reachable_level_counts_the_parts_of_rules():
-    site = fused(FusionRule("top", 3, Clause("all", (votes(level=2, k=2), votes("p", witnesses=("B",))))))
-    site = replace(site, criteria=(replace(SITE.criteria[0], thresholds=THRESHOLDS[:2]), PORE))
-    looks = run(quiet(3, auxiliary={"B": ("silent", 20)}), site)
-    assert (looks[10].decision.reachable_level, looks[-1].decision.reachable_level) == (3, 2)
-    assert "health:site:reachable" in looks[-1].decision.memory.conditions
 
 
 def under_work(names, second=None, to_epoch=34, from_epoch=0):

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from monitor.config.service import find_weaknesses, parse_site
+from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
 from monitor.domain.site import KEPT_SITES, once_per_record
@@ -72,14 +72,6 @@ def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     assert not may_become(Clause("any", (leaf("a"), leaf("b"))), lambda c, _: c.criterion == "a", wanted=False)
 
 
-def test_a_rule_is_read_with_its_names_resolved():
-    (rule,) = site().fusion.rules
-    assert (rule.id, rule.level, rule.when.op) == ("wet", 3, "all")
-    first, second = list_leaves(rule.when)
-    assert (first.criterion, first.level, first.k, first.witnesses) == ("v", 2, 2, ("G1", "G2"))
-    assert (second.criterion, second.level, second.witnesses) == ("rain", 1, ("R1",))
-
-
 @pytest.mark.parametrize(
     ("when", "said"),
     [
@@ -113,19 +105,6 @@ def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witn
     assert groups["G1"] == groups["G2"] != groups["R1"]
     assert groups[name_zone("G1", INSAR)] == groups[name_zone("R1", INSAR)] == INSAR
     assert list_top_witnesses(place) == []  # two of one footprint never are two witnesses
-
-
-def test_the_top_that_only_a_rule_asks_for_can_be_reached_as_long_as_its_parts_can_speak():
-    place = site()
-    assert find_weaknesses(place) == []
-    assert list_top_witnesses(place) == [("G1",), ("G2",), ("R1",)]
-    groups, voting = find_groups(place), find_voting_series(place)
-    assert voting == {("G1", "displacement"), ("G2", "displacement"), ("R1", "rain")}
-    assert compute_reachable_level(place, voting, groups).level == 3
-    for lost in voting:
-        assert compute_reachable_level(place, voting - {lost}, groups).level == 2, f"without {lost}"
-    assert compute_reachable_level(place, set(), groups).level == 0
-    assert find_weaknesses(site(VELOCITY)) != []
 
 
 def test_areas_are_asked_apart():

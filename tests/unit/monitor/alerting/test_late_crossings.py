@@ -6,8 +6,6 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.domain.instants import parse
-from monitor.service.monitoring_gap import UnwatchedPeriod
 from tests.data.measured import replay
 from tests.unit.monitor.alerting.test_common_silence import BEGIN, CRACKS, STEP, declare, readings
 
@@ -56,12 +54,3 @@ def test_live_readings_and_a_backlog_of_calm_say_nothing_and_a_level_that_is_rea
     _, last = opened(asleep(readings(ends=99), 12, 6))
     assert last.level == 3
     assert RED not in last.memory.conditions
-
-
-def test_a_site_that_cannot_be_seen_is_never_told_to_be_green_now():
-    gap = UnwatchedPeriod(parse("2026-03-01T00:00:00Z"), parse("2026-03-01T09:00:00Z"))
-    levels = [{"site": s, "level_name": "green", "observability": o} for s, o in (("lid", "blind"), ("pit", "full"))]
-    line = gap.describe(levels)
-    assert "lid now green" not in line
-    assert "lid cannot be seen" in line
-    assert "pit now green" in line

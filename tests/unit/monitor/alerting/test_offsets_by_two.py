@@ -23,7 +23,7 @@ from tests.property.alerting_histories import (
     seeded,
 )
 
-SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 12
+SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 8
 T0 = START.timestamp()
 HIGH = SITE.top_level - 1
 FALL = {"A": Motion(120.0, 16), "B": Motion(110.0, 16)}

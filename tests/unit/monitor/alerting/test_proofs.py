@@ -45,14 +45,6 @@ def look(fact, memory=None, at_s=NOW):
     return decide(SITE, memory or Memory(), see(fact, at_s), instant(at_s))
 
 
-def test_a_criterion_counts_with_a_test_that_is_passed_fresh_and_of_what_serves():
-    decision = look(GOOD)
-    assert decision.level == 1
-    assert "unproven" not in decision.evidence
-    assert decision.evidence["votes"]["strange|G1"]["counted"]
-    assert look(None).level == 1, "where no test is asked for a score counts"
-
-
 @pytest.mark.parametrize("why", BROKEN)
 def test_without_it_the_same_score_is_advice_and_that_is_said(why):
     decision = look(BROKEN[why])

@@ -101,17 +101,6 @@ def test_a_score_is_that_of_the_record_and_says_what_the_images_distinguish(caps
     assert found["drs-unet"]["reasons_against"] == "generated-phase: drawn patches alone, nothing measured backs it"
 
 
-def test_every_network_has_a_figure_and_none_of_one_as_it_was_built_once(capsys):
-    assert not [name for name, row in rows(capsys).items() if row["scores"] is None]
-    row = {"f1": 0.5, "f1_range": [0.5, 0.5], "seeds": 1, "miou": 0.5, "ap50": 0.5, "cpu_s": 1.0}
-    maps = {"unet": row | {"parameters": 270906}, "frrn-a": row | {"parameters": 274126}}
-    content = {"measured_at": "2026-11-22", "machine": "here", "figures": {"width": 0.125}}
-    content["figures"]["l4s"] = {"maps": maps, "carried": []}
-    assert models._find_score("frrn-a", "l4s", {"imagery-added": content}) is None
-    maps["frrn-a"]["parameters"] = 291974
-    assert models._find_score("frrn-a", "l4s", {"imagery-added": content})["beside"] == "unet"
-
-
 PAIR = "unet (0.010 to 0.030, one seed) at 2.0 times its processor time"
 
 

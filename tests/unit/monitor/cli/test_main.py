@@ -172,22 +172,6 @@ def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
     assert site.recipients[0].digest is not None, "what they suggest is told once a day"
 
 
-def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(capsys, tmp_path):
-    text = write_first_site("lonely").replace('logger = "logger-2"', 'logger = "logger-1"')
-    (tmp_path / "configs/sites/lonely.toml").write_text(text)
-    status, _, err = run(capsys, "check")
-    assert status == 1
-    assert "'red' can never be reached" in err
-    assert "E1, G1" in err
-    (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace(MODELS, '["autogru"]'))
-    (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
-    status, out, _ = run(capsys, "check", "--json")
-    lines = [json.loads(line) for line in out.splitlines()]
-    assert status == 1
-    assert any(not one["ok"] and "autogru" in one["text"] for one in lines)
-    assert any(one["ok"] and one["subject"] == "b" for one in lines)
-
-
 def check_a(capsys, tmp_path, text):
     (tmp_path / "configs/sites/a.toml").write_text(text)
     status, out, _ = run(capsys, "check", "--json")

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from monitor.config.first_site import write_first_site
-from monitor.config.service import find_weaknesses, load_service, parse_service, parse_site, scan_sites
+from monitor.config.service import find_cautions, find_weaknesses, load_service, parse_service, parse_site, scan_sites
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Threshold
+from monitor.domain.terms import read_text
 from monitor.extensions.demo.slope import SlopeModel
-from tests.data.site_text import write_site_toml
+from tests.data.site_text import head, series, station, write_site_toml
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
@@ -106,24 +107,6 @@ def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
     assert site.series("P1", "radon").high == 1e5
 
 
-def test_what_is_shared_also_over_others_and_advice_never_count_for_the_top():
-    text = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-3"')
-    (weakness,) = find_weaknesses(parse_site(text, "x.toml"))
-    assert "'red'" in weakness
-    assert "E1, G1, G2" in weakness
-    bridged = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-5"\nantenna = "A"').replace(
-        'reference = "BASE"\nlogger = "logger-3"\n[[station.series]]',
-        'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]',
-        1,
-    )
-    assert find_weaknesses(parse_site(bridged, "x.toml"))
-    anomaly = '\n[[criterion]]\nkind = "anomaly"\nstations = ["*"]\nlevel = "red"\n'
-    site = parse_site(EXAMPLE + anomaly, "x.toml")
-    assert site.criteria[-1].role == "advice"
-    text = EXAMPLE.replace('red = {over = 50.0, window = "2h"}', "") + anomaly
-    assert find_weaknesses(parse_site(text, "x.toml"))
-
-
 def test_the_service_file_is_read_with_the_environment_and_errors_name_the_nearest():
     config = parse_service("[web]\nport = 1\n", "s.toml", {"SLOPEWARD_WEB__PORT": "9000", "SLOPEWARD_DATA": "x"})
     assert config.web.port == 9000
@@ -186,6 +169,19 @@ def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
     sites, failures = scan_sites(tmp_path)
     assert [s.id for s in sites] == ["north-bench"]
     assert sorted(p.name for p in failures) == ["b.toml", "c.toml"]
+
+
+def test_a_mark_of_the_order_of_octets_is_no_part_of_a_file(tmp_path):
+    text = write_first_site("s1")
+    (tmp_path / "s1.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read_text(tmp_path / "s1.toml") == text
+
+
+@pytest.mark.parametrize(("latitude", "longitude", "is_far"), [(46.2, 8.9, 0), (8.9, 46.2, 1), (46.2, -8.9, 1)])
+def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far):
+    where = head("slope", latitude=46.2, longitude=8.9)
+    site = parse_site(where + station("G1", series("tilt", "deg"), latitude=latitude, longitude=longitude), "x.toml")
+    assert sum("is its place right?" in line for line in find_cautions(site)) == is_far
 
 
 def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):

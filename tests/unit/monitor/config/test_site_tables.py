@@ -1,5 +1,6 @@
 """A key of a site file is declared once: the table of a record has its bounds, its default and its meaning."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -60,6 +61,24 @@ def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
     with pytest.raises(ValidationError) as error:
         table.model_validate({key: beyond})
     assert (key,) in {one["loc"] for one in error.value.errors()}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize(
+    ("old", "key"),
+    [
+        ("{over = 2.0", r"yellow.*over"),
+        ("{hits = 3", r"dwell.*hits"),
+        ("latitude = ", "site: latitude"),
+        ("noise_floor_mm = ", "noise_floor_mm"),
+    ],
+)
+def test_a_truth_value_is_no_number(value, old, key):
+    text = write_first_site("s1")
+    assert old in text
+    new = re.sub(rf"{re.escape(old.rpartition('=')[0])}= ?[-\d.]+", f"{old.rpartition('=')[0]}= {value}", text, count=1)
+    with pytest.raises(ConfigError, match=rf"{key}: expected .*, got (?i:{value})"):
+        parse_site(new, "x.toml")
 
 
 @pytest.mark.parametrize("old", ['yellow = {over = 2.0, window = "7d"}', 'dwell = {hits = 3, of = 4, within = "6h"}'])

@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -78,15 +78,6 @@ def test_samples_with_suffix_units_sigma_and_numeric_time(pipeline):
     assert decoded.mark.at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
-def test_every_time_unit_names_the_same_instant(pipeline, unit, factor):
-    count = int(1772344800 * factor)
-    text = read(pipeline, {"time": str(count), "time_unit": unit, "displacement_mm": 1})  # as many programs write it
-    decoded = read(pipeline, {"time": count, "time_unit": unit, "displacement_mm": 1})
-    assert text.observations == decoded.observations
-    assert decoded.observations[0].observed_at == datetime(2026, 3, 1, 6, tzinfo=UTC)
-
-
 def test_values_with_a_unit_apart_and_those_that_keep_their_own(pipeline):
     body = {"time": TIME, "values": {"displacement_los": {"value": 0.0124, "unit": "m", "sigma": 0.001}, "tilt": None}}
     decoded = read(pipeline, body)
@@ -124,22 +115,6 @@ def test_the_first_epoch0_holds_and_a_change_is_refused_with_what_to_do(pipeline
     assert "instruments reference north G1 new" in other.faults[0].reason
     pipeline.references.revert()  # the transaction that would have stored the first one failed
     values(read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z")))
-
-
-def test_flags_stand_beside_the_value_and_never_block(pipeline):
-    ahead = (NOW + timedelta(minutes=6)).isoformat()
-    near = (NOW + timedelta(minutes=4)).isoformat()
-    flags = lambda d: {o.quantity: o.flags for o in d.observations}  # noqa: E731
-    assert flags(read(pipeline, {"time": TIME, "pore_pressure_kpa": 51, "tilt_mrad": 1e9, "displacement_mm": 1})) == {
-        "pore_pressure": ("out_of_range",),
-        "tilt": ("out_of_range", "undeclared"),
-        "displacement": (),
-    }
-    assert flags(read(pipeline, {"time": ahead, "displacement_mm": 1})) == {"displacement": ("future",)}
-    assert flags(read(pipeline, {"time": near, "displacement_mm": 1})) == {"displacement": ()}
-    assert flags(read(pipeline, {"time": "2019-01-01T00:00:00Z", "displacement_mm": 1})) == {"displacement": ()}
-    other = read(pipeline, {"time": TIME, "rain_mm": 1}, "slopeward/v1/north/NEW/obs")
-    assert flags(other) == {"rain": ("undeclared",)}
 
 
 @pytest.mark.parametrize(

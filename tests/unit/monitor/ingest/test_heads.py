@@ -178,27 +178,6 @@ def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     assert len({s.station for s in found.sensors}) == 3
 
 
-@pytest.mark.parametrize(
-    "above",
-    [
-        ["Logger XY;SN 1234"],
-        ["Logger XY;SN 1234", "Start;2026-01-01"],
-        ["Project;North slope", "", "Unit no.;7"],
-        ["Gauge;Gauge"],
-        ["Start time;2026-01-01 00:00", "Unit no.;7"],
-    ],
-)
-@pytest.mark.parametrize("names", ["Time;Crack 1 (mm)", "Crack 1 (mm);Datum", "日期;Crack 1 (mm)"])
-def test_lines_as_wide_as_the_names_above_them_are_none(tmp_path, above, names):
-    path = tmp_path / "f.csv"
-    at = [f"2026-01-{k:02d} 06:00" for k in range(1, 29)]
-    rows = [f"{k}.5;{day}" if names.endswith("Datum") else f"{day};{k}.5" for k, day in enumerate(at)]
-    path.write_text("\n".join([*above, names, *rows]) + "\n", encoding="utf-8")
-    look = read_raw_table(path)
-    assert (*look.names,) == tuple(names.split(";"))
-    assert look.rows == len(rows)
-
-
 @pytest.mark.parametrize("early", [1, 3, 25])
 @pytest.mark.parametrize("units", ["", "UTC;mm;degC"])
 def test_rows_before_the_names_of_a_file_that_begins_in_the_middle_are_counted(tmp_path, early, units):

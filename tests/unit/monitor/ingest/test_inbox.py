@@ -9,7 +9,7 @@ from paho.mqtt.client import MQTTMessage
 
 from monitor.broker.access import Access
 from monitor.domain.observation import PayloadSize
-from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
+from monitor.ingest.message import BATCH_MESSAGES, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
 from monitor.ingest.mqtt import BrokerSession, BufferedSocket, MqttSession
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 from tests.data.payloads.packets import packet, publish
@@ -19,19 +19,6 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def message(n, client="live", qos=1, size=10):
     return BrokerMessage(str(n), b"x" * size, NOW, client, n, qos)
-
-
-def test_live_goes_first_in_order_and_backfill_never_stands_still():
-    inbox = Inbox()
-    for n in range(300):
-        inbox.put(message(n, "backfill"))
-    for n in range(3000):
-        inbox.put(message(n))
-    batch = inbox.take(0.1)
-    live = [m.mid for m in batch if m.client == "live"]
-    back = [m.mid for m in batch if m.client == "backfill"]
-    assert (len(batch), batch[0].client, live) == (BATCH_MOST, "live", list(range(len(live))))
-    assert back == list(range(200))
 
 
 def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():

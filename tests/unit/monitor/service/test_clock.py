@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from monitor.domain.instants import format_iso
-from monitor.service.clock import PROBATION_S, ServiceClock, Suspension, Uptime, estimate_offset
+from monitor.service.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
 from monitor.service.monitoring_gap import MonitoringGap, UnwatchedPeriod
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -66,20 +66,6 @@ def test_a_step_that_lasts_is_followed_once(step_s: float) -> None:
     assert m.clock.take_steps() == []
 
 
-def test_slow_corrections_and_a_reading_in_the_middle_of_waking_are_no_step() -> None:
-    m = Machine()
-    m.pass_time(3600, drift=0.0005)  # as far as NTP slews
-    assert m.clock() == m.wall
-    assert m.clock.take_steps() == []
-    m = Machine()
-    m.suspended_s += 600.0  # the clocks are not read at one instant
-    m.clock()
-    m.wall += timedelta(seconds=600.0)
-    m.pass_time(100)
-    assert m.clock() == m.true()
-    assert m.clock.take_steps() == []
-
-
 def test_a_clock_that_stations_set_right_stays_so_when_somebody_sets_the_machine() -> None:
     m = Machine()
     m.wall -= timedelta(hours=1)
@@ -93,20 +79,6 @@ def test_a_clock_that_stations_set_right_stays_so_when_somebody_sets_the_machine
     assert abs((m.clock() - m.wall).total_seconds()) < 0.01
     assert m.clock.correction_s == 0.0
     assert [round(s.seconds) for s in m.clock.take_steps()] == [3]
-
-
-@pytest.mark.parametrize("seconds", [45.0, 3600.0, 86400.0])
-def test_a_suspended_machine_is_no_step_and_its_time_has_passed(seconds: float) -> None:
-    m = Machine()
-    m.pass_time(30)
-    m.suspend(seconds)
-    assert m.clock() == m.wall == m.true(), "at once, without a minute of doubt"
-    m.pass_time(100)
-    assert m.clock() == m.true()
-    assert m.clock.take_steps() == []
-    begin = START + timedelta(seconds=30)
-    assert m.clock.take_suspensions() == [Suspension(begin, begin + timedelta(seconds=seconds))]
-    assert m.clock.take_suspensions() == []
 
 
 def test_a_machine_that_is_suspended_and_set_has_both() -> None:

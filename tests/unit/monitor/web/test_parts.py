@@ -280,16 +280,6 @@ def test_the_fastest_counts_in_either_direction_and_who_fell_silent_is_told_with
     assert (alone.fastest, alone.stations, alone.lost) == (None, 0, 2)
 
 
-def test_every_station_that_cannot_be_judged_is_counted_with_the_reason():
-    """Also one whose stage of an hour ago still stands, and one whose motion was never judged."""
-    watched = {f"G{n}" for n in range(1, 14)}
-    rows = [row(f"G{n}", 0.1) for n in range(1, 9)] + [row("G9", None, "unknown")]
-    states = dict.fromkeys(("G1", "G2", "G10", "G13", "P"), "silent") | {"G3": "stuck", "G4": "verify"}
-    found = describe_motion(rows, NOW_HEADLINE, watched, states)
-    said = "6 of 13 stations on the slope cannot be judged now: 4 silent, 1 stuck, 1 without a stage"
-    assert (found.lost, found.stations, found.lost_text) == (6, 5, said)
-
-
 def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_after_it():
     late, soon = window(20, 25), window(4, 12)
     until = window(2, 13)

@@ -129,20 +129,6 @@ def test_bodies_outlined_together_are_those_outlined_one_by_one(wide, monkeypatc
     assert len(together) > 20
 
 
-def test_small_holes_are_filled_large_ones_and_nodata_are_not():
-    grid = grid_around(141.95, 42.73, 60, 10.0)
-    steps = np.zeros((60, 60), np.uint8)
-    steps[5:55, 5:55] = 200
-    steps[10:12, 10:12] = 0
-    steps[20:30, 20:30] = 0
-    steps[40:42, 40:42] = NODATA
-    (found,) = footprints_of(steps, grid, minimum_hole_m2=900.0)
-    assert found.area_m2 == pytest.approx((2500 - 100 - 4) * 100)
-    assert len(found.geometry["coordinates"]) == 3
-    assert found.touches_nodata
-    assert not found.hugs_nodata
-
-
 def test_the_minimum_is_an_area_on_the_ground_after_filling():
     """Nine pixels of 100 m² reach 900 m²; nine Hokkaido pixels are 661 m² and do not."""
     steps = np.zeros((40, 40), np.uint8)

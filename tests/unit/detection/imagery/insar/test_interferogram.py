@@ -101,6 +101,29 @@ def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
     assert any("contradict" in w for w in movement.warnings)
 
 
+@pytest.mark.parametrize("low", [-np.pi, 0.0])
+@pytest.mark.parametrize("fringes", [2, 3, 5])
+def test_wrapped_phases_are_no_movement(tmp_path, low, fringes):
+    write_stack(tmp_path, 20, DATES, size_px=24)
+    ramp = np.linspace(0, 2 * np.pi * fringes, 24)
+    for file in tmp_path.glob("*_unw.tif"):
+        alter(file, lambda values: (values + ramp).astype(values.dtype))
+    invert(read_stack(tmp_path))  # a ramp that is not wrapped is a ramp
+    for file in tmp_path.glob("*_unw.tif"):
+        alter(file, lambda values: ((values - low) % (2 * np.pi) + low).astype(values.dtype))
+    with pytest.raises(RadiometryError, match="they are wrapped"):
+        invert(read_stack(tmp_path))
+
+
+def test_pairs_that_contradict_each_other_everywhere_are_said_in_one_line(tmp_path):
+    write_stack(tmp_path, 21, DATES, size_px=24)
+    for k, file in enumerate(sorted(tmp_path.glob("*_unw.tif"))):
+        noise = np.random.default_rng(k).normal(0, 80, (24, 24))
+        alter(file, lambda values, noise=noise: (values + noise).astype(values.dtype))
+    with pytest.raises(NoValidPixelsError, match="every pixel contradict each other"):
+        invert(read_stack(tmp_path))
+
+
 def test_dates_that_no_pair_ties_are_no_network(tmp_path):
     write_stack(tmp_path, 15, DATES[:3], links=1, size_px=24)
     write_stack(tmp_path / "late", 15, DATES[5:7], links=1, size_px=24)
@@ -166,6 +189,7 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
         (lambda t: t.replace("0.0555", "nan"), "nan is no wavelength"),
         (lambda t: t.replace("0.0555", "-0.0555"), "-0.0555 is no wavelength"),
         (lambda _: "wavelength_m = 0.05\npair = [1]\n", "at least one"),
+        (lambda t: 'toward_positive = "false"\n' + t.replace("toward_positive", "# "), "without quotes, got 'false'"),
         (lambda t: "reference = 3\n" + t, "reference needs"),
         (lambda t: 'reference = { longitude = "a", latitude = 1, radius_m = 2 }\n' + t, "reference needs"),
         (lambda t: t.replace("2025-01-03T00:00:00+00:00", "0001-01-01T00:00:00+14:00"), "no date or time"),

@@ -68,17 +68,6 @@ def test_things_are_counted_by_size():
     assert report["object_recall"]["iou_0.5"]["<10"] == 0.0
 
 
-def test_touching_corners_are_one_thing_and_hidden_ground_none():
-    truth = np.zeros((8, 8), bool)
-    truth[1, 1] = truth[2, 2] = truth[5, 6] = True
-    valid = np.ones_like(truth)
-    valid[5] = False
-    things = ObjectCount()
-    things.add(truth * 1.0, truth, truth, valid)
-    assert things.truths["<10"] == 1
-    assert things.report()["ap50"] == 1.0
-
-
 def test_average_precision_ranks_by_probability():
     truth, found = scene()
     sure, unsure = np.where(found, 0.6, 0.0), np.where(found, 0.6, 0.0)

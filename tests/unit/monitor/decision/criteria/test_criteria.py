@@ -71,27 +71,6 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
         assert ask(c, view(values), T0 + 2 * H, site(c)).hold_level == held
 
 
-@pytest.mark.parametrize(
-    ("kind", "bound", "values", "unit", "said"),
-    [
-        ("level", Threshold(1, under=2.0), [5, 1.5, 1.4], "m", (1, True)),
-        ("level", Threshold(1, over=1830.0), [1829.0, 1842.25, 1842.25], "m", (1, True)),
-        ("rate", Threshold(1, under=-0.6, window_s=24 * H), [100.0 - i / 24 for i in range(30)], "m", (1, True)),
-        ("rate", Threshold(1, under=-0.6, window_s=24 * H), [100.0 + i / 24 for i in range(30)], "m", (0, True)),
-        ("rate", Threshold(1, over=0.1, window_s=24 * H), [float(i) for i in range(30)], "index", (0, False)),
-    ],
-    ids=["below", "digits of the bound", "drawdown", "rising", "an index has no rate"],
-)
-def test_level_and_rate_by_their_bounds(kind, bound, values, unit, said):
-    c = Criterion("w", KINDS[kind], ("P1",), "water_level", (bound,))
-    place, seen, at_s = site(c, unit), view(values), T0 + (len(values) - 1) * H
-    word = ask(c, seen, at_s, place)
-    assert (word.raise_level, word.has_data) == said
-    assert not ask(c, seen, at_s + 8 * H, place).fresh
-    if bound.over == 1830.0:
-        assert word.reason == "water level: 1842.25 m, bounds 1830 m"
-
-
 @pytest.mark.parametrize("shaken", [False, True])
 def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_declared(shaken):
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
@@ -190,23 +169,6 @@ def walk(values, limit=20.0, sigma=1.0, interval_s=1.0):
     times = [i * interval_s for i in range(len(values))]
     found.extend(times, [0.0] * len(values), [(v,) for v in values], [(sigma,)] * len(values))
     return found
-
-
-def test_walk_tells_spike_step_motion_and_noise():
-    calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
-    spike = walk([*calm, 500.0, 0.1, 0.2])
-    assert not spike.jumps
-    assert spike.aside[6.0].startswith("spike")
-    step = walk([*calm, 60.0, 60.2, 59.9])
-    assert [round(j.size[0]) for _, j in step.jumps] == [60]
-    assert abs(step.level[8][0]) < 2.0
-    motion = walk([*calm, 40.0, 90.0, 150.0, 220.0])
-    assert not motion.jumps
-    assert motion.level[9] == (220.0,)
-    erratic = walk([*calm, 500.0, -300.0, 0.1])
-    assert not erratic.jumps
-    unsure = walk([*calm, 60.0, 0.2], sigma=30.0)
-    assert not unsure.jumps
 
 
 @pytest.mark.parametrize(("interval_s", "epochs"), [(24 * H, 150), (H, 150), (24 * H, 6), (H, 24)])
@@ -385,21 +347,6 @@ def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(f
     assert decided.level == int(opens)
     assert bool(decided.memory.votes) == opens
     assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
-
-
-def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows():
-    rows = tuple(
-        FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, T0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
-    )
-    criteria = [
-        Criterion(f"img{k}", KINDS["scene"], (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
-    ]
-    place = replace(site(criteria[0]), criteria=tuple(criteria))
-    seen = replace(view([1.0] * 3), footprints=rows)
-    found = decide(place, Memory(), seen, instant(T0 + H))
-    assert len(found.memory.votes) == 3
-    assert {find_groups(place)[key.partition("|")[2]] for key in found.memory.votes} == {"scene"}
-    assert (found.level, place.top_level) == (2, 3), "the top level needs a second, independent witness"
 
 
 def test_near_m_of_the_scenes_table_reaches_the_criterion():

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.acts.operator_acts import order_level
 from monitor.config.service import parse_site
 from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
@@ -86,21 +85,6 @@ def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
     (word,) = ask(place(BENDS, bare), view(tuple(rows)), T0 + 240 * H)
     assert word.raise_level == 0
     assert word.hold_level > 0
-
-
-def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
-    steady = readings(lambda day: 3.0 * day, 240)
-    near = readings(lambda day: 3.0 * day + 0.5 * 0.45 * day * day, 240)
-    (over,), (held,) = ask(place(BENDS), view(steady), T0 + 240 * H), ask(place(BENDS), view(near), T0 + 240 * H)
-    assert (over.hold_level, over.fresh) == (0, True)
-    assert (held.raise_level, held.hold_level) == (0, 1)
-    (late,) = ask(place(BENDS), view(steady), T0 + 250 * H)
-    assert not late.fresh
-    flagged = readings(lambda day: 3.0 * day, 240, flags=("stuck",))
-    (word,) = ask(place(BENDS), view(flagged), T0 + 240 * H)
-    assert not word.fresh
-    (word,) = ask(place(BENDS), DecisionInputs({}, {}), T0 + 240 * H)
-    assert (word.has_data, word.raise_level) == (False, 0)
 
 
 @pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
@@ -212,18 +196,6 @@ def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
     assert {w.raise_level for w in ask(place(witness, *BOTH), seen, NOW)} == {0, 2}
     assert {w.raise_level for w in ask(place(witness, *chained), seen, NOW)} == {0}
-
-
-def test_a_level_that_a_person_lowered_rises_by_a_window_on_newer_data_only():
-    site = place(replace(NEAR, role="witness"), *BOTH)
-    keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
-    seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
-    first = decide(site, Memory(), seen, instant(NOW))
-    assert first.level == 2
-    lowered = order_level(first.memory, 0, NOW + 60.0)
-    assert decide(site, lowered, seen, instant(NOW + 120.0)).level == 0
-    newer = replace(seen, failures=(window("A", 1.5, age_s=0.0), window("C", 1.5)))
-    assert decide(site, lowered, newer, instant(NOW + 120.0)).level == 2
 
 
 def test_a_window_is_advice_by_default_and_moves_no_level():

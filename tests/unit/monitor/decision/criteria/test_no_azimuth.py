@@ -39,15 +39,6 @@ def watch(site, heading: float, speed: float = 207.0, hours: int = 120, parts: i
     return decide(site, Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
 
 
-@pytest.mark.parametrize("heading", [0.0, 200.0])
-def test_displacement_as_a_value_is_the_distance_from_zero(heading):
-    bounds = {name: {"over": bound["over"]} for name, bound in BOUNDS.items() if "over" in bound}
-    rule = criterion("level", id="v", series="R1.displacement", **bounds, dwell=BOUNDS["dwell"])
-    site = parse_site(head("slope", levels=FOUR) + station("R1", MOVED) + rule, "site.toml")
-    assert watch(site, heading, speed=40.0).level == 2, "200 mm asks for the top, which one station alone cannot"
-    assert watch(site, heading, speed=0.0).level == 0
-
-
 @pytest.mark.parametrize("heading", range(0, 360, 30))
 @pytest.mark.parametrize("facts", [{}, {"azimuth_deg": 180.0}, {"azimuth_deg": 180.0, "plunge_deg": 0.0}])
 def test_east_and_north_alone_are_judged_as_with_an_up_that_rests(heading, facts):

@@ -77,20 +77,6 @@ orange = {over = 25.0, window = "3h"}
 """
 
 
-def test_sums_of_any_window_where_missing_intervals_may_raise_and_never_lower():
-    for values, level in (([0.0] * 30 + [10.0, 10.0, 6.0], 2), ([2.0] * 30, 1), ([1.0] * 30, 0)):
-        assert rain(SUM, values).raise_level == level
-    assert rain(SUM, [1.0] * 30).facts["levels"][0]["sum_mm"] == pytest.approx(24.0)
-    thin = [None if i % 2 else 0.0 for i in range(31)]
-    word = rain(SUM, thin)
-    assert (word.raise_level, word.hold_level) == (0, 2)
-    assert rain(SUM, [None if i % 2 else 5.0 for i in range(31)]).raise_level == 1
-    assert rain(SUM, [0.0] * 31).hold_level == 0
-    patchy = [None if i % 2 else 0.0 for i in range(101)]
-    assert rain(CURVE, [*patchy[:-1], 11.0]).raise_level == 1
-    assert (rain(CURVE, patchy).hold_level, rain(CURVE, [0.0] * 101).hold_level) == (1, 0)
-
-
 def test_a_window_shorter_than_the_interval_is_refused():
     for text in (
         SUM.replace('"3h"', '"30m"'),
@@ -333,19 +319,6 @@ def water(text, values, quantity="pore_pressure"):
 SAFE = (
     'kind = "factor_of_safety"\nseries = "P1.pore_pressure"\nyellow = {under = 1.1}\norange = {under = 0.9}\n' + SLOPE
 )
-
-
-def test_factor_of_safety_from_measured_pressure():
-    # FS = (5 + (30 - u) 0.57735) / 17.3205: 1.2887 dry, 0.7982 with water at the ground (14.715 kPa)
-    dry = water(SAFE, [0.0] * 5)
-    assert dry.facts["factor_of_safety"] == pytest.approx(1.28868, abs=1e-5)
-    assert (dry.raise_level, dry.hold_level) == (0, 0)
-    wet = water(SAFE, [0.0, 0.0, 14.715, 14.715])
-    assert (wet.facts["factor_of_safety"], wet.raise_level) == (pytest.approx(0.79818, abs=1e-5), 2)
-    assert water(SAFE, [0.0, 0.0, 0.0, 14.715]).raise_level == 0, "one reading alone raises nothing"
-    between = water(SAFE, [5.0] * 4)  # FS 1.122: above the bound, not beyond its recovery (1.155)
-    assert (between.raise_level, between.hold_level) == (0, 1)
-    assert water(SAFE, [-40.0] * 4).facts["factor_of_safety"] == dry.facts["factor_of_safety"], "suction does not help"
 
 
 def test_a_piezometer_that_repeats_one_value_says_nothing():

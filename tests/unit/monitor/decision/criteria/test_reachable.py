@@ -152,18 +152,6 @@ def draw_step(chance, lost):
     return hours * HOUR
 
 
-def test_motion_that_no_vote_rests_on_is_named():
-    crack = station("E1", series("crack_opening", "mm"), series("temperature", "degC"))
-    control = station("C1", series("displacement", "mm"), on_slope=False)
-    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + crack + control
-    site = parse_site(f"{text}{VELOCITY % RED}", "bench.toml")
-    (found,) = find(site, "sites.unjudged")
-    assert (found.level, found.check.alarm) == (WARN, 1)
-    assert "no criterion with a vote reads E1.crack_opening:" in found.text
-    advice = parse_site(f'{text}{VELOCITY % RED}role = "advice"\n', "bench.toml")
-    assert "E1.crack_opening, G1.displacement" in find(advice, "sites.unjudged")[0].text
-
-
 def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
     lost = make_site((VELOCITY % RED).replace("G*", "G1").replace("6h", "3h"))
     sound = make_site()

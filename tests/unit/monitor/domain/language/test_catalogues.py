@@ -247,7 +247,7 @@ def parts(draw):
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     title=TITLE,
     level=st.sampled_from(LEVELS_CUTTING),

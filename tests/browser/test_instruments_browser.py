@@ -1,0 +1,76 @@
+"""A calculated channel and a depth profile in a real Chromium: drawn, told in words, and read by SQL as well."""
+
+import json
+import random
+from datetime import timedelta
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from sqlalchemy import text
+
+from monitor.config.service import parse_site
+from monitor.extensions.profiles.declare import list_profiles
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.alerting.sites import save_site
+from monitor.store.service_state import stamp
+from tests.browser.test_axe_browser import run as run_axe
+from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: F401
+from tests.conftest import ON_SQLITE
+from tests.data import site_text
+from tests.extensions.profiles.test_profiles import DAY, NOW, PROBE, survey
+from tests.integration.web.served import serving
+
+
+def write():
+    site = site_text.head("bench", levels=site_text.THREE)
+    for name in ("G1", "G2"):
+        site += site_text.station(name, site_text.series("displacement", "mm", noise_floor=0.1), azimuth_deg=90.0)
+    site += "".join(site_text.station(name, latitude=46.0, longitude=8.0) for name in ("D1", "I1"))
+    apart = {"station": "D1", "quantity": "crack_opening", "unit": "mm"}
+    apart["expression"] = "G1.displacement_east - G2.displacement_east"
+    return site + site_text.table("[[derived]]", **apart) + site_text.table("[[profile]]", **PROBE)
+
+
+@ON_SQLITE
+def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F811
+    site, rng = parse_site(write(), "bench.toml"), random.Random(1)
+    probe, at = list_profiles(site)[0], NOW
+    with database.write() as c:
+        save_site(c, site, "Ada", "new", NOW)
+    pipeline = Pipeline(database, {"bench": site}, lambda: at)
+
+    def send(station, values):
+        payload = json.dumps({"time": at.isoformat(), **values}).encode()
+        assert pipeline.store([BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, at, "live")]).rejected == 0
+
+    for day in range(22):
+        at = NOW + day * DAY
+        for station, pace in (("G1", 3.0), ("G2", 1.0)):
+            parts = {"displacement_east_mm": pace * day, "displacement_north_mm": 0.0, "displacement_up_mm": 0.0}
+            send(station, parts)
+        if day % 7 == 0:
+            send("I1", {f"{name}_mm": value for name, value in survey(probe, rng, 3.0 * day / 7).items()})
+    with database.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
+    with database.read() as c:
+        apart = c.execute(text("SELECT value, unit FROM latest_observation WHERE station = 'D1'")).one()
+        slip = c.execute(text("SELECT slip_depth_m FROM slip_depth ORDER BY observed_at DESC LIMIT 1")).scalar_one()
+    assert (round(apart.value, 9), apart.unit, slip) == (42.0, "mm", 5.25)
+    with serving(database, at + timedelta(minutes=5)) as client:
+        w = watch(width=1100, height=1300)
+        page, base = w.page, str(client.base_url).rstrip("/")
+        page.goto(f"{base}/sites/bench")
+        row = page.locator("#station-D1")
+        expect(row).to_contain_text("crack opening 42 mm")
+        with page.expect_response("**/panes/D1/crack_opening*") as answer:
+            page.get_by_role("combobox").first.select_option("D1")
+        assert answer.value.status == 200
+        page.get_by_role("link", name="Depth profiles").click()
+        expect(page.get_by_role("main")).to_contain_text("slips at 5.25 m")
+        drawn = page.get_by_role("img")
+        assert [one.get_attribute("aria-label").split(":")[0] for one in drawn.all()] == ["I1", "I1"]
+        assert [one.locator("path").count() for one in drawn.all()] == [4, 3]  # the zero reading has no rate
+        assert run_axe(Axe(), page) == []
+        assert w.complaints == []
+        assert w.hosts == {"127.0.0.1"}

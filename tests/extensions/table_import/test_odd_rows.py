@@ -1,0 +1,127 @@
+"""Rows that are no readings of the instrument of the table: bad by their own word, sums, other instruments, hours."""
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from monitor.domain.errors import ConfigError
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from tests.data.payloads.guessed import keep, lay_rows, read_good
+
+BEGIN = datetime(2025, 2, 3)
+UTC = {"zone": "UTC"}
+HOURS = [BEGIN + timedelta(hours=k) for k in range(96)]
+
+
+def lay(path, head, rows):
+    return read_raw_table(lay_rows(path, head, rows))
+
+
+def lines(spell=lambda k: f"{k % 7}.5", instants=HOURS):
+    return [f"{at:%Y-%m-%d %H:%M};{spell(k)}" for k, at in enumerate(instants)]
+
+
+def list_keys(table):
+    return [question.key for question in guess(table, UTC).questions]
+
+
+@pytest.mark.parametrize(
+    ("head", "good", "bad"),
+    [
+        ("Quality", "Good", "Bad"),
+        ("Status", "OK", "FAULT"),
+        ("Crack 1 flag", "valid", "invalid"),
+        ("Qualität", "gut", "gestört"),
+        ("Crack 1 Quality", "192", "0"),
+        ("Flag", "", "error"),
+    ],
+)
+def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
+    draw = random.Random(head)
+    odd = set(draw.sample(range(96), 7))
+    table = lay(
+        tmp_path / "f.csv",
+        f"Date;Crack 1 (mm);{head}",
+        lines(lambda k: f"{'7000.0' if k in odd else f'{k % 7}.5'};{bad if k in odd else good}"),
+    )
+    (question,) = guess(table, UTC).questions
+    assert (question.key, question.default) == (f"flag:{head}", good or "no label")
+    kept = keep(guess(table, UTC | {question.key: question.default}).mapping, table.path)
+    values = [float(row["value"]) for row in read_good(table.path, kept)]
+    assert (len(values), max(values)) == (89, 6.5)
+    assert len(read_good(table.path, guess(table, UTC | {question.key: "every row"}).mapping)) == 96
+
+
+def test_flags_are_of_the_column_that_they_are_called_like_and_others_are_not_asked_about(tmp_path):
+    spell = lambda k: f"{k % 7}.5;{'bad' if k == 9 else 'ok'};{k % 5}.5;{'bad' if k == 4 else 'ok'}"  # noqa: E731
+    table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm);Quality;Crack 2 (mm);Crack 2 quality", lines(spell))
+    answers = {"flag:Quality": "ok", "flag:Crack 2 quality": "ok"}
+    only = {rule.name: rule.only for rule in guess(table, UTC | answers).mapping.columns}
+    assert only == {"Crack 1 (mm)": ("Quality", "ok"), "Crack 2 (mm)": ("Crack 2 quality", "ok")}
+
+
+@pytest.mark.parametrize("words", [("ok", "ok"), ("P", "A"), ("1", "2"), ("open", "closed")])
+def test_words_that_call_no_reading_bad_are_not_asked_about(tmp_path, words):
+    spell = lambda k: f"{k}.5;{words[k % 2]}"  # noqa: E731
+    assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Status", lines(spell)))
+
+
+@pytest.mark.parametrize("gap", [timedelta(0), timedelta(days=9)])
+@pytest.mark.parametrize("name", ["P2", "Station B77", "Sondaggio 4"])
+def test_a_line_of_words_among_the_rows_may_begin_an_instrument(tmp_path, name, gap):
+    rows = [*lines(), name, *lines(instants=[at + gap for at in HOURS])]
+    table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", rows)
+    assert list_keys(table) == ["part"]
+    assert guess(table, UTC | {"part": "one instrument"}).mapping is not None
+    assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", [*lines(), "", "end of the report", name]))
+
+
+@pytest.mark.parametrize("head", ["S/N", "Sensor serial", "Seriennummer", "Matricola"])
+@pytest.mark.parametrize("words", [("1234", "5678"), ("A12", "B77")])
+def test_another_serial_number_from_a_row_on_may_be_another_instrument(tmp_path, head, words):
+    spell = lambda k: f"{words[k // 48]};{k % 7}.5"  # noqa: E731
+    assert list_keys(lay(tmp_path / "f.csv", f"Date;{head};Crack 1 (mm)", lines(spell))) == ["part"]
+    assert not list_keys(lay(tmp_path / "g.csv", f"Date;{head};Crack 1 (mm)", lines(lambda k: f"{words[0]};{k}.5")))
+
+
+def test_names_of_merged_cells_are_not_left_out_in_silence(tmp_path):
+    spell = lambda k: f"{'' if k % 48 else 'AB'[k // 48]};{k % 7}.5"  # noqa: E731
+    assert list_keys(lay(tmp_path / "f.csv", "Date;Station;Crack 1 (mm)", lines(spell))) == ["part"]
+    whole = lay(tmp_path / "g.csv", "Date;Station;Crack (mm)", lines(lambda k: f"{'AB'[k // 48]};{k % 7}.5"))
+    assert {sensor.station for sensor in guess(whole, UTC).sensors} == {"A", "B"}
+
+
+def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path):
+    rain = [f"{at:%Y-%m-%d %H:%M};0.5" for at in HOURS]
+    for day in range(4):
+        rain.insert(25 * day + 24, f"{HOURS[24 * day]:%Y-%m-%d};12.0")
+    with pytest.raises(ConfigError, match="4 rows have a date without a clock"):
+        guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
+    short = [f"{at:%Y-%m-%d}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
+    table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
+    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, UTC).mapping)] == HOURS
+
+
+@pytest.mark.parametrize("head", ["Time;Crack 1 (mm);Time;Crack 2 (mm)", "Date A;Crack 1 (mm);Date B;Crack 2 (mm)"])
+def test_columns_with_times_of_their_own_do_not_take_those_of_others(tmp_path, head):
+    late = lambda minutes: [  # noqa: E731
+        f"{at:%Y-%m-%d %H:%M};1.5;{at + timedelta(minutes=minutes):%Y-%m-%d %H:%M};2.5" for at in HOURS
+    ]
+    with pytest.raises(ConfigError, match="have times of their own"):
+        guess(lay(tmp_path / "f.csv", head, late(25)), UTC)
+    assert len(guess(lay(tmp_path / "g.csv", head, late(0)), UTC).sensors) == 2
+
+
+@pytest.mark.parametrize("name", ["Rain_{:02d} (mm)", "Rain {}h (mm)", "Rain {:02d}:00 (mm)"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, first):
+    head = ";".join(["Date", *(name.format(hour) for hour in range(first, first + 24))])
+    cells = lambda k: ";".join(str(k * h % 5) for h in range(24))  # noqa: E731
+    days = [BEGIN + timedelta(days=k) for k in range(60)]
+    assert list_keys(lay(tmp_path / "f.csv", head, lines(cells, days))) == ["hours"]
+    assert len(guess(read_raw_table(tmp_path / "f.csv"), UTC | {"hours": "24 instruments"}).sensors) == 24
+    cracks = head.replace("Rain", "Crack")
+    assert not list_keys(lay(tmp_path / "g.csv", cracks, lines(cells, days)))
+    assert not list_keys(lay(tmp_path / "h.csv", head, lines(cells)))
