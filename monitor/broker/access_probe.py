@@ -33,13 +33,7 @@ def try_anonymous(own: Access, door: Access, sites: Sequence[str], client_id: st
 
 
 def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
-    """A client with a login that is right and may do nothing that counts.
-
-    Args:
-        own: the service's own way in.
-        door: where instruments come in.
-        password: of the login that is there for this test.
-    """
+    """A client with a login that is right and may do nothing that counts."""
     return _try(own, replace(door, username=DOCTOR, password=password), sites, client_id)
 
 

@@ -56,11 +56,7 @@ def find_limit(
     """Which limit ends first while nobody fetches.
 
     Args:
-        facts: what a probe found.
-        rate_per_s: messages a second that come for us.
-        size_bytes: of a message.
         free_bytes: room for what the broker keeps, by name (`memory`, `disk`).
-        requested_expiry_s: for how long we ask it to keep the session.
 
     >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)[:2]
     (100.0, 'it kept 1000 of 1500 messages')

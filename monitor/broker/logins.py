@@ -48,11 +48,7 @@ class Login:
 
 
 class LoginBook:
-    """The logins of a broker, in a folder of 0700 with files of 0600; passwords are kept as hashes only.
-
-    Args:
-        folder: `broker.data`.
-    """
+    """The logins of a broker, in a folder of 0700 with files of 0600; passwords are kept as hashes only."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,8 +71,6 @@ class LoginBook:
         """Make a login and return it with its password, which is kept nowhere.
 
         Args:
-            site: whose topics it may use.
-            station: only this one's.
             name: else `SITE` or `SITE.STATION`, for a listener with `.listener` behind it.
             listens: hears levels and alerts instead of publishing.
             replaces: a login of that name gets a new password; else it is refused.
@@ -117,7 +111,6 @@ class LoginBook:
         Args:
             sites: as their files are now; what a site that is not among them needs is kept as it was.
             anonymous: True lets everybody publish readings.
-            user: the service's own name at the broker.
             secret: its password at an external broker; else one is made.
         """
         with self._change() as book:
@@ -191,7 +184,6 @@ class LoginBook:
             self._write(ACL, text)
 
     def _keep_secret(self, name: str) -> str:
-        """A secret that is made once."""
         path = self.folder / name
         if path.exists():
             path.chmod(0o600)
@@ -232,7 +224,6 @@ def format_acl(
     """The access list as Mosquitto reads it: what no line names is refused.
 
     Args:
-        logins: who has a login.
         topics: by site, the topics beside our own that it `write`s (decoders) and that are `read` (channels).
         anonymous: lines for those without a login: readings in, everything out.
         service: the service's own name at the broker, which may do everything; empty: it is not known yet.

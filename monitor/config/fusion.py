@@ -140,15 +140,7 @@ class _Place:
         chosen = self._choose(criterion, node, where)
         areas = _count(node.get("areas", 1), f"{where}.areas", len({s.area for s in self._stations if s.area}) or 1)
         k = _count(node.get("k", 1), f"{where}.k", len(chosen))
-        return Clause(
-            op="votes",
-            parts=(),
-            k=k,
-            criterion=criterion.id,
-            level=level,
-            witnesses=chosen,
-            areas=areas,
-        )
+        return Clause(op="votes", parts=(), k=k, criterion=criterion.id, level=level, witnesses=chosen, areas=areas)
 
     def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
         kind = criterion.kind

@@ -1,13 +1,39 @@
 """Secrets that the service must read again lie sealed in the database; the key lies in a file beside it."""
 
 import os
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Template
 from forecasting.whole_file import write_private
 from monitor.config.service import ServiceConfig
-from monitor.domain.errors import ConfigError, KeyLostError
+from monitor.domain.errors import ConfigError, KeyLostError, UnsetError
+
+
+def find_secret(environ: Mapping[str, str], name: str) -> str | None:
+    """The value without space around it, None where neither is set.
+
+    Raises:
+        UnsetError: the file cannot be read, or the value holds a line break or another control character.
+    """
+    found = environ.get(name, "").strip() or _read_secret(environ, name)
+    if found is not None and any(unicodedata.category(c) == "Cc" for c in found):
+        raise UnsetError(f"{name}: a secret is one line without control characters")
+    return found
+
+
+def _read_secret(environ: Mapping[str, str], name: str) -> str | None:
+    if path := environ.get(f"{name}_FILE"):
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                return file.read().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "no text"
+            raise UnsetError(f"{name}_FILE: cannot read {path}: {why}") from error
+    return None
+
 
 KEY_FILE: Final = "second-factor.key"  # in `paths.state`
 _MARK: Final = "v1:"

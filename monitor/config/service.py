@@ -62,12 +62,7 @@ SECRETS: Final = {
     ("sms", "token"),
 }
 # where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
-PUSH_SERVICES: Final = (
-    "fcm.googleapis.com",
-    "*.push.services.mozilla.com",
-    "*.push.apple.com",
-    "*.notify.windows.com",
-)
+PUSH_SERVICES: Final = ("fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
 log = logging.getLogger(__name__)
 
 
@@ -541,7 +536,6 @@ def load_service(path: str | Path | None = None, environment: Mapping[str, str] 
 
     Args:
         path: the file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml, else the defaults alone.
-        environment: variables to look at; the process's own when not given.
 
     Raises:
         ConfigError: one line with the file, the key and what was expected.

@@ -65,7 +65,6 @@ def parse_site(text: str, name: str) -> domain.Site:
 
     Args:
         text: the TOML text; its SHA-256 becomes the site's `version`.
-        name: what errors call the file.
 
     Raises:
         ConfigError: one line with the file, the key and what was expected; `faults` has all that is wrong.

@@ -529,7 +529,6 @@ def _name_support(key: str) -> Message:
 
 
 def _name_asking(situation: Situation) -> Message:
-    """The witnesses that ask for the level, with what they say; three at most, then how many more."""
     level = situation.level_state.level
     asking = sorted((-requested, key) for key, requested in situation.counted.items() if requested >= level)
     who = []

@@ -350,12 +350,7 @@ def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, M
 
 
 def is_clear(
-    key: VoteKey | StepVote,
-    level: int,
-    votes: Votes,
-    steps: Steps,
-    fresh: set[VoteKey],
-    pended: Mapping[VoteKey, str],
+    key: VoteKey | StepVote, level: int, votes: Votes, steps: Steps, fresh: set[VoteKey], pended: Mapping[VoteKey, str]
 ) -> bool:
     """True when the witness behind a vote says with fresh data that the level is over."""
     if isinstance(key, StepVote):

@@ -16,7 +16,6 @@ class RequestedLevel:
     """The level that the votes of this instant request.
 
     Attributes:
-        level: Level asked for.
         lone_top: Stations that ask for the top where too few do; their word is the next lower level and "verify now".
         by_vote: Level asked for by each vote that counts.
     """

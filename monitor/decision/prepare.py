@@ -27,14 +27,12 @@ class PreparedSite:
             in.
         factor: the share of themselves to which bounds are lowered; 1 = as declared.
         questions: about values that were changed after they had arrived, by question.
-        groups: independence group by station.
         witnesses: criteria that vote, by id.
         voters: these, and those that speak inside rules alone.
         followed: cleaned tracks with their criteria, in the order of the site file.
         tracks: the same by station.
         masks: stations whose votes maintenance sets aside.
         healths: of every station, as its readings show it; open steps are not known yet.
-        series_health: of every series.
         sick: open conditions of instruments, by alert key.
     """
 
@@ -60,11 +58,7 @@ class PreparedSite:
 def prepare(
     site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, warm: EvaluationCache | None = None
 ) -> PreparedSite:
-    """Compute bounds in force, roles, cleaned tracks and health of a site at one instant.
-
-    Args:
-        warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
-    """
+    """Compute bounds in force, roles, cleaned tracks and health of a site at one instant."""
     factor = lowered_factor(site, inputs, now_s)
     # once, so that criteria, steps and rules see the same roles and bounds
     site = lower_bounds(as_advice(site, find_unproven(inputs.proofs, now_s)), factor)

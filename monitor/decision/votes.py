@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from monitor.decision.series.assessment import Assessments, DecisionContext
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
@@ -33,11 +33,7 @@ def update_votes(
         key = assessment.key
         old = votes.get(key)
         before = old.level if old else 0
-        is_sure = assessment.fresh and not windows.view.draining and assessment.station not in unsure
-        waits = assessment.station in doubted or (
-            assessment.criterion in forecasts and windows.waits(assessment.station)
-        )
-        may_fall = is_sure and not ((before >= high) and waits)
+        may_fall = _may_fall(windows, assessment, unsure, doubted, forecasts, is_high=before >= high)
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
@@ -46,6 +42,21 @@ def update_votes(
         valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
         votes[key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
     return votes
+
+
+def _may_fall(
+    windows: DecisionContext,
+    assessment: Assessment,
+    unsure: Collection[str],
+    doubted: Collection[str],
+    forecasts: Collection[str],
+    *,
+    is_high: bool,
+) -> bool:
+    """Whether fresh evidence may lower a vote; a high one not while its station waits for two people."""
+    is_sure = assessment.fresh and not windows.view.draining and assessment.station not in unsure
+    waits = assessment.station in doubted or (assessment.criterion in forecasts and windows.waits(assessment.station))
+    return is_sure and not (is_high and waits)
 
 
 def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float, steps: Steps) -> Memory:
@@ -71,7 +82,6 @@ def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float
 
 
 def _forget(memory: Memory, outgrown: Collection[str], heights: Mapping[str, int]) -> Memory:
-    """The memory without the answers to questions, nor since when they were open."""
     return replace(
         memory,
         heights=heights,

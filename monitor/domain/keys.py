@@ -14,8 +14,6 @@ _RULE, _STEP = "rule|", "step|"
 
 
 class _Key(str):
-    """Text with parts."""
-
     __slots__ = ()
 
     @classmethod

@@ -37,8 +37,6 @@ _STRANGER: Final = Template(
 
 @dataclass(slots=True)
 class _TokenBucket:
-    """What a sender may still send at once; fills with time."""
-
     left: float
     at: datetime
 
@@ -47,8 +45,6 @@ class Admission:
     """Lets readings in, or says why not. A refused message goes to the quarantine and can be read again from there.
 
     Args:
-        limits: the section of the service file.
-        sites: by id.
         stations: those that already have readings, by site: they stay in whatever the limit.
     """
 

@@ -86,8 +86,6 @@ def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous
 
 
 class _BrokerProcess(ABC):
-    """A broker as a child process."""
-
     durable = False
 
     def __init__(self, folder: Path, port: int, host: str = "127.0.0.1") -> None:
@@ -210,7 +208,6 @@ class ManagedBroker(_BrokerProcess):
 
     Args:
         folder: nobody else may read it.
-        port: of the instruments' door.
         anonymous: lets instruments in without a login.
     """
 

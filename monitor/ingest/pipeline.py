@@ -88,8 +88,6 @@ class Pipeline:
     Args:
         database: None for a dry run.
         sites: by id, all of them: which site a message belongs to is found the same in every process.
-        clock: the wall clock.
-        limits: the section of the service file.
         takes: whether messages of a site are stored here; another process has its own copy of the others.
         is_sure: a person was asked about what looks like a typing error already.
     """
@@ -202,7 +200,6 @@ class Pipeline:
         A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
 
         Args:
-            messages: the batch.
             readings_first: what cannot be read waits in the outcome, for `keep`: readings are there before the
                 quarantine is written. No message is to be acknowledged before that.
 
@@ -211,7 +208,12 @@ class Pipeline:
         """
         for attempt in (1, 2):
             try:
-                return self._commit(self._decode_all(messages), readings_first=readings_first)
+                pairs = [(message, self.decode(message)) for message in messages]
+                if self.references.is_asking and self.database.run_read(self.references.load):
+                    self._admission.revert()
+                    self.vocabulary.births.revert()
+                    pairs = [(message, self.decode(message)) for message in messages]
+                return self._commit(pairs, readings_first=readings_first)
             except StoreBusyError:
                 self._forget()
                 raise
@@ -262,15 +264,6 @@ class Pipeline:
             unkept = add_rejected(connection, [rejected for _, rejected in refusals.waiting[:count]], self._quota)
         refusals.unkept += unkept
         del refusals.waiting[:count]
-
-    def _decode_all(self, messages: Sequence[BrokerMessage]) -> list[Pair]:
-        """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
-        pairs = [(message, self.decode(message)) for message in messages]
-        if self.references.is_asking and self.database.run_read(self.references.load):
-            self._admission.revert()
-            self.vocabulary.births.revert()
-            pairs = [(message, self.decode(message)) for message in messages]
-        return pairs
 
     def _forget(self) -> None:
         """After a rollback memory may hold what the database does not."""
@@ -386,7 +379,9 @@ class Pipeline:
                     raise
                 except Exception as error:
                     self._forget()
-                    done.append(self._quarantine(message, error))
+                    cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
+                    fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
+                    done.append(self._commit([(message, DecodedMessage(faults=(fault,)))]))
             except StoreBusyError:
                 raise  # the whole batch comes again; what was stored is then a duplicate
             except Exception:
@@ -402,11 +397,6 @@ class Pipeline:
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
         asks = dict(request for one in done for request in one.asks)
         return BatchResult(added, rejected, gaps, sites, lost=tuple(lost), unkept=unkept, asks=tuple(asks.items()))
-
-    def _quarantine(self, message: BrokerMessage, error: Exception) -> BatchResult:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
-        fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
-        return self._commit([(message, DecodedMessage(faults=(fault,)))])
 
     def store_rows(
         self, observations: Sequence[Observation], rejected: Sequence[RejectedMessage], by: str | None = None

@@ -227,10 +227,7 @@ def request_references(
 def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
-        station=question.station,
-        site=question.site,
-        given=question.given.describe(),
-        kept=question.kept.describe(),
+        station=question.station, site=question.site, given=question.given.describe(), kept=question.kept.describe()
     )
     return health_alarm(alarm_key(place), 2, reason, is_open=True)
 
@@ -251,7 +248,6 @@ def answer_reference(
     Args:
         place: `SITE/STATION`.
         actor: a person, with an open account where accounts exist.
-        reason: how it is known.
         accept: True takes the new one, False keeps the old one and asks about this one no more.
         takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
         second: another person who says the same.

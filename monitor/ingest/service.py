@@ -31,12 +31,7 @@ from monitor.ingest.message import (
 from monitor.ingest.mqtt import BrokerSession, Connected, MqttSession
 from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import (
-    SequenceGap,
-    load_open_gaps,
-    load_sequence_ends,
-    mark_requested,
-)
+from monitor.store.readings.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.store.service_state import find_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
@@ -137,15 +132,7 @@ class Ingest:
         self._stumbles = 0  # running
         access = find_access(context.config.broker)
         self._sessions = {
-            one.name: MqttSession(
-                one,
-                access,
-                self._receive,
-                self._connected,
-                self._clock,
-                self._keeps,
-                self._db.holds,
-            )
+            one.name: MqttSession(one, access, self._receive, self._connected, self._clock, self._keeps, self._db.holds)
             for one in self._listen()
         }
         self._live = self._sessions[LIVE]

@@ -129,7 +129,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is None and detector not in done:
             parts.append(f"{detector}: no readings of displacement")
             continue
-        if checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN:
+        if _lacks_threshold(detector, checkpoint):
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         if step is not None and detector not in done:
@@ -152,6 +152,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def _find_common_kind(errors: Sequence[JobError]) -> type[JobError]:
     kinds = {type(error) for error in errors}
     return kinds.pop() if len(kinds) == 1 else JobError
+
+
+def _lacks_threshold(detector: str, checkpoint: ModelRow | None) -> bool:
+    """Whether a detector cannot score before its threshold was counted on the site's own record."""
+    return checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN
 
 
 def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:

@@ -20,7 +20,6 @@ def backoff_s(
     """Seconds until the next attempt: doubling from 2 s to 5 min, spread over half to the full value.
 
     Args:
-        attempts: how many were made, from 1.
         jitter: a source of numbers in [0, 1).
         retry_after_s: what the channel itself asked for; never undercut, but cut at `most_s`.
         longest_s: where the doubling ends.

@@ -82,7 +82,6 @@ def _rank(channel: str) -> int:
 
 
 def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
-    """The local day whose digest is due, None where none is."""
     if recipient.digest is None:
         return None
     today = local_day(now, site.timezone)
@@ -102,7 +101,6 @@ def _send(
     day: str,
     now: datetime,
 ) -> str | None:
-    """Deliver it; why it was not taken, or None."""
     url = config.web.public_url.rstrip("/")
     link = f"{url}/sites/{site.id}" if url else ""
     notification = Notification(
@@ -135,7 +133,6 @@ def _send(
 
 
 def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[Message, Message]:
-    """Subject and body: one fact a line."""
     cards = load_cards(c, site.id)
     status: Mapping[str, Any] = cards[0].status if cards else {}
     name = status.get("level_name") or "unknown"
@@ -166,5 +163,4 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
 
 
 def _minute(text: str | None) -> Value:
-    """An instant to the minute."""
     return Timestamp.of(parse(text), "minute") if text else "never"

@@ -221,12 +221,7 @@ class Dispatcher(Delivery):
         return returned or escalated.apply(alert, chain, now, self.limits)
 
     def _write_changes(
-        self,
-        c: Connection,
-        site: str,
-        changes: Iterable[AlertChange],
-        unreached: Collection[Alarm],
-        now: datetime,
+        self, c: Connection, site: str, changes: Iterable[AlertChange], unreached: Collection[Alarm], now: datetime
     ) -> None:
         """Write alerts of the escalation itself; that nobody was reached goes to the recipients of all sites."""
         for change in changes:
@@ -285,7 +280,6 @@ class Dispatcher(Delivery):
         return self._unfit[channel][1]
 
     def _count_hanging(self, channel: str) -> int:
-        """How many abandoned workers of a channel have not come back to their end."""
         alive = [worker for worker in self._abandoned.get(channel, []) if not worker.join(0.0)]
         self._abandoned[channel] = alive
         return len(alive)

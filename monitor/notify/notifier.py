@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from monitor.broker.access import find_access, list_settings
-from monitor.config.secrets import find_secret
+from monitor.config.sealed_texts import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import NOTIFIERS, split_channel

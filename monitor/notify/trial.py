@@ -136,7 +136,6 @@ def _load_sites(c: Connection) -> list[Site]:
 
 
 def _await_sirens(db: Database, numbers: list[int], within_s: float) -> int:
-    """How many sirens did not answer to their test."""
     until = time.monotonic() + within_s
     while numbers and time.monotonic() < until:
         time.sleep(_POLL_S)

@@ -45,11 +45,8 @@ def find_unconfirmed(
     alert that comes and goes the first message counts that reached a person and that nobody has answered since.
 
     Args:
-        alerts: nobody has acknowledged them.
         chains: by site: who may be notified, step by step, now.
-        names: of sites, as people call them.
         confirmed: alerts of which a recipient has confirmed the newest message.
-        limits: after how long.
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
@@ -132,12 +129,6 @@ def end_unconfirmed(
 
     That the level rose or fell, or that somebody else may be notified by now, ends none; neither does a cause that is
     gone for a shorter time than it took to make the alarm: it may come back.
-
-    Args:
-        standing: the alarms that are open.
-        states: of the alerts that they are about, and since when.
-        confirmed: alerts of which a recipient has confirmed the newest message.
-        limits: how long a cause must be gone.
     """
     stays_away = timedelta(seconds=limits.unconfirmed_after_s)
     ended = {}

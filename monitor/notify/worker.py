@@ -44,7 +44,6 @@ class Delivery:
     Args:
         sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
         environ: where channels find their secrets.
-        limits: bounds of the stages.
         jitter: source of numbers in [0, 1) for the backoff.
         lease_s: how long a worker may hold a message.
         language: of recipients who chose none.

@@ -118,8 +118,6 @@ def find_next_s(
 
 
 class _Acts:
-    """What people did, applied to the memory of the replay when their time has come."""
-
     def __init__(self, acts: Sequence[PastAct]) -> None:
         self._acts = list(acts)
 

@@ -66,9 +66,6 @@ class HeartbeatWatch:
     """Whether a process is stuck. Until its first heartbeat it has longer, after each start in vain twice as long.
 
     Without that a machine that is too slow would have each process killed before it says anything, time and again.
-
-    Args:
-        silent_s: how long it may say nothing, once it has said anything.
     """
 
     def __init__(self, silent_s: float) -> None:
@@ -97,13 +94,7 @@ class HeartbeatWatch:
 
 
 class ModuleProcess:
-    """A module of this distribution in a process of its own, which ends when this one does.
-
-    Args:
-        name: of the process.
-        module: that it runs.
-        stop_s: how long it may take to end when it is asked to.
-    """
+    """A module of this distribution in a process of its own, which ends when this one does."""
 
     def __init__(self, name: str, module: str, stop_s: float) -> None:
         self.name, self._module, self._stop_s = name, module, stop_s

@@ -165,10 +165,6 @@ class ServiceClock:
     3. A step that lasts is followed; `take_steps` tells of it, so that waiting times can be set anew.
     4. `correct` shifts the present by what the stations' time stamps say; a wall clock that is then set right by about
        as much ends the correction without a step.
-
-    Args:
-        wall: the system's clock, aware UTC.
-        monotonic_s: a clock that no one sets.
     """
 
     def __init__(

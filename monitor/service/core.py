@@ -108,11 +108,7 @@ def now_utc() -> datetime:
 
 
 class Core:
-    """The parts of the core process and their life, in the order in which they start.
-
-    Args:
-        session: what PostgreSQL calls the sessions of this process.
-    """
+    """The parts of the core process and their life, in the order in which they start."""
 
     def __init__(
         self, config: ServiceConfig, clock: Callable[[], datetime] = now_utc, session: str = "slopeward"

@@ -67,11 +67,8 @@ class EmergencyNotifier:
     Args:
         find_addresses: whom to tell, asked when there is something to tell.
         describe: what is known of the levels, asked with it; one line per site.
-        environ: where channels find their secrets.
         on_over: called with what was told and how, when it is over.
         file: holds what is told over a restart.
-        find_language: of a recipient, by name.
-        zone: of the times in what is sent.
     """
 
     def __init__(
@@ -104,7 +101,6 @@ class EmergencyNotifier:
 
         Args:
             trouble: why nothing can be decided; empty when all is well.
-            now_s: monotonic seconds.
             sure: without trouble: something was decided. A core that has just begun sees no trouble and has proven
                 nothing.
         """

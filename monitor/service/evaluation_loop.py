@@ -49,13 +49,11 @@ class EvaluationLoop:
     5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
 
     Args:
-        tick_s: longest time between two evaluations of a site.
         is_drained: True when ingest has caught up with the broker's queue.
         on_changed: called with the site's id after an evaluation that changed something.
         on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
-        on_evaluated: called after each evaluation that was committed.
         on_outdated: called when another version of a site's file is in force than the one it has here.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """

@@ -120,13 +120,7 @@ class MonitoringGap:
         self._gap: UnwatchedPeriod | None = None
 
     def update(self, now_s: float, beat_s: float, *, beats: bool) -> None:
-        """Note what has ended.
-
-        Args:
-            now_s: monotonic seconds.
-            beat_s: when core went round last.
-            beats: whether it does so now.
-        """
+        """Note what has ended."""
         now = self._clock()
         for suspension in self._clock.take_suspensions():
             self._note(*suspension, SUSPENDED)

@@ -27,10 +27,6 @@ class CommitMonitor:
     """The last writes that were committed, and what kept the next one from being so.
 
     Thread-safe. Durations run on the monotonic clock; the wall clock only spells when it began.
-
-    Args:
-        tick_s: longest time between two evaluations of a site.
-        monotonic_s: the clock that durations run on.
     """
 
     def __init__(

@@ -85,8 +85,6 @@ class Supervisor:
 
     Args:
         config_path: handed to the children; None lets them find it as we did.
-        with_web: False leaves the page out.
-        clock: by which gaps in the watch are seen.
     """
 
     def __init__(
@@ -213,7 +211,6 @@ class Supervisor:
         return next((one.text for one in run_checks(beat) if one.is_wrong), self.core.trouble)
 
     def _list_addresses(self) -> list[ChannelAddress]:
-        """Whom the files name and whom the versions in force name: the database need not answer."""
         sites = [*read_sites(self.config), *self._known]
         self._languages = {r.name: r.language for r in gather_recipients(sites)}
         return list_addresses(sites)

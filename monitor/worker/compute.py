@@ -299,7 +299,6 @@ def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
 
 
 def _read_own(path: Path, most: int, *, end: bool = False) -> bytes:
-    """The first bytes of a file that the child wrote, or its last; empty where it left none, or a link to another."""
     try:
         place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

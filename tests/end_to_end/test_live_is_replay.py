@@ -16,8 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import set_level, verify
-from monitor.alerting.evaluate import EvaluationResult, evaluate_site
-from monitor.alerting.reading_cache import SiteReadingCache
+from monitor.alerting.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.alerts.message import GROWN

@@ -10,9 +10,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting import reading_cache as looking_module
-from monitor.alerting.evaluate import load_view
-from monitor.alerting.reading_cache import SiteReadingCache
+from monitor.alerting import evaluate as looking_module
+from monitor.alerting.evaluate import SiteReadingCache, load_view
 from monitor.decision.decide import decide
 from monitor.decision.series import tracks
 from monitor.decision.series.assessment import EvaluationCache

@@ -219,7 +219,6 @@ def _stations(old: Site, new: Site) -> list[Message]:
 
 
 def _list_joined(old: Site, new: Site) -> list[Message]:
-    """Stations that were independent of each other and are no more."""
     before, after = find_groups(old), find_groups(new)
     return [
         _ONE_WITNESS(station=one.id, other=other.id)
@@ -281,7 +280,6 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[Message]:
 
 
 def _named_by_rules(fusion: Fusion, high: int) -> tuple[set[str], set[str]]:
-    """Criteria that a rule for a high level rests on, and those that one denies somewhere."""
     clauses = [r.when for r in fusion.rules if r.level >= high]
     named = {leaf.criterion for clause in clauses for leaf in list_leaves(clause)}
     denied = {leaf.criterion for clause in clauses for no in _denials(clause) for leaf in list_leaves(no)}

@@ -276,7 +276,6 @@ def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: 
 
 
 def _find_steps(memory: Memory, key: str) -> list[StepKey]:
-    """The steps that a question asks about, none where it asks about something else; NotFoundError: nothing waits."""
     mine = [k for k in memory.steps if key in {k, k.station}]
     waiting = _list_waiting(memory)
     if not mine and key not in waiting:

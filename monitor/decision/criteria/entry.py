@@ -17,7 +17,6 @@ class KindEntry:
     """One kind of criterion, whole.
 
     Attributes:
-        kind: What the rest of the service may ask of it.
         table: Its [[criterion]] in a site file.
         bound: The bound of each level in that table; None where one `level` is named.
         rule: What it says of its stations.

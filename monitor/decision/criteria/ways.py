@@ -138,7 +138,6 @@ def _orient(
     rate: float,
     step: float = 0.0,
 ) -> MotionComponent:
-    """One series, positive the way that it goes."""
     return MotionComponent(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
 
 

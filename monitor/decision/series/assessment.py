@@ -28,14 +28,12 @@ class Assessment:
     """The result of one criterion at one station.
 
     Attributes:
-        criterion: Its id.
         station: The witness; `observers` for reports.
         raise_level: Highest level whose bound is crossed with its dwell.
         hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
         has_data: False = no evidence at all: an older vote stays as it is and ages.
         fresh: True = the evidence is recent and sound enough to lower a vote.
         newest_s: Newest datum it rests on; the age of the vote.
-        reason: One clause for people.
         facts: Figures behind it, JSON-ready.
         measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
         undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
@@ -77,7 +75,6 @@ class EvaluationCache:
     """What decisions on a declaration leave for the next one; it saves work and changes nothing.
 
     Attributes:
-        trackers: By criterion and station.
         untouched: Readings of which none was corrected and none brought by a file, by series.
         rain: Readings of gauges and what `list_rain` made of them, by series.
     """

@@ -50,7 +50,6 @@ class Correction:
 
     Attributes:
         series: `STATION.QUANTITY`.
-        unit: Of its values.
         readings: What is in doubt.
         inserted_by: Where they were put between those of the instrument: by how much they differ from these at most.
     """

@@ -73,7 +73,7 @@ def check_neighbours(
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
-    above = {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
+    above = _list_above(votes, plan, now_s)
     if len({groups.get(key.station, key.station) for key in above if key not in sick}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
@@ -98,6 +98,11 @@ def check_neighbours(
                 held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
                 caps[key] = VoteCap(plan.above, join([held, until]))
     return NeighbourCheck(caps, open_since_s, reasons)
+
+
+def _list_above(votes: Votes, plan: Neighbours, now_s: float) -> set[VoteKey]:
+    """Living votes for more than a lone one may ask for."""
+    return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
 
 
 def _find_end(answer: str | None, full_s: float, now_s: float) -> Message | None:

@@ -65,7 +65,6 @@ class StepDetector:
     Attributes:
         limit: The jump beyond which one asks; None asks nothing.
         times: Rising epoch seconds.
-        received: When each was received.
         values: Components, n tuples of k.
         sigmas: One standard deviation each.
         kept: Indexes that count as evidence, rising.
@@ -73,7 +72,6 @@ class StepDetector:
         jumps: (index of first epoch after it, jump), oldest first.
         aside: Why an epoch does not count, by epoch.
         rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
-        unit: Of the values, for what is said of an epoch.
         patience_s: So long after its first epoch a series is held against the scatter that it has shown, if any.
         early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
     """
@@ -420,7 +418,6 @@ def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: flo
     Args:
         levels: The last `ROUGH + QUIET` epochs, tuples of k.
         sigmas: Stated standard deviations, tuples of k.
-        limit: The step beyond which one asks.
 
     >>> rough = [(x,) for x in (-60.0, -20.0, -90.0, -50.0, -110.0, -40.0, -100.0, -70.0)]
     >>> quiet = [(x,) for x in (1.0, 0.0, -1.0, 0.0, 1.0, 0.0)]
@@ -455,7 +452,6 @@ def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Ve
         excess: How far each lies off what was expected, tuples of k.
         sigmas: Stated standard deviations, tuples of k.
         error: Of what was expected.
-        limit: The step beyond which one asks.
 
     >>> find_agreement([(300.0,)] * 6, [(100.0,)] * 6, (1.0,), 20.0)
     (300.0,)

@@ -57,7 +57,6 @@ class Track:
         is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
         recent: The newest epochs as they came, set aside or not.
-        burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         digits: One step of the last digit by component, where the readings came as text and it may matter.
         fits: What was fitted to windows of this track, by (length, ...) of the window, and by its end; says nothing by
@@ -348,8 +347,6 @@ class Tracker:
 
 @dataclass(slots=True)
 class _Row:
-    """The components of one epoch."""
-
     parts: tuple[Reading, ...]
     received_s: float
     values: Vector

@@ -55,7 +55,6 @@ def render(
 
 
 def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
-    """The texts and instants that a value is made of."""
     if isinstance(value, Message):
         template = find_template(value.id, language)
         places = PLACE.split(template)

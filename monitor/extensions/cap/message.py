@@ -13,9 +13,8 @@ from monitor.domain.alerts.message import is_reminder
 from monitor.domain.errors import RefusedError
 from monitor.domain.ground import EARTH_M, Place, find_hull, measure_m
 from monitor.domain.language.catalogue import gettext, use
-from monitor.domain.language.cutting import cut_words
 from monitor.domain.language.rendering import translate, translate_level
-from monitor.domain.language.subjects import cut_message
+from monitor.domain.language.subjects import cut_message, cut_words
 from monitor.extensions.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite

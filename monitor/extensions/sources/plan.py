@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from monitor.config.secrets import find_secret
+from monitor.config.sealed_texts import find_secret
 from monitor.config.sources import SourceSection
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extras import describe_missing, is_installed

@@ -12,7 +12,7 @@ from forecasting.message import Template, join
 from monitor.domain.alert import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.catalogue import current
-from monitor.domain.language.cutting import shorten
+from monitor.domain.language.subjects import shorten
 from monitor.extensions.telephony.store.devices import Device, end_device, load_open_devices, note_sent
 from monitor.extensions.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse

@@ -11,7 +11,7 @@ from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import split_channel
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import N_, current, gettext
-from monitor.domain.language.cutting import shorten
+from monitor.domain.language.subjects import shorten
 from monitor.extensions.telephony.gateway import DIGIT, Gateway, write_call
 from monitor.extensions.telephony.modem import put_message
 from monitor.extensions.telephony.store.replies import GOOD_FOR_S, make_code, tidy_number

@@ -8,14 +8,7 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.ingest.decoders.decoder import ReceivedMessage
-from monitor.ingest.decoders.strict_json import (
-    check_keys,
-    read_line,
-    read_number,
-    read_object,
-    read_person,
-    read_text,
-)
+from monitor.ingest.decoders.strict_json import check_keys, read_line, read_number, read_object, read_person, read_text
 from monitor.ingest.message import DecodedMessage
 
 _REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})

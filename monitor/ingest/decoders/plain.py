@@ -17,14 +17,7 @@ from monitor.ingest.quality import ReadingDetails, read_digit
 
 _STATE: Final = "$state"
 # of Homie: connected or not; one that sleeps has said that it will be silent
-_STATES: Final = {
-    "init": True,
-    "ready": True,
-    "alert": True,
-    "sleeping": True,
-    "disconnected": False,
-    "lost": False,
-}
+_STATES: Final = {"init": True, "ready": True, "alert": True, "sleeping": True, "disconnected": False, "lost": False}
 _LONGEST: Final = 64
 
 

@@ -17,14 +17,7 @@ from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
 from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
-from monitor.ingest.decoders.strict_json import (
-    LATE,
-    check_keys,
-    read_cell,
-    read_object,
-    read_sigma,
-    read_time,
-)
+from monitor.ingest.decoders.strict_json import LATE, check_keys, read_cell, read_object, read_sigma, read_time
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
 

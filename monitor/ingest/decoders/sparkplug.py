@@ -109,16 +109,7 @@ class _SparkplugMessage:
     def read(self, kind: str, payload: SparkplugPayload) -> DecodedMessage:
         known = self.births.find(self.key, self.received.message.epoch)
         if kind == "NDEATH":
-            died = _find_bd_seq(payload)
-            if known is not None and None not in {died, known.born} and died != known.born:
-                raise PayloadError(
-                    "stale_death", f"the death of connection {died}; it lives in connection {known.born}"
-                )
-            stations = self._find_stations(known, "")
-            for device in () if known is None else known.stations:
-                stations |= self._find_stations(known, device)
-            self.births.forget(self.key)
-            return DecodedMessage(links=self._link(stations, "NDEATH", online=False))
+            return self._end_node(known, payload)
         if kind == "NBIRTH":
             known = Node(self.received.message.epoch, _find_bd_seq(payload), payload.seq or 0)
             self.births.bear(self.key, known)
@@ -128,17 +119,7 @@ class _SparkplugMessage:
             return self._bear(known, payload)
         if kind == "DDEATH":
             return DecodedMessage(links=self._link(self._find_stations(known, self.device), "DDEATH", online=False))
-        aliases = {} if known is None else known.aliases.get(self.device)
-        named = [named for v in payload.metrics if (named := _name(v, aliases or {})).name]
-        found, bad = self._observe(payload, named)
-        if len(named) < len(payload.metrics):
-            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), request=self._request_rebirth())
-        if not found and not bad:
-            shown = ", ".join(v.name for v in named)[:200] or "an empty message"
-            if any(is_no_value(v.number) for v in named):
-                raise PayloadError("empty", f"no number, or none of good quality: {shown}")
-            raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
-        return DecodedMessage(tuple(found), bad)
+        return self._read_data(known, payload)
 
     def _bear(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         aliases = {v.alias: Metric(v.name, v.datatype) for v in payload.metrics if v.alias is not None and v.name}
@@ -151,6 +132,19 @@ class _SparkplugMessage:
             )
         self.births.add_device(self.key, self.device, aliases, stations)
         return DecodedMessage(tuple(found), bad, links=links)
+
+    def _read_data(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
+        aliases = {} if known is None else known.aliases.get(self.device)
+        named = [named for v in payload.metrics if (named := _name(v, aliases or {})).name]
+        found, bad = self._observe(payload, named)
+        if len(named) < len(payload.metrics):
+            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), request=self._request_rebirth())
+        if not found and not bad:
+            shown = ", ".join(v.name for v in named)[:200] or "an empty message"
+            if any(is_no_value(v.number) for v in named):
+                raise PayloadError("empty", f"no number, or none of good quality: {shown}")
+            raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
+        return DecodedMessage(tuple(found), bad)
 
     def _observe(
         self, payload: SparkplugPayload, values: list[MetricValue]
@@ -172,6 +166,16 @@ class _SparkplugMessage:
             if target is None or self.received.site.expect(self.station, target.name_alone) is None:
                 return None
         return target.find(self.received, self.station)
+
+    def _end_node(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
+        died = _find_bd_seq(payload)
+        if known is not None and None not in {died, known.born} and died != known.born:
+            raise PayloadError("stale_death", f"the death of connection {died}; it lives in connection {known.born}")
+        stations = self._find_stations(known, "")
+        for device in () if known is None else known.stations:
+            stations |= self._find_stations(known, device)
+        self.births.forget(self.key)
+        return DecodedMessage(links=self._link(stations, "NDEATH", online=False))
 
     def _find_stations(self, known: Node | None, device: str) -> frozenset[str]:
         mine = None if known is None else known.stations.get(device)
@@ -281,7 +285,6 @@ def _read_number(found: dict[int, int | bytes]) -> int | float | None:
 
 
 def _to_signed(number: Any, datatype: int) -> Any:
-    """Integers of signed types travel as unsigned ones."""
     bits = _SIGNED_BITS.get(datatype)
     if bits is None or not isinstance(number, int):
         return number

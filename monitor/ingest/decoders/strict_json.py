@@ -224,9 +224,7 @@ def read_time(
     """An instant from RFC 3339 text with offset, or from a number since 1970, maybe as text, with its unit.
 
     Args:
-        value: the text, or the number.
         unit: of a number: s, ms, us or ns.
-        name: how it is called in what is said of it.
         live: clocks before 1981 were never set.
         zone: in which a text without an offset counts.
         near: when it was received: which is meant of an hour that the zone has twice.

@@ -141,7 +141,6 @@ class TimeRule:
             raise PayloadError("bad_time", f"{self.column}: {error}") from None
 
     def _read_count(self, number: object) -> datetime:
-        """Seconds or another unit since 1970, or since the beginning that the mapping names."""
         if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1] and self.since is None:
             text = _LIKE_YEAR(column=self.column, value=str(number), form=self.format, year=YEAR)
             raise PayloadError("bad_time", text)

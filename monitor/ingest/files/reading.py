@@ -223,7 +223,6 @@ class FileImport:
         return open_readings(form)(self.path, ImportOptions(self.mapping))
 
     def _read_frames(self) -> FileFrames:
-        """What its positions count from; raises ConfigError where their stations count from something else."""
         seen = FileFrames(self._title)
         with self._open() as lines:
             if not has_frames(_check_lines(lines, FileResult(self._title))):

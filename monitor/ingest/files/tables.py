@@ -115,7 +115,6 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
     """Rows of visible worksheets by their name; dates are ISO 8601 text without a zone, percentages as people see them.
 
     Args:
-        path: the workbook.
         sheets: these; none: the first.
         head: so many first rows, of all of them where none is named; None: all rows.
 
@@ -173,7 +172,6 @@ def _read_text(text: TextIO, path: Path, layout: Layout) -> tuple[list[str], Ite
 
 
 def _split_line(line: str, layout: Layout) -> list[str]:
-    """The cells of a line before the names, which may be anything."""
     try:
         return next(csv.reader([line], delimiter=layout.delimiter, skipinitialspace=True), [])
     except csv.Error:

@@ -359,7 +359,6 @@ def _usual_step(values: Sequence[float]) -> float:
 
 
 def _ratio(before: float, after: float) -> float | None:
-    """The factor between units that leads from one value to another."""
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = after / before
@@ -393,13 +392,7 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
 
 
 def _compare_ends(before: Sequence[float], values: Sequence[float], step: float) -> float | None:
-    """A unit's factor from the newest values that are stored to a file that goes on from them.
-
-    Args:
-        before: the newest that are stored.
-        values: of the file.
-        step: the usual one of what is stored.
-    """
+    """A unit's factor from the newest values that are stored to a file that goes on from them."""
     old, new, usual = median(before), median(values[:AROUND]), max(step, 1e-12)
     factor = _ratio(old, new)
     if factor is None or abs(new - old) <= CLEAR * usual:

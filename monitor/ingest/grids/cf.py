@@ -56,8 +56,6 @@ def check_stamp(
     """Refuse rain that adds up where the site file does not say so, and the other way round.
 
     Args:
-        name: of the file.
-        places: the stations that stand on it.
         stamp: what a person says: interval_end or counter.
         adds: what the values or the file say; None where nobody can tell.
         is_doubtful: it is called as rain that adds up, and not all of it is nothing.

@@ -224,7 +224,6 @@ def _read_axis(variable: Variable, crs: CRS) -> Array:
 
 
 def _find_packing(variable: Variable) -> tuple[float, float]:
-    """Factor and shift by which what is stored becomes values."""
     scale, offset = (
         float(np.asarray(variable.attrs.get(n, usual)).ravel()[0])
         for n, usual in (("scale_factor", 1), ("add_offset", 0))

@@ -56,7 +56,6 @@ class GridStack:
         """Rows and columns around a station, and which of these cells count; None where it stands outside of the grid.
 
         Args:
-            place: the station.
             window_m: cells whose centre is not farther away; None: the nearest one alone.
         """
         x, y = self._project(place)

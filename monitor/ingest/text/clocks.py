@@ -350,8 +350,7 @@ def _place(year: str, month: str | None, day: str | None, *rest: str | None) -> 
 
 _LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
 _CENTURY: Final = Template(
-    "times.century",
-    "its years have two digits and may count in any century or era; read as ours it ends on {at}",
+    "times.century", "its years have two digits and may count in any century or era; read as ours it ends on {at}"
 )
 _COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
 _UNSET: Final = Template(

@@ -153,7 +153,6 @@ def _build_path(windows: DecisionContext, moving: MovementSeries) -> Path:
 
 
 def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Distance from where the history begins, freed of what noise adds to it."""
     first = track.values[:ORIGIN_EPOCHS]
     origin = [sum(v[k] for v in first) / len(first) for k in range(len(first[0]))] if first else []
     parts = [
@@ -258,8 +257,13 @@ def assess_movement(
     _cross(site, moving, forecast, state, velocity, found, withdrawn)
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
+    remarks = []
+    if path.steps:
+        remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
+    if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
+        remarks.append(_NOT_JOINED)
     return MovementAssessment(
-        _remark(movement, site, moving, path),
+        replace(movement, reasons=(*movement.reasons, *remarks)) if remarks else movement,
         until_s,
         state,
         velocity,
@@ -434,15 +438,6 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
     return fit_acceleration(
         [path.times_s[i] for i in chosen], [path.values[i] for i in chosen], [path.sigmas[i] for i in chosen], window_s
     )
-
-
-def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) -> Movement:
-    remarks = []
-    if path.steps:
-        remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
-    if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
-        remarks.append(_NOT_JOINED)
-    return replace(movement, reasons=(*movement.reasons, *remarks)) if remarks else movement
 
 
 def _assess_silent(

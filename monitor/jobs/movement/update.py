@@ -40,8 +40,6 @@ class MovementReport:
 
 @dataclass(frozen=True, slots=True)
 class _MovementInputs:
-    """What an update starts from, as known at its instant."""
-
     rows: Mapping[int, movement.MovementRow]  # newest of each series
     series: list[movement_state.MovementSeries]  # what was judged longest ago comes first
     marks: Mapping[int, str]

@@ -7,13 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.footprints.records import (
-    MAKING,
-    NOT_MADE,
-    SceneFilesRequest,
-    SceneFilesResult,
-    note_failure,
-)
+from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesRequest, SceneFilesResult, note_failure
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import JobError
 from monitor.domain.site import Site

@@ -213,18 +213,13 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
 def _footprints(
     answer: ReadScene, scene_hash: str, outlines: Iterable[PlacedOutline], site: Site, change: str
 ) -> list[arrivals.FootprintRow]:
-    places, reach_m = site.places, find_reach_m(site)
+    reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
+    places, reach_m = site.places, max([site.scenes.near_m, *reaches])
     found = list(outlines)
     distances = list_distances([one.geometry for one in found], places)
     return [
         _footprint(answer, scene_hash, one, away, reach_m, change) for one, away in zip(found, distances, strict=True)
     ]
-
-
-def find_reach_m(site: Site) -> float:
-    """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
-    reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
-    return max([site.scenes.near_m, *reaches])
 
 
 def _footprint(

@@ -137,7 +137,6 @@ def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: 
 
 
 def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
-    """Write one change; returns its event, None where it says what already is."""
     a = t.alert.c
     is_open = (a.site == context.site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
     # what a person does at this moment is waited for and then seen
@@ -218,7 +217,6 @@ def _add_event(
 
 
 def _queue(c: Connection, change: AlertChange, before: int, event_id: int, context: ChangeContext) -> None:
-    """Queue the messages of a change; `before` is the level before it."""
     site, now = context.site, context.now
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0

@@ -378,7 +378,6 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
 
 @cache  # put together once: it is asked at every look
 def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
-    """Judgements of change, and footprints, of the scenes of a time."""
     g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
     now: Any = bindparam("now")
     taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)

@@ -114,7 +114,6 @@ def add_event(
         by: who says so; by MQTT nobody has proven it.
         via: `mqtt`, `command` or `page`.
         known_from: since when people knew it, where that was earlier: a replay goes by it.
-        actor: that person, with how it was proved who it is.
     """
     digest = _digest(item)
     facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}

@@ -65,10 +65,8 @@ def add_maintenance(
     """Declare work on a station; its votes are then pended up to a level, and it ends by itself.
 
     Args:
-        station: a declared station.
         from_at: not in the past: what was decided is not undone.
         to_at: at most `LONGEST_S` later.
-        reason: what is done there.
         second: another person; without one the votes for the second highest level go on counting.
 
     Returns:

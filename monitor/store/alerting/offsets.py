@@ -72,7 +72,6 @@ def add_offset(
         size: the jump in `unit`, as raw shows it; stored in the unit of the series.
         unit: any unit that converts into that of the series.
         kind: one of KINDS.
-        reason: why; never empty.
 
     Returns:
         The id of the offset.

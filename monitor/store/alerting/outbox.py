@@ -142,8 +142,6 @@ def load_top_levels(c: Connection) -> dict[str, int]:
 
 
 class _Instants(NamedTuple):
-    """What the instants of rows are compared with."""
-
     now: Any
     beyond_any_wait: Any
     beyond_any_lease: Any

@@ -294,6 +294,5 @@ def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_a
 
 
 def _format_row(row: Any, without: str = "") -> Any:
-    """The columns of a row by name, instants as text."""
     kept = ((k, v) for k, v in gather(row._mapping).items() if k != without)  # noqa: SLF001
     return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in kept}

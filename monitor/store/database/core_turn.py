@@ -43,7 +43,6 @@ class CoreTurn:
     cut: the server would not notice by itself for hours.
 
     Args:
-        db: its engine gives the session that holds the lock.
         holder: how people call this service.
     """
 

@@ -87,7 +87,6 @@ class Database:
     write lock at once (BEGIN IMMEDIATE), so that a transaction never fails half-way for want of it.
 
     Args:
-        url: where it is.
         session: what PostgreSQL calls the sessions of this object.
     """
 

@@ -84,7 +84,6 @@ def save_rows(c: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) ->
 
 @lru_cache(maxsize=256)
 def _make_upsert(dialect: str, table: Table, names: tuple[str, ...]) -> Executable:
-    """The statement that inserts rows of some columns, or gives those that are there the new values."""
     row = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     named = {*names, *(f"{name}{end}" for name in names for end in ("_id", "_values"))}  # of messages as well
     changed = {k.name: row.excluded[k.name] for k in table.c if k.name in named and not k.primary_key}
@@ -139,7 +138,6 @@ def message_to_cells(text: str | None) -> tuple[str | None, str | None, str | No
 
 
 def _find_type(column: Column[Any]) -> str:
-    """The type of a column as PostgreSQL spells it in a cast."""
     types = ((Double, "float8"), (Boolean, "bool"), (BigInteger, "bigint"), (Integer, "int4"))
     return next((name for kind, name in types if isinstance(column.type, kind)), "text")
 

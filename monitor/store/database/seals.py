@@ -42,10 +42,7 @@ AT_ONCE: Final = 500  # rows in one entry
 # what became of a message for good; the states before are those of its sending, and are not sealed
 _SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
 # what persons and decisions put into the memory of a site; the rest of it each evaluation makes anew
-_HELD: Final[Mapping[str, Any]] = {
-    "floor": 0,
-    **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")},
-}
+_HELD: Final[Mapping[str, Any]] = {"floor": 0, **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")}}
 _DIGITS: Final = 32  # hexadecimal, of a SHA-256
 
 Key = tuple[Any, ...]
@@ -135,7 +132,6 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
     Empty columns are left out, so that a column that a later version adds leaves old digests as they are.
 
     Args:
-        table: name of a sealed table.
         row: its columns by name; instants as `datetime` or spelled.
     """
     left_out = SEALED[table].left_out

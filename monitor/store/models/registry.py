@@ -244,7 +244,6 @@ def _record(
     now: datetime,
     second: Actor | None = None,
 ) -> None:
-    """One change from a state to another, in the table of changes and in the audit log."""
     before, after = states
     second_by = second.name if second else None
     facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}

@@ -38,7 +38,6 @@ def load_scored(
         now: scores written later are left out.
         model: only of this model; None: what was shown, whichever model it was.
         model_hash: only of this checkpoint.
-        since: only forecasts issued at or after.
         newest: rows per series; None reads all.
         hindcast: what was made afterwards, in place of what was issued.
     """

@@ -63,7 +63,6 @@ def add_api_token(
         label: what it is for, so that people know which one to revoke.
         scope: read, act or admin.
         sites: the only ones; None = all those of the account.
-        valid_s: for how long.
 
     Returns:
         Its number, and the token itself, which nobody can read again.

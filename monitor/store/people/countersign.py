@@ -139,8 +139,6 @@ def do_by_two(
     Before the first account nobody can sign: the second person is whom the first one names.
 
     Args:
-        db: the database.
-        act: what is done.
         actor: who does it, proved.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.
@@ -221,7 +219,6 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
 
 
 def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
-    """Not used, not taken back, not lapsed."""
     return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
 
 

@@ -125,8 +125,6 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
 
     Args:
         connection: a write transaction; a code counts once, also for two logins at the same moment.
-        vault: opens the secret.
-        name: the account, whose password was right.
         code: as typed, of the telephone or one for a lost telephone; blanks do not count.
 
     Raises:

@@ -136,7 +136,6 @@ def add_observations(
     """Store observations; those already there are left out, other values become new revisions.
 
     Args:
-        observations: in order of arrival.
         now: when series that are new here came into being.
         known_series: memory of series ids between calls; the caller clears it when the transaction fails.
         by: who brings them in a file; it stands with each value of a series that had readings before.
@@ -529,9 +528,6 @@ def load_epochs(
     Args:
         after: first instant; None: from the first reading.
         until: instant before which epochs lie; None: to the last.
-        newest_first: the order.
-        skip: epochs passed over.
-        limit: epochs at most.
     """
     o = observation.c
     (site, station, quantity), order = key, o.observed_at.desc() if newest_first else o.observed_at

@@ -157,7 +157,6 @@ def add_point_values(
         c: the write transaction in which the points were placed.
         placed: what `place_points` gave, for this call alone: afterwards no point of it is new.
         values: no point twice at one acquisition.
-        received_at: when they came in.
         began_at: when this delivery began to come in: what came since is of this same delivery, and it cannot revise
             itself.
     """

@@ -42,8 +42,6 @@ class Renaming:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Series of one quantity under the old and the new id, which become one."""
-
     old: Any
     new: Any
 
@@ -146,7 +144,6 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
 
 
 def _list_keys(table: Table) -> list[list[str]]:
-    """What no two rows of a table share."""
     unique = [u for u in table.constraints if isinstance(u, UniqueConstraint)]
     return [[k.name for k in key.columns] for key in (table.primary_key, *unique)]
 
@@ -181,7 +178,6 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
 
 
 def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], Sequence[ColumnElement[bool]]]:
-    """That a reading of another series is of the same instant, and that it says the same."""
     o = t.observation.c
     return (
         (other.series_id == series_id, other.observed_at == o.observed_at),
@@ -190,7 +186,6 @@ def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], S
 
 
 def _join(c: Connection, stays: int, goes: int) -> None:
-    """Give the rows of one series to another; readings that both have stay once."""
     if c.execute(select(func.count()).where(t.anomaly_label.c.series_id == goes)).scalar_one():
         stays, goes = goes, stays
     join_latest(c, stays, goes)

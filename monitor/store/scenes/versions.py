@@ -212,7 +212,6 @@ def load_lines(
 
 
 def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]]) -> list[LandslideLine]:
-    """The same with what their newest rows say."""
     g = scene_footprint.c
     rows: dict[tuple[str, str, str], RowMapping] = {}
     ids = sorted({part for line, _ in lines for part in line.parts})
@@ -239,6 +238,5 @@ def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]
 
 
 def _join(parts: Sequence[Geometry]) -> Geometry:
-    """Polygons as one geometry."""
     rings = [[p["coordinates"]] if p["type"] == "Polygon" else p["coordinates"] for p in parts]
     return {"type": "MultiPolygon", "coordinates": [ring for some in rings for ring in some]}

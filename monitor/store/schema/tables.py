@@ -114,7 +114,6 @@ def _table(declaration: str) -> Table:
 
 
 def _read_line(table: str, line: str, comment: str | None = None) -> Iterator[Any]:
-    """What a line declares; the comment is that of its last columns."""
     rule, _, rest = line.partition(": ")
     listed, _, where = rest.partition(" where ")
     columns = listed.split(", ")
@@ -140,7 +139,6 @@ def _read_line(table: str, line: str, comment: str | None = None) -> Iterator[An
 
 
 def _read_columns(group: str, comment: str | None) -> Iterator[Column[Any]]:
-    """The columns of a group of one type."""
     is_key, type_name, length, may_be_empty, listed = _match(_GROUP, group)
     for declared in re.split(r", (?![^(]*\))", listed):
         name, unique, table, default, expression = _match(_COLUMN, declared)

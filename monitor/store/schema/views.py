@@ -185,7 +185,6 @@ def _check_names(name: str, columns: Iterable[str]) -> None:
 
 
 def _write_span(within: ColumnSpan | None) -> Iterator[tuple[str, str, str]]:
-    """The terms of a span, each with the name and the value that is bound to it."""
     if within is not None and within.after is not None:
         yield f"{within.column} > :range_after", "range_after", within.after
     if within is not None and within.until is not None:
@@ -193,7 +192,6 @@ def _write_span(within: ColumnSpan | None) -> Iterator[tuple[str, str, str]]:
 
 
 def _write_clauses(terms: Sequence[str], order_by: Sequence[str], limit: int | None) -> str:
-    """What follows the name of the view in a query, as far as it is asked."""
     order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
     clauses = f" WHERE {' AND '.join(terms)}" if terms else ""
     clauses += f" ORDER BY {order}" if order else ""
@@ -268,7 +266,6 @@ def limit_reader(connection: Connection, role: str) -> list[str]:
 
 
 def _try(connection: Connection, statement: str) -> bool:
-    """Run a statement; False where this account may not."""
     try:
         with connection.begin_nested():
             connection.exec_driver_sql(statement)
@@ -318,7 +315,6 @@ def _mark(statement: str) -> str:
 
 
 def _installed(connection: Connection) -> dict[str, str]:
-    """Our views that exist, each with the mark of its text."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
         return {name: _mark(sql) for name, sql in rows if f"/* {_MARK} */" in sql}

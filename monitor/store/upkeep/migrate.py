@@ -167,12 +167,10 @@ def _version_table(extension: str) -> str:
 
 
 def _branch(of: Extension) -> Path:
-    """The folder of an extension's migrations."""
     return Path(*import_module(of.tables).__path__)
 
 
 def _fits(connection: Connection, of: Extension) -> bool:
-    """Whether the tables of an extension are at the head of its branch."""
     try:
         known, followed = _read_revisions(_branch(of))
     except Exception as error:
@@ -198,7 +196,6 @@ def _refuse_newer(found: str) -> None:
 
 
 def _read_revisions(folder: Path) -> tuple[set[str], set[str]]:
-    """All revisions of a branch, and those that another one follows."""
     found = [match for file in folder.glob("*.py") for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
     return {name for down, name in found if not down}, {name for down, name in found if down}
 

@@ -71,9 +71,6 @@ def prove_apart(
     """`prove` in a process of its own with low priority: the caller's threads are not held up.
 
     Args:
-        db: as of `prove`.
-        copy: as of `prove`.
-        audit_head: as of `prove`.
         begin: called in that process before its program; one that is asked to end takes `pg_restore` along.
 
     Raises:

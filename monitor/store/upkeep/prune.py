@@ -86,8 +86,6 @@ class RetentionRun:
     """One run over all that may go. What goes is looked up without a lock; a transaction deletes for some 30 ms.
 
     Args:
-        limits: what is old.
-        now: the present; expired web sessions go.
         pause: sleeps, so that other processes get the lock between two transactions.
     """
 

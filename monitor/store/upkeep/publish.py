@@ -27,7 +27,6 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
 
     Args:
         target: the file; who opened the one before goes on reading that.
-        now: the instant that the copy names.
 
     Returns:
         Rows by view.

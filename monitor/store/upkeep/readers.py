@@ -52,7 +52,6 @@ class ReaderWatch:
     Args:
         db: the database; nothing is done on SQLite.
         longest_s: that a transaction of a reader may last.
-        monotonic_s: the clock.
     """
 
     def __init__(self, db: Database, longest_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -83,7 +82,6 @@ class ReaderWatch:
         return result
 
     def _find(self, c: Connection, now_s: float) -> dict[int, str]:
-        """Process number -> what is too much."""
         rows = c.execute(_HELD, {"readers": self._readers}).all()
         self._since = {
             key: self._since.get(key, now_s) for key in ((row.pid, row.turn) for row in rows if row.turn is not None)

@@ -128,7 +128,6 @@ def _differ(used: UsedReading, row: UsedReading, later: list[str]) -> list[str]:
 
 
 def _cut(name: Name, lines: list[str]) -> Iterator[str]:
-    """The first lines of a series, and how many more there are."""
     label = f"observation {name[0]} {name[1]}"
     yield from (f"{label} {line}" for line in lines[:MOST])
     if len(lines) > MOST:

@@ -23,7 +23,7 @@ from forecasting.message import TEXT_OF
 from monitor.checks.live import SourceStatus
 from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
-from monitor.config.secrets import find_secret
+from monitor.config.sealed_texts import find_secret
 from monitor.config.service import load_service, load_site
 from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetError
 from monitor.extensions.sources import fetch as fetch_module

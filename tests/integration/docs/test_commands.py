@@ -23,7 +23,7 @@ from monitor.cli.main import run_verb
 from monitor.extensions.cap import signature
 from monitor.ingest.files.mapping import load_mapping
 from monitor.jobs.forecasts import checkpoints
-from monitor.replay import effect
+from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import user_account
 from tests.conftest import REPOSITORY
@@ -275,7 +275,7 @@ def enter(patch: pytest.MonkeyPatch) -> None:
     for name in ("SLOPEWARD_BY_PASSWORD", "SLOPEWARD_USER_PASSWORD"):
         patch.setenv(name, PASSWORD)
     patch.setattr(identity, "name_os_user", lambda: "desk")
-    patch.setattr(effect, "MONTH", timedelta(hours=6))
+    patch.setattr(acts_on_site_files, "MONTH", timedelta(hours=6))
     patch.setattr(signature, "RSA_BITS", 2048)
     patch.setattr(checkpoints, "TrainingRequest", partial(checkpoints.TrainingRequest, epochs=1, stride=4))
 

@@ -83,14 +83,7 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
     facts: list[dict[str, Any]] = []
     raise_level = 0
     newest_s: float | None = None
-    ahead = [
-        f
-        for f in windows.view.forecasts
-        if f.station == station.id
-        and f.shown
-        and f.target_s > max(f.data_until_s, windows.now_s)
-        and _is_wanted(criterion, f)
-    ]
+    ahead = _list_ahead(criterion, windows, station)
     for threshold in criterion.thresholds:
         found = list(
             find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
@@ -136,6 +129,17 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
         ),
         facts={"bounds": facts, "distribution": DISTRIBUTION},
     )
+
+
+def _list_ahead(criterion: Criterion, windows: DecisionContext, station: Station) -> list[ForecastFact]:
+    return [
+        f
+        for f in windows.view.forecasts
+        if f.station == station.id
+        and f.shown
+        and f.target_s > max(f.data_until_s, windows.now_s)
+        and _is_wanted(criterion, f)
+    ]
 
 
 def find_velocity_quantiles(

@@ -119,7 +119,6 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
 
 
 def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
-    """One clause: what changed since when, and how near."""
     values: dict[str, Value] = {
         "kind": Term(fact.kind),
         "area": Figure(fact.area_m2, ",.0f"),

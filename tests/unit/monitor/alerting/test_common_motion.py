@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerting.acts.operator_acts import order_level
+from monitor.decision import common_mode
 from monitor.decision.decide import decide
-from monitor.decision.series import witness
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.instants import parse
@@ -86,7 +86,7 @@ def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate
     rates = dict.fromkeys(ALL[:stations], 0.0) | {"G1": rate}
     ours = [rises(replay(rates, seed, noise)) for seed in range(8)]
     with monkeypatch.context() as patch:
-        patch.setattr(witness, "follows", lambda *_: False)
+        patch.setattr(common_mode, "follows", lambda *_: False)
         plain = [rises(replay(rates, seed, noise)) for seed in range(8)]
     raised = 0
     for mine, other in zip(ours, plain, strict=True):
@@ -144,10 +144,10 @@ def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_s
 
 
 def test_one_that_stands_does_not_follow():
-    still = witness.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
+    still = common_mode.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
     led = replace(still, vector=(6.0, 0.0, 0.0))
-    leader = witness.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
-    assert not witness.follows(still, [leader])
-    assert witness.follows(led, [leader])
-    assert not witness.follows(led, [])
-    assert not witness.follows(replace(led, error=11.0), [leader])  # of all three components together
+    leader = common_mode.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
+    assert not common_mode.follows(still, [leader])
+    assert common_mode.follows(led, [leader])
+    assert not common_mode.follows(led, [])
+    assert not common_mode.follows(replace(led, error=11.0), [leader])  # of all three components together

@@ -16,15 +16,18 @@ from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, jo
 from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.language import catalogue as catalogues
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
-from monitor.domain.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
 from monitor.domain.language.rendering import translate, translate_level
 from monitor.domain.language.scripts import FOLDER, find_script_texts
 from monitor.domain.language.subjects import (
+    CUT,
     LONGEST,
+    SUBJECT_LENGTH,
     cut_message,
+    cut_words,
     find_first,
     make_subject,
     mark_exercise,
+    shorten,
     translate_subject,
 )
 from monitor.domain.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
