@@ -279,11 +279,11 @@ def test_rows_hold_the_class_of_the_model(database, answer):
 
 
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
-    """It knew no classes, windows nobody looked at, doubts, copies and versions."""
+    """It knew no classes, doubts, copies and versions."""
     run = run_of(answer, "print", {})
     store(database, answer, run={k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")})
     (date,) = ask(database, load_dates, "bench")
-    assert (date.classes, date.unseen, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), (), ("",))
+    assert (date.classes, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), ("",))
     assert len(date.polygons) == 3
 
 
