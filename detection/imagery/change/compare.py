@@ -265,9 +265,8 @@ def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stor
 
 
 def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
-    proving_nothing = (*facts.unseen, *facts.cloudy)
     unseen, doubtful, cloudy = (
-        join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
+        join_windows(windows, own, grid) for windows in (facts.cloudy, facts.doubtful, facts.cloudy)
     )
     layers = {
         kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
