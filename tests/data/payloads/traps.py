@@ -66,7 +66,7 @@ def _metric(name, number, at_ms):
 def _sparkplug(token, sigma, time):
     number = {"Infinity": "inf", "-Infinity": "-inf", "-inf": "-inf"}
     plain = token.strip('"')
-    number |= {} if plain in number or plain[-1:].isdigit() else {plain: "nan"}
+    number |= {} if plain in number or (plain[-1:].isdigit() and "#" not in plain) else {plain: "nan"}
     stamp = b"\x08\x80\xf2\xcb\xc2\xca\x33"  # 2026-03-01T06:00:00Z in ms, as a varint
     metrics = [_metric("G1:temperature", "20.5", 0), _metric("G1:tilt_x", number.get(plain, plain), 0)]
     return stamp + b"".join(b"\x12" + bytes([len(m)]) + m for m in metrics) + b"\x18\x00"
