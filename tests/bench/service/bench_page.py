@@ -227,6 +227,7 @@ def test_page_figures(kind: str, request: pytest.FixtureRequest, mosquitto: Any,
     print(json.dumps(figures, indent=1))
     record(f"page-{kind}", "make bench", figures)
     assert failed == []
+    assert taken > 0  # else nobody published
     assert weights["together"] <= MOST_KB
     assert worked["page"] <= MOST_MS
 

@@ -62,9 +62,9 @@ def resident_mib(pid: int) -> float:
 class Load(threading.Thread):
     """Publishes temperatures at a steady rate, so that latency is measured under traffic."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, rate: int = RATE) -> None:
         super().__init__(daemon=True)
-        self.stopping, self.sent, self.bare_ms = threading.Event(), 0, list[float]()
+        self.rate, self.stopping, self.sent, self.bare_ms = rate, threading.Event(), 0, list[float]()
         port = int(broker_url.rpartition(":")[2])
         self.client, self.bare = open_client(port, 2000), open_client(port, on_message=self._hear)
         self.bare.subscribe("bare/#", qos=1)
@@ -75,7 +75,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         begun = time.monotonic()
         while not self.stopping.is_set():
-            due = int((time.monotonic() - begun) * RATE)
+            due = int((time.monotonic() - begun) * self.rate)
             while self.sent < due:
                 body = {"time": datetime.now(UTC).isoformat(), "temperature_degc": 10.0 + self.sent % 7}
                 self.client.publish(f"slopeward/v1/b{self.sent % SITES}/X/obs", json.dumps(body), qos=1)
