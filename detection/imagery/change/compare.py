@@ -265,14 +265,12 @@ def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stor
 
 
 def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
-    unseen, doubtful, cloudy = (
-        join_windows(windows, own, grid) for windows in (facts.cloudy, facts.doubtful, facts.cloudy)
-    )
+    doubtful, cloudy = (join_windows(windows, own, grid) for windows in (facts.doubtful, facts.cloudy))
     layers = {
         kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
         for number, kind in enumerate(facts.classes, start=1)
     }
-    return Date(facts, layers, unseen=unseen, doubtful=doubtful, cloudy=cloudy)
+    return Date(facts, layers, unseen=cloudy, doubtful=doubtful, cloudy=cloudy)
 
 
 def _is_kept(date: Date) -> bool:
