@@ -285,7 +285,7 @@ def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, st
 
 
 @given(seed=st.integers(0, 10_000), size=st.floats(1e-3, 1e3), ratio=st.floats(30.0, 300.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_are_motion_nothing_changes(
     seed, size, ratio
 ):
