@@ -47,6 +47,7 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper

@@ -92,6 +92,7 @@ def list_texts(value: object) -> Iterator[Message]:
         yield from list_texts(value.items)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(12))
 def test_what_decisions_say_of_drawn_slopes_reads_plainly(seed):
     faults = set()

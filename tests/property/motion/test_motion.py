@@ -459,6 +459,7 @@ def test_a_law_of_noise_and_scatter_holds(law):
     law(LAWS[law])
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_variant_is_caught(name, monkeypatch):
     module, attribute, broken, law, seeds = MUTANTS[name]

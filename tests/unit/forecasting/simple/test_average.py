@@ -83,6 +83,7 @@ def test_a_tide_is_trusted_once_its_filters_are(period):
     assert np.abs(trend.lean(path, doubt + 1000.0, rest) - truth).mean() > 100.0, "a doubt of the past would be seen"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("ratio", [3.0, 30.0, 1000.0])
 def test_a_stop_is_followed_within_the_rows_that_prove_it(ratio):
     row = np.arange(500.0)
