@@ -234,7 +234,7 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
     # long as it takes to differ
     others = [
         (5, live.site, replace(TERMS, known=VisibilityRule("observed"))),
-        (25, live.sites[0], replace(TERMS, as_then=False)),
+        (DAYS, live.sites[0], replace(TERMS, as_then=False)),
         (6, live.site, replace(TERMS, acts=False)),
     ]
     for days, site, other in others:
