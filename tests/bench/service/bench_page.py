@@ -5,7 +5,7 @@
 Times are what a reader waits on this machine, from the request to the last byte; `alone` is the same question before
 anybody else asks and nothing is published; `processor` is what the web process worked for it. Sizes are what is
 transferred, packed by the server. A reader asks for something every three seconds: page, chart, refresh, another range.
-Readers begin when the core has looked through the ten years once (`settled_s`): trends, forecasts and scores stand then.
+Readers begin when the core has looked through the ten years once (`settled_s`): trends, forecasts and scores stand.
 """
 
 import json
