@@ -43,9 +43,11 @@ def open_encoder(
         raise ModelError(f"{path}: triage is trained from nothing; leave out encoder")
     prefix = next((key.removesuffix(_PATCHES) for key in tensors if key.endswith(_PATCHES)), None)
     if prefix is not None:
-        options, found = _read_vit(
-            path, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+        given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            options, found = _read_vit(path, given)
+        except (IndexError, RuntimeError) as error:
+            raise ModelError(f"{path}: no vision transformer of the common layout ({error})") from None
         settings = replace(settings, network=VIT, width=1.0, options={**options, **settings.options})
         dim, heads = settings.options["dim"], settings.options["heads"]
         if heads < 1 or dim % heads:
@@ -55,7 +57,7 @@ def open_encoder(
     network = build(settings.network, bands, 2, settings.width, **settings.options)
     names = ENCODERS if prefix is None else VIT_STAGE
     own = {key: value for key, value in network.state_dict().items() if key.startswith(names)}
-    taken = {key: _fit_bands(tensors[key], value) for key, value in own.items() if key in tensors}
+    taken = {key: _fit_bands(tensors[key], value, bands) for key, value in own.items() if key in tensors}
     taken = {key: value for key, value in taken.items() if value.shape == own[key].shape}
     share = sum(own[key].numel() for key in taken) / max(1, sum(value.numel() for value in own.values()))
     if share < (LEAST_SHARE if prefix is None else 1.0):
@@ -92,14 +94,12 @@ def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
     return tensors, {"weights": str(path), "model_hash": sha256(content).hexdigest()}
 
 
-def _fit_bands(given: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """A convolution of the same size for another number of bands, where no other axis differs."""
-    if given.dim() != 4 or own.dim() != 4 or given.shape[1] == own.shape[1]:
+def _fit_bands(given: torch.Tensor, own: torch.Tensor, bands: int) -> torch.Tensor:
+    """A first convolution of the same size for another number of bands; all else as it is."""
+    wanted = (given.shape[0], bands, *given.shape[2:]) if given.dim() == 4 else None
+    if own.shape != wanted or given.shape == wanted:
         return given
-    if given.shape[:1] + given.shape[2:] != own.shape[:1] + own.shape[2:]:
-        return given
-    bands = torch.arange(own.shape[1]) % given.shape[1]
-    return given[:, bands] * (given.shape[1] / own.shape[1])
+    return given[:, torch.arange(bands) % given.shape[1]] * (given.shape[1] / bands)
 
 
 def _read_vit(path: Path, given: Tensors) -> tuple[dict[str, Any], Tensors]:

@@ -141,6 +141,7 @@ def without(name):
     [
         (without("pos_embed"), {}, "no vision transformer of the common layout: pos_embed is missing"),
         (without("blocks.1.mlp.fc1.weight"), {}, "blocks.1.mlp.fc1.weight is missing"),
+        (make_vit() | {"cls_token": torch.ones(5)}, {}, "no vision transformer of the common layout ("),
         (make_vit(places=40), {}, "the 40 places of pos_embed are no square grid"),
         (make_vit(dates=3), {}, "[128, 3, 3, 8, 8] and pos_embed [1, 37, 128] do not fit together"),
         (make_vit() | {"blocks.2.norm1.weight": torch.ones(5)}, {}, "% of the encoder of unet-vit (width 1) are there"),
