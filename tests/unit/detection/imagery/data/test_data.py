@@ -112,7 +112,8 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
 
 def write_tif(path, values, nodata=None, moved=(0.0, 0.0), pixel_m=10.0):
     grid = grid_around(8.9, 46.2, values.shape[-1], pixel_m)
-    transform = grid.transform * Affine.translation(*moved)
+    a, b, c, d, e, f = grid.transform[:6]
+    transform = Affine(a, b, c + a * moved[0], d, e, f + e * moved[1])
     write_raster(path, values, crs=grid.crs_wkt, transform=transform, nodata=nodata)
 
 
