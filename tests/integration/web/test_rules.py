@@ -199,7 +199,7 @@ def of_the_lake(filled_database):
 def test_an_account_of_one_site_reaches_no_other(filled_database, places, closed):
     wrong = []
     with serving(filled_database, Clock(), LOGIN_TO_READ if closed else "") as address, enter(address, "bo") as browser:
-        for one in [a for a in WALKED[closed] if "{site}" in a or "{alert_id}" in a]:
+        for one in take_turns([a for a in WALKED[closed] if "{site}" in a or "{alert_id}" in a], len(WALKED[closed])):
             got = ask(browser, one, places).status_code
             refused = closed or RULES[one] != READ
             if (got == 403) != refused:
@@ -314,7 +314,7 @@ def test_an_alert_of_another_site_is_not_reached_by_another_spelling_of_its_numb
     form, wrong, before = {"reason": "seen on foot", "answer": "instrument"}, [], count_rows(filled_database)
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, "bo") as browser:
         form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
-        for one, number in product([a for a in ADDRESSES if "{alert_id}" in a], [*spelt, "9" * 5000]):
+        for one, number in product(take_turns([a for a in ADDRESSES if "{alert_id}" in a], 0), [*spelt, "9" * 5000]):
             method, path = one.split(" ")
             path, data = fill_in(path, places | {"alert_id": number}), form if method == "POST" else None
             got = browser.request(method, path, data=data)
