@@ -330,8 +330,6 @@ def look_map(db, box=ALL):
 @ON_BOTH
 @pytest.mark.usefixtures("without_walls")
 def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
-    from scipy.stats import linregress  # half a second
-
     values = np.round(draw(), 1)
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
     assert make(bench, AT) == f"sentinel: {COUNT} points, 0 squares"
