@@ -125,6 +125,7 @@ def test_columns_with_times_of_their_own_do_not_take_those_of_others(tmp_path, h
     assert len(guess(lay(tmp_path / "g.csv", head, late(0)), UTC).sensors) == 2
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["Rain_{:02d} (mm)", "Rain {}h (mm)", "Rain {:02d}:00 (mm)"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, first):
