@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
+from forecasting.zero_shot import examine_zero_shot
 from monitor.config.fusion import find_unfit, read_fusion
 from monitor.config.site_schema import (
     STAGE_EVERY_S,
@@ -133,6 +134,7 @@ def parse_site(text: str, name: str) -> domain.Site:
         forecast=make_record(
             domain.ForecastPlan,
             file.forecast,
+            models=(*file.forecast.models, *(examine_zero_shot(path)[0] for path in [file.forecast.zero_shot] if path)),
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
         anomaly=make_record(domain.AnomalyPlan, file.anomaly),
