@@ -9,6 +9,7 @@ from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
+from detection.imagery.neural.networks.backbones.efficient import make_efficientnet, make_mobilenetv3
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.conftest import take_turns
@@ -17,6 +18,7 @@ EVERY = [*SEGMENTERS, *CLASSIFIERS]
 EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
 # networks without normalisation want small steps, those of four channels at this width and attention large ones
 RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
+RATES |= dict.fromkeys(("unet-efficientnet-b0", "unet-mobilenetv3", "unet-vit"), 3e-2)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +52,19 @@ def blobs(count, size, seed=1):
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper
     assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == entry.parameters
+
+
+@pytest.mark.parametrize(
+    ("make", "last", "top", "published"),
+    [(make_efficientnet, 320, 1280, 5_288_548), (make_mobilenetv3, 160, 960, 5_483_032)],
+)
+def test_an_encoder_has_the_published_size_with_its_classifier(make, last, top, published):
+    """5.3 and 5.4 million in the papers, counted to the last weight in public code: 1000 classes behind 1280 values."""
+    with torch.device("meta"):
+        stages, widths = make(3, 1.0)
+    between = 0 if top == 1280 else top * 1280 + 1280
+    assert widths[-1] == last
+    assert parameters(stages) + last * top + 2 * top + between + 1280 * 1000 + 1000 == published
 
 
 DEEP = {"peak": 1024, "up": "transpose"}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import burn, shapes_of, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.untrusted import open_raster
 from forecasting.whole_file import write_json
 
 _DIGITS: Final = 13  # of a hash: whole numbers below 2^53 are the same in every language
@@ -86,7 +86,7 @@ def read_own_grid(scene: Path, found: SceneDetection) -> Grid:
     """
     size = width, height = found["width"], found["height"]
     if scene.is_file():
-        with rasterio.open(scene) as source:
+        with open_raster(scene) as source:
             size = source.width, source.height
     if size != (width, height) or found["resample_to_m"]:
         raise SceneError(f"{scene}: found on other pixels than those of the image, so COCO cannot have it")

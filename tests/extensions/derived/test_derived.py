@@ -102,6 +102,15 @@ def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(data
     assert "out_of_range" in bench.rows[-1].flags
 
 
+def test_tenths_of_a_millimetre_stay_what_they_were(database: Database) -> None:
+    bench, values = Bench(database, DISTANCE), [15.7, 31.4, 42.0, -31.4, 0.1]
+    for k, value in enumerate(values):
+        bench.send("G2", k, displacement_east_mm=0.0)
+        bench.send("G1", k, displacement_east_mm=value)
+    bench.read()
+    assert [one.value_raw for one in bench.rows] == values
+
+
 def test_what_it_rests_on_is_corrected_and_comes_back(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     for value, more in ((5.0, {}), (6.0, {}), (5.0, {"solution": "corrected"}), (6.0, {"solution": "corrected"})):

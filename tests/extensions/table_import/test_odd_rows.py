@@ -39,6 +39,7 @@ def list_keys(table):
         ("Valid", "true", "false"),
         ("Valid", "1", "0"),
         ("Fix", "FIX", "SINGLE"),
+        ("Q", "1", "5"),
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
@@ -68,6 +69,11 @@ def test_flags_are_of_the_column_that_they_are_called_like_and_others_are_not_as
 def test_words_that_call_no_reading_bad_are_not_asked_about(tmp_path, words):
     spell = lambda k: f"{k}.5;{words[k % 2]}"  # noqa: E731
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Status", lines(spell)))
+
+
+def test_a_discharge_of_few_litres_is_no_quality(tmp_path):
+    spell = lambda k: f"{k}.5;{k % 4 + 1}"  # noqa: E731
+    assert "flag:Q (m3/s)" not in list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Q (m3/s)", lines(spell)))
 
 
 @pytest.mark.parametrize("gap", [timedelta(0), timedelta(days=9)])
