@@ -20,6 +20,7 @@ from forecasting.data.features import noise_floor
 from forecasting.data.kinds import format_span
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
+from forecasting.data.zero_shot import read_zero_shot
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template
@@ -30,7 +31,6 @@ from forecasting.neural.pooled import fine_tune, tune
 from forecasting.neural.training import Training, prepare, train_network
 from forecasting.registry import PRETRAINED, is_zero_shot
 from forecasting.simple.baselines import fit_lld
-from forecasting.zero_shot import read_zero_shot
 
 PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts")
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
+from forecasting.data.zero_shot import examine_zero_shot
 from forecasting.registry import SERVED
-from forecasting.zero_shot import examine_zero_shot
 from monitor.config.fusion import find_unfit, read_fusion
 from monitor.config.site_schema import (
     STAGE_EVERY_S,

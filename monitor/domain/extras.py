@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from typing import Final
 
+from forecasting.data.zero_shot import examine_zero_shot
 from forecasting.message import TEXT_OF, Message, Template
-from forecasting.zero_shot import examine_zero_shot
 from monitor.domain.errors import SlopewardError
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")

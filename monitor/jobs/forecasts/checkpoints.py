@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from forecasting.data.zero_shot import list_files
 from forecasting.registry import is_zero_shot
 from forecasting.serving.records import TrainingRequest
-from forecasting.zero_shot import list_files
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import format_iso

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
+from forecasting.data.zero_shot import UNREAD, examine_zero_shot
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.neural.checkpoint import read
 from forecasting.serving import jobs
 from forecasting.serving.records import TrainingRequest
-from forecasting.zero_shot import UNREAD, examine_zero_shot
 from monitor.domain.extras import find_zero_shot_fault
 from monitor.jobs.forecasts import tasks, worker
 from tests.data.forecasts.zero_shot_files import CONFIG, write_files, write_package
