@@ -1,4 +1,4 @@
-"""A pretrained forecaster of others, run by its own package; which files it is made of: `forecasting.data.zero_shot`."""
+"""A pretrained forecaster of others, run by its own package; its files: `forecasting.data.zero_shot`."""
 
 from collections.abc import Sequence
 from typing import Any, Final
