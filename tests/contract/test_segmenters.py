@@ -13,6 +13,7 @@ from detection.imagery.neural.networks.backbones.efficient import make_efficient
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.conftest import take_turns
+from tests.data.tables import tabulated
 
 EVERY = [*SEGMENTERS, *CLASSIFIERS]
 EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
@@ -48,6 +49,7 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper
@@ -191,6 +193,7 @@ def make_averages(network):
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_the_halo_is_the_receptive_field(name, monkeypatch):
     monkeypatch.setattr(
@@ -212,6 +215,7 @@ def test_the_halo_is_the_receptive_field(name, monkeypatch):
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     entry = SEGMENTERS[name]
@@ -240,7 +244,7 @@ def test_the_registry_warns_of_images_too_small_for_wide_rates():
     assert large == {"scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}
 
 
-@pytest.mark.parametrize("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
+@tabulated("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
 def test_halo_and_stride_fit_the_tiles(entry):
     assert entry.halo_px % entry.stride == 0
 
@@ -302,7 +306,7 @@ def test_a_block_refuses_channels_it_cannot_part(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@tabulated("name", EVERY)
 def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(name):
     found = [m for m in build(name, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
     assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
@@ -324,7 +328,7 @@ def test_unpooling_is_that_of_torch():
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
+@tabulated(
     ("name", "options", "message"),
     [
         ("unett", {}, "known: .*deeplabv2, .*unet"),

@@ -26,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -208,7 +209,7 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
     assert bench.read()[0.0] == -8.0
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("derived", "why"),
     [
         ([DISTANCE | {"station": "Q1"}], "derived[0].station: 'Q1' is no [[station]]"),

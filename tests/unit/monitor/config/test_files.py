@@ -13,6 +13,7 @@ from monitor.domain.site import Threshold
 from monitor.domain.terms import read_text
 from monitor.extensions.demo.slope import SlopeModel
 from tests.data.site_text import criterion, head, series, station, write_site_toml
+from tests.data.tables import tabulated
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
@@ -42,7 +43,7 @@ def test_the_files_that_ship_are_read():
     assert find_weaknesses(parse_site(write_site_toml(SlopeModel()), "sim.toml")) == []
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("old", "new", "words"),
     [
         ("hits = 3", "hit = 3", ["criterion[0].dwell", "'hit'", "did you mean 'hits'"]),

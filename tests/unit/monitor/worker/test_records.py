@@ -15,6 +15,7 @@ from detection.geojson import Geometry
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
+from tests.data.tables import tabulated
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
         json.dumps({"a": {1}}, default=record_to_plain)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("key", "value", "told"),
     [
         ("ground", {"type": "Polygon"}, "ground.coordinates: is missing"),
