@@ -71,6 +71,7 @@ def answer(forecaster, drivers, panel=None):
     return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
     panel, forecaster = wet(), lively(model)
@@ -107,6 +108,7 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
 def test_stations_in_another_order_are_forecast_the_same(model):
     panel, forecaster = wet(), lively(model)

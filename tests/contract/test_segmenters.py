@@ -193,6 +193,7 @@ def make_averages(network):
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_the_halo_is_the_receptive_field(name, monkeypatch):
     monkeypatch.setattr(
@@ -214,6 +215,7 @@ def test_the_halo_is_the_receptive_field(name, monkeypatch):
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     entry = SEGMENTERS[name]

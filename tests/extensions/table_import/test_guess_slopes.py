@@ -131,6 +131,7 @@ def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, t
     assert judged(site) == names - bases, "each station that may move is judged, and no base alone"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(16))
 def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tmp_path):
     rng = random.Random(seed)

@@ -76,6 +76,7 @@ def test_a_discharge_of_few_litres_is_no_quality(tmp_path):
     assert "flag:Q (m3/s)" not in list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Q (m3/s)", lines(spell)))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("gap", [timedelta(0), timedelta(days=9)])
 @pytest.mark.parametrize("name", ["P2", "Station B77", "Sondaggio 4"])
 def test_a_line_of_words_among_the_rows_may_begin_an_instrument(tmp_path, name, gap):
@@ -86,6 +87,7 @@ def test_a_line_of_words_among_the_rows_may_begin_an_instrument(tmp_path, name, 
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", [*lines(), "", "end of the report", name]))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("head", ["S/N", "Sensor serial", "Seriennummer", "Matricola"])
 @pytest.mark.parametrize("words", [("1234", "5678"), ("A12", "B77")])
 def test_another_serial_number_from_a_row_on_may_be_another_instrument(tmp_path, head, words):

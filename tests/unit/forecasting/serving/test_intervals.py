@@ -288,6 +288,7 @@ def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> 
         assert told != compute_network_weights(head, older, asked, KEYS), "what is known is read"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_better_network_leads_and_a_bad_one_has_next_to_nothing(seed: int, every: int) -> None:

@@ -102,6 +102,7 @@ def draw_slide(slowing: int, seed: int):
     return np.cumsum(pace) + np.random.default_rng(seed).normal(0.0, 0.7, pace.size)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("slowing", [10, 20, 30])
 def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
     def worst(seed: int) -> tuple[float, float]:
