@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from monitor.domain.extras import EXTRAS
 from tests.architecture.syntax import STATEMENTS, walk
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

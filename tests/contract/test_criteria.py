@@ -22,7 +22,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
 from monitor.web.parts.collect import describe_rules
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
 DRAWN = {"line", "ray", "movement", "rain", "curve"}  # what the page knows to draw

@@ -21,7 +21,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from tests.data.payloads.hostile import damage
 from tests.data.payloads.published import NOW, PUBLISHED, SITE
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 INGEST = str(Path(monitor.ingest.__file__).parent)
 TOPICS = {one.decoder: one.topic for one in reversed(PUBLISHED)}

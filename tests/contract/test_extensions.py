@@ -21,7 +21,7 @@ from monitor.domain.extension import call_functions, list_extensions, load
 from monitor.extensions import table
 from tests.conftest import DATABASES
 from tests.data.forked import run_forked
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/contribute/write-an-extension.md"

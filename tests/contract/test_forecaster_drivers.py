@@ -29,7 +29,7 @@ from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
 from tests.conftest import take_turns
 from tests.data.slopes import rain_to_come
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 HORIZONS = (DAY_S, 2 * DAY_S)
 SMALL = Settings(window=10, hidden=8, dropout=0.0)

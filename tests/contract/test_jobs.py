@@ -14,7 +14,7 @@ from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import finish_run, start_run
 from monitor.worker.records import RecordError, read_record
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
 SITE = """

@@ -20,8 +20,8 @@ from monitor.notify.notifier import channel_settings, open_notifier, read_secret
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
 from tests.conftest import free_port
-from tests.data.tables import tabulated
 from tests.extensions.telephony.push_service import Browser
+from tests.tables import tabulated
 
 RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "exercise": False}
 WORDS = {"subject": "north: red\r\nBcc: evil@example.org", "body": "Moves.\nClose the road.", "document": "<alert/>"}

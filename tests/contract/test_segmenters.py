@@ -13,7 +13,7 @@ from detection.imagery.neural.networks.backbones.efficient import make_efficient
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.conftest import take_turns
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 EVERY = [*SEGMENTERS, *CLASSIFIERS]
 EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]

@@ -13,7 +13,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
 from tests.data.payloads import traps as t
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import GROUPS, VERBS, load_app, run_verb
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,9 +18,9 @@ from monitor.domain.language.scripts import find_script_texts
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.terms import Section
 from monitor.store.schema.views import NAMES as VIEWS
-from tests.data.tables import tabulated
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
+from tests.tables import tabulated
 from tests.unit.monitor.domain.language.test_catalogues import page_texts
 
 NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")

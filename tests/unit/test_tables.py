@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 
 def test_every_case_is_tried_and_those_that_failed_are_named(tmp_path):

@@ -22,7 +22,7 @@ from monitor.extensions.cap.rules import NAMESPACE, find_faults
 from monitor.extensions.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("green", "yellow", "orange", "red")

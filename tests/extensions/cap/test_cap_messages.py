@@ -23,10 +23,10 @@ from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
-from tests.data.tables import tabulated
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
+from tests.tables import tabulated
 
 NS = {"c": NAMESPACE, "a": "http://www.w3.org/2005/Atom"}
 ADA = Actor("ada")

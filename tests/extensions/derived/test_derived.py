@@ -26,7 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 from tests.conftest import ON_BOTH
 from tests.data import site_text
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.extensions.derived.expression import PARTS, InputSamples, Sample, Series, compute_sigma, read_expression
 from monitor.extensions.derived.units import read_unit
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 UNITS: Mapping[Series, str] = {
     ("G1", "displacement_east"): "mm",

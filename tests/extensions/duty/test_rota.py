@@ -29,9 +29,9 @@ from monitor.extensions.duty.rota import (
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user
 from tests.data.store_rows import tell
-from tests.data.tables import tabulated
 from tests.data.watched_slope import write_service
 from tests.integration.notify.test_duty import SITE
+from tests.tables import tabulated
 
 # both hemispheres, half an hour of daylight saving, no daylight saving, and one whose clock changes at midnight
 ZONES = ["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Santiago"]

@@ -37,9 +37,9 @@ from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
-from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT, START
 from tests.extensions.instruments.test_instruments import DAY, HEAD, HOUR, keys
+from tests.tables import tabulated
 
 NOW = parse("2026-03-15T12:00:00Z")
 SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"), "bench.toml")

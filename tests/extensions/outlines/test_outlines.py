@@ -33,7 +33,7 @@ from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import footprint_row, scene_row, square, tell
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)

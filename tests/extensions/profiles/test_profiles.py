@@ -24,8 +24,8 @@ from monitor.store.service_state import IDLE, stamp
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
-from tests.data.tables import tabulated
 from tests.integration.web.served import serving
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 DAY = timedelta(days=1)

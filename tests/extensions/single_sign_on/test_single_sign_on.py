@@ -24,8 +24,8 @@ from monitor.store.schema import tables as t
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell
-from tests.data.tables import tabulated
 from tests.integration.web.test_door import Clock, serving
+from tests.tables import tabulated
 
 SETTINGS = """
 [web]

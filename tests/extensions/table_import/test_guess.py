@@ -32,7 +32,7 @@ from monitor.ingest.files.units import read_unit
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 BEGIN = datetime(2025, 2, 3)
 HOURS = 200

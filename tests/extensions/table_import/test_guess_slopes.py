@@ -23,7 +23,7 @@ from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
 from monitor.worker.records import read_record, record_to_plain
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")

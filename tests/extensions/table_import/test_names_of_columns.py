@@ -19,7 +19,7 @@ from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from tests.data.payloads.guessed import lay_rows, read_good
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {

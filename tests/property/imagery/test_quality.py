@@ -21,7 +21,7 @@ from detection.imagery.training.steadiness import PLAIN, degrade_patches, measur
 from detection.imagery.weights_file import read_weights
 from tests.data.asked_detection import detect, read_options
 from tests.data.surveys.radar_pictures import write_picture
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 SIDE = 96
 NAMED = ("B4", "B3", "B2")

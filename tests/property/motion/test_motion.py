@@ -26,9 +26,9 @@ from monitor.decision.series.tracks import Track
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from tests.data.tables import tabulated
 from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
+from tests.tables import tabulated
 
 DAY_S, STEP_S, T0 = 86400.0, 6 * 3600.0, 1.8e9
 EPOCHS = 40

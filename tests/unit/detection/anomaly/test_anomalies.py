@@ -34,7 +34,7 @@ from detection.anomaly.stages import SHARE_CELLS, StuckRuns, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, residuals, scaled_residuals, stack_windows
 from tests.data.anomalies.followed_labels import follow_labels
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 DAY = 86400.0
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from detection.anomaly.certain.typing_errors import find_slip
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 STOOD = [120.1, 120.2, 120.2, 120.3, 120.3, 120.2, 120.3]
 

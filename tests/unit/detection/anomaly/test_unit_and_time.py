@@ -8,7 +8,7 @@ from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.windows import Series
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 HOUR = 3600.0
 

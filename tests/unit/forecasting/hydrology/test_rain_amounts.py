@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from forecasting.hydrology.rain_amounts import adds_up, count_up, drop_totals, find_interval, find_overlaps, pick_sums
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 STEP = 600.0
 

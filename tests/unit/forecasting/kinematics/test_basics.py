@@ -15,7 +15,7 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import estimate_slopes, fit_slopes, fit_velocities, fit_velocity
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 DAY = 86_400.0
 

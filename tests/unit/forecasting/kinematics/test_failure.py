@@ -18,7 +18,7 @@ from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
 from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 DAY = 86_400.0
 HOUR = 3_600.0

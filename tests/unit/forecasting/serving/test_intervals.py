@@ -20,7 +20,7 @@ from forecasting.serving.records import Limits, ScoredError
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 
 def test_scores_on_small_numbers():

@@ -5,8 +5,8 @@ import pytest
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
 from monitor.domain.errors import RefusedError
-from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT
+from tests.tables import tabulated
 
 COMMENTED = SITE_TEXT.replace('window = "8h"}', 'window = "8h"}   # after the fall of 2019').replace("80.0", "80.50")
 SITE = parse_site(COMMENTED, "bench.toml")

@@ -19,8 +19,8 @@ from monitor.domain.witnesses import (
     name_zone,
 )
 from tests.data import site_text
-from tests.data.tables import tabulated
 from tests.property.alerting_histories import SITE
+from tests.tables import tabulated
 
 VALUES = (True, False, None)
 HEAD = site_text.head("bench", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow", "orange", "red"]})

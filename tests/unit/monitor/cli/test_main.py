@@ -15,7 +15,7 @@ from monitor.cli.printable import make_printable
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 MODELS = '["auto", "gru", "lstm", "graph-gru"]'  # of the first site file
 

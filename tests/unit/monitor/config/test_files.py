@@ -13,7 +13,7 @@ from monitor.domain.site import Threshold
 from monitor.domain.terms import read_text
 from monitor.extensions.demo.slope import SlopeModel
 from tests.data.site_text import criterion, head, series, station, write_site_toml
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]

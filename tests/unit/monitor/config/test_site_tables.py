@@ -13,7 +13,7 @@ from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
 from tests.data.site_text import head, series, station
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 TABLES = [*find_tables(make_site_file()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses

@@ -10,7 +10,7 @@ from monitor.domain.alert import AlertState
 from monitor.domain.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.rendering import translate
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)

@@ -9,7 +9,7 @@ from monitor.domain.instruments import no_value
 from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import flag_fills
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 FILLS = st.sampled_from(
     [

@@ -13,7 +13,7 @@ from monitor.domain.site import Site
 from monitor.domain.topics import ROOT, reaches_own_topics
 from monitor.ingest.message import matches
 from tests.data.site_text import head, series, station
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 LEVELS = st.sampled_from(["slopeward", "v1", "v2", "north", "state", "obs", "app", "+", "", "Slopeward"])
 FILTERS = st.builds(

@@ -18,7 +18,7 @@ from monitor.ingest.message import BrokerMessage, TopicTarget, locate, matches
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 TIME = "2026-03-01T06:00:00Z"

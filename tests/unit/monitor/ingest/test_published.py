@@ -22,7 +22,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
 from tests.data.payloads import published as p
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 from tests.unit.monitor.ingest.test_decoders import refusal
 
 POS, NMEA, STATE = "gnss/OMRE/pos", "gnss/NOV/nmea", "homie/super-car/$state"

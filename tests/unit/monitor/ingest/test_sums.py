@@ -7,7 +7,7 @@ from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.files.units import ScaleCheck
 from tests.data.site_text import head, series, station
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -38,8 +38,8 @@ from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
 from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
-from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT
+from tests.tables import tabulated
 
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for 98 % of that time"], ", ")

@@ -8,7 +8,7 @@ import pytest
 from monitor.domain.instants import format_iso
 from monitor.service.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
 from monitor.service.monitoring_gap import MonitoringGap, UnwatchedPeriod
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 STEPS = (3600.0, -3600.0, 86400.0, -86400.0)

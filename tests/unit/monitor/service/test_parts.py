@@ -30,7 +30,7 @@ from monitor.store.schema.tables import metadata
 from monitor.store.service_state import IDLE, load_runs, start_run
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 

@@ -36,7 +36,7 @@ from monitor.web.parts.templating import describe_sight, format_number, level_cl
 from monitor.web.routes.pages import gather_lacks
 from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from detection.geojson import Geometry
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 
 @dataclass(frozen=True)

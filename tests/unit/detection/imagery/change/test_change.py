@@ -33,7 +33,7 @@ from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import change_raster
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
 SIZE = 64

@@ -26,7 +26,7 @@ from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 HOKKAIDO_STEP = 8.983152841195215e-05
 

@@ -13,7 +13,7 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.registry import SEGMENTERS, build
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 STREAMED = [name for name, entry in SEGMENTERS.items() if entry.streams]

@@ -30,8 +30,8 @@ from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.main import run_verb
 from tests.data.forked import run_forked
-from tests.data.tables import tabulated
 from tests.data.tiny_recipe import tiny
+from tests.tables import tabulated
 
 REPOSITORY = Path(__file__).resolve().parents[5]
 SHIPPED = [path.stem for path in list_shipped()]

@@ -19,7 +19,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0

@@ -19,7 +19,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from tests.data.site_text import FOUR, head, series, station
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 T0, HOUR = 1.8e9, 3600.0
 RED = 'red = {over = 100.0, window = "6h"}'

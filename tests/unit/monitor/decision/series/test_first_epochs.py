@@ -11,7 +11,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.decision.series.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 
 def take(values, *, sigma=0.0, limit=1.0):

@@ -9,7 +9,7 @@ from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0

@@ -38,7 +38,7 @@ from monitor.extensions.telephony.telephone import HOW
 from monitor.extensions.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.notify.message import LINK
 from monitor.web.parts.templating import ENVIRONMENT
-from tests.data.tables import tabulated
+from tests.tables import tabulated
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 MONITOR = Path(catalogues.__file__).parents[2]
