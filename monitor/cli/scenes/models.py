@@ -126,7 +126,9 @@ def _make_row(
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
     arguments: list[Argument] = [_argue(score) for score in measured]
     if any(score["set"] in PAIRS for score in measured):
-        arguments.append((None, False, "drawn pairs alone, no labelled measured pair backs it; no weights are shipped"))
+        arguments.append(
+            (None, False, "drawn pairs alone: on the one measured pair melted snow is new to it; not shipped")
+        )
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
