@@ -7,7 +7,7 @@ learn from the train part of Landslide4Sense and all is scored on its validation
 training (`drawn pairs`), or take their colours from another measured patch (`recoloured pairs`), as none learnt.
 
 The rule is that of the program: each date read by the shipped network, outlines compared (`rule`); the index of red
-and green beside it (`index`). `two maps` is what those probabilities give when the threshold of
+and green beside it (`index change`). `two maps` is what those probabilities give when the threshold of
 p(after) (1 - p(before)) is chosen on drawn pairs, as that of the networks is. Outlines below nine pixels count for none
 of them. Of the one measured pair at hand (Hokkaido 2018, no labels) only the share that is marked new is said.
 
@@ -53,7 +53,7 @@ from tests.bench.record import DATA, keep, read_options, record
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_two_dates"
 L4S = {"source": "landslide4sense-rgb", "folder": "imagery/landslide4sense-rgb"}
 SHIPPED = "landslide4sense-standard"
-RULES = ("rule", "index", "two maps")
+RULES = ("rule", "index change", "two maps")
 NETWORKS = ("siam-diff-unet", "siam-conc-unet", "unet")
 """The plain network sees both dates as one image of twice the bands: early fusion."""
 SPLIT_SEED, WIDTH, DRAWS, EPOCHS, LEAST_PX = 20, 0.125, 2, 4, 9
@@ -162,7 +162,7 @@ WORDS = ("new", "grown")
 def count_rules(pairs: Patches) -> dict[str, Any]:
     """Counts pair by pair of the rule and of the index."""
     side = pairs.read(0).mask.shape[0]
-    counts: dict[str, list[Any]] = {"rule": [], "index": []}
+    counts: dict[str, list[Any]] = {"rule": [], "index change": []}
     for _, image, mask in pairs:
         with tempfile.TemporaryDirectory(prefix="two-dates-") as folder:
             marked = Rule(Path(folder), grid_around(103.0, 31.0, side, 10.0)).mark(
@@ -332,7 +332,7 @@ def main() -> None:
             label = f"{kind}-{season.split()[0]}-{number}"
             drawn = Drawn(partial(draw_pairs, test, number, 7_000, stable=kind == "stable", measured=measured))
             rules = keep(KEPT / f"{label}.json", lambda drawn=drawn: count_rules(drawn.pairs))
-            found = {name: [rules[name]] for name in ("rule", "index")}
+            found = {name: [rules[name]] for name in RULES[:2]}
             found["two maps"] = [keep(KEPT / f"twomaps-{label}.json", partial(drawn.count_two_maps, threshold))]
             for (name, seed), one in trained.items():
                 counted = keep(KEPT / f"{name}-{seed}-{label}.json", partial(drawn.count_network, one))
