@@ -23,6 +23,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 from fastapi import routing
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine.default import DefaultDialect
 
@@ -35,8 +36,10 @@ from monitor.worker.compute import LIBRARIES
 from tests.data.servers.file_server import run_here
 
 # a busy machine is slow and still right: no example has a time limit
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=100 if os.environ.get("SLOPEWARD_SOAK") else 40)
 settings.load_profile("untimed")
+# it would read each of a thousand modules for constants, in every worker
+providers._get_local_constants = lambda: providers._local_constants
 
 gc.disable()  # until all tests are collected: hardly anything of what is made up to then goes away
 gc.set_threshold(50_000, 20, 20)

@@ -183,8 +183,8 @@ def upgrade() -> None:
         sa.Column("at", Instant, nullable=False),
         sa.Column("code_version", sa.String(length=64), nullable=False),
         sa.Column("config_sha256", sa.String(length=64), nullable=False),
-        sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("evidence_sha256", sa.String(length=64), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="frozen inputs of a level change: recomputable bit for bit",
     )

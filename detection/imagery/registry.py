@@ -56,6 +56,38 @@ SEGMENTERS: dict[str, NetworkEntry] = {
     "sru-resunet": _family("sru", (17_799_298, 17_806_338), _UNITS, residual=True),
     "bru-resunet": _family("bru", (20_801_602, 20_808_642), _UNITS, residual=True),
     "sbconv-resunet": _family("sbconv", (20_810_434, 20_817_474), _UNITS, residual=True),
+    "attention-unet": NetworkEntry(
+        "unets.attention_unet:AttentionUnet",
+        True,
+        16,
+        112,
+        "Oktay et al. 2018, arXiv 1804.03999",
+        (19_331_013, 19_337_349),
+    ),
+    "unet-efficientnet-b0": NetworkEntry(
+        "unets.staged_unet:build_efficientnet",
+        False,
+        32,
+        128,
+        "Tan and Le 2019, arXiv 1905.11946",
+        (4_250_510, 4_255_262),
+    ),
+    "unet-mobilenetv3": NetworkEntry(
+        "unets.staged_unet:build_mobilenetv3",
+        False,
+        32,
+        128,
+        "Howard et al. 2019, arXiv 1905.02244",
+        (3_310_274, 3_313_442),
+    ),
+    "unet-vit": NetworkEntry(
+        "unets.vit_unet:VitUnet",
+        False,
+        16,
+        128,
+        "own; encoder after Dosovitskiy et al. 2021, arXiv 2010.11929",
+        (22_592_530, 23_675_458),
+    ),
     "scdnn": NetworkEntry(
         "scdnn:Scdnn", True, 16, 496, "SCDnn, China Geology 2024", (26_867_108, 26_873_444), least_px=304
     ),

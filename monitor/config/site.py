@@ -301,6 +301,13 @@ def find_cautions(site: domain.Site) -> list[str]:
     for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
         if criterion.dwell != domain.Dwell():
             found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
+    for criterion in (c for c in site.criteria if c.kind.per is not None and not c.kind.velocity):
+        specs = (site.series(name, criterion.quantity) for name in criterion.stations)
+        if spec := next((one for one in specs if one is not None and one.written_unit), None):
+            found.append(
+                f"criterion {criterion.id}: its bounds count in {criterion.kind.unit_of(spec.unit)}, and "
+                f"{spec.station}.{spec.quantity} is written in {spec.written_unit}: are they converted?"
+            )
     return found
 
 
@@ -467,6 +474,7 @@ def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], w
         max_silence_s=table.max_silence_s or 3.0 * table.interval_s,
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
+        written_unit="" if table.unit == canonical else table.unit,
     )
 
 

@@ -87,6 +87,7 @@ class SeriesSpec:
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
     calculation: Calculation | None = None  # it is computed, not measured
+    written_unit: str = ""  # of the site file, where another one than `unit`
 
     @property
     def walls(self) -> PhysicalLimits:

@@ -103,7 +103,7 @@ class ModuleProcess:
     def launch(self, arguments: Iterable[str], environment: Mapping[str, str], keep: tuple[int, ...]) -> None:
         """Start the process with these open files; its log goes where ours goes."""
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self._module, *arguments],
+            [sys.executable, "-P", "-m", "monitor.worker.begin", self._module, *arguments],
             stdin=subprocess.DEVNULL,
             env=dict(environment),
             pass_fds=keep,

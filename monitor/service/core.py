@@ -585,6 +585,7 @@ def _plain(value: Any) -> Any:
 
 def main(config_path: str | None = None) -> int:
     """Life of the core process; returns its exit status."""
+    spare_what_stays()  # it may stand by for days
     hide_memory()  # it holds secrets
     config = load_service(config_path)
     logs.configure("core", config.log.level)

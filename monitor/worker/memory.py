@@ -11,15 +11,15 @@ _LOOKS: Final = 10  # at the young ones before one at the older ones
 
 
 def spare_what_stays() -> None:
-    """Leave what the process has built up to now out of every later look.
+    """Leave what the process has built up to now out of every later look; from now on it looks.
 
-    Called when a long-lived process has begun, and once for each job, which brings its imports with its first run.
+    Called when a long-lived process begins. Of what imports leave, one object in 300 is unreachable: not worth a look.
 
     A process with its imports has more than 100,000 objects that stay. A look through all of them takes 50 ms and more,
     and it begins where many objects are made at once, as when a deeply nested payload is read. Live readings wait then.
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(_NEW_OBJECTS, _LOOKS, _LOOKS)
 
 

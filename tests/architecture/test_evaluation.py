@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.data.tables import tabulated
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -84,7 +84,7 @@ QUOTES = [
 ]
 
 
-@pytest.mark.parametrize("name", sorted(load_maker().PAGES))
+@tabulated("name", sorted(load_maker().PAGES))
 def test_a_page_of_evaluation_is_what_the_records_give(name):
     assert (DOCS / "evaluation" / f"{name}.md").read_text() == load_maker().make_page(name), "python docs/evaluation.py"
 
@@ -97,7 +97,7 @@ def test_every_record_has_a_page():
     assert {path.stem for path in (DOCS / "evaluation").glob("*.md")} == set(load_maker().PAGES)
 
 
-@pytest.mark.parametrize(("page", "sentence", "places"), QUOTES)
+@tabulated(("page", "sentence", "places"), QUOTES)
 def test_a_quoted_figure_is_the_stored_one(page, sentence, places):
     text = re.sub(r"\s+", " ", (DOCS / "explanation" / f"{page}.md").read_text())
     figures = []

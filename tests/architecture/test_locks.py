@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from monitor.domain.extras import EXTRAS
 from tests.architecture.syntax import STATEMENTS, walk
+from tests.data.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,7 +44,7 @@ def list_asked(*extras: str) -> list[Requirement]:
     return asked
 
 
-@pytest.mark.parametrize("name", ["core", "dev", *LOCKED])
+@tabulated("name", ["core", "dev", *LOCKED])
 def test_a_lock_holds_what_the_project_asks_for(name):
     locked = read_lock(name) | read_lock("torch-pypi") | ({} if name == "dev" else read_lock("core"))
     for one in [*list_asked(*{name} - {"core"}), Requirement("hatchling")]:

@@ -6,6 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from monitor.domain.extension import load_declared
+from monitor.extensions.help import library
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
 from tests.browser.test_web_browser import chromium, served, watch
@@ -34,7 +35,8 @@ def list_pages():
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
-def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
+def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view, monkeypatch):
+    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/extensions/help
     address, db, _ids, _ = served
     make_drawable(db, tmp_path)
     width = VIEWS[view]

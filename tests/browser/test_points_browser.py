@@ -49,7 +49,7 @@ def test_squares_become_points_and_one_tells_its_series(bench, watch, tmp_path, 
     with bench.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, AT)
     with serving(bench, AT + timedelta(minutes=5), load_service(None, {})) as client:
-        w = watch(width=1100, height=1300)
+        w = watch(width=760, height=900)
         page, base = w.page, str(client.base_url).rstrip("/")
         view = open_map(w, f"{base}/sites/bench")
         with page.expect_response("**/points.geojson*"):

@@ -41,7 +41,7 @@ def red(tmp_path_factory):
     """The page of a slope at red with six stations, and the way to its alert."""
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db")
     upgrade(db)
-    slope = WalkedSlope(db, END, stations=6)
+    slope = WalkedSlope(db, END, days=1.75, stations=6)
     for hours in (36, 3, 1, 0):
         slope.hear_until(END - timedelta(hours=hours))
     with db.write() as c:

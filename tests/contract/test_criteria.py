@@ -22,6 +22,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
 from monitor.web.parts.collect import describe_rules
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
 DRAWN = {"line", "ray", "movement", "rain", "curve"}  # what the page knows to draw
@@ -73,7 +74,7 @@ def test_every_file_of_the_room_stands_in_the_table_under_its_own_id():
     assert {name: entry.kind.id for name, entry in CRITERIA.items()} == {name: name for name in CRITERIA}
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_its_traits_name_what_exists(kind):
     traits, site = CRITERIA[kind].kind, read(kind)
     assert traits.loosening != "unknown", "say what a change of it may do to the two highest levels"
@@ -90,7 +91,7 @@ def _all_params(kind, site):
     return {name for name, _ in criterion_of(site).params} | set(CRITERIA[kind].table.written_keys())
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_its_example_is_read_and_a_wrong_key_is_refused_with_the_nearest(kind):
     criterion = criterion_of(read(kind))
     assert criterion.kind is CRITERIA[kind].kind
@@ -108,7 +109,7 @@ def _without_bounds(example):
     return "\n".join(line for line in example.split("\n") if not line.startswith("yellow")) + "\n"
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
     site = read(kind)
     criterion = criterion_of(site)
@@ -133,7 +134,7 @@ def _store_and_read(reason):
     return read_back
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_a_decision_takes_it_in_and_repeats_it(kind):
     site = read(kind)
     first, again = (decide(site, Memory(), rest(site), NOW) for _ in range(2))
@@ -141,7 +142,7 @@ def test_a_decision_takes_it_in_and_repeats_it(kind):
     assert first.memory.level == 0
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_bounds_that_are_lowered_never_leave_the_declared_side(kind):
     site = read(kind)
     before, after = criterion_of(site), criterion_of(lower_bounds(site, 0.5))
@@ -153,7 +154,7 @@ def test_bounds_that_are_lowered_never_leave_the_declared_side(kind):
             assert lowered.under is None or lowered.under >= declared.under
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
     site = read(kind)
     high = replace(
@@ -165,7 +166,7 @@ def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
     assert not find_loosening(site, site)
 
 
-@pytest.mark.parametrize("kind", CRITERIA)
+@tabulated("kind", CRITERIA)
 def test_the_page_describes_it(kind):
     (said,) = [rule for rule in describe_rules(read(kind)) if rule["id"] == "it"]
     assert said["kind"] == kind

@@ -21,6 +21,7 @@ from monitor.domain.extension import call_functions, list_extensions, load
 from monitor.extensions import table
 from tests.conftest import DATABASES
 from tests.data.forked import run_forked
+from tests.data.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/contribute/write-an-extension.md"
@@ -155,7 +156,7 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
     assert folders == {path.parent.name for path in (ROOT / "tests/extensions").glob("*/test_*.py")}
 
 
-@pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
+@tabulated("one", list_extensions())
 def test_what_an_extension_declares_is_there(one):
     notifiers = [
         path for each in one.channels.values() for path in (each.notifier, each.document, each.reply_code) if path

@@ -29,6 +29,7 @@ from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
 from tests.conftest import take_turns
 from tests.data.slopes import rain_to_come
+from tests.data.tables import tabulated
 
 HORIZONS = (DAY_S, 2 * DAY_S)
 SMALL = Settings(window=10, hidden=8, dropout=0.0)
@@ -70,6 +71,7 @@ def answer(forecaster, drivers, panel=None):
     return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
     panel, forecaster = wet(), lively(model)
@@ -106,6 +108,7 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
 def test_stations_in_another_order_are_forecast_the_same(model):
     panel, forecaster = wet(), lively(model)
@@ -119,7 +122,7 @@ def test_stations_in_another_order_are_forecast_the_same(model):
     np.testing.assert_allclose(made[:, 0], answer(forecaster, panel.drivers)[:, 1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if load(m).needs_graph))
+@tabulated("model", sorted(m for m in NETWORKS if load(m).needs_graph))
 def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(model):
     panel, forecaster = wet(), lively(model)
     values = panel.values.copy()

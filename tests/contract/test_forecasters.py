@@ -57,6 +57,7 @@ def untrained(model):
         return NeuralForecaster(recipe, build_network(recipe))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_an_untrained_network_is_its_simple_forecast(model):
     forecaster = untrained(model)

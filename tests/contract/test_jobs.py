@@ -14,6 +14,7 @@ from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import finish_run, start_run
 from monitor.worker.records import RecordError, read_record
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
 SITE = """
@@ -43,7 +44,7 @@ def list_tasks():
             yield getattr(module, name)
 
 
-@pytest.mark.parametrize("task", list(list_tasks()), ids=lambda task: task.function)
+@tabulated("task", list(list_tasks()))
 def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
     module, _, name = task.function.partition(":")
     function = getattr(import_module(module), name)
@@ -75,7 +76,7 @@ def test_a_job_on_a_site_without_readings(job, database, tmp_path: Path, monkeyp
             finish_run(c, run_id, "done", said, NOW)
 
 
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+@tabulated("job", JOBS)
 def test_a_job_knows_when_it_is_due(job) -> None:
     site = parse_site(SITE, "quiet.toml") if job.per_site else None
     for stage in (None, "creep", "progressive"):

@@ -20,6 +20,7 @@ from monitor.notify.notifier import channel_settings, open_notifier, read_secret
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
 from tests.conftest import free_port
+from tests.data.tables import tabulated
 from tests.extensions.telephony.push_service import Browser
 
 RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "exercise": False}
@@ -91,7 +92,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("channel", "environ", "words"),
     [
         ("pigeon:x", {}, "kind 'pigeon' is unknown; known: log, webhook"),

@@ -311,6 +311,12 @@ def test_a_colour_of_a_picture_is_no_quantity(tmp_path, name):
     grey = 255 * (record - record.min()) / np.ptp(record)
     with pytest.raises(ImageryError, match=f"red of a picture: no {quantity.name}"):
         read(write(tmp_path / DATED, np.stack([grey] * 3), dtype="uint8"), tmp_path)
+    (tmp_path / DATED).unlink()
+    path = write(tmp_path / DATED, grey[None], dtype="uint8")
+    with rasterio.open(path, "r+") as drawn:
+        drawn.write_colormap(1, {value: (value, 255 - value, 0) for value in range(256)})
+    with pytest.raises(ImageryError, match=f"palette of a picture: no {quantity.name}"):
+        read(path, tmp_path)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -408,6 +414,7 @@ PLAIN = MappingProxyType(
         "detection/imagery/raster": "the readers themselves",
         "detection/imagery/scene/reader.py": "a picture, whose units `radiometry` finds out; others by quantity",
         "detection/imagery/scene/scene.py": "headers",
+        "detection/imagery/footprints/coco.py": "headers",
         "detection/imagery/footprints/preview.py": "a picture for people",
         "detection/imagery/footprints/scene_tiles.py": "a picture for people",
         "detection/imagery/footprints/doubt.py": "kept probabilities of our own",

@@ -244,6 +244,7 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     assert any(line in said for line in lacks)
 
 
+@pytest.mark.turns
 @ALL
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option, tmp_path, monkeypatch, capsys):

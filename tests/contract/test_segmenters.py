@@ -9,14 +9,17 @@ from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
+from detection.imagery.neural.networks.backbones.efficient import make_efficientnet, make_mobilenetv3
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.conftest import take_turns
+from tests.data.tables import tabulated
 
 EVERY = [*SEGMENTERS, *CLASSIFIERS]
 EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
 # networks without normalisation want small steps, those of four channels at this width and attention large ones
 RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
+RATES |= dict.fromkeys(("unet-efficientnet-b0", "unet-mobilenetv3", "unet-vit"), 3e-2)
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +49,24 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper
     assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == entry.parameters
+
+
+@pytest.mark.parametrize(
+    ("make", "last", "top", "published"),
+    [(make_efficientnet, 320, 1280, 5_288_548), (make_mobilenetv3, 160, 960, 5_483_032)],
+)
+def test_an_encoder_has_the_published_size_with_its_classifier(make, last, top, published):
+    """5.3 and 5.4 million in the papers, counted to the last weight in public code: 1000 classes behind 1280 values."""
+    with torch.device("meta"):
+        stages, widths = make(3, 1.0)
+    between = 0 if top == 1280 else top * 1280 + 1280
+    assert widths[-1] == last
+    assert parameters(stages) + last * top + 2 * top + between + 1280 * 1000 + 1000 == published
 
 
 DEEP = {"peak": 1024, "up": "transpose"}
@@ -188,6 +205,7 @@ def make_averages(network):
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_the_halo_is_the_receptive_field(name, monkeypatch):
     monkeypatch.setattr(
@@ -209,6 +227,7 @@ def test_the_halo_is_the_receptive_field(name, monkeypatch):
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     entry = SEGMENTERS[name]
@@ -237,7 +256,7 @@ def test_the_registry_warns_of_images_too_small_for_wide_rates():
     assert large == {"scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}
 
 
-@pytest.mark.parametrize("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
+@tabulated("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
 def test_halo_and_stride_fit_the_tiles(entry):
     assert entry.halo_px % entry.stride == 0
 
@@ -299,7 +318,7 @@ def test_a_block_refuses_channels_it_cannot_part(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@tabulated("name", EVERY)
 def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(name):
     found = [m for m in build(name, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
     assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
@@ -321,7 +340,7 @@ def test_unpooling_is_that_of_torch():
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
+@tabulated(
     ("name", "options", "message"),
     [
         ("unett", {}, "known: .*deeplabv2, .*unet"),

@@ -13,14 +13,15 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
 from tests.data.payloads import traps as t
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
-ALL = pytest.mark.parametrize("name", [*DECODERS])
+ALL = tabulated("name", [*DECODERS])
 
 
 def has(trap):
-    return pytest.mark.parametrize("name", [n for n in DECODERS if trap not in t.WALKED[n].lacks])
+    return tabulated("name", [n for n in DECODERS if trap not in t.WALKED[n].lacks])
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_payload_of_the_walk_is_read_whole(name, pipeline):
 
 
 @has(t.VALUE)
-@pytest.mark.parametrize("token", t.NO_VALUES)
+@tabulated("token", t.NO_VALUES)
 def test_what_is_no_value_is_none_for_itself_alone(name, token, pipeline):
     told = t.WALKED[name]
     decoded = read(pipeline, name, token)
@@ -74,7 +75,7 @@ def test_what_is_no_value_is_none_for_itself_alone(name, token, pipeline):
 
 
 @has(t.SIGMA)
-@pytest.mark.parametrize("token", t.BAD_SIGMAS)
+@tabulated("token", t.BAD_SIGMAS)
 def test_an_error_that_is_none_counts_as_none_stated_and_its_value_stays(name, token, pipeline):
     told = t.WALKED[name]
     stays = told.trap or "G1.displacement_north"
@@ -86,7 +87,7 @@ def test_an_error_that_is_none_counts_as_none_stated_and_its_value_stays(name, t
 
 
 @has(t.EDGES)
-@pytest.mark.parametrize("around", t.AROUND)
+@tabulated("around", t.AROUND)
 def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pipeline):
     plain = read(pipeline, name, sound(name))
     raw = around % t.WALKED[name].spell(sound(name), "0.5", t.TIME)
@@ -94,7 +95,7 @@ def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pi
 
 
 @has(t.TIMES)
-@pytest.mark.parametrize(
+@tabulated(
     ("time", "at"),
     [
         ("2026-03-01t06:00:00z", AT),
@@ -111,8 +112,8 @@ def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
     assert [r.at for r in [decoded.report] if r] + [e.from_at for e in [decoded.event] if e] in ([], [at])
 
 
-@pytest.mark.parametrize("rolled", [1, 2])
-@pytest.mark.parametrize("lag", [timedelta(0), timedelta(minutes=-20), timedelta(hours=5)])
+@tabulated("rolled", [1, 2])
+@tabulated("lag", [timedelta(0), timedelta(minutes=-20), timedelta(hours=5)])
 @has(t.ZONE)
 def test_a_week_of_gps_that_ran_over_is_a_clock_that_is_not_set(name, rolled, lag, pipeline):
     at = NOW - rolled * timedelta(weeks=1024) - lag
@@ -130,7 +131,7 @@ def count_anew(raw, at):
     return raw.replace(b"\x08\x80\xf2\xcb\xc2\xca\x33", b"\x08" + _varint(stamp * 1000))
 
 
-@pytest.mark.parametrize("name", ["senml", "sparkplug"])
+@tabulated("name", ["senml", "sparkplug"])
 def test_a_clock_that_counts_and_was_never_set_or_ran_over_says_so(name, pipeline):
     rolled = [NOW - weeks * timedelta(weeks=1024) for weeks in (1, 2)]
     for at in (datetime(1980, 1, 6, 0, 10, tzinfo=UTC), *rolled):
@@ -157,7 +158,7 @@ def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, pipeline):
         assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
 
 
-@pytest.mark.parametrize(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
+@tabulated(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
 def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
     site = t.make_site("Europe/Zurich")
     received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
@@ -200,7 +201,7 @@ def _varint(number):
     return bytes([*found, number])
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+@tabulated("blank", ["", " ", "\t\n"])
 def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipeline):
     raw = f'{{"t":"{t.TIME}","b":{blank},"a":20.5,"note":"b: nan, undefined,"}}'.encode()
     found = named(read(pipeline, "json", payload=raw))
@@ -210,7 +211,7 @@ def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipel
     assert json.loads(found["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
 
 
-@pytest.mark.parametrize(
+@tabulated(
     "payload",
     [
         b'{"a":nan,"b":"' + b'\\"' * 300_000,

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import GROUPS, VERBS, load_app, run_verb
+from tests.data.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@tabulated("verb", VERBS)
 def test_every_verb_exists_and_every_command_shows_an_example(verb):
     import typer
 
@@ -155,7 +156,7 @@ def test_a_program_can_read_every_command():
     assert silent == for_people
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@tabulated("verb", VERBS)
 def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
     assert run_verb([verb, "--no-such-option"]) == 2
     said = capsys.readouterr().err

@@ -116,7 +116,7 @@ def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
     return table * 1000.0 + 5e5
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rows=st.integers(1, 7),
@@ -163,7 +163,7 @@ def test_median_of_others_is_that_of_the_rows_without_one(seed):
 DAY = 86400.0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     stations=st.integers(1, 4),
@@ -192,7 +192,7 @@ def test_a_counted_threshold_keeps_the_budget_and_is_the_first_from_above(seed, 
     event("budget binds" if runs(found.value, strict=False) > allowed else "melted or tied")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(60, 190), size=st.floats(-1e6, 1e6), holes=st.floats(0.0, 0.4))
 def test_residuals_and_stuck_checks_see_no_future(seed, cut, size, holes):
     rng = np.random.default_rng(seed)
@@ -204,7 +204,7 @@ def test_residuals_and_stuck_checks_see_no_future(seed, cut, size, holes):
     assert early == [f for f in find_stuck(changed) if f.at_s < cut * DAY]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.floats(-1e6, 1e6)), min_size=1, max_size=60, unique_by=lambda p: p[0])
 )

@@ -90,7 +90,7 @@ NUMBERS = st.integers(0, 10_000)
 
 
 @given(seed=NUMBERS, network=st.floats(0.2, 2.0), wide=st.floats(0.3, 3.0), rows=st.integers(5, 200))
-@settings(max_examples=200 if SOAK else 60, deadline=None)
+@settings(max_examples=200 if SOAK else 25, deadline=None)
 def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, wide, rows):
     """Rule 12: else the simple forecast is shown, and the record says why."""
     rng = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
     shown=st.lists(st.booleans(), min_size=1, max_size=4),
     simple=st.sets(st.sampled_from(sorted(BASELINES))),
 )
-@settings(max_examples=200 if SOAK else 60, deadline=None)
+@settings(max_examples=200 if SOAK else 25, deadline=None)
 def test_a_closed_network_is_never_the_forecast(seed, shown, simple):
     """Rule 12, of what a site sees: one forecast at most, a closed network never, a simple one where there is one."""
     rng = np.random.default_rng(seed)
@@ -241,7 +241,7 @@ def find_breach(life, calibration=OPEN):
     cadence_s=st.sampled_from([DAY_S, DAY_S / 24]),
     late=st.integers(1, 8),
 )
-@settings(max_examples=2000 if SOAK else 150, deadline=None)
+@settings(max_examples=2000 if SOAK else 60, deadline=None)
 def test_what_is_shown_beat_the_simple_forecast_lately_and_covered(phases, seed, calibrated, cadence_s, late):
     calibration = OPEN if calibrated else CLOSED
     cycles, scored = live(phases, seed, calibration=calibration, cadence_s=cadence_s, late=late)
@@ -350,7 +350,7 @@ def draw(kind: str, rng: np.random.Generator) -> np.ndarray:
     kind=st.sampled_from(["still", "creep", "backward", "rush", "season"]),
     wild=st.sampled_from([0.1, 3.0, 60.0, 1000.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_fan_becomes_one_path(seed, kind, wild):
     rng = np.random.default_rng(seed)
     values = draw(kind, rng)
@@ -474,7 +474,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_fan_keeps_to_any_limits(case):
     fan, value, noise, limits = case
     held = hold(fan, value, noise, limits)

@@ -92,7 +92,7 @@ def list_shown(value, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(message=messages(), zone=st.sampled_from(ZONES))
 def test_every_value_comes_out_and_no_brace_is_left(language, message, zone):
     parts = render(message, language, zone)
@@ -104,13 +104,13 @@ def test_every_value_comes_out_and_no_brace_is_left(language, message, zone):
     assert all(part.at is None or part.at.tzinfo is not None for part in parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(message=messages())
 def test_in_english_and_utc_a_message_reads_as_it_is_stored(message):
     assert "".join(part.text for part in render(message, "en", UNCHANGED)) == message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(message=messages())
 def test_a_message_comes_back_from_a_row_from_json_and_from_another_process(message):
     for back in (

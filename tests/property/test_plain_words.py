@@ -18,6 +18,7 @@ from monitor.domain.language.scripts import find_script_texts
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.terms import Section
 from monitor.store.schema.views import NAMES as VIEWS
+from tests.data.tables import tabulated
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
 from tests.unit.monitor.domain.language.test_catalogues import page_texts
@@ -91,6 +92,7 @@ def list_texts(value: object) -> Iterator[Message]:
         yield from list_texts(value.items)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(12))
 def test_what_decisions_say_of_drawn_slopes_reads_plainly(seed):
     faults = set()
@@ -116,7 +118,7 @@ def test_what_is_over_asks_nothing_of_anybody():
     assert found == set()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     value=st.floats(-1e4, 1e4),
     bound=st.floats(0.01, 1e3),
@@ -146,7 +148,7 @@ def test_a_rate_the_other_way_is_not_called_unsure(value, bound, error, side, lo
     assert "mm/day" in translate(text, language)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("quantity", sorted(QUANTITIES))
+@tabulated("language", LANGUAGES)
+@tabulated("quantity", sorted(QUANTITIES))
 def test_a_series_is_named_in_words(language, quantity):
     assert find_faults(translate(name_series(f"G1.{quantity}"), language)) == []

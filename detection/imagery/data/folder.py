@@ -26,6 +26,7 @@ SUFFIXES = (".tif", ".tiff", ".png")
 # Tiles whose place is looked at, evenly spread; beyond this ratio they are not of one pixel size.
 PLACES_MOST = 100
 ONE_SIZE_RATIO = 1.5
+MISPLACED_PX = 0.5  # of a mask: from here on its edges are those of other pixels
 COLOURS = ("red", "green", "blue")
 # By its format a PNG holds grey, grey and alpha, or colours in this order.
 PNG_CHANNELS = {2: ("grey", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
@@ -106,9 +107,10 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
     """Patches of image and mask files, read when asked for."""
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        image, valid = read_whole(pairs[position][0])
-        path = pairs[position][1]
+        place, path = pairs[position]
+        image, valid = read_whole(place)
         labels = _read_labels(path)
+        _check_place(place, path)
         mask = labels.astype(np.uint8)
         if landslide != 1:
             if (labels == 1).any():
@@ -123,6 +125,26 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
 
     names = tuple(image.relative_to(root).with_suffix("").as_posix() for image, _ in pairs)
     return Patches(names, bands, load)
+
+
+def _check_place(image: Path, mask: Path) -> None:
+    """Refuse a mask that lies elsewhere on the ground than its image, where both say where they lie.
+
+    Raises:
+        DataError: a corner lies more than half a pixel off.
+    """
+    from detection.imagery.raster.raster import read_grid
+
+    if ".png" in {image.suffix.lower(), mask.suffix.lower()}:
+        return
+    with suppress(NoCrsError, ImpossibleCrsError, NotARasterError):
+        grid, other = read_grid(image), read_grid(mask)
+        for share in (0, 1):
+            x, y = other.to_crs(np.array(share * other.width), np.array(share * other.height))
+            column, row = grid.pixel_of(*map(float, other.to_lonlat(x, y)))
+            away = max(abs(column / grid.width - share) * other.width, abs(row / grid.height - share) * other.height)
+            if away > MISPLACED_PX:
+                raise DataError(f"{mask}: lies {away:.3g} of its pixels beside its image; cut both from one grid")
 
 
 def _read_labels(path: Path) -> NDArray[Any]:

@@ -88,6 +88,7 @@ FootprintJson = TypedDict(
         "max_probability": float,
         "geometry": Geometry,
         "bbox": list[float],
+        "box_px": list[int],  # left, top, width, height; where COCO was asked for
         "centroid": list[float],
         "length_m": float | None,
         "width_m": float | None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from shapely.geometry import shape as shape_of
 
 from detection.geojson import Geometry
@@ -356,7 +356,7 @@ def _find_moving(values: NDArray[np.float64], sigma: NDArray[np.float64], k_sigm
     ratio = values / np.maximum(sigma, 1e-9)
     if len(values) == 1:
         return np.asarray(np.abs(ratio[0]) > k_sigma)
-    limit = float(np.sqrt(stats.chi2.isf(2 * stats.norm.sf(k_sigma), 3)))
+    limit = float(np.sqrt(special.chdtri(3, 2 * special.ndtr(-k_sigma))))
     return np.asarray(np.sqrt((ratio**2).sum(axis=0)) > limit)
 
 

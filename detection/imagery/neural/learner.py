@@ -66,6 +66,7 @@ class ImageryTrainingSettings(Augmentation):
     # weights (shipped name or path) of the same bands and stretch to go on from, with their network and normalisation;
     # empty: fresh ones
     start: str = ""
+    encoder: str = ""  # .safetensors file of encoder weights to begin with, see `encoder_file`
     epochs: int | None = None  # passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`
     steps: int = 0  # if not 0, this many steps instead of `epochs`, in whole passes
     # stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut short is not reproducible

@@ -14,8 +14,14 @@ from detection.imagery.training.seen import write_seen
 from detection.imagery.weights_file import ModelCard, weights_path
 
 if TYPE_CHECKING:
+    import torch
+
     from detection.imagery.neural.checkpoint import SegmentationModel
-    from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
+    from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Normalisation
+
+    Beginning = tuple[
+        "ImageryTrainingSettings", torch.nn.Module | None, Normalisation | None, dict[str, str] | None, tuple[str, ...]
+    ]
 
 # Of a run that goes on from weights, where the recipe does not say it: it has less to learn, and could unlearn more.
 START_EPOCHS, START_RATE = 12, 5e-4
@@ -37,9 +43,7 @@ def run_recipe(
     from detection.imagery.training.domain import describe
     from detection.imagery.training.steadiness import measure_steadiness
 
-    settings, begun = recipe.settings(), None
-    if settings.start:
-        settings, begun = _take_up(recipe, settings)
+    settings, network, normalisation, origin, begun_line = _begin(recipe)
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -67,11 +71,11 @@ def run_recipe(
     show = show_by(recipe.radiometry)
     raw, train = train, show(train).remember()
     kept = out.with_suffix(".recipe.toml")
-    facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
+    facts["begun_from"] = origin
     facts["recipe_file"] = kept.name if recipe.text else None
     facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
-    for doubt in facts["doubts"]:
-        hooks.on_warning(doubt)
+    for line in (*facts["doubts"], *begun_line):
+        hooks.on_warning(line)
     if settings.network in CLASSIFIERS:
         from detection.imagery.neural.triage_training import evaluate_triage, train_triage
 
@@ -80,7 +84,6 @@ def run_recipe(
     else:
         from detection.imagery.neural.training import evaluate, map_by, train_patches
 
-        network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
         trained = train_patches(
             train, settings, hooks, network=network, normalisation=normalisation, native=(raw, show)
         )
@@ -92,12 +95,29 @@ def run_recipe(
         )
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
-    write_seen(out, native, None if begun is None else weights_path(settings.start))
+    write_seen(out, native, None if origin is None else weights_path(origin["weights"]))
     if recipe.text:  # what the card names must be there, wherever the weights go
         kept.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
     place.unlink(missing_ok=True)
     return card
+
+
+def _begin(recipe: TrainingRecipe) -> "Beginning":
+    """What a run begins with: its settings, and where weights are named the network, its normalisation and origin."""
+    settings = recipe.settings()
+    if settings.start and settings.encoder:
+        raise TrainingRecipeError(f"recipe {recipe.name}: start brings an encoder of its own; leave out encoder")
+    if settings.start:
+        settings, begun = _take_up(recipe, settings)
+        origin = {"weights": settings.start, "model_hash": begun.model_hash}
+        return settings, begun.network, read_normalisation(begun.card), origin, ()
+    if settings.encoder:
+        from detection.imagery.neural.encoder_file import open_encoder
+
+        settings, network, origin, line = open_encoder(settings, len(recipe.bands))
+        return settings, network, None, origin, (line,)
+    return settings, None, None, None, ()
 
 
 def _take_up(

@@ -19,6 +19,7 @@ from monitor.cli.session import NOTHING, make_progress_printer, print_note, show
 from monitor.domain.errors import RefusedError
 
 if TYPE_CHECKING:
+    from detection.imagery.footprints.coco import CocoInstances
     from detection.imagery.footprints.options import DetectionOptions
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
@@ -85,6 +86,10 @@ class DetectArguments:
     formats: Annotated[
         str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
     ] = "gpkg,geojson"
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="File for the instances of all scenes, in pixels (COCO).", rich_help_panel=OUTPUT),
+    ] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")] = (
         False
     )
@@ -114,6 +119,13 @@ def detect(given: DetectArguments) -> None:
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
+    instances = None
+    if given.coco is not None and not given.dry_run:
+        from detection.imagery.footprints.coco import CocoInstances
+
+        if not given.coco.parent.is_dir():
+            raise typer.BadParameter(f"--coco: no such folder: {given.coco.parent}")
+        instances = CocoInstances()
     chosen: dict[str, Any] = {
         **{name: value for name in SAME if (value := getattr(given, name)) is not None},
         "weights": given.model,
@@ -124,8 +136,11 @@ def detect(given: DetectArguments) -> None:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
             named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
-            run = partial(_run, chosen | {"out_dir": folder}, named, dry_run=given.dry_run)
+            run = partial(_run, chosen | {"out_dir": folder}, named, instances, dry_run=given.dry_run)
             codes.append(_guard(named, run))
+    if instances is not None and given.coco is not None and instances.images:
+        instances.write(given.coco)
+        print_note(f"{given.coco}: {len(instances.annotations)} instances on {len(instances.images)} images")
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
@@ -146,13 +161,15 @@ class _NamedScene:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(chosen: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
+def _run(chosen: dict[str, Any], named: _NamedScene, instances: "CocoInstances | None", *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        return _detect_one(chosen, named, (scene, pre), dry_run=dry_run)
+        if instances is not None and chosen["out_dir"] is None:  # the grid of the pixels is that of a file
+            chosen |= {"out_dir": named.work / "found"}
+        return _detect_one(chosen, named, (scene, pre), instances, dry_run=dry_run)
 
 
 def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
@@ -169,7 +186,14 @@ def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part:
     return replace(options, dem=heights.path, dem_tiles=heights.tiles)
 
 
-def _detect_one(chosen: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
+def _detect_one(
+    chosen: dict[str, Any],
+    named: _NamedScene,
+    dates: tuple[Path, Path | None],
+    instances: "CocoInstances | None",
+    *,
+    dry_run: bool,
+) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -197,6 +221,12 @@ def _detect_one(chosen: dict[str, Any], named: _NamedScene, dates: tuple[Path, P
         if earlier is not None:
             answer, answer["change"], since = compare_with(answer, earlier, options, before)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
+    if instances is not None:
+        from detection.imagery.footprints.coco import read_own_grid
+
+        instances.add(str(named.scene), answer, read_own_grid(scene, answer))
+        if named.work in chosen["out_dir"].parents:
+            answer["outputs"] = {}
     show_in_order({"scene": str(named.scene), **answer}, _format_answer(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 

@@ -49,6 +49,9 @@ def train(
         bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="A .safetensors file of encoder weights to begin with; replaces the recipe's.")
+    ] = None,
 ) -> None:
     """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
 
@@ -65,6 +68,8 @@ def train(
     try:
         loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
         loaded = loaded if seed is None else replace(loaded, seed=seed)
+        if encoder is not None:
+            loaded = replace(loaded, training={**loaded.training, "encoder": str(encoder)})
         target = out or Path(f"{loaded.name}.safetensors")
         with catching_stop() as stopped:
             hooks = Hooks(

@@ -44,6 +44,7 @@ TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at on
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _BIT: Final = timedelta(microseconds=1)
 ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
+DIGITS: Final = 13  # of a value: base units turn 31.4 mm into 31.399999999999995
 SAME: Final = 1e-13  # of a value: a difference of last digits
 WITHDRAWN: Final = "bad"  # the flag of a value that can be computed no more
 MADE_FROM: Final = "made_from"  # in `extra`: by series the newest instant that a value was made from
@@ -233,7 +234,7 @@ def _compute_one(
     value, used = made
     readings = {key: by_reading[key] for key in used}
     sigma = compute_sigma(used, samples.sigmas)
-    spec, value = plan.spec, value / plan.scale
+    spec, value = plan.spec, float(f"{value / plan.scale:.{DIGITS}g}")
     flags = {flag for one in readings.values() for flag in one.flags} - HARMLESS
     expected = site.expect(spec.station, spec.quantity)
     if expected is not None and not expected.low <= value <= expected.high:

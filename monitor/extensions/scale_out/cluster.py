@@ -200,6 +200,8 @@ def _wait(job: str, client: Any, future: Any, limit_s: float) -> Any:
     except BaseException:
         future.cancel()
         raise
+    finally:  # else the cluster keeps the answer, and works it out anew where the worker that has it is lost
+        future.release()
 
 
 def _explain(error: BaseException) -> str:

@@ -104,15 +104,21 @@ def load_stretches(
     return [ReadingSpan(*row) for row in sorted(rows) if row[-1]]
 
 
-def _sound_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
-    """The condition that a row speaks at the instant `:known` and nothing is said against it."""
+def _sound_sql(c: Connection, o: str, series_ids: Sequence[int], *, revised: bool = True) -> str:
+    """The condition that a row speaks at the instant `:known` and nothing is said against it.
+
+    `revised`: whether an epoch may have several revisions at all.
+    """
+    clear = f"{o}.received_at <= :known AND {_clear_sql(c, o, series_ids)}"
+    if not revised:
+        return clear
     mine, other = _RANK.format(o), _RANK.format("rival")
     speaks_before = (
         f"SELECT 1 FROM observation rival WHERE rival.series_id = {o}.series_id "  # noqa: S608
         f"AND rival.observed_at = {o}.observed_at AND rival.revision <> {o}.revision AND rival.received_at <= :known "
         f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
     )
-    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_clear_sql(c, o, series_ids)}"
+    return f"{clear} AND NOT EXISTS ({speaks_before})"
 
 
 def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
@@ -150,9 +156,13 @@ def load_sound(
     c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, known_at: datetime
 ) -> dict[int, list[tuple[str, float]]]:
     """Readings of a range with no flag against them by series, as measured: epoch as text and value."""
+    o = observation.c
+    later = (o.series_id.in_(series_ids), o.observed_at > from_at, o.observed_at <= to_at, o.revision > 0)
+    revised = c.execute(select(o.revision).where(*later).limit(1)).first() is not None
+    sound = _sound_sql(c, "o", series_ids, revised=revised)
     sql = (
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
-        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_sound_sql(c, 'o', series_ids)} ORDER BY 1, 2"
+        f"AND o.observed_at > :first AND o.observed_at <= :last AND {sound} ORDER BY 1, 2"
     )
     facts: dict[str, Any] = {"ids": list(series_ids), "known": format_iso(known_at)}
     facts |= {"first": format_iso(from_at), "last": format_iso(to_at)}

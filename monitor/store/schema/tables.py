@@ -517,7 +517,8 @@ scene_unsure = _table("""scene_unsure
 
 # ---- alerts ----------------------------------------------------------------------------------------------------
 decision = _table("""decision  # frozen inputs of a level change: recomputable bit for bit
-    key big id; name site; instant at; name code_version, config_sha256; text evidence; name evidence_sha256""")
+    key big id; name site; instant at; name code_version, config_sha256, evidence_sha256
+    text evidence  # last: SQLite reads through it to what stands behind it""")
 alert = _table("""alert
     key big id; name site; text(16) ledger; text(256) key; int level, peak_level; text(32) state; bool exercise
     instant raised_at; instant? data_time; message reason; big? decision_id -> decision; text rule_version

@@ -1,6 +1,7 @@
 """The networks beside each other and beside the simple maps, on the same patches, split and number of steps.
 
     python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--only NAMES]
+        [--record NAME]
 
 The core networks with every seed, all others with the first; trials for small landslides on the plain U-Net. Fit and
 held part are the same for every job; epoch, temperature and threshold come from the held part, the test part is scored
@@ -184,7 +185,7 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 def main() -> None:
     """Run what is missing and keep the table."""
-    given = read_options(__doc__, sets="l4s,bijie", seeds="20,21,22", only="")
+    given = read_options(__doc__, sets="l4s,bijie", seeds="20,21,22", only="", record="imagery")
     jobs = plan([s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")])
     if given.only:
         jobs = [job for job in jobs if job[1] in given.only.split(",")]
@@ -201,7 +202,9 @@ def main() -> None:
     figures = {"unit": "test part, pooled pixels; epoch, temperature and threshold from the held part of train"}
     figures |= {"width": WIDTH, "seeds": given.seeds}
     figures["done"] = f"{sum(path_of(job).exists() for job in jobs)} of {len(jobs)} jobs"
-    print(record("imagery", "make bench-imagery", figures | collect(jobs)))
+    options = f"--sets {given.sets} --seeds {given.seeds} --only {given.only} --record {given.record}"
+    command = f"python -m tests.bench.imagery.bench_imagery {options}" if given.only else "make bench-imagery"
+    print(record(given.record, command, figures | collect(jobs)))
 
 
 if __name__ == "__main__":

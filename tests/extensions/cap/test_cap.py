@@ -22,6 +22,7 @@ from monitor.extensions.cap.rules import NAMESPACE, find_faults
 from monitor.extensions.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
+from tests.data.tables import tabulated
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("green", "yellow", "orange", "red")
@@ -153,7 +154,7 @@ WINDOWS = BOUNDS.map(lambda found: FailureWindow("G1", T0 + found[0], T0 + sum(f
 GROUNDS = st.builds(DecisionBasis, window=st.none() | WINDOWS, **GIVEN)
 
 
-@settings(max_examples=1000 if os.environ.get("SLOPEWARD_SOAK") else 120, deadline=None)
+@settings(max_examples=1000 if os.environ.get("SLOPEWARD_SOAK") else 50, deadline=None)
 @given(
     levels=st.lists(st.integers(0, 3), min_size=1, max_size=6),
     exercise=st.booleans(),
@@ -245,14 +246,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("right", "wrong", "said"), WRONG)
+@tabulated(("right", "wrong", "said"), WRONG)
 def test_what_keeps_not_the_standard_is_named(right, wrong, said):
     text = write_cap(*make([2], exercise=True), CARD, SOURCE, ["en"]).encode()
     assert right in text
     assert [fault for fault in find_faults(text.replace(right, wrong)) if said in fault]
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("content", "said"),
     [
         (b"", "no XML in UTF-8"),

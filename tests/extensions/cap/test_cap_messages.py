@@ -23,6 +23,7 @@ from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
+from tests.data.tables import tabulated
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
@@ -98,7 +99,7 @@ def test_a_message_names_what_is_in_danger_at_its_level(database):
 ROAD = "[46.19, 8.89], [46.19, 8.9], [46.195, 8.9]"
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("change", "said"),
     [
         (("46.195, 8.9]", "8.9, 46.195]"), "lies .* km from the site"),

@@ -26,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -100,6 +101,15 @@ def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(data
     bench.send("G2", 1, displacement_east_mm=0.0)
     bench.read()
     assert "out_of_range" in bench.rows[-1].flags
+
+
+def test_tenths_of_a_millimetre_stay_what_they_were(database: Database) -> None:
+    bench, values = Bench(database, DISTANCE), [15.7, 31.4, 42.0, -31.4, 0.1]
+    for k, value in enumerate(values):
+        bench.send("G2", k, displacement_east_mm=0.0)
+        bench.send("G1", k, displacement_east_mm=value)
+    bench.read()
+    assert [one.value_raw for one in bench.rows] == values
 
 
 def test_what_it_rests_on_is_corrected_and_comes_back(database: Database) -> None:
@@ -199,7 +209,7 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
     assert bench.read()[0.0] == -8.0
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("derived", "why"),
     [
         ([DISTANCE | {"station": "Q1"}], "derived[0].station: 'Q1' is no [[station]]"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.extensions.derived.expression import PARTS, InputSamples, Sample, Series, compute_sigma, read_expression
 from monitor.extensions.derived.units import read_unit
+from tests.data.tables import tabulated
 
 UNITS: Mapping[Series, str] = {
     ("G1", "displacement_east"): "mm",
@@ -58,7 +59,7 @@ def compute(text: str, unit: str, rows: Mapping[str, float], sigma: float | None
 G1E, G1N, G2E = "G1.displacement_east", "G1.displacement_north", "G2.displacement_east"
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "unit", "rows", "answer"),
     [
         ("G1.displacement_east - G2.displacement_east", "mm", {G1E: 12.5, G2E: 2.25}, 10.25),
@@ -124,7 +125,7 @@ def test_an_expression_gives_the_answer_of_a_calculation_by_hand(text, unit, row
     assert (value, error) == (pytest.approx(answer, rel=1e-12, abs=1e-12), 0.0)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "rows", "error"),
     [
         ("G1.displacement_east - G2.displacement_east", {G1E: 1.0, G2E: 2.0}, math.sqrt(2.0)),
@@ -192,7 +193,7 @@ def test_drawn_expressions_come_to_what_python_makes_of_them(seed: int, depth: i
         assert error == pytest.approx(math.sqrt(total), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "why"),
     [
         ("G1.displacement_east + P1.pore_pressure", "m and Pa do not fit"),

@@ -29,6 +29,7 @@ from monitor.extensions.duty.rota import (
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user
 from tests.data.store_rows import tell
+from tests.data.tables import tabulated
 from tests.data.watched_slope import write_service
 from tests.integration.notify.test_duty import SITE
 
@@ -118,7 +119,7 @@ def test_later_local_times_are_never_earlier_instants(zone, day, minute):
     assert to_instant(day, minute, zone) <= to_instant(day, minute + 1, zone) <= to_instant(day + DAY, 0, zone)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(plans())
 def test_a_plan_is_read_back_as_it_was_written(text):
     weeks, turns = read_plan(text, PEOPLE)
@@ -162,7 +163,7 @@ def test_a_gap_is_found_before_it_begins():
     assert find_gap(Roster((begins,)), monday, monday + 9 * DAY) is None
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "said"),
     [
         ("", "one line at least"),

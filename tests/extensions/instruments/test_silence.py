@@ -37,6 +37,7 @@ from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
+from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT, START
 from tests.extensions.instruments.test_instruments import DAY, HEAD, HOUR, keys
 
@@ -377,8 +378,8 @@ def expects_an_end(hours):
     return expect_empty(split_days(hours[find_new_battery(hours) :], now_s), 11.0, now_s).empty_s is not None
 
 
-@pytest.mark.parametrize("at", [0, 6, 11, 15])
-@pytest.mark.parametrize("swing", [0.0, 0.3, 0.5])
+@tabulated("at", [0, 6, 11, 15])
+@tabulated("swing", [0.0, 0.3, 0.5])
 def test_the_end_of_a_swapped_battery_is_gone_after_two_readings(at, swing):
     swapped_at = 24 * 13 + at
     hours = spell_hours(swapped_at, swapped_at + 48, fall=0.1, swing=swing)

@@ -33,6 +33,7 @@ from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import footprint_row, scene_row, square, tell
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -88,7 +89,7 @@ def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
 TOOTHED = [[8.9 + 0.00001 * k, 46.2 + 0.0001 * (k % 2)] for k in range(outlines.MOST_CORNERS + 1)]
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("geometry", "said"),
     [
         (None, "GeoJSON Polygon"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import linregress
 from sqlalchemy import func, select, update
 
 from monitor.cli.main import run_verb
@@ -338,6 +337,8 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
     one, view = look_map(bench)
     assert (view.inside, len(view.points), view.squares) == (COUNT, COUNT, ())
     assert (one.from_at, one.newest_at) == (DATES[0], DATES[119])
+    from scipy.stats import linregress  # half a second: not for every worker
+
     days = np.array([epoch_s(at) for at in DATES[:120]]) / 86400.0
     for k, point in enumerate(sorted(view.points, key=lambda p: p.pid)):
         known = np.isfinite(values[k, :120])

@@ -24,6 +24,7 @@ from monitor.store.service_state import IDLE, stamp
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
+from tests.data.tables import tabulated
 from tests.integration.web.served import serving
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -159,7 +160,7 @@ def test_another_zero_and_an_offset_compute_the_past_again(database):
     assert bench.load("displacement")[-1].value == pytest.approx(1.5, abs=0.5)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("change", "why"),
     [
         ({"station": "I9"}, "profile[0].station: expected a [[station]]"),

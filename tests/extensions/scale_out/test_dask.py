@@ -133,6 +133,8 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path:
         except JobError as error:
             answers.append(str(error))
 
+    before = tmp_path / "before"  # a job of more than one look (POLL_S)
+    compute.run(SLEEP, {"path": str(before), "s": 1.5}, 60, cluster=far.where)
     thread = Thread(target=ask)
     thread.start()
     wait_for(begun(1), what="the job to begin")
@@ -151,6 +153,8 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path:
     thread.join(60)
     far.first = far.start("fourth")  # tests run in any order: the others need one
     assert answers[1:] == [f"far_jobs:sleep: 2 workers of {far.where.address} were lost under it"]
+    compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=far.where)
+    assert len(before.read_text().split()) == 1, "what was answered is not worked out again where its worker is lost"
 
 
 def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_one_line(far, monkeypatch):

@@ -24,6 +24,7 @@ from monitor.store.schema import tables as t
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell
+from tests.data.tables import tabulated
 from tests.integration.web.test_door import Clock, serving
 
 SETTINGS = """
@@ -441,7 +442,7 @@ def test_without_a_provider_nothing_is_offered(filled_database, clock):
         assert "Log in with" not in browser.get("/login").text
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "line"),
     [
         ('issuer = "http://id.example.org"\nclient_id = "x"', "expected an address such as https://id.example.org"),

@@ -32,6 +32,7 @@ from monitor.ingest.files.units import read_unit
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
+from tests.data.tables import tabulated
 
 BEGIN = datetime(2025, 2, 3)
 HOURS = 200
@@ -262,7 +263,7 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("quantity", "written", "one"), [(q, unit, one) for q, units in WRITTEN.items() for unit, one in units.items()]
 )
 def test_units_as_loggers_write_them(quantity, written, one):
@@ -443,6 +444,7 @@ MONTHS = {"de": "Jan Feb März", "de, three letters": "Jan Feb Mrz", "en": "Janu
 MONTHS |= {"it": "gen feb mar", "fr": "janv. févr. mars", "es": "ene feb mar"}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("language", MONTHS)
 @pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
 def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):

@@ -23,6 +23,7 @@ from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
 from monitor.worker.records import read_record, record_to_plain
+from tests.data.tables import tabulated
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")
@@ -130,6 +131,7 @@ def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, t
     assert judged(site) == names - bases, "each station that may move is judged, and no base alone"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(16))
 def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tmp_path):
     rng = random.Random(seed)
@@ -195,7 +197,7 @@ def test_stations_fall_under_a_criterion_of_a_site_that_names_its_own(tmp_path):
     assert [c.stations for c in witnesses if "CHAN" in c.stations] == [("CHAN",)], "others keep their own bounds"
 
 
-@pytest.mark.parametrize("hours", [0.1, 1, 3, 6, 12, 13, 24, 42, 48, 24 * 6, 24 * 11, 24 * 28, 24 * 40])
+@tabulated("hours", [0.1, 1, 3, 6, 12, 13, 24, 42, 48, 24 * 6, 24 * 11, 24 * 28, 24 * 40])
 def test_no_example_waits_longer_than_a_warning_may(hours):
     sensors = [SensorGuess("G1", f"displacement_{part}", "mm", hours * 3600.0) for part in ("east", "north", "up")]
     text = write_site("s", (46.0, 8.0), "UTC", sensors)

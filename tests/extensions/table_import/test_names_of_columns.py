@@ -19,6 +19,7 @@ from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from tests.data.payloads.guessed import lay_rows, read_good
+from tests.data.tables import tabulated
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
@@ -46,7 +47,7 @@ def rise(k):
     return round(0.1 * k + 1, 2)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("header", "quantity"),
     [
         ("Strain S1 (mm)", None),
@@ -98,7 +99,7 @@ def test_a_unit_of_the_weather_says_it_of_a_name_that_names_nothing_else(header,
     assert read_name(header).quantity == quantity
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("header", "is_depth"),
     [
         *((f"Groundwater level [{unit}]", True) for unit in ("mbgl", "m BTOC", "mbmp", "m u. ROK", "m unter POK")),
@@ -118,6 +119,7 @@ def test_words_for_below_a_mark_count_downward_in_any_language(header, is_depth)
     assert may_count_downward(header, read_name(header).quantity) is is_depth
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):
@@ -133,7 +135,7 @@ def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, u
     assert [(s.quantity, s.unit) for s in found.sensors] == [(quantity, unit)]
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("header", "said"),
     [
         ("Piezo 5 m", ("pore_pressure", None, "5m")),
@@ -175,9 +177,9 @@ def test_a_name_says_quantity_unit_and_station_and_a_length_behind_a_number_is_a
     assert (name.quantity, name.unit, name.station) == said
 
 
-@pytest.mark.parametrize("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
-@pytest.mark.parametrize("unit", ["mm", "kPa", "mm/h"])
-@pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack", "Riss in {}"])
+@tabulated("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
+@tabulated("unit", ["mm", "kPa", "mm/h"])
+@tabulated("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack", "Riss in {}"])
 def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
     name = read_name(form.format(f"{share} {unit}"))
     assert (name.unit, unit in name.foreign) == (None, True)
@@ -199,7 +201,7 @@ def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
     assert list(find_header_doubts(found.mapping.columns)) == []
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@tabulated("quantity", QUANTITIES)
 def test_a_quantity_or_a_unit_alone_is_no_station(quantity):
     assert is_term_of_field(quantity)
     assert not is_term_of_field(f"{quantity}_7")
@@ -262,7 +264,7 @@ def test_words_of_a_time_alone_are_no_part_of_a_motion(header):
 SETTINGS = ("Antenna height (m)", "Instrument height [m]", "Displacement limit (mm)", "Alarm level (mm)", "Soglia [mm]")
 
 
-@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt", *SETTINGS])
+@tabulated("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt", *SETTINGS])
 def test_a_place_is_still_no_measurement(header):
     assert is_no_measurement(header)
 
@@ -279,6 +281,7 @@ def test_a_distance_to_water_counts_downward(tmp_path, header):
     assert not may_count_downward("Distance to prism (m)", "displacement_distance")
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(12))
 def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_path, seed):
     rng = random.Random(seed)

@@ -27,6 +27,7 @@ def look(tmp_path, head, spell, instants):
     return read_raw_table(lay_rows(tmp_path / "f.csv", f"{head};Crack 1 (mm)", rows))
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("minutes", [10, 15, 60, 720])
 @pytest.mark.parametrize("head", SPELLED)
 def test_a_clock_of_digits_without_its_zeros_is_the_clock(tmp_path, head, minutes):

@@ -173,7 +173,7 @@ def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path
     path, other = with_weight(trained, tmp_path, 0.5), draw()
     other.values[last + 1 :] = np.random.default_rng(5).normal(0.0, 1e4, other.values[last + 1 :].shape)
     origins = np.arange(cut, 400, 5)
-    for name in ("auto", "gru", "auto+gru"):
+    for name in ("gru", "auto+gru"):  # a blend has `auto` in it
         one, two = (forecast_past(p, name, H, cut, origins, path) for p in (panel, other))
         until_s = panel.start_s + last * panel.step_s
         before = [[r for r in rows if r.issued_s <= until_s] for rows in (one, two)]

@@ -49,6 +49,33 @@ def test_compare_puts_dates_in_order_and_shows_the_index_beside_the_network(date
     assert "by the index of red and green, as advice: 1 barer" in capsys.readouterr().out
 
 
+def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tmp_path, capsys):
+    kept, scenes = tmp_path / "found.json", [str(dates / name) for name in ("a", "b", "c")]
+    words = ["scenes", "detect", "--model", "generated", *scenes, "--coco", str(kept), "--json"]
+    assert run_verb(words) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["outputs"] for one in answers] == [{}, {}, {}], "nothing but the file is kept"
+    told = json.loads(kept.read_text())
+    assert [(one["file_name"], one["width"], one["height"]) for one in told["images"]] == [
+        (one["scene"], one["width"], one["height"]) for one in answers
+    ]
+    boxes = {p["polygon_id"]: p["box_px"] for one in answers for p in one["polygons"]}
+    assert {one["polygon_id"]: one["bbox"] for one in told["annotations"]} == boxes != {}
+    # with the other files the same, and the boxes hold what the mask has
+    assert run_verb([*words, "--out", str(tmp_path / "o")]) == 0
+    assert json.loads(kept.read_text()) == told
+    for image in told["images"]:
+        with rasterio.open(tmp_path / "o" / Path(image["file_name"]).name / "mask.tif") as source:
+            mask = source.read(1) == 1
+        for left, top, width, height in (a["bbox"] for a in told["annotations"] if a["image_id"] == image["id"]):
+            assert mask[int(top) : int(top + height), int(left) : int(left + width)].any()
+    capsys.readouterr()
+    assert run_verb([*words[:4], scenes[1], "--coco", str(tmp_path / "other.json"), "--resample-to", "20"]) == 1
+    assert "found on other pixels than those of the image" in capsys.readouterr().err
+    assert not (tmp_path / "other.json").exists()
+    assert run_verb([*words[:4], scenes[1], "--coco", str(tmp_path / "no" / "found.json")]) == 2
+
+
 def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, capsys, monkeypatch):
     from detection.imagery.footprints import detect
 

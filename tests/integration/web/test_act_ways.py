@@ -46,6 +46,7 @@ from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
+from tests.conftest import take_turns
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
 from tests.data.store_rows import ask, square, tell
@@ -285,7 +286,8 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog):
                 got = browsers[role].post(API + address, json=body, headers=headers)
             return got.status_code, got.json().get("text") if got.status_code in {200, 201} else got.text
 
-        for act in list_acts():
+        today = take_turns([act.name for act in list_acts()], 0)
+        for act in (one for one in list_acts() if one.name in today):
             for k, way in enumerate(WAYS):
                 if way not in act.ways:
                     assert way == "command" or f"POST {API * (way == 'request')}{act.address}" not in RULES
@@ -321,7 +323,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog):
     with desk.read() as c:
         assert verify_chain(c) == []
         log = str(c.execute(select(audit_entry)).all())
-    assert len(shown) == 2
+    assert len(shown) == sum(one.gives_secret and one.name in today for one in list_acts())
     assert not [one for one in (*shown, NEW, PASSWORD) if one in log + caplog.text]
     assert not [act.name for act in list_acts() if holds_secret(act) and (act.by_token or act.by_reply)]
 

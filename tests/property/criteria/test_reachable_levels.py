@@ -130,14 +130,14 @@ def check_nothing_else_is(drawn: Drawn, seed: int) -> None:
             assert highest(drawn, size, seed, 0.3 * drawn.noise) == 0, (drawn, size)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(drawn=DRAWN, seed=st.integers(0, 1000))
 def test_a_level_that_can_be_reached_is_reached(drawn, seed):
     assume(drawn.barrier is None)
     check_what_can_be_reached_is(drawn, seed)
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=20, deadline=None)
 @given(drawn=DRAWN, seed=st.integers(0, 1000))
 def test_a_level_that_cannot_be_reached_is_reached_by_no_motion(drawn, seed):
     assume(drawn.barrier is not None)

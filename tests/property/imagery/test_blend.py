@@ -125,7 +125,7 @@ def test_a_region_is_blended_as_in_the_whole():
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.3, 0.7), hole_px=st.sampled_from([0.0, 3.0, 40.0]))
 def test_strips_and_windows_outline_the_same(seed, share, hole_px):
     rng = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def test_strips_and_windows_outline_the_same(seed, share, hole_px):
 sides = st.integers(1, 700)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     width=sides,
     height=sides,
@@ -190,7 +190,7 @@ def test_origins_off_the_stride_are_refused(tile, halo):
         list(cut(100, 100, tile, halo))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     width=st.integers(1, 40),
@@ -221,7 +221,7 @@ def test_components_do_not_depend_on_the_strips(seed, width, height, share, stri
 MASKS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda shape: arrays(bool, shape))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MASKS)
 def test_outlines_cover_the_pixels_and_are_valid(mask):
     labels, number = ndimage.label(mask)

@@ -21,6 +21,7 @@ from detection.imagery.training.steadiness import PLAIN, degrade_patches, measur
 from detection.imagery.weights_file import read_weights
 from tests.data.asked_detection import detect, read_options
 from tests.data.surveys.radar_pictures import write_picture
+from tests.data.tables import tabulated
 
 SIDE = 96
 NAMED = ("B4", "B3", "B2")
@@ -36,9 +37,9 @@ def draw_ground(seed: int, side: int = SIDE) -> np.ndarray:
     return np.stack([grey, 0.9 * grey, 0.8 * grey]).astype(np.float32)
 
 
-@pytest.mark.parametrize("loss", list_losses())
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("bands", [1, 4])
+@tabulated("loss", list_losses())
+@tabulated("kind", [np.uint8, np.uint16, np.float32])
+@tabulated("bands", [1, 4])
 def test_every_loss_keeps_shape_type_and_light_and_changes_the_pixels(loss, kind, bands):
     ground = np.concatenate([draw_ground(1), draw_ground(2)])[:bands]
     image = (ground * {np.uint8: 255, np.uint16: 9000, np.float32: 1}[kind]).astype(kind)
@@ -81,7 +82,7 @@ def test_edges_and_slopes_are_no_noise_to_this_measure_and_are_to_the_plain_one(
     assert measure_noise(ground, np.zeros((SIDE, SIDE), bool)).tolist() == [0.0, 0.0, 0.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(0.0, 40.0), st.sampled_from((0.0, *NOISE_COUNTS)))
 def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held):
     steadiness = {"noise_counts": held, "f1": {"plain": 0.6}}
@@ -119,7 +120,7 @@ def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
     return choose_weights(options, attempt)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("doubts", "used"),
     [
         ({"own": [INTERPOLATED_SCENE]}, "landslide4sense-standard"),  # others fit without a doubt

@@ -26,6 +26,7 @@ from monitor.decision.series.tracks import Track
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.tables import tabulated
 from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
 
@@ -111,7 +112,7 @@ def check_levels_stay(
 
 
 @pytest.mark.parametrize("kind", list(CRITERIA))
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     noise=st.floats(0.1, 5.0),
@@ -175,8 +176,8 @@ def test_motion_well_along_the_declared_direction_asks_nothing():
         assert not judge("velocity", draw_rows(2, 1.0, 40.0, 0.0, 120.0), 120.0 + error).undecided
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("kind", list(CRITERIA))
+@tabulated("sign", [1.0, -1.0])
+@tabulated("kind", list(CRITERIA))
 def test_an_azimuth_alone_hides_no_vertical_motion(kind, sign):
     rows = [(e, n, u + sign * (5.0 * i + 0.2 * i * i)) for i, (e, n, u) in enumerate(draw_rows(3, 0.5, 0.0, 0.0, 0.0))]
     word = judge(kind, rows, 75.0, plunge_deg=None)
@@ -277,7 +278,7 @@ def foresee(
     return word
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(heading=st.floats(0.0, 360.0), angle=st.floats(0.0, 360.0))
 def test_a_forecast_reaches_its_level_towards_any_side(heading, angle):
     assert foresee(heading, heading).raise_level == 1
@@ -458,6 +459,7 @@ def test_a_law_of_noise_and_scatter_holds(law):
     law(LAWS[law])
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_variant_is_caught(name, monkeypatch):
     module, attribute, broken, law, seeds = MUTANTS[name]

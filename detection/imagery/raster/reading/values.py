@@ -36,7 +36,7 @@ SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
 SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
 _OF_HEIGHTS: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
-COLOURS: Final = frozenset({"red", "green", "blue"})
+COLOURS: Final = frozenset({"red", "green", "blue", "palette"})
 METRES: Final = {
     f"{short if name == 'm' else long}{name}": factor
     for short, long, factor in (

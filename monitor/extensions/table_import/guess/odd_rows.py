@@ -22,13 +22,14 @@ EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
 KINDS_MOST: Final = 8  # labels of a column of flags
 _OF_FLAGS: Final = re.compile(
     r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad|fix|"
-    r"sol(?:ution)?)(?![^\W\d_])",
+    r"sol(?:ution)?|q)(?![^\W\d_])",
     re.IGNORECASE,
 )
 _OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
 _FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
+_SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
 _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
 )
@@ -62,6 +63,8 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
     """Whether a flag says that a reading is none, by its label, its truth or the code of OPC."""
     if _OF_TRUTH.search(title) is not None and label.casefold() in _FALSE:
         return True
+    if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
+        return label != "1"
     return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
 
 

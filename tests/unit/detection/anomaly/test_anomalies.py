@@ -34,6 +34,7 @@ from detection.anomaly.stages import SHARE_CELLS, StuckRuns, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, residuals, scaled_residuals, stack_windows
 from tests.data.anomalies.followed_labels import follow_labels
+from tests.data.tables import tabulated
 
 DAY = 86400.0
 
@@ -93,7 +94,7 @@ def test_rules_see_no_future(name):
 FAULTS = "persistence-z spike, persistence-z step, robust-z spike, ewma drift, slope-change accel, variance burst"
 
 
-@pytest.mark.parametrize(("name", "kind"), [one.split() for one in FAULTS.split(", ")])
+@tabulated(("name", "kind"), [one.split() for one in FAULTS.split(", ")])
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     series, rule = noisy(), load_rule(name)
     faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))
@@ -178,7 +179,7 @@ def test_no_threshold_is_invented(rows, budget):
         choose_threshold(rows, [np.arange(len(rows[0])) * DAY], DAY, budget)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@tabulated("kind", sorted(KINDS))
 def test_injection_changes_its_cells_and_nothing_before(kind):
     series = noisy()
     faulty, last = inject(series, kind, 250, 1.5, np.random.default_rng(0))
@@ -281,7 +282,7 @@ LABELS = st.sampled_from([True, False, None])
 ALARMS = st.lists(st.builds(correction.Alarm, st.floats(1.0, 3.0), LABELS, st.booleans()), max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ALARMS, st.floats(0.5, 200.0), st.floats(0.01, 1.0), st.floats(correction.LOWEST, correction.HIGHEST))
 def test_a_factor_moves_by_one_step_at_most_within_its_bounds(alarms, months, budget, before):
     after = correction.choose_factor(alarms, months, budget, before)

@@ -5,11 +5,12 @@ import math
 import pytest
 
 from detection.anomaly.certain.typing_errors import find_slip
+from tests.data.tables import tabulated
 
 STOOD = [120.1, 120.2, 120.2, 120.3, 120.3, 120.2, 120.3]
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("typed", "kind"),
     [
         (1203.0, "decimal point"),
@@ -27,7 +28,7 @@ def test_a_slip_is_named_with_what_was_meant(typed, kind):
     assert (slip.kind, slip.typed, slip.meant) == (kind, typed, pytest.approx(120.3, abs=0.2))
 
 
-@pytest.mark.parametrize("typed", [120.2, 120.5, 123.0, 160.3, 88.4, 95.0, math.nan, math.inf, 1e300])
+@tabulated("typed", [120.2, 120.5, 123.0, 160.3, 88.4, 95.0, math.nan, math.inf, 1e300])
 def test_movement_a_wrong_digit_and_what_cannot_be_typed_are_no_slip(typed):
     assert find_slip(typed, STOOD, {"B": [250.0]}) is None
 

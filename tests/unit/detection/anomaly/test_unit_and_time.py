@@ -8,6 +8,7 @@ from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.windows import Series
+from tests.data.tables import tabulated
 
 HOUR = 3600.0
 
@@ -21,7 +22,7 @@ def series(values):
     return Series(np.arange(len(values)) * HOUR, values, HOUR)
 
 
-@pytest.mark.parametrize("factor", [*LENGTHS, *(1.0 / f for f in LENGTHS)])
+@tabulated("factor", [*LENGTHS, *(1.0 / f for f in LENGTHS)])
 def test_another_unit_is_known_within_the_readings_that_it_takes(factor):
     values = level()
     values[200:] *= factor
@@ -53,7 +54,7 @@ def test_the_way_back_is_a_change_too_and_one_wrong_reading_and_a_burst_are_none
     assert find_unit_jumps(series(values)) == []
 
 
-@pytest.mark.parametrize("factor", LENGTHS)
+@tabulated("factor", LENGTHS)
 def test_a_step_of_the_same_ratio_leaves_the_noise_and_is_none(factor):
     values = level()
     values[200:] += 80.0 * (factor - 1.0)

@@ -17,7 +17,7 @@ AHEAD = st.sampled_from([HOUR_S, 6 * HOUR_S, DAY_S, 3 * DAY_S, 7 * DAY_S, 30 * D
 HORIZONS = st.lists(AHEAD, min_size=1, unique=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SITES, HORIZONS)
 def test_panels_keep_the_rule(known, horizons_s) -> None:
     panels = list_cadences(known, horizons_s)

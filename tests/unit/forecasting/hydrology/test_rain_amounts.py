@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from forecasting.hydrology.rain_amounts import adds_up, count_up, drop_totals, find_interval, find_overlaps, pick_sums
+from tests.data.tables import tabulated
 
 STEP = 600.0
 
@@ -18,7 +19,7 @@ def fallen(*shown, step_s=STEP):
     return round(sum(read(*shown, step_s=step_s).amounts_mm), 3)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("shown", "mm", "unknown"),
     [
         ((41.6, 41.4, 41.4, 41.6), 0.0, 0),  # a dip that comes back
@@ -37,8 +38,8 @@ def test_a_fall_is_a_reset_a_correction_or_none(shown, mm, unknown):
     assert (fallen(*shown), len(read(*shown).unknown)) == (pytest.approx(mm), unknown)
 
 
-@pytest.mark.parametrize("full", [2.0**16, 2.0**32])
-@pytest.mark.parametrize("count_mm", [0.01, 0.1, 0.2, 0.254, 1.0])
+@tabulated("full", [2.0**16, 2.0**32])
+@tabulated("count_mm", [0.01, 0.1, 0.2, 0.254, 1.0])
 def test_a_count_that_is_full_begins_anew(full, count_mm):
     counts = [full - 3, full - 1, full + 2, full + 2, full + 5]
     assert fallen(*[count % full * count_mm for count in counts]) == pytest.approx(8 * count_mm, rel=1e-3)
@@ -76,9 +77,9 @@ def test_where_a_clock_goes_to_summer_time_rain_at_midnight_is_no_correction():
     assert not found.unknown
 
 
-@pytest.mark.parametrize("gone", [1, 11, 40, 300])
-@pytest.mark.parametrize("low", [0.0, 0.5, 2.0])
-@pytest.mark.parametrize("fallen", [0.0, 0.4])
+@tabulated("gone", [1, 11, 40, 300])
+@tabulated("low", [0.0, 0.5, 2.0])
+@tabulated("fallen", [0.0, 0.4])
 def test_what_comes_back_in_one_step_that_hardly_any_rain_makes_never_fell(gone, low, fallen):
     top = 120.0
     assert sum(read(top, top, *[low * top] * gone, top + fallen, top + fallen).amounts_mm) == pytest.approx(fallen)
@@ -181,8 +182,8 @@ def test_a_clock_that_differs_and_jitter_are_no_fault(every_s):
     assert not find_overlaps([t for t, _ in pick_sums([(t, 0.0) for t in times], 600.0)], 600.0)
 
 
-@pytest.mark.parametrize("every_s", [600.0, 3600.0, 86400.0])
-@pytest.mark.parametrize("seed", range(8))
+@tabulated("every_s", [600.0, 3600.0, 86400.0])
+@tabulated("seed", range(8))
 def test_a_running_sum_is_told_from_sums_of_intervals(every_s, seed):
     chance = random.Random(seed)
     rain = [round(chance.expovariate(0.5), 1) if chance.random() < 0.35 else 0.0 for _ in range(400)]

@@ -15,6 +15,7 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import estimate_slopes, fit_slopes, fit_velocities, fit_velocity
+from tests.data.tables import tabulated
 
 DAY = 86_400.0
 
@@ -34,7 +35,7 @@ def test_acceleration_error_covers_what_noise_does() -> None:
     assert 180 <= inside <= 200  # 95 % of 200, and never far too sure
 
 
-@pytest.mark.parametrize("seed", range(40))
+@tabulated("seed", range(40))
 def test_series_fitted_together_or_nearly_are_those_fitted_alone(seed: int) -> None:
     rng = random.Random(seed)
     n, far = rng.randint(3, 90), rng.choice((0.0, 1e3, 1e9))
@@ -243,8 +244,8 @@ def hourly(seed: int, *, sigma: float, after_h: int = 0, daily: float = 0.0) -> 
     return [1.7e9 + h * HOUR for h in hours], [y + rng.gauss(0.0, sigma) for y in path]
 
 
-@pytest.mark.parametrize("seed", range(11, 14))
-@pytest.mark.parametrize(("sigma", "longest_h"), [(1.2, 64), (0.1, 32)])
+@tabulated("seed", range(11, 14))
+@tabulated(("sigma", "longest_h"), [(1.2, 64), (0.1, 32)])
 def test_the_window_follows_noise_and_sampling_when_the_motion_changes(seed, sigma, longest_h):
     times, values = hourly(seed, sigma=sigma, after_h=48)
     facts, fit = classify_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)

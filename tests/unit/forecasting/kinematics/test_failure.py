@@ -18,6 +18,7 @@ from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
 from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
+from tests.data.tables import tabulated
 
 DAY = 86_400.0
 HOUR = 3_600.0
@@ -226,7 +227,7 @@ def draw_fan(seed: int) -> list[float]:
     return [sum(widths[:k], lowest) for k in range(5)]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@tabulated("seed", range(20))
 def test_it_is_the_integral_of_the_density_that_the_quantiles_mean(seed: int) -> None:
     values = [v + 0.1 * k for k, v in enumerate(draw_fan(seed))]
     # the density between two quantiles: a normal whose scores lie on the line between theirs
@@ -287,7 +288,7 @@ def draw_record(draw, *, jump, rate, noise, days=80, gap=(40.0, 43.0), step=1.0,
     return [t * DAY_S for t in times], values, gap[0] * DAY_S, gap[1] * DAY_S
 
 
-@pytest.mark.parametrize("seed", range(12))
+@tabulated("seed", range(12))
 def test_the_jump_lies_within_its_error_whatever_the_ground_does(seed):
     draw = random.Random(seed)
     jump, rate, noise = draw.uniform(-80, 80), draw.choice((0.0, draw.uniform(-4, 4))), draw.uniform(0.05, 2.0)

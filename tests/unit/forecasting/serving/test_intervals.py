@@ -20,6 +20,7 @@ from forecasting.serving.records import Limits, ScoredError
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
+from tests.data.tables import tabulated
 
 
 def test_scores_on_small_numbers():
@@ -154,7 +155,7 @@ def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
     return decide(observed, *fans, weight=weight, baseline="lld", horizon="7 d")
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("noise", "facts", "is_shown", "reason"),
     [
         (0.7, {}, True, "shown: beats lld by 30"),
@@ -287,6 +288,7 @@ def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> 
         assert told != compute_network_weights(head, older, asked, KEYS), "what is known is read"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_better_network_leads_and_a_bad_one_has_next_to_nothing(seed: int, every: int) -> None:

@@ -83,6 +83,7 @@ def test_a_tide_is_trusted_once_its_filters_are(period):
     assert np.abs(trend.lean(path, doubt + 1000.0, rest) - truth).mean() > 100.0, "a doubt of the past would be seen"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("ratio", [3.0, 30.0, 1000.0])
 def test_a_stop_is_followed_within_the_rows_that_prove_it(ratio):
     row = np.arange(500.0)
@@ -101,6 +102,7 @@ def draw_slide(slowing: int, seed: int):
     return np.cumsum(pace) + np.random.default_rng(seed).normal(0.0, 0.7, pace.size)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("slowing", [10, 20, 30])
 def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
     def worst(seed: int) -> tuple[float, float]:
@@ -285,7 +287,7 @@ def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, st
 
 
 @given(seed=st.integers(0, 10_000), size=st.floats(1e-3, 1e3), ratio=st.floats(30.0, 300.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_are_motion_nothing_changes(
     seed, size, ratio
 ):

@@ -5,6 +5,7 @@ import pytest
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
 from monitor.domain.errors import RefusedError
+from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT
 
 COMMENTED = SITE_TEXT.replace('window = "8h"}', 'window = "8h"}   # after the fall of 2019').replace("80.0", "80.50")
@@ -29,7 +30,7 @@ def test_every_figure_of_a_criterion_is_a_field_and_only_what_changed_differs():
     assert [r.name for r in parse_site(hostile, "x").recipients] == ["duty engineer"], "a reason is text, no table"
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("values", "words"),
     [
         ({"0.red.over": "much"}, "expected a number"),

@@ -85,7 +85,7 @@ def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_wor
     assert any(c.key == KEY and not c.open for c in decision.changes)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(ends=st.integers(16, 24), spread=st.lists(st.integers(0, 1), min_size=3, max_size=3), late=st.integers(0, 25))
 def test_whichever_fell_first_it_is_told_within_three_intervals_and_a_look(ends, spread, late):
     rows = [

@@ -19,6 +19,7 @@ from monitor.domain.witnesses import (
     name_zone,
 )
 from tests.data import site_text
+from tests.data.tables import tabulated
 from tests.property.alerting_histories import SITE
 
 VALUES = (True, False, None)
@@ -72,7 +73,7 @@ def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     assert not may_become(Clause("any", (leaf("a"), leaf("b"))), lambda c, _: c.criterion == "a", wanted=False)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("when", "said"),
     [
         ("{all = []}", "expected a list of clauses"),

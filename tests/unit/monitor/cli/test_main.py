@@ -15,6 +15,7 @@ from monitor.cli.printable import make_printable
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
+from tests.data.tables import tabulated
 
 MODELS = '["auto", "gru", "lstm", "graph-gru"]'  # of the first site file
 
@@ -53,7 +54,7 @@ def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
     assert all(re.search(rf"\b{verb}\b", out) for verb in below)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("words", "said"),
     [
         ("", "slopeward"),
@@ -350,7 +351,7 @@ def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
     assert (status, said in out) == (0, True)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "shown"),
     [
         ("a\x1b[2J\x1b[1;1Hb", r"a\x1b[2J\x1b[1;1Hb"),

@@ -12,7 +12,8 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.site import Threshold
 from monitor.domain.terms import read_text
 from monitor.extensions.demo.slope import SlopeModel
-from tests.data.site_text import head, series, station, write_site_toml
+from tests.data.site_text import criterion, head, series, station, write_site_toml
+from tests.data.tables import tabulated
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
@@ -42,7 +43,7 @@ def test_the_files_that_ship_are_read():
     assert find_weaknesses(parse_site(write_site_toml(SlopeModel()), "sim.toml")) == []
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("old", "new", "words"),
     [
         ("hits = 3", "hit = 3", ["criterion[0].dwell", "'hit'", "did you mean 'hits'"]),
@@ -199,6 +200,23 @@ def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far)
     where = head("slope", latitude=46.2, longitude=8.9)
     site = parse_site(where + station("G1", series("tilt", "deg"), latitude=latitude, longitude=longitude), "x.toml")
     assert sum("is its place right?" in line for line in find_cautions(site)) == is_far
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "kind", "is_asked"),
+    [
+        ("pore_pressure", "mH2O", "level", 1),
+        ("pore_pressure", "kPa", "level", 0),
+        ("crack_opening", "cm", "rate", 1),
+        ("crack_opening", "mm", "rate", 0),
+        ("displacement", "m", "velocity", 0),  # in mm/day, says the reference
+    ],
+)
+def test_a_bound_beside_a_series_in_another_unit_is_asked_about(quantity, unit, kind, is_asked):
+    window = {} if kind == "level" else {"window": "2d"}
+    text = head("slope") + station("P1", series(quantity, unit), azimuth_deg=90.0)
+    site = parse_site(text + criterion(kind, series=f"P1.{quantity}", yellow={"over": 5.0} | window), "x.toml")
+    assert sum(f"P1.{quantity} is written in {unit}" in line for line in find_cautions(site)) == is_asked
 
 
 def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):

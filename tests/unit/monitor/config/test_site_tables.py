@@ -13,6 +13,7 @@ from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
 from tests.data.site_text import head, series, station
+from tests.data.tables import tabulated
 
 TABLES = [*find_tables(make_site_file()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
@@ -55,7 +56,7 @@ def test_every_key_says_what_it_means():
     assert not [(head, name) for head, name, field in keys if not field.description]
 
 
-@pytest.mark.parametrize(("head", "table", "key", "beyond"), BOUNDED)
+@tabulated(("head", "table", "key", "beyond"), BOUNDED)
 def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
     assert head.startswith("[")
     with pytest.raises(ValidationError) as error:
@@ -63,8 +64,8 @@ def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
     assert (key,) in {one["loc"] for one in error.value.errors()}
 
 
-@pytest.mark.parametrize("value", ["true", "false"])
-@pytest.mark.parametrize(
+@tabulated("value", ["true", "false"])
+@tabulated(
     ("old", "key"),
     [
         ("{over = 2.0", r"yellow.*over"),

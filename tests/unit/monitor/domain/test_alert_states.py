@@ -10,13 +10,14 @@ from monitor.domain.alert import AlertState
 from monitor.domain.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.rendering import translate
+from tests.data.tables import tabulated
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)
 BY_SERVICE = {AlertStep[name] for name in "RAISE WORSEN CHANGE CLEAR ANSWER SHELF_ENDS SUPPRESS RESUME".split()}
 
 
-@pytest.mark.parametrize(("state", "what"), [*product(STATES, AlertStep)])
+@tabulated(("state", "what"), [*product(STATES, AlertStep)])
 def test_each_pair_is_allowed_or_refused_with_one_line(state, what):
     after = TRANSITIONS.get((state, what))
     if after is not None:

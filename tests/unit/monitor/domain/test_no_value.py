@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from monitor.domain.instruments import no_value
 from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import flag_fills
+from tests.data.tables import tabulated
 
 FILLS = st.sampled_from(
     [
@@ -59,7 +59,7 @@ def test_the_same_number_among_readings_like_it_is_one(fill, share, place):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_a_file_says_what_message_by_message_says(data):
     """What comes before decides, so it does not matter in how many pieces a series comes."""
     numbers = st.one_of(st.floats(-50.0, 50.0), FILLS)
@@ -85,13 +85,13 @@ def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, re
     assert found[4 + steps + 1 :] == [(AT_STOP,)] * repeats
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, 20.5, 99.0, 99.9, 100.0, 100000.0, 1e6, 400.0, -40.0, 8191.0, 12345.6])
+@tabulated("value", [0.0, 1.0, 20.5, 99.0, 99.9, 100.0, 100000.0, 1e6, 400.0, -40.0, 8191.0, 12345.6])
 def test_numbers_that_no_custom_knows_are_never_suspected(value):
     assert not is_fill_number(value)
     assert flags_of(flag_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
 
 
-@pytest.mark.parametrize("word", sorted(no_value.WORDS))
+@tabulated("word", sorted(no_value.WORDS))
 def test_every_word_for_no_value_is_known_however_it_is_written(word):
     assert is_no_value(word.upper())
     assert is_no_value(f" {word} ")

@@ -13,6 +13,7 @@ from monitor.domain.site import Site
 from monitor.domain.topics import ROOT, reaches_own_topics
 from monitor.ingest.message import matches
 from tests.data.site_text import head, series, station
+from tests.data.tables import tabulated
 
 LEVELS = st.sampled_from(["slopeward", "v1", "v2", "north", "state", "obs", "app", "+", "", "Slopeward"])
 FILTERS = st.builds(
@@ -59,8 +60,8 @@ def test_a_site_file_with_a_decoder_that_reaches_our_topics_is_refused(topic_fil
         assert parse_site(text, "south.toml").decoders[0].topic == topic_filter
 
 
-@pytest.mark.parametrize("topic", ["slopeward/v1/north/state", "slopeward/v1/south/alert", "slopeward/v1/status"])
-@pytest.mark.parametrize("kind", [kind for kind, one in NOTIFIERS.items() if one.of_broker])
+@tabulated("topic", ["slopeward/v1/north/state", "slopeward/v1/south/alert", "slopeward/v1/status"])
+@tabulated("kind", [kind for kind, one in NOTIFIERS.items() if one.of_broker])
 def test_no_channel_speaks_for_a_site_or_the_service(kind, topic):
     text = f'{SITE}[[recipient]]\nname = "gate"\nlevels = ["yellow"]\nchannels = ["{kind}:{topic}"]\n'
     with pytest.raises(ConfigError, match=r"recipient.*channels\[0\].*below slopeward/"):

@@ -18,6 +18,7 @@ from monitor.ingest.message import BrokerMessage, TopicTarget, locate, matches
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 TIME = "2026-03-01T06:00:00Z"
@@ -113,7 +114,7 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
     assert flags(other) == {"rain": ("undeclared",)}
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("payload", "code"),
     [
         (b"", "not_json"),
@@ -270,7 +271,7 @@ def things_stack(data):
     return {"end_device_ids": names, "received_at": "2026-03-01T06:59:59Z", "uplink_message": uplink}
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("name", "data", "values"),
     [
         ("milesight", "01756403D4000001005046", {"tilt_x": 0.0, "tilt_y": 0.0, "battery_level": 100.0}),
@@ -367,7 +368,7 @@ def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_
     assert known == [{"bn": "G1:", "bt": 1.772e9, "n": "flux", "u": "W", "v": 1}]
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("pack", "code"),
     [
         ([], "no_samples"),

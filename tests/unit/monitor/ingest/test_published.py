@@ -22,6 +22,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
 from tests.data.payloads import published as p
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
+from tests.data.tables import tabulated
 from tests.unit.monitor.ingest.test_decoders import refusal
 
 POS, NMEA, STATE = "gnss/OMRE/pos", "gnss/NOV/nmea", "homie/super-car/$state"
@@ -350,7 +351,7 @@ def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readin
     assert read(pipeline, "lora/up", many).observations[-1].value == -90.0
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("lines", "said"),
     [
         ('name = "milesight"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads zone"),

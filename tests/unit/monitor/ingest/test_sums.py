@@ -3,12 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-import pytest
-
 from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.files.units import ScaleCheck
 from tests.data.site_text import head, series, station
+from tests.data.tables import tabulated
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -31,8 +30,8 @@ def add_up(sums, anew, height):
         yield shown
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize(
+@tabulated("seed", range(20))
+@tabulated(
     ("kind", "stamp", "found"),
     [
         ("sums", "interval_end", []),
@@ -56,7 +55,7 @@ def test_rain_is_held_against_what_its_site_file_says(seed, kind, stamp, found):
     assert len(asked) == 1 if found is None else asked == found
 
 
-@pytest.mark.parametrize("seed", range(20))
+@tabulated("seed", range(20))
 def test_a_counter_of_the_hour_is_never_beyond_doubt_taken_for_sums(seed):
     shown = list(add_up(draw_sums(Random(seed)), 6, 0.0))
     site = parse_site(head("slope") + station("R1", series("rain", "mm", "10m", stamp="counter")), "x.toml")

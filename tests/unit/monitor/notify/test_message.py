@@ -38,6 +38,7 @@ from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
 from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
+from tests.data.tables import tabulated
 from tests.data.watched_slope import SITE_TEXT
 
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -121,8 +122,8 @@ def test_subject_and_body_in_italian():
     assert "Perché: arancione: G1: velocity 81.20" in said.body, "what a program wrote as plain text stays"
 
 
-@pytest.mark.parametrize("language", ["en", "it", "zh"])
-@pytest.mark.parametrize(
+@tabulated("language", ["en", "it", "zh"])
+@tabulated(
     ("title", "action"),
     [
         ("Nordhang", "evacuate the houses below the road at once and call everyone who is on the slope"),
@@ -130,7 +131,7 @@ def test_subject_and_body_in_italian():
         ("Nordhang above the cantonal road between Oberdorf and Unterdorf up to the crest", "close the road"),
     ],
 )
-@pytest.mark.parametrize("repeated", [False, True])
+@tabulated("repeated", [False, True])
 def test_a_long_subject_keeps_level_site_action_and_figure(language, title, action, repeated):
     at = datetime(2026, 3, 1, 19, 34, tzinfo=UTC)
     essence = join([Figure(302, "g", "mm/day"), "5 stations"], ", ")
@@ -458,7 +459,7 @@ def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on
     assert not circuit.is_open(T0)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("ledger", "level", "top", "urgent"),
     [
         ("hazard", 3, 3, True),

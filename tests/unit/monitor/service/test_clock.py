@@ -8,6 +8,7 @@ import pytest
 from monitor.domain.instants import format_iso
 from monitor.service.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
 from monitor.service.monitoring_gap import MonitoringGap, UnwatchedPeriod
+from tests.data.tables import tabulated
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 STEPS = (3600.0, -3600.0, 86400.0, -86400.0)
@@ -106,7 +107,7 @@ def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_ov
     assert m.clock.take_suspensions() == []
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("ahead", "synchronised", "ours"),
     [
         ([3600.0, 3605.0, 3590.0], False, True),
@@ -127,8 +128,8 @@ def test_many_stations_in_the_future_are_our_clock(
     assert (None if word is None else word.is_ours) == ours
 
 
-@pytest.mark.parametrize("stations", [2, 10, 60])
-@pytest.mark.parametrize("synchronised", [False, None])
+@tabulated("stations", [2, 10, 60])
+@tabulated("synchronised", [False, None])
 def test_one_gateway_moves_no_clock_while_another_site_fits_it(stations: int, synchronised: bool | None) -> None:
     wrong, sound = [3600.0 + k % 5 for k in range(stations)], [-3.0, -5.0]
     for heard, before in (({"a": wrong, "b": sound}, None), ({"a": wrong}, {"a": wrong, "b": sound})):

@@ -30,6 +30,7 @@ from monitor.store.schema.tables import metadata
 from monitor.store.service_state import IDLE, load_runs, start_run
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
+from tests.data.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -470,7 +471,7 @@ def sight(**changes):
 STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("stamps", "sites", "state", "words"),
     [
         (STAMPS, [sight()], SEEN, ""),

@@ -36,6 +36,7 @@ from monitor.web.parts.templating import describe_sight, format_number, level_cl
 from monitor.web.routes.pages import gather_lacks
 from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
+from tests.data.tables import tabulated
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -159,7 +160,7 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
     assert 'title="2026-10-07 19:16 UTC"' in said
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("name", "value", "said"),
     [
         ("dry_mm", 0.2, "dry 0.2 mm"),
@@ -174,7 +175,7 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
     assert format_param(name, value) == said
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("text", "hidden"),
     [
         ("topic slopeward/v1/North-Bench/G1/obs", True),

@@ -15,6 +15,7 @@ from detection.geojson import Geometry
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
+from tests.data.tables import tabulated
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
         json.dumps({"a": {1}}, default=record_to_plain)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("key", "value", "told"),
     [
         ("ground", {"type": "Polygon"}, "ground.coordinates: is missing"),
@@ -147,10 +148,13 @@ def test_what_stays_is_left_out_of_later_looks():
     before = gc.get_threshold()
     kept = [[n] for n in range(1000)]
     frozen = gc.get_freeze_count()
+    gc.disable()  # as the supervisor starts a process
     try:
         spare_what_stays()
+        assert gc.isenabled()
         assert gc.get_freeze_count() >= frozen + len(kept)
     finally:
+        gc.enable()
         gc.unfreeze()  # all that other tests of this process left would stay out of every look
         gc.set_threshold(*before)
 

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
+from detection.imagery.neural.networks.blocks import scale_width
+from detection.imagery.neural.networks.unets.staged_unet import StagedUnet
 
 WIDTHS = (32, 64, 128, 256)
 HEADS = (1, 2, 4, 8)
@@ -82,28 +83,20 @@ class TransformerStage(nn.Module):
         return result
 
 
-class TransformerUnet(SegmentationNetwork):
+class TransformerUnet(StagedUnet):
     """U-Net whose encoder is a hierarchical transformer.
 
     Stages of 32, 64, 128, 256 channels with 1, 2, 4, 8 heads at 1/4, 1/8, 1/16, 1/32 (encoder after SegFormer, Xie et
-    al. 2021, with powers of two); attention looks at maps shrunk by 8, 4, 2, 1. A convolutional stem of 16 channels
-    keeps the full size, for slides of few pixels. The decoder enlarges, joins the map of the scale and convolves twice:
-    128, 64, 32, then 16 at full size; 1 x 1 head.
+    al. 2021, with powers of two); attention looks at maps shrunk by 8, 4, 2, 1.
 
     `blocks`: transformer blocks per stage.
     """
 
-    stride = 32
-
     def __init__(
         self, in_channels: int, classes: int = 2, width: float = 1.0, *, blocks: tuple[int, ...] = (2, 2, 2, 2)
     ) -> None:
-        super().__init__()
-        detail = scale_width(16, width, 2)
         widths = [scale_width(channels, width, heads) for channels, heads in zip(WIDTHS, HEADS, strict=True)]
-        self.stem = nn.Sequential(ConvUnit(in_channels, detail), ConvUnit(detail, detail))
-        self.stages = nn.ModuleList()
-        channels = in_channels
+        stages, channels = nn.ModuleList(), in_channels
         for number, out_channels in enumerate(widths):
             stage = TransformerStage(
                 channels,
@@ -113,29 +106,6 @@ class TransformerUnet(SegmentationNetwork):
                 reduction=REDUCTIONS[number],
                 blocks=blocks[number],
             )
-            self.stages.append(stage)
+            stages.append(stage)
             channels = out_channels
-        self.decoder = nn.ModuleList()
-        for skip in (*reversed(widths[:-1]), detail):
-            self.decoder.append(nn.Sequential(ConvUnit(channels + skip, skip), ConvUnit(skip, skip)))
-            channels = skip
-        self.head = nn.Conv2d(channels, classes, 1)
-        self.apply(initialise)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Map padded images to logits."""
-        maps = [self.stem(images)]
-        features = images
-        for stage in self.stages:
-            features = stage(features)
-            maps.append(features)
-        features = maps.pop()
-        for block in self.decoder:
-            skip = maps.pop()
-            features = block(torch.cat([skip, enlarge(features, skip)], dim=1))
-        logits: torch.Tensor = self.head(features)
-        return logits
+        super().__init__(in_channels, classes, width, stages, widths)

@@ -33,6 +33,7 @@ from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import change_raster
+from tests.data.tables import tabulated
 
 LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
 SIZE = 64
@@ -52,7 +53,7 @@ def weighed(body, older, tolerance_px=1):
     return measure_evidence(steps(body) > 0, older, LEAST, tolerance_px)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
 def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn(seed, apart):
     rng = np.random.default_rng(seed)
@@ -86,7 +87,7 @@ def test_an_outline_without_a_parent_is_new_only_where_the_older_date_shows_it()
     assert is_new(weighed(body, nearly), PIXEL_M2, MINIMUM_M2) is False, "it was just below the threshold"
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("body", "tolerance_px", "grown"),
     [
         ((10, 10, 30, 30), 1, False),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from detection.imagery.change.radar import find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, read_radar
@@ -127,6 +126,8 @@ def test_layover_says_nothing_and_another_incidence_is_doubted(images, tmp_path)
 
 
 def test_the_law_of_speckle_gives_back_the_looks_that_were_drawn():
+    from scipy import stats  # half a second: not for every worker
+
     rng = np.random.default_rng(5)
     for looks, before, after in ((1.0, 1, 1), (20.0, 3, 1)):
         sums = [rng.gamma(looks * n, 1 / (looks * n), 200_000) for n in (before, after)]

@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data import bijie, folder, landslide4sense
@@ -109,9 +110,11 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
         bijie.read(tmp_path / "copy", "train")
 
 
-def write_tif(path, values, nodata=None):
-    grid = grid_around(8.9, 46.2, values.shape[-1], 10.0)
-    write_raster(path, values, crs=grid.crs_wkt, transform=grid.transform, nodata=nodata)
+def write_tif(path, values, nodata=None, moved=(0.0, 0.0), pixel_m=10.0):
+    grid = grid_around(8.9, 46.2, values.shape[-1], pixel_m)
+    a, b, c, d, e, f = grid.transform[:6]
+    transform = Affine(a, b, c + a * moved[0], d, e, f + e * moved[1])
+    write_raster(path, values, crs=grid.crs_wkt, transform=transform, nodata=nodata)
 
 
 def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
@@ -133,6 +136,27 @@ def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
     write_tif(tmp_path / "train/masks/a.tif", mask * 2)
     with pytest.raises(DataError, match="mask value 2; expected 0, 1 and 255"):
         folder.read(tmp_path, "train").read(0)
+
+
+@pytest.mark.parametrize(
+    ("moved", "pixel_m", "is_read"),
+    [
+        ((0.0, 0.0), 10.0, True),
+        ((0.3, -0.3), 10.0, True),
+        ((20.0, 0.0), 10.0, False),
+        ((0.0, -1.0), 10.0, False),
+        ((0.0, 0.0), 11.0, False),
+    ],
+)
+def test_a_mask_that_lies_beside_its_image_is_refused(tmp_path, moved, pixel_m, is_read):
+    write_tif(tmp_path / "train/images/a.tif", np.ones((3, 32, 32), np.uint16))
+    write_tif(tmp_path / "train/masks/a.tif", np.ones((1, 32, 32), np.uint8), moved=moved, pixel_m=pixel_m)
+    read = folder.read(tmp_path, "train").read
+    if is_read:
+        assert (read(0).mask == 1).all()
+    else:
+        with pytest.raises(DataError, match="pixels beside its image"):
+            read(0)
 
 
 def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tmp_path):

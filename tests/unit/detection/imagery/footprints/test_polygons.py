@@ -26,6 +26,7 @@ from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
+from tests.data.tables import tabulated
 
 HOKKAIDO_STEP = 8.983152841195215e-05
 
@@ -291,8 +292,8 @@ def distance_m(geometry, place):
     return list_distances([geometry], {"here": place})[0][0][0]
 
 
-@pytest.mark.parametrize("geographic", [False, True])
-@pytest.mark.parametrize("lon", [180.0, 179.9999, -179.9999, -180.0])
+@tabulated("geographic", [False, True])
+@tabulated("lon", [180.0, 179.9999, -179.9999, -180.0])
 def test_a_footprint_across_the_line_is_as_large_as_elsewhere(lon, geographic):
     grid, found = find(lon, geographic=geographic)
     other, elsewhere = find(179.9 if lon > 0 else -179.9, geographic=geographic)

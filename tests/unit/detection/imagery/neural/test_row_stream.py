@@ -13,6 +13,7 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.registry import SEGMENTERS, build
+from tests.data.tables import tabulated
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 STREAMED = [name for name, entry in SEGMENTERS.items() if entry.streams]
@@ -42,7 +43,7 @@ def differ(network, image, high):
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     which=st.sampled_from(sorted(NETWORKS)),
     height=st.integers(1, 260),
@@ -55,6 +56,7 @@ def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, 
     assert differ(NETWORKS[which], image, high) < 1e-12
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("weights", "most"), [("generated", 1e-5), ("landslide4sense", 1e-5)])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 300), (200, 5), (331, 130)])
 def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height, width):
@@ -71,7 +73,7 @@ def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height,
     assert np.abs(np.concatenate(found, axis=1) - whole).max() <= most
 
 
-@pytest.mark.parametrize("name", SEGMENTERS)
+@tabulated("name", SEGMENTERS)
 def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
     network = build(name, 2, width=0.125)
     assert (network.open_stream() is not None) == SEGMENTERS[name].streams

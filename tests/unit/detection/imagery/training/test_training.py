@@ -30,6 +30,7 @@ from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.main import run_verb
 from tests.data.forked import run_forked
+from tests.data.tables import tabulated
 from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
@@ -196,7 +197,7 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
     assert not (tmp_path / "a.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "configs/detection").glob("*.toml")))
+@tabulated("name", sorted(path.stem for path in (REPOSITORY / "configs/detection").glob("*.toml")))
 def test_every_shipped_recipe_is_one(name):
     with pytest.raises(TrainingRecipeError, match="nix: no such recipe; shipped: bijie, generated"):
         find_recipe("nix")
@@ -206,7 +207,7 @@ def test_every_shipped_recipe_is_one(name):
     assert settings.network in SEGMENTERS | CLASSIFIERS
 
 
-@pytest.mark.parametrize("spelling", [*TERMS, "ce+dice", "focal+tversky"])
+@tabulated("spelling", [*TERMS, "ce+dice", "focal+tversky"])
 def test_a_loss_falls_when_the_map_gets_better_and_leaves_out_what_is_not_known(spelling):
     loss = make_loss(spelling, landslide_share=0.1)
     truth = torch.zeros(2, 8, 8, dtype=torch.long)

@@ -19,6 +19,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
+from tests.data.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
@@ -252,7 +253,7 @@ def test_rain_that_is_expected_is_added_to_what_fell_before_it_was_told():
     assert expected(values, [(at - 10 * H, at - 10 * H, 2.0)], at).facts["worst"]["sum_mm"] == pytest.approx(13.0)
 
 
-@pytest.mark.parametrize("name", ["LONG", "LEARNED", "INDEX", "SPLIT", "RETURN", "EVENTS"])
+@tabulated("name", ["LONG", "LEARNED", "INDEX", "SPLIT", "RETURN", "EVENTS"])
 def test_every_kind_of_rain_joins_what_is_expected_and_falls_when_it_is_dry(name):
     text = globals()[name]
     text = text if "forecast" in text else text + 'forecast = {"24h" = "R1.rain_next_24h"}\n'
@@ -600,6 +601,7 @@ def test_every_kind_on_rain_is_walked():
     assert on_rain == set(ON_RAIN), "give the new kind its text here"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", sorted(ON_RAIN))
 @pytest.mark.parametrize("seed", range(6))
 def test_no_kind_counts_what_did_not_fall(kind, seed):

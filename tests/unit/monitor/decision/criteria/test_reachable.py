@@ -19,6 +19,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from tests.data.site_text import FOUR, head, series, station
+from tests.data.tables import tabulated
 
 T0, HOUR = 1.8e9, 3600.0
 RED = 'red = {over = 100.0, window = "6h"}'
@@ -122,6 +123,7 @@ def test_one_gap_takes_no_level_away():
     assert {d.reachable_level for d in looks} == {3}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("lost", [0.4, 0.5, 0.6])
 def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
     chance = random.Random(7)
@@ -162,7 +164,7 @@ def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
     assert not any(one.counts for one in over)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     ("ledgers", "role", "kind", "told"),
     [
         ("", "", "scene", True),

@@ -11,6 +11,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.decision.series.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
+from tests.data.tables import tabulated
 
 
 def take(values, *, sigma=0.0, limit=1.0):
@@ -39,6 +40,7 @@ def rough(count, seed=4):
     return [(dice.gauss(0.0, 3.0),) for _ in range(count)]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("noise_mm", [0.5, 3.0, 8.0])
 def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns(noise_mm):
     looks = play(noise_mm=noise_mm, epochs=OPENING)
@@ -101,7 +103,7 @@ def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_withi
     assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@tabulated("seed", range(12))
 def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
     dice = random.Random(seed)
     values = [(v + (dice.choice((0.0, 60.0)) if i > 6 else 0.0),) for i, (v,) in enumerate(rough(40, seed))]
@@ -161,6 +163,7 @@ NOISE_MM = 1.0
 LIMIT_MM = 10.0
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(4))
 def test_the_walk_finds_the_steps_of_an_offline_search(seed):
     ruptures = pytest.importorskip("ruptures")

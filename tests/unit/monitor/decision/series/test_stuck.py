@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.series.noise import is_stuck
@@ -11,6 +9,7 @@ from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
@@ -57,7 +56,7 @@ def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_leve
     assert (before.level, after.level) == (1, 1)
 
 
-@pytest.mark.parametrize(
+@tabulated(
     "values",
     [
         [*[round(0.37 * i, 1) for i in range(48)], *[17.4] * 72],
@@ -67,7 +66,6 @@ def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_leve
         [0.3] * 100,
         [round(0.02 * i, 1) for i in range(300)],
     ],
-    ids=["came to rest", "within a tenth", "one tenth", "coarse with a step", "never another", "creeps below a tenth"],
 )
 def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
     found = [n for n in range(len(values)) if is_stuck([(v,) for v in values[max(0, n - 60) : n]], PLAIN)]

@@ -38,6 +38,7 @@ from monitor.extensions.telephony.telephone import HOW
 from monitor.extensions.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.notify.message import LINK
 from monitor.web.parts.templating import ENVIRONMENT
+from tests.data.tables import tabulated
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 MONITOR = Path(catalogues.__file__).parents[2]
@@ -133,7 +134,7 @@ class Shown(HTMLParser):
             self.texts.append(data)
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@tabulated("name", TEMPLATES)
 def test_no_template_shows_a_text_beside_the_catalogue(name):
     source = TEMPLATES[name].read_text(encoding="utf-8")
     source = re.sub(r"\{% block live %\}.*?\{% endblock %\}", "", source)  # attributes of <main>
@@ -144,7 +145,7 @@ def test_no_template_shows_a_text_beside_the_catalogue(name):
     assert [t for t in bare if t not in {". SHA-256", ', "Sign by two".', "alert.acknowledge"}] == []
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@tabulated("name", TEMPLATES)
 def test_no_expression_shows_a_text_beside_the_catalogue(name):
     tree = ENVIRONMENT.parse(TEMPLATES[name].read_text(encoding="utf-8"))
     translated = {
@@ -171,7 +172,7 @@ SHOWN = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda p: p.name)
+@tabulated("path", sorted(FOLDER.glob("*.js")))
 def test_no_script_shows_a_text_beside_the_catalogue(path):
     odd = [m[1] for m in SHOWN.finditer(path.read_text(encoding="utf-8")) if " " in m[1] and not m[1].startswith("`${")]
     assert odd == []
@@ -247,7 +248,7 @@ def parts(draw):
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     title=TITLE,
     level=st.sampled_from(LEVELS_CUTTING),
@@ -297,7 +298,7 @@ def test_a_reason_of_any_length_is_cut_at_once():
     assert time.process_time() - began_s < 2.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     before=st.lists(st.sampled_from(["the file", "differs,", "velocity 12 mm/day", "at G1;", "看站点；"]), max_size=6),
     frame=st.sampled_from(["{}", "`{}`", "({})", "Run: {}", "see {}."]),

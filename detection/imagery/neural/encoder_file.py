@@ -1,0 +1,149 @@
+"""Encoder weights that a user has on disk: put into a network of the registry before it is trained."""
+
+import math
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+
+from detection.imagery.errors import ModelError
+from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.registry import CLASSIFIERS, build
+
+Tensors = dict[str, torch.Tensor]
+VIT, VIT_STAGE = "unet-vit", "stages.0."
+ENCODERS = ("encoder.", "trunk.", "stages.", "groups.")  # what networks name it
+_PATCHES, _PLACES = "patch_embed.proj.weight", "pos_embed"
+LEAST_SHARE = 0.5  # of the encoder, in a file that is one
+_TEMPORAL_MOST = 8  # dates whose positions one table may hold, as Prithvi's three or four
+_HEAD_CHANNELS = 64  # of each head in all public sizes; the file does not say it
+
+
+def open_encoder(
+    settings: ImageryTrainingSettings, bands: int
+) -> tuple[ImageryTrainingSettings, torch.nn.Module, dict[str, str], str]:
+    """Build the network that begins with the encoder of `settings.encoder`, a .safetensors file.
+
+    A vision transformer makes a `unet-vit` of its own size. All else is taken as weights of the network that the
+    settings name: what agrees by name and shape is taken over, at least half of the encoder's weights.
+    A first convolution of other bands repeats its weights in their order, scaled so that their sum stays.
+
+    Returns the settings of that network, the network, what the card says of the origin, and one line for people.
+
+    Raises:
+        ModelError: no such file, a pickle, another layout, or weights of another size; one line each.
+    """
+    path = Path(settings.encoder)
+    tensors, origin = _read(path)
+    if settings.network in CLASSIFIERS:
+        raise ModelError(f"{path}: triage is trained from nothing; leave out encoder")
+    prefix = next((key.removesuffix(_PATCHES) for key in tensors if key.endswith(_PATCHES)), None)
+    if prefix is not None:
+        given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            options, found = _read_vit(path, given)
+        except (IndexError, RuntimeError) as error:
+            raise ModelError(f"{path}: no vision transformer of the common layout ({error})") from None
+        settings = replace(settings, network=VIT, width=1.0, options={**options, **settings.options})
+        dim, heads = settings.options["dim"], settings.options["heads"]
+        if heads < 1 or dim % heads:
+            raise ModelError(f"{path}: {dim} channels cannot be shared by {heads} heads")
+        tensors = {VIT_STAGE + key: value for key, value in found.items()}
+    torch.manual_seed(settings.seed)
+    network = build(settings.network, bands, 2, settings.width, **settings.options)
+    names = ENCODERS if prefix is None else VIT_STAGE
+    own = {key: value for key, value in network.state_dict().items() if key.startswith(names)}
+    taken = {key: _fit_bands(tensors[key], value, bands) for key, value in own.items() if key in tensors}
+    taken = {key: value for key, value in taken.items() if value.shape == own[key].shape}
+    share = sum(own[key].numel() for key in taken) / max(1, sum(value.numel() for value in own.values()))
+    if share < (LEAST_SHARE if prefix is None else 1.0):
+        lacking = next((key for key in own if key not in taken), "its encoder")
+        there = list(tensors[lacking].shape) if lacking in tensors else "missing"
+        raise ModelError(
+            f"{path}: {share:.0%} of the encoder of {settings.network} (width {settings.width:g}) are there by name "
+            f"and shape, too little: {lacking} is {there}"
+        )
+    network.load_state_dict(taken, strict=False)
+    line = f"{path}: {share:.0%} of the encoder of {settings.network} begins from it"
+    changed = next((tensors[key].shape[1] for key in taken if tensors[key].shape != own[key].shape), None)
+    if changed is not None:
+        line += f"; it was learnt on {changed} bands, which are repeated in their order for {bands}"
+    return settings, network, origin, line
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{path}: only .safetensors is read, a pickle could run anything; where it is trusted: python -c 'import "
+            f'torch, safetensors.torch as s; s.save_file(torch.load("{path.name}", weights_only=True), '
+            f'"{path.stem}.safetensors")\''
+        )
+    try:
+        content = path.read_bytes()
+        tensors = {key: value.float() for key, value in load_tensors(content).items()}
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except SafetensorError as error:
+        raise ModelError(f"{path}: no safetensors ({str(error).splitlines()[0]})") from None
+    if not tensors:
+        raise ModelError(f"{path}: holds no weights")
+    return tensors, {"weights": str(path), "model_hash": sha256(content).hexdigest()}
+
+
+def _fit_bands(given: torch.Tensor, own: torch.Tensor, bands: int) -> torch.Tensor:
+    """A first convolution of the same size for another number of bands; all else as it is."""
+    wanted = (given.shape[0], bands, *given.shape[2:]) if given.dim() == 4 else None
+    if own.shape != wanted or given.shape == wanted:
+        return given
+    return given[:, torch.arange(bands) % given.shape[1]] * (given.shape[1] / bands)
+
+
+def _read_vit(path: Path, given: Tensors) -> tuple[dict[str, Any], Tensors]:
+    """The options of `unet-vit` that a file asks for, and its weights by the names of that network."""
+    depth = len({key.split(".")[1] for key in given if key.startswith("blocks.")})
+    parts = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+    needed = [f"blocks.{n}.{part}" for n in range(max(1, depth)) for part in parts] + ["norm"]
+    missing = [f"{one}.weight" for one in needed if f"{one}.weight" not in given]
+    missing += [key for key in (_PLACES, "patch_embed.proj.bias") if key not in given]
+    if missing:
+        raise ModelError(f"{path}: no vision transformer of the common layout: {missing[0]} is missing")
+    patches, places = given[_PATCHES], given[_PLACES]
+    if patches.dim() == 5 and patches.shape[2] == 1:  # of series of dates (Prithvi): one date is seen here
+        patches = patches[:, :, 0]
+    dim = int(patches.shape[0])
+    if patches.dim() != 4 or patches.shape[2] != patches.shape[3] or places.dim() != 3 or places.shape[2] != dim:
+        raise ModelError(
+            f"{path}: {_PATCHES} {list(given[_PATCHES].shape)} and {_PLACES} {list(places.shape)} do not fit together"
+        )
+    grid, front = _find_grid(path, places.shape[1])
+    cls = given.get("cls_token", torch.zeros(1, 0, dim))
+    cls = cls + places[:, :front] if front and cls.shape[1] == front else cls
+    tokens = torch.cat([cls, *(given[key] for key in ("register_tokens", "reg_token") if key in given)], dim=1)
+    found = {"patch_embed.proj.weight": patches, "patch_embed.proj.bias": given["patch_embed.proj.bias"]}
+    found |= {_PLACES: places[:, front : front + grid * grid], "tokens": tokens}
+    for one in needed:
+        weight = given[f"{one}.weight"]
+        bias = given.get(f"{one}.bias", torch.zeros(weight.shape[0]))
+        # the scale of a layer (DINOv2, CaiT) is the same function within the layer before it
+        block = one.removesuffix(".attn.proj").removesuffix(".mlp.fc2")
+        scale = given.get(f"{block}.ls{1 if one.endswith('attn.proj') else 2}.gamma") if block != one else None
+        if scale is not None:
+            weight, bias = scale[:, None] * weight, scale * bias
+        found |= {f"{one}.weight": weight, f"{one}.bias": bias}
+    options = {"dim": dim, "depth": depth, "heads": max(1, dim // _HEAD_CHANNELS), "patch": int(patches.shape[2])}
+    options |= {"hidden": len(given["blocks.0.mlp.fc1.weight"]), "grid": grid, "prefix": int(tokens.shape[1])}
+    return options, found
+
+
+def _find_grid(path: Path, count: int) -> tuple[int, int]:
+    """Side of the square grid of one date, and the places before it, of a table of `count` places."""
+    for dates in range(1, _TEMPORAL_MOST + 1):
+        for front in (1, 0):
+            side = math.isqrt((count - front) // dates)
+            if side and dates * side * side + front == count:
+                return side, front
+    raise ModelError(f"{path}: the {count} places of {_PLACES} are no square grid")
