@@ -436,7 +436,7 @@ def list_pairs(figures: Any) -> Iterator[Grid]:
             "falsely new, %=false_new_percent/difference:3",
             "its 95 %=false_new_percent/interval:3",
         )
-    yield from spread(figures["hokkaido"], "Hokkaido 2018, measured, without labels")
+    yield from spread(figures["hokkaido"]["new_percent"], "Hokkaido 2018, measured, no labels: % of pixels called new")
 
 
 def list_recipes(figures: Any) -> Iterator[Grid]:
@@ -732,8 +732,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "date has another season and lies up to 0.7 px off. No labelled measured pair was at hand, and the "
                 "networks learnt from pairs drawn alike, which favours them. They are one seed, cut short after 100 s. "
                 "`rule` is what `scenes compare` does; `two maps` are its probabilities at a threshold chosen on "
-                "drawn pairs. The networks are not offered. On the one measured pair, by eye, they mark slopes where snow "
-                "melted and miss large scars that the rule finds.",
+                "drawn pairs. The networks are not offered. On the one measured pair, by eye, they mark slopes where "
+                "snow melted and miss large scars that the rule finds.",
                 list_pairs,
             ),
             Section(
