@@ -2,7 +2,6 @@
 
 import torch
 
-from detection.imagery.neural.networks.blocks import Rowwise
 from detection.imagery.neural.networks.unets.unet import Unet, encode
 
 
@@ -30,7 +29,7 @@ class SiameseUnet(Unet):
         """What the decoder is fed with at one scale."""
         return torch.cat([before, after], dim=1)
 
-    def open_stream(self) -> Rowwise | None:
+    def open_stream(self) -> None:
         """None: it is shown tiles."""
         return None
 
