@@ -2,6 +2,7 @@
 
 import torch
 
+from detection.imagery.neural.networks.row_stream import RowStream
 from detection.imagery.neural.networks.unets.unet import Unet, encode
 
 
@@ -29,7 +30,7 @@ class SiameseUnet(Unet):
         """What the decoder is fed with at one scale."""
         return torch.cat([before, after], dim=1)
 
-    def open_stream(self) -> None:
+    def open_stream(self) -> RowStream | None:
         """None: it is shown tiles."""
         return None
 
