@@ -617,7 +617,9 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "Forecasters of others",
                 ("forecast-peers-30d",),
                 "16 daily GNSS records. The season of `auto` was chosen on them. Others were fitted on the newest "
-                "500 rows before each test.",
+                "500 rows before each test. Fracast-0 is a pretrained network as it is: the geometric mean of its "
+                "error to that of `auto` is 1.17, 1.11 and 1.16 at 1, 7 and 30 d. It is better on 1, 3 and 4 of 16 "
+                "records, by 6 % at most. At 1 d on S and SK persistence is better.",
                 list_peers,
             ),
         ],

@@ -65,13 +65,28 @@ SERVED = (*BASELINES, *NETWORKS)  # what a site may ask for
 _BLEND = "auto+"  # begins the id of a blend: the part of a network that its gate takes, laid beside `auto`
 
 
+def is_zero_shot(model: str) -> bool:
+    """Whether a model is a pretrained one that a user has downloaded: `FAMILY:DIGEST`."""
+    return ":" in model
+
+
+def is_network(model: str) -> bool:
+    """Whether a model passes a gate and is shown only after its time in the shadow."""
+    return model in NETWORKS or is_zero_shot(model)
+
+
+def is_short(model: str) -> bool:
+    """Whether a model brings weights, so that a short record is enough."""
+    return model in PRETRAINED or is_zero_shot(model)
+
+
 def count_needed(network: str) -> int:
     """Observations of a station that a network needs.
 
     >>> count_needed("gru"), count_needed("pretrained-lstm")
     (200, 40)
     """
-    return SHORTEST_RECORD if network in PRETRAINED else SHORT_RECORD
+    return SHORTEST_RECORD if is_short(network) else SHORT_RECORD
 
 
 def name_blend(network: str) -> str:
@@ -91,7 +106,7 @@ def is_blend(model: str) -> bool:
 def find_network(model: str) -> str | None:
     """The network behind a model, alone or in a blend; None of a simple forecast, or of a name that nobody has."""
     name = model.removeprefix(_BLEND)
-    return name if name in NETWORKS else None
+    return name if is_network(name) else None
 
 
 def model_ids() -> tuple[str, ...]:

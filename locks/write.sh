@@ -26,7 +26,7 @@ awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt
 awk "/^[a-z]/ { torch = $is_torch } torch" "$whole" > locks/torch-pypi.txt
 # the same versions everywhere: dev.txt holds all. The file of an extra holds what the core lacks
 compile locks/core.txt -c locks/dev.txt -c locks/torch-pypi.txt "$@"
-for name in $(sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' pyproject.toml); do
+for name in $(sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z-]*\) = .*/\1/p' pyproject.toml); do
     case "$name" in all | dev | weights) continue ;; esac
     held=(-c locks/dev.txt -c locks/torch-pypi.txt)
     [ "$name" != compare ] || held=(-c locks/core.txt)  # of no other lock: statsforecast would hold all at what it knows

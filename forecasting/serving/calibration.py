@@ -39,7 +39,7 @@ class Judged:
 
 def calibrate(
     forecaster: QuantileForecaster,
-    base: Baseline,
+    base: Baseline | None,
     auto: Auto,
     panel: Panel,
     parts: Split,
@@ -51,7 +51,7 @@ def calibrate(
 
     Args:
         base: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice
-            stands in its place that has not seen it, as the candidates of `auto` are judged.
+            stands in its place that has not seen it, as the candidates of `auto` are judged. None: it corrects none.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
     """
@@ -60,10 +60,11 @@ def calibrate(
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     seen = origins < parts.calibration.end
-    fit = partial(_fit_trend, base) if isinstance(base, Trend) else fit_lld
-    judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
-    unseen = judged.predict(panel.values, origins[seen])
-    made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
+    if base is not None:
+        fit = partial(_fit_trend, base) if isinstance(base, Trend) else fit_lld
+        judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
+        unseen = judged.predict(panel.values, origins[seen])
+        made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
     best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):

@@ -14,7 +14,7 @@ from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
-from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, TRAINING_ROWS, find_network, is_blend
+from forecasting.registry import BASELINES, NETWORKS, TRAINING_ROWS, find_network, is_blend, is_short
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -219,11 +219,11 @@ def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[st
 
     A longer record is no help where gaps, or shipped weights, kept a horizon from it.
     """
-    needed, step = count_rows(panel.steps(horizon_s), short=model in PRETRAINED), format_span(panel.step_s)
+    needed, step = count_rows(panel.steps(horizon_s), short=is_short(model)), format_span(panel.step_s)
     if needed > TRAINING_ROWS:
         return _TOO_FAR(model=model, horizon=format_span(horizon_s), rows=TRAINING_ROWS, step=step), None
     why, rows = _NOT_TRAINED_FOR(model=model, horizon=format_span(horizon_s)), int(card["data"]["rows"])
-    if horizon_key(horizon_s) in card["dropped_horizons"] and (rows >= needed or model in PRETRAINED):
+    if horizon_key(horizon_s) in card["dropped_horizons"] and (rows >= needed or is_short(model)):
         return why, None
     text = _LACK_RECORD(n=rows, needed=needed, step=step) if rows < needed else _LACK_TRAINING
     earliest_s = float(card["data"]["end_s"]) + max(0, needed - rows) * panel.step_s

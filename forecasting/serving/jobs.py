@@ -17,7 +17,7 @@ from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
-from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend
+from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend, is_network, is_short
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
@@ -52,7 +52,7 @@ def train(
     from forecasting.neural.pretrained import learn
 
     model = request.model
-    if model not in NETWORKS:
+    if not is_network(model):
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
     horizons_s, dropped = _trainable(model, panel, parts, _horizons(request.horizons_s))
@@ -80,7 +80,8 @@ def train(
     dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
     horizons_s = recipe.horizons_s
     auto = fit_auto(panel, parts.calibration, recipe.steps)
-    _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
+    base = recipe.base if recipe.layout is None else None
+    _, judged = calibration.calibrate(training.forecaster, base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
     content = to_bytes(training.forecaster, digest)
     card = {
@@ -120,7 +121,7 @@ def train(
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
         },
         "gates": spread({horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)}),
-        "explanation": explain(training.forecaster, panel, parts),
+        **({} if base is None else {"explanation": explain(training.forecaster, panel, parts)}),
     }
     path = write(request.folder, content, card)
     return Trained(str(card["model_hash"]), model, str(path), card)
@@ -163,7 +164,7 @@ def forecast(
             made = forecast_horizon(issue, i, horizon_s, given, states)
             rows += made[0]
             withheld += made[1]
-        rows = rows if model in NETWORKS else lay_paths(panel, rows)
+        rows = rows if is_network(model) else lay_paths(panel, rows)
         longest = max(panel.steps(h) for h in possible)
         rows, without = step_in(panel, issue.drivers, rows, longest, motion, issue.auto)
         rows = hold_rows(panel, rows, limits or {})
@@ -205,7 +206,7 @@ def _trainable(
     if observed < (least := count_needed(model)):
         way = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
         raise NotEnoughDataError(f"{observed} observations at most, {least} are needed: simple forecasts only{way}")
-    dropped = drop_horizons(panel, parts, horizons_s, short=model in PRETRAINED)
+    dropped = drop_horizons(panel, parts, horizons_s, short=is_short(model))
     kept = tuple(h for h in horizons_s if h not in dropped)
     if not kept:
         raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Panel
 from forecasting.message import Template, join, list_parts
-from forecasting.registry import NETWORKS
+from forecasting.registry import is_network
 from forecasting.serving.path import hold_rows, lay_paths
 from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
 from forecasting.simple.auto import MANY_STATIONS, name_shares
@@ -32,7 +32,7 @@ def join_networks(
         return list(rows)
     own: dict[tuple[str, float, str], float] = {}
     for row in rows:
-        if row.model in NETWORKS and not row.outside:
+        if is_network(row.model) and not row.outside:
             own.setdefault((row.station, row.horizon_s, row.model), row.q50)
     horizons_s = sorted({h for _, h, _ in own})
     shares = compute_network_weights(panel, scored, horizons_s, own.keys()) if own else {}

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from forecasting.data.cadence import list_cadences
 from forecasting.message import Duration, MessageList, NameList, Template, Term
-from forecasting.registry import READS_DRIVERS, SERVED
+from forecasting.registry import READS_DRIVERS, SERVED, is_zero_shot
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
@@ -21,6 +21,7 @@ from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.extension import has_function, list_extensions
+from monitor.domain.extras import find_zero_shot_fault
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
@@ -130,12 +131,17 @@ def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
 
     for site in files.sites:
         for key, names, known in (
-            ("forecast.models", site.forecast.models, SERVED),
+            ("forecast.models", [m for m in site.forecast.models if not is_zero_shot(m)], SERVED),
             ("anomaly.detectors", site.anomaly.detectors, list_served()),
         ):
             for name in names:
                 if name not in known:
                     yield found(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
+
+
+def _zero_shot(site: Site) -> Iterator[str]:
+    if site.forecast.zero_shot and (fault := find_zero_shot_fault(site.forecast.zero_shot)):
+        yield fault
 
 
 def find_unread(site: Site) -> Iterator[str]:
@@ -426,6 +432,7 @@ CHECKS: Final = (
         _unknown_models,
         _MEND,
     ),
+    Check("forecasts.zero_shot", SiteFolder, BAD, "forecast.zero_shot: {line}", _lines(_zero_shot), _MEND),
     Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
     Check(
         "forecasts.horizons",

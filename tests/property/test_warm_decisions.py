@@ -370,7 +370,7 @@ def check_known_then(database, seeds):
 
 
 def test_the_past_is_told_as_it_was_known(database):
-    check_known_then(database, range(COUNT // (10 if database.engine.dialect.name == "sqlite" else 100)))
+    check_known_then(database, range(COUNT // (20 if database.engine.dialect.name == "sqlite" else 100)))
 
 
 @pytest.mark.parametrize("broken", ["load_offsets", "load_later_flags"])

@@ -74,10 +74,10 @@ def train(
     ] = 7,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
-    from forecasting.registry import NETWORKS
+    from forecasting.registry import NETWORKS, is_network
     from monitor.jobs.forecasts.train import TrainingOrder, train_one
 
-    if model not in NETWORKS:
+    if not is_network(model):
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_helper())

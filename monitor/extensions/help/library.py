@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 from posixpath import normpath
 from threading import Lock, Thread
-from typing import Final, NamedTuple
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from monitor.extensions.help.store import HelpIndex
 from monitor.worker.sandbox import clean_environment
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _HERE: Final = Path(__file__).resolve()
 PLACES: Final = (_HERE.parents[3] / "docs", _HERE.parents[2] / "_docs")
@@ -205,6 +205,8 @@ def resolve_link(page: str, target: str) -> str:
 @cache
 def render_page(name: str) -> str:
     """A document as HTML: headings have anchors, links lead to other documents, tables can be scrolled."""
+    from markdown_it import MarkdownIt  # 6 MiB for who reads the documents
+
     maker = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = maker.parse(re.sub(r"<!--.*?-->", "", load_text(name), flags=re.DOTALL))
     opens = [i for i, one in enumerate(tokens) if one.type == "heading_open"]
@@ -218,7 +220,7 @@ def render_page(name: str) -> str:
     return html.replace("<pre>", '<pre tabindex="0">')
 
 
-def _lead(token: Token, page: str) -> None:
+def _lead(token: "Token", page: str) -> None:
     """Let a link or a picture lead to where it lies here; one that leaves the documents loses its address."""
     for kind in ("href", "src"):
         if kind in token.attrs:

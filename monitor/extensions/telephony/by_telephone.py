@@ -1,13 +1,13 @@
 """Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
 
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.change_control import require_in_force
-from monitor.alerting.acts.table import list_acts
+from monitor.alerting.acts.table import Act, list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
@@ -16,8 +16,6 @@ from monitor.extensions.telephony.store.replies import ReplyResult
 from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users, require_account
-
-[ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
@@ -32,10 +30,17 @@ def take_digit(db: Database, notification_id: int, number: str, call_id: str, no
         return replies.take_digit(c, notification_id, number, call_id, now, partial(_act, db))
 
 
+@cache
+def find_act() -> Act:
+    """The one that a reply does: a code has no word for which of several."""
+    [found] = (act for act in list_acts() if act.by_reply)
+    return found
+
+
 def _act(db: Database, c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
     if (account := find_account(load_users(c), actor.name)) is not None:
         try:
-            require_account(c, account.name, ACT.role, site=find_site_of("alert", c, alert_id))
+            require_account(c, account.name, find_act().role, site=find_site_of("alert", c, alert_id))
         except RefusedError as error:
             raise NotAllowedError(error.message) from None
     call = ActCall(
@@ -47,4 +52,4 @@ def _act(db: Database, c: Connection, actor: Actor, alert_id: int, seen: int, no
         config=ServiceConfig(),  # no reply reads it
         transaction=c,
     )
-    ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)
+    find_act().load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.data.kinds import format_span
 from forecasting.message import Message, Template, Timestamp, spread
-from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
+from forecasting.registry import TRAINING_ROWS, count_needed, is_network
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.extras import is_installed
 from monitor.domain.instants import epoch_s, format_iso
@@ -103,7 +103,7 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
     panels = list_panels(site, motion)
     for panel in panels:
         known = {m.kind for m in models if panel.knows(m, panels)}
-        lacking = [m for m in site.forecast.models if m in NETWORKS and able and m not in known]
+        lacking = [m for m in site.forecast.models if is_network(m) and able and m not in known]
         numbers = [one.series_id for one in panel.series]
         without = {*numbers} - find_forecast(c, numbers)
         unforecast |= without

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.message import Template, Timestamp
-from forecasting.registry import NETWORKS, name_blend
+from forecasting.registry import is_network, name_blend
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
@@ -73,7 +73,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
 
 
 def _list_simple(site: Site) -> list[str]:
-    return [m for m in name_models(site) if m not in NETWORKS]
+    return [m for m in name_models(site) if not is_network(m)]
 
 
 def _score_past(

@@ -8,14 +8,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS, count_needed, name_blend
+from forecasting.registry import count_needed, is_network, is_zero_shot, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest_s
 from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.extras import describe_missing, is_installed
+from monitor.domain.extras import describe_missing, find_zero_shot_fault, is_installed
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.promotion import (
@@ -84,7 +84,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
+    answer, count = _run_workers(config, site, known, [m for m in models if not is_network(m)], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
@@ -93,9 +93,11 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     waiting = list[forecasts.WithheldRow]()
     for one in known.found:
         mine = known.of(one.panel)
-        untrained = [m for m in models if m in NETWORKS and m not in {s.row.kind for s in mine}]
+        untrained = [m for m in models if is_network(m) and m not in {s.row.kind for s in mine}]
         names |= dict.fromkeys(untrained)
-        waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
+        fault = find_zero_shot_fault(site.forecast.zero_shot) if any(map(is_zero_shot, untrained)) else None
+        why = {m: _NO_TORCH(problem=fault) for m in untrained if fault and is_zero_shot(m)}
+        waits = [_wait_for_training(m, why.get(m, why_untrained), one, site, now) for m in untrained]
         waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
         waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
     rows = _rows(answer, known, now)
@@ -115,7 +117,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
 
 def name_models(site: Site) -> tuple[str, ...]:
     """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
-    switch = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
+    switch = ("auto",) if any(map(is_network, site.forecast.models)) else ()
     return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
 
 
@@ -141,7 +143,7 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> lis
     by_label = known.by_label
     for one in answer.withheld:
         found.setdefault((by_label[one.station].series_id, one.model, one.reason), []).append(one)
-    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], not is_network(item[0][1]), item[0][1:]))
     return [
         forecasts.WithheldRow(
             series_id,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
-from forecasting.registry import NETWORKS, name_blend
+from forecasting.registry import is_network, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
@@ -127,7 +127,7 @@ class ModelStatus:
 
 def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
     """Every living forecaster that the site asks for, oldest first."""
-    kinds = [m for m in site.forecast.models if m in NETWORKS]
+    kinds = [m for m in site.forecast.models if is_network(m)]
     rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
     gates = registry.load_gates(c, [r.model_hash for r in rows])
     names = {one.id: one.name for one in load_series(c, site.id)}

@@ -13,7 +13,7 @@ from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.message import Message, gather
-from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
+from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.errors import ConfigError, JobError, NotFoundError
@@ -59,7 +59,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def _list_trainings(
     config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
 ) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
-    networks = [m for m in site.forecast.models if m in NETWORKS]
+    networks = [m for m in site.forecast.models if is_network(m)]
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
     wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]

@@ -94,6 +94,8 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingRes
         made = train(lay_panel(request.record), request.training, replay=[lay_panel(other) for other in request.replay])
     except ForecastingError as error:
         return tasks.TrainingResult(refused=str(error))
+    except ModuleNotFoundError as error:
+        return tasks.TrainingResult(refused=explain_missing(error) or str(error))
     return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
 

@@ -12,7 +12,7 @@ from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
 from forecasting.message import Template, gather, message_columns
-from forecasting.registry import NETWORKS
+from forecasting.registry import is_network
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
@@ -27,7 +27,7 @@ _REPLACED: Final = Template("model.replaced", "replaced by {model}")
 
 def needs_torch(kind: str) -> bool:
     """Whether a forecaster or a detector is a network."""
-    return kind in NETWORKS or kind in AUTOENCODERS
+    return is_network(kind) or kind in AUTOENCODERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from icalendar import Calendar, Event
-
 
 def write_calendar(entries: Iterable[Mapping[str, Any]], kind: str, name: str, now: datetime) -> bytes:
     """A calendar of entries, whose keys are those of iCalendar."""
+    from icalendar import Calendar, Event  # 15 MiB that most pages never need
+
     found = Calendar()
     found.add("prodid", f"-//Slopeward//{kind}//EN")
     found.add("version", "2.0")
