@@ -45,6 +45,7 @@ def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: boo
 
 _UNITS = "SBConv U-Net, Land 2024; units after Li et al. 2023 (SCConv, CVPR)"
 _DEEPLAB = "Chen et al. 2018, arXiv 1802.02611"
+_SIAMESE = "Daudt et al. 2018, arXiv 1810.08462"
 _FRRN = "Pohlen et al. 2017, arXiv 1611.08323"
 SEGMENTERS: dict[str, NetworkEntry] = {
     "unet": _family("plain", (17_263_042, 17_269_378), "Ronneberger et al. 2015, arXiv 1505.04597", residual=False),
@@ -143,6 +144,11 @@ SEGMENTERS: dict[str, NetworkEntry] = {
     "drs-unet": NetworkEntry(
         "unets.drs_unet:DrsUnet", False, 16, 112, "Chen et al. 2022, Remote Sensing 14, 1848", (18_662_210, 18_669_250)
     ),
+    # these read two dates: half of their bands are those of the date before
+    "siam-diff-unet": NetworkEntry(
+        "unets.siamese_unet:SiameseDifferenceUnet", True, 16, 112, _SIAMESE, (17_262_466, 17_265_346)
+    ),
+    "siam-conc-unet": NetworkEntry("unets.siamese_unet:SiameseUnet", True, 16, 112, _SIAMESE, (20_395_906, 20_398_786)),
 }
 
 # one answer per tile, not per pixel: never a segmenter's stand-in

@@ -137,6 +137,18 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize(("name", "joined"), [("siam-diff-unet", 1), ("siam-conc-unet", 2)])
+def test_a_siamese_network_sees_each_date_by_one_encoder(name, joined, monkeypatch):
+    network, fed = seeded(name, 5).eval(), []
+    monkeypatch.setattr(network, "decode", lambda maps: fed.append(maps) or maps[0])
+    before, both, after = (torch.randn(1, bands, 32, 32) for bands in (2, 1, 2))
+    network(torch.cat([before, both, after], dim=1))
+    alone = [network.encoder[0](torch.cat(part, dim=1)) for part in ((before, both), (both, after))]
+    found = (alone[1] - alone[0]).abs() if joined == 1 else torch.cat(alone, dim=1)
+    torch.testing.assert_close(fed[0][0], found)
+    assert [level.shape[1] for level in fed[0]] == [joined * 8, joined * 16, joined * 32, joined * 64, 64]
+
+
 @pytest.mark.parametrize("name", take_turns(EVERY, 1))
 def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)

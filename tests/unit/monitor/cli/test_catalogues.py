@@ -86,7 +86,7 @@ def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monke
 
 
 def test_every_network_has_a_figure_and_none_of_one_as_it_was_built_once(capsys):
-    waiting = ["attention-unet", "unet-mobilenetv3", "unet-vit"]
+    waiting = ["attention-unet", "unet-vit"]
     assert [name for name, row in rows(capsys).items() if row["scores"] is None] == waiting
     row = {"f1": 0.5, "f1_range": [0.5, 0.5], "seeds": 1, "miou": 0.5, "ap50": 0.5, "cpu_s": 1.0}
     maps = {"unet": row | {"parameters": 270906}, "frrn-a": row | {"parameters": 274126}}
@@ -118,6 +118,21 @@ def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said
     content["figures"]["bijie"] = {"maps": maps, "carried": carried}
     told = models._make_row("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
     assert (told.reasons_for, told.reasons_against) == (said, against)
+
+
+@pytest.mark.parametrize(
+    ("better", "own_percent", "is_for"),
+    [(["siam", "rule"], 0.1, True), (["siam", "rule"], 0.3, False), (["rule", "siam"], 0.1, False), (None, 0.1, True)],
+)
+def test_a_network_of_two_dates_is_for_where_it_is_better_and_not_falsely_new_more_often(better, own_percent, is_for):
+    row = {"f1": 0.5, "f1_range": [0.5, 0.5], "seeds": 1, "cpu_s": 1.0}
+    maps = {"siam": row | {"false_new_percent": own_percent}, "rule": row | {"false_new_percent": 0.2, "cpu_s": 2.0}}
+    carried = [[*better, 0.1, [0.05, 0.2]]] if better else []
+    content = {"measured_at": "2026-11-28", "machine": "here", "figures": {"width": 0.125}}
+    content["figures"]["drawn pairs"] = {"maps": maps, "carried": carried}
+    found = models._make_row("siam", "segmenter", "A paper", (1, 2), [], {"two-dates": content})
+    assert (found.reasons_for is not None) == is_for
+    assert f"falsely new in stable pairs {own_percent} % for its 0.2 %" in (found.reasons_for or found.reasons_against)
 
 
 def test_without_records_all_is_not_measured(capsys, monkeypatch):

@@ -84,6 +84,9 @@ class Unet(SegmentationNetwork):
         up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
     """
 
+    # maps of the encoder that each level of the decoder is fed with
+    skip_maps = 1
+
     def __init__(
         self,
         in_channels: int,
@@ -113,12 +116,12 @@ class Unet(SegmentationNetwork):
             skip = skips[level]
             if up == "transpose":
                 self.lifts.append(nn.ConvTranspose2d(channels, skip, 2, stride=2))
-                self.decoder.append(block(2 * skip, skip, skip, unit, gate))
+                self.decoder.append(block((self.skip_maps + 1) * skip, skip, skip, unit, gate))
                 channels = skip
             else:
                 self.lifts.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
                 out_channels = skips[max(level - 1, 0)]
-                self.decoder.append(block(skip + channels, out_channels, skip, unit, gate))
+                self.decoder.append(block(self.skip_maps * skip + channels, out_channels, skip, unit, gate))
                 channels = out_channels
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
@@ -132,7 +135,10 @@ class Unet(SegmentationNetwork):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map padded images to logits."""
-        skips = encode(self.encoder, images)
+        return self.decode(encode(self.encoder, images))
+
+    def decode(self, skips: list[torch.Tensor]) -> torch.Tensor:
+        """Map what the decoder reads at each scale, the coarsest last, to logits; the list is emptied."""
         features = skips.pop()
         for lift, block in zip(self.lifts, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), lift(features)], dim=1))
