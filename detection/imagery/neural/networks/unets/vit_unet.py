@@ -10,7 +10,7 @@ from detection.imagery.neural.networks.unets.staged_unet import StagedUnet
 NECKS = (64, 128, 256)
 
 
-class Attention(nn.Module):
+class VitAttention(nn.Module):
     """Self-attention of all tokens."""
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         return result
 
 
-class Mlp(nn.Module):
+class VitMlp(nn.Module):
     """Two layers with a GELU between."""
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -39,13 +39,13 @@ class Mlp(nn.Module):
         return result
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     """Attention and two layers, each behind a normalisation and added to its input."""
 
     def __init__(self, channels: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(channels, 1e-6) for _ in range(2))
-        self.attn, self.mlp = Attention(channels, heads), Mlp(channels, hidden)
+        self.attn, self.mlp = VitAttention(channels, heads), VitMlp(channels, hidden)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map N x tokens x C to the same."""
@@ -68,7 +68,7 @@ class VisionTransformer(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(in_channels, channels, patch, patch)})
         self.pos_embed = nn.Parameter(torch.randn(1, grid * grid, channels) * 0.02)
         self.tokens = nn.Parameter(torch.randn(1, prefix, channels) * 0.02)
-        self.blocks = nn.ModuleList(Block(channels, heads, hidden) for _ in range(depth))
+        self.blocks = nn.ModuleList(VitBlock(channels, heads, hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(channels, 1e-6)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
