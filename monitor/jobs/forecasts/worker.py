@@ -11,6 +11,7 @@ from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.message import Template, error_text
+from forecasting.registry import is_zero_shot
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
 from monitor.domain.extras import explain_missing
@@ -95,6 +96,8 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingRes
     except ForecastingError as error:
         return tasks.TrainingResult(refused=str(error))
     except ModuleNotFoundError as error:
+        if not is_zero_shot(request.training.model):
+            raise
         return tasks.TrainingResult(refused=explain_missing(error) or str(error))
     return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
