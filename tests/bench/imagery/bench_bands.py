@@ -1,0 +1,222 @@
+"""Band dropout on measured patches: true colour of many, all bands of one, tried on the other; both ways.
+
+    python -m tests.bench.imagery.bench_bands
+
+Of the 14-band patches of Landslide4Sense two are labelled. Networks see 1,098 true-colour patches, whose other bands
+are missing, and one of the two with all bands; they map the other. All patches are standardised band by band, which
+undoes the stretch of each picture. The pictures of the two patches themselves are left out of the training.
+
+Logistic regression sees the same bands: of the one patch, or of a third of all with missing bands as their mean.
+Thresholds: of maps by visible bands on 150 held pictures, of maps by all bands on the patch that was learnt from. Each
+map is also scored at its best threshold on the test patch, which favours none. Intervals: paired, over 32 blocks of
+32 x 32 pixels of both patches. There are two landslides in them: nothing here is a verdict on other ground.
+
+Each trained network is kept in build/, so that a run that was killed goes on where it was.
+"""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.band_groups import mask_bands
+from detection.imagery.data.catalogue import open_data
+from detection.imagery.data.files import open_files
+from detection.imagery.data.landslide4sense import BANDS as EVERY
+from detection.imagery.data.landslide4sense import _read_key
+from detection.imagery.data.metrics import best_threshold
+from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.data.splits import split_held
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
+from detection.imagery.neural.training import TrainedNetwork, predict_maps, train_patches
+from detection.imagery.training.scoring import bootstrap, compare, pool_blocks
+from detection.imagery.training.simple_maps import fit_logistic
+from tests.bench.record import DATA, record
+
+KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_bands"
+COMMAND = "python -m tests.bench.imagery.bench_bands"
+VISIBLE = ("B4", "B3", "B2")
+BEYOND = ("B8", "B11", "B12", "slope")
+BANDS = (*VISIBLE, *BEYOND)
+OWN = {"1": "image_0", "4": "image_3133"}
+"""The labelled patches, and the pictures that show them."""
+SEED, WIDTH, EPOCHS, HELD, TIMES, DROPPED, BLOCK_PX = 20, 0.125, 4, 150, 110, 0.3, 32
+THRESHOLDS = np.round(np.arange(1, 100) * 0.01, 2)
+Map = NDArray[np.floating]
+Counts = NDArray[np.int64]
+
+
+def read_patch(number: str) -> Patches:
+    """One labelled patch, standardised band by band."""
+    files = open_files(DATA / "imagery" / "landslide4sense-14band" / "patches.zip")
+    image, mask = (
+        _read_key(files.read(f"labelled/{kind}_{number}.h5"), key, kind)
+        for kind, key in (("image", "img"), ("mask", "mask"))
+    )
+    every = hold_arrays(image.transpose(2, 0, 1)[None].astype(np.float32), mask[None].astype(np.uint8), EVERY)
+    return every.choose(BANDS).standardise(())
+
+
+def read_pictures() -> Patches:
+    """The true-colour patches, the bands that they lack as NaN; not those of the labelled patches."""
+    train, _ = open_data(
+        {"source": "landslide4sense-rgb", "folder": "imagery/landslide4sense-rgb"}, VISIBLE, SEED, DATA
+    )
+    kept = [place for place, name in enumerate(train.names) if Path(name).stem not in OWN.values()]
+    assert len(train) - len(kept) == len(OWN)
+    seen = train.take(kept).standardise(())
+    lacking = np.full((len(BEYOND), 128, 128), np.nan, np.float32)
+    return replace(seen.change(lambda image, _: np.concatenate([image, lacking])), bands=BANDS).remember()
+
+
+def join(pictures: Patches, patch: Patches) -> Patches:
+    """The pictures, and behind them one patch many times."""
+    (_, image, mask), size = patch.read(0), len(pictures)
+    names = (*pictures.names, *(f"patch-{number}" for number in range(TIMES)))
+    return replace(pictures, names=names, load=lambda k: pictures.load(k) if k < size else (image, mask))
+
+
+def train(name: str, patches: Patches, parts: tuple[Any, Any]) -> TrainedNetwork:
+    """A network of build/, or one that learns now."""
+    path = KEPT / f"{name}.pickle"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings = ImageryTrainingSettings(
+            seed=SEED,
+            width=WIDTH,
+            epochs=EPOCHS,
+            brightness=(0.9, 1.1),
+            shift=0.1,
+            drop_bands=0.0 if patches.bands == VISIBLE else DROPPED,
+        )
+        unit = (np.full(len(patches.bands), value, np.float32) for value in (0, 1))  # standardised already
+        hooks = Hooks(place=KEPT / f"{name}.place", resume=True)
+        trained = train_patches(patches, settings, hooks, parts, normalisation=tuple(unit))
+        path.write_bytes(pickle.dumps(trained))
+        print(f"{name}: {trained.cpu_s:.0f} s of processor", flush=True)
+    found: TrainedNetwork = pickle.loads(path.read_bytes())
+    return found
+
+
+def map_by_network(trained: TrainedNetwork, patches: Patches) -> list[Map]:
+    """Probabilities of each patch."""
+    maps = predict_maps(trained.network, patches, trained.normalisation, trained.calibration.temperature)
+    return [found for _, found, _ in maps]
+
+
+def choose(maps: list[Map], patches: Patches) -> float:
+    """The threshold with the best pooled F1."""
+    truths = [patch.mask == 1 for patch in patches]
+    return float(best_threshold(np.concatenate([one.ravel() for one in maps]), np.concatenate(truths).ravel())[0])
+
+
+def fill(patches: Patches) -> Patches:
+    """Missing bands as their mean: regression knows no other way."""
+    return patches.change(lambda image, _: np.nan_to_num(image))
+
+
+class Tried:
+    """What maps of both patches are worth, each by what did not learn from it."""
+
+    def __init__(self, maps: dict[str, Map], thresholds: dict[str, float]) -> None:
+        self.precision: dict[str, float] = {}
+        self.chosen, self.best = (np.concatenate(parts) for parts in zip(*self._count(maps, thresholds), strict=True))
+
+    def _count(self, maps: dict[str, Map], thresholds: dict[str, float]) -> Iterator[tuple[Counts, Counts]]:
+        for number, found in maps.items():
+            truth = read_patch(number).read(0).mask == 1
+            hits = truth.ravel()[np.argsort(-found.ravel(), kind="stable")]
+            self.precision[number] = round(float((np.cumsum(hits) / np.arange(1, hits.size + 1))[hits].mean()), 4)
+            best, _ = best_threshold(found, truth, THRESHOLDS)
+            yield count_blocks(found >= thresholds[number], truth), count_blocks(found >= best, truth)
+
+    def describe(self) -> dict[str, Any]:
+        """A row of the record."""
+        row: dict[str, Any] = {}
+        for name, counts in (("f1", self.chosen), ("best_f1", self.best)):
+            tp, fp, fn, _ = counts.sum(axis=0).tolist()
+            row |= {name: round(2 * tp / max(1, 2 * tp + fp + fn), 4), f"{name}_95": bootstrap(counts, 0)["f1"]}
+        return row | {f"average_precision_{number}": value for number, value in self.precision.items()}
+
+
+def count_blocks(marked: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
+    """Blocks x (tp, fp, fn, tn)."""
+    blocks = np.add.outer(np.arange(128) // BLOCK_PX * 4, np.arange(128) // BLOCK_PX).ravel()
+    pixels = (marked & truth, marked & ~truth, ~marked & truth, ~marked & ~truth)
+    return pool_blocks(np.stack([one.ravel() for one in pixels], axis=1).astype(np.int64), blocks)
+
+
+def try_all() -> tuple[dict[str, Tried], dict[str, float]]:
+    """Every map of both patches, and processor seconds of the networks."""
+    pictures = read_pictures()
+    fit, held = split_held(len(pictures), HELD / len(pictures), SEED)
+    chosen_on = pictures.take(held).choose(VISIBLE)
+    visible = train("visible", pictures.choose(VISIBLE), (fit, held))
+    plain = fit_logistic(pictures.choose(VISIBLE), fit[::3], held)
+    maps: dict[str, dict[str, Map]] = {}
+    thresholds: dict[str, dict[str, float]] = {}
+
+    def put(name: str, number: str, found: Map, threshold: float) -> None:
+        maps.setdefault(name, {})[number], thresholds.setdefault(name, {})[number] = found, threshold
+
+    cpu_s = {"U-Net, visible bands": visible.cpu_s}
+    for number, other in (("4", "1"), ("1", "4")):  # mapped, learnt from
+        patch, learnt = read_patch(number), read_patch(other)
+        mixed = join(pictures, learnt)
+        behind = np.arange(len(pictures), len(mixed))
+        both = train(f"all-{other}", mixed, (np.concatenate([fit, behind]), held))
+        cpu_s[f"U-Net, band dropout, patch {other}"] = both.cpu_s
+        lacking = map_by_network(both, mask_bands(pictures.take(held), BEYOND))
+        put("U-Net, band dropout, all bands", number, *_by(both, patch, learnt))
+        shown = map_by_network(both, mask_bands(patch, BEYOND))[0]
+        put("the same weights, visible bands", number, shown, choose(lacking, chosen_on))
+        seen = patch.choose(VISIBLE)
+        put("U-Net, visible bands", number, map_by_network(visible, seen)[0], visible.threshold)
+        put("logistic, visible bands", number, plain.map(seen.read(0).image), plain.threshold)
+        single = fit_logistic(learnt.take([0] * 40), np.arange(40), np.array([0]))
+        put("logistic, all bands, one patch", number, single.map(patch.read(0).image), single.threshold)
+        whole = fill(mixed)
+        pooled = fit_logistic(whole, np.concatenate([fit[::3], behind[::3]]), behind[:1])
+        put("logistic, all bands, all patches", number, pooled.map(patch.read(0).image), pooled.threshold)
+    return {name: Tried(maps[name], thresholds[name]) for name in maps}, cpu_s
+
+
+def _by(trained: TrainedNetwork, patch: Patches, learnt: Patches) -> tuple[Map, float]:
+    return map_by_network(trained, patch)[0], choose(map_by_network(trained, learnt), learnt)
+
+
+PAIRS = (
+    ("U-Net, band dropout, all bands", "logistic, all bands, all patches"),
+    ("U-Net, band dropout, all bands", "logistic, all bands, one patch"),
+    ("U-Net, band dropout, all bands", "the same weights, visible bands"),
+    ("the same weights, visible bands", "U-Net, visible bands"),
+)
+
+
+def main() -> None:
+    """Train what is missing, score, and keep the figures."""
+    import torch
+
+    torch.set_num_threads(1)
+    tried, cpu_s = try_all()
+    figures = {
+        "width": WIDTH,
+        "maps": {name: one.describe() for name, one in tried.items()},
+        "differences": {
+            f"{one} less {other}": {
+                "f1": compare(tried[one].chosen, tried[other].chosen),
+                "best_f1": compare(tried[one].best, tried[other].best),
+            }
+            for one, other in PAIRS
+        },
+        "cpu_s": {name: round(seconds) for name, seconds in cpu_s.items()},
+    }
+    print(record("bands", COMMAND, figures))
+
+
+if __name__ == "__main__":
+    main()
