@@ -144,7 +144,8 @@ class ModelCard(TypedDict, total=False):
     domain: TrainingDomain | None
     steadiness: Steadiness
     band_subsets: list[BandSubset]  # every way in which a scene may lack bands; none: it may not
-    missing: list[str]  # what this scene lacks, see `reduce_card`
+    inputs: list[str]  # bands of the network, where a scene lacks some, see `reduce_card`
+    missing: list[str]  # these
     held_f1: float | None  # of the training without them
     other_pixels: OtherPixels
     recipe_file: str | None
@@ -258,7 +259,7 @@ def reduce_card(card: ModelCard, lacking: Collection[str]) -> ModelCard:
     if domain := card.get("domain"):
         spectral = domain["bands"]
         reduced["domain"] = {**domain, **{key: keep(domain[key], spectral) for key in ("bands", "median", "spread")}}
-    return cast("ModelCard", {**card, **reduced, **subset, "bands": keep(card["bands"])})
+    return cast("ModelCard", {**card, **reduced, **subset, "inputs": card["bands"], "bands": keep(card["bands"])})
 
 
 def may_be_used(card: Mapping[str, Any]) -> bool:

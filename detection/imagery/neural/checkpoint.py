@@ -30,7 +30,6 @@ class SegmentationModel:
     network: torch.nn.Module  # module in evaluation mode
     card: ModelCard  # the JSON card
     model_hash: str  # sha256 over weights and card: what a stored footprint names as its origin
-    inputs: tuple[str, ...] = ()  # what the network reads, where bands are missing; else `bands`
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -40,7 +39,7 @@ class SegmentationModel:
     def without(self, lacking: Collection[str]) -> "SegmentationModel":
         """The model for a scene that lacks bands; as it is where it lacks none or the weights need them."""
         card = reduce_card(self.card, lacking)
-        return self if card is self.card else replace(self, card=card, inputs=self.bands)
+        return self if card is self.card else replace(self, card=card)
 
 
 def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:

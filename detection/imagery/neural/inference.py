@@ -26,8 +26,10 @@ class Segmenter:
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)
         self._std = np.array(normalisation["std"], np.float32)
-        inputs = model.inputs or model.bands
-        self._inputs, self._places = len(inputs), [inputs.index(name) for name in model.bands]
+        every = range(len(self._mean))
+        inputs = model.card.get("inputs")  # where bands are missing, see `reduce_card`
+        self._inputs = len(inputs or every)
+        self._places = [inputs.index(name) for name in model.card["bands"]] if inputs else every
         # Values that are no reflectance are held within the range of the training.
         ranges = normalisation["value_range"] if normalisation.get("clip") else None
         self._range = None if ranges is None else np.array(ranges, np.float32).T

@@ -1,4 +1,4 @@
-"""Band dropout: one set of weights reads a scene with near infrared and one without; other weights refuse the latter."""
+"""Band dropout: one set of weights reads scenes with near infrared and without; other weights refuse the latter."""
 
 import json
 from dataclasses import replace
@@ -25,6 +25,7 @@ from tests.data.surveys.rasters import write_raster
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 BANDS, VISIBLE, SIDE = ("B4", "B3", "B2", "B8"), ("B4", "B3", "B2"), 32
+WHEN = "2024-05-06T00:00:00Z"
 PLACE = {"crs": "EPSG:32632", "transform": Affine(10, 0, 600_000, 0, -10, 5_100_000)}
 SETTINGS = ImageryTrainingSettings(seed=5, width=0.0625, epochs=16, batch=4, drop_bands=0.5, learning_rate=4e-3)
 
@@ -104,13 +105,13 @@ def made(tmp_path_factory):
     for part, seed in (("train", 1), ("validation", 2)):
         for name, image, mask in draw(seed, 24, "B4"):
             for kind, values in (("images", image), ("masks", mask[None])):
-                write_raster(below / "own" / part / kind / f"{name}.tif", values, BANDS, "2024-05-06T00:00:00Z", **PLACE)
+                write_raster(below / "own" / part / kind / f"{name}.tif", values, BANDS, WHEN, **PLACE)
     for name, more in (("dropped", "drop_bands = 0.4\n"), ("whole", "")):
         (below / f"{name}.toml").write_text(RECIPE + more)
         run_recipe(read_recipe(below / f"{name}.toml"), below / f"{name}.safetensors", below)
     ((_, scene, _),) = draw(7, 1, "B4", 96)
-    write_raster(below / "all.tif", scene, BANDS, "2024-05-06T00:00:00Z", **PLACE)
-    write_raster(below / "visible.tif", scene[:3], VISIBLE, "2024-05-06T00:00:00Z", **PLACE)
+    write_raster(below / "all.tif", scene, BANDS, WHEN, **PLACE)
+    write_raster(below / "visible.tif", scene[:3], VISIBLE, WHEN, **PLACE)
     return below
 
 
