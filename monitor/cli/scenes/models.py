@@ -26,14 +26,13 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
 
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
-RECORDS = ("imagery-encoders", "imagery-added", "imagery", "two-dates", "bands")
+RECORDS = ("imagery-encoders", "imagery-added", "imagery", "two-dates")
 """Stored comparisons; where both measured a network, the first counts."""
 REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
 """Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 PAIRS = ("drawn pairs", "recoloured pairs")
-TWO = "two patches"
-SETS |= {name: name for name in PAIRS} | {TWO: "two patches of 14 bands"}
+SETS |= {name: name for name in PAIRS}
 RULE = "rule"
 """Of pairs of dates: what `scenes compare` does with the shipped network, beside which those of two dates are shown."""
 LABELS = {"f1": "F1", "recall": "recall"}
@@ -130,8 +129,6 @@ def _make_row(
         arguments.append(
             (None, False, "drawn pairs alone: on the one measured pair melted snow is new to it; not shipped")
         )
-    if any(score["set"] == SETS[TWO] for score in measured):
-        arguments.append((None, False, "two labelled patches of 14 bands are no verdict; weights of them not shipped"))
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import BandMissingError, ModelError, TrainingRecipeError
 from detection.imagery.footprints.detect import detect, inspect_image, survey
 from detection.imagery.footprints.options import DetectionOptions
+from detection.imagery.neural.calibration import TemperatureCalibration
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import evaluate, train_patches
+from detection.imagery.training.band_subsets import measure_subsets
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from detection.imagery.weights_file import reduce_card
@@ -174,6 +177,12 @@ def test_the_card_of_a_subset_is_that_of_the_fewest_missing_bands():
     assert (found["bands"], found["threshold"], found["missing"]) == (["B4", "B8"], 0.3, ["B11"])
     assert (found["normalisation"]["mean"], found["radiometry"]["scale"]) == ([1, 2], [1.0, 2.0])
     assert reduce_card(card, ["B11", "B8"])["threshold"] == 0.4
+
+
+def test_where_nothing_is_held_every_subset_has_the_threshold_of_the_recipe():
+    trained = SimpleNamespace(calibration=TemperatureCalibration(1.5), threshold=0.4)
+    found = measure_subsets(trained, draw(1, 2, "B4").take([]), 0.4)
+    assert found == [{"missing": ["B8"], "threshold": 0.4, "temperature": 1.5, "held_f1": None}]
 
 
 @pytest.mark.parametrize("fault", [[], [{"missing": ["B7"], "threshold": 0.5, "temperature": 1}], "none"])
