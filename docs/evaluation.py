@@ -766,7 +766,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "Bands that not every scene has",
                 ("bands",),
                 "Of the set with 14 bands two labelled patches are at hand. `unet` has learnt with band dropout from "
-                "1,098 true-colour patches and one of the two, and maps the other, both ways; `logistic` has learnt "
+                "1,098 true-colour patches and one of the two, and maps the other, both ways. `logistic` has learnt "
                 "from the same with missing bands as their mean. With all bands the network knows its one patch by "
                 "heart: it ranks worse than logistic regression, and than without them. Intervals are over 32 blocks "
                 "of 32 x 32 px. There are two landslides in all: this is no verdict on other ground, and no such "
