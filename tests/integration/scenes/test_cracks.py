@@ -10,6 +10,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_png
 from detection.imagery.training.recipe_file import find_recipe
 from monitor.cli.main import run_verb
+from tests.bench.imagery.drawn_cracks import draw_cracks
 from tests.data.surveys.rasters import write_folder
 
 SIDE, PIXEL_M = 160, 0.05
@@ -24,15 +25,16 @@ def draw_ground(rng, side):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cracks")
-    for number in range(8):
-        for part in ("train", "val"):
-            (folder / "own" / part).mkdir(parents=True, exist_ok=True)
-            picture = draw_ground(np.random.default_rng(number), 96).astype(np.uint8)
-            write_png(folder / "own" / part / f"{number}.png", picture)
+    folder, rng = tmp_path_factory.mktemp("cracks"), np.random.default_rng(0)
+    for part, count in (("train", 40), ("validation", 8)):
+        for number in range(count):
+            drawn = draw_cracks(draw_ground(rng, 96).astype(np.uint8), 64, rng)
+            for kind, picture in (("images", drawn.image * 255), ("masks", drawn.truth[None] * 255)):
+                (folder / "cracks" / part / kind).mkdir(parents=True, exist_ok=True)
+                write_png(folder / "cracks" / part / kind / f"{number}.png", picture.astype(np.uint8))
     text = find_recipe("cracks").read_text()
-    changes = {'"imagery/bijie"': '"own"', "draws = 640": "draws = 40", "side_px = 128": "side_px = 64"}
-    changes |= {"epochs = 16": "epochs = 10\nbatch = 4\nwarmup_steps = 10", "width = 0.125": "width = 0.0625"}
+    changes = {"[radiometry]": f"pixel_size_m = {PIXEL_M}\nlandslide = 255\n\n[radiometry]"}
+    changes |= {"width = 0.125": "width = 0.0625\nepochs = 10\nbatch = 4\nwarmup_steps = 10"}
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
