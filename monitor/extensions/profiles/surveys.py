@@ -46,6 +46,8 @@ _KEYS: Final = tuple(
         "step": r"interval|increment",
     }.items()
 )
+_PAIRED: Final = frozenset({"a0", "a180", "b0", "b180"})
+_OF_AXES: Final = _PAIRED | {"a", "b"}
 _LASTING: Final = ("hole", "unit", "depth unit", "constant")  # what one head says for the surveys after it as well
 _WORDS: Final = {
     term: unit
@@ -151,19 +153,28 @@ def _begin_survey(cells: Sequence[str], head: dict[str, str]) -> SurveyText | No
     )
 
 
-def find_mark(lines: Sequence[str]) -> str:
-    """What stands between the cells of a file of surveys; "" where none of its first lines names their columns."""
-    each = ((mark, split_cells(line, mark)) for line in lines[:HEAD_LINES] for mark in ";\t,")
-    return next((mark for mark, cells in each if _begin_survey(cells, {}) is not None), "")
+def find_mark(lines: Sequence[str], *, own: bool = False) -> str:
+    """What stands between the cells of a file of surveys; "" where none of its first lines names their columns.
+
+    `own`: only where no other table has such names. Depth and temperature beside a time are also those of water.
+    """
+    for line in lines[:HEAD_LINES]:
+        for mark in ";\t,":
+            begun = _begin_survey(split_cells(line, mark), {})
+            if begun is not None and not (own and begun.times and not _PAIRED & {*begun.faces.values()}):
+                return mark if not own or {*begun.faces.values()} <= _OF_AXES else ""
+    return ""
 
 
 def is_survey(text: str) -> bool:
     """Whether a text that begins so has surveys, or is a table of depths by face."""
     lines = text.splitlines()[:HEAD_LINES]
-    if find_mark(lines) or any(_RPP.fullmatch(line) for line in lines):
+    if find_mark(lines, own=True) or any(_RPP.fullmatch(line) for line in lines):
         return True
     tables = (read_depth_names(split_cells(line, mark)).values() for line in lines for mark in ";\t,")
-    return any(sum(bool(one.face and (one.depth_unit or one.depth % 1.0)) for one in names) > 1 for names in tables)
+    return any(
+        sum(one.face in _OF_AXES and bool(one.depth_unit or one.depth % 1.0) for one in names) > 1 for names in tables
+    )
 
 
 def list_surveys(lines: Sequence[str]) -> list[SurveyText]:

@@ -266,7 +266,15 @@ def test_what_is_wrong_in_a_row_keeps_that_row_out_alone(content, count, why):
 
 
 def test_what_stands_in_a_profile_is_no_word_of_any_table():
-    for text in ("Date;A 1;A 2;B 1\n", "Time,0.5 m,1.0 m\n", "Depth,Temperature of air\n", "time,a0,a180\n"):
+    for text in (
+        "Date;A 1;A 2;B 1\n",
+        "Time,0.5 m,1.0 m\n",
+        "Depth,Temperature\n",
+        "Date,LEVEL,TEMPERATURE\n",
+        "Time,Temperature 0.5m,Temperature 1.5m\n",
+        "time,a0,a180\n",
+        "Date,Depth,A\n",
+    ):
         Path("t.csv").write_text(text)
         with pytest.raises(ConfigError, match=r"--guess"):
             choose_reader(Path("t.csv"))
