@@ -233,9 +233,7 @@ def _smooth(line: Points, sigma: float) -> Points:
     return np.asarray(ndimage.gaussian_filter1d(np.concatenate([before, line, after]), sigma, axis=0)[padding:-padding])
 
 
-def _describe(
-    found: Sequence[_Line], grid: Grid, sides: tuple[float, float], identity: str
-) -> Iterator[Crack]:
+def _describe(found: Sequence[_Line], grid: Grid, sides: tuple[float, float], identity: str) -> Iterator[Crack]:
     """Measure lines on the ground and give those that are cracks, by their first pixel."""
     pixel = math.sqrt(sides[0] * sides[1])
     for points, middles, width, steps in sorted(found, key=lambda one: tuple(one.middles[:, [1, 0]].min(axis=0))):
