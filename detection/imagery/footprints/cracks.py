@@ -92,7 +92,7 @@ class _Lines:
         one, number = np.nonzero(around >= 0)
         pairs = np.stack([one, around[one, number]], axis=1)[one < around[one, number]]
         # as points (pixel, 0), of which shapely makes chains from joint to joint
-        steps = shapely.linestrings(np.stack([pairs, np.zeros_like(pairs)], axis=-1).astype(float))
+        steps: Any = shapely.linestrings(np.stack([pairs, np.zeros_like(pairs)], axis=-1).astype(float))
         merged = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(steps)))
         self._branches = [shapely.get_coordinates(line)[:, 0].astype(int) for line in merged]
         self._ends = self._join((around >= 0).sum(axis=1))
