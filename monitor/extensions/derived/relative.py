@@ -63,8 +63,8 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
                     instead[station.id, quantity] = new
                     rows.append(_make_row(make, places[station.id, quantity], table, station.id, to, where))
     faults.raise_any()
-    beside = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
-    update = {"station": (*beside, *added.values()), "derived": (*file.derived, *rows)}
+    measured = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
+    update = {"station": (*measured, *added.values()), "derived": (*file.derived, *rows)}
     return (file.model_copy(update=update) if added else file), instead
 
 
