@@ -52,7 +52,7 @@ def make_card(
         "network": {"name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options)},
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
-        "classes": ["landslide"],
+        "classes": [recipe.data.get("kind", "landslide")],
         "pixel_size_m": facts["pixel_size_m"],
         "minimum_area_m2": round(min(LARGEST_MINIMUM_M2, LEAST_PIXELS * facts["pixel_size_m"] ** 2), 4),
         "tile_px": facts["tile_px"],
