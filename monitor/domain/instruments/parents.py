@@ -62,8 +62,8 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
         for kind, name in zip(KINDS, above, strict=True):
             if name is not None:
                 found.setdefault(Parent(kind, name), set()).update(moving if kind == "base" else every)
-        for spec in (s for s in station.series if s.calculation is not None):
-            for other, _ in spec.calculation.places:
+        for spec in station.series:
+            for other, _ in spec.calculation.places if spec.calculation is not None else ():
                 found.setdefault(Parent("station", other), set()).add((station.id, spec.quantity))
     for parent, places in found.items():
         device = site.station(parent.name)
