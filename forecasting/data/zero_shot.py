@@ -11,7 +11,7 @@ WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 FAMILIES: Final = ("fracast",)  # each of a package of its name
 PARTS: Final = ("core.", "head.")  # begin the names of its tensors
-MOST_BYTES: Final = 256 << 20
+MOST_BYTES: Final = 16 << 20  # read and hashed with each site file that names it
 UNREAD: Final = "zero-shot:unread"  # name of one that cannot be read
 
 

@@ -105,12 +105,15 @@ def _pair_files(root: Path) -> list[tuple[Path, Path]]:
 
 def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], landslide: int = 1) -> Patches:
     """Patches of image and mask files, read when asked for."""
+    placed = set[int]()  # whose mask was seen to lie on its image
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         place, path = pairs[position]
         image, valid = read_whole(place)
         labels = _read_labels(path)
-        _check_place(place, path)
+        if position not in placed:
+            _check_place(place, path)
+            placed.add(position)
         mask = labels.astype(np.uint8)
         if landslide != 1:
             if (labels == 1).any():

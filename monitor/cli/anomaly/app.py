@@ -50,12 +50,12 @@ def train(
     for name in wanted:
         outcome = train_one(db, service, chosen, TrainingOrder(name, seed), now)
         active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
-        if active is None or not active.model_hash.startswith(outcome):
-            print(f"{name}: not trained: {outcome}", file=sys.stderr)
+        if active is None or not outcome.trained:
+            print(f"{name}: not trained: {outcome.line}", file=sys.stderr)
             continue
         trained += 1
         facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
-        session.show(facts, f"{name}: {_describe(active.card)} (model {outcome})")
+        session.show(facts, f"{name}: {_describe(active.card)} (model {outcome.line})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 
@@ -148,8 +148,8 @@ def _keep_proofs(site: str) -> None:
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
             outcome = train_one(db, service, chosen, TrainingOrder(detector, actor=name_helper()), now)
             serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
-            if serving is None or not serving.model_hash.startswith(outcome):
-                print(f"{detector}: no proof: {outcome}", file=sys.stderr)
+            if serving is None or not outcome.trained:
+                print(f"{detector}: no proof: {outcome.line}", file=sys.stderr)
                 continue
             now = datetime.now(UTC)
         proof = prove_serving(

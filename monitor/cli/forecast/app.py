@@ -82,7 +82,9 @@ def train(
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_helper())
     outcome = train_one(db, service, one, order, datetime.now(UTC))
-    session.show({"site": one.id, "model": model, "seed": seed, "said": outcome}, outcome)
+    session.show({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
+    if not outcome.trained:
+        raise typer.Exit(4)
 
 
 for verb, example in (

@@ -25,6 +25,7 @@ from monitor.extensions.derived.expression import (
     find_at_s,
     read_expression,
 )
+from monitor.extensions.derived.relative import list_components
 from monitor.extensions.derived.units import read_unit
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import (
@@ -85,7 +86,9 @@ class Plan:
 def list_steps(site: Site) -> Sequence[Mapping[Series, Sequence[Plan]]]:
     """The calculated series of a site in steps, by what they rest on: measured series, and those of steps before."""
     own = {unit for _, unit in site.quantities}
-    specs = {(spec.station, spec.quantity): spec for s in site.stations for spec in s.series if spec.calculation}
+    specs = {
+        (one.station, one.quantity): one for s in site.stations for spec in s.series for one in list_components(spec)
+    }
 
     def find_unit(place: Series) -> str | None:
         expected = site.expect(*place)

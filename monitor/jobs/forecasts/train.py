@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -46,7 +47,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
         if reason is not None:
             result = train_one(db, config, site, TrainingOrder(kind, reason=reason), now, clock=clock, panel=panel)
-            parts.append(f"{kind}{_describe_panel(panel, panels)}: {result}")
+            parts.append(f"{kind}{_describe_panel(panel, panels)}: {result.line}")
             trained = trained or task == "forecast"
     if trained:
         try:
@@ -103,6 +104,13 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
     return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
 
 
+class TrainingOutcome(NamedTuple):
+    """What a training came to."""
+
+    line: str  # the hash of what was trained, or the reason why nothing was
+    trained: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingOrder:
     """A network or detector to be trained, and who wants it why."""
@@ -122,23 +130,25 @@ def train_one(
     *,
     clock: Callable[[], datetime] | None = None,
     panel: SitePanel | None = None,
-) -> str:
-    """Train one network or detector in a worker and register it; returns its hash or the reason why not.
+) -> TrainingOutcome:
+    """Train one network or detector in a worker and register it.
 
     A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
     at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
     """
     clock = clock or go_on(now)
     if not site.moving:
-        return "no displacement series declared"
+        return TrainingOutcome("no displacement series declared")
     if order.kind in list_detectors():
         return _train_detector(db, config, site, order, now, clock)
     panels = db.run_read(_list_panels, site)
-    lines = []
+    lines, trained = [], False
     for one in panels if panel is None else [panel]:
         begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
-        lines.append(begin + _train_forecaster(db, config, site, order, one, now, clock))
-    return "; ".join(lines) or "no readings"
+        outcome = _train_forecaster(db, config, site, order, one, now, clock)
+        lines.append(begin + outcome.line)
+        trained |= outcome.trained
+    return TrainingOutcome("; ".join(lines) or "no readings", trained)
 
 
 def _train_forecaster(
@@ -149,46 +159,46 @@ def _train_forecaster(
     panel: SitePanel,
     now: datetime,
     clock: Callable[[], datetime],
-) -> str:
+) -> TrainingOutcome:
     kind = order.kind
     start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
-        return missing
+        return TrainingOutcome(missing)
     with db.read() as c:
         record = read_panel(c, site, panel, now, (kind,), TRAINING_ROWS).record
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
-        return "no readings"
+        return TrainingOutcome("no readings")
     answer = train_network(
         config, site, kind, panel.cadence.horizons_s, record, now, order.seed, start=start, replay=replay
     )
     if answer.refused:
-        return answer.refused
+        return TrainingOutcome(answer.refused)
     with db.write() as c:
         known_at = clock()
         keep_checkpoint(c, site, "forecast", kind, answer, known_at, order.reason, order.actor)
         retire_older(c, site, answer.model_hash, known_at)
-    return _describe(answer)
+    return TrainingOutcome(_describe(answer), True)
 
 
 def _train_detector(
     db: Database, config: ServiceConfig, site: Site, order: TrainingOrder, now: datetime, clock: Callable[[], datetime]
-) -> str:
+) -> TrainingOutcome:
     step_s = site.watched_step_s or 0.0
     samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
     if not samples:
-        return "no readings"
+        return TrainingOutcome("no readings")
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
     wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
     answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     if answer.refused:
-        return answer.refused
+        return TrainingOutcome(answer.refused)
     with db.write() as c:
         known_at = clock()
         why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
         keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
         keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
-    return _describe(answer)
+    return TrainingOutcome(_describe(answer), True)
 
 
 def _describe(answer: TrainingResult) -> str:

@@ -3,7 +3,9 @@
 Landslides of the patch stand on both dates, or are filled on the date before with texture of the same patch (then they
 are new), or on the date after (then they are gone); landslides of other patches are pasted in the same ways. Fields
 turn bare or green, so that no seam of a paste says what is new. One date gets another light, haze, shade and vegetation
-and lies up to 0.7 px off. A draw follows from (seed, position) alone.
+and lies up to 0.7 px off. Hard pairs, for training alone, have a relief: its shade moves with the sun of each date,
+snow lies where it is high, cold or hollow on one of the dates (mostly the first), and scars cover up to a third of the
+patch. A draw follows from (seed, position) alone.
 """
 
 from dataclasses import dataclass
@@ -35,13 +37,20 @@ class Pair:
 
 
 def draw_pair(
-    patches: Patches, position: int, seed: int, *, stable: bool | None = None, measured: bool = False
+    patches: Patches,
+    position: int,
+    seed: int,
+    *,
+    stable: bool | None = None,
+    measured: bool = False,
+    hard: bool = False,
 ) -> Pair:
     """Draw the two dates of a patch.
 
     Args:
         stable: whether nothing is new; by chance when None.
         measured: the other season takes its colours from another patch, in place of those that are drawn.
+        hard: with shade of relief, melting snow and large scars.
     """
     rng = np.random.default_rng([seed, position, 2 if stable is None else int(stable), int(measured)])
     _, image, mask = patches.read(position)
@@ -55,6 +64,15 @@ def draw_pair(
         if parts := _components(other_mask == 1):
             fate = str(rng.choice(("old", "gone") if stable else ("new", "old", "gone")))
             both.paste(as_values(other), parts[int(rng.integers(len(parts)))], fate)
+    relief = Relief(rng, mask.shape) if hard else None
+    if relief and rng.random() < 0.4:
+        ground = both.after.copy()
+        for _ in range(5):
+            _, other, other_mask = patches.read(int(rng.integers(len(patches))))
+            if (other_mask == 1).sum() >= 60:
+                fate = str(rng.choice(("old", "gone") if stable else ("new", "new", "new", "old", "gone")))
+                both.scar(ground, relief, (as_values(other), other_mask == 1), fate)
+                break
     for _ in range(int(rng.integers(0, 3))):
         both.plough()
     colours = None
@@ -66,6 +84,10 @@ def draw_pair(
         before = _another_season(before, rng, colours)
     else:
         after = _another_season(after, rng, colours)
+    if relief:
+        before, after = (relief.light(one) if rng.random() < 0.5 else one for one in (before, after))
+        if rng.random() < 0.5:
+            before, after = (relief.snow(before), after) if rng.random() < 0.75 else (before, relief.snow(after))
     off = rng.uniform(-SHIFT_MOST_PX, SHIFT_MOST_PX, 2)
     before = ndimage.shift(before, (0, *off), order=1, mode="nearest")
     before, after = (_take(one, rng) for one in (before, after))
@@ -83,6 +105,48 @@ def draw_pairs(patches: Patches, count: int, seed: int, **how: Any) -> Patches:
         masks[number] = pair.new
     names = tuple(f"{patches.names[number % total]}-{number // total}" for number in range(count))
     return hold_arrays(images, masks, DATES, names)
+
+
+class Relief:
+    """Drawn heights of a patch, whose light and snow its dates share."""
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+        self._rng = rng
+        scale = rng.uniform(4, 14)
+        heights = sum(
+            size * (_noise(rng, shape, size) if rng.random() < 0.5 else -2 * abs(_noise(rng, shape, size)))
+            for size in (2.5 * scale, scale, scale / 3)
+        )
+        self.heights = np.asarray(heights, np.float32)
+        self._down, self._right = np.gradient(self.heights)
+        steep = np.hypot(self._down, self._right).std() / rng.uniform(0.1, 0.3)
+        self._down, self._right = self._down / steep, self._right / steep
+
+    def face(self, azimuth: float) -> Image:
+        """How much the ground falls towards a direction."""
+        return np.asarray(self._down * np.cos(azimuth) - self._right * np.sin(azimuth), np.float32)
+
+    def light(self, image: Image) -> Image:
+        """The same under another sun, from anywhere in the half that lies to the south."""
+        rng, height = self._rng, np.radians(self._rng.uniform(18, 60))
+        steep = np.sqrt(1 + self._down**2 + self._right**2)
+        shade = (1 + self.face(rng.uniform(-1.6, 1.6)) / np.tan(height)) / steep
+        dark = np.clip(shade, 0.2, 1.9).astype(np.float32) ** np.float32(rng.uniform(0.4, 1.0))
+        return np.asarray(image * dark + 0.05 * HAZE[:, None, None] * np.clip(1 - dark, 0, 1))
+
+    def snow(self, image: Image) -> Image:
+        """Snow that melts: left where it is high, turned from the sun, or hollow."""
+        rng, shape = self._rng, self.heights.shape
+        hollow = ndimage.laplace(ndimage.gaussian_filter(self.heights, 1.5))
+        parts = [self.heights, -self.face(rng.uniform(-0.8, 0.8)), hollow]
+        parts += [_noise(rng, shape, rng.uniform(1, 5)), _noise(rng, shape, 40)]
+        field = np.sum([rng.uniform(0, 1) * part / max(float(part.std()), 1e-6) for part in parts], axis=0)
+        edge = np.quantile(field, 1 - rng.uniform(0.03, 0.6))
+        cover = 1 / (1 + np.exp(-np.clip((field - edge) / (field.std() * rng.uniform(0.03, 0.4)), -30, 30)))
+        cover = (cover * rng.uniform(0.5, 1)).astype(np.float32)
+        grey = np.maximum(image.mean(axis=0), 0)
+        white = np.quantile(image, 0.98) * rng.uniform(0.9, 1.6) * (grey / max(float(grey.mean()), 0.02)) ** 0.4
+        return np.asarray(image * (1 - cover) + cover * white * rng.uniform(0.95, 1.05, 3)[:, None, None], np.float32)
 
 
 class _Both:
@@ -131,6 +195,31 @@ class _Both:
             wide[band][~body] = wide[band][inside].mean()
         for target in {"new": (self.after,), "gone": (self.before,)}.get(fate, (self.before, self.after)):
             target += (wide - target) * blend
+        self._taken |= ndimage.binary_dilation(body, EIGHT, 3)
+        if fate == "new":
+            self.new |= body
+
+    def scar(self, ground: Image, relief: Relief, other: tuple[Image, Mask], fate: str) -> None:
+        """Bare up to a third of the patch, in the colours that landslides of another patch have beside its ground."""
+        rng, shape, (image, slides) = self._rng, self.new.shape, other
+        fine = _noise(rng, shape, rng.uniform(2, 8))
+        steep = relief.face(rng.uniform(0, 2 * np.pi))
+        field = fine + rng.uniform(0, 1.5) * steep / steep.std() + rng.uniform(0, 1) * _noise(rng, shape, 20)
+        body = ndimage.binary_opening(field > np.quantile(field, 1 - rng.uniform(0.03, 0.33)), EIGHT) & ~self._taken
+        around = ndimage.binary_dilation(slides, EIGHT, 6) & ~ndimage.binary_dilation(slides, EIGHT, 1)
+        if not body.any() or not around.any():
+            return
+        inside, outside = image[:, slides], np.maximum(image[:, around].mean(axis=1), 0.02)
+        grains = np.stack([_noise(rng, shape, rng.uniform(0.5, 1.5)) for _ in range(3)]).reshape(3, -1)
+        spread = rng.uniform(0.3, 0.8) * np.linalg.cholesky(np.cov(inside) + 1e-5 * np.eye(3))
+        colours = spread @ grains + inside.mean(axis=1)[:, None]
+        ratio = np.clip(colours / outside[:, None], 0.3, 4).reshape(ground.shape)
+        lit = np.maximum(ground.mean(axis=0), 0)
+        lit = (lit / max(float(lit.mean()), 0.02)) ** rng.uniform(0.2, 0.8)
+        bare = ratio * ground.mean(axis=(1, 2))[:, None, None] * lit
+        blend = _feather(body)
+        for target in {"new": (self.after,), "gone": (self.before,)}.get(fate, (self.before, self.after)):
+            target += ((bare - target) * blend).astype(np.float32)
         self._taken |= ndimage.binary_dilation(body, EIGHT, 3)
         if fate == "new":
             self.new |= body

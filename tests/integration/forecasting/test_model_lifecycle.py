@@ -222,7 +222,9 @@ def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_t
 
 def test_training_waits_for_a_challenger_that_has_not_had_its_time(slope: Slope, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(train, "train_one", lambda *a, **_: asked.append(a[3].reason) or "hash")
+    monkeypatch.setattr(
+        train, "train_one", lambda *a, **_: asked.append(a[3].reason) or train.TrainingOutcome("hash", trained=True)
+    )
     site = replace(slope.site, anomaly=replace(slope.site.anomaly, detectors=()))
 
     def why(day):

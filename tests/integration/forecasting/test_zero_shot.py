@@ -76,5 +76,7 @@ def test_a_torn_file_is_said_by_check_and_forecast_job_and_others_go_on(database
     with database.read() as c:
         assert "auto" in set(c.execute(select(t.forecast.c.model)).scalars())
     assert line in train.run(database, config, site, now)
+    order = train.TrainingOrder("zero-shot:unread")
+    assert train.train_one(database, config, site, order, now) == (line, False)
     (found,) = CHECK.find(SiteFolder(config, [site], {}))
     assert found.values["line"] == line

@@ -127,7 +127,7 @@ class ThinnedConv(nn.Conv2d):
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution without bias, an optional unit behind it, batch normalisation, ReLU unless `active` is false."""
+    """Convolution without bias, an optional unit behind it, batch normalisation, ReLU or another if `active`."""
 
     def __init__(
         self,
@@ -140,6 +140,7 @@ class ConvUnit(nn.Sequential):
         groups: int = 1,
         behind: nn.Module | None = None,
         active: bool = True,
+        activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         padding = dilation * (kernel // 2)
         kind = ThinnedConv if kernel == 1 and stride > 1 else nn.Conv2d
@@ -149,7 +150,7 @@ class ConvUnit(nn.Sequential):
         parts: list[nn.Module] = [convolution] if behind is None else [convolution, behind]
         parts.append(nn.BatchNorm2d(out_channels))
         if active:
-            parts.append(nn.ReLU(inplace=True))
+            parts.append(activation(inplace=True))
         super().__init__(*parts)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.backbones.mobilenetv2 import InvertedResidual
+from detection.imagery.neural.networks.backbones.mobilenetv2 import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
 
 # expansion, channels, repeats, stride
@@ -45,8 +45,8 @@ class Contextnet(SegmentationNetwork):
         for expansion, full_channels, repeats, stride in CONTEXT_TABLE:
             for index in range(repeats):
                 out_channels = scale_width(full_channels, width)
-                first_stride = stride if index == 0 else 1
-                self.context.append(InvertedResidual(channels, out_channels, expansion, first_stride, lean=False))
+                row = BlockRow(channels * expansion, out_channels, stride=stride if index == 0 else 1)
+                self.context.append(InvertedResidual(channels, row))
                 channels = out_channels
         self.spread = ConvUnit(channels, last, groups=channels)
         self.context_mix = nn.Sequential(nn.Conv2d(last, last, 1), nn.BatchNorm2d(last))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.mobilenetv2 import InvertedResidual
+from detection.imagery.neural.networks.backbones.mobilenetv2 import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.backbones.resnet import Bottleneck, ResNet
 from detection.imagery.neural.networks.blocks import (
     AtrousPyramid,
@@ -58,7 +58,8 @@ class MobileTrunk(nn.Module):
             stage, out_channels = nn.Sequential(), scale_width(full_channels, width)
             for index in range(repeats):
                 first_stride = stride if index == 0 else 1
-                stage.append(InvertedResidual(channels, out_channels, expansion, first_stride, dilation, lean=True))
+                row = BlockRow(channels * expansion, out_channels, stride=first_stride, dilation=dilation)
+                stage.append(InvertedResidual(channels, row, expands=expansion > 1))
                 channels = out_channels
             self.stages.append(stage)
         self.low_channels, self.channels = scale_width(24, width), channels
