@@ -242,9 +242,8 @@ def _digest(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
     read = {} if zero_at is None else _load(c, site, profile, names, (zero_at - within, zero_at + within), now, {})
     zero = {name: [(one.value, one.flags) for one in rows] for name, rows in read.items()}
     entries = load_later_entries(c, site.id, now)
-    offsets = [
-        entries[n].offsets for one in names if (n := find_series_id(c, site.id, profile.station, one)) in entries
-    ]
+    numbers = [find_series_id(c, site.id, profile.station, one) for one in names]
+    offsets = [entries[n].offsets for n in numbers if n in entries]
     return digest_text(canonical_json([repr(profile), str(zero_at), zero, offsets]))
 
 
