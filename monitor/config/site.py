@@ -662,7 +662,8 @@ def _imply_advice(
 ) -> Iterable[domain.Criterion]:
     """Scores and footprints always raise advice, also where the site file says nothing of them."""
     declared = {c.kind for c in criteria}
-    moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
+    series = [(s.id, p) for s in stations for p in s.series if not p.corrected_as]
+    moving = [(i, p) for i, p in series if p.quantity.startswith("displacement")]
     if not moving:
         return
     slowest_s = max(p.interval_s for _, p in moving)

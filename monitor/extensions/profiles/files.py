@@ -225,11 +225,11 @@ class _SurveyReader:
             if (iso, place) in self.seen:
                 raise ConfigError(f"line {number}: {depth} comes twice in the survey of {iso}: leave one out")
             self.seen.add((iso, place))
-            if number == self.torn and len(self.seen) < len(profile.depths_m):
-                raise PayloadError(
-                    "cell_count", f"the file ends within line {number}, and depths are missing: is it whole?"
-                )
             faces = {face: cells[i] for i, face in survey.faces.items() if face in profile.faces}
+            if number == self.torn and (len(self.seen) < len(profile.depths_m) or "" in faces.values()):
+                raise PayloadError(
+                    "cell_count", f"the file ends within line {number}, and more is missing: is it whole?"
+                )
             row = {"time": at, "station": profile.station, "unit": self.unit}
             rows: list[Judged] = [
                 (row | {"quantity": profile.name(face, place), "value": self.table.clean(cell)}, None)
@@ -260,6 +260,8 @@ def _explain_table(path: Path, lines: Sequence[str], encoding: str, options: Imp
     cells = surveys.split_cells(lines[number], mark)
     rows = [surveys.split_cells(line, mark) for line in lines[number + 1 : number + surveys.HEAD_LINES] if line.strip()]
     rows = [row for row in rows if row != cells]
+    if not lines[-1].endswith("\n") and len(surveys.split_cells(lines[-1], mark)) < len(names):
+        raise ConfigError(f"it ends within line {len(lines)}: is the file whole?")
     column = {name: i for i, name in enumerate(names)}
     hole = next((name for name in names if _OF_HOLE.fullmatch(name)), None)
     first = dict(zip(names, rows[0] if rows else (), strict=False))

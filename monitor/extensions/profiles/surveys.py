@@ -191,7 +191,9 @@ def list_surveys(lines: Sequence[str]) -> list[SurveyText]:
             if not is_open:
                 found.append(SurveyText(head, 0, dict(enumerate(("a0", "a180", "b0", "b180"), 1)), is_digit=True))
             rows, place = found[-1].rows, 1 if fixed[2] else 2
-            row = rows.pop()[1] if rows and not fixed[2] else [fixed[1] or "", "", "", "", ""]
+            row = (
+                rows.pop()[1] if rows and not fixed[2] and not rows[-1][1][place] else [fixed[1] or "", "", "", "", ""]
+            )
             row[place], row[place + 2] = fixed[3], fixed[4] or ""
             rows.append((number, row))
         elif (begun := _begin_survey(cells, head)) is not None:

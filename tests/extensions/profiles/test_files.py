@@ -238,6 +238,7 @@ IN_MARCH = datetime(2026, 4, 3, 8, 30, tzinfo=ZONE)
         (wide(AT, GOOD).replace("A0_1.0", "A0_0.50"), {"station": "I1"}, "depth_a0_0m5 stands in two columns"),
         ("Time,A_0.5,A_1.0\n2026-03-24,1,2\n", {"station": "I1", "unit": "digit"}, "no column of A0"),
         ("Date,Depth\n2026-03-24,1\n", {}, "no column of depths"),
+        (wide(AT, GOOD)[:-6], {"station": "I1"}, "it ends within line 2: is the file whole?"),
     ],
 )
 def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, said, why):
@@ -251,12 +252,14 @@ def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, sai
     ("content", "count", "why"),
     [
         (SURVEY.replace("\n12,5;120;-70;9;9\n", "\n12,5;120;-70"), 8, "has 3 cells"),
-        (SURVEY.replace("\n12,5;120;-70;9;9\n", ""), 4, "and depths are missing: is it whole?"),
+        (SURVEY.replace("\n12,5;120;-70;9;9\n", ""), 4, "and more is missing: is it whole?"),
         (SURVEY.replace("\n1,0;", "\n1,7;"), 8, "I1 has no depth 1.7 in its [[profile]]"),
         (SURVEY.replace("\n1,0;", "\nx,0;"), 8, "could not convert"),
+        (rpp(AT, GOOD)[:-20], 8, "and more is missing"),
         (SURVEY.replace("24.03.2026", "31.04.2026"), 0, "is not of the form"),
         (SURVEY.replace("24.03.2026", "29.03.2026").replace("08:30", "02:30"), 0, "comes twice or never"),
         (SURVEY.replace("110;-80", ";"), 10, ""),
+        (rpp(AT, GOOD).replace("12.5     A0 120        B0 9       \n", ""), 8, "could not convert"),
     ],
 )
 def test_what_is_wrong_in_a_row_keeps_that_row_out_alone(content, count, why):
