@@ -798,6 +798,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "favours it; one seed. clDice (Shit et al. 2021) brings nothing that is distinguished, so the recipe "
                 "leaves it out. No weights are shipped.",
                 list_cracks,
+            ),
+            Section(
                 "Bands that not every scene has",
                 ("bands",),
                 "Of the set with 14 bands two labelled patches are at hand. `unet` has learnt with band dropout from "
