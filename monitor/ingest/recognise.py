@@ -170,8 +170,13 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
         return ReaderCandidates(("rtklib",))
     if is_positions(path, lines):
         return ReaderCandidates(("gnss",))
-    own = next((name for name, one in READERS.items() if one.recognises and load(one.recognises)(text)), "")
-    return ReaderCandidates((own,)) if own else _table(path)
+    return _find_own(text) or _table(path)
+
+
+def _find_own(text: str) -> ReaderCandidates | None:
+    """The reader of an extension that knows a text."""
+    own = (name for name, one in READERS.items() if one.recognises and load(one.recognises)(text))
+    return next((ReaderCandidates((name,)) for name in own), None)
 
 
 _POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())

@@ -100,30 +100,37 @@ def _find_profile(path: Path, options: ImportOptions, hole: str) -> Profile:
 
 def _find_unit(options: ImportOptions, profile: Profile, texts: Sequence[str], constant: str, *, is_digit: bool) -> str:
     """What the readings of a file are in, fit for the series of the profile."""
-    named = {surveys.read_unit(text) for text in texts if text.strip()}
     given = None if options.unit is None else surveys.read_unit(options.unit)
-    if len(named) > 1 or (given and named and {one.name for one in named} != {given.name}):
-        names = sorted({one.name for one in {*named, *([given] if given else ())}})
-        raise ConfigError(f"are its readings in {' or in '.join(names)}? the file and --unit must agree")
-    unit = given or (named.pop() if named else surveys.ReadingUnit(surveys.DIGIT) if is_digit or constant else None)
-    if unit is None:
+    unit = _agree([surveys.read_unit(text) for text in texts if text.strip()], given)
+    if unit is None and not (is_digit or constant):
         raise ConfigError("what are its readings in? give --unit digit, mm, m, in, deg or another unit")
-    if profile.constant:
-        stated = 0.0 if given and not given.constant else unit.constant or float(constant or 0.0)
-        if stated and stated != profile.constant:
-            raise ConfigError(
-                f"its readings count to {stated:g} at 90 deg, and {profile.station} to {profile.constant:g} in its "
-                "[[profile]]; where that is right: --unit digit"
-            )
+    unit = unit or surveys.ReadingUnit(surveys.DIGIT)
+    if profile.constant and unit.name in {surveys.DIGIT, profile.unit}:
+        _check_constant(profile, unit.constant or (0.0 if given else float(constant or 0.0)))
+        return profile.unit
     try:
-        if profile.constant and unit.name in {surveys.DIGIT, profile.unit}:
-            return profile.unit
         convert(1.0, unit.name, profile.unit if profile.constant else UNITS.get(profile.unit, (profile.unit,))[0])
     except ValueError:
         raise ConfigError(
             f"its readings are in {unit.name}, and the profile of {profile.station} is declared in {profile.unit}"
         ) from None
     return unit.name
+
+
+def _agree(named: Sequence[surveys.ReadingUnit], given: surveys.ReadingUnit | None) -> surveys.ReadingUnit | None:
+    """The one unit that a file and a person name; what the person says of its constant counts."""
+    names = sorted({one.name for one in (*named, *([given] if given else ()))})
+    if len(names) > 1 or len({*named}) > 1:
+        raise ConfigError(f"are its readings in {' or in '.join(names)}? the file and --unit must agree")
+    return given or next(iter(named), None)
+
+
+def _check_constant(profile: Profile, stated: float) -> None:
+    if stated and stated != profile.constant:
+        raise ConfigError(
+            f"its readings count to {stated:g} at 90 deg, and {profile.station} to {profile.constant:g} in its "
+            "[[profile]]; where that is right: --unit digit"
+        )
 
 
 def _find_place(profile: Profile, depth_m: float) -> int | None:
@@ -254,21 +261,10 @@ def _find_names(lines: Sequence[str]) -> tuple[int, str, list[str], dict[str, su
     raise ConfigError(f"no column of depths; {_EXPECTED}")
 
 
-def _explain_table(path: Path, lines: Sequence[str], encoding: str, options: ImportOptions) -> TableMapping:
-    """What the columns of a table mean; raises ConfigError where it has none of depths, or leaves something open."""
-    number, mark, names, depths, times = _find_names(lines)
-    cells = surveys.split_cells(lines[number], mark)
-    rows = [surveys.split_cells(line, mark) for line in lines[number + 1 : number + surveys.HEAD_LINES] if line.strip()]
-    rows = [row for row in rows if row != cells]
-    if not lines[-1].endswith("\n") and len(surveys.split_cells(lines[-1], mark)) < len(names):
-        raise ConfigError(f"it ends within line {len(lines)}: is the file whole?")
-    column = {name: i for i, name in enumerate(names)}
-    hole = next((name for name in names if _OF_HOLE.fullmatch(name)), None)
-    first = dict(zip(names, rows[0] if rows else (), strict=False))
-    profile = _find_profile(path, options, first.get(hole, "") if hole else "")
-    faces = [*dict.fromkeys(one.face or profile.faces[0] for one in depths.values())]
-    _require_faces(profile, faces)
-    unit = _find_unit(options, profile, [one.unit for one in depths.values()], "", is_digit=False)
+def _name_columns(
+    profile: Profile, depths: Mapping[str, surveys.DepthName], station: str | None, unit: str
+) -> tuple[ColumnRule, ...]:
+    """What the columns of depths mean; raises ConfigError where two mean the same, or none is of the profile."""
     rules: dict[str, ColumnRule] = {}
     known = False
     for name, one in depths.items():
@@ -279,14 +275,38 @@ def _explain_table(path: Path, lines: Sequence[str], encoding: str, options: Imp
         if quantity in rules:
             raise ConfigError(f"{quantity} stands in two columns: which one is it?")
         if face in profile.faces:
-            rules[quantity] = ColumnRule(name, None if hole else profile.station, quantity, unit)
+            rules[quantity] = ColumnRule(name, station, quantity, unit)
     if not known:
         raise ConfigError(f"none of its columns is a depth of {profile.station}")
-    clocks = [" ".join(row[column[name]] for name in times if column[name] < len(row)) for row in rows]
+    return tuple(rules.values())
+
+
+def _find_pattern(clocks: Sequence[str]) -> str:
     pattern = surveys.find_pattern(clocks[0], surveys.find_order(clocks)) if clocks else "iso"
     if not pattern:
         raise ConfigError(f"{clocks[0]!r} is no date that is known here: say by a --mapping what the columns mean")
+    return pattern
+
+
+def _explain_table(path: Path, lines: Sequence[str], encoding: str, options: ImportOptions) -> TableMapping:
+    """What the columns of a table mean; raises ConfigError where it has none of depths, or leaves something open."""
+    number, mark, names, depths, times = _find_names(lines)
+    cells = surveys.split_cells(lines[number], mark)
+    rows = [surveys.split_cells(line, mark) for line in lines[number + 1 : number + surveys.HEAD_LINES] if line.strip()]
+    rows = [row for row in rows if row != cells]
+    if not lines[-1].endswith("\n") and len(surveys.split_cells(lines[-1], mark)) < len(names):
+        raise ConfigError(f"it ends within line {len(lines)}: is the file whole?")
+    hole = next((name for name in names if _OF_HOLE.fullmatch(name)), None)
+    first = dict(zip(names, rows[0] if rows else (), strict=False))
+    profile = _find_profile(path, options, first.get(hole, "") if hole else "")
+    faces = [*dict.fromkeys(one.face or profile.faces[0] for one in depths.values())]
+    _require_faces(profile, faces)
+    unit = _find_unit(options, profile, [one.unit for one in depths.values()], "", is_digit=False)
+    rules = _name_columns(profile, depths, None if hole else profile.station, unit)
+    pattern = _find_pattern(
+        [" ".join(dict(zip(names, row, strict=False)).get(name, "") for name in times) for row in rows]
+    )
     numbers = (cell for row in rows for name, cell in zip(names, row, strict=False) if name in depths)
     rule, layout = TimeRule(tuple(times), pattern, _read_zone(options)), Layout(mark, number, encoding)
     decimal = _find_decimal(numbers, mark)
-    return TableMapping(rule, tuple(rules.values()), layout, decimal=decimal, station=hole)
+    return TableMapping(rule, rules, layout, decimal=decimal, station=hole)

@@ -190,12 +190,7 @@ def list_surveys(lines: Sequence[str]) -> list[SurveyText]:
         if (fixed := _RPP.fullmatch(line)) is not None:
             if not is_open:
                 found.append(SurveyText(head, 0, dict(enumerate(("a0", "a180", "b0", "b180"), 1)), is_digit=True))
-            rows, place = found[-1].rows, 1 if fixed[2] else 2
-            row = (
-                rows.pop()[1] if rows and not fixed[2] and not rows[-1][1][place] else [fixed[1] or "", "", "", "", ""]
-            )
-            row[place], row[place + 2] = fixed[3], fixed[4] or ""
-            rows.append((number, row))
+            _add_fixed(found[-1].rows, number, fixed)
         elif (begun := _begin_survey(cells, head)) is not None:
             found.append(begun)
         elif is_open and _is_row(found[-1], cells):
@@ -208,6 +203,14 @@ def list_surveys(lines: Sequence[str]) -> list[SurveyText]:
             head = {key: value for key, value in head.items() if key in _LASTING}
         is_open = True
     return found
+
+
+def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:
+    """One of the two lines that a depth has in .rpp: A0 and B0 behind the depth, A180 and B180 below."""
+    place = 1 if fixed[2] else 2
+    row = rows.pop()[1] if rows and place == 2 and not rows[-1][1][place] else [fixed[1] or "", "", "", "", ""]
+    row[place], row[place + 2] = fixed[3], fixed[4] or ""
+    rows.append((number, row))
 
 
 def _is_row(survey: SurveyText, cells: Sequence[str]) -> bool:
