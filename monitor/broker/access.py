@@ -109,7 +109,7 @@ class ServiceClient(paho.Client):
     def _handle_publish(self) -> MQTTErrorCode:
         """Take a large payload out of its packet before paho reads it: paho copies what it reads five times.
 
-        No other thread of the process runs meanwhile (decision 50).
+        No other thread of the process runs meanwhile.
         """
         packet, first = self._in_packet["packet"], self._in_packet["command"]
         self.whole = packet.whole if isinstance(packet, _TruncatedPacket) else None

@@ -230,9 +230,9 @@ def format_acl(
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
-        inward = [f"{ROOT}/+/{kind}" for kind in ("+/obs", "+/backfill/obs", "report", "event")]
+        inward = [f"{ROOT}/+/{kind}" for kind in ("+/obs/#", "+/backfill/obs/#", "report/#", "event/#", "obs")]
         own = [topic for site in topics.values() for topic in site["write"]]
-        lines += [f"topic write {topic}" for topic in (*inward, *own)] + ["topic read #"]
+        lines += [f"topic write {topic}" for topic in (*inward, f"/{ROOT}/#", *own)] + ["topic read #"]
     for login in logins:
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
     lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]

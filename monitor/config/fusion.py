@@ -149,7 +149,8 @@ class _Place:
                 if key in node:
                     raise ConfigError(f"{where}.{key}: {criterion.id!r} is one witness; expected no {key}")
             return (kind.witness,)
-        named = _match_stations(node.get("stations", ["*"]), criterion, f"{where}.stations")
+        written = {one.corrected_as: s.id for s in self._stations for one in s.series if one.corrected_as}
+        named = _match_stations(node.get("stations", ["*"]), criterion, written, f"{where}.stations")
         area = node.get("area")
         if area is not None and area not in {s.area for s in self._stations}:
             known = sorted({s.area for s in self._stations if s.area})
@@ -161,12 +162,13 @@ class _Place:
         return tuple(found) if kind.zone is None else tuple(name_zone(s, kind.zone) for s in found)
 
 
-def _match_stations(patterns: Any, criterion: Criterion, where: str) -> set[str]:
+def _match_stations(patterns: Any, criterion: Criterion, written: Mapping[str, str], where: str) -> set[str]:
+    """The stations of a criterion; `written`: by which id a file names those that stand for another."""
     if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
         raise ConfigError(f"{where}: expected a list of names or globs, got {patterns!r}")
     found: set[str] = set()
     for pattern in patterns:
-        matched = [s for s in criterion.stations if fnmatchcase(s, pattern)]
+        matched = [s for s in criterion.stations if any(fnmatchcase(n, pattern) for n in (s, written.get(s, s)))]
         if not matched:
             raise ConfigError(f"{where}: {pattern!r} matches no station of {criterion.id!r}")
         found.update(matched)

@@ -12,7 +12,7 @@ from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site, Station
-from monitor.domain.witnesses import OBSERVERS, Groups
+from monitor.domain.witnesses import OBSERVERS, Groups, find_sources
 
 COMPANY: Final = 1.0 / 3.0  # of a leader's motion; measured on drifts and lone rovers at noise of 0.5 to 2.5 mm
 AGREEMENT: Final = 0.1  # a shifted reference moves all rovers alike; beyond this share and their errors they differ
@@ -28,14 +28,22 @@ class StationMotion:
     moving: bool
 
 
-def move_as_one(rovers: Sequence[StationMotion], controls: Sequence[StationMotion], *, others_move: bool) -> bool:
+def move_as_one(
+    rovers: Sequence[StationMotion],
+    controls: Sequence[StationMotion],
+    *,
+    others_move: bool,
+    taken_off: Sequence[StationMotion] = (),
+) -> bool:
     """True when all rovers of one reference move alike and nothing else does: the reference is the suspect.
 
     The first one over a bound is not alone when the others follow: each moves by more than its error, and more like
     one that is over than like a station that stands. A control station on the same reference that stands still clears
-    the reference; so does motion elsewhere.
+    the reference; so does motion elsewhere, and its own record where that was taken off the rovers and stands still.
     """
     leaders = [r for r in rovers if r.moving]
+    if taken_off and not any(one.moving or follows(one, leaders) for one in taken_off):
+        return False
     if len(rovers) < 2 or others_move or not all(r.moving or follows(r, leaders) for r in rovers):
         return False
     if len({len(r.vector) for r in rovers}) != 1 or not all(c.moving or follows(c, leaders) for c in controls):
@@ -111,7 +119,11 @@ def _find_moved(
     """Rovers of one reference that move as one, and where that is known already those that are silent now."""
     rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
     controls = [m for s in members if not s.on_slope for m in _control(windows, s, open_steps)]
-    moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
+    sources = {name for s in members for name in find_sources(windows.site).get(s.id, ())}
+    own = [m for s in windows.site.stations if s.id in sources for m in _control(windows, s, open_steps)]
+    mirrored = [replace(m, vector=tuple(-x for x in m.vector)) for m in own]
+    alike = move_as_one(rovers, controls, others_move=others, taken_off=mirrored)
+    moved = {r.station for r in rovers} if alike else set()
     silent = {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)} if known else set()
     return moved | silent
 

@@ -87,6 +87,7 @@ class SeriesSpec:
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
     calculation: Calculation | None = None  # it is computed, not measured
+    corrected_as: str = ""  # the station that has it less the motion of a reference: there it is judged and forecast
     written_unit: str = ""  # of the site file, where another one than `unit`
 
     @property
@@ -569,8 +570,9 @@ class Site:
 
     @property
     def moving(self) -> list[SeriesSpec]:
-        """All series of what moves."""
-        return [spec for station in self.stations for spec in station.series if spec.quantity.startswith(MOVING)]
+        """All series of what moves, but for those that stand elsewhere less the motion of a reference."""
+        series = (spec for station in self.stations for spec in station.series)
+        return [spec for spec in series if spec.quantity.startswith(MOVING) and not spec.corrected_as]
 
     @property
     def anomalies_vote(self) -> bool:

@@ -65,6 +65,17 @@ def find_groups(site: Site) -> Groups:
     return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
 
 
+@once_per_record
+def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
+    """By station that stands for another less a reference: the stations beside the slope that are taken off."""
+    standing = {one.corrected_as for s in site.stations for one in s.series}
+    found: dict[str, Sequence[str]] = {}
+    for one in (s for s in site.stations if s.id in standing):
+        names = {name for spec in one.series if spec.calculation for name, _ in spec.calculation.places}
+        found[one.id] = [s.id for s in site.stations if s.id in names and not s.on_slope]
+    return found
+
+
 def _list_mapped(site: Site) -> list[str]:
     """Stations that maps of velocities alone give values, where zones are among them."""
     found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]

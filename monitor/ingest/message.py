@@ -28,8 +28,9 @@ _BACKFILL_SHARE_BYTES: Final = 1 << 18  # of a batch with live data, one message
 ROOT: Final = f"{topics.ROOT}/"
 FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
 POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are mended and imported again
-LIVE_FILTER: Final = ROOT + "+/+/obs"
-BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + "+/event")
+LIVE_FILTER: Final = ROOT + "+/+/obs/#"  # with what is written below it by mistake: the quarantine names the topic
+BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs/#", ROOT + "+/report/#", ROOT + "+/event/#")
+STRAY_FILTERS: Final = (ROOT + "+/obs", f"/{ROOT}#")  # no station, a slash too many at the begin
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 

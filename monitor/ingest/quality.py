@@ -27,7 +27,7 @@ from monitor.domain.instruments.no_value import (
     is_full_scale,
 )
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
-from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
+from monitor.domain.quantities import QUANTITIES, convert, convert_difference, is_raw, split_suffix
 from monitor.domain.site import Site
 from monitor.ingest.births import Births
 from monitor.store.readings.flags import load_neighbours
@@ -127,6 +127,9 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
 
 
+_LEAST_RAW: Final = 6999.0  # of counts of a sensor: -99 and 999 are among them as often as any other
+
+
 def flag(
     field: StationField, value: float, observed_at: datetime, received_at: datetime, given: float
 ) -> tuple[str, ...]:
@@ -139,7 +142,7 @@ def flag(
         ("out_of_range", is_out),
         ("future", is_future),
         ("undeclared", not field.declared),
-        (FILL, is_fill_number(given)),
+        (FILL, is_fill_number(given) and not (abs(given) < _LEAST_RAW and is_raw(field.given_unit))),
         (AT_STOP, is_full_scale(given)),
     )
     return tuple(name for name, holds in flags if holds)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.extension import load
 from monitor.domain.names import UNREADABLE
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
@@ -81,6 +82,8 @@ def find_form(path: Path) -> str:
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
         raise ConfigError(TEXT_OF(name=str(path), text=advice))
+    if READERS[forms[0]].recognises:  # what it is of, the site file says
+        raise ConfigError(TEXT_OF(name=str(path), text=_KNOWN(file=shlex.quote(path.name), form=forms[0])))
     if forms[0] != LONG:
         return forms[0]
     with open_rows(path) as (names, _):
@@ -165,7 +168,15 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
         return ReaderCandidates(("insar-wide",), _POINTS_NEED())
     if is_solution(lines):
         return ReaderCandidates(("rtklib",))
-    return ReaderCandidates(("gnss",)) if is_positions(path, lines) else _table(path)
+    if is_positions(path, lines):
+        return ReaderCandidates(("gnss",))
+    return _find_own(text) or _table(path)
+
+
+def _find_own(text: str) -> ReaderCandidates | None:
+    """The reader of an extension that knows a text."""
+    own = (name for name, one in READERS.items() if one.recognises and load(one.recognises)(text))
+    return next((ReaderCandidates((name,)) for name in own), None)
 
 
 _POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())

@@ -23,6 +23,7 @@ from monitor.ingest.message import (
     BATCH_MOST,
     LIVE_FILTER,
     ROOT,
+    STRAY_FILTERS,
     BrokerMessage,
     Inbox,
     StoredSites,
@@ -94,7 +95,7 @@ class IngestContext:
 def list_sessions(
     client_id: str,
     sites: Iterable[Site],
-    live: Sequence[str] = (LIVE_FILTER,),
+    live: Sequence[str] = (LIVE_FILTER, *STRAY_FILTERS),
     backfill: Sequence[str] = BACKFILL_FILTERS,
 ) -> tuple[BrokerSession, ...]:
     """The sessions for live data, which is also what decoders of these sites are bound to, and for catching up."""

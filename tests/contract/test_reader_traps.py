@@ -95,6 +95,11 @@ TRAPS = MappingProxyType(
         "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
         "insar-grid": (lay_grid, LOS, None),
         "mintpy": (lay_mintpy, (), None),
+        "profile": (
+            spell_rows("Date,A_0.5,A_1.5\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},{k}.4,0.1\n"),
+            ("--station", "I1", "--unit", "mm"),
+            "Date,A_0.5,A_2.5\n",
+        ),
     }
 )
 ALL = pytest.mark.parametrize("name", READERS)

@@ -42,6 +42,14 @@ ORIGIN = """
 [[station]]
 id = "P1"
 origin = {latitude = 46.2, longitude = 8.9, height_m = 1410.0, since = 2025-01-01T00:00:00Z}
+[[station]]
+id = "I1"
+[[profile]]
+station = "I1"
+kind = "in_place"
+unit = "mm"
+depths_m = [0.5, 1.5]
+interval = "1d"
 """
 
 
@@ -94,6 +102,8 @@ EXAMPLES = MappingProxyType(
         "grid": (spell_grid(), ("--quantity", "rain"), 3),
         "insar-grid": (spell_grid(), LOS, 15),
         "mintpy": (spell_mintpy(), (), 2),
+        # with how many came and how far its end is, which follow from them
+        "profile": ("Hole;I1\nDate;2025-03-01\nUnit;mm\nDepth;A\n0,5;1,25\n1,5;0,50\n", (), 4),
     }
 )
 SAID = "mapping=m.toml set=a direction=up unit=mm station=G1 quantity=rain variable=tp window=5 within=5 time=utc"

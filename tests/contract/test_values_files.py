@@ -96,7 +96,12 @@ FILES = MappingProxyType(
         ),
     }
 )
-GRIDS = MappingProxyType({"grid": "cells that are none are masked where rasters are read"})
+GRIDS = MappingProxyType(
+    {
+        "grid": "cells that are none are masked where rasters are read",
+        "profile": "its tables are read as `wide`; its surveys: tests/extensions/profiles/test_files.py",
+    }
+)
 assert t.SIGMA not in {name for one in FILES.values() for name in one.lacks}
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NOW = AT + timedelta(days=30)

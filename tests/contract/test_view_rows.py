@@ -15,12 +15,14 @@ ROWS = [(view, get_args(h["return"])[0]) for h in HINTS for view in get_args(h["
 
 @pytest.fixture(scope="module")
 def columns() -> dict[str, set[str]]:
-    with create_engine("sqlite://").connect() as c:
+    engine = create_engine("sqlite://")
+    with engine.connect() as c:
         metadata.create_all(c)
         found = {}
         for name, select in view_sql(sqlite=True).items():
             c.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
             found[name] = set(c.execute(text(f"SELECT * FROM {name} LIMIT 0")).keys())
+    engine.dispose()
     return found
 
 

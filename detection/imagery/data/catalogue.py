@@ -8,7 +8,7 @@ from typing import TypedDict
 from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import TrainingRecipeError
 
-COMMON = ("source", "folder", "size_px", "test_part")
+COMMON = ("source", "folder", "size_px", "test_part", "kind")
 
 
 class DataTable(TypedDict, total=False):
@@ -23,6 +23,7 @@ class DataTable(TypedDict, total=False):
     bands: list[str]
     pixel_size_m: float
     landslide: int
+    kind: str  # what the masks mark, in place of `landslide`; of a `crack` the width is the area over the length
 
 
 @dataclass(frozen=True, slots=True)

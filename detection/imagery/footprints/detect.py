@@ -77,7 +77,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.terrain import TerrainReader, open_terrain
+from detection.imagery.raster.terrain import TERRAIN, TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
@@ -136,10 +136,12 @@ def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> S
 
 def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt: WeightsAttempt) -> SceneDetection:
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
-    model = _load(weights)
+    model = _load_for(scene, weights)
     plan = plan_tiles(model, options)
     facts = _facts(scene, model, plan, options)
     facts |= {"named": options.weights != AUTO, "refused": [one.to_json() for one in refused]}
+    if missing := model.card.get("missing"):
+        facts["missing_bands"] = missing
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
@@ -260,6 +262,12 @@ def _add_cautions(result: SceneDetection, grid: Grid) -> None:
         polygon["caution"] = join(why) if why else None
 
 
+def _load_for(scene: Scene, weights: str) -> "SegmentationModel | IndexModel":
+    """Weights, without the bands that a scene lacks if they do without these."""
+    model, has = _load(weights), {*scene.bands, *(TERRAIN if scene.dem else ())}
+    return model if isinstance(model, IndexModel) else model.without({*model.bands} - has)
+
+
 def _load(weights: str) -> "SegmentationModel | IndexModel":
     if weights == INDEX:
         return INDEX_MODEL
@@ -373,7 +381,8 @@ def inspect_image(options: DetectionOptions) -> tuple[list[str], tuple[Window, .
 
     Weights that would not read it at all are such a reason: nothing is mapped.
     """
-    scene, model = _find_scene(options), _load(options.weights)
+    scene = _find_scene(options)
+    model = _load_for(scene, options.weights)
     try:
         with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
             seen = _set_aside(opened, model, options, work)[0]
@@ -395,7 +404,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     import time
 
     options = attempt.apply_to(options)
-    model = _load(attempt.weights)
+    model = _load_for(scene, attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
     with open_workplace(None) as work, _open(scene, model.bands, options, work, check) as opened:

@@ -1,4 +1,4 @@
-"""Footprints or points as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file for every GIS, reproducible.
+"""Footprints, lines or points as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file for every GIS, reproducible.
 
 Ours because pyogrio brings a second GDAL (100 MB) and writes the time of day; it reads back what we write (a test).
 """
@@ -51,7 +51,7 @@ def write_geopackage(
     table: str,
     changed_at: datetime,
     placed: bool = True,
-    kind: Literal["MULTIPOLYGON", "POINT"] = "MULTIPOLYGON",
+    kind: Literal["LINESTRING", "MULTIPOLYGON", "POINT"] = "MULTIPOLYGON",
     description: str = "Probable landslides found on one scene",
 ) -> None:
     """Write features with a GeoJSON `geometry` as one layer, block by block; polygons become multipolygons.

@@ -12,7 +12,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SMOOTH = 1.0
 FOCUS = 2.0
 FALSE_ALARM, MISS = 0.3, 0.7
-TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky")
+THINNINGS = 4  # of the soft skeleton: what is wider than twice as many pixels is not thinned to its middle
+TERMS = ("ce", "weighted-ce", "focal", "dice", "tversky", "cldice")
 
 
 def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
@@ -21,7 +22,8 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
     Args:
         spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
             `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
-            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3).
+            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3); `cldice` (Shit et al. 2021: dice of
+            middle lines, for what is thin).
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
 
     Raises:
@@ -52,11 +54,35 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
     known_pixels = (truth != IGNORED).to(logits.dtype)
     probability = logits.softmax(dim=1)[:, 1] * known_pixels
     target = (truth == 1).to(logits.dtype)
+    if name == "cldice":
+        lines, known_lines = (_thin(part * known_pixels) for part in (probability, target))
+        right = ((lines * target).sum() + SMOOTH) / (lines.sum() + SMOOTH)
+        found = ((known_lines * probability).sum() + SMOOTH) / (known_lines.sum() + SMOOTH)
+        return 1 - 2 * right * found / (right + found)
     hit = (probability * target).sum()
     if name == "dice":
         return 1 - (2 * hit + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
     alarm, miss = probability.sum() - hit, target.sum() - hit
     return 1 - (hit + SMOOTH) / (hit + FALSE_ALARM * alarm + MISS * miss + SMOOTH)
+
+
+def _thin(shares: torch.Tensor) -> torch.Tensor:
+    """The soft skeleton of N x H x W by openings that get narrower."""
+
+    def erode(values: torch.Tensor) -> torch.Tensor:
+        down, across = (
+            -functional.max_pool2d(-values, side, 1, (side[0] // 2, side[1] // 2)) for side in ((3, 1), (1, 3))
+        )
+        return torch.minimum(down, across)
+
+    values = shares[:, None]
+    lines = torch.zeros_like(values)
+    for _ in range(THINNINGS):
+        narrower = erode(values)
+        rest = functional.relu(values - functional.max_pool2d(narrower, 3, 1, 1))
+        lines = lines + functional.relu(rest - lines * rest)
+        values = narrower
+    return lines[:, 0]
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:

@@ -132,13 +132,21 @@ def train_patches(
         return TrainedNetwork.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
     learner.network.load_state_dict(learner.best[3])
     trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    pixels = sum(judged.read(int(position)).mask.size for position in places)
-    calibration = fit_temperature(*gather(held_odds(trained, judged, places, (mean, std)), pixels))
-    threshold, held_f1 = choose_threshold(held_odds(trained, judged, places, (mean, std)), calibration.temperature)
+    calibration, threshold, held_f1 = calibrate(trained, judged, places, (mean, std))
     threshold = settings.threshold or threshold
     return TrainedNetwork.of(
         learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
     )
+
+
+def calibrate(
+    network: torch.nn.Module, patches: Patches, positions: NDArray[np.int64], normalisation: Normalisation
+) -> tuple[TemperatureCalibration, float, float]:
+    """Temperature, the threshold of the best pooled F1 on calibrated probabilities, and that F1."""
+    pixels = sum(patches.read(int(position)).mask.size for position in positions)
+    calibration = fit_temperature(*gather(held_odds(network, patches, positions, normalisation), pixels))
+    held = held_odds(network, patches, positions, normalisation)
+    return calibration, *choose_threshold(held, calibration.temperature)
 
 
 def _list_judged(
@@ -189,6 +197,7 @@ def predict_odds(
         if waiting and (len(waiting) == BATCH or waiting[0].shape != image.shape):
             yield from flush()
         waiting.append((image - mean[:, None, None]) / std[:, None, None])
+        waiting[-1][np.isnan(waiting[-1])] = 0  # a band that is missing is its mean
     yield from flush()
 
 

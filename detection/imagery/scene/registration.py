@@ -44,19 +44,33 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
     Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
     not. The peak is refined by a parabola.
 
-    Args:
-        read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
-        kept: edges of the newer image, which is laid on several others; what is found is added.
+    Args: see `list_shifts`.
 
     Returns:
         The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.
     """
-    side = min(BLOCK_PX, width, height)
-    if side < 32:
+    shifts = list_shifts(read, width, height, kept)
+    if not len(shifts):
         return None
-    found = []
+    middle = np.median(shifts, axis=0)
+    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
+    if len(near) * 2 <= len(shifts):
+        return None
+    columns, rows = np.median(near, axis=0)
+    return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
+
+
+def list_shifts(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> NDArray[np.float64]:
+    """Measure the shift (columns, rows) of each block that has a clear peak, n x 2.
+
+    Args:
+        read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
+        kept: edges of the newer image, which is laid on several others; what is found is added.
+    """
+    side = min(BLOCK_PX, width, height)
+    found = list[tuple[float, float]]()
     kept = {} if kept is None else kept
-    for column, row in _choose_blocks(read, width, height, side):
+    for column, row in _choose_blocks(read, width, height, side) if side >= 32 else ():
         newer, older, valid = read(column, row, side, side)
         inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
         known = kept.get((column, row))
@@ -65,15 +79,7 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
         peak = _find_peak(known[1], _edges(older, inner), inner)
         if peak is not None:
             found.append(peak)
-    if not found:
-        return None
-    shifts = np.array(found)
-    middle = np.median(shifts, axis=0)
-    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
-    if len(near) * 2 <= len(shifts):
-        return None
-    columns, rows = np.median(near, axis=0)
-    return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
+    return np.array(found, np.float64).reshape(-1, 2)
 
 
 def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:

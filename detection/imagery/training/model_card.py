@@ -52,7 +52,7 @@ def make_card(
         "network": {"name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options)},
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
-        "classes": ["landslide"],
+        "classes": [recipe.data.get("kind", "landslide")],
         "pixel_size_m": facts["pixel_size_m"],
         "minimum_area_m2": round(min(LARGEST_MINIMUM_M2, LEAST_PIXELS * facts["pixel_size_m"] ** 2), 4),
         "tile_px": facts["tile_px"],
@@ -79,6 +79,7 @@ def make_card(
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
         **({"steadiness": facts["steadiness"]} if "steadiness" in facts else {}),
+        **({"band_subsets": facts["band_subsets"]} if "band_subsets" in facts else {}),
         "recipe_file": facts["recipe_file"],
         "begun_from": facts["begun_from"],
         "history": trained.history,
@@ -137,6 +138,9 @@ def render_card(card: ModelCard) -> str:
             f"- Loss of quality: holds noise of {steadiness['noise_counts']:g} counts of 255; F1 on "
             f"{steadiness['held_patches']} held patches: {', '.join(f'{name} {value}' for name, value in f1.items())}."
         )
+    if subsets := card.get("band_subsets"):
+        lost = ", ".join(f"{' '.join(one['missing'])} {one['held_f1']}" for one in subsets)
+        lines.append(f"- Scenes may lack bands; F1 on the held part without: {lost}.")
     if others := card.get("other_pixels"):
         f1 = others["held_f1"]
         lines.append(

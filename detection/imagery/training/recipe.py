@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detection.imagery.data.band_groups import list_subsets
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.data.splits import ALL
 from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.registry import CLASSIFIERS
+from detection.imagery.training.band_subsets import measure_subsets
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import TrainingRecipe, show_by
 from detection.imagery.training.seen import write_seen
@@ -44,6 +46,8 @@ def run_recipe(
     from detection.imagery.training.steadiness import measure_steadiness
 
     settings, network, normalisation, origin, begun_line = _begin(recipe)
+    if settings.drop_bands:
+        list_subsets(recipe.bands)  # refused before hours are spent
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -93,6 +97,10 @@ def run_recipe(
             native.take([native.names.index(name) for name in trained.held]),
             trained.threshold,
         )
+        if settings.drop_bands:
+            held = train.take([train.names.index(name) for name in trained.held])
+            held = held.clip(trained.value_range) if trained.clipped else held
+            facts["band_subsets"] = measure_subsets(trained, held, settings.threshold)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
     write_seen(out, native, None if origin is None else weights_path(origin["weights"]))

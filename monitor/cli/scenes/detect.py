@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
-from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
+from monitor.cli.scenes.cracks import add_cracks
+from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, list_dates, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
 from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.domain.errors import RefusedError
@@ -90,6 +91,10 @@ class DetectArguments:
         Path | None,
         typer.Option(help="File for the instances of all scenes, in pixels (COCO).", rich_help_panel=OUTPUT),
     ] = None
+    cracks: Annotated[
+        bool,
+        typer.Option("--cracks", help="Also cracks as lines, with length, width, azimuth.", rich_help_panel=OUTPUT),
+    ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")] = (
         False
     )
@@ -119,6 +124,8 @@ def detect(given: DetectArguments) -> None:
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
+    if given.cracks and given.out is None:
+        raise typer.BadParameter("--cracks needs --out")
     instances = None
     if given.coco is not None and not given.dry_run:
         from detection.imagery.footprints.coco import CocoInstances
@@ -135,7 +142,7 @@ def detect(given: DetectArguments) -> None:
     with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
-            named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
+            named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number), cracks=given.cracks)
             run = partial(_run, chosen | {"out_dir": folder}, named, instances, dry_run=given.dry_run)
             codes.append(_guard(named, run))
     if instances is not None and given.coco is not None and instances.images:
@@ -154,6 +161,7 @@ class _NamedScene:
     pre: Path | None
     dem: Path | None
     work: Path
+    cracks: bool  # whether they are asked for
 
     def format_text(self, text: str) -> str:
         """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
@@ -200,7 +208,7 @@ def _detect_one(
 
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
-    since = ""
+    since, compared = "", None
     options = _make_options(chosen, scene, named, "heights")
     if dry_run:
         plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
@@ -219,6 +227,8 @@ def _detect_one(
         _warn(not_alone(answer["warnings"]), named)
         answer["change"] = None
         if earlier is not None:
+            is_same = earlier["model_hash"] == answer["model_hash"]
+            compared = list_dates(answer, earlier, options, before) if is_same else None
             answer, answer["change"], since = compare_with(answer, earlier, options, before)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if instances is not None:
@@ -227,7 +237,11 @@ def _detect_one(
         instances.add(str(named.scene), answer, read_own_grid(scene, answer))
         if named.work in chosen["out_dir"].parents:
             answer["outputs"] = {}
-    show_in_order({"scene": str(named.scene), **answer}, _format_answer(answer, since))
+    facts, lines = dict[str, Any](), _format_answer(answer, since)
+    if named.cracks:
+        facts, line = add_cracks(answer, chosen["out_dir"], compared)
+        lines = f"{lines}\n{line}"
+    show_in_order({"scene": str(named.scene), **answer, **facts}, lines)
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 

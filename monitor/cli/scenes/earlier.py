@@ -82,10 +82,10 @@ def compare_with(
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
     """
     from detection.imagery.change.by_index import add_index_comparison, compare_by_index
-    from detection.imagery.change.compare import as_date, compare
+    from detection.imagery.change.compare import compare
     from detection.imagery.change.records import comparison_to_json, outline_to_json
 
-    own, before = as_date(answer, options.scene_path, options.dem), as_date(earlier, pre.scene_path, pre.dem)
+    own, before = list_dates(answer, earlier, options, pre)
     out = options.out_dir
     if answer["model"] == INDEX:
         own, found = compare_by_index(own, [before], out)
@@ -101,6 +101,15 @@ def compare_with(
         line = describe_change(index_found.date, index_found.found, by_index=True)
         line += f", by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
     return answer, comparison_to_json(found) | {"by_index": index_found.to_json()}, line
+
+
+def list_dates(
+    answer: SceneDetection, earlier: SceneDetection, options: "DetectionOptions", pre: "DetectionOptions"
+) -> "tuple[StoredDate, StoredDate]":
+    """The newer and the older date, as they are compared."""
+    from detection.imagery.change.compare import as_date
+
+    return as_date(answer, options.scene_path, options.dem), as_date(earlier, pre.scene_path, pre.dem)
 
 
 def describe_index_comparison(comparison: "IndexComparison") -> str:

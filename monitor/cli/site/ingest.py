@@ -92,9 +92,10 @@ class IngestArguments:
         str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
     ] = None
     unit: Annotated[
-        str | None, typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid: of its quantity")
+        str | None,
+        typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid or of depths: of their values"),
     ] = None
-    station: Annotated[str | None, typer.Option("--station", help="Whose positions the file holds")] = None
+    station: Annotated[str | None, typer.Option("--station", help="Whose positions or depths the file holds")] = None
     time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None
     quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None
     variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None

@@ -42,6 +42,8 @@ def find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str
     if spec is None:
         names = ", ".join(s.quantity for s in station.series) or "none"
         raise ConfigError(f"{where}: station {station_id!r} declares no series {quantity!r}; it has: {names}")
+    if spec.corrected_as:
+        return find_series(f"{spec.corrected_as}.{quantity}", stations, where)
     return station_id, spec if spec.quantity == quantity else SeriesSpec(
         station=spec.station,
         quantity=quantity,
@@ -64,6 +66,7 @@ def match_stations(
     """Resolve names and globs.
 
     A glob takes the stations on the slope that have the quantity; a name must exist, have it, and may be a control.
+    Where the motion of a reference is taken off, the station that has what is left is meant.
     """
     chosen: dict[str, None] = {}
     for pattern in patterns:
@@ -80,7 +83,7 @@ def match_stations(
             if spec is not None:
                 refuse_index(spec, where)
             if station.on_slope or not glob:
-                chosen[station.id] = None
+                chosen[spec.corrected_as or station.id if spec is not None else station.id] = None
     if not chosen:
         raise ConfigError(f"{where}: {', '.join(patterns)} matches only control stations (on_slope = false)")
     return tuple(s.id for s in stations if s.id in chosen)

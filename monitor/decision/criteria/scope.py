@@ -9,6 +9,7 @@ from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site, once_per_record
+from monitor.domain.witnesses import find_sources
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
 SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
@@ -51,6 +52,11 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
             spec = site.series(*key)
             if spec is not None:
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
+                for source in find_sources(site).get(
+                    key[0], ()
+                ):  # farther back: what it shows must not slide away first
+                    place = source, key[1]
+                    found[place] = max(found.get(place, 0.0), reach_s(found[key]))
     return found
 
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import fsum, inf
 from operator import attrgetter, mul
 from statistics import median
 from typing import Final, cast
@@ -15,15 +15,17 @@ from monitor.decision.series.paired_steps import COMPANY, find_partners, is_conf
 from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, stands_again
-from monitor.decision.series.tracks import Track, Tracks, direction
-from monitor.decision.series.vectors import norm
+from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
+from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
 from monitor.domain.keys import StepKey, StepVote
-from monitor.domain.site import Criterion, Site, Station
-from monitor.domain.witnesses import Groups
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.domain.witnesses import Groups, find_sources
 
 _UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")
 _UNSURE: Final = Template("step.unsure", "its stated error is {n} times the usual")
+_MIRRORED: Final = Template("step.mirrored", "what is taken off ({names}) jumped then by as much the other way")
+MIRRORED: Final = 0.25  # of a jump: so much of it may be left where its reference jumped
 DOUBTED_SIGMAS: Final = 3.0  # the stated error of a fix over the usual one of its series
 USUAL_EPOCHS: Final = 24  # before the jump, of which the usual error is the median
 UPSLOPE_MM: Final = 500.0  # slopes do not climb; half a metre upslope is a fault of the instrument or of its frame
@@ -50,6 +52,19 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
     if len(after) >= AGREEING or any(norm(s) <= DOUBTED_SIGMAS * usual for s in after):
         return None
     return _UNSURE(n=Figure(stated / usual, ".1f"))
+
+
+def find_mirrored(windows: DecisionContext, criterion: Criterion, spec: SeriesSpec, jump: Jump) -> Message | None:
+    """Why a jump is that of a reference: what was taken off jumped then, by as much the other way; else None."""
+    if not (sources := find_sources(windows.site).get(spec.station, ())):
+        return None
+    taken: list[Vector] = [(0.0,) * len(jump.size)]
+    for source in sources:
+        near = (one for one in windows.track(criterion, source).jumps if len(one.size) == len(jump.size))
+        taken += [one.size for one in near if one.before_s < jump.at_s and jump.before_s < one.at_s]
+    left = norm(tuple(x + fsum(parts) / len(sources) for x, *parts in zip(jump.size, *taken, strict=True)))
+    limit = min(MIRRORED * jump.length, verify_step(spec, criterion) or inf)
+    return _MIRRORED(names=NameList(tuple(sources))) if len(taken) > 1 and left <= limit else None
 
 
 def _stated(view: DecisionInputs, key: str, at_s: float) -> float:
@@ -168,7 +183,7 @@ def find_step_candidates(
                 old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - spec.max_silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
-                doubt = UNKNOWN_NOISE if jump in unsure else doubt
+                doubt = UNKNOWN_NOISE if jump in unsure else doubt or find_mirrored(windows, criterion, spec, jump)
                 found[key] = StepCandidate(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
     return found
 

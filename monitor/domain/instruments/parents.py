@@ -51,7 +51,8 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """The series behind every parent that has more than one.
 
     On a base hangs what is measured against it, the displacement of its rovers; on everything else all that a station
-    measures. A parent that is declared as a station of its own shares its fate with them.
+    measures, and on a station what is calculated from it. A parent that is declared as a station of its own shares its
+    fate with them.
     """
     found: dict[Parent, set[Place]] = {}
     for station in site.stations:
@@ -61,6 +62,9 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
         for kind, name in zip(KINDS, above, strict=True):
             if name is not None:
                 found.setdefault(Parent(kind, name), set()).update(moving if kind == "base" else every)
+        for spec in station.series:
+            for other, _ in spec.calculation.places if spec.calculation is not None else ():
+                found.setdefault(Parent("station", other), set()).add((station.id, spec.quantity))
     for parent, places in found.items():
         device = site.station(parent.name)
         if device is not None and places:

@@ -116,7 +116,7 @@ def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]
         scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
         for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
             spec = station.find_series(quantity)
-            if spec is not None:
+            if spec is not None and not spec.corrected_as:
                 found.append(Watched(ids[station.id, quantity], station, spec, quantity))
     return found
 

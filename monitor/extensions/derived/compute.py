@@ -24,6 +24,7 @@ from monitor.extensions.derived.expression import (
     compute_sigma,
     read_expression,
 )
+from monitor.extensions.derived.relative import list_components
 from monitor.extensions.derived.units import read_unit
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import (
@@ -82,7 +83,9 @@ Ids = MutableMapping[SeriesKey, tuple[int, str]]  # of series that are known
 def list_steps(site: Site) -> Sequence[Sequence[Plan]]:
     """The calculated series of a site in steps: each rests on measured series and on those of steps before."""
     own = {unit for _, unit in site.quantities}
-    specs = {(spec.station, spec.quantity): spec for s in site.stations for spec in s.series if spec.calculation}
+    specs = {
+        (one.station, one.quantity): one for s in site.stations for spec in s.series for one in list_components(spec)
+    }
 
     def find_unit(place: Series) -> str | None:
         expected = site.expect(*place)

@@ -1,4 +1,4 @@
-"""[[derived]] of a site file: series that are computed, checked when the file is read."""
+"""[[derived]] and [[relative]] of a site file: series that are computed, checked when the file is read."""
 
 from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -13,6 +13,7 @@ from monitor.domain.quantities import QUANTITIES, convert_difference
 from monitor.domain.site import Calculation, StationId
 from monitor.domain.terms import Duration, Faults
 from monitor.extensions.derived.expression import LONGEST, Expression, Series, read_expression
+from monitor.extensions.derived.relative import EACH, WHOLE, add_relative
 from monitor.extensions.derived.units import read_unit
 
 ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant
@@ -32,15 +33,19 @@ DerivedTable: Final = create_model(
         Field(0.0, ge=0.0, description="in `unit`: where what it rests on differs by more is an alarm"),
     ),
 )
-_CalculatedTable: Final = create_model("_CalculatedTable", __base__=SeriesTable, calculation=(Calculation, ...))
+_RelativeTable: Final = create_model("_RelativeTable", __base__=DerivedTable, where=(str, ...))
+_PlacedTable: Final = create_model(
+    "_PlacedTable", __base__=SeriesTable, calculation=(Calculation | None, None), corrected_as=(str, "")
+)
 
 
 def expand(file: Table, name: str) -> Table:
     """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
+    file, instead = add_relative(file, name, _RelativeTable)
     faults = Faults()
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}
-    where = {place: f"{name}: derived[{index}]" for index, place in enumerate(derived)}
+    where = {place: getattr(one, "where", f"{name}: derived[{k}]") for k, (place, one) in enumerate(derived.items())}
     for place, table in derived.items():
         with faults.gathered():
             if all(table.station != s.id for s in file.station):
@@ -57,17 +62,23 @@ def expand(file: Table, name: str) -> Table:
     faults.raise_any()
     intervals_s = {place: table.interval_s for place, table in measured.items()}
     made: dict[Series, Any] = {}
-    for place in _sort(found, name):
+    for place in _sort(found, names, name):
         with faults.gathered():
             unit = units.get(place[1], derived[place].unit)
             made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
         intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
     faults.raise_any()
+    whole = [(s, (*s.series, *(one for place, one in made.items() if place[0] == s.id))) for s in file.station]
     stations = [
-        s.model_copy(update={"series": (*s.series, *(one for place, one in made.items() if place[0] == s.id))})
-        for s in file.station
+        s.model_copy(update={"series": tuple(_mark(one, instead.get((s.id, one.quantity))) for one in series)})
+        for s, series in whole
     ]
     return file.model_copy(update={"station": tuple(stations)})
+
+
+def _mark(table: Table, instead: str | None) -> Table:
+    """A series, and which station stands for it where something is taken off."""
+    return _PlacedTable.model_construct(**dict(table) | {"corrected_as": instead}) if instead else table
 
 
 def _read(
@@ -95,17 +106,19 @@ def _read(
 
 
 def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
-    """Where a series is declared: `displacement` covers the components that are measured."""
+    """Where a series is declared: `displacement` covers the components that are measured, or less a reference."""
     station, quantity = place
     whole = (station, "displacement")
     covers = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in names
-    return whole if covers and whole in names and not hasattr(names[whole], "expression") else place
+    table = names.get(whole) if covers else None
+    return place if table is None or type(table) is DerivedTable else whole
 
 
-def _sort(found: Mapping[Series, Expression], name: str) -> list[Series]:
+def _sort(found: Mapping[Series, Expression], names: Mapping[Series, Any], name: str) -> list[Series]:
     """Each after those that it rests on."""
+    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
     try:
-        order = TopologicalSorter({place: one.inputs for place, one in found.items()}).static_order()
+        order = TopologicalSorter(rests_on).static_order()
         return [place for place in order if place in found]
     except CycleError as error:
         circle = " <- ".join(".".join(place) for place in error.args[1])
@@ -130,7 +143,7 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
             f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
         )
     calculation = Calculation(
-        table.expression,
+        table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
         (names[first], *(one for one in names if one != names[first])),
         reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
@@ -139,4 +152,4 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     )
     given = {key: getattr(table, key) for key in SeriesTable.model_fields}
     interval_s = table.interval_s or each_s[first]
-    return _CalculatedTable.model_construct(**given | {"interval_s": interval_s, "calculation": calculation})
+    return _PlacedTable.model_construct(**given | {"interval_s": interval_s, "calculation": calculation})

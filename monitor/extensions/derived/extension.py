@@ -9,7 +9,7 @@ EXTENSION: Final = Extension(
     name="derived",
     description="series that are computed from other series of a site, with their unit and error",
     package=_HERE,
-    site_tables={"derived": f"{_HERE}.declare:DerivedTable"},
+    site_tables={"derived": f"{_HERE}.declare:DerivedTable", "relative": f"{_HERE}.relative:RelativeTable"},
     functions={
         "config.tables": f"{_HERE}.declare:expand",
         "ingest.readings": f"{_HERE}.compute:add_calculated",

@@ -137,7 +137,11 @@ def _list_depths(table: Table, where: str) -> tuple[float, ...]:
 @once_per_record
 def list_profiles(site: Site) -> Sequence[Profile]:
     """The profiles of a site."""
-    if "profile" not in site.source:
+    return read_profiles(site.source, site.id)
+
+
+def read_profiles(text: str, name: str) -> Sequence[Profile]:
+    """The profiles of the text of a site file that is in force."""
+    if "profile" not in text:
         return ()
-    tables = read_toml(site.source, site.id).get("profile", ())
-    return [make_profile(ProfileTable.model_validate(one), site.id) for one in tables]
+    return [make_profile(ProfileTable.model_validate(one), name) for one in read_toml(text, name).get("profile", ())]

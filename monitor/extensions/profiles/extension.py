@@ -13,6 +13,10 @@ EXTENSION: Final = Extension(
     addresses={"GET /sites/{site}/profiles": Address("read")},
     panels={"site.links": ("profiles_link.html",)},
     site_tables={"profile": f"{_HERE}.declare:ProfileTable"},
-    functions={"config.tables": f"{_HERE}.declare:expand", "ingest.readings": f"{_HERE}.compute:add_profiles"},
+    functions={
+        "config.tables": f"{_HERE}.declare:expand",
+        "ingest.readers": f"{_HERE}.forms:READERS",
+        "ingest.readings": f"{_HERE}.compute:add_profiles",
+    },
     jobs=(Job("profiles", f"{_HERE}.compute:run", lambda _: 60.0, 20.0, light=True),),
 )

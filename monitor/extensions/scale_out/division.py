@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.domain.site import Site
-from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, BrokerMessage, locate, matches
+from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, STRAY_FILTERS, BrokerMessage, locate, matches
 from monitor.ingest.mqtt import BrokerSession
 from monitor.ingest.service import BACKFILL, LIVE, Ingest, IngestContext, list_sessions
 
@@ -42,7 +42,7 @@ class Share:
         if not self.takes_rest:
             return found
         # no filter says "all but these": every message comes here too, at QoS 0, so that the broker keeps no copy of it
-        every = (LIVE_FILTER, *BACKFILL_FILTERS)
+        every = (LIVE_FILTER, *STRAY_FILTERS, *BACKFILL_FILTERS)
         return (*found, BrokerSession(REST, f"{self.client_id}-{REST}", every, frozenset(every), is_kept=False))
 
 

@@ -61,6 +61,7 @@ class ImportOptions:
     places: tuple[StationPlace, ...] = ()  # stations of the site that have a place
     origins: tuple[tuple[str, Origin], ...] = ()  # stations of the site whose positions count from somewhere
     name: str = ""  # what its owner calls the file, where it lies under another name
+    site_file: str = ""  # the text of that of the site, for readers of extensions
     stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
 
     def call(self, path: Path) -> Path:
@@ -132,6 +133,7 @@ class FileReader:
     suffixes: tuple[str, ...] = SUFFIXES
     needs: tuple[str, ...] = ()  # options that must be given
     takes: tuple[str, ...] = ()  # options that may be given
+    recognises: str = ""  # dotted path: whether a text that begins so is of this form
     in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
 
 
@@ -157,4 +159,5 @@ def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
     station = options.station if site is None or options.station is None else site.now_called(options.station)
-    return replace(options, places=places, origins=origins, station=station)
+    text = "" if site is None else site.source
+    return replace(options, places=places, origins=origins, station=station, site_file=text)

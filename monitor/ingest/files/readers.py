@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from monitor.domain.errors import ConfigError
+from monitor.domain.extension import load_declared
 from monitor.ingest.files.reader import Content, FileReader, OpenPoints, OpenReadings
 from monitor.ingest.files.tables import SUFFIXES, WIDE_SUFFIXES
 
@@ -77,6 +78,8 @@ READERS: Final[dict[str, FileReader]] = {
         in_worker=True,
     ),
 }
+for _more in load_declared("functions", "ingest.readers"):
+    READERS.update(_more)
 
 
 def open_readings(form: str) -> OpenReadings:

@@ -3,13 +3,14 @@
 import atexit
 import csv
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
@@ -28,6 +29,13 @@ SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
 BEFORE: Final = "\n"  # key of the line of a row that stands before the names of the columns, and of their line
+TORN: Final = "\0"  # key that marks the last row, where it seems to be torn
+_NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,](\d*))?")
+_TAIL_BYTES: Final = 1 << 16
+_TORN_ROW: Final = Template(
+    "file.row.torn",
+    "the last line has no end, and its last number fewer decimals than those above: is it whole? Then end the line",
+)
 _EARLY: Final = Template(
     "file.row.early", "line {n} is a row of data before the names of the columns in line {names}; is skip_rows right?"
 )
@@ -36,6 +44,7 @@ LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six
 BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 64 << 20
 SPOOL_BYTES: Final = 64 << 20
+FEWEST_ABOVE: Final = 5  # numbers that say how many decimals a column has
 WHITESPACE: Final = "whitespace"  # as a delimiter: any run of blanks
 Row = dict[str, Any]
 
@@ -101,14 +110,33 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
             yield _open_workbook(path, layout)
         elif is_campbell(path):
             with path.open("rb") as file:
-                yield campbell_rows(path, file)
+                names, rows = campbell_rows(path, file)
+                yield names, _mark_torn(rows, path, layout)
         elif str(path) == "-":
             yield _read_text(_rewind_stdin(), path, layout)
         else:
             with path.open(encoding=layout.encoding, newline="") as lines:
-                yield _read_text(lines, path, layout)
+                names, rows = _read_text(lines, path, layout)
+                yield names, _mark_torn(rows, path, layout)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(TEXT_OF(name=str(path), text=_NO_TABLE(problem=str(error)))) from None
+
+
+def _mark_torn(rows: Iterator[Row], path: Path, layout: Layout) -> Iterator[Row]:
+    """The same rows, the last with `TORN` where its line has no end and its number lacks decimals all others have."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = file.read().decode(layout.encoding, errors="replace").splitlines(keepends=True)
+    split = None if layout.delimiter == WHITESPACE else layout.delimiter
+    *above, last = [_NUMBER.fullmatch(line.rsplit(split, 1)[-1].strip(' "\r\n')) for line in lines or [""]]
+    decimals = [len(number[1] or "") for number in above if number]
+    is_short = last is not None and len(decimals) >= FEWEST_ABOVE and len(last[1] or "") < min(decimals)
+    if not is_short or lines[-1].endswith(("\n", "\r")):
+        yield from rows
+        return
+    for row, below in pairwise(chain(rows, [None])):
+        if row is not None:
+            yield row if below is not None else row | {TORN: True}
 
 
 def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = None) -> dict[str, list[list[Any]]]:
@@ -289,6 +317,8 @@ def find_fault(row: Row) -> PayloadError | None:
     if BEFORE in row:
         line, names = row[BEFORE]
         return PayloadError("before_names", _EARLY(n=Figure(line, "d"), names=Figure(names, "d")))
+    if TORN in row:
+        return PayloadError("torn_line", _TORN_ROW())
     if SURPLUS not in row:
         return None
     return PayloadError(
@@ -298,4 +328,4 @@ def find_fault(row: Row) -> PayloadError | None:
 
 def format_fault(row: Row) -> Row:
     """A row that is none, as it waits in the quarantine: texts and numbers alone."""
-    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k != BEFORE}
+    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k not in {BEFORE, TORN}}

@@ -107,7 +107,7 @@ def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
     for station in site.stations:
         have = known.get(station.id, {})
         for spec in station.series if station.on_slope else ():
-            if not spec.quantity.startswith(KINDS) or spec.unit != "mm":
+            if not spec.quantity.startswith(KINDS) or spec.unit != "mm" or spec.corrected_as:
                 continue
             names = (*COMPONENTS, *SCALARS) if spec.quantity == "displacement" else (spec.quantity,)
             chosen = _choose([q for q in names if q in have])

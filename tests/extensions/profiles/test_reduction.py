@@ -14,14 +14,16 @@ from monitor.extensions.profiles.reduction import (
     read_survey,
     subtract_zero,
 )
+from tests.tables import tabulated
 
 WEEK_S = 7 * DAY_S
 
 
-def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, place=None):
-    """Four weekly surveys of a casing that leans and spirals, by a probe whose bias shifts at each of them.
+def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, place=None, weeks=4, more=(), creep_mm=0.0):
+    """Weekly surveys of a casing that leans and spirals, by a probe whose bias shifts at each of them.
 
-    Returns the profile, the place of the slip, and time and faces of each survey; `slip_mm` come each week.
+    Returns the profile, the place of the slip, and time and faces of each survey; `slip_mm` come each week. `more`:
+    shares of it that neighbours take, by how many places above; `creep_mm`: of the top step, 0 at the bottom.
     """
     depths = tuple(length * (i + 1) for i in range(count))
     twist = ((0.0, 0.0), (depths[-1], rng.uniform(-60.0, 60.0)))
@@ -33,13 +35,14 @@ def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, plac
     azimuth = rng.uniform(0.0, math.tau)
     lean = [(rng.gauss(0.0, 5.0), rng.gauss(0.0, 5.0)) for _ in depths]
     surveys = []
-    for week in range(4):
+    for week in range(weeks):
         faces = {name: [] for name in profile.faces}
         for axis, turned in (("a", 0.0), ("b", math.pi / 2.0)):
             shift, bias = rng.gauss(0.0, bias_mm), rng.gauss(0.0, 1.0)
             for i, depth in enumerate(depths):
                 groove = math.radians(twist[1][1] * depth / depths[-1]) + turned
-                moved = slip_mm * week * math.cos(azimuth - groove) if i == place else 0.0
+                share = (i == place) + dict(more).get(place - i, 0.0)
+                moved = week * math.cos(azimuth - groove) * (slip_mm * share + creep_mm * (1.0 - i / count))
                 tilt = lean[i][axis == "b"] + moved + shift
                 faces[f"{axis}0"].append(bias + tilt + rng.gauss(0.0, noise_mm))
                 faces[f"{axis}180"].append(bias - tilt + rng.gauss(0.0, noise_mm))
@@ -66,6 +69,39 @@ def test_slip_is_found_within_one_interval_of_where_it_was_drawn():
             sizes.append(abs(found.displacement_mm - 3.0 * slip_mm))
     assert hits >= 190
     assert sum(sizes) / len(sizes) < 0.15
+
+
+@tabulated(
+    "terms",
+    [
+        {"more": [(15, 0.5)]},  # a second surface
+        {"more": [(2, 0.9)]},  # close to the first
+        {"more": [(1, 0.6), (-1, 0.6)]},  # a zone
+        {"place": 59},  # at the deepest step, of what was declared stable
+        {"place": 0},
+        {"weeks": 2},
+        {"count": 30, "length": 1.0},
+        {"noise_mm": 0.2},
+        {"bias_mm": 0.5},
+        {"creep_mm": 0.5},
+        {"count": 18, "noise_mm": 0.05},
+    ],
+)
+def test_slip_is_found_beside_what_else_a_casing_does(terms):
+    rng, hits = random.Random(13), 0
+    for _ in range(40):
+        given = {"place": rng.randrange(3, terms.get("count", 60) - 14)} if terms.get("more") is None else {"place": 30}
+        profile, place, surveys = draw(rng, slip_mm=rng.uniform(1.0, 6.0), **given | terms)
+        found = find_slip(profile, reduce(profile, surveys))
+        middle = sum(profile.bounds_m(place)) / 2.0
+        hits += found.depth_m is not None and abs(found.depth_m - middle) <= profile.lengths_m[0]
+    assert hits >= 38
+
+
+def test_creep_over_the_whole_depth_is_no_slip():
+    rng = random.Random(14)
+    drawn = (draw(rng, slip_mm=0.0, creep_mm=1.0) for _ in range(60))
+    assert sum(find_slip(p, reduce(p, s)).depth_m is not None for p, _, s in drawn) <= 3
 
 
 @pytest.mark.parametrize("count", [24, 60])

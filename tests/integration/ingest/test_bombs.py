@@ -35,6 +35,7 @@ from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import Origin
 from monitor.domain.terms import read_text
 from monitor.extensions.outlines.files import read_geometry
+from monitor.extensions.profiles.files import open_profile
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points
@@ -233,6 +234,11 @@ def read_stack(opens):
     return read
 
 
+def read_profile(path):
+    with open_profile(path, ImportOptions()) as lines:
+        return sum(1 for _ in lines)
+
+
 PIECES = (lambda t: large_pieces(t, "tp"),)
 # form of `slopeward ingest` -> what reads it, and its bombs
 READ = {
@@ -241,6 +247,7 @@ READ = {
     "insar-points": (read_rows, (one_line, parquet)),
     "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
     "rtklib": (read_rtklib, (lambda t: one_line(t, ".pos"),)),
+    "profile": (read_profile, (lambda t: one_line(t, ".gkn"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
     "insar-wide": (read_wide_points, (lambda t: one_line(t, ".txt"), zipped)),
     "grid": (read_stack(open_grid), PIECES),

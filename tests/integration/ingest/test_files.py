@@ -12,10 +12,13 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from monitor.cli.identity import name_helper
 from monitor.cli.main import run_verb
+from monitor.ingest.files.tables import Layout, find_fault, open_rows
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
 from monitor.store.schema.tables import observation, user_account
@@ -176,6 +179,30 @@ def test_a_decimal_comma_is_not_read_as_a_sigma(place, run):
     assert (status, said["stored"], said["rejected"], said["reasons"]) == (3, 4, 1, {"cell_count": 1})
     assert ask(place, "select count(*) from observation where value_raw in (12, 4)") == [(0,)]
     assert run("ingest", "--rejected")[0] == 4  # reading again does not make a value of it
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(";", encoding="cp1252"), Layout("whitespace")], ids=str)
+@given(values=st.lists(st.integers(-99_999, 99_999), min_size=7, max_size=12), cut=st.integers(0, 12), data=st.data())
+def test_half_a_number_at_the_end_of_a_file_is_no_value(tmp_path_factory, layout, values, cut, data):
+    decimals, mark = data.draw(st.integers(1, 4)), ";" if layout.delimiter == ";" else ","
+    mark = " " if layout.delimiter == "whitespace" else mark
+    texts = [f"{v / 10**decimals:.{decimals}f}" for v in values]
+    text = "".join(f"2026-03-{k:02}{mark}{one}\n" for k, one in enumerate(["mm", *texts]))
+    path = tmp_path_factory.mktemp("torn") / "a.csv"
+    path.write_text(text[: -cut - 1] if data.draw(st.booleans()) else text, encoding=layout.encoding)
+    whole = path.read_text(encoding=layout.encoding).split(mark)[-1].strip()
+    with open_rows(path, layout) as (names, rows):
+        *_, last = rows
+    read = str(last[names[-1]] or "") if find_fault(last) is None else ""
+    assert read in {*texts, "", "-"}, "no value that nobody wrote"
+    assert whole not in texts or read == whole, "what is whole is read"
+
+
+def test_a_torn_line_waits_in_the_quarantine_and_the_others_are_read(place, run):
+    rows = [f"2026-04-{day:02}T00:00:00Z,G1,displacement_mm,{day}.25" for day in range(1, 9)]
+    Path("a.csv").write_text("\n".join(["time,station,quantity,value", *rows])[:-1])
+    status, (said,), _ = run("ingest", "a.csv", "--json")
+    assert (status, said["stored"], said["reasons"]) == (3, 7, {"torn_line": 1})
 
 
 def test_one_broken_file_does_not_keep_the_others_out(place, run):

@@ -106,6 +106,15 @@ def start_ingest(mosquitto, database):
         ingest.stop()
 
 
+def test_a_topic_that_is_nearly_ours_is_named_in_the_quarantine(start_ingest, publisher, database):
+    start_ingest()
+    near = ["north/G1/obs/", "north/G1/obs/x", "north/obs", "north/G1/backfill/obs/", "north/report/", "north/event/1"]
+    topics = ["/" + OBS, *(f"slopeward/v1/{one}" for one in near)]
+    publisher.wait(*(publisher.send(topic, {"time": T0.isoformat(), "displacement_mm": 1.0}) for topic in topics))
+    rows = text("SELECT topic FROM rejected_messages WHERE code = 'unknown_topic'")
+    wait_for(lambda: ask(database, lambda c: {*c.scalars(rows)}) == {*topics})
+
+
 def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(start_ingest):
     decoders = {"a": "gone", "b": "rows"}
     sites = {k: replace(make_site(k), decoders=(Binding(f"gateway/{k}", name),)) for k, name in decoders.items()}

@@ -1,0 +1,313 @@
+"""The text of files of readings by depth: heads, surveys, names of columns, dates and units as instruments write them.
+
+Forms that are published: GEOKON .gkn (csv_to_gkn.py in github.com/joelefrain/geo_sentry), RST and Soil Instruments
+(funciones_importar.py in github.com/cuervocampa/Inclidata; the INC parser in github.com/averriK/dbAudit), Slope
+Indicator .rpp (AdrDataHarvestCompleted in github.com/SadraMoh/IncliForms), Encardio-rite .di1 (manual of EAN-26, 6.3).
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from monitor.domain.errors import ConfigError
+from monitor.domain.quantities import is_raw
+from monitor.ingest.text.clocks import translate_months
+
+HEAD_LINES: Final = 200
+DIGIT: Final = "digit"
+_IN: Final = r"(?:[\s_]*[\[(]\s*([^\])]+?)\s*[\])]|[\s_]+(mm|cm|m|met(?:er|re)s|ft|feet|in|deg|mrad|digits?))?"
+_FACE: Final = r"(?:face[\s_]+)?[ab][\s_]?(?:0|180|\+|-|positive|negative)|[ab]|anchor|fibre|pressure|temperature"
+_FACES: Final = re.compile(rf"({_FACE}){_IN}", re.IGNORECASE)
+_DEPTHS: Final = re.compile(
+    rf"(?:f?level|depth|tiefe|teufe|prof(?:ondit[àa]|undidad|ondeur)?|深度){_IN}", re.IGNORECASE
+)
+_DEPTH: Final = r"(-?\d+(?:[.,]\d+)?)[\s_]?(m|ft)?"
+_BOTH: Final = re.compile(
+    rf"(?:({_FACE})[\s_:@]+)?{_DEPTH}(?:[\s_]+({_FACE}))?(?:\s*[\[(]([^\])]+)[\])])?", re.IGNORECASE
+)
+_SIGNED: Final = re.compile(rf"([ab][+-]){_DEPTH}()(?:\s*[\[(]([^\])]+)[\])])?", re.IGNORECASE)
+_KEYS: Final = tuple(
+    (key, re.compile(pattern, re.IGNORECASE))
+    for key, pattern in {
+        "date": r"(?:(?:reading|survey|mess)[ -]?)?(?:date|datum|data|fecha|date ?/? ?time)(?: ?\(.*)?|survey v\d+",
+        "time": r"(?:(?:reading|survey) )?(?:time|uhrzeit|zeit|ora|hora)",
+        "hole": r"(?:bore)?hole ?(?:no\.?|name|id|#)?|bohrloch|bohrung|foro|sondaggio|sondeo|"
+        r"installation|casing|station",
+        "unit": r"(?:(?:readings?|data) )?units?|einheit|unit[àa]|unidad",
+        "depth unit": r"depth units?|english/metric",
+        "constant": r"(?:(?:instr(?:ument)?|probe|sensor|gauge) )?(?:const(?:ant)?|konstante|costante|constante)\.?",
+        "count": r"#readings",
+        "span": r"depth",
+        "start": r"start depth",
+        "end": r"end depth",
+        "step": r"interval|increment",
+    }.items()
+)
+_PAIRED: Final = frozenset({"a0", "a180", "b0", "b180"})
+_OF_AXES: Final = _PAIRED | {"a", "b"}
+_LASTING: Final = ("hole", "unit", "depth unit", "constant")  # what one head says for the surveys after it as well
+_WORDS: Final = {
+    term: unit
+    for unit, words in {
+        "m": "m meter meters metre metres metric",
+        "mm": "mm millimeter millimeters millimetre millimetres",
+        "cm": "cm centimeter centimeters centimetre centimetres",
+        "ft": "ft foot feet e english",
+        "in": "in inch inches",
+        "deg": "deg degree degrees °",
+    }.items()
+    for term in words.split()
+}
+_SINE: Final = re.compile(r"sin\D*(\d{4,6})(?!\d)|(?<!\d)(\d{4,6})\W*sin", re.IGNORECASE)
+_RPP: Final = re.compile(r"\s*(?:(-?[\d.]+)\s+)?(?:(A0)|A180)\s+(\S+)(?:\s+B(?:0|180)\s+(\S+))?\s*")
+_YEAR_FIRST: Final = re.compile(r"(?<!\d)(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})(?!\d)")
+_YEAR_LAST: Final = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)(?!\d)")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_BY_NAME: Final = re.compile(rf"(?<!\d)(\d{{1,2}})\.? +({'|'.join(_MONTHS)}) +(\d{{4}})")
+_CLOCK: Final = re.compile(
+    r"(?<![\d:])(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)? ?([AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?(?![\d:])"
+)
+_PACKED: Final = re.compile(r"[_T](\d\d)(\d\d)(\d\d)()()$")
+
+
+_NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?")
+
+
+class ReadingUnit(NamedTuple):
+    """What readings are in, and what they count at 90 deg where that is stated (else 0)."""
+
+    name: str
+    constant: float = 0.0
+
+
+class DepthName(NamedTuple):
+    """A column of one depth: its face ("" where the name has none), its depth, the unit of it and of readings."""
+
+    face: str
+    depth: float
+    depth_unit: str
+    unit: str
+
+
+@dataclass
+class SurveyText:
+    """One survey as its file has it; `rows`: number of the line, and its cells."""
+
+    head: dict[str, str]
+    depth_at: int = 0  # place of the column of depths
+    faces: dict[int, str] = field(default_factory=dict)  # by place of the column
+    times: tuple[int, ...] = ()  # places of the columns that say when a row was read
+    units: tuple[str, ...] = ()  # of readings, as names of columns have them
+    width: int = 5
+    is_digit: bool = False  # its form has no other readings
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+def split_cells(line: str, mark: str) -> list[str]:
+    """The cells of a line; one with a quote that nobody closes is one cell."""
+    with suppress(csv.Error):
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])]
+    return [line]
+
+
+def _name_face(text: str) -> str:
+    """A face as series have it: a0 of "Face A+", b180 of "b_negative"."""
+    plain = re.sub(r"^face|[\s_]", "", text.lower())
+    return re.sub(r"(?:negative|-)$", "180", re.sub(r"(?:positive|\+)$", "0", plain))
+
+
+def read_depth_names(names: Sequence[str]) -> dict[str, DepthName]:
+    """The columns of depths of a table, by their names; A- stands before a depth where A+ does as well.
+
+    >>> read_depth_names(["A_0.5", "12,5m A180 [digit]", "A0"])["12,5m A180 [digit]"]
+    DepthName(face='a180', depth=12.5, depth_unit='m', unit='digit')
+    """
+    signed = any(re.match(r"[abAB]\+\d", name) for name in names)
+    each = ((name, (_SIGNED.fullmatch(name) if signed else None) or _BOTH.fullmatch(name)) for name in names)
+    return {
+        name: DepthName(_name_face(m[1] or m[4] or ""), abs(float(m[2].replace(",", "."))), m[3] or "", m[5] or "")
+        for name, m in each
+        if m is not None and not (m[1] and m[4])
+    }
+
+
+def _begin_survey(cells: Sequence[str], head: dict[str, str]) -> SurveyText | None:
+    """The survey whose columns a line names; None where it names none."""
+    depth = next(((i, m) for i, cell in enumerate(cells) if (m := _DEPTHS.fullmatch(cell))), None)
+    faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
+    if depth is None or not faces:
+        return None
+    if depth[1][1] or depth[1][2]:
+        head = head | {"depth unit": depth[1][1] or depth[1][2]}
+    return SurveyText(
+        head,
+        depth[0],
+        {i: _name_face(m[1]) for i, m in faces.items()},
+        tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"}),
+        tuple(m[2] or m[3] for m in faces.values() if m[2] or m[3]),
+        len(cells),
+        cells[depth[0]].upper() == "FLEVEL",
+    )
+
+
+def find_mark(lines: Sequence[str], *, own: bool = False) -> str:
+    """What stands between the cells of a file of surveys; "" where none of its first lines names their columns.
+
+    `own`: only where no other table has such names. Depth and temperature beside a time are also those of water.
+    """
+    for line in lines[:HEAD_LINES]:
+        for mark in ";\t,":
+            begun = _begin_survey(split_cells(line, mark), {})
+            if begun is not None and not (own and begun.times and not _PAIRED & {*begun.faces.values()}):
+                return mark if not own or {*begun.faces.values()} <= _OF_AXES else ""
+    return ""
+
+
+def is_survey(text: str) -> bool:
+    """Whether a text that begins so has surveys, or is a table of depths by face."""
+    lines = text.splitlines()[:HEAD_LINES]
+    if find_mark(lines, own=True) or any(_RPP.fullmatch(line) for line in lines):
+        return True
+    tables = (read_depth_names(split_cells(line, mark)).values() for line in lines for mark in ";\t,")
+    return any(
+        sum(one.face in _OF_AXES and bool(one.depth_unit or one.depth % 1.0) for one in names) > 1 for names in tables
+    )
+
+
+def list_surveys(lines: Sequence[str]) -> list[SurveyText]:
+    """The surveys of a file, in their order; none where it has no columns of depth and faces."""
+    mark = find_mark(lines)
+    if not mark and not any(_RPP.fullmatch(line) for line in lines[:HEAD_LINES]):
+        return []
+    found: list[SurveyText] = []
+    head: dict[str, str] = {}
+    is_open = False  # whether rows of the last survey may follow
+    for number, line in enumerate(lines, 1):
+        cells = split_cells(line, mark or ",")
+        if (fixed := _RPP.fullmatch(line)) is not None:
+            if not is_open:
+                found.append(SurveyText(head, 0, dict(enumerate(("a0", "a180", "b0", "b180"), 1)), is_digit=True))
+            _add_fixed(found[-1].rows, number, fixed)
+        elif (begun := _begin_survey(cells, head)) is not None:
+            found.append(begun)
+        elif is_open and _is_row(found[-1], cells):
+            found[-1].rows.append((number, cells))
+            continue
+        else:
+            is_open = not _add_head(head, cells, line) and is_open
+            continue
+        if not is_open or begun is not None:
+            head = {key: value for key, value in head.items() if key in _LASTING}
+        is_open = True
+    return found
+
+
+def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:
+    """One of the two lines that a depth has in .rpp: A0 and B0 behind the depth, A180 and B180 below."""
+    place = 1 if fixed[2] else 2
+    row = rows.pop()[1] if rows and place == 2 and not rows[-1][1][place] else [fixed[1] or "", "", "", "", ""]
+    row[place], row[place + 2] = fixed[3], fixed[4] or ""
+    rows.append((number, row))
+
+
+def _is_row(survey: SurveyText, cells: Sequence[str]) -> bool:
+    """Whether cells are a row, be its depth no number."""
+    numeric = [_NUMBER.fullmatch(cells[i]) for i in (survey.depth_at, *survey.faces) if i < len(cells)]
+    return any(numeric[:1]) or (len(numeric) > 2 and all(numeric[1:]))
+
+
+def _find_key(text: str) -> str:
+    plain = " ".join(text.split()).rstrip(" :=")
+    return next((key for key, pattern in _KEYS if pattern.fullmatch(plain)), "")
+
+
+def _add_head(head: dict[str, str], cells: Sequence[str], line: str) -> bool:
+    """What a line of a head says; whether it says anything that is known."""
+    if names := head.pop("headings", ""):
+        for name, cell in zip(names.split("\n"), cells[1:], strict=False):
+            _set(head, name, [cell])
+        return True
+    if cells and cells[0].lower() == "headings":
+        head["headings"] = "\n".join(cells[1:])
+        return True
+    if _find_key(cells[0] if cells else ""):
+        return _set(head, cells[0], cells[1:])
+    name, _, value = (line.replace("=", ":", 1) if ":" not in line.partition("=")[0] else line).partition(":")
+    return _set(head, name, [value.strip()])
+
+
+def _set(head: dict[str, str], name: str, values: Sequence[str]) -> bool:
+    key, given = _find_key(name), [value for value in values if value and not value.startswith("h:m")]
+    if not key or not given:
+        return False
+    head[key] = " ".join(given if key in {"date", "span"} and not name.lower().startswith("survey v") else given[:1])
+    if key == "date":
+        head["order"] = name.lower()
+    return True
+
+
+def read_unit(text: str) -> ReadingUnit:
+    """A unit as heads and people write it.
+
+    >>> read_unit("25000*sin(a)"), read_unit("Meters").name, read_unit("digits").name
+    (ReadingUnit(name='digit', constant=25000.0), 'm', 'digit')
+    """
+    plain = text.strip()
+    if (found := _SINE.search(plain)) is not None:
+        return ReadingUnit(DIGIT, float(found[1] or found[2]))
+    return ReadingUnit(DIGIT if is_raw(plain) else _WORDS.get(plain.lower(), plain))
+
+
+def find_order(dates: Iterable[str], stated: str = "") -> str:
+    """Whether the day or the month stands first in dates with the year behind.
+
+    Raises:
+        ConfigError: nothing says it.
+    """
+    found = [one for date in dates if (one := _YEAR_LAST.search(date)) is not None]
+    if not found or found[0][2] == "." or "d/m" in stated or any(int(one[1]) > 12 for one in found):
+        return "day"
+    if "m/d" in stated or any(int(one[3]) > 12 for one in found):
+        return "month"
+    raise ConfigError(f"does the day or the month stand first in {found[0][0]}? write the year first, as 2026-03-31")
+
+
+def find_pattern(text: str, order: str) -> str:
+    """How a date and its clock are written, as `TimeRule` reads it: "iso", or a pattern; "" where it is no date."""
+    if _YEAR_FIRST.match(text):
+        sign = text[4]
+        pattern = "iso" if sign == "-" else f"%Y{sign}%m{sign}%d"
+    elif (found := _YEAR_LAST.match(text)) is not None:
+        days = ("%d", "%m") if order == "day" else ("%m", "%d")
+        pattern = found[2].join((*days, "%Y" if len(found[4]) == 4 else "%y"))
+    else:
+        return ""
+    clock = _CLOCK.search(text, 6)
+    if clock is None or pattern == "iso":
+        return pattern
+    return pattern + (" %I:%M" if clock[4] else " %H:%M") + ":%S" * bool(clock[3]) + " %p" * bool(clock[4])
+
+
+def write_iso(text: str, order: str) -> str:
+    """A date of a head, with its clock where it has one, as ISO 8601; "" where it is none.
+
+    >>> write_iso("10/13/2025 1:44 PM", "month"), write_iso("20250828_103102", "day"), write_iso("9:05 1 Mar 2026", "")
+    ('2025-10-13T13:44:00', '2025-08-28T10:31:02', '2026-03-01T09:05:00')
+    """
+    text = translate_months(text)
+    if (found := _YEAR_FIRST.search(text.replace("_", " _"))) is not None:
+        year, month, day = found[1], found[3], found[4]
+    elif (found := _YEAR_LAST.search(text)) is not None:
+        year = found[4] if len(found[4]) == 4 else f"20{found[4]}"
+        day, month = (found[1], found[3]) if order == "day" else (found[3], found[1])
+    elif (found := _BY_NAME.search(text)) is not None:
+        year, month, day = found[3], str(1 + _MONTHS.index(found[2])), found[1]
+    else:
+        return ""
+    clock = _CLOCK.search(text.replace(found[0], " ")) or _PACKED.search(text)
+    hour, minute, second, half, ahead = ("0", "0", "0", "", "") if clock is None else clock.groups(default="")
+    late = 12 * (half.lower() == "pm") - 12 * (bool(half) and int(hour) == 12)
+    return f"{year}-{month:0>2}-{day:0>2}T{int(hour) + late:02}:{minute:0>2}:{second or '0':0>2}{ahead}"
