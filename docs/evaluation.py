@@ -791,10 +791,11 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 ("two-dates",),
                 "Both dates are drawn from one held-out measured patch: landslides are filled on a date or pasted, one "
                 "date has another season and lies up to 0.7 px off. No labelled measured pair was at hand, and the "
-                "networks learnt from pairs drawn alike, which favours them. They are one seed, cut short after 100 s. "
+                "networks learnt from pairs drawn alike, with melting snow, shade of relief and large scars besides. "
+                "They are one seed and two passes. `recoloured pairs` have colours of other patches, as none learnt. "
                 "`rule` is what `scenes compare` does; `two maps` are its probabilities at a threshold chosen on "
-                "drawn pairs. The networks are not offered. On the one measured pair, by eye, they mark slopes where "
-                "snow melted and miss large scars that the rule finds.",
+                "drawn pairs. The networks are not offered. On the one measured pair, by eye, they still mark slopes "
+                "where snow melted and miss parts of large scars.",
                 list_pairs,
             ),
             Section(
