@@ -636,6 +636,12 @@ def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Leve
     return _Shape(name, where, table, entry)
 
 
+def _find_validity_s(table: CriterionTable, places: Places, chosen: Sequence[str], quantity: str) -> float:
+    """How long a vote lives where the file does not say: at least as long as the silence of its slowest instrument."""
+    specs = [s.find_series(quantity) for s in places.stations if s.id in chosen and places.kind.source == "instruments"]
+    return max([table.valid_for, *(spec.max_silence_s for spec in specs if spec is not None)])
+
+
 def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> domain.Criterion:
     table, kind = shape.table, shape.entry.kind
     counts[kind.id] = counts.get(kind.id, 0) + 1
@@ -649,7 +655,9 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> do
         stations=chosen,
         quantity=quantity,
         thresholds=_read_thresholds(shape, places),
-        valid_for_s=table.valid_for,
+        valid_for_s=table.valid_for
+        if "valid_for" in table.model_fields_set
+        else _find_validity_s(table, places, chosen, quantity),
         dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within),
         role=table.role or kind.role,
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),

@@ -584,10 +584,7 @@ class Site:
 
     def station(self, station_id: str) -> Station | None:
         """The declared station of an id that it has or had, or None."""
-        for station in self.stations:  # called many times in every decision: the plain loop costs least
-            if station.id == station_id:
-                return station
-        return next((s for s in self.stations if station_id in s.was), None)
+        return _find_stations(self).get(station_id)
 
     def now_called(self, station_id: str) -> str:
         """The id of today of a station that had another one; any other id as it is."""
@@ -658,6 +655,13 @@ class BoundedMemo(dict[Record, Found]):
 def _remember_series(_: Site) -> BoundedMemo[tuple[str, str], SeriesSpec | None]:
     """The declared series that were asked for, by station and quantity: every decision asks for them again."""
     return BoundedMemo(KEPT_SERIES)
+
+
+@once_per_record
+def _find_stations(site: Site) -> Mapping[str, Station]:
+    """The stations by the ids that they have or had."""
+    before = {name: one for one in reversed(site.stations) for name in one.was}
+    return before | {one.id: one for one in reversed(site.stations)}
 
 
 @once_per_record

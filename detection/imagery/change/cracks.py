@@ -138,10 +138,9 @@ class _Pairs:
         if box is None:
             return np.full(len(points), np.nan)
         steps = self._layer.read_steps(*box)
-        far = np.inf if not (steps != NODATA).any() else float(max(steps.shape))
         marked = (steps >= self._least) & (steps != NODATA)
-        away = ndimage.distance_transform_edt(~marked) if marked.any() else np.full(steps.shape, far)
-        away = np.where(steps == NODATA, np.nan, away)
+        away = ndimage.distance_transform_edt(~marked) if marked.any() else np.full(steps.shape, np.inf)
+        away[steps == NODATA] = np.nan
         columns, rows = (np.floor(points - box[:2]).astype(int)).T
         inside = (columns >= 0) & (rows >= 0) & (columns < box[2]) & (rows < box[3])
         return np.where(inside, away[rows.clip(0, box[3] - 1), columns.clip(0, box[2] - 1)], np.nan)

@@ -1,7 +1,8 @@
 """Middle lines of what is thin, in a raster that is read tile by tile; memory goes with the lines, not the raster."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import product
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,54 +71,41 @@ def find_skeleton(
         sides: of a pixel, its width and its height.
     """
     width, height = size
-    found = []
-    for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            first, start = max(0, left - HALO_PX), max(0, top - HALO_PX)
-            steps = read(
-                first,
-                start,
-                min(width, left + tile_px + HALO_PX) - first,
-                min(height, top + tile_px + HALO_PX) - start,
-            )
-            body = (steps >= least) & (steps != NODATA)
-            if body.any():
-                found.append(_thin_tile(body, steps, (left, top), (first, start), sides, tile_px))
-    parts: list[NDArray[Any]] = [np.concatenate([one[k] for one in found]) if found else np.empty(0) for k in range(5)]
-    order = np.lexsort((parts[1], parts[0]))
-    rows, columns, areas, reaches, stored = (part[order] for part in parts)
-    return Skeleton(rows.astype(np.int64), columns.astype(np.int64), areas, reaches, stored.astype(np.uint8))
+    found = [np.empty((0, 5))]
+    for top, left in product(range(0, height, tile_px), range(0, width, tile_px)):
+        first, start = max(0, left - HALO_PX), max(0, top - HALO_PX)
+        right, bottom = min(width, left + tile_px + HALO_PX), min(height, top + tile_px + HALO_PX)
+        part = _thin_tile(read(first, start, right - first, bottom - start), least, sides)
+        places = part[:, :2] + (start, first)
+        own = ((places >= (top, left)) & (places < (top + tile_px, left + tile_px))).all(axis=1)
+        found.append(np.hstack([places, part[:, 2:]])[own])
+    every = np.concatenate(found)
+    rows, columns, areas, reaches, steps = every[np.lexsort((every[:, 1], every[:, 0]))].T
+    return Skeleton(rows.astype(np.int64), columns.astype(np.int64), areas, reaches, steps.astype(np.uint8))
 
 
-def _thin_tile(
-    body: NDArray[np.bool_],
-    steps: NDArray[np.uint8],
-    tile: tuple[int, int],
-    window: tuple[int, int],
-    sides: tuple[float, float],
-    tile_px: int,
-) -> list[NDArray[Any]]:
+def _thin_tile(steps: NDArray[np.uint8], least: int, sides: tuple[float, float]) -> NDArray[np.float64]:
+    """Row, column, area, reach and step of each pixel of the skeleton."""
+    body = (steps >= least) & (steps != NODATA)
+    if not body.any():
+        return np.empty((0, 5))
     holes, _ = ndimage.label(~body, structure=FOUR)
     small = np.bincount(holes.ravel()) < HOLE_PX
     small[0] = False
-    body = body | (small[holes] & (steps != NODATA))
+    body |= small[holes] & (steps != NODATA)
     deep = ndimage.distance_transform_edt(body) > WIDEST_PX / 2
     if deep.any():
         body &= ndimage.distance_transform_edt(~deep) > CORNER_PX
     lines = thin(body)
-    if not lines.any():
-        return [np.empty(0)] * 5
-    across = sides[::-1]
-    reaches = ndimage.distance_transform_edt(body, sampling=across)
-    nearest = ndimage.distance_transform_edt(~lines, sampling=across, return_distances=False, return_indices=True)
-    owner = nearest[0][body] * body.shape[1] + nearest[1][body]
-    areas = np.bincount(owner, minlength=body.size)
     rows, columns = np.nonzero(lines)
-    at_row, at_column = rows + window[1], columns + window[0]
-    own = (at_row >= tile[1]) & (at_row < tile[1] + tile_px) & (at_column >= tile[0]) & (at_column < tile[0] + tile_px)
-    rows, columns = rows[own], columns[own]
-    counted = areas[rows * body.shape[1] + columns].astype(np.float64)
-    return [at_row[own], at_column[own], counted, reaches[rows, columns], steps[rows, columns]]
+    if not len(rows):
+        return np.empty((0, 5))
+    reaches = ndimage.distance_transform_edt(body, sampling=sides[::-1])
+    nearest = ndimage.distance_transform_edt(~lines, sampling=sides[::-1], return_distances=False, return_indices=True)
+    areas = np.zeros(body.shape)
+    np.add.at(areas, (nearest[0][body], nearest[1][body]), 1)
+    at = rows, columns
+    return np.column_stack([rows, columns, areas[at], reaches[at], steps[at]])
 
 
 def link(skeleton: Skeleton, width: int) -> NDArray[np.int64]:

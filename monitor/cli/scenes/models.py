@@ -62,6 +62,7 @@ def models(
         for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS))
         for name, entry in table.items()
     ]
+    rows += _list_crack_rows()
     if everything:
         rows += [_make_row(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     if not options().as_json:
@@ -127,7 +128,7 @@ def _make_row(
     arguments: list[Argument] = [_argue(score) for score in measured]
     if any(score["set"] in PAIRS for score in measured):
         arguments.append(
-            (None, False, "drawn pairs alone: on the one measured pair melted snow is new to it; not shipped")
+            (None, False, "drawn pairs alone: on a measured pair melted snow is new to it, though drawn; not shipped")
         )
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
@@ -219,6 +220,36 @@ def _find_triage_scores() -> list[Argument]:
     return arguments
 
 
+def _list_crack_rows() -> list[NetworkRow]:
+    """The recipe of cracks beside filters that learn nothing, on drawn cracks."""
+    if (content := read_benchmark("cracks")) is None:
+        return []
+    scores, arguments = list[Score](), list[Argument]()
+    other = "ridge filter"
+    for label in ("bijie", "coseismic"):
+        table = content["figures"][label]
+        row, less = table["maps"]["unet"], table["differences"][f"unet less {other}"]["f1"]
+        score = {"set": f"drawn cracks, {label}", **row, "beside": other, "record": "cracks.json"}
+        low, high = (_digits(end) for end in less["interval"])
+        scores.append({**score, "measured_at": content["measured_at"], "machine": content["machine"]})
+        difference = f"F1 of length {_digits(less['difference'])} above the {other} ({low} to {high}, one seed)"
+        arguments.append((None, less["interval"][0] > 0, f"{label}: {difference}"))
+    arguments.append((None, False, "trained and scored on drawn cracks, no measured set: not shipped"))
+    return [
+        NetworkRow(
+            id="recipe cracks",
+            kind="segmenter of cracks",
+            paper="Ronneberger et al. 2015, arXiv 1505.04597; lines after Guo and Hall 1989",
+            parameters={"3_bands": row["parameters"]},
+            weights=None,
+            scores=scores,
+            note=None,
+            reasons_for=_join_reasons(arguments, is_for=True),
+            reasons_against=_join_reasons(arguments, is_for=False),
+        )
+    ]
+
+
 def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
@@ -251,7 +282,7 @@ def _argue(score: Score) -> Argument:
 
 def _lines(row: NetworkRow) -> str:
     counts = row.parameters
-    size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
+    size = "" if counts is None else " / ".join(map(_millions, counts.values()))
     score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row.scores or [])
     scores = ", ".join(score_texts) or row.note
     lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]

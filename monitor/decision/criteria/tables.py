@@ -88,7 +88,9 @@ class CriterionTable(Section):
     kind: str = Field(description="what is compared with the bound of each level")
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="default kind and number")
     role: Literal["witness", "advice", "part"] | None = Field(None, description="`part`: inside fusion rules only")
-    valid_for: Duration = Field(86400.0, description="how long a vote counts without newer data")
+    valid_for: Duration = Field(
+        86400.0, description="how long a vote counts without newer data; default that, or the longest `max_silence`"
+    )
     author: str = Field("", description="who set these numbers")
     reason: str = Field("", description="on what grounds")
     valid_until: dt.date | None = Field(None, description="day of review, of which an alarm reminds; bounds go on")

@@ -35,7 +35,7 @@ from tests.bench.record import DATA, read_options, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_cracks"
 COMMAND = "python -m tests.bench.imagery.bench_cracks"
-NETWORKS = {"unet, with clDice": "ce+dice+cldice", "unet, without": "ce+dice"}
+NETWORKS = {"unet": "ce+dice", "unet, clDice": "ce+dice+cldice"}
 BIJIE = DATA / "imagery" / "bijie" / "bijie_subset.zip"
 DRAWS, EPOCHS, SIDE_PX, PIXEL_M, NEAR_PX = 640, 16, 128, 0.05, 3.0
 HECTARE_M2 = 10_000.0
@@ -139,10 +139,10 @@ def summarise(lengths: NDArray[np.float64]) -> dict[str, float]:
     there, hit, found, false = lengths.sum(axis=0)
     recall, precision = hit / max(there, 1e-9), 1 - false / max(found, 1e-9)
     return {
-        "recall": recall,
-        "precision": precision,
-        "f1": 2 * recall * precision / max(recall + precision, 1e-9),
-        "false_m_per_ha": false / (len(lengths) * (SIDE_PX * PIXEL_M) ** 2 / HECTARE_M2),
+        "recall": float(recall),
+        "precision": float(precision),
+        "f1": float(2 * recall * precision / max(recall + precision, 1e-9)),
+        "false_m_per_ha": float(false / (len(lengths) * (SIDE_PX * PIXEL_M) ** 2 / HECTARE_M2)),
     }
 
 

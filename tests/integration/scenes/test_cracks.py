@@ -34,7 +34,7 @@ def weights(tmp_path_factory):
                 write_png(folder / "cracks" / part / kind / f"{number}.png", picture.astype(np.uint8))
     text = find_recipe("cracks").read_text()
     changes = {"[radiometry]": f"pixel_size_m = {PIXEL_M}\nlandslide = 255\n\n[radiometry]"}
-    changes |= {"width = 0.125": "width = 0.0625\nepochs = 10\nbatch = 4\nwarmup_steps = 10"}
+    changes |= {"width = 0.125": "width = 0.0625\nepochs = 25\nbatch = 4\nwarmup_steps = 10"}
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

@@ -77,12 +77,14 @@ def rows(capsys, *options):
 def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # no service file, no database
     found = rows(capsys)
+    cracks = found.pop("recipe cracks")
     assert list(found) == [*SEGMENTERS, *CLASSIFIERS]
+    assert (cracks["weights"], "not shipped" in cracks["reasons_against"]) == (None, True)
     assert all(row["paper"] and row["parameters"]["3_bands"] < row["parameters"]["14_bands"] for row in found.values())
     shipped = ["bijie", "generated", "landslide4sense-standard", "landslide4sense"]
     assert [one["name"] for one in found["unet"]["weights"]] == shipped
     assert [one["name"] for one in found["drs-unet"]["weights"]] == ["generated-phase"]
-    assert len(rows(capsys, "--all")) == len(found) + 2
+    assert len(rows(capsys, "--all")) == len(found) + 3
 
 
 def test_every_network_has_a_figure_and_none_of_one_as_it_was_built_once(capsys):

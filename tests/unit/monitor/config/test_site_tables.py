@@ -12,7 +12,7 @@ from monitor.config.service import parse_site
 from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 
 TABLES = [*find_tables(make_site_file()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
@@ -106,6 +106,21 @@ def test_what_is_asked_reaches_the_plan():
     plan = read('models = ["lstm", "pretrained-lstm"]\nstart_from = "old-bench"\nreplay = ["old-bench"]')
     assert (plan.start_from, plan.replay) == ("old-bench", ("old-bench",))
     assert read('models = ["pretrained-lstm"]\nreplay = ["old-bench"]').replay == ("old-bench",)
+
+
+@tabulated(
+    ("intervals", "written", "days"),
+    [
+        (["1h"], {}, 1.0),
+        (["7d"], {}, 21.0),
+        (["1h", "6d"], {}, 18.0),
+        (["7d"], {"valid_for": "1d"}, 1.0),
+    ],
+)
+def test_a_vote_lives_as_long_as_its_slowest_instrument_may_be_silent(intervals, written, days):
+    stations = [station(f"G{k}", series("displacement", "mm", one)) for k, one in enumerate(intervals)]
+    speed = criterion("velocity", stations=["G*"], yellow={"over": 1.0, "window": "60d"}, **written)
+    assert parse_site(head("bench") + "".join(stations) + speed, "b").criteria[0].valid_for_s == days * 86400.0
 
 
 @pytest.mark.parametrize(
