@@ -128,7 +128,7 @@ def _make_row(
     arguments: list[Argument] = [_argue(score) for score in measured]
     if any(score["set"] in PAIRS for score in measured):
         arguments.append(
-            (None, False, "drawn pairs alone: on the one measured pair melted snow is new to it; not shipped")
+            (None, False, "drawn pairs alone: on a measured pair melted snow is new to it, though drawn; not shipped")
         )
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:

@@ -3,11 +3,11 @@
     python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--only NAMES]
         [--record NAME]
 
-The core networks with every seed, all others with the first; trials for small landslides on the plain U-Net. Fit and
-held part are the same for every job; epoch, temperature and threshold come from the held part, the test part is scored
-once. Each (set, name, seed) is kept in build/ with its counts image by image, so that a killed run goes on where it
-was. A difference is told as one only where the paired bootstrap over the test
-images carries it, the seeds of a network taken together.
+The core networks and those named by --only with every seed, others with the first; trials for small landslides on the
+plain U-Net. Fit and held part are the same for every job; epoch, temperature and threshold come from the held part, the
+test part is scored once. Each (set, name, seed) is kept in build/ with its counts image by image, so that a killed run
+goes on where it was. A difference is told as one only where the paired bootstrap over the test images carries it, the
+seeds of a network taken together.
 """
 
 import itertools
@@ -186,9 +186,10 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 def main() -> None:
     """Run what is missing and keep the table."""
     given = read_options(__doc__, sets="l4s,bijie", seeds="20,21,22", only="", record="imagery")
-    jobs = plan([s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")])
+    sets, seeds = [s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")]
+    jobs = plan(sets, seeds)
     if given.only:
-        jobs = [job for job in jobs if job[1] in given.only.split(",")]
+        jobs = list(itertools.product(sets, given.only.split(","), seeds))
     import torch
 
     torch.set_num_threads(1)

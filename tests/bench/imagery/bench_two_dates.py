@@ -4,7 +4,8 @@
 
 No labelled measured pair is at hand: both dates of each pair are drawn from one measured patch (`pairs`), networks
 learn from the train part of Landslide4Sense and all is scored on its validation part. Seasons are drawn as in the
-training (`drawn pairs`), or take their colours from another measured patch (`recoloured pairs`), as none learnt.
+training but for its snow and relief (`drawn pairs`), or take their colours from another measured patch (`recoloured
+pairs`), as none learnt.
 
 The rule is that of the program: each date read by the shipped network, outlines compared (`rule`); the index of red
 and green beside it (`index change`). `two maps` is what those probabilities give when the threshold of
@@ -120,7 +121,7 @@ class Rule:
         self._folder, self._grid = folder, grid
 
     def mark(self, before: NDArray[Any], after: NDArray[Any]) -> tuple[Marked, Marked]:
-        """Bands x H x W of each date, counts; 0 is nodata. Where the network refuses a date, nothing is new by it."""
+        """Bands x H x W of each date, counts; 0 is nodata. Where one refuses a date, nothing is new by it."""
         dates, read = [], True
         for month, image in ((5, before), (9, after)):
             scene = self._folder / str(month)
@@ -133,7 +134,12 @@ class Rule:
             try:
                 result = detect(options)
             except DomainError:
-                result, read = detect(replace(options, weights=INDEX)), False
+                read = False
+                try:
+                    result = detect(replace(options, weights=INDEX))
+                except DomainError:  # no date that the program would read
+                    nothing = np.zeros((self._grid.height, self._grid.width), bool)
+                    return nothing, nothing
             dates.append(as_date(result, scene))
         date, _ = compare_by_index(dates[1], dates[:1])
         if not read:
@@ -321,9 +327,9 @@ def main() -> None:
     seasons = {season: SEASONS[season] for season in given.seasons.split(",")}
 
     def choose() -> float:
-        pairs, (_, held) = prepare()
-        held = pairs.take(held[:HELD_PAIRS])
-        return choose_threshold(rate_two_maps(held), held)
+        _, held = split_held(len(train), 0.15, SPLIT_SEED)
+        pairs = draw_pairs(train.take(held), HELD_PAIRS, 1000)
+        return choose_threshold(rate_two_maps(pairs), pairs)
 
     threshold = keep(KEPT / "threshold.json", choose)
     counts: dict[str, dict[str, list[Any]]] = {}
