@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import wraps
@@ -27,6 +28,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 LATITUDE, LONGITUDE = Key("deg, WGS84", ge=-90.0, le=90.0), Key("deg, WGS84", ge=-180.0, le=180.0)
 Corner = tuple[Annotated[float, Field(ge=-90.0, le=90.0)], Annotated[float, Field(ge=-180.0, le=180.0)]]
 Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
+
+_OF_SERIES: Final = re.compile(r"""(?<=['"])\w[\w-]*(?=\.)|\b[^\W\d]\w*(?=\.)""")  # stations in an expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -678,6 +681,9 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
     elif is_dataclass(value) and not isinstance(value, type | Kind):
         known = {f.name: getattr(value, f.name) for f in fields(value)}
         renamed = replace(value, **{k: rename_stations(v, names) for k, v in known.items() if k != "was"})
+        if isinstance(value, Calculation):
+            expression = _OF_SERIES.sub(lambda found: names.get(found[0], found[0]), value.expression)
+            renamed = replace(renamed, expression=expression)
     return cast("Found", renamed)
 
 

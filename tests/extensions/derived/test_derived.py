@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
@@ -258,12 +259,37 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             "it reads 2160 readings for each value",
         ),
         ([DISTANCE | {"expresion": "1"}], "unknown key"),
+        ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be turned into 'mm'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_site(write(*derived), "bench.toml")
     assert why in str(caught.value)
+
+
+def test_what_came_while_nothing_was_calculated_is_computed_once_the_same_file_comes_back(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    for hours, derived in ((-3, [DISTANCE]), (-2, []), (-1, [DISTANCE])):
+        bench.declare(*derived)
+        for name, value in (("G1", 9.0), ("G2", 1.0)):
+            bench.send(name, hours, displacement_east_mm=value)
+        run(database, None, bench.site, bench.now)
+    assert bench.read() == dict.fromkeys((-3.0, -2.0, -1.0), 8.0)
+
+
+@tabulated(
+    "expression",
+    [
+        "G2.displacement_east-G1.displacement_east",
+        """'G1.displacement_east' - max("G1.displacement_up", 'G2.displacement_up')""",
+        "rate(G1.displacement_up, '1d') * '1 day'",
+    ],
+)
+def test_a_renaming_is_followed_within_an_expression_and_needs_nobody_else(expression: str) -> None:
+    old, new = (write(DISTANCE | {"expression": one}) for one in (expression, expression.replace("G1.", "H1.")))
+    new = new.replace('id = "G1"', 'id = "H1"\nwas = ["G1"]')
+    assert find_loosening(parse_site(old, "bench.toml"), parse_site(new, "bench.toml")) == ()
 
 
 def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
