@@ -131,6 +131,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.service.bench_points_import
 	$(BIN)/python -m tests.bench.forecasting.bench_backtest
 	$(BIN)/python -m tests.bench.service.bench_decisions
+	$(BIN)/python -m tests.bench.service.bench_derived
 	$(BIN)/python -m tests.bench.service.bench_questions
 	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
 	$(BIN)/python -m tests.bench.imagery.bench_scenes

@@ -464,6 +464,14 @@ def list_cracks(figures: Any) -> Iterator[Grid]:
             "F1=f1/difference:3",
             "95 % of F1=f1/interval:3",
         )
+    yield lay(
+        "two flights over one crack",
+        "crack",
+        figures["flights"],
+        "growth found, median, m=found_median_m:2",
+        "as a share of the length=found_share_of_length:3",
+        "within the stated error=within_error:2",
+    )
 
 
 def list_bands(figures: Any) -> Iterator[Grid]:
@@ -797,7 +805,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "training saw and over coseismic pictures of Hokkaido, at 0.05 m. What is found within 3 px of a crack "
                 "is right. Other pictures chose the thresholds. The network learnt from cracks drawn alike, which "
                 "favours it; one seed. clDice (Shit et al. 2021) brings nothing that is distinguished, so the recipe "
-                "leaves it out. No weights are shipped.",
+                "leaves it out. Two flights: the earlier lies up to 4 px off in other light. What the network "
+                "overlooks of a thin end is in no error. No weights are shipped.",
                 list_cracks,
             ),
             Section(

@@ -77,7 +77,8 @@ def find_common(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
-    open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
+    unanswered = (s for k, s in sightings.items() if windows.memory.answers.get(k) is None)
+    open_steps = {s.station: s.jump.size for s in unanswered if not s.mirrored}  # else it is known: it hides no motion
     moving = {*open_steps, *_list_moving(site, assessments)}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import wraps
@@ -27,6 +28,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 LATITUDE, LONGITUDE = Key("deg, WGS84", ge=-90.0, le=90.0), Key("deg, WGS84", ge=-180.0, le=180.0)
 Corner = tuple[Annotated[float, Field(ge=-90.0, le=90.0)], Annotated[float, Field(ge=-180.0, le=180.0)]]
 Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
+
+_OF_SERIES: Final = re.compile(r"""(?<=['"])\w[\w-]*(?=\.)|\b[^\W\d]\w*(?=\.)""")  # stations in an expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,10 +584,7 @@ class Site:
 
     def station(self, station_id: str) -> Station | None:
         """The declared station of an id that it has or had, or None."""
-        for station in self.stations:  # called many times in every decision: the plain loop costs least
-            if station.id == station_id:
-                return station
-        return next((s for s in self.stations if station_id in s.was), None)
+        return _find_stations(self).get(station_id)
 
     def now_called(self, station_id: str) -> str:
         """The id of today of a station that had another one; any other id as it is."""
@@ -658,6 +658,13 @@ def _remember_series(_: Site) -> BoundedMemo[tuple[str, str], SeriesSpec | None]
 
 
 @once_per_record
+def _find_stations(site: Site) -> Mapping[str, Station]:
+    """The stations by the ids that they have or had."""
+    before = {name: one for one in reversed(site.stations) for name in one.was}
+    return before | {one.id: one for one in reversed(site.stations)}
+
+
+@once_per_record
 def find_renamed(site: Site) -> Mapping[str, str]:
     """Ids that stations of a site had before, each with the one of today."""
     return {old: station.id for station in site.stations for old in station.was}
@@ -674,6 +681,9 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
     elif is_dataclass(value) and not isinstance(value, type | Kind):
         known = {f.name: getattr(value, f.name) for f in fields(value)}
         renamed = replace(value, **{k: rename_stations(v, names) for k, v in known.items() if k != "was"})
+        if isinstance(value, Calculation):
+            expression = _OF_SERIES.sub(lambda found: names.get(found[0], found[0]), value.expression)
+            renamed = replace(renamed, expression=expression)
     return cast("Found", renamed)
 
 

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import accumulate, takewhile
+from itertools import accumulate, groupby, takewhile
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -282,7 +283,7 @@ class Pipeline:
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
-            observations = [*observations, *self._add_calculated(connection, observations, now)]
+            observations = [*observations, *self._add_calculated(connection, observations, added, now)]
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
@@ -293,12 +294,13 @@ class Pipeline:
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
         self._remember(observations, corrected)
+        by_site = groupby(observations, attrgetter("site"))
         return BatchResult(
             added,
             len(refused),
             len(gaps),
             added.sites | notified,
-            added.sites - notified - {o.site for o in observations if self._may_vote(o)},
+            added.sites - notified - {site for site, rows in by_site if any(map(self._may_vote, rows))},
             unkept=unkept,
             asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
@@ -308,13 +310,13 @@ class Pipeline:
         )
 
     def _add_calculated(
-        self, connection: Connection, observations: Sequence[Observation], now: datetime
+        self, connection: Connection, observations: Sequence[Observation], added: AddResult, now: datetime
     ) -> list[Observation]:
         """Store what extensions make of readings that were just stored; their faults keep no reading away."""
         found: list[Observation] = []
         for add in find_functions("ingest.readings") if observations else ():
             try:
-                found += add(connection, self.sites, observations, now, self._ids)
+                found += add(connection, self.sites, observations, added, now, self._ids)
             except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken
             except Exception:
@@ -412,7 +414,7 @@ class Pipeline:
                 with self.database.write() as connection:
                     judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
-                    self._add_calculated(connection, judged, now)
+                    self._add_calculated(connection, judged, result, now)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

@@ -1,9 +1,10 @@
 """Cracks on two dates: what is new, longer or wider than before, and by how much more than its error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +27,16 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.registration import AGREE_PX, list_shifts
 
 DOUBT_PX: Final = 0.5  # of the shift, however well the blocks agree
-TIP_PX: Final = 1.5  # where a line ends, on each date
+TIP_PX: Final = 2.0  # where a line ends, on each date
+RIMS_PX: Final = 1.5  # two standard deviations of a width less another, however long the crack
 OLD_SHARE: Final = 0.25  # a crack of which less was there before is new
 STEP_PX: Final = 0.5  # cracks are followed in such steps
 SPECK_PX: Final = 2.0  # what is no longer is no growth
+SHOWN_SHARE: Final = 0.5  # of the darkness of the newer picture: an older one that has it shows the crack
+ALONG_PX: Final = 8.0
 APART_PX: Final = 9  # widths nearer to each other are one measurement
+
+ReadBand = Callable[[int, int, int, int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,79 +63,105 @@ class CrackComparison:
 def compare_cracks(cracks: Sequence[Crack], newer: StoredDate, older: StoredDate) -> CrackComparison:
     """Lay the older date on the newer one by its image, and follow each crack on it.
 
-    What the older map holds at half of its threshold was there: a crack that was nearly found has not grown.
+    What the older map holds at half of its threshold was there, and so was what the older picture shows half as dark
+    beside its surroundings as the newer one: a crack that a network overlooked has not grown.
 
     Raises ImageryError: the dates cannot be laid on each other, so nothing is claimed.
     """
     grid = read_grid(Path(newer.prob))
-    shifts = _measure_shifts(newer, older, grid)
-    middle = np.median(shifts, axis=0) if len(shifts) else np.zeros(2)
-    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
-    if not list_before(newer, [older]) or len(near) * 2 <= len(shifts):
-        raise ImageryError(
-            "the images of the two dates could not be laid on each other: no change of cracks is claimed"
-        )
-    shift = np.median(near, axis=0)
-    residual = float(np.sqrt(((near - shift) ** 2).sum(axis=1).mean()))
-    band = 1 + (older.classes.index(CRACK) if CRACK in older.classes else 0)
-    with Layer(Path(older.prob), grid, band, nodata=NODATA) as layer:
+    with ExitStack() as stack:
+        images = [stack.enter_context(Image(as_it_came(date), grid)) for date in (newer, older)]
+        bands = [name for name in images[0].scene.bands if name in images[1].scene.bands]
+        reads = [partial(image.read, min(bands, key="B4".__ne__)) for image in images] if bands else []
+        shift, residual = _measure_shift(reads, grid)
+        if shift is None or not list_before(newer, [older]):
+            raise ImageryError(
+                "the images of the two dates could not be laid on each other: no change of cracks is claimed"
+            )
+        band = 1 + (older.classes.index(CRACK) if CRACK in older.classes else 0)
+        layer = stack.enter_context(Layer(Path(older.prob), grid, band, nodata=NODATA))
         least = threshold_steps(older.threshold)
         before = find_cracks(layer.read_steps, grid, least, older.scene_hash)
-        pairs = _Pairs(layer, grid, before, shift, float(np.hypot(residual, DOUBT_PX)), max(1, least // 2))
-        changes = {one.crack_id: pairs.follow(one) for one in cracks}
-    moved = round(float(shift[0]), 2), round(float(shift[1]), 2)
-    return CrackComparison(older.acquired_at, changes, moved, round(residual, 2))
+        pairs = _Pairs(layer, grid, before, (reads[0], reads[1]), max(1, least // 2))
+        changes = {one.crack_id: pairs.follow(one, shift, float(np.hypot(residual, DOUBT_PX))) for one in cracks}
+    return CrackComparison(
+        older.acquired_at, changes, (round(float(shift[0]), 2), round(float(shift[1]), 2)), round(residual, 2)
+    )
 
 
-def _measure_shifts(newer: StoredDate, older: StoredDate, grid: Grid) -> NDArray[np.float64]:
-    with ExitStack() as stack:
-        now, then = (stack.enter_context(Image(as_it_came(date), grid)) for date in (newer, older))
-        names = sorted(set(now.scene.bands) & set(then.scene.bands), key=lambda name: (name != "B4", name))
+def _measure_shift(reads: Sequence[ReadBand], grid: Grid) -> tuple[NDArray[np.float64] | None, float]:
+    """The shift that most blocks agree on, None where they do not; and by how much they depart from it, pixels."""
 
-        def read(*box: int) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
-            (values, valid), (others, also) = (image.read(names[0], *box) for image in (now, then))
-            return values, others, valid & also
+    def read(*box: int) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
+        (values, valid), (others, also) = (one(*box) for one in reads)
+        return values, others, valid & also
 
-        return list_shifts(read, grid.width, grid.height) if names else np.empty((0, 2))
+    shifts = list_shifts(read, grid.width, grid.height) if reads else np.empty((0, 2))
+    middle = np.median(shifts, axis=0) if len(shifts) else np.zeros(2)
+    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
+    if len(near) * 2 <= len(shifts):
+        return None, 0.0
+    shift = np.median(near, axis=0)
+    return shift, float(np.sqrt(((near - shift) ** 2).sum(axis=1).mean()))
 
 
 class _Pairs:
-    """The older date beside the newer one; `doubt_px` is the standard deviation of the shift."""
+    """The older date beside the newer one; `least`: the step from which it holds a crack."""
 
     def __init__(
-        self, layer: Layer, grid: Grid, before: Sequence[Crack], shift: NDArray[np.float64], doubt_px: float, least: int
+        self, layer: Layer, grid: Grid, before: Sequence[Crack], reads: tuple[ReadBand, ReadBand], least: int
     ) -> None:
-        self._layer, self._grid, self._shift, self._doubt_px, self._least = layer, grid, shift, doubt_px, least
+        self._layer, self._grid, self._reads, self._least = layer, grid, reads, least
         self._sides = np.array(pixel_sides_m(grid))
         self._pixel_m = float(np.sqrt(np.prod(self._sides)))
-        middles = np.concatenate([np.empty((0, 3)), *(one.middles for one in before)])
-        self._widths = middles[:, 2]
-        self._tree = cKDTree(middles[:, :2] + shift)
+        self._before = np.concatenate([np.empty((0, 3)), *(one.middles for one in before)])
 
-    def follow(self, crack: Crack) -> CrackChange:
-        reach_px = 2 * self._doubt_px + 1 + (crack.width_m or 0.0) / 2 / self._pixel_m
-        points = shapely.get_coordinates(
-            shapely.line_interpolate_point(crack.line, np.arange(0, crack.line.length, STEP_PX))
-        )
-        away = self._measure_away(points - self._shift, reach_px)
+    def follow(self, crack: Crack, shift: NDArray[np.float64], doubt_px: float) -> CrackChange:
+        """What became of a crack; `doubt_px` is the standard deviation of the shift."""
+        half_px = (crack.width_m or 0.0) / 2 / self._pixel_m
+        reach_px = 2 * doubt_px + 1 + half_px
+        error_m = 2 * float(np.hypot(doubt_px, np.sqrt(2) * TIP_PX)) * self._pixel_m
+        steps = np.arange(0, crack.line.length, STEP_PX)
+        points = shapely.get_coordinates(shapely.line_interpolate_point(crack.line, steps))
+        away = self._measure_away(points - shift, reach_px)
         seen, old = ~np.isnan(away), away <= reach_px
-        error_m = 2 * float(np.hypot(self._doubt_px, np.sqrt(2) * TIP_PX)) * self._pixel_m
         if seen.mean() < 0.5:
             return CrackChange("single")
+        now, then = (
+            self._measure_dark(read, points - by, half_px)
+            for read, by in zip(self._reads, (0 * shift, shift), strict=True)
+        )
+        shown = then >= SHOWN_SHARE * now
         lengths = np.hypot(*(np.gradient(points, axis=0) * self._sides).T)
-        grown_m, (runs, count) = 0.0, ndimage.label(seen & ~old)
+        grown_m, (runs, count) = 0.0, ndimage.label(seen & ~old & ~shown)
         for run in (runs == number for number in range(1, count + 1)):
             if np.count_nonzero(run) * STEP_PX > SPECK_PX:
                 # what lies near an end of before was hidden by it
                 hidden = np.count_nonzero(ndimage.binary_dilation(run) & old)
                 grown_m += float(lengths[run].sum()) + hidden * reach_px * self._pixel_m
-        if lengths[old].sum() < OLD_SHARE * lengths[seen].sum():
-            is_new = grown_m > error_m
-            return CrackChange("new" if is_new else "known", round(grown_m, 3), round(error_m, 3))
-        wider_m, wider_error_m = self._measure_wider(crack, reach_px)
+        grown = round(grown_m, 3), round(error_m, 3)
+        if lengths[old | shown].sum() < OLD_SHARE * lengths[seen].sum():
+            return CrackChange("new" if grown_m > error_m else "known", *grown)
+        wider_m, wider_error_m = self._measure_wider(crack, shift, reach_px)
         is_wider = wider_m is not None and wider_error_m is not None and wider_m > wider_error_m
         name = "grown" if grown_m > error_m else "wider" if is_wider else "known"
-        return CrackChange(name, round(grown_m, 3), round(error_m, 3), wider_m, wider_error_m)
+        return CrackChange(name, *grown, wider_m, wider_error_m)
+
+    def _measure_dark(self, read: ReadBand, points: NDArray[np.float64], half_px: float) -> NDArray[np.float64]:
+        """How much darker a picture is along places than on both sides, as a share, each over `ALONG_PX` of them."""
+        beyond = int(np.ceil(half_px)) + 3
+        box = window_around(shapely.LineString(points), self._grid, beyond + 1)
+        if box is None:
+            return np.zeros(len(points))
+        ahead = np.gradient(points, axis=0)
+        aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1) / np.hypot(*ahead.T)[:, None].clip(1e-9)
+        offsets = np.arange(-beyond, beyond + 1)
+        places = points[:, None] + aside[:, None] * offsets[:, None] - box[:2] - 0.5
+        values = ndimage.map_coordinates(read(*box)[0], places.transpose(2, 0, 1)[::-1], order=1, mode="nearest")
+        values = ndimage.uniform_filter1d(values, round(ALONG_PX / STEP_PX), axis=0, mode="nearest")
+        inside = abs(offsets) <= max(half_px, 0.5)
+        around = values[:, abs(offsets) > half_px + 1].mean(axis=1)
+        return np.asarray((around - values[:, inside].mean(axis=1)) / around.clip(1e-6))
 
     def _measure_away(self, points: NDArray[np.float64], reach_px: float) -> NDArray[np.float64]:
         """How far from the older crack places lie, pixels; nan where the older date shows nothing."""
@@ -145,12 +177,15 @@ class _Pairs:
         inside = (columns >= 0) & (rows >= 0) & (columns < box[2]) & (rows < box[3])
         return np.where(inside, away[rows.clip(0, box[3] - 1), columns.clip(0, box[2] - 1)], np.nan)
 
-    def _measure_wider(self, crack: Crack, reach_px: float) -> tuple[float | None, float | None]:
-        away, nearest = self._tree.query(crack.middles[:, :2], distance_upper_bound=reach_px)
+    def _measure_wider(
+        self, crack: Crack, shift: NDArray[np.float64], reach_px: float
+    ) -> tuple[float | None, float | None]:
+        tree = cKDTree(self._before[:, :2] + shift)
+        away, nearest = tree.query(crack.middles[:, :2], distance_upper_bound=reach_px)
         both = np.isfinite(away)
         if not both.any():
             return None, None
-        wider = crack.middles[both, 2] - self._widths[nearest[both]]
+        wider = crack.middles[both, 2] - self._before[nearest[both], 2]
         scatter = float(wider.std() / np.sqrt(max(1.0, both.sum() / APART_PX)))
-        # each rim of each date is known to half a pixel
-        return round(float(wider.mean()), 4), round(float(np.hypot(self._pixel_m, 2 * scatter)), 4)
+        error_m = float(np.hypot(RIMS_PX * self._pixel_m, 2 * scatter))
+        return round(float(wider.mean()), 4), round(error_m, 4)

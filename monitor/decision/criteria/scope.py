@@ -52,9 +52,8 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
             spec = site.series(*key)
             if spec is not None:
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
-                for source in find_sources(site).get(
-                    key[0], ()
-                ):  # farther back: what it shows must not slide away first
+                # farther back: what it shows must not slide away first
+                for source in find_sources(site).get(key[0], ()):
                     place = source, key[1]
                     found[place] = max(found.get(place, 0.0), reach_s(found[key]))
     return found

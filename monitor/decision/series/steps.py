@@ -131,6 +131,7 @@ class StepCandidate:
     quantity: str
     before: bool = False
     doubt: Message | None = None
+    mirrored: bool = False  # what is taken off jumped then, by as much the other way
 
 
 def high_level(site: Site) -> int:
@@ -183,8 +184,11 @@ def find_step_candidates(
                 old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - spec.max_silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
-                doubt = UNKNOWN_NOISE if jump in unsure else doubt or find_mirrored(windows, criterion, spec, jump)
-                found[key] = StepCandidate(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
+                mirrored = find_mirrored(windows, criterion, spec, jump)
+                doubt = UNKNOWN_NOISE if jump in unsure else doubt or mirrored
+                found[key] = StepCandidate(
+                    track.station, jump, level, spec.quantity, before=old, doubt=doubt, mirrored=mirrored is not None
+                )
     return found
 
 

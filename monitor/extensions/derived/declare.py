@@ -142,13 +142,17 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
         raise ConfigError(
             f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
         )
+    try:
+        agree_within = abs(convert_difference(table.agree_within, table.unit, unit))
+    except ValueError as error:
+        raise ConfigError(f"{where}.unit: {error}") from None
     calculation = Calculation(
         table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
         (names[first], *(one for one in names if one != names[first])),
         reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
-        agree_within=abs(convert_difference(table.agree_within, table.unit, unit)),
+        agree_within=agree_within,
     )
     given = {key: getattr(table, key) for key in SeriesTable.model_fields}
     interval_s = table.interval_s or each_s[first]

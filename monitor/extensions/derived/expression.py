@@ -13,7 +13,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Final
 
 from monitor.domain.instants import parse_duration_s
 from monitor.domain.quantities import convert
@@ -26,48 +27,49 @@ MOST_POWER: Final = 10.0
 MOST_S: Final = 400 * 86400.0  # that an expression reaches back
 _CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?:\s+|(?=[^\W\d_]|[%°]))([^.]+)")
 Series = tuple[str, str]  # station and quantity
-Used = dict[tuple[Series, float], float]  # by reading, how much the value changes with it
-Value = tuple[float, Used]
 _Chaining = Callable[[float], tuple[float, float]]  # a value and its slope
 _Joining = Callable[[Sequence[float]], tuple[float, Sequence[float]]]
 
 
-class Sample(NamedTuple):
-    """One reading, in base units."""
+@dataclass(slots=True, eq=False)
+class Sample:
+    """One reading, in base units; no two are the same."""
 
+    series: Series
     at_s: float
     value: float
     sigma: float | None
+    flags: tuple[str, ...] = ()
 
 
+Used = dict[Sample, float]  # by reading, how much the value changes with it
+Value = tuple[float, Used]
+find_at_s: Final = attrgetter("at_s")
+
+
+@dataclass(slots=True)
 class InputSamples:
-    """Readings of the series of an expression, and which of them stands for an instant.
+    """Readings of the series of an expression, and which of them stands for an instant."""
 
-    Args:
-        by_series: readings by rising instant.
-        within_s: how far away the nearest may lie.
-        hold_s: instead the last one up to the instant counts, so old at most; 0 = the nearest.
-    """
-
-    def __init__(self, by_series: Mapping[Series, Sequence[Sample]], within_s: float, hold_s: float = 0.0) -> None:
-        self._rows, self._within_s, self._hold_s = by_series, within_s, hold_s
-        self._times = {series: [one.at_s for one in rows] for series, rows in by_series.items()}
-        self.sigmas = {(series, one.at_s): one.sigma for series, rows in by_series.items() for one in rows}
+    by_series: Mapping[Series, Sequence[Sample]]  # by rising instant
+    within_s: float  # how far away the nearest may lie
+    hold_s: float = 0.0  # instead the last one up to the instant counts, so old at most; 0 = the nearest
 
     def find(self, series: Series, at_s: float) -> Sample | None:
         """The reading that stands for an instant; None where none is near enough."""
-        rows, times = self._rows[series], self._times[series]
-        after = bisect_right(times, at_s)
-        if self._hold_s:
-            one = rows[after - 1] if after else None
-            return one if one is not None and at_s - one.at_s <= self._hold_s else None
-        near = min(rows[max(0, after - 1) : after + 1], key=lambda one: abs(one.at_s - at_s), default=None)
-        return near if near is not None and abs(near.at_s - at_s) <= self._within_s else None
+        rows = self.by_series[series]
+        after = bisect_right(rows, at_s, key=find_at_s)
+        one = rows[after - 1] if after else None
+        if self.hold_s:
+            return one if one is not None and at_s - one.at_s <= self.hold_s else None
+        if after < len(rows) and (one is None or rows[after].at_s - at_s < at_s - one.at_s):
+            one = rows[after]
+        return one if one is not None and abs(one.at_s - at_s) <= self.within_s else None
 
     def list_window(self, series: Series, from_s: float, to_s: float) -> Sequence[Sample]:
         """The readings of (from_s, to_s]."""
-        times = self._times[series]
-        return self._rows[series][bisect_right(times, from_s) : bisect_right(times, to_s)]
+        rows = self.by_series[series]
+        return rows[bisect_right(rows, from_s, key=find_at_s) : bisect_right(rows, to_s, key=find_at_s)]
 
 
 Compute = Callable[[InputSamples, float], Value | None]
@@ -123,11 +125,11 @@ def read_expression(
     return Expression(part.unit, part.compute, tuple(reader.inputs), tuple(reader.inputs.values()), reader.reach_s)
 
 
-def compute_sigma(used: Used, sigmas: Mapping[tuple[Series, float], float | None]) -> float | None:
+def compute_sigma(used: Used) -> float | None:
     """The standard deviation of a value; None where that of a reading it rests on is unknown."""
     total = 0.0
-    for reading, slope in used.items():
-        sigma = sigmas[reading] if slope else 0.0
+    for one, slope in used.items():
+        sigma = one.sigma if slope else 0.0
         if sigma is None:
             return None
         total += (slope * sigma) ** 2
@@ -187,7 +189,7 @@ class _Reader:
 
         def compute(samples: InputSamples, at_s: float) -> Value | None:
             one = samples.find(series, at_s)
-            return None if one is None else (one.value, {(series, one.at_s): 1.0})
+            return None if one is None else (one.value, {one: 1.0})
 
         return Part(unit, compute)
 
@@ -262,9 +264,7 @@ class _Reader:
                     found.append((one.at_s - at_s, one))
                 elif other is not None:
                     found.append((other.value, one))
-                    used[over, other.at_s] = (
-                        0.0  # its own error is small beside what it explains, or it explains nothing
-                    )
+                    used[other] = 0.0  # its own error is small beside what it explains, or it explains nothing
             if len(found) < LEAST_READINGS or found[-1][1].at_s - found[0][1].at_s < span_s / 2.0:
                 return None
             middle = math.fsum(x for x, _ in found) / len(found)
@@ -272,7 +272,7 @@ class _Reader:
             if spread <= 0.0:
                 return None
             slopes = [((x - middle) / spread, one) for x, one in found]
-            used |= {(what, one.at_s): slope for slope, one in slopes}
+            used |= {one: slope for slope, one in slopes}
             return math.fsum(slope * one.value for slope, one in slopes), used
 
         return Part(
@@ -303,17 +303,19 @@ def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
 
 def _join(unit: Unit, parts: Sequence[Part], function: _Joining) -> Part:
     """A function of several values, which gives its value and its slopes; what one lacks, all lack."""
+    acts = [part.compute for part in parts]
 
     def compute(samples: InputSamples, at_s: float) -> Value | None:
-        found = [part.compute(samples, at_s) for part in parts]
-        known = [one for one in found if one is not None]
-        if len(known) < len(found):
-            return None
-        value, slopes = function([one[0] for one in known])
+        found: list[Value] = []
+        for act in acts:
+            if (one := act(samples, at_s)) is None:
+                return None
+            found.append(one)
+        value, slopes = function([one[0] for one in found])
         used: Used = {}
-        for slope, (_, own) in zip(slopes, known, strict=True):
+        for slope, (_, own) in zip(slopes, found, strict=True):
             for reading, change in own.items():
-                used[reading] = used.get(reading, 0.0) + slope * change
+                used[reading] = used[reading] + slope * change if reading in used else slope * change
         return value, used
 
     return Part(unit, compute)

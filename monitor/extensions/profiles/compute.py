@@ -1,7 +1,7 @@
 """Profiles as readings come in, in the same transaction; and anew where their declaration, zero or offsets change."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import sqrt, ulp
 from typing import Any, Final, NamedTuple
@@ -30,8 +30,8 @@ from monitor.extensions.profiles.reduction import (
 )
 from monitor.extensions.profiles.store import find_epoch
 from monitor.store.database.engine import Database
-from monitor.store.readings.observations import SeriesKey, add_observations, find_series_id
-from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
+from monitor.store.readings.observations import AddResult, SeriesIds, add_observations, find_series_id
+from monitor.store.readings.reading_stamps import load_known, load_later_entries
 from monitor.store.service_state import IDLE, find_stamp, stamp
 
 _BIT: Final = timedelta(microseconds=1)
@@ -41,7 +41,6 @@ WAITS: Final = timedelta(minutes=10)  # a profile of which depths are missing is
 FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 PLACES: Final = 4  # decimals of what is stored
 WITHDRAWN: Final = "bad"
-Ids = MutableMapping[SeriesKey, tuple[int, str]]
 Known = Mapping[str, Sequence[Reading]]  # by quantity
 
 
@@ -56,24 +55,24 @@ class DerivedValue(NamedTuple):
 
 
 def add_profiles(
-    connection: Connection, sites: Mapping[str, Site], observations: Sequence[Observation], now: datetime, ids: Ids
+    c: Connection, sites: Mapping[str, Site], rows: Sequence[Observation], _: AddResult, now: datetime, ids: SeriesIds
 ) -> list[Observation]:
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
-    for name in {o.site for o in observations}:
+    for name in {o.site for o in rows}:
         for profile in list_profiles(sites[name]) if name in sites else ():
             wanted = {*list_names(profile)}
-            mine = [o for o in observations if (o.site, o.station) == (name, profile.station) and o.quantity in wanted]
+            mine = [o for o in rows if (o.site, o.station) == (name, profile.station) and o.quantity in wanted]
             within, window = timedelta(seconds=profile.within_s), timedelta(seconds=profile.window_s)
             spans = join_spans((o.observed_at - within, o.observed_at + within + window) for o in mine)
             received_at = max((o.received_at for o in mine), default=now)
             for span in spans:
-                found += _renew_span(connection, sites[name], profile, span, received_at, now, ids)
+                found += _renew_span(c, sites[name], profile, span, received_at, now, ids)
     return found
 
 
 def _renew_span(
-    c: Connection, site: Site, profile: Profile, span: Span, received_at: datetime, now: datetime, ids: Ids
+    c: Connection, site: Site, profile: Profile, span: Span, received_at: datetime, now: datetime, ids: SeriesIds
 ) -> list[Observation]:
     """Compute the profiles of a time, ends included, and store what is new."""
     known_at = received_at + AHEAD
@@ -105,27 +104,19 @@ def _find_anchor(profile: Profile) -> str:
     return profile.name(profile.faces[0], profile.outwards[0])
 
 
-def _find_id(c: Connection, site: Site, profile: Profile, quantity: str, ids: Ids) -> int | None:
-    key = (site.id, profile.station, quantity)
-    return ids[key][0] if key in ids else find_series_id(c, *key)
-
-
-def _find_zero(c: Connection, site: Site, profile: Profile, known_at: datetime, ids: Ids) -> datetime | None:
+def _find_zero(c: Connection, site: Site, profile: Profile, known_at: datetime, ids: SeriesIds) -> datetime | None:
     """The instant of the zero reading."""
-    number = _find_id(c, site, profile, _find_anchor(profile), ids)
+    number = find_series_id(c, site.id, profile.station, _find_anchor(profile), ids)
     since = profile.zero or FIRST
     return None if number is None else find_epoch(c, number, since, known_at)
 
 
 def _load(
-    c: Connection, site: Site, profile: Profile, names: Iterable[str], span: Span, known_at: datetime, ids: Ids
+    c: Connection, site: Site, profile: Profile, names: Iterable[str], span: Span, known_at: datetime, ids: SeriesIds
 ) -> Known:
     """Readings of series of a time, ends included."""
-    numbers = {name: _find_id(c, site, profile, name, ids) for name in names}
-    entries = load_later_entries(c, site.id, known_at)
-    held = [(n, span[0] - _BIT, entries.get(n, Stamp())) for n in numbers.values() if n is not None]
-    read = load_newer(c, held, span[1], known_at)
-    return {name: read[n][0] if n in read else [] for name, n in numbers.items() if n is not None}
+    since = {(profile.station, name): span[0] - _BIT for name in names}
+    return {name: rows for (_, name), rows in load_known(c, site.id, since, span[1], known_at, ids).items()}
 
 
 def _find_nearest(readings: Sequence[Reading], at_s: float, within_s: float) -> float | None:
@@ -238,7 +229,7 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
 
 def _find_end(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
     """Up to when profiles are stored although depths of them are missing; an empty text where there are none."""
-    number = _find_id(c, site, profile, _find_anchor(profile), {})
+    number = find_series_id(c, site.id, profile.station, _find_anchor(profile))
     found = None if number is None else find_epoch(c, number, FIRST, now - WAITS, last=True)
     return "" if found is None else format_iso(found)
 
@@ -251,7 +242,8 @@ def _digest(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
     read = {} if zero_at is None else _load(c, site, profile, names, (zero_at - within, zero_at + within), now, {})
     zero = {name: [(one.value, one.flags) for one in rows] for name, rows in read.items()}
     entries = load_later_entries(c, site.id, now)
-    offsets = [entries[n].offsets for one in names if (n := _find_id(c, site, profile, one, {})) in entries]
+    numbers = [find_series_id(c, site.id, profile.station, one) for one in names]
+    offsets = [entries[n].offsets for n in numbers if n in entries]
     return digest_text(canonical_json([repr(profile), str(zero_at), zero, offsets]))
 
 
@@ -260,7 +252,7 @@ def _renew(db: Database, site: Site, profile: Profile, since: datetime, now: dat
     count = 0
     while True:
         with db.write() as c:
-            number = _find_id(c, site, profile, _find_anchor(profile), {})
+            number = find_series_id(c, site.id, profile.station, _find_anchor(profile))
             begin = None if number is None else find_epoch(c, number, since + _BIT, now + AHEAD)
             if begin is None:
                 return count

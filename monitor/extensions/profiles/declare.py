@@ -19,6 +19,7 @@ DEPTHS: Final = "depth_count"  # how many came; with each value stands the whole
 DISPLACEMENT: Final = "displacement"  # of the end that is not fixed
 SLIP_RATE: Final = "slip_rate"  # across the depth of slip
 MOST: Final = 500  # depths
+NEAR_M: Final = 0.006  # so near are depths that are the same: 2 ft are declared as 0.61 m
 MOST_READ: Final = 20_000  # readings for one profile
 USUAL_WITHIN_S: Final = 43_200.0
 USUAL_READINGS: Final = {"probe": 3.5}  # in a line of the rate
@@ -129,6 +130,10 @@ def _list_depths(table: Table, where: str) -> tuple[float, ...]:
     if not depths:
         count = round((table.last_m - table.first_m) / table.every_m)
         depths = tuple(round(table.first_m + i * table.every_m, 3) for i in range(min(count, MOST) + 1))
+        if 0 < count < MOST and abs(depths[-1] - table.last_m) > NEAR_M:
+            raise ConfigError(
+                f"{where}.last_m: by {table.every_m:g} m it would be {depths[-1]:g}; got {table.last_m:g}"
+            )
     if not 2 <= len(depths) <= MOST or any(upper >= lower for upper, lower in pairwise(depths)):
         raise ConfigError(f"{where}.depths_m: expected 2 to {MOST} depths downwards, or first_m, last_m and every_m")
     return depths

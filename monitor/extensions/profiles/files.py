@@ -18,7 +18,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import UNITS, convert
 from monitor.domain.terms import read_toml
 from monitor.extensions.profiles import surveys
-from monitor.extensions.profiles.declare import read_profiles
+from monitor.extensions.profiles.declare import NEAR_M, read_profiles
 from monitor.extensions.profiles.reduction import Profile
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import ColumnRule, TableMapping, TimeRule, is_missing, name_station
@@ -27,7 +27,6 @@ from monitor.ingest.files.tables import Layout, limit_lines, name_columns
 from monitor.ingest.text.clocks import NAMED
 
 MOST_BYTES: Final = 64 << 20
-NEAR_M: Final = 0.006  # so near are depths that are the same: 2 ft are declared as 0.61 m
 _OF_HOLE: Final = re.compile(r"(?:bore)?hole ?(?:id|no\.?|name)?|station", re.IGNORECASE)
 _EXPECTED: Final = "expected Depth, A0, A180, ..., or names such as A0_12.5 beside a time"
 _COMMAS: Final = re.compile(r"[+-]?(\d*),(\d+)")

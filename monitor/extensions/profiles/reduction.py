@@ -6,7 +6,7 @@ of it is taken off (Mikkelsen 2003). Grooves that spiral are turned back by thei
 1993). Slip is where the rate steps most between neighbours (Stark and Choi 2008), beyond the noise of the profile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -36,6 +36,7 @@ _NO_MOTION: Final = Template("profile.no_motion", "what it reads is no displacem
 _NO_RATE: Final = Template("profile.no_rate", "no second reading within {window}")
 _FEW: Final = Template("profile.few", "{count} of {least} steps that are needed to know its noise")
 _AT_REST: Final = Template("profile.at_rest", "the largest step, {rate} at {depth}, lies within its noise of {sigma}")
+_UNREAD: Final = Template("profile.unread", "nothing came of {depth}, which may slip: read it again")
 _CHECKSUM: Final = Template("profile.checksum", "the checksum at {depth} changed by {change}: read it again")
 Column = list[float | None]  # a value by depth
 
@@ -259,18 +260,16 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     # the noise is itself estimated, from few depths the less well: 12 by 4,000 drawn profiles of 8 to 100 depths each
     bound = sqrt(-2.0 * log(CHANCE / len(known))) * (1.0 + 12.0 / len(known))
     if sizes[peak] <= bound:
+        for i in range(len(profile.depths_m)):
+            if i not in sizes and _may_slip(surveys, noise, bound, i):
+                return _reject(_UNREAD(depth=Figure(profile.depths_m[i], "g", "m")))
         why = _AT_REST(rate=Figure(rate, ".2g", "mm/day"), depth=depth, sigma=Figure(sigma, ".2g", "mm/day"))
         return Slip(None, None, None, None, 0.0, sigma, why)
     span_day = (surveys[-1].at_s - surveys[0].at_s) / DAY_S
     change = _find_checksum_change(surveys, peak)
     if abs(change) >= rate * span_day > 0.0:  # one face alone differs: it moves the checksum twice as much as the step
         return _reject(_CHECKSUM(depth=depth, change=Figure(change, ".2g", "mm")))
-    run = [peak]
-    for way in (-1, 1):
-        place = peak + way
-        while sizes.get(place, 0.0) > bound:
-            run.append(place)
-            place += way
+    run = _find_run(sizes, peak, bound)
     near = [i for i in known if sizes[i] > bound and sizes[i] > sizes[peak] - sqrt(8.0)]
     edges = [edge for i in {*run, *near} for edge in profile.bounds_m(i)]
     total = sum(sizes[i] for i in run)
@@ -285,8 +284,26 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     )
 
 
+def _find_run(sizes: Mapping[int, float], peak: int, bound: float) -> list[int]:
+    """The depths beside each other that are all real, with the largest step first."""
+    run = [peak]
+    for way in (-1, 1):
+        place = peak + way
+        while sizes.get(place, 0.0) > bound:
+            run.append(place)
+            place += way
+    return run
+
+
 def _reject(reason: Message) -> Slip:
     return Slip(None, None, None, None, None, None, reason)
+
+
+def _may_slip(surveys: Sequence[Survey], noise: Sequence[tuple[float, float]], bound: float, place: int) -> bool:
+    """Whether a depth without a rate was read, and slipped or nobody knows; one that fell out long ago counts not."""
+    read = [[one for one in surveys if one.steps[axis][place] is not None] for axis in range(len(noise))]
+    rates = [[_fit_slope(rows, axis, place)] for axis, rows in enumerate(read) if rows]
+    return len(rates) == len(noise) and ([None] in rates or _measure(rates, noise, 0) > bound)
 
 
 def _find(column: Column, place: int) -> float:

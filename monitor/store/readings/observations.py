@@ -9,7 +9,7 @@ an epoch already has is a duplicate; to take back a correction, send the value a
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import groupby
@@ -30,6 +30,7 @@ from monitor.store.schema.view_rows import ReadingRow
 from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]
+SeriesIds = MutableMapping[SeriesKey, tuple[int, str]]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
@@ -99,6 +100,7 @@ class AddResult:
     revisions: int
     sites: frozenset[str]
     revised: tuple[Observation, ...] = ()  # what became those revisions
+    newest: Mapping[int, str] = field(default_factory=dict)  # by series its newest epoch before, spelled; "": none
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def add_observations(
     connection: Connection,
     observations: Sequence[Observation],
     now: datetime,
-    known_series: MutableMapping[SeriesKey, tuple[int, str]] | None = None,
+    known_series: SeriesIds | None = None,
     by: str | None = None,
 ) -> AddResult:
     """Store observations; those already there are left out, other values become new revisions.
@@ -148,7 +150,8 @@ def add_observations(
     known_series = {} if known_series is None else known_series
     while True:
         ids = _series_ids(connection, observations, now, known_series)
-        keyed = [(ids[o.site, o.station, o.quantity][0], format_iso(o.observed_at), o) for o in observations]
+        spelled = {at: format_iso(at) for at in {at for o in observations for at in (o.observed_at, o.received_at)}}
+        keyed = [(ids[o.site, o.station, o.quantity][0], spelled[o.observed_at], o) for o in observations]
         there, newest = _existing(connection, keyed)
         if all(series_id in newest for series_id, _, _ in keyed):
             break
@@ -158,7 +161,6 @@ def add_observations(
     duplicates = 0
     revised: list[Observation] = []
     sites: set[str] = set()
-    received: dict[datetime, str] = {}
     for series_id, at, item in keyed:
         known = there[series_id, at]
         fact = (item.value, item.sigma, item.solution)
@@ -169,14 +171,11 @@ def add_observations(
         known.append(fact)
         if revision:
             revised.append(item)
-        received_at = received.get(item.received_at) or received.setdefault(
-            item.received_at, format_iso(item.received_at)
-        )
         flags = ",".join(item.flags)
         extra = item.extra
         if by is not None and newest[series_id]:
             extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
-        rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
+        rows.append((series_id, at, revision, spelled[item.received_at], *fact, flags, extra))
         sites.add(item.site)
         if "future" not in item.flags:
             best = latest.get(series_id)
@@ -184,7 +183,7 @@ def add_observations(
                 latest[series_id] = rows[-1][:8]
     insert_rows(connection, observation, rows)
     _renew_latest(connection, list(latest.values()))
-    return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
+    return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised), newest)
 
 
 def load_stations(connection: Connection) -> dict[str, set[str]]:
@@ -196,10 +195,7 @@ def load_stations(connection: Connection) -> dict[str, set[str]]:
 
 
 def _series_ids(
-    connection: Connection,
-    observations: Sequence[Observation],
-    now: datetime,
-    known: MutableMapping[SeriesKey, tuple[int, str]],
+    connection: Connection, observations: Sequence[Observation], now: datetime, known: SeriesIds
 ) -> Mapping[SeriesKey, tuple[int, str]]:
     wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
     if missing := [key for key in wanted if key not in known]:
@@ -213,9 +209,7 @@ def _series_ids(
     return known
 
 
-def _learn(
-    connection: Connection, keys: Iterable[SeriesKey], known: MutableMapping[SeriesKey, tuple[int, str]]
-) -> None:
+def _learn(connection: Connection, keys: Iterable[SeriesKey], known: SeriesIds) -> None:
     by_site = defaultdict(set)
     for site, station_id, _ in keys:
         by_site[site].add(station_id)
@@ -257,11 +251,11 @@ def _existing(
     newest: dict[int, str] = {}
     for chunk in in_chunks(ids):
         found = connection.exec_driver_sql(
-            "SELECT s.id, (SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id) "  # noqa: S608
+            "SELECT s.id, coalesce((SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id), '') "  # noqa: S608
             f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
             tuple(chunk),
         )
-        newest.update((row[0], row[1] or "") for row in found)
+        newest.update(map(tuple, found.all()))
     wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
     there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
@@ -307,11 +301,13 @@ def join_latest(connection: Connection, stays: int, goes: int) -> None:
     _renew_latest(connection, rows)
 
 
-def find_series_id(connection: Connection, site: str, station_id: str, quantity: str) -> int | None:
-    """The id of a series, or None when nothing of it was ever stored."""
+def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None) -> int | None:
+    """The id of a series, or None when nothing of it was ever stored; `ids`: memory of them."""
+    if ids and (site, station, quantity) in ids:
+        return ids[site, station, quantity][0]
     s = series.c
-    mine = (s.site == site, s.station == station_id, s.quantity == quantity)
-    return connection.execute(select(s.id).where(*mine)).scalar()
+    mine = (s.site == site, s.station == station, s.quantity == quantity)
+    return c.execute(select(s.id).where(*mine)).scalar()
 
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:

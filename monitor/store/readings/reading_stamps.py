@@ -12,8 +12,10 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.observation import Reading, is_fit
 from monitor.store.readings import observations
+from monitor.store.readings.observations import SeriesIds
 from monitor.store.schema.tables import observation_flag, offset_entry, series
 
+Place = tuple[str, str]  # station and quantity
 Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
 
 
@@ -46,13 +48,12 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     rows = {i: (int(t[0]), t[1], int(t[2]), t[3]) for i, t in totals.items()}
     ids, since = [s[0] for s in stretches], min(s[1] for s in stretches)
     later = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
-    return [Stamp(*rows[i], *later.get(i, (_UNTOUCHED.flags, _UNTOUCHED.offsets))) for i in ids]
+    return [Stamp(*rows[i], one.flags, one.offsets) for i in ids for one in (later.get(i, _UNTOUCHED),)]
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
     """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
-    later = _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
-    return {series_id: Stamp(flags=flags, offsets=offsets) for series_id, (flags, offsets) in later.items()}
+    return _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
 
 
 @cache  # put together once: it is asked at every look
@@ -69,15 +70,13 @@ def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
     return (flags if of_site else flags.where(f.observed_at > bindparam("since"))).group_by(f.series_id), offsets
 
 
-def _load_entries(
-    c: Connection, given: Mapping[str, Any], *, of_site: bool
-) -> dict[int, tuple[tuple[int, int], tuple[int, ...]]]:
-    """By series: number and newest entry of those later flags, and those offsets that hold."""
+def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, Stamp]:
+    """By series with any: number and newest entry of those later flags, and those offsets that hold."""
     flags, offsets_that_hold = _plan_entries(of_site)
-    found = {r[0]: ((int(r[1]), int(r[2])), _UNTOUCHED.offsets) for r in c.execute(flags, given)}
+    found = {r[0]: Stamp(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
     for series_id, entry_id in c.execute(offsets_that_hold, given):
-        before, offsets = found.get(series_id, (_UNTOUCHED.flags, _UNTOUCHED.offsets))
-        found[series_id] = before, (*offsets, entry_id)
+        before = found.get(series_id, _UNTOUCHED)
+        found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
     return found
 
 
@@ -112,6 +111,27 @@ def load_newer(
         speaking = observations.iter_speaking(mine)
         found[series_id] = list(observations.iter_readings(speaking, offsets, later)), longer
     return found
+
+
+def load_known(
+    c: Connection, site: str, since: Mapping[Place, datetime], to_at: datetime, known_at: datetime, ids: SeriesIds
+) -> dict[Place, list[Reading]]:
+    """Readings of those series of a site that were ever stored, each after an instant, as `load_readings` gives them.
+
+    `ids`: memory of series ids.
+    """
+    numbers = {one: n for one in since if (n := observations.find_series_id(c, site, *one, ids)) is not None}
+    later: dict[int, Stamp] = {}
+    for some in observations.in_chunks([*numbers.values()]):
+        later |= _load_entries(c, {"known_at": known_at, "ids": some, "since": min(since.values())}, of_site=False)
+    held = [(number, since[place], later.get(number, _UNTOUCHED)) for place, number in numbers.items()]
+    read = load_newer(c, held, to_at, known_at)
+    return {place: read[number][0] if number in read else [] for place, number in numbers.items()}
+
+
+def load_offset_series(c: Connection) -> frozenset[int]:
+    """The series of which somebody ever entered an offset."""
+    return frozenset(c.execute(select(offset_entry.c.series_id)).scalars())
 
 
 def load_newer_values(

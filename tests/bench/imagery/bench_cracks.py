@@ -7,12 +7,18 @@ saw and over coseismic pictures of Hokkaido. Half of the former choose the thres
 score nothing. A part of a crack is found where a found line lies within 3 px of it, a found line false where no crack
 does. Lengths are at the 0.05 m that the recipe says of a pixel.
 
+`flights`: one crack on two pictures, of which the earlier has other light and lies off by up to 4 px; what
+`scenes detect --cracks --pre` says became of it, by the maps of the network.
+
 Weights are kept in build/, so that a run that was killed goes on where it was.
 """
 
 import pickle
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +29,26 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from detection.imagery.change.cracks import compare_cracks
+from detection.imagery.change.records import StoredDate
 from detection.imagery.data.files import open_files
 from detection.imagery.data.patches import hold_arrays
+from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.cracks import find_cracks
 from detection.imagery.neural.learner import Hooks
 from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
-from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from tests.bench.imagery.drawn_cracks import BANDS, DrawnCracks, draw_cracks, draw_patches, list_textures
+from tests.bench.imagery.drawn_cracks import BANDS, DrawnCracks, draw_cracks, draw_flights, draw_patches, list_textures
 from tests.bench.record import DATA, read_options, record
+from tests.data.surveys.rasters import write_folder
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_cracks"
 COMMAND = "python -m tests.bench.imagery.bench_cracks"
 NETWORKS = {"unet": "ce+dice", "unet, clDice": "ce+dice+cldice"}
 BIJIE = DATA / "imagery" / "bijie" / "bijie_subset.zip"
-DRAWS, EPOCHS, SIDE_PX, PIXEL_M, NEAR_PX = 640, 16, 128, 0.05, 3.0
+DRAWS, EPOCHS, SIDE_PX, FLIGHT_PX, PIXEL_M, NEAR_PX = 640, 16, 128, 192, 0.05, 3.0
 HECTARE_M2 = 10_000.0
 SCALES_PX = (1.0, 1.5, 2.0, 3.0)
 THRESHOLDS = np.arange(10, 200, 10)
@@ -134,6 +145,54 @@ def _near(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     return cKDTree(others).query(points)[0] <= NEAR_PX if len(points) and len(others) else np.zeros(len(points), bool)
 
 
+def follow(
+    draw_map: Map, pictures: list[NDArray[np.uint8]], count: int, threshold: int, grown_px: float
+) -> dict[str, Any]:
+    """What `compare_cracks` says of cracks that grew by so much between two flights: words, and metres of growth."""
+    grid, words, grown_by = grid_around(8.9, 46.2, FLIGHT_PX, PIXEL_M), Counter[str](), list[float]()
+    length = within = 0.0
+    for number in range(count):
+        rng = np.random.default_rng([3, number, round(grown_px)])
+        *images, _ = draw_flights(pictures[number % len(pictures)], FLIGHT_PX, grown_px, rng)
+        with tempfile.TemporaryDirectory(prefix="bench-cracks-") as name:
+            dates, maps = [], []
+            for month, image in enumerate(images, 3):
+                folder, empty = Path(name) / str(month), np.zeros(image.shape[1:], np.uint8)
+                maps.append(np.rint(200 * draw_map(DrawnCracks(image, empty, ()))).astype(np.uint8))
+                at = datetime(2026, month, 1, tzinfo=UTC)
+                counts = dict(zip(BANDS, (1 + 1000 * image).astype(np.uint16), strict=True))
+                write_folder(folder, counts, grid, at=at.isoformat())
+                write_geotiff(folder / "prob.tif", maps[-1][None], grid, nodata=255)
+                facts = {
+                    "scene_hash": name,
+                    "acquired_at": at,
+                    "prob": str(folder / "prob.tif"),
+                    "scene_path": str(folder),
+                }
+                dates.append(StoredDate(**facts, threshold=threshold / 200, minimum_area_m2=0.0, classes=("crack",)))
+            steps = maps[1]
+            cracks = find_cracks(lambda c, r, w, h, s=steps: s[r : r + h, c : c + w], grid, threshold, "")
+            try:
+                found = compare_cracks(cracks, dates[1], dates[0]).changes
+            except ImageryError:
+                words["not compared"] += 1
+                continue
+        words.update(found[one.crack_id].change for one in cracks)
+        grown = [found[one.crack_id] for one in cracks if found[one.crack_id].change in {"new", "grown"}]
+        grown_by.append(sum(one.grown_m or 0.0 for one in grown))
+        errors = max((one.grown_error_m or 0.0 for one in grown), default=0.0)
+        within += abs(grown_by[-1] - grown_px * PIXEL_M) <= errors
+        length += sum(one.length_m or 0.0 for one in cracks)
+    return {
+        "words": dict(words),
+        "length_m": round(length, 1),
+        "grown_m": grown_px * PIXEL_M,
+        "found_median_m": round(float(np.median(grown_by)), 3),
+        "found_share_of_length": round(float(sum(grown_by) / length), 4),
+        "within_error": round(float(within / len(grown_by)), 3),
+    }
+
+
 def summarise(lengths: NDArray[np.float64]) -> dict[str, float]:
     """Recall, precision and F1 of length, and false metres per hectare; `lengths`: images x what `measure` gives."""
     there, hit, found, false = lengths.sum(axis=0)
@@ -200,6 +259,9 @@ def main() -> None:
             "differences": less,
         }
         print(label, table, flush=True)
+    held, model = pictures["bijie"] + pictures["coseismic"], maps["unet"]
+    figures["flights"] = {f"longer by {px} px": follow(model, held, given.draws, steps["unet"], px) for px in (0, 30)}
+    print(figures["flights"])
     print(record("cracks", f"{COMMAND} --draws {given.draws}", figures))
 
 

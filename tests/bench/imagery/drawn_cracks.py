@@ -72,6 +72,29 @@ def draw_cracks(picture: NDArray[np.uint8], side_px: int, rng: np.random.Generat
     return DrawnCracks(image, truth.astype(np.uint8), tuple(lines))
 
 
+def draw_flights(
+    picture: NDArray[np.uint8], side_px: int, grown_px: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """One crack on two flights, the earlier one shorter by so much, in other light and off by up to 4 px.
+
+    Returns both pictures, the earlier first, and by how much that must be moved (columns, rows).
+    """
+    ground, sun = _cut(as_values(picture), side_px, rng), rng.uniform(0, 2 * np.pi)
+    walk, width = next(
+        _branch(rng.uniform(0.3, 0.7, 2) * side_px, rng.uniform(0, 2 * np.pi), 90, rng.uniform(1.5, 5), rng)
+    )
+    images, seed = [], int(rng.integers(1 << 30))
+    for points in (len(walk) - round(2 * grown_px), len(walk)):  # half a pixel apart
+        image, walks = ground.copy(), [(walk[:points], width[:points])]
+        towards = np.array([np.sin(sun), np.cos(sun)])
+        _open(image, cover_line(*walks[0], image.shape[1:]), walks, towards, np.random.default_rng(seed))
+        images.append(image)
+    shift, light = rng.uniform(-4, 4, 2), rng.uniform(0.7, 1.2) * np.exp(rng.uniform(-0.1, 0.1, (3, 1, 1)))
+    images[0] = ndimage.shift(images[0], (0, -shift[1], -shift[0]), order=1, mode="nearest") * light
+    taken = [np.clip(one + rng.normal(0, 0.01, one.shape), 0, 1).astype(np.float32) for one in images]
+    return taken[0], taken[1], shift
+
+
 def cover_line(line: NDArray[np.floating], widths_px: Any, shape: tuple[int, ...]) -> Cover:
     """How much of each pixel a line of a width, or of one at each of its points (column, row), covers."""
     widths = np.broadcast_to(np.asarray(widths_px, np.float64), len(line))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
@@ -72,10 +73,15 @@ class Bench:
         self.pipeline = Pipeline(self.db, {"bench": self.site}, lambda: self.now)
 
     def send(self, station: str, hours: float, **values: object) -> None:
+        self.send_together([(station, hours, values)])
+
+    def send_together(self, said: Iterable[tuple[str, float, Mapping[str, object]]]) -> None:
         self.now += timedelta(seconds=1)
-        payload = json.dumps({"time": (NOW + hours * HOUR).isoformat(), **values}).encode()
-        result = self.pipeline.store([BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live")])
-        assert result.rejected == 0
+        messages = []
+        for station, hours, values in said:
+            payload = json.dumps({"time": (NOW + hours * HOUR).isoformat(), **values}).encode()
+            messages.append(BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live"))
+        assert self.pipeline.store(messages).rejected == 0
 
     def read(self, name: str = "D1.crack_opening") -> dict[float, float]:
         """The values that speak, by hours."""
@@ -93,7 +99,7 @@ def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(data
     assert bench.read() == {}
     bench.send("G2", 0.2, displacement_east_mm=2.0)
     assert bench.read() == {0.0: 10.0}
-    assert set(json.loads(bench.rows[0].extra or "")[MADE_FROM]) == {"G1.displacement_east", "G2.displacement_east"}
+    assert json.loads(bench.rows[0].extra or "")[MADE_FROM] == {"G2.displacement_east": "2026-03-10T00:12:00.000000Z"}
     assert bench.rows[0].received_at == bench.now
     bench.send("G2", -0.1, displacement_east_mm=4.0)  # late, and nearer
     assert bench.read() == {0.0: 8.0}
@@ -132,7 +138,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     assert evaluate_site(bench.db, bench.site, bench.now, "tick").decision.level == 1
 
 
-def test_values_in_any_order_come_to_the_same(database: Database) -> None:
+def test_values_in_any_order_and_together_come_to_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     derived = [
         DISTANCE,
         {
@@ -162,17 +168,24 @@ def test_values_in_any_order_come_to_the_same(database: Database) -> None:
     said += [("B1", h, {"air_pressure_hpa": 1000.0 + h}) for h in range(0, 24, 6)]
     names = ("D1.crack_opening", "P1.water_level", "D1.displacement")
     found = []
-    for turn in range(2):
+    came: list[bool] = []  # of each value whether the batch itself brought all that it rests on
+    whole = compute._Batch.has_all
+    monkeypatch.setattr(compute._Batch, "has_all", lambda *given: came.append(whole(*given)) or came[-1])
+    for turn in range(4):
         with database.write() as c:
             for table in ("observation", "series_latest", "series"):
                 c.exec_driver_sql(f"DELETE FROM {table}")
         bench = Bench(database, *derived)
-        if turn:
+        if turn % 2:
             rng.shuffle(said)
-        for name, hours, values in said:
-            bench.send(name, hours, **values)
+        for first in range(0, len(said), 1 if turn < 2 else 3):  # in order three are an hour
+            bench.send_together(said[first : first + (1 if turn < 2 else 3)])
+        if turn == 1:
+            assert not any(came)
+            said.sort(key=lambda one: one[1])
         found.append([bench.read(name) for name in names])
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert any(came)
     assert len(found[0][0]) == len(found[0][1]) == 24
     assert len(found[0][2]) == 21
 
@@ -246,12 +259,37 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             "it reads 2160 readings for each value",
         ),
         ([DISTANCE | {"expresion": "1"}], "unknown key"),
+        ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be turned into 'mm'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_site(write(*derived), "bench.toml")
     assert why in str(caught.value)
+
+
+def test_what_came_while_nothing_was_calculated_is_computed_once_the_same_file_comes_back(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    for hours, derived in ((-3, [DISTANCE]), (-2, []), (-1, [DISTANCE])):
+        bench.declare(*derived)
+        for name, value in (("G1", 9.0), ("G2", 1.0)):
+            bench.send(name, hours, displacement_east_mm=value)
+        run(database, None, bench.site, bench.now)
+    assert bench.read() == dict.fromkeys((-3.0, -2.0, -1.0), 8.0)
+
+
+@tabulated(
+    "expression",
+    [
+        "G2.displacement_east-G1.displacement_east",
+        """'G1.displacement_east' - max("G1.displacement_up", 'G2.displacement_up')""",
+        "rate(G1.displacement_up, '1d') * '1 day'",
+    ],
+)
+def test_a_renaming_is_followed_within_an_expression_and_needs_nobody_else(expression: str) -> None:
+    old, new = (write(DISTANCE | {"expression": one}) for one in (expression, expression.replace("G1.", "H1.")))
+    new = new.replace('id = "G1"', 'id = "H1"\nwas = ["G1"]')
+    assert find_loosening(parse_site(old, "bench.toml"), parse_site(new, "bench.toml")) == ()
 
 
 def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:

@@ -38,7 +38,7 @@ def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float
         station, _, quantity = name.partition(".")
         scale = read_unit(UNITS[station, quantity], ("digit",)).scale
         found[station, quantity] = [
-            Sample(AT_S + hours * HOUR_S, value * scale, None if sigma is None else sigma * scale)
+            Sample((station, quantity), AT_S + hours * HOUR_S, value * scale, None if sigma is None else sigma * scale)
             for hours, value in readings
         ]
     return InputSamples(found, how.get("within_s", 1800.0), how.get("hold_s", 0.0))
@@ -52,7 +52,7 @@ def compute(text: str, unit: str, rows: Mapping[str, float], sigma: float | None
     assert made is not None
     wanted = read_unit(unit, ("digit",))
     assert expression.unit.powers == wanted.powers
-    error = compute_sigma(made[1], samples.sigmas)
+    error = compute_sigma(made[1])
     return made[0] / wanted.scale, None if error is None else error / wanted.scale
 
 
@@ -258,7 +258,7 @@ def test_lags_rates_and_fits_read_the_past() -> None:
         made = expression.compute(samples, AT_S)
         assert made is not None
         assert expression.reach_s == 86400.0
-        return made[0] / read_unit(unit).scale, (compute_sigma(made[1], samples.sigmas) or 0.0) / read_unit(unit).scale
+        return made[0] / read_unit(unit).scale, (compute_sigma(made[1]) or 0.0) / read_unit(unit).scale
 
     assert find("G1.displacement_east - lag(G1.displacement_east, '1d')", "mm") == pytest.approx((48.0, math.sqrt(0.5)))
     rate, error = find("rate(G1.displacement_east, '1d')", "mm/day")

@@ -155,6 +155,18 @@ def test_a_missing_depth_breaks_the_sum_and_not_the_slip():
     assert find_slip(profile, newest).depth_m == pytest.approx(10.75)
 
 
+def test_a_slipping_depth_that_did_not_come_is_not_at_rest_and_one_that_was_at_rest_is():
+    profile, _, surveys = draw(random.Random(11), slip_mm=5.0, place=20)
+    for place, rate, said in ((20, None, "nothing came of 10.5 m, which may slip: read it again"), (30, 0.5, None)):
+        last = surveys[-1][0], {face: [*column] for face, column in surveys[-1][1].items()}
+        last[1]["b180"][place] = None
+        found = find_slip(profile, reduce(profile, [*surveys[:-1], last]))
+        assert (found.rate_mm_per_day, found.reason) == (rate and pytest.approx(5.0 / 7.0, abs=0.1), said)
+    for _, faces in surveys:
+        faces["a0"][20] = None
+    assert find_slip(profile, reduce(profile, surveys)).rate_mm_per_day == 0.0  # it fell out before the first of them
+
+
 def test_a_face_that_was_read_wrong_is_no_slip():
     profile, _, surveys = draw(random.Random(12), slip_mm=0.0)
     surveys[-1][1]["a0"][5] += 8.0

@@ -47,16 +47,21 @@ def draw(line, width_px, shift=(0.0, 0.0)):
     return np.where(burn(outline, (0, 0, SIDE, SIDE)), 180, 0)
 
 
-def compare(folder, newer, older, shift=(0.0, 0.0), seed=0, unseen=None):
-    """`newer`, `older`: steps; the older picture lies to the left and above by `shift`."""
+def compare(folder, newer, older, shift=(0.0, 0.0), seed=0, unseen=None, shown=None):
+    """`newer`, `older`: steps; the older picture lies left and above by `shift`, and shows `shown`, else its steps."""
     rng = np.random.default_rng(seed)
     ground = 1000 + 300 * sum(ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), s) * s for s in (1, 3, 9))
     then = ndimage.shift(ground, (-shift[1], -shift[0]), order=3, mode="mirror") * 0.8 + rng.normal(0, 10, ground.shape)
+    pictures = ground * darken(newer), then * darken(older if shown is None else shown)
     if unseen is not None:
         older = np.where(unseen, 255, older)
-    dates = lay_date(folder, 6, ground.clip(1), newer), lay_date(folder, 3, then.clip(1), older)
+    dates = lay_date(folder, 6, pictures[0].clip(1), newer), lay_date(folder, 3, pictures[1].clip(1), older)
     cracks = find_cracks(lambda c, r, w, h: newer[r : r + h, c : c + w], GRID, 100, "s6")
     return cracks, compare_cracks(cracks, *dates)
+
+
+def darken(steps):
+    return 1 - 0.5 * ndimage.gaussian_filter((steps > 0) * 1.0, 0.6)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -79,8 +84,8 @@ def test_growth_is_found_within_its_error_and_nothing_else_is_called_growth(tmp_
         change = found.changes[crack.crack_id]
         assert abs(change.grown_m - PIXEL_M * grown * (line is longer)) < change.grown_error_m
         assert abs(change.wider_m - PIXEL_M * wider * (wide > width)) < change.wider_error_m
-        assert change.grown_error_m < 6 * PIXEL_M
-        assert change.wider_error_m < 1.5 * PIXEL_M
+        assert change.grown_error_m < 7 * PIXEL_M
+        assert change.wider_error_m < 2 * PIXEL_M
         assert change.change == ["grown", "wider", "grown", "known"][number]
 
 
@@ -98,11 +103,14 @@ def test_a_crack_is_new_beside_an_old_one_and_none_is_where_the_older_date_shows
         assert [one.grown_m for one in new] == [pytest.approx(191 * PIXEL_M, abs=0.2)] * (not blind)
 
 
-def test_what_was_nearly_found_before_has_not_grown(tmp_path):
-    line = [(60, 60), (250, 80)]
-    older = np.where((draw(line, 4) > 0) & (np.arange(SIDE) > 150), 60, draw(line, 4))
-    (crack,), found = compare(tmp_path, draw(line, 4), older)
-    assert found.changes[crack.crack_id].change == "known"
+def test_what_a_network_nearly_found_or_the_earlier_picture_shows_has_not_grown(tmp_path):
+    line = draw([(60, 60), (250, 80)], 4)
+    half = np.where(np.arange(SIDE) > 150, 0, line)
+    cases = {"nearly": (np.maximum(half, line // 3), half), "shown": (half, line), "grown": (half, half)}
+    for name, (older, shown) in cases.items():
+        (tmp_path / name).mkdir()
+        (crack,), found = compare(tmp_path / name, line, older, shown=shown)
+        assert found.changes[crack.crack_id].change == ("grown" if name == "grown" else "known"), name
 
 
 def test_nothing_is_claimed_where_the_images_do_not_lie_on_each_other(tmp_path):
