@@ -1,5 +1,6 @@
 """Pages of evaluation are made from the stored records, and what an explanation quotes of them is what they hold."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -105,3 +106,16 @@ def test_a_quoted_figure_is_the_stored_one(page, sentence, places):
         written = format(find(place), form).removesuffix("%")
         figures.append(f"(?:{re.escape(written)}|{re.escape(written.removeprefix('0'))})")  # 0.61 is also written .61
     assert re.search(re.escape(re.sub("{.*?}", "{}", sentence)).replace(r"\{\}", "{}").format(*figures), text), figures
+
+
+def test_benches_take_from_the_tests_what_is_there():
+    """No other test runs them, so what they import would leave unseen."""
+    root, missing = DOCS.parent, []
+    for path in (root / "tests" / "bench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+                source = root / (node.module or "").replace(".", "/")
+                text = "" if source.is_dir() else source.with_suffix(".py").read_text()
+                known = set(re.findall(r"\w+", text)) | {one.stem for one in source.glob("*")}
+                missing += [f"{path.name}: {one.name}" for one in node.names if one.name not in known]
+    assert missing == []

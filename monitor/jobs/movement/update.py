@@ -171,7 +171,7 @@ def _has_fresh_data(
 ) -> bool:
     """Whether data that count came within the silence that is allowed: the whole history is read for no less.
 
-    It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
+    It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter.
     """
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)

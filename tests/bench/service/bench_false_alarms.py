@@ -30,7 +30,7 @@ from monitor.domain.site import Site
 from tests.bench import record
 from tests.data.measured import CASCADIA, OUTANG, measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
-from tests.measured.test_steps_measured import day, make_site, memory_with
+from tests.measured.test_steps_measured import day, make_site
 
 HERE: Final = Path(__file__).resolve()
 NAME: Final = "false-alarms"
@@ -160,7 +160,8 @@ def count(name: str) -> dict[str, Any]:
         yesterday = max(highest, default=date(1990, 1, 1))
         asked = {key: date.fromisoformat(key.partition("@")[2][:10]) for key in memory.steps.keys() - memory.answers}
         over = [key for key, at in asked.items() if not {at, max(at, yesterday + LAG)} <= known]
-        return memory_with(memory, dict.fromkeys(over, "instrument"))
+        given = dict.fromkeys(over, "instrument")
+        return Memory.read({**memory.to_json(), "answers": {**memory.answers, **given}})
 
     for now, decision in replay(site, rows, person=answer):
         highest[now.date()] = max(decision.level, highest.get(now.date(), 0))
