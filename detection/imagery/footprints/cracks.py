@@ -53,7 +53,7 @@ class Crack:
     line: shapely.LineString  # in (column, row)
     middles: Points  # n x 3: column, row, width in the unit of the sides
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As JSON has it."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"line", "middles"}}
 
@@ -283,7 +283,7 @@ def outline_cracks(found: SceneDetection) -> list[Crack]:
         return find_cracks(lambda *box: read(*box, band), grid, least, identity)
 
 
-def write_cracks(rows: Sequence[Mapping[str, Any]], found: SceneDetection, out_dir: Path) -> dict[str, str]:
+def write_cracks(rows: Sequence[Mapping[str, object]], found: SceneDetection, out_dir: Path) -> dict[str, str]:
     """Write cracks (`Crack.to_json`, with their change) as `cracks.geojson` and `cracks.gpkg`, as the formats ask."""
     shared: dict[str, Any] = {key: found[key] for key in SHARED}
     paths = {kind: out_dir / f"cracks.{kind}" for kind in found["formats"]}
@@ -298,7 +298,7 @@ def write_cracks(rows: Sequence[Mapping[str, Any]], found: SceneDetection, out_d
         with replacing(paths["gpkg"]) as partial:
             write_geopackage(
                 partial,
-                [{**row, **shared, "touches_edge": int(row["touches_edge"])} for row in rows],
+                [{**row, **shared, "touches_edge": int(bool(row["touches_edge"]))} for row in rows],
                 COLUMNS,
                 table="cracks",
                 changed_at=datetime.fromisoformat(found["acquired_at"]),

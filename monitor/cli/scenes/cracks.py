@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detection.imagery.errors import ImageryError, ModelError
 from detection.imagery.footprints.records import INDEX, SceneDetection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_cracks(
     answer: SceneDetection, out_dir: Path, dates: "tuple[StoredDate, StoredDate] | None"
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, object], str]:
     """Write the cracks of an answer; what JSON says of them, and one line. `dates`: newer and older, of one model.
 
     Raises ModelError: no network read the scene.
@@ -35,12 +35,12 @@ def add_cracks(
         except ImageryError as error:
             print_note(f"warning: cracks: {error_text(error)}")
     rows = [one.to_json() | ({} if compared is None else asdict(compared.changes[one.crack_id])) for one in cracks]
-    facts: dict[str, Any] = {"cracks": rows, "crack_files": write_cracks(rows, answer, out_dir)}
+    facts: dict[str, object] = {"cracks": rows, "crack_files": write_cracks(rows, answer, out_dir)}
     length_m = sum(one.length_m or 0.0 for one in cracks)
     line = f"{len(cracks)} cracks" + (f", {length_m:,.1f} m" if answer["pixel_area_m2"] is not None else "")
     if compared is not None:
-        facts["crack_change"] = {**asdict(compared), "since_at": compared.since_at.isoformat()}
-        del facts["crack_change"]["changes"]
+        change = {key: value for key, value in asdict(compared).items() if key != "changes"}
+        facts["crack_change"] = change | {"since_at": compared.since_at.isoformat()}
         counts = Counter(change.change for change in compared.changes.values())
         line += f"; since {compared.since_at:%Y-%m-%d}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     return facts, line

@@ -237,7 +237,7 @@ def _detect_one(
         instances.add(str(named.scene), answer, read_own_grid(scene, answer))
         if named.work in chosen["out_dir"].parents:
             answer["outputs"] = {}
-    facts, lines = dict[str, Any](), _format_answer(answer, since)
+    facts, lines = dict[str, object](), _format_answer(answer, since)
     if named.cracks:
         facts, line = add_cracks(answer, chosen["out_dir"], compared)
         lines = f"{lines}\n{line}"

@@ -6,7 +6,7 @@ of it is taken off (Mikkelsen 2003). Grooves that spiral are turned back by thei
 1993). Slip is where the rate steps most between neighbours (Stark and Choi 2008), beyond the noise of the profile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -269,12 +269,7 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     change = _find_checksum_change(surveys, peak)
     if abs(change) >= rate * span_day > 0.0:  # one face alone differs: it moves the checksum twice as much as the step
         return _reject(_CHECKSUM(depth=depth, change=Figure(change, ".2g", "mm")))
-    run = [peak]
-    for way in (-1, 1):
-        place = peak + way
-        while sizes.get(place, 0.0) > bound:
-            run.append(place)
-            place += way
+    run = _find_run(sizes, peak, bound)
     near = [i for i in known if sizes[i] > bound and sizes[i] > sizes[peak] - sqrt(8.0)]
     edges = [edge for i in {*run, *near} for edge in profile.bounds_m(i)]
     total = sum(sizes[i] for i in run)
@@ -287,6 +282,17 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
         sigma * sqrt(len(run)),
         None,
     )
+
+
+def _find_run(sizes: Mapping[int, float], peak: int, bound: float) -> list[int]:
+    """The depths beside each other that are all real, with the largest step first."""
+    run = [peak]
+    for way in (-1, 1):
+        place = peak + way
+        while sizes.get(place, 0.0) > bound:
+            run.append(place)
+            place += way
+    return run
 
 
 def _reject(reason: Message) -> Slip:
