@@ -22,6 +22,7 @@ from monitor.extensions.derived.units import PLAIN, Unit, read_unit
 
 LONGEST: Final = 500  # characters
 PARTS: Final = 200
+_HYPHEN: Final = "an id with a hyphen stands in quotes: 'G-1.displacement_up'"
 LEAST_READINGS: Final = 3  # of a line
 MOST_POWER: Final = 10.0
 MOST_S: Final = 400 * 86400.0  # that an expression reaches back
@@ -112,7 +113,7 @@ def read_expression(
         tree = ast.parse(f"({text}\n)" if text.strip() else "", mode="eval")  # it may run over several lines
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise ValueError(
-            f"expected an expression such as G1.displacement_up - G2.displacement_up, got {text[:60]!r}"
+            f"expected an expression such as G1.displacement_up - G2.displacement_up, got {text[:60]!r}; {_HYPHEN}"
         ) from None
     if sum(1 for _ in ast.walk(tree)) > PARTS:
         raise ValueError(f"expected at most {PARTS} parts")
@@ -172,7 +173,7 @@ class _Reader:
             ):
                 return self._read_line([self._name_series(one) for one in what], self._read_span(span), back_s)
         names = ", ".join((*_ONE, *_MANY, "lag", "rate", "fit"))
-        raise ValueError(f"{ast.unparse(node)!r}: expected numbers, series, + - * / ** and {names}")
+        raise ValueError(f"{ast.unparse(node)!r}: expected numbers, series, + - * / ** and {names}; {_HYPHEN}")
 
     def _read_text(self, text: str, back_s: float) -> Part:
         constant = _CONSTANT.fullmatch(text)
