@@ -8,6 +8,7 @@ from typing import Final
 Timed = tuple["array[float]", "array[float]"]
 """Times in seconds and values of a series, as a worker is given them."""
 BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, where the series had readings before
+CHANGED: Final = "changed"  # in `extra` of a calculated value: what it rests on was changed, and did not just come late
 DIGIT: Final = "digit"  # in `extra`: one step of the last digit, by component, in the unit of the series
 # flags that say something about the way of a value, not against it; any other flag makes it unusable
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})

@@ -22,7 +22,7 @@ from monitor.decision.series.steps import says_no
 from monitor.domain.alerts.message import name_series
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import BROUGHT_BY, Reading
+from monitor.domain.observation import BROUGHT_BY, CHANGED, Reading
 from monitor.domain.site import SeriesSpec
 
 _BETWEEN: Final = Template(
@@ -145,8 +145,12 @@ def _compare(
 
 
 def is_correction(reading: Reading, spec: SeriesSpec, usual: float) -> bool:
-    """True where a value, or what it says of its error, differs from the first by more than two solutions do."""
-    if (first := _first_sound(reading)) is None:
+    """True where a value, or what it says of its error, differs from the first by more than two solutions do.
+
+    Not where a calculated value was completed: a reading that it rests on came after the others.
+    """
+    is_completed = spec.calculation is not None and f'"{CHANGED}":' not in (reading.extra or "")
+    if is_completed or (first := _first_sound(reading)) is None:
         return False
     error = max(first.sigma or 0.0, spec.noise_floor) or usual
     return (

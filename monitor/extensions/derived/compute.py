@@ -1,5 +1,6 @@
 """Calculated series as readings come in, in the same transaction; and anew where a file or an offset changes them."""
 
+import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import Span, epoch_s, format_iso, from_epoch_s, join_spans, parse
-from monitor.domain.observation import HARMLESS, Observation, Reading
+from monitor.domain.observation import CHANGED, HARMLESS, Observation, Reading
 from monitor.domain.site import Calculation, SeriesSpec, Site, once_per_record
 from monitor.extensions.derived.expression import (
     Expression,
@@ -221,7 +222,10 @@ def _compute_near(
     to_at, known_at = max(end + timedelta(seconds=plan.slack_s) for plan, (_, end) in wanted), received_at + AHEAD
     known = load_known(connection, site.id, since, to_at, known_at, ids)
     scales = _find_scales(site)
-    samples = {place: [_make_sample(place, one, scales[place]) for one in rows] for place, rows in known.items()}
+    samples = {
+        place: [_make_sample(place, one, scales[place], is_made=_is_calculated(site, place)) for one in rows]
+        for place, rows in known.items()
+    }
     return [
         one
         for plan, span in wanted
@@ -255,12 +259,20 @@ def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: dat
     place, flags = (site.id, plan.spec.station, plan.spec.quantity, plan.spec.unit), (WITHDRAWN,)
     for one in there:
         if WITHDRAWN not in one.flags:
-            yield Observation(*place, one.observed_at, received_at, one.value_raw, one.sigma, "corrected", flags)
+            at, extra = one.observed_at, canonical_json({CHANGED: True})
+            yield Observation(*place, at, received_at, one.value_raw, one.sigma, "corrected", flags, extra=extra)
 
 
-def _make_sample(place: Series, one: Reading | Observation, scale: float) -> Sample:
+def _is_calculated(site: Site, place: Series) -> bool:
+    spec = site.series(*place)
+    return spec is not None and spec.calculation is not None
+
+
+def _make_sample(place: Series, one: Reading | Observation, scale: float, *, is_made: bool = False) -> Sample:
     sigma = None if one.sigma is None else one.sigma * scale
-    return Sample(place, epoch_s(one.observed_at), one.value * scale, sigma, one.flags)
+    # a calculated value that was completed is not changed
+    is_changed = isinstance(one, Reading) and one.revision > 0 and (not is_made or f'"{CHANGED}":' in (one.extra or ""))
+    return Sample(place, epoch_s(one.observed_at), one.value * scale, sigma, one.flags, is_changed)
 
 
 def _compute_each(
@@ -289,6 +301,7 @@ def _compute_one(
     if {one.at_s for one in used} != {at_s}:
         newest = {one.series: one.at_s for one in sorted(used, key=find_at_s)}
     apart = {".".join(place): format_iso(from_epoch_s(s)) for place, s in newest.items() if s != at_s}
+    extra = ({MADE_FROM: apart} if apart else {}) | ({CHANGED: True} if any(one.is_changed for one in used) else {})
     return Observation(
         site,
         spec.station,
@@ -299,7 +312,7 @@ def _compute_one(
         value,
         None if sigma is None else sigma / plan.scale,
         flags=tuple(sorted(flags)) if flags else (),
-        extra=canonical_json({MADE_FROM: apart}) if apart else None,
+        extra=canonical_json(extra) if extra else None,
     )
 
 
@@ -368,6 +381,10 @@ def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, 
     return digest_text(canonical_json([*facts, offsets, *calculated]))
 
 
+def _mark_changed(one: Observation) -> Observation:
+    return replace(one, extra=canonical_json({**json.loads(one.extra or "{}"), CHANGED: True}))
+
+
 def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
     """Compute the past of a series, a month at a time; values that are the same stay."""
     with db.read() as c:
@@ -386,7 +403,7 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
                 made = {one.observed_at for one in rows}
                 rows += _withdraw(site, plan, [one for one in there if one.observed_at not in made], now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
-                _store(c, rows, now, {})
+                _store(c, [_mark_changed(one) if one.observed_at in spoken else one for one in rows], now, {})
                 count += len(rows)
             begin += CHUNK
     return count

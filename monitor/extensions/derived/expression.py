@@ -40,6 +40,7 @@ class Sample:
     value: float
     sigma: float | None
     flags: tuple[str, ...] = ()
+    is_changed: bool = False  # after it had come
 
 
 Used = dict[Sample, float]  # by reading, how much the value changes with it

@@ -11,6 +11,7 @@ import pytest
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
+from monitor.decision.series.corrections import is_correction
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, StoreError
 from monitor.domain.observation import Observation
@@ -290,6 +291,33 @@ def test_a_renaming_is_followed_within_an_expression_and_needs_nobody_else(expre
     old, new = (write(DISTANCE | {"expression": one}) for one in (expression, expression.replace("G1.", "H1.")))
     new = new.replace('id = "G1"', 'id = "H1"\nwas = ["G1"]')
     assert find_loosening(parse_site(old, "bench.toml"), parse_site(new, "bench.toml")) == ()
+
+
+def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_does(database: Database) -> None:
+    held = "(P1.pore_pressure - B1.air_pressure) / '9.81 kPa/m'"
+    levels = [
+        {"station": "P1", "quantity": "water_level", "unit": "m", "expression": held, "hold": "9h"},
+        {"station": "D1", "quantity": "water_level", "unit": "m", "expression": "P1.water_level + '1 m'"},
+    ]
+    bench = Bench(database, *levels)
+
+    def list_asked() -> list[bool]:
+        names = ("P1.water_level", "D1.water_level")
+        read = [(bench.site.series(*name.split(".")), bench.read(name) and bench.rows[-1]) for name in names]
+        return [one.first is not None and is_correction(one, spec, 0.001) for spec, one in read]
+
+    bench.send("B1", -6, air_pressure_hpa=1000.0)
+    bench.send("P1", 0, pore_pressure_kpa=150.0)
+    bench.send("B1", 0, air_pressure_hpa=1020.0)
+    assert (bench.read("D1.water_level"), bench.rows[0].revision) == ({0.0: pytest.approx(48.0 / 9.81 + 1.0)}, 1)
+    assert list_asked() == [False, False]
+    bench.send("P1", 0, pore_pressure_kpa=140.0, solution="corrected")
+    assert list_asked() == [True, True]
+    bench.declare(levels[0], levels[1] | {"expression": "P1.water_level"})
+    run(database, None, bench.site, bench.now)
+    bench.declare(*levels)
+    run(database, None, bench.site, bench.now)
+    assert list_asked()[1]
 
 
 def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:

@@ -62,6 +62,8 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     fastest = {r["station"]: k for k, r in reversed([*enumerate(rates)])}
     says = evaluate_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
+    series = (one for s in (declared.stations if declared is not None else ()) for one in s.series)
+    less = {one.station for one in series if one.corrected_as}  # judged where they stand less a reference
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
         request,
@@ -69,7 +71,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         card=seen.card,
         stations=sorted((s for s in moving if s in judged), key=lambda s: fastest.get(s, len(rates))),
         rates=rates,
-        others=[s for s in moving if s not in judged],
+        others=[s for s in moving if s not in judged and s not in less],
         now_says=says,
         actions=actions,
         has_curve=curves,
