@@ -165,7 +165,7 @@ def _list_parts(profile: Profile, surveys: Sequence[Survey], values: Sequence[Co
     moved = None if len(known) < len(ends) else known[0] if len(known) == 1 else sqrt(sum(one**2 for one in known))
     noise = max(compute_noise(column)[1] for column in newest.steps) * sqrt(count)
     yield DerivedValue(DISPLACEMENT, "mm", _round(moved), _round(noise) if noise < 1e6 else None)
-    yield DerivedValue(SLIP_RATE, "mm/day", _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day))
+    yield DerivedValue(SLIP_RATE, "mm/day", _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
 
 
 def _round(value: float | None) -> float | None:

@@ -253,7 +253,7 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
         return _reject(_FEW(count=len(known), least=LEAST))
     sizes = {i: _measure(rates, noise, i) for i in known}
     peak = max(sizes, key=lambda i: sizes[i])
-    sigma = max(one for _, one in noise)
+    sigma = max((one for _, one in noise if one < inf), default=0.0)  # depths that all read alike show none
     low, high = profile.bounds_m(peak)
     depth = Figure(round((low + high) / 2.0, 3), "g", "m")
     rate = hypot(*(_find(column, peak) - middle for column, (middle, _) in zip(rates, noise, strict=True)))

@@ -144,6 +144,18 @@ def test_late_corrected_and_missing_readings_compute_it_again(database):
     assert run(database, None, bench.site, bench.now) == IDLE
 
 
+def test_surveys_that_are_alike_to_the_last_digit_are_at_rest(database):
+    bench, rng = Bench(database, PROBE | {"axes": 2}), random.Random(5)
+    [profile] = list_profiles(bench.site)
+    still = dict.fromkeys((profile.name(face, i) for face in ("b0", "b180") for i in range(20)), 1.0)
+    first = survey(profile, rng)
+    for week, one in enumerate((first, first, survey(profile, rng, 9.0))):
+        bench.send(7 * week, **one, **still)
+    assert [(round(one.value, 1), one.sigma is None) for one in bench.load("slip_rate")] == [(0.0, True), (0.6, False)]
+    assert [row["slip_depth_m"] for row in bench.read("slip_depth")] == [None, None, 5.25]
+    assert run(database, None, bench.site, bench.now) == "0 values of depth profiles"
+
+
 def test_another_zero_and_an_offset_compute_the_past_again(database):
     bench, rng = Bench(database, PROBE), random.Random(4)
     [profile] = list_profiles(bench.site)
