@@ -31,6 +31,7 @@ FACES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {  # by axis
 OF_STATE: Final = frozenset({"piezometer", "thermistor"})  # their readings are no displacement
 LEAST: Final = 8  # steps: of fewer the noise is not known
 CHANCE: Final = 0.01  # of a profile at rest to show a slip
+SAME_MM: Final = 1e-6  # a smaller difference comes from rounding
 SCATTER: Final = 1.4826  # standard deviations in a median of absolute deviations
 _NO_MOTION: Final = Template("profile.no_motion", "what it reads is no displacement")
 _NO_RATE: Final = Template("profile.no_rate", "no second reading within {window}")
@@ -224,16 +225,28 @@ def _fit_slope(surveys: Sequence[Survey], axis: int, place: int) -> float | None
     return sum((x - middle) * y for x, y in known) / spread if spread else None
 
 
-def compute_noise(column: Column) -> tuple[float, float]:
-    """The middle of values and their standard deviation, of which a few that differ are no part; inf where unknown."""
+def compute_noise(column: Column, digit: float | None = None) -> tuple[float, float]:
+    """The middle of values and their standard deviation, of which a few that differ are no part; inf where unknown.
+
+    `digit`: what it is at least; default that of the smallest difference.
+    """
     known = [one for one in column if one is not None]
     if len(known) < LEAST:
         return 0.0, inf
     middle = median(known)
     off = sorted(abs(one - middle) for one in known)
     # where most are equal to the last digit, that is what can be seen
-    digit = next((one for one in off if one), inf) / sqrt(12.0)
+    digit = next((one for one in off if one), inf) / sqrt(12.0) if digit is None else digit
     return middle, max(SCATTER * median(off), digit)
+
+
+def _find_digit(surveys: Sequence[Survey], axis: int) -> float:
+    """The standard deviation of a rate of which one last digit of the readings is all the noise; inf: none changes."""
+    pairs = (each for one, other in pairwise(surveys) for each in zip(one.steps[axis], other.steps[axis], strict=True))
+    sizes = (abs(one - other) for one, other in pairs if one is not None and other is not None)
+    middle_s = sum(one.at_s for one in surveys) / len(surveys)
+    spread = sum(((one.at_s - middle_s) / DAY_S) ** 2 for one in surveys)
+    return min((one for one in sizes if one > SAME_MM), default=inf) / sqrt(12.0 * spread)
 
 
 def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
@@ -247,7 +260,7 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     rates = compute_rates(surveys)
     if all(one is None for column in rates for one in column):
         return _reject(_NO_RATE(window=Duration(profile.window_s)))
-    noise = [compute_noise(column) for column in rates]
+    noise = [compute_noise(column, _find_digit(surveys, axis)) for axis, column in enumerate(rates)]
     known = [i for i in range(len(profile.depths_m)) if all(column[i] is not None for column in rates)]
     if len(known) < LEAST:
         return _reject(_FEW(count=len(known), least=LEAST))

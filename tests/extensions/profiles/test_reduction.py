@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -173,6 +174,20 @@ def test_a_face_that_was_read_wrong_is_no_slip():
     found = find_slip(profile, reduce(profile, surveys))
     assert found == Slip(None, None, None, None, None, None, found.reason)
     assert found.reason == "the checksum at 3.25 m changed by 7.8 mm: read it again"
+
+
+def test_one_depth_alone_that_moves_on_is_no_last_digit():
+    """Whoever tries clean numbers, and instruments whose other depths repeat their last digit."""
+    profile, place, surveys = draw(
+        random.Random(13), slip_mm=0.0, noise_mm=0.0, bias_mm=0.0, count=20, weeks=5, place=6
+    )
+    profile = replace(profile, stable_m=None, twist_deg=())
+    for moves, depth_m in (((0, 3, 6, 9, 12), 3.75), ((0, 0, 3, 0, 0), None), ((0, 0, 0, 0, 3), None)):
+        moved = [(at, {face: [*column] for face, column in surveys[0][1].items()}) for at, _ in surveys]
+        for (_, faces), mm in zip(moved, moves, strict=True):
+            faces["a0"][place] += mm
+            faces["a180"][place] -= mm
+        assert find_slip(profile, reduce(profile, moved)).depth_m == depth_m
 
 
 def test_units_and_the_fixed_end():
