@@ -11,6 +11,7 @@ from typing import Final
 from forecasting.message import Figure, Template
 from monitor.config.cost import StationReadingLimit, measure_room
 from monitor.config.service import LimitsSection
+from monitor.domain.alerts.message import name_series
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
@@ -33,6 +34,10 @@ _STRANGER: Final = Template(
     "station '{station}' stands in no site file, and {n} such are stored already; declare it, or raise "
     "limits.undeclared_stations, then `slopeward ingest --rejected`",
 )
+_CALCULATED: Final = Template(
+    "admission.calculated",
+    "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
+)
 
 
 @dataclass(slots=True)
@@ -53,6 +58,12 @@ class Admission:
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
+        self._calculated = {
+            (site.id, one.id)
+            for site in sites.values()
+            for one in site.stations
+            if any(s.calculation for s in one.series)
+        }
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
         }
@@ -62,6 +73,7 @@ class Admission:
 
     def admit(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         """The same, without what is too much; that is a fault with its reason."""
+        decoded = self._without_calculated(message, decoded)
         if message.client not in BY_BROKER:
             return decoded
         readings = len(decoded.observations)
@@ -155,6 +167,19 @@ class Admission:
         """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
         *_, site, station = ("", *source.split("/"))
         return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
+
+    def _without_calculated(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
+        near = [o for o in decoded.observations if (o.site, o.station) in self._calculated]
+        specs = ((o, self._sites[o.site].series(o.station, o.quantity)) for o in near)
+        refused = [o for o, spec in specs if spec is not None and spec.calculation is not None]
+        if not refused:
+            return decoded
+        reason = _CALCULATED(series=name_series(f"{refused[0].station}.{refused[0].quantity}"))
+        return replace(
+            decoded,
+            observations=tuple(o for o in decoded.observations if o not in refused),
+            faults=(*decoded.faults, MessageFault("unknown_quantity", reason, message.payload)),
+        )
 
     def _without_strangers(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         refused: set[str] = set()

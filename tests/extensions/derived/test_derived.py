@@ -26,6 +26,7 @@ from monitor.store.alerting.offsets import add_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.tables import tabulated
@@ -320,6 +321,20 @@ def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_
     bench.declare(*levels)
     run(database, None, bench.site, bench.now)
     assert list_asked()[1]
+
+
+def test_what_an_instrument_sends_of_a_calculated_series_is_refused_and_the_rest_is_not(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    for name, value in (("G1", 5.0), ("G2", 1.0)):
+        bench.send(name, 0, displacement_east_mm=value)
+    payload = json.dumps({"time": NOW.isoformat(), "temperature_degc": 5.0, "crack_opening_mm": 99.0}).encode()
+    for client in ("live", "replay"):
+        message = BrokerMessage("slopeward/v1/bench/D1/obs", payload, bench.now, client)
+        assert bench.pipeline.store([message]).rejected == 1
+    assert (bench.read("D1.temperature"), bench.read()) == ({0.0: 5.0}, {0.0: 4.0})
+    with database.read() as c:
+        [reason, *_] = [row["reason"] for row in load_view(c, "rejected_messages")]
+    assert reason.startswith("D1 crack opening is calculated by the site file")
 
 
 def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
