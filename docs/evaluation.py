@@ -785,7 +785,9 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 list_maps,
             ),
             Section("Networks that came later", ("imagery-added",), "By the same protocol.", list_maps),
-            Section("Gates and encoders", ("imagery-encoders", "imagery-attention"), "By the same protocol.", list_maps),
+            Section(
+                "Gates and encoders", ("imagery-encoders", "imagery-attention"), "By the same protocol.", list_maps
+            ),
             Section(
                 "Networks that read both dates",
                 ("two-dates",),
