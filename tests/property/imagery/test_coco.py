@@ -64,6 +64,7 @@ def make_instances(mask, place, name="a.tif", into=None):
 @example(RING, "turned")
 @example(np.pad(RING, 3), "degrees")
 @example(np.eye(6, dtype=bool), "fine")
+@example(np.array([[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1]], bool), "degrees")
 @example(np.array([[1, 1], [0, 1], [1, 0], [0, 1], [1, 1]], bool)[:, [0, 1, 1]] > 0, "degrees")
 def test_instances_are_the_pixels_found(mask, place):
     made, polygons = make_instances(mask, place)
@@ -81,9 +82,10 @@ def test_instances_are_the_pixels_found(mask, place):
         assert (annotation["area"], annotation["iscrowd"], annotation["score"]) == (pixels.sum(), 0, 0.9)
         # an outline cannot say holes; what it can say stays an outline
         parts, count = ndimage.label(pixels)  # of parts that touch at a corner each has an outline
-        grounds = (np.pad(parts != part, 1, constant_values=True) for part in range(1, count + 1))
-        has_holes = any(ndimage.label(ground, EIGHT)[1] > 1 for ground in grounds)
-        assert isinstance(annotation["segmentation"], dict) == has_holes
+        grounds = [np.pad(parts != part, 1, constant_values=True) for part in range(1, count + 1)]
+        has_holes, may_have = (any(ndimage.label(one, how)[1] > 1 for one in grounds) for how in (EIGHT, None))
+        # where a hole touches the ground around at a corner alone, the outline may bend inward or have a ring of its own
+        assert has_holes <= isinstance(annotation["segmentation"], dict) <= may_have
     assert len(seen) == number
 
 
