@@ -84,7 +84,7 @@ def test_instances_are_the_pixels_found(mask, place):
         parts, count = ndimage.label(pixels)  # of parts that touch at a corner each has an outline
         grounds = [np.pad(parts != part, 1, constant_values=True) for part in range(1, count + 1)]
         has_holes, may_have = (any(ndimage.label(one, how)[1] > 1 for one in grounds) for how in (EIGHT, None))
-        # where a hole touches the ground around at a corner alone, the outline may bend inward or have a ring of its own
+        # a hole that touches the ground around at a corner alone is a bend of the outline, or a ring of its own
         assert has_holes <= isinstance(annotation["segmentation"], dict) <= may_have
     assert len(seen) == number
 
