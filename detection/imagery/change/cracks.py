@@ -24,7 +24,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, window_around
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.scene.registration import AGREE_PX, list_shifts
+from detection.imagery.scene.registration import list_agreeing, list_shifts
 
 DOUBT_PX: Final = 0.5  # of the shift, however well the blocks agree
 TIP_PX: Final = 2.0  # where a line ends, on each date
@@ -96,10 +96,8 @@ def _measure_shift(reads: Sequence[ReadBand], grid: Grid) -> tuple[NDArray[np.fl
         (values, valid), (others, also) = (one(*box) for one in reads)
         return values, others, valid & also
 
-    shifts = list_shifts(read, grid.width, grid.height) if reads else np.empty((0, 2))
-    middle = np.median(shifts, axis=0) if len(shifts) else np.zeros(2)
-    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
-    if len(near) * 2 <= len(shifts):
+    near = list_agreeing(list_shifts(read, grid.width, grid.height)) if reads else np.empty((0, 2))
+    if not len(near):
         return None, 0.0
     shift = np.median(near, axis=0)
     return shift, float(np.sqrt(((near - shift) ** 2).sum(axis=1).mean()))

@@ -49,15 +49,19 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
     Returns:
         The median shift of the blocks with a clear peak; None where there is no such block: it could not be measured.
     """
-    shifts = list_shifts(read, width, height, kept)
-    if not len(shifts):
-        return None
-    middle = np.median(shifts, axis=0)
-    near = shifts[np.hypot(*(shifts - middle).T) <= AGREE_PX]
-    if len(near) * 2 <= len(shifts):
+    near = list_agreeing(list_shifts(read, width, height, kept))
+    if not len(near):
         return None
     columns, rows = np.median(near, axis=0)
     return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
+
+
+def list_agreeing(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those shifts of blocks that agree with their median, n x 2; none where they are not the majority."""
+    if not len(shifts):
+        return shifts
+    near = shifts[np.hypot(*(shifts - np.median(shifts, axis=0)).T) <= AGREE_PX]
+    return near if len(near) * 2 > len(shifts) else shifts[:0]
 
 
 def list_shifts(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> NDArray[np.float64]:
