@@ -25,6 +25,7 @@ from forecasting.message import Duration, Message, Template, Timestamp, gather, 
 from monitor.config.cadence import stage_cadence
 from monitor.decision.series.assessment import REPEATS, DecisionContext
 from monitor.decision.series.corrections import find_corrections, without_corrections
+from monitor.decision.series.intervals import find_silence_s
 from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, Tracker
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.kinds import Kind
@@ -93,9 +94,9 @@ class Path:
     stuck: bool  # the instrument repeats one value
     ahead_s: float = 0.0  # by how much the newest epoch lies after its reception: its clock is a little ahead
 
-    def is_fresh(self, now_s: float, silence_s: float) -> bool:
+    def is_fresh(self, now_s: float, spec: SeriesSpec) -> bool:
         """Whether its newest epoch came within the silence that is allowed."""
-        return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= silence_s
+        return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= find_silence_s(spec, self.times_s)
 
 
 def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
@@ -220,7 +221,7 @@ def assess_movement(
     """
     state: MovementMemory = gather(before or {})  # a copy
     newest_s = path.times_s[-1] if path.times_s else None
-    if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
+    if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec):
         return _assess_silent(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0
@@ -451,7 +452,7 @@ def _assess_silent(
     elif path.stuck:
         why = REPEATS()
     else:
-        why = _SILENT(at=Timestamp(newest_s), allowed=Duration(moving.spec.max_silence_s))
+        why = _SILENT(at=Timestamp(newest_s), allowed=Duration(find_silence_s(moving.spec, path.times_s)))
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
