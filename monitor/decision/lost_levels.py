@@ -22,8 +22,8 @@ _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _MOST_SENTENCES: Final = 2
 _SELDOM: Final = Template(
     "health.seldom",
-    "a reading comes every {every}, declared is one every {declared}: silence is told after {silence}. Set `interval` "
-    "as it is, or `max_silence` to be told sooner",
+    "a reading comes every {every}, declared is one every {declared}: silence gives a notice after {silence}. Set "
+    "`interval` as it is, or `max_silence` for an earlier notice",
 )
 _DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
 

@@ -176,7 +176,7 @@ def _has_fresh_data(
     """
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
-    return all(path.is_fresh(seconds(now), moving.spec) and not path.stuck for path in paths)
+    return all(path.is_fresh(seconds(now)) and not path.stuck for path in paths)
 
 
 def _assess(
