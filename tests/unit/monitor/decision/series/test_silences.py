@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config.site import parse_site
+from monitor.decision.criteria.scope import wanted_series
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
@@ -90,3 +91,11 @@ def test_readings_that_get_lost_at_random_lengthen_no_silence_by_much(lost):
     (end, opens) = count(looks, "stale")[-1]
     assert opens
     assert end <= max(arrivals) + {0.1: 3.5, 0.3: 6.5, 0.6: 12.5}[lost]
+
+
+@pytest.mark.parametrize(("declared", "is_read"), [({}, True), ({"max_silence": "1d"}, False)])
+def test_a_series_that_no_criterion_reads_shows_its_pace_too(declared, is_read):
+    both = series("displacement", "mm") + series("temperature", "degC", **declared)
+    text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY
+    wanted = wanted_series(parse_site(text, "bench.toml"))
+    assert wanted.get(("G1", "temperature"), 0.0) == (60.0 * HOUR if is_read else 0.0)
