@@ -65,7 +65,9 @@ class SeriesSpec:
     quantity: Annotated[str, Key("a known quantity or one of [[quantity]]; `displacement` covers east, north, up")]
     unit: Annotated[str, Key("any that fits, kept in the canonical one; `index`: no threshold may use it")]
     interval_s: Annotated[float, Key("expected sampling interval")]
-    max_silence_s: Annotated[float, Key("then a health alarm; default three intervals", Duration | None, None)]
+    max_silence_s: Annotated[
+        float, Key("then a health alarm; default three intervals, as readings really come", Duration | None, None)
+    ]
     noise_floor: Annotated[
         float,
         Key(
@@ -91,6 +93,7 @@ class SeriesSpec:
         Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
+    learns_silence: bool = False  # nobody declared `max_silence`: readings that come more seldom lengthen it
     calculation: Calculation | None = None  # it is computed, not measured
     corrected_as: str = ""  # the station that has it less the motion of a reference: there it is judged and forecast
     written_unit: str = ""  # of the site file, where another one than `unit`
