@@ -46,6 +46,7 @@ from monitor.store.service_state import IDLE, find_stamp, stamp
 _LOG: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
+OF_FILE: Final = "= "  # before its name: the digest of what the site file alone says
 TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _OLD: Final = (inf, inf)  # of a series of which more than what came may count
@@ -430,14 +431,15 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     with db.read() as c:
         digests: dict[str, str] = {}
         for plan in plans:  # what it rests on comes before it
-            digests[plan.name] = _digest(c, site, plan, digests, now)
+            digests |= _digest(c, site, plan, digests, now)
     if digests == before:
         return IDLE  # a file without any is noted as well: one that comes back has readings to catch up with
     count = 0
     for plan in plans:
         if before.get(plan.name) != digests[plan.name]:
             try:
-                count += _renew(db, site, plan, now)
+                is_same = before.get(f"{OF_FILE}{plan.name}") == digests[f"{OF_FILE}{plan.name}"]
+                count += _renew(db, site, plan, now, is_same=is_same)
             except StoreBusyError:
                 raise
             except StoreError as error:  # its unit is another than before: the others go on
@@ -447,29 +449,37 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     return f"{count} values of calculated series"
 
 
-def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> str:
-    """What its past values follow from, beside the readings."""
+def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> dict[str, str]:
+    """What its past values follow from, beside the readings; and what of it the site file says."""
     numbers = {place: find_series_id(connection, site.id, *place) for place in plan.expression.inputs}
     offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
     calculation = plan.calculation
     facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
     facts += [calculation.every_s] if calculation.every_s else []
-    calculated = [known[one] for one in calculation.inputs if one in known]
-    return digest_text(canonical_json([*facts, offsets, *calculated]))
+    calculated = [one for one in calculation.inputs if one in known]
+    return {
+        plan.name: digest_text(canonical_json([*facts, offsets, *(known[one] for one in calculated)])),
+        f"{OF_FILE}{plan.name}": digest_text(canonical_json([*facts, *(known[f"{OF_FILE}{o}"] for o in calculated)])),
+    }
 
 
 def _mark_changed(one: Observation) -> Observation:
     return replace(one, extra=canonical_json({**json.loads(one.extra or "{}"), CHANGED: True}))
 
 
-def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
-    """Compute the past of a series, a month at a time; values that are the same stay."""
+def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool) -> int:
+    """Compute the past of a series, a month at a time; values that are the same stay.
+
+    `is_same`: only an offset is another than before; values whose inputs were deleted meanwhile stay as well then.
+    """
     with db.read() as c:
         own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
-        numbers = [n for n in (own, find_series_id(c, site.id, *plan.first)) if n is not None]
-        extents = load_extents(c, numbers, datetime(1, 1, 2, tzinfo=now.tzinfo), now).values() if numbers else ()
+        numbers = [n for place in plan.calculation.places if (n := find_series_id(c, site.id, *place)) is not None]
+        extents = load_extents(c, [*numbers, own or 0], datetime(1, 1, 2, tzinfo=now.tzinfo), now)
+    left = max((one.first for number, one in extents.items() if number != own), default=now)
+    left += timedelta(seconds=plan.expression.reach_s + plan.slack_s)
     count = 0
-    for first, last in join_spans((one.first, one.last) for one in extents):
+    for first, last in join_spans((extents[n].first, extents[n].last) for n in {own, *numbers[:1]} & extents.keys()):
         begin = first
         while begin <= last:
             span = (begin, min(begin + CHUNK, last))
@@ -478,7 +488,10 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
                 spoken = {one.observed_at: one for one in there}
                 rows = _compute_spans(c, site, [(plan, span)], now, {})
                 made = {one.observed_at for one in rows}
-                rows += _withdraw(site, plan, [one for one in there if one.observed_at not in made], now)
+                lost = [
+                    one for one in there if one.observed_at not in made and not (is_same and one.observed_at < left)
+                ]
+                rows += _withdraw(site, plan, lost, now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
                 _store(c, [_mark_changed(one) if one.observed_at in spoken else one for one in rows], now, {})
                 count += len(rows)
