@@ -62,7 +62,7 @@ class Admission:
             (site.id, one.id)
             for site in sites.values()
             for one in site.stations
-            if any(s.calculation for s in one.series)
+            if any(s.is_calculated for s in one.series)
         }
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
@@ -171,7 +171,7 @@ class Admission:
     def _without_calculated(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         near = [o for o in decoded.observations if (o.site, o.station) in self._calculated]
         specs = ((o, self._sites[o.site].series(o.station, o.quantity)) for o in near)
-        refused = [o for o, spec in specs if spec is not None and spec.calculation is not None]
+        refused = [o for o, spec in specs if spec is not None and spec.is_calculated]
         if not refused:
             return decoded
         reason = _CALCULATED(series=name_series(f"{refused[0].station}.{refused[0].quantity}"))

@@ -175,7 +175,8 @@ class _Batch:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
                 number = self._ids[self._site, *place][0]
-                self._ends[place] = _OLD if number in self._corrected else (_read_s(newest[number]), sample.at_s)
+                is_known = number in newest and number not in self._corrected
+                self._ends[place] = (_read_s(newest[number]), sample.at_s) if is_known else _OLD
             there.append(sample)
 
     def has_all(self, plan: Plan) -> bool:
