@@ -20,8 +20,6 @@ LEAST_DETAIL_PX: Final = 256
 # Of blocks that hold normal noise alone, the calmest tenth have so much of it.
 CALM_SHARE: Final = 0.81
 LEAST_COLOUR: Final = 1e-6  # share of the variation; less is next to one image
-# Steps down and to the right, each with the one across it: a smear lies near one of the eight.
-ACROSS: Final = (((0, 1), (1, 0)), ((1, 1), (1, -1)), ((1, 2), (2, -1)), ((2, 1), (1, -2)))
 
 
 def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smoothness: float) -> float:
@@ -95,40 +93,6 @@ def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) ->
         steps, bends = np.abs(np.diff(here, axis=0))[pairs], np.abs(np.diff(here, 2, axis=0))[triples]
         found.append(float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0)
     return min(found)
-
-
-def measure_smear(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Measure how much crisper one direction is than the one across it, 1 and more, of the mean of the bands.
-
-    The greatest of four pairs. Ground is about as crisp both ways; what moved while it was taken is soft along its way.
-
-    >>> noise = np.random.default_rng(1).normal(size=(1, 96, 96))
-    >>> smeared = (noise[..., :-2] + noise[..., 1:-1] + noise[..., 2:]) / 3
-    >>> [bool(measure_smear(one, np.ones(one.shape[1:], bool)) > 1.1) for one in (noise, smeared)]
-    [False, True]
-    """
-    grey, most = values.mean(axis=0, dtype=np.float64), 1.0
-    for pair in ACROSS:
-        one, other = (_bend(grey, valid, *way) for way in pair)
-        if one > 0 and other > 0:
-            most = max(most, one / other, other / one)
-    return most
-
-
-def _bend(grey: NDArray[np.float64], valid: NDArray[np.bool_], down: int, right: int) -> float:
-    """How much steps of one way differ from the next, as a share of their size; 0 where none is known."""
-    rows, columns = (side - 2 * abs(step) for side, step in zip(grey.shape, (down, right), strict=True))
-    if rows <= 0 or columns <= 0:
-        return 0.0
-    top, left = max(0, -2 * down), max(0, -2 * right)
-    place = [
-        (slice(top + k * down, top + k * down + rows), slice(left + k * right, left + k * right + columns))
-        for k in range(3)
-    ]
-    first, second, third = (grey[one] for one in place)
-    known = valid[place[0]] & valid[place[1]] & valid[place[2]]
-    steps, bends = np.abs(second - first)[known], np.abs(third - 2 * second + first)[known]
-    return float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0
 
 
 def measure_detail(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
