@@ -87,8 +87,6 @@ class TrainingDomain(TypedDict, total=False):
     steps_least: float
     contrast_least: float
     colour_least: float
-    detail_least: float
-    green_least: float
     grain_most: float
     counts_as_they_came: bool
 

@@ -18,7 +18,6 @@ from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.grain import (
     compare_colour,
     measure_crispness,
-    measure_detail,
     measure_grain,
     measure_noise,
     measure_repeats,
@@ -41,8 +40,7 @@ MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
-# Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
-DETAIL_SLACK: Final = 0.5
+COLOUR_SLACK: Final = 0.5  # half of what hardly any training tile lacked: brown ground and drawn scenes have less
 ORDER_SLACK: Final = 0.15
 # Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
 # Measured pictures that were read between their pixels have a crispness of 0.82 and more, blurred by 0.7 px 0.76, a
@@ -76,8 +74,6 @@ REPEATS_MOST: Final = 0.3
 # Ground differs more in red than in blue: of 1,827 measured tiles (Landslide4Sense, Bijie, Hokkaido at 3 m and 10 m)
 # none has in red less than this share of the contrast in blue, both as it is and over the median.
 SWAPPED_MOST: Final = 0.8
-# Range of the counts of a picture of eight bits; of 1,330 training pictures of both weights none has less than this.
-LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 _OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
@@ -106,9 +102,6 @@ _TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts o
 READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {seen}, trained on {limit} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
-_DARK: Final = (
-    "fine detail is bright by {seen}, trained on {limit} and more: a negative, or other pixels than the file says?"
-)
 _GREY: Final = (
     "steps have {seen} of the colour of the image, trained on {limit} and more: finer pixels than the file says?"
 )
@@ -127,8 +120,6 @@ class WindowStatistics(NamedTuple):
     grain: float  # how even these steps are (see `grain`, also for what follows)
     crispness: float  # how much each step differs from the next
     repeats: float  # share of the pixels that repeat the one beside them
-    levels: float  # 95 % point less 5 % point of the counts, of the band where that is greatest
-    detail: float  # whether fine detail is bright or dark
     colour: float  # how much of the steps is colour, beside how much of the window is
     noise: float  # its standard deviation, in 255ths of the brightest of the window, of the mean band
     noise_steps: NDArray[np.float64]  # what noise alone, another in every band, makes of `steps`: its variances
@@ -176,7 +167,6 @@ def measure_window(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), (0.05, 0.95), axis=1)
     noise = measure_noise(values, valid)
     brightest = float(np.quantile(kept.astype(np.float64), BRIGHTEST))
     return WindowStatistics(
@@ -188,8 +178,6 @@ def measure_window(
         measure_grain(values, valid, smoothness),
         measure_crispness(values, valid),
         measure_repeats(counts, valid),
-        float((light - dark).max()),
-        measure_detail(values, valid),
         compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
         2 * pairs_px * noise**2,
@@ -254,6 +242,10 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         tile = as_values(image)[spectral]
         looks.append(measure_window(tile, np.ones(tile.shape[1:], bool)))
         values.append(tile.reshape(len(spectral), -1)[:, ::17])
+    narrow = {}  # near to what ground usually has; none of few tiles, or of pictures without colour
+    with np.errstate(invalid="ignore"):
+        if len(looks) >= POINT and 0 < (least := _find_point(_collect(looks, "colour"), 0.01)) < np.inf:
+            narrow["colour_least"] = least
     as_they_came = {}
     if reflectance:
         as_they_came = {
@@ -278,32 +270,12 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
         "grain_most": _find_point(_collect(looks, "grain"), 0.99),
         **as_they_came,
-        **_describe_narrow([patches.bands[k] for k in spectral], looks),
+        **narrow,
     }
 
 
 def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> float:
     return round(float(np.quantile(values, share)), 4)
-
-
-def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
-    """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
-    if len(looks) < POINT:
-        return {}
-    lower = {"colour_least": _collect(looks, "colour"), "detail_least": _collect(looks, "detail")}
-    if set(COLOURS) <= set(bands):
-        lower["green_least"] = _compare_green(bands, looks)
-    with np.errstate(invalid="ignore"):
-        least = {name: _find_point(seen, 0.01) for name, seen in lower.items()}
-    # what says nothing of the training is no limit: of pictures without colour, say
-    return {name: value for name, value in least.items() if 0 < value < np.inf}
-
-
-def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
-    """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
-    median = _collect(looks, "median")[:, [list(bands).index(name) for name in COLOURS]]
-    red, green, blue = median.T
-    return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
 
 def _range(rows: NDArray[np.float64]) -> list[list[float]]:
@@ -341,12 +313,10 @@ def find_doubts(
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
     found = [*([missing] if missing else []), *_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
-    found += _list_texture(readings, domain, is_picture=(own[0] if own else reader).spectral_types == {PICTURE})
+    found += _list_texture(readings, domain)
     found += list_noisy(readings[0], card.get("steadiness"))
-    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
-        found += _list_beyond(looks, domain, key, template.format, DETAIL_SLACK)
-    # others see no factor of a band
-    return found + _list_colours_out_of_order(looks, domain, light=stretch.moments is None)
+    found += _list_beyond(looks, domain, "colour_least", _GREY.format, COLOUR_SLACK)
+    return found + _list_swapped(looks, domain)
 
 
 def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[str]:
@@ -589,8 +559,8 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None)
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain, *, is_picture: bool) -> list[str]:
-    """What no photograph of ground has: an even grain, steps that hardly differ, pixels that repeat, one tint, night.
+def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
+    """What no photograph of ground has: an even grain, steps that hardly differ, pixels that repeat, one tint.
 
     `readings`: of the scene as it is, and on the pixels that the network sees: what was brought to other pixels is
     smoother than the image, or the image smoother than it.
@@ -610,30 +580,21 @@ def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain
     if all(_is_usual(seen > REPEATS_MOST) for seen in repeats):
         share = min(map(np.median, repeats))
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
-    if is_picture and _is_usual((levels := _collect(first, "levels")) < LEVELS_LEAST):
-        dark = "night, or a picture that was made far darker"
-        found.append(f"counts differ by {np.median(levels):.0f} of 255 only: {dark}")
     return found
 
 
-def _list_colours_out_of_order(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> list[str]:
-    """Whether green is the darkest colour, or what is called red looks like blue, where no training tile did so.
-
-    `light`: whether the weights see a factor of a band.
-    """
-    found, bands = list[str](), domain["bands"]
-    if light and "green_least" in domain and _is_usual((green := _compare_green(bands, looks)) < 0):
-        why = "a negative, or other bands than they are called?"
-        found.append(f"green is darker than red and blue by {-np.median(green):.0%}: {why}")
+def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
+    bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
-        return found
+        return []
     pair = [bands.index("B4"), bands.index("B2")]
     red, blue = np.array(domain["spread"])[pair]
     spread, median = (_collect(looks, name)[:, pair] for name in ("spread", "median"))
     relative = spread / np.maximum(np.abs(median), 1e-12)
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
-    if (red > blue).all() and _is_usual(swapped):
-        share = np.median(spread[swapped, 0] / spread[swapped, 1])
-        why = "ground has more in red; red and blue may be exchanged: check the names of the bands"
-        found.append(f"red has {share:.2f} of the contrast of blue, and {why}")
-    return found
+    if not (red > blue).all() or not _is_usual(swapped):
+        return []
+    share = np.median(spread[swapped, 0] / spread[swapped, 1])
+    why = "ground has more in red; red and blue may be exchanged: check the names of the bands"
+    return [f"red has {share:.2f} of the contrast of blue, and {why}"]

@@ -228,9 +228,9 @@ def _list_crack_rows() -> list[NetworkRow]:
         table = content["figures"][label]
         row, less = table["maps"]["unet"], table["differences"][f"unet less {other}"]["f1"]
         score = {"set": f"drawn cracks, {label}", **row, "beside": other, "record": "cracks.json"}
-        low, high = less["interval"]
+        low, high = map(_digits, less["interval"])
         scores.append({**score, "measured_at": content["measured_at"], "machine": content["machine"]})
-        difference = f"F1 of length {less['difference']:.3f} above the {other} ({low:.3f} to {high:.3f}, one seed)"
+        difference = f"F1 of length {_digits(less['difference'])} above the {other} ({low} to {high}, one seed)"
         arguments.append((None, less["interval"][0] > 0, f"{label}: {difference}"))
     arguments.append((None, False, "trained and scored on drawn cracks, no measured set: not shipped"))
     return [
@@ -264,20 +264,18 @@ def _argue(score: Score) -> Argument:
         cost += f", falsely new in stable pairs {score[_FALSE_NEW]:.3g} % for its {score['false_new_beside']:.3g} %"
     if found is None:
         return score, times < 1 and is_quiet, f"{score['set']}: not distinguished from {score['beside']}{cost}"
-    low, high = sorted(abs(end) for end in found["interval"])
+    low, high = map(_digits, sorted(abs(end) for end in found["interval"]))
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found["f1"] > 0 else "below"
-    text = (
-        f"{score['set']}: F1 {abs(found['f1']):.3f} {side} {score['beside']} ({low:.3f} to {high:.3f}, {seeds}){cost}"
-    )
+    text = f"{score['set']}: F1 {_digits(abs(found['f1']))} {side} {score['beside']} ({low} to {high}, {seeds}){cost}"
     return score, found["f1"] > 0 and is_quiet, text
 
 
 def _lines(row: NetworkRow) -> str:
     counts = row.parameters
-    size = "" if counts is None else " / ".join(f"{count / 1e6:.3f} M" for count in counts.values())
+    size = "" if counts is None else " / ".join(f"{_digits(count / 1e6)} M" for count in counts.values())
     score_texts = (
-        f"{one['set']} F1 {one['f1']:.3f}" if "f1" in one else f"{one['set']} recall {one['recall']:.3f}"
+        f"{one['set']} F1 {_digits(one['f1'])}" if "f1" in one else f"{one['set']} recall {_digits(one['recall'])}"
         for one in row.scores or []
     )
     scores = ", ".join(score_texts) or row.note
@@ -285,3 +283,7 @@ def _lines(row: NetworkRow) -> str:
     lines += [f"    {one['name']}: learnt from {one['learnt_from']}; {one['licence']}" for one in row.weights or ()]
     reasons = (("for", row.reasons_for), ("against", row.reasons_against))
     return "\n".join(lines + [f"    {side}: {text}" for side, text in reasons if text])
+
+
+def _digits(value: float) -> str:
+    return format(value, ".3f")
