@@ -40,6 +40,8 @@ def list_keys(table):
         ("Valid", "1", "0"),
         ("Fix", "FIX", "SINGLE"),
         ("Q", "1", "5"),
+        ("Status", "no error", "rate error"),
+        ("Zustand Status", "kein Fehler", "Sensorfehler"),
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
