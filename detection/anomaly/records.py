@@ -28,8 +28,8 @@ HOLE: Final = 3.5  # intervals from one reading to the next, beyond which readin
 STRONGER: Final = 2.0  # times as strong is no echo of what was reported, and more than was dismissed
 LEAST: Final = 1.0  # of a threshold in parts of `rules`, also where a record is so smooth that nothing scored
 # By what the units in use for a quantity differ, and how many readings tell another unit from a step of the ground.
-# Such a step may have the ratio of two units by chance, but it leaves the noise as it was; the smaller the factor, the more
-# readings tell the two apart. `running.suspects` sifts by the numbers of LENGTHS; others use no other.
+# Such a step may have the ratio of two units by chance, but it leaves the noise as it was: the smaller the factor, the
+# more readings it takes. `running.suspects` sifts by the numbers of LENGTHS; others use no other.
 LENGTHS: Final = {3.2808: 20, 10.0: 8, 25.4: 5, 100.0: 5, 304.8: 5, 1000.0: 5}
 FACTORS: Final[Mapping[str, Mapping[float, int]]] = {
     "length": LENGTHS,
