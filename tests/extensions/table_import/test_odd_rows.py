@@ -41,6 +41,9 @@ def list_keys(table):
         ("Fix", "FIX", "SINGLE"),
         ("Q", "1", "5"),
         ("Status", "no error", "rate error"),
+        ("Type", "observed", "forecast"),
+        ("Source", "measured", "simulated by model"),
+        ("Herkunft", "gemessen", "interpoliert"),
         ("Zustand Status", "kein Fehler", "Sensorfehler"),
     ],
 )
@@ -213,3 +216,47 @@ def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head
     if asked:
         quantity = guess(table, UTC).questions[0].choices[0]
         assert [s.quantity for s in guess(table, UTC | {f"quantity:{column}": quantity}).sensors] == [quantity]
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Crack (mm)", "Crack change since zero (mm)"),
+        ("Crack 3 raw (mm)", "Crack 3 corrected (mm)"),
+        ("Crack median (mm)", "Crack p95 (mm)"),
+        ("Riss A roh (mm)", "Riss A kompensiert (mm)"),
+        ("Rain (mm)", "Daily Rain (mm)"),
+    ],
+)
+def test_columns_that_differ_by_what_was_done_with_the_values_are_no_two_witnesses(tmp_path, first, second):
+    spell = lambda k: f"{0.1 * (k % 24):.2f};{0.1 * (k % 24) + 0.01 * (k % 5):.2f}"  # noqa: E731
+    table = lay(tmp_path / "f.csv", f"Date;{first};{second}", lines(spell))
+    (question,) = guess(table, UTC).questions
+    assert question.choices == (first, second, "leave out")
+    assert len(guess(table, UTC | {question.key: second}).sensors) == 1
+    assert len(guess(lay(tmp_path / "g.csv", "Date;Crack Upper (mm);Crack Lower (mm)", lines(spell)), UTC).sensors) == 2
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Rain rate",
+        "Rain intensity (mm/h)",
+        "Intensità pioggia",
+        "Niederschlagsintensität",
+        "Precipitation type",
+        "Rain duration (min)",
+        "Rain tips",
+        "Rain last hour (mm)",
+        "Niederschlag letzte Stunde (mm)",
+        "Hourly rain (mm)",
+    ],
+)
+def test_what_is_no_amount_of_rain_between_two_rows_is_left_out(tmp_path, head):
+    instants = [BEGIN + timedelta(minutes=10 * k) for k in range(96)]
+    table = lay(tmp_path / "f.csv", f"Date;{head};Tilt X (deg)", lines(lambda k: f"{k * 7 % 5};1.{k % 7}", instants))
+    assert [s.quantity for s in guess(table, UTC | {"unit": "mm"}).sensors] == ["tilt_x"]
+    hours = lines(lambda k: f"{k * 7 % 5}")
+    assert len(guess(lay(tmp_path / "g.csv", "Date;Hourly rain (mm)", hours), UTC).sensors) == 1
