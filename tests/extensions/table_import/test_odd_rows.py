@@ -99,6 +99,14 @@ def test_an_export_that_keeps_a_minus_from_being_a_formula_has_its_numbers(tmp_p
     assert [float(row["value"]) for row in found] == [-(k % 7) - 0.5 for k in range(96)]
 
 
+def test_a_row_whose_time_is_missing_costs_no_other_and_the_end_of_a_window_is_its_time(tmp_path):
+    table = lay(tmp_path / "f.csv", "_start;_stop;Rain (mm)", lines(lambda k: f"{HOURS[k]:%Y-%m-%d %H}:59;{k % 7}.5"))
+    assert guess(table, UTC).mapping.time.columns == ("_stop",)
+    blank = [line if k % 9 else "NaT;7.5" for k, line in enumerate(lines())]
+    table = lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", blank)
+    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96 - 11
+
+
 def test_a_name_that_all_rows_share_does_not_hide_two_instruments(tmp_path):
     spell = lambda k: f"site 7;station=C{k % 2};{k % 7}.5"  # noqa: E731
     table = lay(tmp_path / "f.csv", "Date;name;tags;Crack (mm)", lines(spell, [at for at in HOURS[:48] for _ in "ab"]))
@@ -145,18 +153,22 @@ def test_names_of_merged_cells_are_not_left_out_in_silence(tmp_path):
     assert {sensor.station for sensor in guess(whole, UTC).sensors} == {"A", "B"}
 
 
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize("clock", ["", " %H:%M"])
+@pytest.mark.parametrize("day", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y"])
 @pytest.mark.parametrize("at_row", [0, 24])
-def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path, form, at_row):
-    rain = [f"{at:%Y-%m-%d %H:%M};0.5" for at in HOURS]
-    for day in range(4):
-        rain.insert(25 * day + at_row, f"{HOURS[24 * day]:{form}};12.0")
-    if form == "%Y-%m-%d" or at_row:
+def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(
+    tmp_path, day, clock, at_row
+):
+    rain = [f"{at:{day} %H:%M};0.5" for at in HOURS]
+    for k in range(4):
+        rain.insert(25 * k + at_row, f"{HOURS[24 * k]:{day}{clock}};12.0")
+    answers = UTC | {"dates": "month first" if "/" in day else "day first"}
+    if not clock or at_row:
         with pytest.raises(ConfigError, match="as sums of days have"):
-            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
-    short = [f"{at:%Y-%m-%d}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
+            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), answers)
+    short = [f"{at:{day}}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
     table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
-    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, UTC).mapping)] == HOURS
+    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, answers).mapping)] == HOURS
 
 
 @pytest.mark.parametrize("head", ["Time;Crack 1 (mm);Time;Crack 2 (mm)", "Date A;Crack 1 (mm);Date B;Crack 2 (mm)"])

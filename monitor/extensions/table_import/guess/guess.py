@@ -287,7 +287,8 @@ def _settle_rows(
     if station is not None and all(is_empty(c) or is_term_of_field(str(c)) for c in table.columns[station]):
         named = station = None
     is_one = station is None or len({str(cell) for cell in table.columns[station]}) == 1  # name of a table, of a site
-    if is_one and (owner := find_owner(table, times, numbers, talk)) is not None:
+    values = [n for n in numbers if not is_no_measurement(table.title(n))]
+    if is_one and (owner := find_owner(table, times, values, talk)) is not None:
         named = station = owner
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []

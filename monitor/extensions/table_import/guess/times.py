@@ -43,6 +43,7 @@ _OWN_TIMES: Final = Template(
 )
 _BRACKETED: Final = re.compile(r"[(\[][^)\]]*[)\]]?")
 FITS: Final = 0.98  # share of the cells that a form must explain
+FITS_TIMED: Final = 0.8  # share of the times that have a clock where the others are midnights without one
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
@@ -81,7 +82,7 @@ _LATER: Final = re.compile(  # of what was done with a reading
     r"r[eé]cept|recib",
     re.IGNORECASE,
 )
-_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|stop\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
     7: ("%Y%j",),
     8: ("%Y%m%d",),
@@ -309,6 +310,10 @@ def reread(table: RawTable, times: Times, **changes: Any) -> Times | None:
 def _read_texts(how: TimeRule, texts: Sequence[str]) -> Times | None:
     """Dates, with or without a clock and an offset or a zone."""
     how = replace(how, since=None)
+    timed = [text for text in texts if ":" in text]
+    if len(texts) > len(timed) >= FITS_TIMED * len(texts) and not _ISO.match(timed[0]):  # a midnight without its clock
+        begin = " 00:00:00" if timed[0].count(":") > 1 else " 00:00"
+        texts = [text if ":" in text else text + begin for text in texts]
     whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after
