@@ -158,13 +158,12 @@ _NOT_OF_HERE: Final = (
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
-_TREATED: Final = re.compile(
-    r"(?<![^\W\d_])(?:raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|"
-    r"smooth\w*|geglättet|adjust\w*|clean\w*|zeroed|(?:since|from|seit|da|depuis)[ -](?:zero|start|null\w*|inizio)|"
-    r"change|delta|median|moving|rolling|p\d\d|hourly|daily|weekly|monthly|yearly|annual|event)"
-    r"(?![^\W\d_])",
-    re.IGNORECASE,
+_TREATED_WORDS: Final = (
+    r"raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|smooth\w*|geglättet",
+    r"adjust\w*|clean\w*|zeroed|(?:since|from|seit|da|depuis)[ -](?:zero|start|null\w*|inizio)|change|delta|median",
+    r"moving|rolling|p\d\d|hourly|daily|weekly|monthly|yearly|annual|event",
 )
+_TREATED: Final = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(_TREATED_WORDS)})(?![^\W\d_])", re.IGNORECASE)
 _TIPS: Final = re.compile(r"(?<![^\W\d_])(?:tips?|pulses?|impulse?|impulsi|counts?|kipp\w*)(?![^\W\d_])", re.IGNORECASE)
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
