@@ -275,6 +275,33 @@ def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
     assert values(read(site, "poll/WUM", named)) == {"WUM.temperature": 10.0}
 
 
+def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_read():
+    """The last value of a sensor that is gone, as gateways of OPC mark it, once was stored as a reading."""
+    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), told=told)
+    item = {"t": 1772344800000, "n": "tx", "v": 1.0}
+    opc = {"value": 2158886912, "description": "BadSensorFailure"}
+    bad = ({"q": False}, {"quality": "bad"}, {"Status": "Sensor fault"}, {"valid": False}, {"statusCode": opc})
+    for mark in (*bad, {"statusCode": 2147483648}):
+        decoded = read(site, "poll/WUM", {"r": [item | mark, item | {"v": 2.0}]})
+        assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([2.0], "bad_quality"), mark
+        named = with_decoder(
+            pattern="poll/{station}", name="json", series=(("v", "crack_opening_mm"),), told=(("time", "t"),)
+        )
+        assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "v": 1.0} | mark)) == "bad_quality"
+    good = (
+        {"q": True},
+        {"quality": 192},
+        {"status": "no error"},
+        {"statusCode": 0},
+        {"error": False},
+        {"status": False},
+    )
+    for mark in good:
+        assert not read(site, "poll/WUM", {"r": [item | mark]}).faults, mark
+    assert refusal(read(site, "poll/WUM", {"simulated": True, "r": [item]})) == "simulated"
+
+
 def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline):
     decoded = read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     assert decoded.faults == ()
