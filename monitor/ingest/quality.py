@@ -117,7 +117,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     if expected is None:
         raise PayloadError("unknown_quantity", _NO_QUANTITY(quantity=quantity))
     declared = site.series(station, quantity)
-    if declared is not None and declared.calculation is not None:
+    if declared is not None and declared.is_calculated:
         raise PayloadError("unknown_quantity", _CALCULATED(series=name_series(f"{station}.{quantity}")))
     try:
         convert(1.0, unit, expected.unit)

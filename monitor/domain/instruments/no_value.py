@@ -17,14 +17,14 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     split_table("""
-        ; -; --; ---; nan; +nan; -nan; inf; m; missing; +inf;
+        ; -; --; ---; nan; nat; +nan; -nan; inf; m; missing; +inf;
         -inf; infinity; +infinity; -infinity; na; n/a; n.a.; nd; n.d.; k.a.; s/d; null; none; undefined; #n/a; #nv;
         #n/d; #value!; #wert!; #div/0!; #ref!; #num!; #name?
     """)
 )
 _BAD: Final = re.compile(
     r"(?<![^\W\d_])(?:bad|(?-i:Bad(?=[A-Z]))\w*|single|autonomous|no.?fix|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
-    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
+    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|[^\W\d_]*fehler(?!frei)\w*|ungültig\w*|gestört|defekt|guasto|"
     r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
     re.IGNORECASE,
 )

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -154,6 +154,9 @@ def _find_grids(site: Site) -> tuple[Mapping[float, tuple[float, float]], frozen
             grids[every_s] = max(before, plan.early_s), max(behind, plan.slack_s + plan.expression.reach_s)
         else:
             places |= plan.scales.keys()
+    series = (site.series(*place) for place in _find_scales(site))
+    if any(spec is not None and spec.is_calculated and spec.calculation is None for spec in series):
+        return {}, frozenset(places)  # what a profile made comes without the newest instant before
     return grids, frozenset(places)
 
 
@@ -186,7 +189,7 @@ def add_calculated(
         newest, come = added.newest, _drop_between(site, [o for o in rows if o.site == site.id], added.newest, now)
         if not come:
             continue
-        received_at, batch = max(o.received_at for o in come), _Batch(site, ids, load_offset_series(c))
+        received_at, batch = max(o.received_at for o in come), _Batch(c, site, ids)
         for step in list_steps(site):
             batch.add(come, newest)
             come, wanted = [], list[tuple[Plan, Span]]()
@@ -210,8 +213,9 @@ def add_calculated(
 class _Batch:
     """What came of the series that others rest on."""
 
-    def __init__(self, site: Site, ids: SeriesIds, corrected: Collection[int]) -> None:
-        self._site, self._ids, self._corrected, self._scales = site.id, ids, corrected, _find_scales(site)
+    def __init__(self, c: Connection, site: Site, ids: SeriesIds) -> None:
+        self._site, self._ids, self._scales = site.id, ids, _find_scales(site)
+        self._c, self._corrected = c, load_offset_series(c)
         self._ends: dict[Series, tuple[float, float]] = {}  # its last instant before, and its first new one
         self._before: dict[Series, float] = {}  # its newest instant before
         self.samples: dict[Series, list[Sample]] = {}
@@ -227,8 +231,12 @@ class _Batch:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
                 number = self._ids[self._site, *place][0]
-                self._before[place] = before = _read_s(newest[number])
-                self._ends[place] = _OLD if number in self._corrected else (before, sample.at_s)
+                before, is_known = _read_s(newest.get(number, "")), number in newest and number not in self._corrected
+                if number not in newest:  # what a profile made
+                    at = find_epoch(self._c, number, one.observed_at - _BIT, 0)
+                    before = -inf if at is None else epoch_s(at)
+                self._before[place] = before
+                self._ends[place] = (before, sample.at_s) if is_known else _OLD
             there.append(sample)
 
     def list_due(self, plan: Plan, now_s: float) -> list[float]:
@@ -237,8 +245,8 @@ class _Batch:
         Each stands once its first input has a reading at or after it. In order a reading counts from the one before it
         on, which may stand for what follows it; a late one as far as it is near.
         """
-        firsts, due = self.samples.get(plan.first), set[float]()
-        newest_s = max(self._before[plan.first], *(one.at_s for one in firsts)) if firsts else now_s
+        before_s, due = self._ends.get(plan.first, _OLD)[0], set[float]()
+        newest_s = max(before_s, self.samples[plan.first][-1].at_s) if before_s < inf else now_s
         for place in self.samples.keys() & plan.scales.keys():
             before_s = self._before[place]
             from_s = before_s + 2.0 * _BIT_S

@@ -150,11 +150,21 @@ _NOT_OF_HERE: Final = (
     *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
     *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
     *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
+    # of rain what is no amount
+    r"intensit",
+    r"(?:rain\w*|precip\w*|niederschl\w*|regen\w*|piogg\w*|pluie|lluvia)[ _.-]?(?:rate|typ|tipo|duration|dauer|durata)",
     r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)",
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
+_TREATED_WORDS: Final = (
+    r"raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|smooth\w*|geglättet",
+    r"adjust\w*|clean\w*|zeroed|(?:since|from|seit|da|depuis)[ -](?:zero|start|null\w*|inizio)|change|delta|median",
+    r"moving|rolling|p\d\d|hourly|daily|weekly|monthly|yearly|annual|event",
+)
+_TREATED: Final = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(_TREATED_WORDS)})(?![^\W\d_])", re.IGNORECASE)
+_TIPS: Final = re.compile(r"(?<![^\W\d_])(?:tips?|pulses?|impulse?|impulsi|counts?|kipp\w*)(?![^\W\d_])", re.IGNORECASE)
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
     r"in|of|to|the|at|amounts?|level|livello|niveau|nivel|gauges?|"
@@ -213,6 +223,8 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     known, foreign = _read_written_unit(header, unit, brackets)
     bare = _strip_unit(header, known)
     quantity, rest = _find_quantity(bare)
+    if quantity == "rain" and known is None and _TIPS.search(bare):
+        foreign = "counts"  # each is so many millimetres, which the gauge alone says
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     if quantity == "pore_pressure" and _ABSOLUTE.search(bare.replace("_", " ")):
@@ -381,6 +393,16 @@ def _find_quantity(text: str) -> tuple[str | None, str]:
 
 def _is_letter(char: str) -> bool:
     return char.isalpha() and char < "\u2e80"  # of words that blanks part
+
+
+def strip_treatment(station: str) -> tuple[str, bool]:
+    """A name without words for what was done with the values, and whether there were any.
+
+    >>> strip_treatment("C1-corrected"), strip_treatment("median"), strip_treatment("Upper")
+    (('C1', True), ('', True), ('Upper', False))
+    """
+    bare = _TREATED.sub("", station)
+    return _find_quantity(bare)[1].strip("-_ "), bare != station  # "3" is called "Crack-3" where nothing else is left
 
 
 def is_station_column(header: str) -> bool:

@@ -27,6 +27,11 @@ _OF_FLAGS: Final = re.compile(
 )
 _OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
 _FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
+_NOT_MEASURED: Final = re.compile(
+    r"(?<![^\W\d_])(?:forecast|predict|prognos|vorhersage|previs|prévis|pron[oó]st|simulat|simulier|modell?(?:ed|ier)|"
+    r"synthetic|interpol|estimat|geschätzt|stimat|estimé|gap.?fill|aufgefüllt)",
+    re.IGNORECASE,
+)
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
@@ -44,7 +49,8 @@ _WHOSE_PART: Final = Template(
 
 def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dict[str, tuple[str, str]]:
     """Of columns of values the column of flags, and the word of it in the rows that count."""
-    flags = [name for name in table.names if name not in values and _OF_FLAGS.search(table.title(name))]
+    texts = [name for name in table.names if name not in values]
+    flags = [name for name in texts if _OF_FLAGS.search(table.title(name)) or _names_model(table.columns[name])]
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
@@ -65,7 +71,17 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
         return True
     if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
         return label != "1"
-    return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+    return (
+        says_bad(label)
+        or _NOT_MEASURED.search(label) is not None
+        or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+    )
+
+
+def _names_model(cells: Sequence[object]) -> bool:
+    """Whether cells say of some rows that nothing measured them."""
+    kinds = set(cells) if len(cells) and isinstance(cells[0], str) else set()
+    return len(kinds) <= KINDS_MOST and any(isinstance(one, str) and _NOT_MEASURED.search(one) for one in kinds)
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:

@@ -271,7 +271,7 @@ def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _is_time(text: str) -> bool:
-    return is_time(text) and not is_number(text)
+    return is_time(text) and (not is_number(text) or text.count(".") > 1)  # 03.02.2025 is a number with thousands, too
 
 
 def _is_row(row: Sequence[str]) -> bool:
