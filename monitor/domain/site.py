@@ -95,6 +95,7 @@ class SeriesSpec:
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
     learns_silence: bool = False  # nobody declared `max_silence`: readings that come more seldom lengthen it
     calculation: Calculation | None = None  # it is computed, not measured
+    is_calculated: bool = False  # by an expression or a profile: nothing is to send it
     corrected_as: str = ""  # the station that has it less the motion of a reference: there it is judged and forecast
     written_unit: str = ""  # of the site file, where another one than `unit`
 

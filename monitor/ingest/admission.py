@@ -63,9 +63,9 @@ class Admission:
             (site.id, one.id, name)
             for site in sites.values()
             for one in site.stations
-            if any(s.calculation for s in one.series)
+            if any(s.is_calculated for s in one.series)
             for name in {*QUANTITIES, *(s.quantity for s in one.series)}
-            if (spec := one.find_series(name)) is not None and spec.calculation is not None
+            if (spec := one.find_series(name)) is not None and spec.is_calculated
         }
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()

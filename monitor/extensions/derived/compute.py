@@ -226,8 +226,9 @@ class _Batch:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
                 number = self._ids[self._site, *place][0]
-                self._before[place] = before = _read_s(newest[number])
-                self._ends[place] = _OLD if number in self._corrected else (before, sample.at_s)
+                self._before[place] = before = _read_s(newest.get(number, ""))
+                is_known = number in newest and number not in self._corrected
+                self._ends[place] = (before, sample.at_s) if is_known else _OLD
             there.append(sample)
 
     def list_due(self, plan: Plan, now_s: float) -> list[float]:

@@ -37,7 +37,11 @@ DerivedTable: Final = create_model(
 )
 _RelativeTable: Final = create_model("_RelativeTable", __base__=DerivedTable, where=(str, ...))
 _PlacedTable: Final = create_model(
-    "_PlacedTable", __base__=SeriesTable, calculation=(Calculation | None, None), corrected_as=(str, "")
+    "_PlacedTable",
+    __base__=SeriesTable,
+    calculation=(Calculation | None, None),
+    is_calculated=(bool, False),
+    corrected_as=(str, ""),
 )
 
 
@@ -163,4 +167,5 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     )
     given = {key: getattr(table, key) for key in SeriesTable.model_fields}
     interval_s = table.interval_s or table.every_s or each_s[first]
-    return _PlacedTable.model_construct(**given | {"interval_s": interval_s, "calculation": calculation})
+    made = {"interval_s": interval_s, "calculation": calculation, "is_calculated": True}
+    return _PlacedTable.model_construct(**given | made)
