@@ -57,8 +57,8 @@ from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
-from monitor.ingest.files.units import read_unit
 from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
+from monitor.ingest.text.units import read_unit
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"

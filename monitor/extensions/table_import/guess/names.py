@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.units import is_sure_unit, join_depths, read_unit, unit_of_header
+from monitor.ingest.text.units import is_sure_unit, join_depths, read_unit, unit_of_header
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
