@@ -14,12 +14,9 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from detection.anomaly.certain.checks import check_series, find_stuck
-from detection.anomaly.certain.holes import USUAL, find_holes
+from detection.anomaly.certain.checks import USUAL, check_series, find_holes, find_stuck
 from detection.anomaly.certain.unit_jump import find_changes, is_as_before
-from detection.anomaly.certain.units import FACTORS
-from detection.anomaly.errors import InputError
-from detection.anomaly.records import HOLE, FaultFinding, ReadingScore
+from detection.anomaly.records import FACTORS, HOLE, FaultFinding, InputError, ReadingScore
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series

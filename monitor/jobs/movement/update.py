@@ -22,6 +22,7 @@ from monitor.store.models import movement
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
 BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
+LOOKED_BACK: Final = 8.0  # longest silences declared: they hold readings enough to show that these come more seldom
 RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN: 2, "step": 3, "progressive": 4}
 
 
@@ -166,8 +167,8 @@ def _has_fresh_data(
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter.
     """
     with db.read() as c:
-        paths = movement_state.load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
-    return all(path.is_fresh(seconds(now), moving.spec.max_silence_s) and not path.stuck for path in paths)
+        paths = movement_state.load_paths(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
+    return all(path.is_fresh(seconds(now)) and not path.stuck for path in paths)
 
 
 def _assess(
