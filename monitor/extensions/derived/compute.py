@@ -487,7 +487,7 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool
     left = max((one.first for number, one in extents.items() if number != own), default=now)
     left += timedelta(seconds=plan.expression.reach_s + plan.slack_s)
     count = 0
-    for first, last in join_spans((extents[n].first, extents[n].last) for n in {own, *numbers[:1]} & extents.keys()):
+    for first, last in join_spans((one.first, one.last) for n, one in extents.items() if n in {own, *numbers[:1]}):
         begin = first
         while begin <= last:
             span = (begin, min(begin + CHUNK, last))
