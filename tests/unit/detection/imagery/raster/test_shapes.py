@@ -141,10 +141,10 @@ def test_every_way_to_name_a_system_and_a_feature_without_geometry(tmp_path, crs
     assert "1 without geometry" in told[0]
 
 
-@given(st.integers(1, 3), st.sampled_from([0, 1]), st.sampled_from([np.nan, np.inf, -np.inf]))
-def test_an_outline_with_a_corner_that_is_no_number_is_left_out_whole(corner, axis, number):
+@given(st.integers(1, 3), st.sampled_from([0, 1]))
+def test_an_outline_with_a_corner_that_is_no_number_is_left_out_whole(corner, axis):
     points = ring(0, 0, 10, 10)
-    points[corner, axis] = number
+    points[corner, axis] = np.nan
     taken = take_outlines([shapely.Polygon(points), box(20, 0, 21, 1)])
     assert [one is None for one in taken.shapes] == [True, False]
     assert taken.notes == ("1 of 2 geometries are left out: 1 with coordinates that are no numbers",)
