@@ -271,35 +271,23 @@ def _compute_spans(
             place: [_make_sample(place, one, scales[place], site) for one in rows] for place, rows in known.items()
         }
         for plan, span in near:
-            if known.keys() >= plan.scales.keys():
-                found += _compute_span(connection, site, plan, span, known, samples, received_at, ids)
+            if not known.keys() >= plan.scales.keys():
+                continue
+            firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
+            if not plan.calculation.every_s:
+                instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
+            elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
+                first = find_series_id(connection, site.id, *plan.first, ids)
+                newest = None if first is None else find_epoch(connection, first, known_at, 0)
+                instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
+            values = _compute_each(site.id, plan, samples, instants, received_at)
+            found += filter(None, values.values())
+            gaps = [at for at, one in values.items() if one is None]
+            number = find_series_id(connection, site.id, plan.spec.station, plan.spec.quantity, ids) if gaps else None
+            if number is not None and any(one.revision for place in plan.scales for one in known[place]):
+                there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], known_at)
+                found += _withdraw(site, plan, [one for one in there if one.observed_at in gaps], received_at)
     return found
-
-
-def _compute_span(
-    connection: Connection,
-    site: Site,
-    plan: Plan,
-    span: Span,
-    known: Mapping[Series, Sequence[Reading]],
-    samples: Mapping[Series, Sequence[Sample]],
-    received_at: datetime,
-    ids: SeriesIds,
-) -> Iterator[Observation]:
-    firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
-    if not plan.calculation.every_s:
-        instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
-    elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
-        first = find_series_id(connection, site.id, *plan.first, ids)
-        newest = None if first is None else find_epoch(connection, first, received_at + AHEAD, 0)
-        instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
-    found = _compute_each(site.id, plan, samples, instants, received_at)
-    yield from filter(None, found.values())
-    gaps = [at for at, one in found.items() if one is None]
-    number = find_series_id(connection, site.id, plan.spec.station, plan.spec.quantity, ids) if gaps else None
-    if number is not None and any(one.revision for place in plan.scales for one in known[place]):
-        there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], received_at + AHEAD)
-        yield from _withdraw(site, plan, [one for one in there if one.observed_at in gaps], received_at)
 
 
 def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: datetime) -> Iterator[Observation]:
@@ -437,7 +425,8 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool
     left = max((one.first for number, one in extents.items() if number != own), default=now)
     left += timedelta(seconds=plan.behind_s)
     count = 0
-    for first, last in join_spans((one.first, one.last) for n, one in extents.items() if n in {own, *numbers[:1]}):
+    early, spans = timedelta(seconds=plan.early_s), [e for n, e in extents.items() if n in {own, *numbers[:1]}]
+    for first, last in join_spans((one.first - early, one.last) for one in spans):
         begin = first
         while begin <= last:
             span = (begin, min(begin + CHUNK, last))
@@ -446,14 +435,14 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool
                 spoken = {one.observed_at: one for one in there}
                 rows = _compute_spans(c, site, [(plan, span)], now, {})
                 made = {one.observed_at for one in rows}
-                lost = [
-                    one for one in there if one.observed_at not in made and not (is_same and one.observed_at < left)
-                ]
-                rows += _withdraw(site, plan, lost, now)
+                lost = [at for at in spoken if at not in made and not (is_same and at < left)]
+                rows += _withdraw(site, plan, [spoken[at] for at in lost], now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
-                marks = [{**json.loads(one.extra or "{}"), CHANGED: True} for one in rows]
-                marked = [replace(one, extra=canonical_json(mark)) for one, mark in zip(rows, marks, strict=True)]
-                _store(c, [m if m.observed_at in spoken else one for one, m in zip(rows, marked, strict=True)], now, {})
+                for k, one in enumerate(rows):
+                    if one.observed_at in spoken:
+                        mark = {**json.loads(one.extra or "{}"), CHANGED: True}
+                        rows[k] = replace(one, extra=canonical_json(mark))
+                _store(c, rows, now, {})
                 count += len(rows)
             begin += CHUNK
     return count

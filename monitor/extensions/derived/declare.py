@@ -73,7 +73,13 @@ def expand(file: Table, name: str) -> Table:
     faults.raise_any()
     intervals_s = {place: table.interval_s for place, table in measured.items()}
     made: dict[Series, Any] = {}
-    for place in _sort(found, names, name):
+    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
+    try:
+        order = [place for place in TopologicalSorter(rests_on).static_order() if place in found]
+    except CycleError as error:
+        circle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
+    for place in order:
         with faults.gathered():
             unit = units.get(place[1], derived[place].unit)
             made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
@@ -116,17 +122,6 @@ def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
     return place if table is None or type(table) is DerivedTable else whole
 
 
-def _sort(found: Mapping[Series, Expression], names: Mapping[Series, Any], name: str) -> list[Series]:
-    """Each after those that it rests on."""
-    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
-    try:
-        order = TopologicalSorter(rests_on).static_order()
-        return [place for place in order if place in found]
-    except CycleError as error:
-        circle = " <- ".join(".".join(place) for place in error.args[1])
-        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
-
-
 def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
     """The table of the calculated series, which is stored in a unit; its instants are those of the series `at`."""
     names = [".".join(place) for place in found.inputs]
@@ -155,7 +150,6 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     calculation = Calculation(
         table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
         (names[first], *(one for one in names if one != names[first])),
-        reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
         agree_within=agree_within,
