@@ -89,8 +89,9 @@ def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
     table = lay(tmp_path / "f.csv", f"{line.format(fill)}\nDate;Water level (m)", lines(spell))
     values = [float(row["value"]) for row in read_good(table.path, guess(table, UTC).mapping)]
     assert (len(values), min(values)) == (87, 5.5)
-    table = lay(tmp_path / "g.csv", "Missing values: 9\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
-    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96
+    for share in ("Missing values: 5", "Missing data: 5 %", "Fehlwerte: 5", "No data before 5"):
+        table = lay(tmp_path / "g.csv", f"{share}\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
+        assert len(read_good(table.path, guess(table, UTC).mapping)) == 96, share
 
 
 @pytest.mark.parametrize(

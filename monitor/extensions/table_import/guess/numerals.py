@@ -22,8 +22,9 @@ WORDS_MOST: Final = 5  # different words in a column of numbers; then half of it
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
 _BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
 _DECLARED: Final = re.compile(  # in words above the names
-    r"(?:rinval|no[ _-]?data(?:[ _-]?value)?|missing(?:[ _-]?(?:values?|data))?|fill[ _-]?value|fehl\w*|lücken?\w*|"
-    r"(?:dato|valore|valeur|valor)s?[ _](?:mancant|manquant|ausent|faltant)\w*)[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)",
+    r"(?:rinval|nodata(?:[ _-]?value)?|no[ _-]data[ _-]value|missing[ _-]?value|fill[ _-]?value|fehlwert|"
+    r"lückenwert|(?:dato|valore|valeur|valor)[ _](?:mancant|manquant|ausent)\w*|(?:no|missing)[ _-](?:data|values)(?=\W*-))"
+    r"[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)",  # a number of gaps, or their share, is none below zero
     re.IGNORECASE,
 )
 _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
