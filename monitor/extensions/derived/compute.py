@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -46,6 +46,7 @@ from monitor.store.service_state import IDLE, find_stamp, stamp
 _LOG: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
+OF_FILE: Final = "= "  # before its name: the digest of what the site file alone says
 TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _OLD: Final = (inf, inf)  # of a series of which more than what came may count
@@ -153,6 +154,9 @@ def _find_grids(site: Site) -> tuple[Mapping[float, tuple[float, float]], frozen
             grids[every_s] = max(before, plan.early_s), max(behind, plan.slack_s + plan.expression.reach_s)
         else:
             places |= plan.scales.keys()
+    series = (site.series(*place) for place in _find_scales(site))
+    if any(spec is not None and spec.is_calculated and spec.calculation is None for spec in series):
+        return {}, frozenset(places)  # what a profile made comes without the newest instant before
     return grids, frozenset(places)
 
 
@@ -185,7 +189,7 @@ def add_calculated(
         newest, come = added.newest, _drop_between(site, [o for o in rows if o.site == site.id], added.newest, now)
         if not come:
             continue
-        received_at, batch = max(o.received_at for o in come), _Batch(site, ids, load_offset_series(c))
+        received_at, batch = max(o.received_at for o in come), _Batch(c, site, ids)
         for step in list_steps(site):
             batch.add(come, newest)
             come, wanted = [], list[tuple[Plan, Span]]()
@@ -209,8 +213,9 @@ def add_calculated(
 class _Batch:
     """What came of the series that others rest on."""
 
-    def __init__(self, site: Site, ids: SeriesIds, corrected: Collection[int]) -> None:
-        self._site, self._ids, self._corrected, self._scales = site.id, ids, corrected, _find_scales(site)
+    def __init__(self, c: Connection, site: Site, ids: SeriesIds) -> None:
+        self._site, self._ids, self._scales = site.id, ids, _find_scales(site)
+        self._c, self._corrected = c, load_offset_series(c)
         self._ends: dict[Series, tuple[float, float]] = {}  # its last instant before, and its first new one
         self._before: dict[Series, float] = {}  # its newest instant before
         self.samples: dict[Series, list[Sample]] = {}
@@ -226,8 +231,11 @@ class _Batch:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
                 number = self._ids[self._site, *place][0]
-                self._before[place] = before = _read_s(newest.get(number, ""))
-                is_known = number in newest and number not in self._corrected
+                before, is_known = _read_s(newest.get(number, "")), number in newest and number not in self._corrected
+                if number not in newest:  # what a profile made
+                    at = find_epoch(self._c, number, one.observed_at - _BIT, 0)
+                    before = -inf if at is None else epoch_s(at)
+                self._before[place] = before
                 self._ends[place] = (before, sample.at_s) if is_known else _OLD
             there.append(sample)
 
@@ -237,8 +245,8 @@ class _Batch:
         Each stands once its first input has a reading at or after it. In order a reading counts from the one before it
         on, which may stand for what follows it; a late one as far as it is near.
         """
-        firsts, due = self.samples.get(plan.first), set[float]()
-        newest_s = max(self._before[plan.first], *(one.at_s for one in firsts)) if firsts else now_s
+        before_s, due = self._ends.get(plan.first, _OLD)[0], set[float]()
+        newest_s = max(before_s, self.samples[plan.first][-1].at_s) if before_s < inf else now_s
         for place in self.samples.keys() & plan.scales.keys():
             before_s = self._before[place]
             from_s = before_s + 2.0 * _BIT_S
@@ -431,14 +439,15 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     with db.read() as c:
         digests: dict[str, str] = {}
         for plan in plans:  # what it rests on comes before it
-            digests[plan.name] = _digest(c, site, plan, digests, now)
+            digests |= _digest(c, site, plan, digests, now)
     if digests == before:
         return IDLE  # a file without any is noted as well: one that comes back has readings to catch up with
     count = 0
     for plan in plans:
         if before.get(plan.name) != digests[plan.name]:
             try:
-                count += _renew(db, site, plan, now)
+                is_same = before.get(f"{OF_FILE}{plan.name}") == digests[f"{OF_FILE}{plan.name}"]
+                count += _renew(db, site, plan, now, is_same=is_same)
             except StoreBusyError:
                 raise
             except StoreError as error:  # its unit is another than before: the others go on
@@ -448,29 +457,37 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     return f"{count} values of calculated series"
 
 
-def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> str:
-    """What its past values follow from, beside the readings."""
+def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> dict[str, str]:
+    """What its past values follow from, beside the readings; and what of it the site file says."""
     numbers = {place: find_series_id(connection, site.id, *place) for place in plan.expression.inputs}
     offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
     calculation = plan.calculation
     facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
     facts += [calculation.every_s] if calculation.every_s else []
-    calculated = [known[one] for one in calculation.inputs if one in known]
-    return digest_text(canonical_json([*facts, offsets, *calculated]))
+    calculated = [one for one in calculation.inputs if one in known]
+    return {
+        plan.name: digest_text(canonical_json([*facts, offsets, *(known[one] for one in calculated)])),
+        f"{OF_FILE}{plan.name}": digest_text(canonical_json([*facts, *(known[f"{OF_FILE}{o}"] for o in calculated)])),
+    }
 
 
 def _mark_changed(one: Observation) -> Observation:
     return replace(one, extra=canonical_json({**json.loads(one.extra or "{}"), CHANGED: True}))
 
 
-def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
-    """Compute the past of a series, a month at a time; values that are the same stay."""
+def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool) -> int:
+    """Compute the past of a series, a month at a time; values that are the same stay.
+
+    `is_same`: only an offset is another than before; values whose inputs were deleted meanwhile stay as well then.
+    """
     with db.read() as c:
         own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
-        numbers = [n for n in (own, find_series_id(c, site.id, *plan.first)) if n is not None]
-        extents = load_extents(c, numbers, datetime(1, 1, 2, tzinfo=now.tzinfo), now).values() if numbers else ()
+        numbers = [n for place in plan.calculation.places if (n := find_series_id(c, site.id, *place)) is not None]
+        extents = load_extents(c, [*numbers, own or 0], datetime(1, 1, 2, tzinfo=now.tzinfo), now)
+    left = max((one.first for number, one in extents.items() if number != own), default=now)
+    left += timedelta(seconds=plan.expression.reach_s + plan.slack_s)
     count = 0
-    for first, last in join_spans((one.first, one.last) for one in extents):
+    for first, last in join_spans((one.first, one.last) for n, one in extents.items() if n in {own, *numbers[:1]}):
         begin = first
         while begin <= last:
             span = (begin, min(begin + CHUNK, last))
@@ -479,7 +496,10 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
                 spoken = {one.observed_at: one for one in there}
                 rows = _compute_spans(c, site, [(plan, span)], now, {})
                 made = {one.observed_at for one in rows}
-                rows += _withdraw(site, plan, [one for one in there if one.observed_at not in made], now)
+                lost = [
+                    one for one in there if one.observed_at not in made and not (is_same and one.observed_at < left)
+                ]
+                rows += _withdraw(site, plan, lost, now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
                 _store(c, [_mark_changed(one) if one.observed_at in spoken else one for one in rows], now, {})
                 count += len(rows)

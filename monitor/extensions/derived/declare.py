@@ -47,24 +47,26 @@ _PlacedTable: Final = create_model(
 
 def expand(file: Table, name: str) -> Table:
     """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
-    file, instead = add_relative(file, name, _RelativeTable)
+    file, stands_in = add_relative(file, name, _RelativeTable)
     faults = Faults()
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}
     where = {place: getattr(one, "where", f"{name}: derived[{k}]") for k, (place, one) in enumerate(derived.items())}
+    stations = {s.id for s in file.station}
     for place, table in derived.items():
         with faults.gathered():
-            if all(table.station != s.id for s in file.station):
+            if table.station not in stations:
                 raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
             if place in measured or len(derived) < len(file.derived):
                 raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
     faults.raise_any()
     names, own = measured | derived, {q.unit for q in file.quantity}
     units = {one.name: one.unit for one in (*file.quantity, *QUANTITIES.values())}
+    instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
     found: dict[Series, Expression] = {}
     for place, table in derived.items():
         with faults.gathered():
-            found[place] = _read(table, names, units, own, where[place])
+            found[place] = _read(table, names, units, own, where[place], instead)
     faults.raise_any()
     intervals_s = {place: table.interval_s for place, table in measured.items()}
     made: dict[Series, Any] = {}
@@ -74,12 +76,14 @@ def expand(file: Table, name: str) -> Table:
             made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
         intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
     faults.raise_any()
-    whole = [(s, (*s.series, *(one for place, one in made.items() if place[0] == s.id))) for s in file.station]
-    stations = [
-        s.model_copy(update={"series": tuple(_mark(one, instead.get((s.id, one.quantity))) for one in series)})
-        for s, series in whole
+    series = {s.id: [*s.series] for s in file.station}
+    for (station, _), one in made.items():
+        series[station].append(one)
+    whole = [
+        s.model_copy(update={"series": tuple(_mark(one, stands_in.get((s.id, one.quantity))) for one in series[s.id])})
+        for s in file.station
     ]
-    return file.model_copy(update={"station": tuple(stations)})
+    return file.model_copy(update={"station": tuple(whole)})
 
 
 def _mark(table: Table, instead: str | None) -> Table:
@@ -88,10 +92,14 @@ def _mark(table: Table, instead: str | None) -> Table:
 
 
 def _read(
-    table: Table, names: Mapping[Series, Table], units: Mapping[str, str], own: Collection[str], where: str
+    table: Table,
+    names: Mapping[Series, Table],
+    units: Mapping[str, str],
+    own: Collection[str],
+    where: str,
+    instead: str,
 ) -> Expression:
     """The expression of a table, of which the unit fits."""
-    instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
 
     def find_unit(place: Series) -> str | None:
         declared = names.get(_find_declared(place, names))

@@ -48,13 +48,16 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
     rows: list[Table] = []
     quantities = [(s.id, one) for s in file.station for one in s.series] + [(one.station, one) for one in file.derived]
     places = {(station, q.quantity): q for station, q in quantities if _is_motion(q)}
+    motions: dict[str, list[str]] = {}
+    for of_station, quantity in places:
+        motions.setdefault(of_station, []).append(quantity)
     references = {to for table in file.relative for to in _list_references(table)}
     for index, table in enumerate(file.relative):
         where, to = f"{name}: relative[{index}]", _list_references(table)
         for station in _match(table, stations, references, where, faults):
             new = f"{station.id}{ENDING}"
             with faults.gathered():
-                common = [q for s, q in places if s == station.id and all((r, q) in places for r in to)]
+                common = [q for q in motions.get(station.id, ()) if all((r, q) in places for r in to)]
                 _refuse(station.id, to, common, taken=(*stations, *added), references=references, where=where)
                 label = f"{station.name or station.id} - {', '.join(to)}"
                 facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}

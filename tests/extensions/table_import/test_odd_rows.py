@@ -93,6 +93,29 @@ def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
     assert len(read_good(table.path, guess(table, UTC).mapping)) == 96
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["Date;Level (m)\nFactor;0.001", "scale factor: 0.01\nDate;Level (m)", "Faktor = 1e-3\nDate;Level (m)"],
+)
+def test_a_factor_beside_the_names_is_asked_about(tmp_path, head):
+    """A line with the factor of each column was passed over, and a level came to be a thousand times what it was."""
+    answers = UTC | {"quantity": "water_level"}
+    table = lay(tmp_path / "f.csv", head, lines(lambda k: f"30{k % 70:02d}"))
+    assert [question.key for question in guess(table, answers).questions] == ["factor"]
+    assert guess(table, answers | {"factor": "as they are"}).mapping is not None
+    for none in ("Factor;1.0", "Sensor;F 7"):
+        table = lay(tmp_path / "g.csv", f"Date;Level (m)\n{none}", lines(lambda k: f"30{k % 70:02d}"))
+        assert not guess(table, answers).questions
+
+
+@pytest.mark.parametrize("head", ["Battery (V)", "Vbatt [V]", "Voltage (V)"])
+def test_the_unit_of_a_voltage_alone_makes_no_battery(tmp_path, head):
+    table = lay(tmp_path / "f.csv", f"Date;{head}", lines(lambda k: f"12.{k % 7}"))
+    assert [s.quantity for s in guess(table, UTC).sensors] == ["battery_voltage"]
+    for name in ("Panel (V)", "Sensor 3 output (V)", "Excitation [mV]"):
+        assert list_keys(lay(tmp_path / "g.csv", f"Date;{name}", lines(lambda k: f"1{k % 7}.5")))[0][:9] == "quantity:"
+
+
 def test_an_export_that_keeps_a_minus_from_being_a_formula_has_its_numbers(tmp_path):
     table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", lines(lambda k: f"{chr(39) * (k % 3 == 0)}-{k % 7}.5"))
     found = read_good(table.path, keep(guess(table, UTC).mapping, table.path))

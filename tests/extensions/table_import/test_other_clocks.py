@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain.errors import ConfigError
+from monitor.domain.instants import read_iso
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule
@@ -122,3 +123,20 @@ def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, 
     winter = look(tmp_path, head, lambda at: f"{at:{clock}}".format("PST" if at < instants[40] else "PDT"), instants)
     rows = read_good(winter.path, keep(guess(winter, {}).mapping, winter.path))
     assert rows[50]["time"] - rows[0]["time"] == timedelta(hours=49)
+
+
+@pytest.mark.parametrize("joined", [" ", "T", "-", "_"])
+@pytest.mark.parametrize("sign", ["-", ".", ","])
+def test_minutes_behind_a_hyphen_or_a_point_are_no_zone_and_no_part_of_a_second(joined, sign):
+    """13-10 was ten past one ten hours behind UTC, and 13.30 three tenths of a second past one."""
+    draw = random.Random(f"{joined}{sign}")
+    for _ in range(50):
+        at = BEGIN + timedelta(minutes=draw.randrange(1_000_000))
+        for day in ("%Y-%m-%d", "%Y%m%d"):
+            with pytest.raises(ValueError, match=r"is no time|isoformat|offset"):
+                read_iso(f"{at:{day}{joined}%H{sign}%M}")
+            assert read_iso(f"{at:{day}{joined}%H%M}") == at
+        whole = at.replace(minute=0, tzinfo=UTC)
+        assert read_iso(f"{whole:%Y-%m-%dT%H}+00") == whole
+        assert read_iso(f"{whole:%Y-%m-%dT%H}-01:00") == whole + timedelta(hours=1)
+        assert read_iso(f"{whole:%Y-%m-%dT%H:%M:%S}.5Z") == whole + timedelta(seconds=0.5)

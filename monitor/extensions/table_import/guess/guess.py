@@ -37,7 +37,7 @@ from monitor.extensions.table_import.guess.numerals import (
     list_numbers,
     settle_numerals,
 )
-from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_parts, settle_flags
+from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_factor, request_parts, settle_flags
 from monitor.extensions.table_import.guess.questions import (
     EACH,
     LEAVE_OUT,
@@ -57,8 +57,8 @@ from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
-from monitor.ingest.files.units import read_unit
 from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
+from monitor.ingest.text.units import read_unit
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -223,6 +223,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
     refuse_sums(table, times)
+    request_factor(table, times.rule.columns[0], talk)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
     if station is None and not kinds:
         request_parts(table, times, talk)

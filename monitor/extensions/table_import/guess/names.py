@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.units import is_sure_unit, join_depths, read_unit, unit_of_header
+from monitor.ingest.text.units import is_sure_unit, join_depths, read_unit, unit_of_header
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
@@ -94,6 +94,10 @@ _ABSOLUTE: Final = re.compile(  # a pressure with that of the air in it, which i
 )
 _OF_AIR: Final = re.compile(
     r"(?:p|press\w*|pression[ei]?|presi[oó]n|druck|station|qf[ef]|avg|mean|smp|raw|[\W_])*", re.IGNORECASE
+)
+_OF_SUPPLY: Final = re.compile(
+    r"(?:volt\w*|spannung|tension\w*|tensi[oó]n|voltaje|supply|power|logger|device|node|u|v|vb\w*|vin|avg|mean|min|max|smp|[\W\d_])*",
+    re.IGNORECASE,
 )
 _BY_UNIT: Final = {
     "degC": "temperature",
@@ -273,8 +277,9 @@ def _read_written_unit(header: str, unit: str | None, brackets: Sequence[str]) -
 def _fit_quantity(quantity: str | None, unit: str | None, tokens: list[str]) -> tuple[str | None, list[str]]:
     """The quantity that words and unit say together, None where they disagree, and the words that are left."""
     if quantity is None and (implied := _BY_UNIT.get(unit or "")):
-        # a logger of water counts in mbar too: the unit alone says it of a name that names nothing else
-        quantity = implied if implied != "air_pressure" or _OF_AIR.fullmatch(" ".join(tokens)) else None
+        # a logger of water counts in mbar, a panel in V: the unit alone says it of a name that names nothing else
+        bare = {"air_pressure": _OF_AIR, "battery_voltage": _OF_SUPPLY}.get(implied)
+        quantity = implied if bare is None or bare.fullmatch(" ".join(tokens)) else None
     if quantity == "temperature":
         tokens = [t for t in tokens if t.lower() != "t"]
     quantity = _OTHER_UNITS.get((quantity or "", unit or ""), quantity)

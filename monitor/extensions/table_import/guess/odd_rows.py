@@ -11,13 +11,14 @@ from typing import Final
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import says_bad
+from monitor.extensions.table_import.guess.calendar import AS_THEY_ARE
 from monitor.extensions.table_import.guess.names import is_serial, is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
 
-FLAG, PART = "flag", "part"
+FLAG, PART, FACTOR = "flag", "part", "factor"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
 KINDS_MOST: Final = 8  # labels of a column of flags
 _OF_FLAGS: Final = re.compile(
@@ -37,6 +38,14 @@ _BAD_CODES: Final = 64
 _SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
 _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
+)
+_FACTOR: Final = re.compile(
+    r"(?<![^\W\d_])(?:scal\w*|multiplier|factor|faktor|fattore|facteur|skalierung)(?:[ _]factor)?"
+    r"[\s:=]*([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(?![\w.])",
+    re.IGNORECASE,
+)
+_SCALED: Final = Template(
+    "guess.ask.factor", "beside the names stands '{text}': are the values of the table scaled already?"
 )
 _SUMS: Final = Template(
     "guess.sums", "{n} rows have the midnight of their day once more, as sums of days have: take them out"
@@ -109,6 +118,16 @@ def refuse_sums(table: RawTable, times: Times) -> None:
             sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
     if sums:
         raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
+
+
+def request_factor(table: RawTable, column: str, talk: Interview) -> None:
+    """Ask whether values are scaled where the head, or a line below the names, says a factor. `column`: of times."""
+    label = table.notes.get(column, "")
+    lines = (*table.above, *(f"{label} {note}" for name, note in table.notes.items() if name != column))
+    found = [match for line in lines if (match := _FACTOR.search(line))]
+    odd = next((match[0] for match in found if float(match[1].replace(",", ".")) not in {0.0, 1.0}), None)
+    if odd is not None:
+        talk.request(FACTOR, _SCALED(text=odd), (AS_THEY_ARE,))
 
 
 def request_parts(table: RawTable, times: Times, talk: Interview) -> None:
