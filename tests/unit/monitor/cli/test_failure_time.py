@@ -214,11 +214,8 @@ def test_rows_of_a_long_table_count_in_the_unit_that_they_say(tmp_path, unit):
     found = read_curve(write(tmp_path, "time,station,quantity,value,unit", rows), "displacement")
     assert found.values == pytest.approx([k / 7 * {"mm": 1.0, "cm": 10.0, "m": 1000.0}[unit] for k in range(len(DAYS))])
     for other, line in (("in", "in several units"), ("mm/day", "")):
-        changed = (
-            rows[:-1] + [rows[-1].rpartition(",")[0] + "," + other]
-            if line
-            else [row.rpartition(",")[0] + "," + other for row in rows]
-        )
+        others = [row.rpartition(",")[0] + "," + other for row in rows]
+        changed = [*rows[:-1], others[-1]] if line else others
         with pytest.raises(PayloadError, match=line or "--column velocity"):
             read_curve(write(tmp_path, "time,station,quantity,value,unit", changed), "displacement")
 
