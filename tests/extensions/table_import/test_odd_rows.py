@@ -144,7 +144,7 @@ def test_rows_of_one_station_and_instant_that_a_column_parts_do_not_stand_over_o
     instants = [at for at in HOURS[:48] for _ in range(4)]
     spell = lambda k: f"T{k % 2},{kinds[k // 2 % 2]},{k % 7}.5"  # noqa: E731
     rows = [f"{at:%Y-%m-%d %H:%M:%S},{spell(k)}" for k, at in enumerate(instants)]
-    with pytest.raises(ConfigError, match=f"column '{re.escape(head)}' tells them apart"):
+    with pytest.raises(ConfigError, match=f"column '{re.escape(head)}' separates them"):
         guess(lay(tmp_path / "f.csv", f"time,sensor,{head},crack (mm)", rows), UTC)
     alone = [row for k, row in enumerate(rows) if k // 2 % 2]
     assert len(guess(lay(tmp_path / "g.csv", f"time,sensor,{head},crack (mm)", alone), UTC).sensors) == 2
