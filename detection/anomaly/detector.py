@@ -52,7 +52,14 @@ class Detector:
         if self.name in COMPOSITES:
             return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
         if self.name in NETWORKS:
-            return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
+            from detection.anomaly.neural.training import WIDTH, score_network
+
+            found = {name: np.full(len(series.values), np.nan) for name, series in samples.items()}
+            for name, series in samples.items():
+                index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
+                if len(index):
+                    found[name][index] = score_network(self.name, dict(self.weights), (values, mask))
+            return found
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
 
@@ -84,17 +91,6 @@ def start_without_history(name: str, step_s: float) -> Detector:
     """A detector with the thresholds that were carried over from other sites."""
     carried = carry_over(name, step_s)
     return Detector(name, {part: DetectorThreshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
-
-
-def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
-    """Scores of a network on one series; imports torch."""
-    from detection.anomaly.neural.training import WIDTH, score_network
-
-    index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
-    out = np.full(len(series.values), np.nan)
-    if len(index):
-        out[index] = score_network(name, dict(weights), (values, mask))
-    return out
 
 
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:

@@ -324,6 +324,5 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
             found.append(_NO_GAIN(names=best, needed=least))
         else:
             found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=least))
-    against = found
-    card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
+    card["may_vote"], card["may_not_vote_because"] = not found, spread(found)
     return card

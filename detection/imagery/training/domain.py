@@ -193,7 +193,6 @@ def _collect(looks: Sequence[WindowStatistics], name: str) -> NDArray[np.float64
 
 
 def _is_usual(found: NDArray[np.bool_]) -> bool:
-    """Whether most windows are so."""
     return bool(np.mean(found) > OUTSIDE_SHARE)
 
 
@@ -422,21 +421,13 @@ def _read_windows(
 
 
 def _measure_colour(counts: NDArray[np.floating]) -> float:
-    """How far three colours (3 x n) lie apart, as a share of the brightest: the median over the pixels.
-
-    >>> _measure_colour(np.array([[1000.0, 980.0, 970.0]] * 5).T)
-    0.03
-    """
+    """How far three colours (3 x n) lie apart, as a share of the brightest: the median over the pixels."""
     brightest = counts.max(axis=0)
     return round(float(np.median((brightest - counts.min(axis=0)) / np.maximum(brightest, 1e-12))), 4)
 
 
 def _spread(length: int, side: int) -> list[int]:
-    """Origins of at most `WINDOWS` windows that lie evenly over a length.
-
-    >>> _spread(100, 128), _spread(1000, 100)
-    ([0], [0, 225, 450, 675, 900])
-    """
+    """Origins of at most `WINDOWS` windows that lie evenly over a length."""
     last = max(0, length - side)
     return sorted({round(last * k / (WINDOWS - 1)) for k in range(WINDOWS)})
 
@@ -455,11 +446,7 @@ def _measure_contrast(window: WindowStatistics) -> float:
 
 
 def _find_least_contrast(domain: TrainingDomain) -> float:
-    """What a scene must have: less than usual where a part of the training itself had less, but never next to none.
-
-    >>> _find_least_contrast({"contrast_least": 0.0}), _find_least_contrast({})
-    (0.02, 0.2)
-    """
+    """What a scene must have: less than usual where a part of the training itself had less, but never next to none."""
     found = min(CONTRAST_LEAST, CONTRAST_SLACK * float(domain.get("contrast_least", 1.0)))
     return max(CONTRAST_FLOOR, found)
 
@@ -478,7 +465,6 @@ def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least
 
 
 def _refuse_others(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> None:
-    """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
     medians = _collect(looks, "median")
     low, high = np.array(domain["median"]).T
@@ -508,7 +494,6 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
 
 
 def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> list[str]:
-    """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
     for name, slack, label in measures if light else ():
@@ -584,7 +569,6 @@ def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain
 
 
 def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
         return []
