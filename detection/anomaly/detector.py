@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.parts import RecordScores, StrongestPart, score_record
+from detection.anomaly.parts import StrongestPart, score_record
 from detection.anomaly.records import InputError
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
@@ -50,7 +50,16 @@ class Detector:
         `holds`: of a detector of parts, echoes of what was reported are left out.
         """
         if self.name in COMPOSITES:
-            return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
+            limits = {part: one.value for part, one in self.thresholds.items()}
+            scored, out = score_record(samples, limits), {}
+            for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
+                strongest, cells = (
+                    StrongestPart(1, samples[name].step_s, limits, 1.0 if holds else None),
+                    len(samples[name].values),
+                )
+                mine = {part: scored.by[part][name][None] for part in limits}
+                out[name] = strongest.feed(mine, scored.stuck[row : row + 1, place : place + cells], 0, cells)[0][0]
+            return out
         if self.name in NETWORKS:
             from detection.anomaly.neural.training import WIDTH, score_network
 
@@ -62,29 +71,6 @@ class Detector:
             return found
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
-
-    def score_by_part(
-        self, samples: Mapping[str, Series], *, holds: bool = True
-    ) -> tuple[dict[str, tuple[Array, list[str], Array]], RecordScores]:
-        """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
-
-        Returns:
-            Scores without echoes; the part of each, or of the echo where one is held back; the score of that echo, NaN
-            elsewhere. And the scores of all parts.
-        """
-        limits = {part: one.value for part, one in self.thresholds.items()}
-        scored = score_record(samples, limits)
-        out = {}
-        for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
-            strongest = StrongestPart(1, samples[name].step_s, limits, 1.0 if holds else None)
-            cells = len(samples[name].values)
-            mine = {part: scored.by[part][name][None] for part in limits}
-            stuck = scored.stuck[row : row + 1, place : place + cells]
-            score, which = strongest.feed(mine, stuck, 0, cells)
-            held = strongest.held[0]
-            which = np.where(np.isfinite(held), strongest.held_by[0], which[0])
-            out[name] = score[0], [strongest.parts[k] for k in which.tolist()], held
-        return out, scored
 
 
 def start_without_history(name: str, step_s: float) -> Detector:

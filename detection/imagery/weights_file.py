@@ -87,7 +87,11 @@ class TrainingDomain(TypedDict, total=False):
     steps_least: float
     contrast_least: float
     colour_least: float
+    detail_least: float
+    red_over_green_least: float
+    green_least: float
     grain_most: float
+    smear_most: float
     counts_as_they_came: bool
 
 
@@ -395,6 +399,8 @@ FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
         "pixel_size_m temperature? other_pixels.finest_m other_pixels.coarsest_m domain.pixel_size_m",
     ),
     ("a number from 0 to 1", _number(0, 1), "threshold domain.grain_most?"),
+    ("a number, 0 or more", _number(0), "domain.red_over_green_least?"),
+    ("a number, 1 or more", _number(1), "domain.smear_most?"),
     ("a number from -1 to 1", _number(-1, 1), "domain.correlation_least domain.smoothness_least"),
     (
         "a number, 0 or more",

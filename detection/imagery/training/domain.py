@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
-from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
 from detection.imagery.scene.reader import BandReader
@@ -18,9 +18,11 @@ from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.grain import (
     compare_colour,
     measure_crispness,
+    measure_detail,
     measure_grain,
     measure_noise,
     measure_repeats,
+    measure_smear,
 )
 from detection.imagery.weights_file import ModelCard, Steadiness, TrainingDomain
 from forecasting.message import Figure, NameList, Template, Term, join
@@ -40,7 +42,8 @@ MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
-COLOUR_SLACK: Final = 0.5  # half of what hardly any training tile lacked: brown ground and drawn scenes have less
+# Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
+DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
 # Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
 # Measured pictures that were read between their pixels have a crispness of 0.82 and more, blurred by 0.7 px 0.76, a
@@ -51,6 +54,7 @@ EVEN_MOST: Final = 1.07
 NOISE_SLACK: Final = 1.3  # of the noise that weights hold; two windows of one noise may differ so much
 LEAST_STEPS: Final = 0.05  # of the steps of a band are ground at least
 BRIGHTEST: Final = 0.999  # the point of a window's values that counts as its brightest
+DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
 PIXEL_RATIO_MOST: Final = 4.0
@@ -74,6 +78,8 @@ REPEATS_MOST: Final = 0.3
 # Ground differs more in red than in blue: of 1,827 measured tiles (Landslide4Sense, Bijie, Hokkaido at 3 m and 10 m)
 # none has in red less than this share of the contrast in blue, both as it is and over the median.
 SWAPPED_MOST: Final = 0.8
+# Range of the counts of a picture of eight bits; of 1,330 training pictures of both weights none has less than this.
+LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 _OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
@@ -102,10 +108,17 @@ _TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts o
 READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {seen}, trained on {limit} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
+_SMEARED: Final = "one direction is {seen} times as crisp as that across it, trained on {limit}: did the camera move?"
+_DARK: Final = (
+    "fine detail is bright by {seen}, trained on {limit} and more: a negative, or other pixels than the file says?"
+)
 _GREY: Final = (
     "steps have {seen} of the colour of the image, trained on {limit} and more: finer pixels than the file says?"
 )
 PICTURE: Final = "uint8"
+# what a card says of texture; older ones say nothing
+TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
+OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
@@ -119,7 +132,10 @@ class WindowStatistics(NamedTuple):
     steps: NDArray[np.float64]  # covariance between the spectral bands of the steps from a pixel to the next
     grain: float  # how even these steps are (see `grain`, also for what follows)
     crispness: float  # how much each step differs from the next
+    smear: float  # how much crisper one direction is than the one across it
     repeats: float  # share of the pixels that repeat the one beside them
+    levels: float  # 95 % point less 5 % point of the counts, of the band where that is greatest
+    detail: float  # whether fine detail is bright or dark
     colour: float  # how much of the steps is colour, beside how much of the window is
     noise: float  # its standard deviation, in 255ths of the brightest of the window, of the mean band
     noise_steps: NDArray[np.float64]  # what noise alone, another in every band, makes of `steps`: its variances
@@ -129,12 +145,16 @@ def measure_window(
     values: NDArray[np.floating],
     valid: NDArray[np.bool_],
     counts: NDArray[np.floating] | None = None,
+    *,
+    texture: bool = True,
 ) -> WindowStatistics:
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
         values: of which a ratio means something.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
+        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
+            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -143,7 +163,7 @@ def measure_window(
     counts = values if counts is None else counts
     exact = values.astype(np.float64)
     kept = _pick(values, valid)
-    low, middle, high = np.quantile(kept.astype(np.float64), (0.05, 0.5, 0.95), axis=1)
+    low, middle, high = _find_points(kept, (0.05, 0.5, 0.95))
     shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
     if kept.shape[1] < valid.size:
         shifted[:, ~valid] = 0
@@ -167,33 +187,38 @@ def measure_window(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    noise = measure_noise(values, valid)
-    brightest = float(np.quantile(kept.astype(np.float64), BRIGHTEST))
+    dark, light = _find_points(_pick(counts, valid)[:, ::8], (0.05, 0.95))
+    noise = measure_noise(values, valid) if texture else np.zeros(len(values))
+    brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
     return WindowStatistics(
         middle,
         high - low,
         float(pairs.min(initial=1.0)),
         smoothness,
         steps,
-        measure_grain(values, valid, smoothness),
-        measure_crispness(values, valid),
+        measure_grain(values, valid, smoothness) if texture else 0.0,
+        measure_crispness(values, valid) if texture else 0.0,
+        measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
+        float((light - dark).max()),
+        measure_detail(values, valid) if texture else np.inf,
         compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
         2 * pairs_px * noise**2,
     )
 
 
+def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Quantiles of each row: shares x rows (`np.quantile` partitions, which takes eight times as long as to sort)."""
+    ordered, last = np.sort(values, axis=-1), values.shape[-1] - 1
+    place = np.array(shares) * last
+    below = place.astype(int)
+    low, high = (ordered[..., at].astype(np.float64) for at in (below, np.minimum(below + 1, last)))
+    return np.asarray((low + (high - low) * (place - below)).T)
+
+
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     return values.reshape(len(values), -1) if valid.all() else values[:, valid]
-
-
-def _collect(looks: Sequence[WindowStatistics], name: str) -> NDArray[np.float64]:
-    return np.array([getattr(window, name) for window in looks])
-
-
-def _is_usual(found: NDArray[np.bool_]) -> bool:
-    return bool(np.mean(found) > OUTSIDE_SHARE)
 
 
 def _correlate(
@@ -221,7 +246,7 @@ def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = Fa
 
 def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
     """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
-    return float(np.median(_collect(looks, "noise"))) <= NOISE_SLACK * max(NOISE_COUNTS)
+    return float(np.median([window.noise for window in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
@@ -241,10 +266,6 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         tile = as_values(image)[spectral]
         looks.append(measure_window(tile, np.ones(tile.shape[1:], bool)))
         values.append(tile.reshape(len(spectral), -1)[:, ::17])
-    narrow = {}  # near to what ground usually has; none of few tiles, or of pictures without colour
-    with np.errstate(invalid="ignore"):
-        if len(looks) >= POINT and 0 < (least := _find_point(_collect(looks, "colour"), 0.01)) < np.inf:
-            narrow["colour_least"] = least
     as_they_came = {}
     if reflectance:
         as_they_came = {
@@ -260,16 +281,16 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "season": list(patches.months) or None,
         "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
-        "median": _range(_collect(looks, "median")),
-        "spread": _range(_collect(looks, "spread")),
+        "median": _range([window.median for window in looks]),
+        "spread": _range([window.spread for window in looks]),
         **{
-            f"{name}_least": _find_point(_collect(looks, name), 0.01)
+            f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
             for name in ("correlation", "smoothness", "crispness")
         },
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
-        "grain_most": _find_point(_collect(looks, "grain"), 0.99),
+        "grain_most": _find_point([window.grain for window in looks], 0.99),
         **as_they_came,
-        **narrow,
+        **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }
 
 
@@ -277,8 +298,48 @@ def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> 
     return round(float(np.quantile(values, share)), 4)
 
 
-def _range(rows: NDArray[np.float64]) -> list[list[float]]:
-    return [[round(float(v), 5) for v in pair] for pair in np.quantile(rows, [0.01, 0.99], axis=0).T]
+def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
+    """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
+    if len(looks) < POINT:
+        return {}
+    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
+    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
+        lower["detail_least"] = detail
+    if {"B4", "B3"} <= set(bands):
+        lower["red_over_green_least"] = _compare_contrasts(bands, looks)
+    if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
+        lower["green_least"] = green
+    with np.errstate(invalid="ignore"):
+        least = {name: _find_point(seen, 0.01) for name, seen in lower.items()}
+    # what says nothing of the training is no limit: of pictures without colour, say
+    return found | {name: value for name, value in least.items() if np.isfinite(value)}
+
+
+def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
+    """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
+    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    red, green, blue = median.T
+    return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
+
+
+def _compare_contrasts(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
+    """The contrast of red over that of green in each window, each as a share of its median."""
+    _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
+    return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
+
+
+def _list_contrasts(
+    bands: Sequence[str], looks: list[WindowStatistics], names: tuple[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of two bands in each window, as it is and as a share of the median."""
+    pair = [list(bands).index(name) for name in names]
+    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
+    return spread, spread / np.maximum(np.abs(median), 1e-12)
+
+
+def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
+    return [[round(float(v), 5) for v in pair] for pair in np.quantile(np.array(rows), [0.01, 0.99], axis=0).T]
 
 
 def find_doubts(
@@ -310,12 +371,24 @@ def find_doubts(
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
-    found = [*([missing] if missing else []), *_list_outside(looks, domain, light=light), *disorder.values()]
+    outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
-    found += _list_texture(readings, domain)
-    found += list_noisy(readings[0], card.get("steadiness"))
-    found += _list_beyond(looks, domain, "colour_least", _GREY.format, COLOUR_SLACK)
-    return found + _list_swapped(looks, domain)
+    outside += _list_alike(readings[0])
+    of_image = [
+        *_list_even(readings[0], domain),
+        *_list_drawn(readings, domain),
+        *list_noisy(readings[0], card.get("steadiness")),
+    ]
+    image = own[0] if own else reader
+    if image.spectral_types == {PICTURE}:
+        of_image += _list_dim(readings[0])
+    if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
+        of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED.format)
+    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
+        of_image += _list_beyond(looks, domain, key, template.format, DETAIL_SLACK)
+    if stretch.moments is None:  # others see no factor of a band
+        of_image += _list_green(looks, domain)
+    return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
 def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[str]:
@@ -339,6 +412,7 @@ def check_ground(
         DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
     """
     looks, negative, counts, colours = [], [], [], []
+    texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, stated, valid in _read_windows(reader, stretch, card):
@@ -346,7 +420,7 @@ def check_ground(
             colours.append(_measure_colour(_pick(found[shown], stated)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(measure_window(values, valid, found))
+        looks.append(measure_window(values, valid, found, texture=texture))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
@@ -421,13 +495,21 @@ def _read_windows(
 
 
 def _measure_colour(counts: NDArray[np.floating]) -> float:
-    """How far three colours (3 x n) lie apart, as a share of the brightest: the median over the pixels."""
+    """How far three colours (3 x n) lie apart, as a share of the brightest: the median over the pixels.
+
+    >>> _measure_colour(np.array([[1000.0, 980.0, 970.0]] * 5).T)
+    0.03
+    """
     brightest = counts.max(axis=0)
     return round(float(np.median((brightest - counts.min(axis=0)) / np.maximum(brightest, 1e-12))), 4)
 
 
 def _spread(length: int, side: int) -> list[int]:
-    """Origins of at most `WINDOWS` windows that lie evenly over a length."""
+    """Origins of at most `WINDOWS` windows that lie evenly over a length.
+
+    >>> _spread(100, 128), _spread(1000, 100)
+    ([0], [0, 225, 450, 675, 900])
+    """
     last = max(0, length - side)
     return sorted({round(last * k / (WINDOWS - 1)) for k in range(WINDOWS)})
 
@@ -446,15 +528,19 @@ def _measure_contrast(window: WindowStatistics) -> float:
 
 
 def _find_least_contrast(domain: TrainingDomain) -> float:
-    """What a scene must have: less than usual where a part of the training itself had less, but never next to none."""
+    """What a scene must have: less than usual where a part of the training itself had less, but never next to none.
+
+    >>> _find_least_contrast({"contrast_least": 0.0}), _find_least_contrast({})
+    (0.02, 0.2)
+    """
     found = min(CONTRAST_LEAST, CONTRAST_SLACK * float(domain.get("contrast_least", 1.0)))
     return max(CONTRAST_FLOOR, found)
 
 
 def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
     contrast = np.array([_measure_contrast(window) for window in looks])
-    smoothness = _collect(looks, "smoothness")
-    correlation = _collect(looks, "correlation")
+    smoothness = np.array([window.smoothness for window in looks])
+    correlation = np.array([window.correlation for window in looks])
     below, many = np.array(negative), len(looks[0].median) > 1
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
@@ -465,10 +551,11 @@ def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least
 
 
 def _refuse_others(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> None:
+    """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
-    medians = _collect(looks, "median")
+    medians = np.array([window.median for window in looks])
     low, high = np.array(domain["median"]).T
-    correlation = _collect(looks, "correlation")
+    correlation = np.array([window.correlation for window in looks])
     steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
     least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
@@ -494,11 +581,13 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
 
 
 def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> list[str]:
+    """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
     for name, slack, label in measures if light else ():
-        seen, (low, high) = _collect(looks, name), np.array(domain.get(name)).T
-        if _is_usual(((seen < low / slack) | (seen > high * slack)).any(axis=1)):
+        seen = np.array([getattr(window, name) for window in looks])
+        low, high = np.array(domain.get(name)).T
+        if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
             typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
             trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
             found.append(f"{label} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
@@ -508,8 +597,9 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
 def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
-        seen, least = _collect(looks, name), float(cast("float", domain.get(f"{name}_least")))
-        if _is_usual(seen < least - ORDER_SLACK):
+        seen = np.array([getattr(window, name) for window in looks])
+        least = float(cast("float", domain.get(f"{name}_least")))
+        if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
             found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
@@ -519,24 +609,41 @@ def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> 
     return found
 
 
+def _format_apart(seen: float, limit: float) -> tuple[str, str]:
+    """Two figures with two decimals, or as many more as it takes until they differ.
+
+    >>> _format_apart(0.7, 0.631), _format_apart(0.6341, 0.6312)
+    (('0.70', '0.63'), ('0.634', '0.631'))
+    """
+    both = ((f"{seen:.{places}f}", f"{limit:.{places}f}") for places in range(2, DECIMALS_MOST + 1))
+    return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
+
+
 def _list_beyond(
     looks: list[WindowStatistics], domain: TrainingDomain, key: str, template: Callable[..., str], slack: float = 1.0
 ) -> list[str]:
     """Whether most windows lie beyond a limit of the card, a measure and `most` or `least`; not where it has none."""
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
-    seen, limit = _collect(looks, name), float(cast("float", domain.get(key, sign * np.inf)))
-    if not _is_usual(sign * seen > sign * slack * limit):
+    seen = np.array([getattr(window, name) for window in looks])
+    limit = float(cast("float", domain.get(key, sign * np.inf)))
+    if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    return [template(seen=f"{np.median(seen):.3f}", limit=f"{limit:.3f}")]
+    usual, most = _format_apart(np.median(seen), limit)
+    return [template(seen=usual, limit=most)]
+
+
+def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    found = _list_beyond(looks, domain, "grain_most", _EVEN.format, EVEN_MOST)
+    return found or _list_beyond(looks, domain, "grain_most", _EVEN_READ)
 
 
 def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
-    seen, held = _collect(looks, "noise"), float(steadiness["noise_counts"])
-    if not _is_usual(seen > NOISE_SLACK * held):
+    seen, held = np.array([window.noise for window in looks]), float(steadiness["noise_counts"])
+    if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
         return []
     noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
     if noise > NOISE_SLACK * tried:
@@ -544,40 +651,62 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None)
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
-    """What no photograph of ground has: an even grain, steps that hardly differ, pixels that repeat, one tint.
+def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
+    """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
 
-    `readings`: of the scene as it is, and on the pixels that the network sees: what was brought to other pixels is
-    smoother than the image, or the image smoother than it.
+    What was brought to other pixels is smoother than the image, or the image smoother than it.
     """
-    first, found = readings[0], list[str]()
-    if len(first[0].median) > 1 and _is_usual((alike := _collect(first, "correlation")) > ALIKE):
-        found.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
-    found += _list_beyond(first, domain, "grain_most", _EVEN.format, EVEN_MOST) or _list_beyond(
-        first, domain, "grain_most", _EVEN_READ
-    )
-    crisp, least = [_collect(looks, "crispness") for looks in readings], float(domain.get("crispness_least", 0.0))
-    if all(_is_usual(seen < CRISPNESS_SLACK * least) for seen in crisp):
-        most, limit = f"{max(map(np.median, crisp)):.3f}", f"{least:.3f}"
-        drawn = all(_is_usual(seen < BLURRED_LEAST) for seen in crisp)
+    least, found = float(domain.get("crispness_least", 0.0)), list[str]()
+    crisp = [np.array([window.crispness for window in looks]) for looks in readings]
+    if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
+        most, limit = _format_apart(max(np.median(seen) for seen in crisp), least)
+        drawn = min(np.mean(seen < BLURRED_LEAST) for seen in crisp) > OUTSIDE_SHARE
         found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
-    repeats = [_collect(looks, "repeats") for looks in readings]
-    if all(_is_usual(seen > REPEATS_MOST) for seen in repeats):
-        share = min(map(np.median, repeats))
+    repeats = [np.array([window.repeats for window in looks]) for looks in readings]
+    if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
+        share = min(np.median(seen) for seen in repeats)
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
     return found
 
 
+def _list_alike(looks: list[WindowStatistics]) -> list[str]:
+    """Whether the bands of most windows are next to one image."""
+    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
+    if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
+        return []
+    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
+
+
+def _list_dim(looks: list[WindowStatistics]) -> list[str]:
+    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
+    seen = np.array([window.levels for window in looks])
+    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
+        return []
+    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
+
+
+def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    """Whether red has so little contrast beside green as hardly any training tile had, or green is the darkest."""
+    found, least = list[str](), domain.get("red_over_green_least")
+    if least is not None and np.mean((seen := _compare_contrasts(domain["bands"], looks)) < least) > OUTSIDE_SHARE:
+        share, limit = _format_apart(np.median(seen), least)
+        why = "red and green may be exchanged: check the names of the bands"
+        found.append(f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}")
+    if "green_least" in domain and np.mean((seen := _compare_green(domain["bands"], looks)) < 0) > OUTSIDE_SHARE:
+        why = "a negative, or other bands than they are called?"
+        found.append(f"green is darker than red and blue by {-np.median(seen):.0%}: {why}")
+    return found
+
+
 def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
+    """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
         return []
-    pair = [bands.index("B4"), bands.index("B2")]
-    red, blue = np.array(domain["spread"])[pair]
-    spread, median = (_collect(looks, name)[:, pair] for name in ("spread", "median"))
-    relative = spread / np.maximum(np.abs(median), 1e-12)
+    red, blue = np.array(domain["spread"])[[bands.index("B4"), bands.index("B2")]]
+    spread, relative = _list_contrasts(bands, looks, ("B4", "B2"))
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
-    if not (red > blue).all() or not _is_usual(swapped):
+    if not (red > blue).all() or np.mean(swapped) <= OUTSIDE_SHARE:
         return []
     share = np.median(spread[swapped, 0] / spread[swapped, 1])
     why = "ground has more in red; red and blue may be exchanged: check the names of the bands"

@@ -1,9 +1,10 @@
-"""The grain of an image: how even (speckle is, ground is not), how crisp, its noise, pixels that repeat."""
+"""The grain of an image: how even (speckle is, ground is not), how crisp, its noise, its detail, pixels that repeat."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 BLOCK_PX: Final = 8
 LEAST_BLOCKS: Final = 16  # fewer say nothing
@@ -14,9 +15,13 @@ CALM, ROUGH = 0.1, 0.9
 ROUNDS: Final = 5
 OUTLYING: Final = 0.3  # a block that far off the line hardly moves it
 FLOOR: Final = 0.2  # of the usual step: no line goes below it
+AROUND_PX: Final = 5  # side of what a pixel is compared with, to find whether bright or dark things are fine
+LEAST_DETAIL_PX: Final = 256
 # Of blocks that hold normal noise alone, the calmest tenth have so much of it.
 CALM_SHARE: Final = 0.81
 LEAST_COLOUR: Final = 1e-6  # share of the variation; less is next to one image
+# Steps down and to the right, each with the one across it: a smear lies near one of the eight.
+ACROSS: Final = (((0, 1), (1, 0)), ((1, 1), (1, -1)), ((1, 2), (2, -1)), ((2, 1), (1, -2)))
 
 
 def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smoothness: float) -> float:
@@ -90,6 +95,61 @@ def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) ->
         steps, bends = np.abs(np.diff(here, axis=0))[pairs], np.abs(np.diff(here, 2, axis=0))[triples]
         found.append(float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0)
     return min(found)
+
+
+def measure_smear(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
+    """Measure how much crisper one direction is than the one across it, 1 and more, of the mean of the bands.
+
+    The greatest of four pairs. Ground is about as crisp both ways; what moved while it was taken is soft along its way.
+
+    >>> noise = np.random.default_rng(1).normal(size=(1, 96, 96))
+    >>> smeared = (noise[..., :-2] + noise[..., 1:-1] + noise[..., 2:]) / 3
+    >>> [bool(measure_smear(one, np.ones(one.shape[1:], bool)) > 1.1) for one in (noise, smeared)]
+    [False, True]
+    """
+    grey, most = values.mean(axis=0, dtype=np.float64), 1.0
+    for pair in ACROSS:
+        one, other = (_bend(grey, valid, *way) for way in pair)
+        if one > 0 and other > 0:
+            most = max(most, one / other, other / one)
+    return most
+
+
+def _bend(grey: NDArray[np.float64], valid: NDArray[np.bool_], down: int, right: int) -> float:
+    """How much steps of one way differ from the next, as a share of their size; 0 where none is known."""
+    rows, columns = (side - 2 * abs(step) for side, step in zip(grey.shape, (down, right), strict=True))
+    if rows <= 0 or columns <= 0:
+        return 0.0
+    top, left = max(0, -2 * down), max(0, -2 * right)
+    place = [
+        (slice(top + k * down, top + k * down + rows), slice(left + k * right, left + k * right + columns))
+        for k in range(3)
+    ]
+    first, second, third = (grey[one] for one in place)
+    known = valid[place[0]] & valid[place[1]] & valid[place[2]]
+    steps, bends = np.abs(second - first)[known], np.abs(third - 2 * second + first)[known]
+    return float(bends.mean() / steps.mean()) if bends.size and steps.any() else 0.0
+
+
+def measure_detail(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
+    """Measure whether fine detail is bright (above 0) or dark (below 0), of the mean of the bands.
+
+    The skewness of what each pixel has beyond the 5 x 5 pixels around it. Of a negative it has the other sign. Infinite
+    where too little is valid, which no limit is below.
+
+    >>> spots = np.zeros((1, 48, 48))
+    >>> spots[0, 4::8, 4::8] = 1
+    >>> every = np.ones((48, 48), bool)
+    >>> measure_detail(spots, every) > 1, measure_detail(-spots, every) < -1, measure_detail(spots, ~every)
+    (True, True, inf)
+    """
+    grey = np.where(valid, values.mean(axis=0, dtype=np.float64), 0.0)
+    whole = ndimage.minimum_filter(valid, AROUND_PX, mode="constant", cval=False)
+    if np.count_nonzero(whole) < LEAST_DETAIL_PX:
+        return np.inf
+    beyond = (grey - ndimage.uniform_filter(grey, AROUND_PX))[whole]
+    power = float(np.mean(beyond**2))
+    return float(np.mean(beyond**3) / power**1.5) if power > 0 else np.inf
 
 
 def compare_colour(between: NDArray[np.float64], steps: NDArray[np.float64]) -> float:

@@ -24,7 +24,7 @@ WORDS: Final = frozenset(
 )
 _BAD: Final = re.compile(
     r"(?<![^\W\d_])(?:bad|(?-i:Bad(?=[A-Z]))\w*|single|autonomous|no.?fix|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
-    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
+    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|[^\W\d_]*fehler(?!frei)\w*|ungültig\w*|gestört|defekt|guasto|"
     r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
     re.IGNORECASE,
 )

@@ -433,7 +433,7 @@ def join_parts(parts: Iterable[object]) -> str:
     ('2025-02-03 06:30:00', '3.2.2025 06:30')
     """
     date, *rest = (str(part).strip() for part in parts)
-    return " ".join((_MIDNIGHT.sub("", date), *rest))
+    return " ".join((_MIDNIGHT.sub("", date) if rest[0][:1].isdigit() else date, *rest))
 
 
 def name_station(text: str) -> str:

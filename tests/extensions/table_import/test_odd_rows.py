@@ -73,6 +73,43 @@ def test_words_that_call_no_reading_bad_are_not_asked_about(tmp_path, words):
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Status", lines(spell)))
 
 
+@pytest.mark.turns
+@pytest.mark.parametrize("fill", ["-777", "-55.0", "-1"])
+@pytest.mark.parametrize(
+    "line",
+    ["#RINVAL{}|*|", "NODATA_value: {}", "Missing value = {}", "Fehlwert;{}", "Valore mancante: {}", "no data {}"],
+)
+def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
+    """A head said which number stands for a gap, and it was stored as a level. A count of gaps is no such number."""
+    bad = set(random.Random(line).sample(range(96), 9))
+    spell = lambda k: fill if k in bad else f"{5 + k % 7}.5"  # noqa: E731
+    table = lay(tmp_path / "f.csv", f"{line.format(fill)}\nDate;Water level (m)", lines(spell))
+    values = [float(row["value"]) for row in read_good(table.path, guess(table, UTC).mapping)]
+    assert (len(values), min(values)) == (87, 5.5)
+    table = lay(tmp_path / "g.csv", "Missing values: 9\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
+    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96
+
+
+def test_an_export_that_keeps_a_minus_from_being_a_formula_has_its_numbers(tmp_path):
+    table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", lines(lambda k: f"{chr(39) * (k % 3 == 0)}-{k % 7}.5"))
+    found = read_good(table.path, keep(guess(table, UTC).mapping, table.path))
+    assert [float(row["value"]) for row in found] == [-(k % 7) - 0.5 for k in range(96)]
+
+
+def test_a_name_that_all_rows_share_does_not_hide_two_instruments(tmp_path):
+    spell = lambda k: f"site 7;station=C{k % 2};{k % 7}.5"  # noqa: E731
+    table = lay(tmp_path / "f.csv", "Date;name;tags;Crack (mm)", lines(spell, [at for at in HOURS[:48] for _ in "ab"]))
+    assert list_keys(table) == ["rows"]
+    assert len(guess(table, UTC | {"rows": "tags"}).sensors) == 2
+
+
+def test_a_unit_of_two_words_above_the_names_is_whole(tmp_path):
+    head = "TEMPERATURE\nUNIT: Deg C\nLEVEL\nUNIT: m  Offset: 0.0 m\nDate;LEVEL;TEMPERATURE"
+    table = lay(tmp_path / "f.csv", head, lines(lambda k: f"{k % 7}.5;8.{k % 7}"))
+    found = guess(table, UTC | {"quantity": "water_level"})
+    assert {(s.quantity, s.unit) for s in found.sensors} == {("water_level", "m"), ("temperature", "degC")}
+
+
 def test_a_discharge_of_few_litres_is_no_quality(tmp_path):
     spell = lambda k: f"{k}.5;{k % 4 + 1}"  # noqa: E731
     assert "flag:Q (m3/s)" not in list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Q (m3/s)", lines(spell)))

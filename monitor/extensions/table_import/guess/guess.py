@@ -83,7 +83,7 @@ _SIGNS: Final = {
 _STATIONS_MOST: Final = 2000
 COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
 _ALL_IN: Final = re.compile(
-    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^\s,;]+)",
+    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^,;]+)",
     re.IGNORECASE,
 )
 
@@ -285,7 +285,8 @@ def _settle_rows(
     table, numbers, station, kinds = unfold(table, _find_numbers(table, times, station), station, times.rule.columns)
     if station is not None and all(is_empty(c) or is_term_of_field(str(c)) for c in table.columns[station]):
         named = station = None
-    if station is None and (owner := find_owner(table, times, numbers, talk)) is not None:
+    is_one = station is None or len({str(cell) for cell in table.columns[station]}) == 1  # name of a table, of a site
+    if is_one and (owner := find_owner(table, times, numbers, talk)) is not None:
         named = station = owner
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []
@@ -601,14 +602,22 @@ def _find_units(table: RawTable) -> dict[str, str]:
     return {
         columns[name.casefold()]: unit
         for name, line in pairwise(table.above)
-        if name.casefold() in columns and (match := _ALL_IN.search(line)) and (unit := read_unit(match[1].strip()))
+        if name.casefold() in columns and (unit := _read_line_unit(line))
     }
 
 
 def _find_unit(table: RawTable) -> str:
     """The unit that a line above the names gives all columns; "" where none does."""
-    found = [read_unit(match[1].strip()) for line in table.above if (match := _ALL_IN.search(line))]
-    return found[0] or "" if len(found) == 1 else ""
+    found = [unit for line in table.above if (unit := _read_line_unit(line)) is not None]
+    return found[0] if len(found) == 1 else ""
+
+
+def _read_line_unit(line: str) -> str | None:
+    """The unit that a line says of all below it: `UNIT: Deg C`, and `UNIT: m  Offset: 0`; "" one that is not known."""
+    if (match := _ALL_IN.search(line)) is None:
+        return None
+    words = match[1].split()
+    return next((unit for end in (len(words), 2, 1) if (unit := read_unit(" ".join(words[:end])))), "")
 
 
 def _settle_twins(found: Mapping[str, tuple[str, str]], talk: Interview) -> dict[str, tuple[str, str]]:

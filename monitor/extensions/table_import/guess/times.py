@@ -14,6 +14,7 @@ from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
+from monitor.ingest.text.cells import is_time
 from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,
@@ -101,7 +102,7 @@ _CLOCK_ALONE: Final = re.compile(
 )
 _OF_HOURS: Final = re.compile(r"hour|stunde", re.IGNORECASE)  # 13.50 of them is half past one
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
-_UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
+_UTC: Final = re.compile(r"(?<![A-Za-z])(?:TZ)?(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")  # a date as a workbook gives it
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
@@ -115,8 +116,10 @@ _OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distan
     r"not|non|nicht|kein\w*)(?![^\W_])|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}",
     re.IGNORECASE,
 )
+_ZONE_CELL: Final = re.compile(r"Z|(?:UTC|GMT)? ?[+-]\d{1,2}(?::?\d\d)?")
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
 _POWER_LEAST: Final = 7  # digits behind the mark that leave no more than minutes open
+_ZONES_MOST: Final = 4  # of one column: winter and summer time, of two countries at most
 _DASHES: Final = str.maketrans("\u2212\u2013", "--")
 
 
@@ -158,6 +161,7 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
     _refuse_own_times(table, best, found)
     if _are_days(best):
         best = _join_half(table, _require_clock(table, _join_clock(table, best) or best))
+    best = _join_zone(table, best)
     # what another column of times says is of that one
     others = [n for n in table.names if n not in {t.rule.column for t in found}]
     texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
@@ -196,6 +200,19 @@ def _join_half(table: RawTable, times: Times) -> Times:
             rule = replace(times.rule, columns=(*times.rule.columns, name))
             forms = [f"{form.replace('%H', '%I')} %p" for form in (times.rule.format, *times.rivals)]
             return _choose(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)], forms) or times
+    return times
+
+
+def _join_zone(table: RawTable, times: Times) -> Times:
+    """The times with a column that says of each row in which zone it counts, where they do not say it themselves."""
+    for name in table.names if not (times.has_zone or times.zone or _are_days(times)) else ():
+        texts = [str(cell).strip() for cell in table.columns[name]]
+        kinds = set(texts)
+        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or t == name_zone(f" {t}") != "" for t in kinds):
+            rule = replace(times.rule, columns=(*times.rule.columns, name))
+            found = _read_texts(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)])
+            if found is not None and (found.has_zone or found.zone) and len(found.parsed) == len(times.parsed):
+                return found
     return times
 
 
@@ -241,8 +258,8 @@ def describe_untimed(table: RawTable) -> Message:
         cells = [str(c) for c in table.list_cells(name)]
         if not cells or not _is_named(table, name):
             continue
-        # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month
-        odd = next((c for c in cells if not _STAMP.match(c)), cells[0])
+        # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month; ##### is too narrow
+        odd = next((c for c in cells if not is_time(c)), next((c for c in cells if not _STAMP.match(c)), cells[0]))
         return _UNKNOWN_FORM(column=table.title(name), value=odd[:40])
     return _NO_TIME(names=NameList(table.names))
 
