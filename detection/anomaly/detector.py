@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.parts import StrongestPart, score_record
+from detection.anomaly.parts import CELLS_AT_ONCE, PartScores, StrongestPart, lay_out
 from detection.anomaly.records import InputError
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
@@ -51,15 +51,19 @@ class Detector:
         """
         if self.name in COMPOSITES:
             limits = {part: one.value for part, one in self.thresholds.items()}
-            scored, out = score_record(samples, limits), {}
-            for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
-                strongest, cells = (
-                    StrongestPart(1, samples[name].step_s, limits, 1.0 if holds else None),
-                    len(samples[name].values),
+            names, table, first, places = lay_out(samples)
+            rows, step_s, k = len(names), samples[names[0]].step_s, max(1, CELLS_AT_ONCE // len(names))
+            running = PartScores(rows, step_s, limits)
+            strongest = StrongestPart(rows, step_s, limits, 1.0 if holds else None)
+            scores = np.empty(table.shape)
+            for begin in range(0, table.shape[1], k):
+                block = table[:, begin : begin + k]
+                by_part = running.feed(block, first + begin, block.shape[1])
+                scores[:, begin : begin + k], _ = strongest.feed(
+                    {part: by_part[part] for part in limits}, running.stuck, first + begin, block.shape[1]
                 )
-                mine = {part: scored.by[part][name][None] for part in limits}
-                out[name] = strongest.feed(mine, scored.stuck[row : row + 1, place : place + cells], 0, cells)[0][0]
-            return out
+            lengths = [len(samples[name].values) for name in names]
+            return {n: row[p : p + length] for n, row, p, length in zip(names, scores, places, lengths, strict=True)}
         if self.name in NETWORKS:
             from detection.anomaly.neural.training import WIDTH, score_network
 

@@ -63,9 +63,6 @@ _SMALL_GAIN: Final = Template(
 )
 
 
-Weights = Mapping[str, NDArray[Any]]
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Weights, card and the sha256 of the file that holds both."""
@@ -73,26 +70,6 @@ class Checkpoint:
     weights: dict[str, NDArray[Any]]
     card: dict[str, Any]
     model_hash: str
-
-
-def save_checkpoint(folder: Path, weights: Weights, card: Mapping[str, Any]) -> tuple[str, Path]:
-    """Write ``<hash>.safetensors`` and ``<hash>.json`` whole or not at all.
-
-    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
-
-    Returns the model hash and the path of the safetensors file.
-    """
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
-    content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
-    model_hash = hashlib.sha256(content).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{model_hash}.safetensors"
-    with replacing(path, flush=True) as partial:
-        partial.write_bytes(content)
-    text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
-    with replacing(path.with_suffix(".json"), flush=True) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return model_hash, path
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -115,7 +92,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def train(request: DetectorTraining) -> TrainedDetector:
-    """Train one detector on a site's record and write its checkpoint.
+    """Train one detector on a site's record and write its checkpoint: ``<hash>.safetensors`` and ``<hash>.json``.
+
+    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
 
     The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
     were and, for a network, to compare it with `persistence-z` on injected faults.
@@ -129,7 +108,16 @@ def train(request: DetectorTraining) -> TrainedDetector:
     detector = train_detector(name, samples, budget, seed)
     card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    model_hash, path = save_checkpoint(request.folder, weights, card)
+    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
+    content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
+    model_hash = hashlib.sha256(content).hexdigest()
+    request.folder.mkdir(parents=True, exist_ok=True)
+    path = request.folder / f"{model_hash}.safetensors"
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(content)
+    text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
+    with replacing(path.with_suffix(".json"), flush=True) as partial:
+        partial.write_text(text, encoding="utf-8")
     return TrainedDetector(model_hash, name, str(path), card)
 
 

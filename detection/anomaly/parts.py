@@ -127,43 +127,23 @@ LONG_AGO: Final = -(10**9)  # cells
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
-@dataclass(frozen=True, slots=True)
-class RecordScores:
-    """Scores of a whole record."""
-
-    by: dict[str, dict[str, Array]]  # scores by part and station
-    names: list[str]  # stations, in the order of rows
-    places: list[int]  # where each begins on the common cells
-    stuck: NDArray[np.bool_]  # where sensors are stuck; shape (stations, cells)
-
-
 def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
-    """Scores of each part and station; `parts` names those wanted (all by default)."""
-    return score_record(samples, parts).by
-
-
-def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> RecordScores:
-    """The same, and where sensors are stuck."""
+    """Scores of each part and station of a whole record; `parts` names those wanted (all by default)."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
-        return RecordScores({name: {} for name in wanted}, [], [], np.zeros((0, 0), dtype=bool))
+        return {name: {} for name in wanted}
     names, table, first, places = lay_out(samples)
-    running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
-    k = max(1, CELLS_AT_ONCE // len(names))
-    blocks, stuck = [], []
-    for begin in range(0, max(1, table.shape[1]), k):
-        block = table[:, begin : begin + k]
-        blocks.append(running.feed(block, first + begin, block.shape[1]))
-        stuck.append(running.stuck)
-    rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
-    by = {
+    running, k = PartScores(len(names), samples[names[0]].step_s, wanted), max(1, CELLS_AT_ONCE // len(names))
+    parted = [table[:, begin : begin + k] for begin in range(0, max(1, table.shape[1]), k)]
+    blocks = [running.feed(block, first + k * number, block.shape[1]) for number, block in enumerate(parted)]
+    rows = {part: np.concatenate([block[part] for block in blocks], axis=1) for part in wanted}
+    return {
         part: {
             name: row[place : place + len(samples[name].values)]
-            for name, row, place in zip(names, rows[part], places, strict=True)
+            for name, row, place in zip(names, of_part, places, strict=True)
         }
-        for part in wanted
+        for part, of_part in rows.items()
     }
-    return RecordScores(by, names, places, np.concatenate(stuck, axis=1))
 
 
 def call(part: str, shape: str, *, moves: bool) -> str:

@@ -563,7 +563,7 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     radar = [correlate(draw_radar(how)) for how in kinds]
     assert len(crops) == 230
     values = as_values(crops.read(0).image)
-    looked = measure_window(values, np.ones(values.shape[1:], bool), texture=False)
+    looked = measure_window(values, np.ones(values.shape[1:], bool))
     assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)
