@@ -38,7 +38,6 @@ class Calculation:
 
     expression: str
     inputs: tuple[str, ...]  # it has a value at each instant of the first, or at those of `every_s` that it passed
-    reach_s: float  # how far back it reads
     within_s: float  # how near to an instant a reading lies that stands for it
     hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
@@ -95,6 +94,7 @@ class SeriesSpec:
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
     learns_silence: bool = False  # nobody declared `max_silence`: readings that come more seldom lengthen it
     calculation: Calculation | None = None  # it is computed, not measured
+    is_calculated: bool = False  # by an expression or a profile: nothing is to send it
     corrected_as: str = ""  # the station that has it less the motion of a reference: there it is judged and forecast
     written_unit: str = ""  # of the site file, where another one than `unit`
 

@@ -58,7 +58,8 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
                     place = source, key[1]
                     found[place] = max(found.get(place, 0.0), reach_s(found[key]))
     for spec in (spec for station in site.stations for spec in station.series if spec.learns_silence):
-        found.setdefault((spec.station, spec.quantity), PACE * spec.interval_s)
+        key = spec.station, spec.quantity
+        found[key] = max(found.get(key, 0.0), PACE * spec.interval_s)
     return found
 
 

@@ -17,7 +17,7 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     split_table("""
-        ; -; --; ---; nan; +nan; -nan; inf; m; missing; +inf;
+        ; -; --; ---; nan; nat; +nan; -nan; inf; m; missing; +inf;
         -inf; infinity; +infinity; -infinity; na; n/a; n.a.; nd; n.d.; k.a.; s/d; null; none; undefined; #n/a; #nv;
         #n/d; #value!; #wert!; #div/0!; #ref!; #num!; #name?
     """)

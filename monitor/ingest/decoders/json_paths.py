@@ -20,7 +20,6 @@ from monitor.domain.instruments.no_value import is_no_value, says_bad
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.ingest.decoders.decoder import (
-    SYMBOLS,
     Decoder,
     ReceivedMessage,
     Target,
@@ -32,6 +31,7 @@ from monitor.ingest.decoders.decoder import (
 )
 from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage, MessageFault
+from monitor.ingest.text.units import read_symbol
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000
@@ -121,7 +121,7 @@ def _read_listed(
     unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
     if not isinstance(name, str) or not name or not isinstance(unit, str | None):
         raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
-    target = series.get(name) or (Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name))
+    target = series.get(name) or (Target("", name, read_symbol(unit)) if unit else find_target({}, name))
     if target is None:
         raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
     if is_no_value(value):

@@ -14,6 +14,7 @@ YES, NO = "yes", "no"
 KEYS: Final = (
     *("axes", "column", "dates", "decimal", "direction", "downward", "error", "flag", "hours", "part", "place"),
     *(
+        "factor",
         "quantity",
         "record",
         "rows",

@@ -43,6 +43,7 @@ _OWN_TIMES: Final = Template(
 )
 _BRACKETED: Final = re.compile(r"[(\[][^)\]]*[)\]]?")
 FITS: Final = 0.98  # share of the cells that a form must explain
+FITS_TIMED: Final = 0.8  # share of the times that have a clock where the others are midnights without one
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
@@ -81,7 +82,7 @@ _LATER: Final = re.compile(  # of what was done with a reading
     r"r[eé]cept|recib",
     re.IGNORECASE,
 )
-_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|stop\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
     7: ("%Y%j",),
     8: ("%Y%m%d",),
@@ -116,7 +117,11 @@ _OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distan
     r"not|non|nicht|kein\w*)(?![^\W_])|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}",
     re.IGNORECASE,
 )
-_ZONE_CELL: Final = re.compile(r"Z|(?:UTC|GMT)? ?[+-]\d{1,2}(?::?\d\d)?")
+_OF_ZONE: Final = re.compile(r"(?<![^\W\d_])(?:tz|zone|utc|gmt|fus[oe]|huso|zona)|zone(?![^\W\d_])", re.IGNORECASE)
+_ZONE_CELL: Final = re.compile(r"(?:UTC|GMT) ?[+-]\d{1,2}(?::?\d\d)?|[+-]\d\d:\d\d")
+_ZONE_TERM: Final = re.compile(
+    r"Z|[+-]\d{1,2}(?:\d\d)?|[A-Z]{3,4}"
+)  # where the column is called a zone: -10 is a number
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
 _POWER_LEAST: Final = 7  # digits behind the mark that leave no more than minutes open
 _ZONES_MOST: Final = 4  # of one column: winter and summer time, of two countries at most
@@ -208,12 +213,17 @@ def _join_zone(table: RawTable, times: Times) -> Times:
     for name in table.names if not (times.has_zone or times.zone or _are_days(times)) else ():
         texts = [str(cell).strip() for cell in table.columns[name]]
         kinds = set(texts)
-        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or t == name_zone(f" {t}") != "" for t in kinds):
+        is_called = _OF_ZONE.search(table.title(name)) is not None
+        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or (is_called and _is_zone(t)) for t in kinds):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
             found = _read_texts(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)])
             if found is not None and (found.has_zone or found.zone) and len(found.parsed) == len(times.parsed):
                 return found
     return times
+
+
+def _is_zone(text: str) -> bool:
+    return _ZONE_TERM.fullmatch(text) is not None and (not text.isalpha() or text in {"Z", name_zone(f" {text}")})
 
 
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
@@ -309,6 +319,10 @@ def reread(table: RawTable, times: Times, **changes: Any) -> Times | None:
 def _read_texts(how: TimeRule, texts: Sequence[str]) -> Times | None:
     """Dates, with or without a clock and an offset or a zone."""
     how = replace(how, since=None)
+    timed = [text for text in texts if ":" in text]
+    if len(texts) > len(timed) >= FITS_TIMED * len(texts) and not _ISO.match(timed[0]):  # a midnight without its clock
+        begin = " 00:00:00" if timed[0].count(":") > 1 else " 00:00"
+        texts = [text if ":" in text else text + begin for text in texts]
     whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after

@@ -130,9 +130,9 @@ def test_observations_of_sensorthings(pipeline):
     assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
     for quality, count in (("bad", 0), ({"DQ_Status": {"code": "suspect"}}, 0), ("good", 1), ([{"error": "0.1"}], 1)):
         assert len(read(pipeline, "v1.1/any/Observations", {**created, "resultQuality": quality}).observations) == count
-    unit = {"symbol": "°F", "name": "degree Fahrenheit"}
-    told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
-    assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
+    for unit in ({"symbol": "°F", "name": "degree Fahrenheit"}, {"symbol": "", "name": "Fahrenheit"}):
+        told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
+        assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
     assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
     bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
     page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
@@ -267,7 +267,8 @@ def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
     site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), told=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
-    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "odd": ""}
+    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
+    units |= dict.fromkeys(("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch")  # once they said nothing
     for unit, code in units.items():
         decoded = read(site, "poll/WUM", {"r": [{**item, "u": unit}]})
         assert [f.code for f in decoded.faults] == [code] * bool(code), unit

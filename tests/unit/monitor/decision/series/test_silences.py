@@ -93,9 +93,14 @@ def test_readings_that_get_lost_at_random_lengthen_no_silence_by_much(lost):
     assert end <= max(arrivals) + {0.1: 3.5, 0.3: 6.5, 0.6: 12.5}[lost]
 
 
-@pytest.mark.parametrize(("declared", "is_read"), [({}, True), ({"max_silence": "1d"}, False)])
-def test_a_series_that_no_criterion_reads_shows_its_pace_too(declared, is_read):
+LEVEL = '\n[[criterion]]\nkind = "level"\nseries = "G1.temperature"\nyellow = {over = 30.0}\n'
+
+
+@pytest.mark.parametrize("criterion", ["", LEVEL])
+@pytest.mark.parametrize("declared", [{}, {"max_silence": "1d"}])
+def test_a_series_that_no_criterion_reads_so_far_shows_its_pace_too(declared, criterion):
+    """Readings of six intervals each were as many notices where a criterion looked back by three hours alone."""
     both = series("displacement", "mm") + series("temperature", "degC", **declared)
-    text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY
-    wanted = wanted_series(parse_site(text, "bench.toml"))
-    assert wanted.get(("G1", "temperature"), 0.0) == (60.0 * HOUR if is_read else 0.0)
+    text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY + criterion
+    wanted = wanted_series(parse_site(text, "bench.toml")).get(("G1", "temperature"), 0.0)
+    assert wanted == 60.0 * HOUR if not declared else wanted < 60.0 * HOUR
