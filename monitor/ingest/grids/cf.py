@@ -31,6 +31,27 @@ _RUNNING: Final = frozenset(
 )
 _WORDS: Final = ("accum", "running sum", "since the start", "cumul")
 COUNTER: Final = "counter"
+_RAIN: Final = re.compile(r"rain|prec|\btp\b|regen|nieder|pluie|pioggia|lluvia|chuva", re.IGNORECASE)
+_NO_RAIN: Final = re.compile(r"evap|transpir|snow|run_?off|soil|moisture|temperature|\be?sf\b", re.IGNORECASE)
+# how values of an interval came about (CF conventions, appendix E; ecCodes), where that is no sum
+_NO_SUM: Final = re.compile(
+    r"\btime\d*: *(?:mean|max\w*|min\w*|median|mid_range|standard_deviation|variance|range)|^\s*(?:avg|max|min)$"
+)
+
+
+def find_no_rain(names: Sequence[str], methods: str) -> str:
+    """What a variable says of itself that sums of rain are not, by its names or by how its values came about.
+
+    >>> find_no_rain(["sf", "Snowfall"], ""), find_no_rain(["rr", "rain and snow"], "area: mean time: sum")
+    ("'Snowfall'", '')
+    >>> find_no_rain(["pr"], "time: maximum (interval: 1 hour)")
+    "'time: maximum'"
+    """
+    others = [name for name in names if _NO_RAIN.search(name)]
+    if others and not _RAIN.search(" ".join(names)):
+        return repr(max(others, key=len)[:60])
+    found = _NO_SUM.search(methods)
+    return repr(found[0].strip()) if found else ""
 
 
 def may_add_up(name: str, texts: Iterable[str]) -> bool:
@@ -96,6 +117,7 @@ _UNITS: Final = {
     "kg/m2": "mm",
     "kg/m^2": "mm",
     "kg m^-2": "mm",
+    "kg/(m^2)": "mm",
     "millimeter": "mm",
     "millimeters": "mm",
     "mm": "mm",
@@ -122,6 +144,8 @@ _UNITS: Final = {
     "mm d-1": "mm/day",
     "m/day": "m/day",
     "m day-1": "m/day",
+    "radian": "rad",
+    "radians": "rad",
     "k": "K",
     "degc": "degC",
     "celsius": "degC",

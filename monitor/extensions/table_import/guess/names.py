@@ -33,7 +33,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?:gau?ge|river|water|tide|wasser).?h(?:eight|öhe)|hauteur.{0,3}eau|altezza.{0,9}(?:acqua|idro)", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|(?<!b)riss(?!a(?!u))|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
+        r"crack|lvdt|fiss?ur|(?<!b)riss(?!a(?!u))|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
         "crack_opening",
     ),
     (r"tilt|inclin|neigung|[ck]lino|倾", "tilt"),
@@ -71,6 +71,7 @@ _DOWNWARD_WORDS: Final = (
     *(r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "depth.?to", "(?<![a-z])dtw(?![a-z])"),
     "below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
     r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])",
+    r"(?<![a-z])g\.?l\.? ?[-\u2212\uff0d] ?\(?m(?![a-z])",  # Japanese: below the ground
     *("(?<![a-z])(?:m|ft) ?toc(?![a-z])", "soggiacenza", "flurabstand", "abstich"),
     r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])",
     r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)",

@@ -83,7 +83,7 @@ def settle_components(
     found = dict(names)
     groups: dict[str, dict[str, list[str]]] = {}
     for column, name in names.items():
-        if name.sign and name.quantity is None and not name.is_error:
+        if name.sign and name.quantity in {None, "displacement"} and not name.is_error:
             groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
     open_columns: list[str] = []
     for base, signs in groups.items():
