@@ -308,3 +308,24 @@ def test_what_is_no_amount_of_rain_between_two_rows_is_left_out(tmp_path, head):
     assert [s.quantity for s in guess(table, UTC | {"unit": "mm"}).sensors] == ["tilt_x"]
     hours = lines(lambda k: f"{k * 7 % 5}")
     assert len(guess(lay(tmp_path / "g.csv", "Date;Hourly rain (mm)", hours), UTC).sensors) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Predicted {}",
+        "{} forecast",
+        "{} model",
+        "{} residual",
+        "{} warning",
+        "{} Prognose",
+        "{} previsione",
+        "Simulated {}",
+    ],
+)
+def test_columns_of_what_nothing_measured_are_no_instruments(tmp_path, name):
+    """A model of a level beside the level was a second witness of it."""
+    for quantity, unit in (("Water level", "m"), ("Rain", "mm"), ("Crack 1", "mm")):
+        head = f"Date;{quantity} ({unit});{name.format(quantity)} ({unit})"
+        table = lay(tmp_path / "f.csv", head, lines(lambda k: f"{k % 7}.5;{k % 5}.5"))
+        assert len(guess(table, UTC).sensors) == 1
