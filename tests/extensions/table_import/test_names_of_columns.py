@@ -341,6 +341,15 @@ def test_axes_of_a_displacement_are_asked_about_and_never_one_of_them_the_motion
         assert {s.quantity for s in found.sensors} == {f"displacement_{side}" for side in ("north", "east", "up")}
 
 
+def test_east_and_north_of_a_displacement_are_no_two_instruments_and_four_sides_are_four(tmp_path):
+    for name in ("Displacement {} (mm)", "displacement_{}_mm", "Verschiebung {} [mm]"):
+        table = lay(tmp_path / "f.csv", ",".join(["Date", *map(name.format, "EN")]), rise, rise)
+        found = guess(table, {"zone": "UTC"}).sensors
+        assert {(s.station, s.quantity) for s in found} == {("f", "displacement_east"), ("f", "displacement_north")}
+        table = lay(tmp_path / "g.csv", ",".join(["Date", *map(name.format, "NESW")]), rise, rise, rise, rise)
+        assert {s.quantity for s in guess(table, {"zone": "UTC"}).sensors} == {"displacement"}
+
+
 def test_a_depth_below_the_ground_and_degrees_are_read_as_they_are_typed(tmp_path):
     table = lay(tmp_path / "f.csv", "日時,地下水位(GL-m),Temperatura (ºC),Fisurómetro 2 (mm)", rise, rise, rise)
     found = guess(table, {"zone": "Asia/Tokyo"})

@@ -144,7 +144,7 @@ def test_rows_of_one_station_and_instant_that_a_column_parts_do_not_stand_over_o
     instants = [at for at in HOURS[:48] for _ in range(4)]
     spell = lambda k: f"T{k % 2},{kinds[k // 2 % 2]},{k % 7}.5"  # noqa: E731
     rows = [f"{at:%Y-%m-%d %H:%M:%S},{spell(k)}" for k, at in enumerate(instants)]
-    with pytest.raises(ConfigError, match=f"column '{re.escape(head)}' tells them apart"):
+    with pytest.raises(ConfigError, match=f"column '{re.escape(head)}' separates them"):
         guess(lay(tmp_path / "f.csv", f"time,sensor,{head},crack (mm)", rows), UTC)
     alone = [row for k, row in enumerate(rows) if k // 2 % 2]
     assert len(guess(lay(tmp_path / "g.csv", f"time,sensor,{head},crack (mm)", alone), UTC).sensors) == 2
@@ -308,3 +308,24 @@ def test_what_is_no_amount_of_rain_between_two_rows_is_left_out(tmp_path, head):
     assert [s.quantity for s in guess(table, UTC | {"unit": "mm"}).sensors] == ["tilt_x"]
     hours = lines(lambda k: f"{k * 7 % 5}")
     assert len(guess(lay(tmp_path / "g.csv", "Date;Hourly rain (mm)", hours), UTC).sensors) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Predicted {}",
+        "{} forecast",
+        "{} model",
+        "{} residual",
+        "{} warning",
+        "{} Prognose",
+        "{} previsione",
+        "Simulated {}",
+    ],
+)
+def test_columns_of_what_nothing_measured_are_no_instruments(tmp_path, name):
+    """A model of a level beside the level was a second witness of it."""
+    for quantity, unit in (("Water level", "m"), ("Rain", "mm"), ("Crack 1", "mm")):
+        head = f"Date;{quantity} ({unit});{name.format(quantity)} ({unit})"
+        table = lay(tmp_path / "f.csv", head, lines(lambda k: f"{k % 7}.5;{k % 5}.5"))
+        assert len(guess(table, UTC).sensors) == 1

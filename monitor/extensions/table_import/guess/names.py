@@ -154,6 +154,7 @@ _CALENDAR: Final = re.compile(
 _NOT_OF_HERE: Final = (
     *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
     *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
+    r"(?<![a-z])(?:modell?o?|resid\w*|warn\w*)(?![a-z])",
     *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
     # of rain what is no amount
     r"intensit",
@@ -162,6 +163,11 @@ _NOT_OF_HERE: Final = (
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
+NOT_MEASURED: Final = re.compile(
+    r"(?<![^\W\d_])(?:forecast|predict|prognos|vorhersage|previs|prévis|pron[oó]st|simulat|simulier|modell?(?:ed|ier)|"
+    r"synthetic|interpol|estimat|geschätzt|stimat|estimé|gap.?fill|aufgefüllt)",
+    re.IGNORECASE,
+)  # of rows and of columns: what was worked out
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _TREATED_WORDS: Final = (
     r"raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|smooth\w*|geglättet",
@@ -430,7 +436,7 @@ def may_count_downward(header: str, quantity: str) -> bool:
 def is_no_measurement(header: str) -> bool:
     """Whether a column of numbers by this name is a counter, a place, part of a date or nothing of this service."""
     bare = _BRACKETS.sub("", header).strip()
-    is_other = _OTHER.search(bare) is not None or is_serial(header)
+    is_other = any(p.search(bare) for p in (_OTHER, NOT_MEASURED)) or is_serial(header)
     return is_other or any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR))
 
 

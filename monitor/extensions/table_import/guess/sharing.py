@@ -26,7 +26,7 @@ _WHOSE_ROW: Final = Template(
 )
 _PARTED: Final = Template(
     "guess.rows.parted",
-    "{n} rows have the time and the station of another row and other values, and column '{column}' tells them apart: "
+    "{n} rows have the time and the station of another row and other values, and column '{column}' separates them: "
     "write a column of values for each",
 )
 

@@ -119,7 +119,7 @@ _OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distan
 )
 _OF_ZONE: Final = re.compile(r"(?<![^\W\d_])(?:tz|zone|utc|gmt|fus[oe]|huso|zona)|zone(?![^\W\d_])", re.IGNORECASE)
 _ZONE_CELL: Final = re.compile(r"(?:UTC|GMT) ?[+-]\d{1,2}(?::?\d\d)?|[+-]\d\d:\d\d")
-_ZONE_WORD: Final = re.compile(
+_ZONE_TERM: Final = re.compile(
     r"Z|[+-]\d{1,2}(?:\d\d)?|[A-Z]{3,4}"
 )  # where the column is called a zone: -10 is a number
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
@@ -223,7 +223,7 @@ def _join_zone(table: RawTable, times: Times) -> Times:
 
 
 def _is_zone(text: str) -> bool:
-    return _ZONE_WORD.fullmatch(text) is not None and (not text.isalpha() or text in {"Z", name_zone(f" {text}")})
+    return _ZONE_TERM.fullmatch(text) is not None and (not text.isalpha() or text in {"Z", name_zone(f" {text}")})
 
 
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
