@@ -206,7 +206,7 @@ class _ProfileFile:
                     unknown.add(depth)
                 elif face in profile.faces:
                     found[quantity or ""] = cells[place]
-            if block.depth_at is not None:
+            if block.depth_at is not None and found:
                 key = " ".join((profile.station, iso, *found))
                 if key in seen:
                     raise ConfigError(
