@@ -1,7 +1,7 @@
 """[[derived]] and [[relative]] of a site file: series that are computed, checked when the file is read."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -52,54 +52,9 @@ def expand(file: Table, name: str) -> Table:
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}
     where = {place: getattr(one, "where", f"{name}: derived[{k}]") for k, (place, one) in enumerate(derived.items())}
-    stations = {s.id for s in file.station}
-    for place, table in derived.items():
-        with faults.gathered():
-            if table.station not in stations:
-                raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
-            if place in measured or len(derived) < len(file.derived):
-                raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
-    faults.raise_any()
-    names, own = measured | derived, {q.unit for q in file.quantity}
+    names, own, series = measured | derived, {q.unit for q in file.quantity}, {s.id: [*s.series] for s in file.station}
     units = {one.name: one.unit for one in (*file.quantity, *QUANTITIES.values())}
     instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
-    found: dict[Series, Expression] = {}
-    for place, table in derived.items():
-        with faults.gathered():
-            found[place] = _read(table, names, units, own, where[place], instead)
-    faults.raise_any()
-    intervals_s = {place: table.interval_s for place, table in measured.items()}
-    made: dict[Series, Any] = {}
-    for place in _sort(found, names, name):
-        with faults.gathered():
-            unit = units.get(place[1], derived[place].unit)
-            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
-        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
-    faults.raise_any()
-    series = {s.id: [*s.series] for s in file.station}
-    for (station, _), one in made.items():
-        series[station].append(one)
-    whole = [
-        s.model_copy(update={"series": tuple(_mark(one, stands_in.get((s.id, one.quantity))) for one in series[s.id])})
-        for s in file.station
-    ]
-    return file.model_copy(update={"station": tuple(whole)})
-
-
-def _mark(table: Table, instead: str | None) -> Table:
-    """A series, and which station stands for it where something is taken off."""
-    return _PlacedTable.model_construct(**dict(table) | {"corrected_as": instead}) if instead else table
-
-
-def _read(
-    table: Table,
-    names: Mapping[Series, Table],
-    units: Mapping[str, str],
-    own: Collection[str],
-    where: str,
-    instead: str,
-) -> Expression:
-    """The expression of a table, of which the unit fits."""
 
     def find_unit(place: Series) -> str | None:
         declared = names.get(_find_declared(place, names))
@@ -107,6 +62,45 @@ def _read(
             return None if declared is None else "index"
         return units.get(place[1])
 
+    found: dict[Series, Expression] = {}
+    for place, table in derived.items():
+        with faults.gathered():
+            if table.station not in series:
+                raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
+            if place in measured or len(derived) < len(file.derived):
+                raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
+            found[place] = _read(table, find_unit, own, where[place], instead)
+    faults.raise_any()
+    intervals_s = {place: table.interval_s for place, table in measured.items()}
+    made: dict[Series, Any] = {}
+    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
+    try:
+        order = [place for place in TopologicalSorter(rests_on).static_order() if place in found]
+    except CycleError as error:
+        circle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
+    for place in order:
+        with faults.gathered():
+            unit = units.get(place[1], derived[place].unit)
+            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
+        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
+    faults.raise_any()
+    for (station, _), one in made.items():
+        series[station].append(one)
+    for (station, quantity), other in stands_in.items():
+        series[station] = [
+            _PlacedTable.model_construct(**dict(one) | {"corrected_as": other}) if one.quantity == quantity else one
+            for one in series[station]
+        ]
+    return file.model_copy(
+        update={"station": tuple(s.model_copy(update={"series": tuple(series[s.id])}) for s in file.station)}
+    )
+
+
+def _read(
+    table: Table, find_unit: Callable[[Series], str | None], own: Collection[str], where: str, instead: str
+) -> Expression:
+    """The expression of a table, of which the unit fits."""
     try:
         found = read_expression(table.expression, find_unit, own, instead)
         wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, own)
@@ -126,17 +120,6 @@ def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
     covers = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in names
     table = names.get(whole) if covers else None
     return place if table is None or type(table) is DerivedTable else whole
-
-
-def _sort(found: Mapping[Series, Expression], names: Mapping[Series, Any], name: str) -> list[Series]:
-    """Each after those that it rests on."""
-    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
-    try:
-        order = TopologicalSorter(rests_on).static_order()
-        return [place for place in order if place in found]
-    except CycleError as error:
-        circle = " <- ".join(".".join(place) for place in error.args[1])
-        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
 
 
 def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
@@ -167,7 +150,6 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     calculation = Calculation(
         table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
         (names[first], *(one for one in names if one != names[first])),
-        reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
         agree_within=agree_within,

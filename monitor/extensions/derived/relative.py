@@ -1,6 +1,6 @@
 """[[relative]] of a site file: stations less the motion of a reference, as stations whose series are calculated."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final
@@ -34,38 +34,40 @@ class RelativeTable(Section):
 def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Mapping[Series, str]]:
     """The file with a station for each less its reference, and by series which station stands for it.
 
-    Args:
-        file: tables of a site file.
-        name: of the file.
-        make: the table of a calculated series that is made by component.
-
-    Raises:
-        ConfigError: all that is wrong.
+    `make`: the table of a calculated series that is made by component. Raises ConfigError: all that is wrong.
     """
     faults, stations = Faults(), {s.id: s for s in file.station}
     instead: dict[Series, str] = {}
     added: dict[str, Table] = {}
     rows: list[Table] = []
-    quantities = [(s.id, one) for s in file.station for one in s.series] + [(one.station, one) for one in file.derived]
-    places = {(station, q.quantity): q for station, q in quantities if _is_motion(q)}
-    motions: dict[str, list[str]] = {}
-    for of_station, quantity in places:
-        motions.setdefault(of_station, []).append(quantity)
+    motions: dict[str, dict[str, Table]] = {}
+    for of, one in [(s.id, one) for s in file.station for one in s.series] + [
+        (one.station, one) for one in file.derived
+    ]:
+        if one.quantity.startswith(OF_GROUND) and one.quantity not in OWN_WAY and one.unit != "index":
+            motions.setdefault(of, {})[one.quantity] = one
     references = {to for table in file.relative for to in _list_references(table)}
     for index, table in enumerate(file.relative):
         where, to = f"{name}: relative[{index}]", _list_references(table)
         for station in _match(table, stations, references, where, faults):
             new = f"{station.id}{ENDING}"
             with faults.gathered():
-                common = [q for q in motions.get(station.id, ()) if all((r, q) in places for r in to)]
-                _refuse(station.id, to, common, taken=(*stations, *added), references=references, where=where)
+                common = [q for q in motions.get(station.id, ()) if all(q in motions.get(r, ()) for r in to)]
+                if station.id in references:
+                    wanted = "expected references that stand for themselves"
+                    raise ConfigError(f"{where}: {station.id} is a reference itself: {wanted}")
+                if new in stations or new in added:
+                    raise ConfigError(f"{where}: {new} is there already: expected each station in one [[relative]]")
+                if not common:
+                    what = "have no displacement, tilt, crack or strain alike"
+                    raise ConfigError(f"{where}: {station.id} and {', '.join(to)} {what}")
                 label = f"{station.name or station.id} - {', '.join(to)}"
                 facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}
                 was = tuple(f"{one}{ENDING}" for one in station.was)
                 added[new] = station.model_copy(update=facts | {"was": was, "calibrated_on": None})
                 for quantity in common:
                     instead[station.id, quantity] = new
-                    rows.append(_make_row(make, places[station.id, quantity], table, station.id, to, where))
+                    rows.append(_make_row(make, motions[station.id][quantity], table, station.id, to, where))
     faults.raise_any()
     measured = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
     update = {"station": (*measured, *added.values()), "derived": (*file.derived, *rows)}
@@ -80,17 +82,12 @@ def list_components(spec: SeriesSpec) -> Iterator[SeriesSpec]:
     for end in COMPONENTS if EACH in how.expression else ("",):
         expression = how.expression.replace(EACH, f"{WHOLE[:-1]}{end}'")
         inputs = tuple(f"{one}{end}" for one in how.inputs)
-        yield replace(
-            spec, quantity=spec.quantity + end, calculation=replace(how, expression=expression, inputs=inputs)
-        )
+        made = replace(how, expression=expression, inputs=inputs)
+        yield replace(spec, quantity=spec.quantity + end, calculation=made)
 
 
 def _list_references(table: Table) -> tuple[str, ...]:
     return (table.to,) if isinstance(table.to, str) else tuple(dict.fromkeys(table.to))
-
-
-def _is_motion(table: Table) -> bool:
-    return table.quantity.startswith(OF_GROUND) and table.quantity not in OWN_WAY and table.unit != "index"
 
 
 def _match(
@@ -106,18 +103,6 @@ def _match(
             yield stations[one]
 
 
-def _refuse(
-    station: str, to: Sequence[str], common: Sequence[str], *, taken: Collection[str], references: set[str], where: str
-) -> None:
-    """Refuse what cannot be: a reference of a reference, a name that is taken, stations with nothing in common."""
-    if station in references:
-        raise ConfigError(f"{where}: {station} is a reference itself: expected references that stand for themselves")
-    if f"{station}{ENDING}" in taken:
-        raise ConfigError(f"{where}: {station}{ENDING} is there already: expected each station in one [[relative]]")
-    if not common:
-        raise ConfigError(f"{where}: {station} and {', '.join(to)} have no displacement, tilt, crack or strain alike")
-
-
 def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: Sequence[str], where: str) -> Table:
     names = [f"'{one}.{raw.quantity}'" for one in to]
     taken = names[0] if len(to) == 1 else f"mean({', '.join(names)})"
@@ -126,6 +111,6 @@ def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: S
         **{key: field.get_default() for key, field in make.model_fields.items()}
         | {key: getattr(raw, key) for key in kept}
         | {"station": f"{station}{ENDING}", "expression": f"'{station}.{raw.quantity}' - {taken}"}
-        | {"interval_s": None, "within_s": table.within_s, "hold_s": table.hold_s, "every_s": table.every_s}
-        | {"where": where}
+        | {key: getattr(table, key) for key in ("within_s", "hold_s", "every_s")}
+        | {"interval_s": None, "where": where}
     )

@@ -427,7 +427,7 @@ def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monk
         raise RuntimeError("a bug")
 
     bench = Bench(database, DISTANCE)
-    monkeypatch.setattr(compute, "list_steps", fail)
+    monkeypatch.setattr(compute, "plan_site", fail)
     bench.send("G1", 0, displacement_east_mm=12.0)
     bench.send("G2", 0, displacement_east_mm=2.0)
     assert (bench.read(), bench.read("G1.displacement_east")) == ({}, {0.0: 12.0})

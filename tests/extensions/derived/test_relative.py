@@ -17,7 +17,7 @@ from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent, list_children
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups, find_unjudged
-from monitor.extensions.derived.compute import list_plans
+from monitor.extensions.derived.compute import plan_site
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state
@@ -106,7 +106,7 @@ def test_several_references_and_other_quantities() -> None:
     relative = table("[[relative]]", to=["K2", "K3"], stations=["K1"])
     derived = table("[[derived]]", station="K2", quantity="tilt", unit="mrad", expression="'K1-rel.tilt_x' * 2")
     site = parse_site(write(tilts, relative, derived), "bench.toml")
-    assert [(plan.name, plan.calculation.expression) for plan in list_plans(site)] == [
+    assert [(plan.name, plan.calculation.expression) for plan in plan_site(site).each] == [
         ("K1-rel.tilt_x", "'K1.tilt_x' - mean('K2.tilt_x', 'K3.tilt_x')"),
         ("K2.tilt", "'K1-rel.tilt_x' * 2"),
     ]

@@ -106,7 +106,7 @@ def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
 @pytest.mark.parametrize(
     ("zone", "hours"), [("PST", -8), ("CET", 1), ("+05:30", 5.5), ("UTC+3", 3), ("-0400", -4), ("UTC", 0)]
 )
-@pytest.mark.parametrize("head", ["datetime;tz_cd", "Date;Clock time;Offset", "Zone;Time"])
+@pytest.mark.parametrize("head", ["datetime;tz_cd", "Date;Clock time;UTC offset", "Zone;Time"])
 def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, hours):
     """A file of a water survey was read in the zone of the answer: the zone of each row stood beside its time."""
     clock = {"datetime;tz_cd": "%Y-%m-%d %H:%M;{}", "Zone;Time": "{};%d.%m.%Y %H:%M:%S"}.get(head, "%Y-%m-%d;%H:%M;{}")
@@ -123,6 +123,30 @@ def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, 
     winter = look(tmp_path, head, lambda at: f"{at:{clock}}".format("PST" if at < instants[40] else "PDT"), instants)
     rows = read_good(winter.path, keep(guess(winter, {}).mapping, winter.path))
     assert rows[50]["time"] - rows[0]["time"] == timedelta(hours=49)
+
+
+@pytest.mark.parametrize(
+    ("head", "cells"),
+    [
+        ("Temp (°C)", ("-10", "-11")),
+        ("Gain", ("+10", "+10")),
+        ("State", ("WET", "WET")),
+        ("QC", ("Z", "Z")),
+        ("Zone", ("A", "B")),
+        ("Level offset (mm)", ("-1000", "-1000")),
+        ("Trend", ("-1", "+1")),
+    ],
+)
+def test_numbers_with_a_sign_and_words_beside_a_time_are_no_zone(tmp_path, head, cells):
+    table = look(
+        tmp_path,
+        f"Time;{head}",
+        lambda at: f"{at:%Y-%m-%d %H:%M};{cells[at.hour % 2]}",
+        [BEGIN + timedelta(hours=k) for k in range(90)],
+    )
+    found = guess(table, {"zone": "Asia/Tokyo", "quantity": "leave out", "quantity:mm": "leave out"})
+    assert not found.questions
+    assert (found.mapping.time.columns, found.zone) == (("Time",), "Asia/Tokyo")
 
 
 @pytest.mark.parametrize("joined", [" ", "T", "-", "_"])
