@@ -19,7 +19,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import invert_laea_europe
 from monitor.ingest.decoders.strict_json import read_cell
 from monitor.ingest.files.mapping import is_missing
-from monitor.ingest.files.point_rows import look_ahead, read_place, refuse_exchanged
+from monitor.ingest.files.point_rows import peek_rows, read_place, refuse_exchanged
 from monitor.ingest.files.reader import BadRow, ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.clocks import translate_months
@@ -146,8 +146,8 @@ def _open(
                 raise ConfigError(f"{path}: two columns are of one date")
             if late := [header[k] for k, at in dates.items() if at > now]:
                 raise ConfigError(f"{path}: column {late[0]!r} lies in the future")
-            first, lines = look_ahead(lines)
-            found, _ = look_ahead(_walk(str(path), iter(first), header, dates, place))
+            first, lines = peek_rows(lines)
+            found, _ = peek_rows(_walk(str(path), iter(first), header, dates, place))
             refuse_exchanged(path, [one.point for one in found if one.point], options.places)
             _refuse_other_velocity(path, first, header, dates, declared.unit)
             yield declared, _walk(str(path), lines, header, dates, place)

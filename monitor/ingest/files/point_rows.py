@@ -38,7 +38,7 @@ def read_place(row: Mapping[str, Any]) -> Point:
     return Point(name, latitude, longitude, height)
 
 
-def look_ahead(rows: Iterator[_Row]) -> tuple[list[_Row], Iterator[_Row]]:
+def peek_rows(rows: Iterator[_Row]) -> tuple[list[_Row], Iterator[_Row]]:
     """The first rows, and all of them: a file that breaks off does so where it did, and what came before counts."""
     first: list[_Row] = []
     broken: list[Exception] = []
@@ -88,7 +88,7 @@ def open_points(
     declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
-        first, lines = look_ahead(_read_row(row, now, declared.unit) for row in rows)
+        first, lines = peek_rows(_read_row(row, now, declared.unit) for row in rows)
         refuse_exchanged(path, [one.point for one in first if one.point], options.places)
         yield declared, lines
 
