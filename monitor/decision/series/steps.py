@@ -171,14 +171,8 @@ def find_step_candidates(
             is_open = key in windows.memory.steps or was_answered(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
-            sudden = jump.at_s - jump.before_s <= max(silence_s, 2.0 * spec.interval_s)
-            level = 1 if sudden else 0
-            # the highest level whose bound it exceeds, spread over that level's window, or over its gap if longer
-            for threshold in criterion.thresholds:
-                window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
-                bound, sign = bound_of(threshold)
-                if criterion.kind.rate and sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
-                    level = max(level, threshold.level)
+            is_sudden = jump.at_s - jump.before_s <= max(silence_s, 2.0 * spec.interval_s)
+            level = max(_find_exceeded(criterion, jump), 1 if is_sudden else 0)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
                 started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
@@ -191,6 +185,17 @@ def find_step_candidates(
                     track.station, jump, level, spec.quantity, before=old, doubt=doubt, mirrored=mirrored is not None
                 )
     return found
+
+
+def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
+    """The highest level whose bound a jump exceeds, spread over that level's window, or over its gap if longer."""
+    level = 0
+    for threshold in criterion.thresholds if criterion.kind.rate else ():
+        window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
+        bound, sign = bound_of(threshold)
+        if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
+            level = max(level, threshold.level)
+    return level
 
 
 def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
