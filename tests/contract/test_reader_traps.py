@@ -39,7 +39,7 @@ def lay_egms(days):
 def lay_wide_points(days):
     head = ",".join([CODE, *(f"D{at:%Y%m%d}" for at in days)])
     rows = (
-        ",".join([f"A{k}", f"46.{k}", "8.0", "900", "-3.1", *(f"{n + k}.5" for n in range(COUNT))]) for k in range(2)
+        ",".join([f"A{k}", f"46.{k}", "8.0", "900", "365.2", *(f"{n + k}.5" for n in range(COUNT))]) for k in range(2)
     )
     return "\n".join([head, *rows, ""])
 

@@ -98,12 +98,12 @@ class _ProfileFile:
         each = [self._read_block(one) if one.depth_at is None else [*self._read_block(one)] for one in self.blocks]
         return chain.from_iterable(each)
 
-    def _read_block(self, block: surveys.Block) -> Iterator[ReadingLine]:
+    def _read_block(self, block: surveys.SurveyBlock) -> Iterator[ReadingLine]:
         seen: set[str] = set()
         for number, cells in block.rows:
             yield self._read_row(block, number, cells, seen)
 
-    def _check(self, block: surveys.Block) -> None:
+    def _check(self, block: surveys.SurveyBlock) -> None:
         """Raise ConfigError where a block is not whole, or does not go with the profile whose it is."""
         count = block.head.get("count", "")
         if count.isdigit() and int(count) != len(block.rows):
@@ -116,7 +116,7 @@ class _ProfileFile:
             self.find_unit(profile.station, *block.describe_units())
             self._check_columns(block, profile)
 
-    def _check_columns(self, block: surveys.Block, profile: Profile) -> None:
+    def _check_columns(self, block: surveys.SurveyBlock, profile: Profile) -> None:
         faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
         named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
         columns = named if block.depth_at is None else faces
@@ -185,7 +185,7 @@ class _ProfileFile:
     def _read_depth(self, cell: str) -> float:
         return abs(float(str(self.table.clean(cell))))
 
-    def _read_row(self, block: surveys.Block, number: int, cells: Sequence[str], seen: set[str]) -> ReadingLine:
+    def _read_row(self, block: surveys.SurveyBlock, number: int, cells: Sequence[str], seen: set[str]) -> ReadingLine:
         when = _join(cells, block.times) or " ".join(block.head.get(key, "") for key in ("date", "time")).strip()
         iso, line = surveys.write_iso(when, self.order), {"line": " ".join(cells)[:500]}
         if not (iso or block.times):
@@ -222,7 +222,7 @@ class _ProfileFile:
         return ReadingLine(tuple(rows), len(found) - len(good))
 
     def _find_values(
-        self, block: surveys.Block, cells: Sequence[str], profile: Profile
+        self, block: surveys.SurveyBlock, cells: Sequence[str], profile: Profile
     ) -> tuple[dict[str, str], set[float]]:
         """The cells of a row by their series, and depths that the profile does not have."""
         found: dict[str, str] = {}

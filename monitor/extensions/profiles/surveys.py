@@ -99,7 +99,7 @@ class ValueColumn(NamedTuple):
 
 
 @dataclass
-class Block:
+class SurveyBlock:
     """Rows below names of columns, with what a head says; `rows`: number of the line, and its cells."""
 
     head: dict[str, str]
@@ -149,7 +149,7 @@ def _name_face(text: str) -> str:
     return re.sub(r"(?:negative|-)$", "180", re.sub(r"(?:positive|\+)$", "0", plain))
 
 
-def begin_block(cells: Sequence[str], head: dict[str, str]) -> Block | None:
+def begin_block(cells: Sequence[str], head: dict[str, str]) -> SurveyBlock | None:
     """The block whose columns a line names: a depth and faces, or times and depths in the names; None without.
 
     >>> begin_block(["Time", "A_0.5", "12,5m A180 [digit]", "A0"], {}).values[2]
@@ -159,7 +159,7 @@ def begin_block(cells: Sequence[str], head: dict[str, str]) -> Block | None:
     return _begin_survey(cells, head, hole_at) or _begin_table(cells, head, hole_at)
 
 
-def _begin_survey(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> Block | None:
+def _begin_survey(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> SurveyBlock | None:
     depth = next(((i, m) for i, cell in enumerate(cells) if (m := _DEPTHS.fullmatch(cell))), None)
     faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
     if depth is None or not faces:
@@ -168,20 +168,20 @@ def _begin_survey(cells: Sequence[str], head: dict[str, str], hole_at: int | Non
         head = head | {"depth unit": unit}
     values = {i: ValueColumn(_name_face(m[1]), m[2] or m[3] or "") for i, m in faces.items()}
     times = tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"})
-    return Block(head, values, cells, depth[0], times, hole_at, cells[depth[0]].upper() == "FLEVEL")
+    return SurveyBlock(head, values, cells, depth[0], times, hole_at, cells[depth[0]].upper() == "FLEVEL")
 
 
-def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> Block | None:
+def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> SurveyBlock | None:
     values = {
         i: ValueColumn(_name_face(m[1] or m[4] or ""), m[5] or "", abs(float(m[2].replace(",", "."))), m[3] or "")
         for i, m in enumerate(map(_BOTH.fullmatch, cells))
         if m is not None and not (m[1] and m[4])
     }
     times = tuple(i for i, cell in enumerate(cells) if i not in values and NAMED.search(cell))
-    return Block(head, values, cells, None, times, hole_at) if len(values) > 1 and 0 < len(times) < 3 else None
+    return SurveyBlock(head, values, cells, None, times, hole_at) if len(values) > 1 and 0 < len(times) < 3 else None
 
 
-def _find_names(lines: Sequence[str]) -> tuple[str, Block | None]:
+def _find_names(lines: Sequence[str]) -> tuple[str, SurveyBlock | None]:
     """What stands between the cells of a file, and its first block."""
     for line in lines[:HEAD_LINES]:
         for mark in ";\t, ":
@@ -204,12 +204,12 @@ def is_survey(text: str) -> bool:
     return sum(bool(one.depth_unit or (one.depth or 0.0) % 1.0) for one in each) > 1
 
 
-def list_blocks(lines: Sequence[str]) -> tuple[str, list[Block]]:
+def list_blocks(lines: Sequence[str]) -> tuple[str, list[SurveyBlock]]:
     """What stands between the cells of a file ("": columns of fixed places), and its blocks in their order."""
     mark, first = _find_names(lines)
     if first is None:
         return "", _list_fixed(lines)
-    found: list[Block] = []
+    found: list[SurveyBlock] = []
     head: dict[str, str] = {}
     is_open = False  # whether rows of the last block may follow
     for number, line in enumerate(lines, 1):
@@ -234,9 +234,9 @@ def list_blocks(lines: Sequence[str]) -> tuple[str, list[Block]]:
     return mark, found
 
 
-def _list_fixed(lines: Sequence[str]) -> list[Block]:
+def _list_fixed(lines: Sequence[str]) -> list[SurveyBlock]:
     """The blocks of .rpp, of which each row is two lines."""
-    found: list[Block] = []
+    found: list[SurveyBlock] = []
     head: dict[str, str] = {}
     is_open = False
     for number, line in enumerate(lines, 1):
@@ -245,7 +245,7 @@ def _list_fixed(lines: Sequence[str]) -> list[Block]:
             continue
         if not is_open:
             values = {i: ValueColumn(face, "") for i, face in enumerate(("a0", "a180", "b0", "b180"), 1)}
-            found.append(Block(head, values, [""] * 5, 0, is_digit=True))
+            found.append(SurveyBlock(head, values, [""] * 5, 0, is_digit=True))
             head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
         _add_fixed(found[-1].rows, number, fixed)
     return found
@@ -259,7 +259,7 @@ def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[s
     rows.append((number, row))
 
 
-def _is_row(block: Block, cells: Sequence[str]) -> bool:
+def _is_row(block: SurveyBlock, cells: Sequence[str]) -> bool:
     """Whether cells are a row, be its depth no number; in a table all are from the first that begins with a time."""
     if block.depth_at is None:
         has_time = any(re.match(r"\d", cells[i]) for i in block.times if i < len(cells))
@@ -268,7 +268,7 @@ def _is_row(block: Block, cells: Sequence[str]) -> bool:
     return any(numeric[:1]) or (len(numeric) > 2 and all(numeric[1:]))
 
 
-def _add_units(block: Block, cells: Sequence[str]) -> bool:
+def _add_units(block: SurveyBlock, cells: Sequence[str]) -> bool:
     """Units in a line of their own below the names; whether they are such."""
     plain = {i: cell.strip("[]() ") for i, cell in enumerate(cells)}
     units = [read_unit(plain.get(i, "")) for i in block.values]
