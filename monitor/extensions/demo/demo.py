@@ -132,7 +132,9 @@ def run_demo(
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
     with open_stage(write_story_site(model), folder, print_line) as stage:
-        password = _add_person(stage, now)
+        password = secrets.token_urlsafe(9)
+        with Database(stage.db_url) as db, db.write() as c:
+            add_user(c, "demo", password, "operator", now)
         print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         if not is_installed("torch"):
@@ -362,13 +364,6 @@ def _order(stage: DemoInstallation, *words: str) -> None:
     )
     if done.returncode and not stage.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
-
-
-def _add_person(stage: DemoInstallation, now: datetime) -> str:
-    password = secrets.token_urlsafe(9)
-    with Database(stage.db_url) as db, db.write() as c:
-        add_user(c, "demo", password, "operator", now)
-    return password
 
 
 def _wait_for_service(stage: DemoInstallation) -> None:

@@ -148,19 +148,15 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
         if not cells:
             raise ConfigError(f"{stack.name}: none of {len(options.places)} stations with a place stands on this grid")
         if quantity == RAIN:
-            _check_sums(stack, cells, options)
+            rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
+            for line in _walk_times(stack, cells, RAIN, ""):
+                for row, _ in line.rows:
+                    rows[row["station"]].append((row["time"].timestamp(), row["value"]))
+            adds = classify_sums(rows.values()) if stack.adds_up is None else stack.adds_up
+            is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
+            places = [place for place in options.places if place.station in cells]
+            check_stamp(stack.name, places, options.stamp, adds=adds, is_doubtful=is_doubtful)
         yield _walk_times(stack, cells, quantity, unit)
-
-
-def _check_sums(stack: GridStack, cells: dict[str, Any], options: ImportOptions) -> None:
-    rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
-    for line in _walk_times(stack, cells, RAIN, ""):
-        for row, _ in line.rows:
-            rows[row["station"]].append((row["time"].timestamp(), row["value"]))
-    adds = classify_sums(rows.values()) if stack.adds_up is None else stack.adds_up
-    is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
-    places = [place for place in options.places if place.station in cells]
-    check_stamp(stack.name, places, options.stamp, adds=adds, is_doubtful=is_doubtful)
 
 
 def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[ReadingLine]:

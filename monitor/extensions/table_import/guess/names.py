@@ -96,13 +96,10 @@ _OF_AIR: Final = re.compile(
     r"(?:p|press\w*|pression[ei]?|presi[oó]n|druck|station|qf[ef]|avg|mean|smp|raw|[\W_])*", re.IGNORECASE
 )
 _BY_UNIT: Final = {
-    "degC": "temperature",
-    "degF": "temperature",
-    "V": "battery_voltage",
-    "mV": "battery_voltage",
+    **dict.fromkeys(("degC", "degF"), "temperature"),
+    **dict.fromkeys(("V", "mV"), "battery_voltage"),
+    **dict.fromkeys(("hPa", "mbar"), "air_pressure"),
     "dBm": "signal_strength",
-    "hPa": "air_pressure",
-    "mbar": "air_pressure",
 }
 # says that a column is the standard deviation of another
 _ERROR_WORDS: Final = (
@@ -211,7 +208,10 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     header = join_depths(header)
     brackets = _BRACKETS.findall(header)
     known, foreign = _read_written_unit(header, unit, brackets)
-    bare = _strip_unit(header, known)
+    # a name without brackets and without a unit behind a slash
+    bare = _BRACKETS.sub(" ", header)
+    before, slash, behind = bare.rpartition("/")
+    bare = before if known is not None and slash and read_unit(behind) is not None else bare
     quantity, rest = _find_quantity(bare)
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
@@ -275,13 +275,6 @@ def _is_part(quantity: str | None, bare: str) -> bool:
     if quantity not in {None, "displacement"}:
         return False
     return _ACROSS.search(bare) is not None or (quantity is not None and _SINCE.search(bare) is not None)
-
-
-def _strip_unit(header: str, unit: str | None) -> str:
-    """A name without brackets and without a unit behind a slash."""
-    bare = _BRACKETS.sub(" ", header)
-    before, slash, behind = bare.rpartition("/")
-    return before if unit is not None and slash and read_unit(behind) is not None else bare
 
 
 def _take_unit_token(

@@ -13,21 +13,8 @@ EACH: Final = "each on its own"
 YES, NO = "yes", "no"
 KEYS: Final = (
     *("axes", "column", "dates", "decimal", "direction", "downward", "error", "flag", "hours", "part", "place"),
-    *(
-        "quantity",
-        "record",
-        "rows",
-        "same",
-        "set",
-        "sheet",
-        "station",
-        "tilt",
-        "time",
-        "times",
-        "unit",
-        "which zone",
-        "zone",
-    ),
+    *("quantity", "record", "rows", "same", "set", "sheet", "station", "tilt", "time", "times", "unit"),
+    *("which zone", "zone"),
 )
 """What a question can be about: its key before the colon."""
 EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
