@@ -80,7 +80,7 @@ class AlertTrace:
             "peak_level": self.peak_level,
             "over_at": None if self.over_at is None else format_iso(self.over_at),
             "reason": self.turns[0].reason,
-            "turns": [{"at": format_iso(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
+            "turns": [asdict(t) | {"at": format_iso(t.at)} for t in self.turns],
         }
 
 
@@ -312,7 +312,7 @@ class CriterionScore:
     criterion: str
     kind: str
     role: str
-    data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    heard_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
@@ -321,19 +321,9 @@ class CriterionScore:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            "criterion": self.criterion,
-            "kind": self.kind,
-            "role": self.role,
-            "heard_share": round(self.data_share, 4),
-            "crossings": self.crossings,
-            "days": self.days,
-            "days_by_level": dict(self.days_by_level),
-            "false_days": self.false_days,
-            "hits": sum(not e.missed for e in self.events),
-            "misses": sum(e.missed for e in self.events),
-            "events": [e.to_json() for e in self.events],
-        }
+        misses = sum(e.missed for e in self.events)
+        counted = {"heard_share": round(self.heard_share, 4), "hits": len(self.events) - misses, "misses": misses}
+        return asdict(self) | counted | {"events": [e.to_json() for e in self.events]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,14 +349,10 @@ class DetectorScore:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        unsaid = self.reported - self.confirmed - self.dismissed
-        m = self.measured
-        return {
-            "detector": self.detector,
-            "reported": self.reported,
-            "confirmed": self.confirmed,
-            "dismissed": self.dismissed,
-            "nobody_said": unsaid,
+        own, m = asdict(self), self.measured
+        del own["measured"]
+        return own | {
+            "nobody_said": self.reported - self.confirmed - self.dismissed,
             "false_alarms": "-" if m is None else m.describe(),
             "budget_per_sensor_month": m and m.budget,
             "factor": m and m.factor,
@@ -501,16 +487,10 @@ class Scorecard:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
                 at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
-        health = [sum(one.ledger == "health" for one in run.alerts) for run in (a, b)]
-        counts: tuple[tuple[Message, int, int], ...] = (
-            (_HAZARDS(), len(a.hazards), len(b.hazards)),
-            (_MISSES(), a.misses, b.misses),
-            (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
-            (_HEALTH(), health[0], health[1]),
-        )
-        for what, one_n, two_n in counts:
+        counts = ((len(r.hazards), r.misses, r.alarm_days, sum(x.ledger == "health" for x in r.alerts)) for r in (a, b))
+        for what, one_n, two_n in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
             if one_n != two_n:
-                lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
+                lines.append(_COUNTS(what=what(), n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
 
 

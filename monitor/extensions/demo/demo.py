@@ -26,7 +26,7 @@ from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.topics import ROOT
 from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
-from monitor.extensions.demo.slope import SITE_ID, SlopeModel
+from monitor.extensions.demo.slope import LATITUDE, LONGITUDE, SITE_ID, SlopeModel
 from monitor.extensions.demo.story import LIVE, plan_story, write_story_site
 from monitor.extensions.demo.worth import (
     NETWORKS,
@@ -93,13 +93,6 @@ class DemoInstallation:
         return str(self.folder / "slopeward.toml")
 
 
-class DeliveredCount(TypedDict):
-    """Notifications by what became of them."""
-
-    delivered: int
-    failed: int
-
-
 class DemoCount(TypedDict):
     """What is in the database of a demonstration."""
 
@@ -112,7 +105,7 @@ class DemoCount(TypedDict):
     anomalies: dict[str, DetectorWorth]
     alerts: int
     top_level: int
-    notifications: DeliveredCount
+    notifications: dict[str, int]  # delivered and failed
     rejected: int
     degraded: bool
     trouble: list[str]
@@ -297,7 +290,7 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         Publisher(stage.broker_url, *login) as publisher,
     ):
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
-        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
+        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}')
         play(
             map(sample_to_message, model.samples()),
             publisher,
@@ -327,7 +320,7 @@ def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> Non
 def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
     taken_at = now - timedelta(hours=2)
-    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
+    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, LONGITUDE, LATITUDE, taken_at)
     compute.run(DRAW, drawing, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)

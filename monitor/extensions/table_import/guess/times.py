@@ -142,12 +142,9 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
     return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
 
 
-def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
-    """The column of the time, or those of date and clock; None where no column is one.
-
-    `how` is what its times count, as a person says; None: what the words beside them say.
-    """
-    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None]
+def find_times(table: RawTable) -> Times | None:
+    """The column of the time, or those of date and clock; None where no column is one."""
+    found = [t for name in table.names if (t := _read_column(table, name, None)) is not None]
     if not found:  # times of another era: days that no common year has
         ways = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
         found = [t for t in ways if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
