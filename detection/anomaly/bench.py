@@ -6,12 +6,10 @@ from typing import Any, Final, NotRequired, TypedDict
 import numpy as np
 
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
-from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.detector import Detector, train_detector
-from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import CERTAIN_KINDS, Event, inject_many
-from detection.anomaly.records import MONTH_S
+from detection.anomaly.records import MONTH_S, CertainFault, ThresholdError
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import choose_threshold

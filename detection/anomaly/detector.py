@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.errors import InputError
 from detection.anomaly.parts import RecordScores, StrongestPart, score_record
+from detection.anomaly.records import InputError
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.units import LENGTHS
+from detection.anomaly.records import LENGTHS
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series

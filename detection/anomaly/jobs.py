@@ -22,17 +22,19 @@ from detection.anomaly.detector import (
     start_without_history,
     train_detector,
 )
-from detection.anomaly.errors import DetectorCheckpointError, InputError, ThresholdError
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
+    DetectorCheckpointError,
     DetectorTraining,
     FaultFinding,
+    InputError,
     ReadingScore,
     Samples,
     Scores,
     ScoringRequest,
+    ThresholdError,
     TrainedDetector,
     UnscoredStation,
 )

@@ -5,11 +5,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+
+class AnomalyError(Exception):
+    """Root of all known errors here; its text is one line that says what is wrong."""
+
+
+class InputError(AnomalyError):
+    """What was handed in cannot be used: a missing key, an unknown detector, times that are not numbers."""
+
+
+class ThresholdError(AnomalyError):
+    """No threshold can be found for the stated budget; the text says what is missing."""
+
+
+class DetectorCheckpointError(AnomalyError):
+    """A checkpoint cannot be read, or is not the file its name says it is."""
+
+
 MONTH_S: Final = 30.4375 * 86400.0
 RUN_GAP_S: Final = 7.0 * 86400.0  # scores closer than that are one alarm
 HOLE: Final = 3.5  # intervals from one reading to the next, beyond which readings are missing
 STRONGER: Final = 2.0  # times as strong is no echo of what was reported, and more than was dismissed
 LEAST: Final = 1.0  # of a threshold in parts of `rules`, also where a record is so smooth that nothing scored
+# By what the units in use for a quantity differ, and how many readings tell another unit from a step of the ground.
+# Such a step may have the ratio of two units by chance, but it leaves the noise as it was: the smaller the factor, the
+# more readings it takes. `running.suspects` sifts by the numbers of LENGTHS; others use no other.
+LENGTHS: Final = {3.2808: 20, 10.0: 8, 25.4: 5, 100.0: 5, 304.8: 5, 1000.0: 5}
+FACTORS: Final[Mapping[str, Mapping[float, int]]] = {
+    "length": LENGTHS,
+    "angle": {17.4533: 8, 57.2958: 5, 206.265: 5, 1000.0: 5, 3600.0: 5},  # mrad, deg, rad, arcsec
+    "pressure": {6.8948: 20, 10.0: 8, 100.0: 5, 1000.0: 5},  # kPa, psi, metres of water, bar, Pa
+    "share": {100.0: 5, 1000.0: 5},  # per cent, and prefixes
+    "": {},  # its unit is not judged
+}
 Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Station to times in epoch seconds and values, in order of time."""
 
@@ -90,3 +118,12 @@ class Scores:
     withheld: tuple[UnscoredStation, ...]
     detector: str
     model_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertainFault:
+    """A certain fault: when it could first be known, its kind, and what was seen in words."""
+
+    at_s: float
+    kind: str  # stuck, replay, gap, unit, timing
+    detail: str

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detection.anomaly.errors import ThresholdError
-from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S
+from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S, ThresholdError
 from detection.anomaly.registry import CARRIED_BUDGET, CARRIED_OVER, COMPOSITES, SUMS
 from detection.anomaly.stages import DAY_S, Array
 

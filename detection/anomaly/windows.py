@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.errors import InputError
+from detection.anomaly.records import InputError
 from detection.anomaly.stages import (
     DAY_S,
     SCALE_POINTS,

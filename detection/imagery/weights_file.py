@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 from detection.imagery.errors import ModelError
 from forecasting.measured_weights import INSTALL, find_weights
@@ -297,43 +297,30 @@ def describe_own(weights: str) -> str:
 
 WIDEST: Final = 16.0  # of a network, in widths of its paper
 CLASSES_MOST: Final = 251
-
-
-class CardField(NamedTuple):
-    """`name` with dots goes into objects; `fits` checks its value, given the card."""
-
-    name: str
-    what: str
-    fits: Callable[[Any, ModelCard], bool]
-    needed: bool = True
+SIDE_MOST: Final = 1 << 14
 
 
 def find_card_fault(card: ModelCard) -> str | None:
     """The first field that is missing or of another shape, in one line; None where all fit.
 
     >>> find_card_fault({"name": 3})
-    'name must be a text'
+    'network must be an object'
     """
-    for field in FIELDS:
-        *parents, last = field.name.split(".")
-        within: Any = card
-        for parent in parents:
-            within = within.get(parent)
-            if within is None:
-                break
-        if within is None or (last not in within and not field.needed):
-            continue
-        if last not in within or not field.fits(within[last], card):
-            return f"{field.name} must be {field.what}"
+    for what, fits, names in FIELDS:
+        for name in names.split():
+            *parents, last = name.removesuffix("?").split(".")
+            within: Any = card
+            for parent in parents:
+                within = within.get(parent) if isinstance(within, dict) else None
+            if not isinstance(within, dict) or (last not in within and name.endswith("?")):
+                continue
+            if last not in within or not fits(within[last], card):
+                return f"{name.removesuffix('?')} must be {what}"
     return None
 
 
 def _is_number(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and _is_number(value, low, high)
 
 
 def _is_text(value: Any) -> bool:
@@ -359,105 +346,98 @@ def _is_subset(value: Any, card: ModelCard) -> bool:
     )
 
 
-def _number(low: float, high: float = 1e30) -> Callable[[Any, Any], bool]:
+Fits = Callable[[Any, Any], bool]
+"""Checks a value, given the card."""
+
+
+def _number(low: float, high: float = 1e30) -> Fits:
     return lambda value, _: _is_number(value, low, high)
 
 
-def _whole(high: int) -> Callable[[Any, Any], bool]:
-    return lambda value, _: _is_whole(value, 1, high)
+def _whole(high: int) -> Fits:
+    return lambda value, _: isinstance(value, int) and _is_number(value, 1, high)
 
 
-def _kind(kind: Any) -> Callable[[Any, Any], bool]:
+def _kind(kind: Any) -> Fits:
     return lambda value, _: isinstance(value, kind)
 
 
-def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, ModelCard], bool]:
+def _by_band(fits: Callable[[Any], bool]) -> Fits:
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
 
-def _by_domain(value: Any, card: ModelCard) -> bool:
-    return _are(_is_range, value, len((card["domain"] or {})["bands"]))
-
-
-SIDE_MOST: Final = 1 << 14
-FIELDS: Final = (
-    CardField("name", "a text", lambda value, _: _is_text(value)),
-    CardField("network", "an object", _kind(dict)),
-    CardField("network.name", "a text", lambda value, _: _is_text(value)),
-    CardField("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST)),
-    CardField("network.width", f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST)),
-    CardField("network.options", "an object", _kind(dict)),
-    CardField(
-        "bands", "a list of different names", lambda value, _: _are(_is_text, value) and len({*value}) == len(value)
-    ),
-    CardField(
-        "radiometry",
+# what a field must be, its check, and the names (within objects by dots; with ?: it may be missing): an object stands
+# before its fields, the bands before what there is of each
+FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
+    ("an object", _kind(dict), "network network.options normalisation other_pixels? gate? steadiness?"),
+    ("an object or null", _kind(dict | None), "domain?"),
+    (
         "an object, with a scale where its stretch is reflectance",
         lambda value, _: isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value),
+        "radiometry",
     ),
-    CardField("radiometry.stretch", "a text", lambda value, _: _is_text(value)),
-    CardField(
-        "radiometry.scale",
-        "a number above 0, or one for each band",
-        lambda value, card: _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"])),
-        needed=False,
+    ("a text", lambda value, _: _is_text(value), "name network.name radiometry.stretch"),
+    (
+        "a list of different names",
+        lambda value, _: _are(_is_text, value) and len({*value}) == len(value),
+        "bands",
     ),
-    CardField("radiometry.block_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
-    CardField("normalisation", "an object", _kind(dict)),
-    CardField("normalisation.mean", "a number for each band", _by_band(_is_number)),
-    CardField("normalisation.std", "a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30))),
-    CardField("normalisation.value_range", "a lowest and a highest value for each band", _by_band(_is_range)),
-    CardField("threshold", "a number from 0 to 1", _number(0, 1)),
-    CardField("pixel_size_m", "a number above 0", _number(1e-6)),
-    CardField("other_pixels", "an object", _kind(dict), needed=False),
-    CardField("other_pixels.finest_m", "a number above 0", _number(1e-6)),
-    CardField("other_pixels.coarsest_m", "a number above 0", _number(1e-6)),
-    CardField(
-        "other_pixels.coarse_at_m",
-        "a number from finest_m to coarsest_m",
-        lambda value, card: _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"]),
-    ),
-    CardField(
-        "band_subsets",
-        "a list of bands of the card with threshold and temperature",
-        lambda value, card: _are(lambda one: _is_subset(one, card), value),
-        needed=False,
-    ),
-    CardField("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
-    CardField("temperature", "a number above 0", _number(1e-6), needed=False),
-    CardField("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),
-    CardField("classes", "a list of names", lambda value, _: _are(_is_text, value), needed=False),
-    CardField("linear_classes", "a list", _kind(list), needed=False),
-    CardField("gate", "an object", _kind(dict), needed=False),
-    CardField("gate.passed", "true or false", _kind(bool)),
-    CardField("gate.reasons", "a list", _kind(list), needed=False),
-    CardField("domain", "an object or null", _kind(dict | None), needed=False),
-    CardField(
-        "domain.bands",
+    (
         "a list of bands of the card",
         lambda value, card: _are(_is_text, value) and {*value} <= {*card["bands"]},
+        "domain.bands",
     ),
-    CardField("domain.pixel_size_m", "a number above 0", _number(1e-6)),
-    CardField("domain.median", "a lowest and a highest value for each of its bands", _by_domain),
-    CardField("domain.spread", "a lowest and a highest value for each of its bands", _by_domain),
-    CardField("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
-    CardField("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
-    CardField("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
-    CardField("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
-    CardField("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
-    CardField("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
-    CardField("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
-    CardField("steadiness", "an object", _kind(dict), needed=False),
-    CardField("steadiness.noise_counts", "a number, 0 or more", _number(0)),
-    CardField(
-        "steadiness.f1",
+    ("a list", _kind(list), "linear_classes? gate.reasons?"),
+    ("a list of names", lambda value, _: _are(_is_text, value), "classes?"),
+    ("true or false", _kind(bool), "gate.passed"),
+    (f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST), "network.classes"),
+    ("a number of pixels", _whole(SIDE_MOST), "radiometry.block_px? tile_px?"),
+    (f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST), "network.width"),
+    (
+        "a number above 0",
+        _number(1e-6),
+        "pixel_size_m temperature? other_pixels.finest_m other_pixels.coarsest_m domain.pixel_size_m",
+    ),
+    ("a number from 0 to 1", _number(0, 1), "threshold domain.grain_most?"),
+    ("a number, 0 or more", _number(0), "domain.red_over_green_least?"),
+    ("a number, 1 or more", _number(1), "domain.smear_most?"),
+    ("a number from -1 to 1", _number(-1, 1), "domain.correlation_least domain.smoothness_least"),
+    (
+        "a number, 0 or more",
+        _number(0),
+        "minimum_area_m2? steadiness.noise_counts domain.crispness_least? domain.contrast_least?",
+    ),
+    (
+        "a number from finest_m to coarsest_m",
+        lambda value, card: _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"]),
+        "other_pixels.coarse_at_m",
+    ),
+    (
+        "a number above 0, or one for each band",
+        lambda value, card: _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"])),
+        "radiometry.scale?",
+    ),
+    ("a number for each band", _by_band(_is_number), "normalisation.mean"),
+    ("a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30)), "normalisation.std"),
+    ("a lowest and a highest value for each band", _by_band(_is_range), "normalisation.value_range"),
+    (
+        "a lowest and a highest value for each of its bands",
+        lambda value, card: _are(_is_range, value, len(card["domain"]["bands"])),
+        "domain.median domain.spread",
+    ),
+    (
+        "a list of bands of the card with threshold and temperature",
+        lambda value, card: _are(lambda one: _is_subset(one, card), value),
+        "band_subsets?",
+    ),
+    (
         "an object that holds plain",
         lambda value, _: isinstance(value, dict) and all(map(_is_number, value.values())) and "plain" in value,
+        "steadiness.f1",
     ),
-    CardField(
-        "domain.season",
+    (
         "a list of months or null",
-        lambda value, _: value is None or _are(lambda one: _is_whole(one, 1, 12), value),
-        needed=False,
+        lambda value, _: value is None or _are(lambda one: _whole(12)(one, None), value),
+        "domain.season?",
     ),
 )

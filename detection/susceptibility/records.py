@@ -55,10 +55,7 @@ class SusceptibilityScores(TypedDict):
     by_fold: list[float]
     chosen_by_fold: list[str]
     by_learner: dict[str, float]
-    random_split: float
     calibration: dict[str, Any]  # its kind, and `CalibrationScores`
-    success_rate: list[dict[str, float]]
-    prediction_rate: list[dict[str, float]]
     importance: list[Importance]
 
 

@@ -22,11 +22,9 @@ from detection.susceptibility.validation import (
     ValidationCells,
     bound_auc,
     choose,
-    mean_auc,
     measure_auc,
     measure_calibration,
     measure_importance,
-    trace_rate,
     validate,
 )
 
@@ -118,9 +116,6 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator, bounds, {}
     )
     progress("scores", 0.0)
-    # what folds of single cells would have claimed: beside cells of the same landslide and slope
-    fold = np.random.default_rng(request.seed).permutation(len(sample.label)) % FOLDS
-    mixed = replace(ground, fold=fold)
     scored: SusceptibilityScores = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
         "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, request.seed)),
@@ -130,10 +125,7 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         ],
         "chosen_by_fold": list(nested.chosen),
         "by_learner": aucs,
-        "random_split": mean_auc(Fits(mixed, request.seed).left_out(learner), mixed),
         "calibration": {"kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)},
-        "success_rate": trace_rate(calibrator.apply(fitted.score(cells.T)), sample.label, sample.weight),
-        "prediction_rate": trace_rate(nested.chance, sample.label, sample.weight),
         "importance": measure_importance(fits, nested, encoder),
     }
     card = _make_card(request, study, sample, about, (side_m, int(block.max()) + 1), model, scored)

@@ -86,7 +86,6 @@ def fit_calibrator(score: Numbers, label: NDArray[np.int64], weight: Numbers, fo
 
 RESAMPLED: Final = 500
 BINS: Final = 10
-AREA_SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def measure_auc(score: Numbers, label: NDArray[np.int64], weight: Numbers) -> float:
@@ -154,18 +153,6 @@ def measure_calibration(chance: Numbers, label: NDArray[np.int64], weight: Numbe
         "expected_calibration_error": float(error),
         "bins": bins,
     }
-
-
-def trace_rate(chance: Numbers, label: NDArray[np.int64], weight: Numbers) -> list[dict[str, float]]:
-    """Return which share of the landslides lies on the most susceptible shares of the area.
-
-    Of cells that were learned from it is the success rate, of cells left out the prediction rate (Chung and Fabbri
-    2003).
-    """
-    order = np.argsort(-chance, kind="stable")
-    area = np.cumsum(weight[order]) / weight.sum()
-    slides = np.cumsum((weight * label)[order]) / (weight * label).sum()
-    return [{"area": share, "landslides": float(np.interp(share, area, slides))} for share in AREA_SHARES]
 
 
 REPEATS: Final = 3  # of a permutation

@@ -46,7 +46,11 @@ def decompose(series: Floats, until: int, *, method: str, period: int) -> Compon
     first = int(np.isfinite(known).argmax()) if np.isfinite(known).any() else known.size
     if np.isfinite(series[:until]).sum() < MINIMUM_ROWS:
         raise NotEnoughDataError(f"{method} needs {MINIMUM_ROWS} observations before its last row")
-    names, parts = load_method(method)(known[first:], period)
+    if method not in METHODS:
+        raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(METHODS)}")
+    module, _, attribute = METHODS[method].partition(":")
+    found: Callable[[Floats, int], tuple[tuple[str, ...], Floats]] = getattr(import_module(module), attribute)
+    names, parts = found(known[first:], period)
     out = np.full((len(names), known.size), np.nan)
     out[:, first:] = parts
     return Components(names, out)
@@ -56,15 +60,6 @@ def display_whole(series: Floats, *, method: str, period: int) -> Components:
     """Split a whole record for a picture; marked so that nobody takes it for what was known at the time."""
     made = decompose(series, series.size, method=method, period=period)
     return Components(made.names, made.parts, causal=False)
-
-
-def load_method(method: str) -> Callable[[Floats, int], tuple[tuple[str, ...], Floats]]:
-    """The function behind a name: known gapless rows and period to names and parts; raises as `decompose`."""
-    if method not in METHODS:
-        raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(METHODS)}")
-    module, _, attribute = METHODS[method].partition(":")
-    found: Callable[[Floats, int], tuple[tuple[str, ...], Floats]] = getattr(import_module(module), attribute)
-    return found
 
 
 def fill_forward(values: Floats) -> Floats:

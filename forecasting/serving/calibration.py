@@ -1,8 +1,6 @@
 """Judges a trained network on its calibration block, horizon by horizon: weight, quantiles, gate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +8,7 @@ import numpy as np
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.data.splits import Block, Split
+from forecasting.data.splits import Split
 from forecasting.serving.experience import see_pace
 from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
@@ -61,7 +59,7 @@ def calibrate(
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     seen = origins < parts.calibration.end
     if base is not None:
-        fit = partial(_fit_trend, base) if isinstance(base, Trend) else fit_lld
+        fit = (lambda *of: replace(base, rest=fit_lld(*of))) if isinstance(base, Trend) else fit_lld
         judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
         unseen = judged.predict(panel.values, origins[seen])
         made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
@@ -85,7 +83,3 @@ def calibrate(
         )
         out.append(Judged(gate, quantiles, own))
     return origins, out
-
-
-def _fit_trend(base: Trend, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    return replace(base, rest=fit_lld(panel, calibration, steps))

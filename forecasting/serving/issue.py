@@ -159,7 +159,19 @@ def _open_simple(
     # `auto` is asked once, and where only the present counts for its last row alone
     rows = origins[-1:] if known is panel else origins
     best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, rows)
-    silent, lacks = find_still(panel)
+    # stations of which no simple forecast can be given now; gaps behind do not matter
+    silent: dict[str, Message] = {}
+    lacks: dict[str, Lack] = {}
+    for s, name in enumerate(panel.stations):
+        quiet, seen = _find_quiet(panel, s), int(np.isfinite(panel.values[:, s]).sum())
+        if quiet is not None:
+            silent[name] = quiet
+        elif seen < FEWEST_ROWS:
+            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=format_span(panel.step_s))
+        else:
+            continue
+        text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
+        lacks[name] = Lack(text, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
     return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
 
@@ -262,7 +274,9 @@ def forecast_horizon(
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         lack = None if reason is None else issue.lacks.get(name)
-        margins, borrowed = _find_margins(usual, used, s, steps)
+        own = {level: float(usual[level][s]) for level in LEVELS}
+        missing = [level for level in LEVELS if not np.isfinite(own[level])]
+        margins = own | {level: _pooled(used[level], steps) for level in missing}
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
@@ -283,7 +297,7 @@ def forecast_horizon(
             continue
         assert until_s is not None, "a station without any observation is silent"
         notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [_BORROWED] if borrowed else []
+        notes += [_BORROWED] if missing else []
         notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
         row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
@@ -304,15 +318,6 @@ def _choose_states(
         level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
         for level in LEVELS
     }
-
-
-def _find_margins(
-    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
-) -> tuple[dict[float, float], bool]:
-    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
-    own = {level: float(usual[level][column]) for level in LEVELS}
-    missing = [level for level in LEVELS if not np.isfinite(own[level])]
-    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def make_row(
@@ -383,23 +388,6 @@ def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Message],
         more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
         text = _LACK_DAYS(**named) if panel.step_s == DAY_S else _LACK_ROWS(**named, step=step)
         lacks[name] = Lack(text, panel.end_s + more * panel.step_s)
-    return silent, lacks
-
-
-def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
-    """Stations of which no simple forecast can be given now: why, and what they lack; gaps behind do not matter."""
-    silent: dict[str, Message] = {}
-    lacks: dict[str, Lack] = {}
-    for s, name in enumerate(panel.stations):
-        quiet, seen = _find_quiet(panel, s), int(np.isfinite(panel.values[:, s]).sum())
-        if quiet is not None:
-            silent[name] = quiet
-        elif seen < FEWEST_ROWS:
-            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=format_span(panel.step_s))
-        else:
-            continue
-        text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
-        lacks[name] = Lack(text, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
     return silent, lacks
 
 

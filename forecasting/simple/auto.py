@@ -176,7 +176,7 @@ class Auto:
         out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
         after = origins >= self.first
         last = int(origins.max(initial=-1))
-        if after.any() and last + 1 == self.known.shape[0] and _are_same(values[: last + 1], self.known):
+        if after.any() and np.array_equal(values[: last + 1], self.known, equal_nan=True):
             out[after] = self.mixed[origins[after] - self.first]
         elif after.any():
             for i, (made, weights) in enumerate(self.compute_weighted_candidates(values, last)):
@@ -347,10 +347,6 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
         known=known,
         mixed=np.stack(mixed, axis=2),
     )
-
-
-def _are_same(values: Floats, known: Floats) -> bool:
-    return values is known or (values.shape == known.shape and np.array_equal(values, known, equal_nan=True))
 
 
 def least_scored(one: Baseline | None) -> int:

@@ -27,37 +27,33 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if config.broker.mode == "demo":
         return "the broker of a demonstration forgets; nothing to look at"
     try:
-        return _audit(db, config, now)
+        with db.read() as c:
+            known, core = load_checks(c), find_stamp(c, "core")
+        access = find_access(config.broker)
+        figures = read_figures(access)
+        before = known["broker.dropped"].check.value if "broker.dropped" in known else None
+        # a figure that never changed is not published
+        dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
+        seen: list[object] = [dropping]
+        if _is_due(known, now):
+            size_bytes = message_bytes(figures)
+            facts = probe_broker(access, size_bytes)
+            free: dict[str, float] = {}
+            if config.broker.mode == "managed":
+                free["disk"] = shutil.disk_usage(Path(config.broker.data)).free
+                free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
+            rate_hz = None if core is None else _find_rate(*core)
+            limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
+            seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
+        checks = [finding.row for one in seen for finding in run_checks(one)]
+        if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
+            # what the broker dropped of the trial is no loss: the next look counts from there
+            lost = KEEPS - probed.kept if probed.session_present else 0
+            checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
+        db.do(save_checks, checks, now)
+        return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
     except OSError as error:  # an alarm of ingest says so
         return f"the broker does not answer: {error}"
-
-
-def _audit(db: Database, config: ServiceConfig, now: datetime) -> str:
-    with db.read() as c:
-        known, core = load_checks(c), find_stamp(c, "core")
-    access = find_access(config.broker)
-    figures = read_figures(access)
-    before = known["broker.dropped"].check.value if "broker.dropped" in known else None
-    # a figure that never changed is not published
-    dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
-    seen: list[object] = [dropping]
-    if _is_due(known, now):
-        size_bytes = message_bytes(figures)
-        facts = probe_broker(access, size_bytes)
-        free: dict[str, float] = {}
-        if config.broker.mode == "managed":
-            free["disk"] = shutil.disk_usage(Path(config.broker.data)).free
-            free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
-        rate_hz = None if core is None else _find_rate(*core)
-        limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
-        seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
-    checks = [finding.row for one in seen for finding in run_checks(one)]
-    if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
-        # what the broker dropped of the trial is no loss: the next look counts from there
-        lost = KEEPS - probed.kept if probed.session_present else 0
-        checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
-    db.do(save_checks, checks, now)
-    return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
 
 
 def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:

@@ -55,13 +55,13 @@ class Check:
     hold_s: float = 0.0  # ... until it was not for so long
     degrades: bool = False  # `status`, the page and `/health` say it, at once
     blinds: bool = False  # `status` says it, and that nobody looks at the slope while it is so
-    _templates: dict[str, Template] = field(init=False, repr=False, compare=False)
+    templates: dict[str, Template] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         texts = {name: getattr(self, name) for name in ("message", "fine", "todo", "reason")}
         object.__setattr__(
             self,
-            "_templates",
+            "templates",
             {
                 name: Template(self._name_text("message" if text == self.message else name), text)
                 for name, text in texts.items()
@@ -95,17 +95,13 @@ class Check:
         todo = self.fill("todo", one.values) if one.is_wrong else ""
         return CheckFinding(self, one.subject, level, text, todo, one.figure)
 
-    def list_templates(self) -> Iterable[Template]:
-        """Those of its texts."""
-        return self._templates.values()
-
     def _name_text(self, name: str) -> str:
         part = "" if name == "message" else name
         return ".".join(piece for piece in ("check", *self.id.split("."), part) if piece not in {"", "*"})
 
     def fill(self, name: str, values: Mapping[str, Any]) -> str:
         """One of its texts with its values; one that is a value alone is that value."""
-        template, text = self._templates.get(name), str(getattr(self, name))
+        template, text = self.templates.get(name), str(getattr(self, name))
         if template is not None:
             return template(**{place: _as_value(values[place]) for place in PLACE.findall(text)})
         alone = PLACE.fullmatch(text)

@@ -44,11 +44,6 @@ def assess_service(
     return ServiceVerdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
 
 
-def assess_unreadable(problem: str) -> ServiceVerdict:
-    """The answer where nothing can be read: nobody knows what core does, and it cannot store what it decides."""
-    return ServiceVerdict(BLIND, tuple(_gather(ReachedDatabase(problem))[0]))
-
-
 def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
     return _gather(ProcessStamps(stamps, now))
@@ -103,4 +98,4 @@ def read_rows(rows: Iterable[CheckRow]) -> Iterator[CheckFinding]:
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
     """The texts of all checks for babel, by the ids of their templates."""
     del fileobj, keywords, comment_tags, options
-    yield from ((1, "pgettext", (one.id, one.english), []) for check in CHECKS for one in check.list_templates())
+    yield from ((1, "pgettext", (one.id, one.english), []) for check in CHECKS for one in check.templates.values())

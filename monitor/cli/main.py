@@ -85,7 +85,7 @@ TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
 LIBRARY_ERRORS: Final = (
     ("forecasting.errors", "ForecastingError"),
     ("detection.imagery.errors", "ImageryError"),
-    ("detection.anomaly.errors", "AnomalyError"),
+    ("detection.anomaly.records", "AnomalyError"),
 )
 
 

@@ -35,6 +35,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.extension import find_functions
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import format_duration
+from monitor.domain.instruments.parents import GONE
 from monitor.domain.names import fold_name, is_line, is_same_person, unify_names
 from monitor.domain.quantities import (
     BATTERY,
@@ -473,7 +474,8 @@ def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], w
         verify_step=step,
         empty=to_canonical(table.empty, "empty"),
         physical=tuple(sorted(set(table.physical))),
-        max_silence_s=table.max_silence_s or 3.0 * table.interval_s,
+        max_silence_s=table.max_silence_s or GONE * table.interval_s,
+        learns_silence=table.max_silence_s is None,
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
         written_unit="" if table.unit == canonical else table.unit,

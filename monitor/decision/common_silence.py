@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from forecasting.message import NameList, Template, Term, Timestamp
-from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.assessment import DecisionContext, is_of
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.domain.decision import Condition, seconds
 from monitor.domain.instruments.parents import GONE, Place
@@ -76,24 +76,19 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     spec = windows.site.series(*place)
     if spec is None:
         return False
-    least_s = min(spec.max_silence_s, max(GONE * spec.interval_s, PATIENCE_S))
-    newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, q, place)]
+    limit_s = windows.find_silence_s(spec)
+    least_s = min(limit_s, max(GONE * spec.interval_s, PATIENCE_S))
+    newest = [n.received_s for q, n in windows.list_newest(place[0]) if is_of(windows.site, spec, q)]
     if newest and windows.now_s - max(newest) <= least_s:
         return False  # the usual case: how often it speaks need not be known
     pauses = sorted(
         {
             seconds(r.received_at)
             for quantity, readings in windows.list_readings(place[0])
-            if _is_of(windows, quantity, place)
+            if is_of(windows.site, spec, quantity)
             for r in readings[-LOOKED_AT:]
         }
     )
-    limit_s = spec.max_silence_s
     if len(pauses) > LEAST:
         limit_s = min(limit_s, max(least_s, PAUSES * max(b - a for a, b in pairwise(pauses))))
     return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
-
-
-def _is_of(windows: DecisionContext, quantity: str, place: Place) -> bool:
-    spec = windows.site.series(place[0], quantity)
-    return spec is not None and spec.quantity == place[1]

@@ -23,10 +23,10 @@ from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.ladder import BY_PERSON, LevelState
 from monitor.decision.late_crossings import find_late
-from monitor.decision.lost_levels import RARE, describe_lost, rare_key
+from monitor.decision.lost_levels import describe_lost
 from monitor.decision.orphaned_votes import GONE as ORPHANED
 from monitor.decision.proof import list_unproven
-from monitor.decision.series.assessment import Assessments, DecisionContext
+from monitor.decision.series.assessment import RARE, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED

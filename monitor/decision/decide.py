@@ -429,7 +429,7 @@ def _find_since_s(
 def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
     spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
+    return (newest_s if newest_s is not None else started_s) + (windows.find_silence_s(spec) if spec else 0.0)
 
 
 def find_next_due(situation: Situation, after: Memory) -> float | None:

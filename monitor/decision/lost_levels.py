@@ -1,6 +1,6 @@
 """Levels that cannot be reached as readings really arrive, however far the slope moves, with why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from forecasting.message import Duration, Message, Template
@@ -9,27 +9,27 @@ from monitor.decision.criteria.reachable import (
     describe_barriers,
     describe_unreachable,
     find_barriers,
-    find_interval_s,
     list_barriers,
     list_followed,
 )
-from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.assessment import DecisionContext, rare_key
+from monitor.decision.series.intervals import find_interval_s
+from monitor.domain.instruments.parents import GONE
 from monitor.domain.keys import VoteKey
-from monitor.domain.site import Site
+from monitor.domain.site import SeriesSpec, Site, once_per_record
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _MOST_SENTENCES: Final = 2
-RARE: Final = ":rare"
+_SELDOM: Final = Template(
+    "health.seldom",
+    "a reading comes every {every}, declared is one every {declared}: silence gives a notice after {silence}. Set "
+    "`interval` as it is, or `max_silence` for an earlier notice",
+)
 _DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
 
 
-def rare_key(place: tuple[str, str]) -> str:
-    """The condition of a series that comes too seldom for a level."""
-    return f"health:{'.'.join(place)}{RARE}"
-
-
 def find_barred(windows: DecisionContext) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
-    """What keeps levels from being reached now, and the series that come too seldom for a level, with the sentence.
+    """What keeps levels from being reached now, and the series that come too seldom, with the sentence.
 
     A level that cannot be reached even if readings come as declared is told by `slopeward check`, and counted here.
     """
@@ -46,7 +46,17 @@ def find_barred(windows: DecisionContext) -> tuple[Barriers, Mapping[tuple[str, 
         if lost:
             sentence = describe_unreachable(windows.site, criterion.id, [station.id], max(lost), barriers[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
+    for spec in _list_learning(windows.site):
+        if (silence_s := windows.find_silence_s(spec)) > spec.max_silence_s:
+            every, silence = Duration(silence_s / GONE), Duration(silence_s)
+            text = _SELDOM(every=every, declared=Duration(spec.interval_s), silence=silence)
+            rare.setdefault((spec.station, spec.quantity), text)
     return found, rare
+
+
+@once_per_record
+def _list_learning(site: Site) -> Sequence[SeriesSpec]:
+    return [spec for station in site.stations for spec in station.series if spec.learns_silence]
 
 
 def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:

@@ -37,11 +37,12 @@ class Calculation:
     """How a series is computed from others of its site, which are named `STATION.quantity`."""
 
     expression: str
-    inputs: tuple[str, ...]  # it has a value at each instant of the first
+    inputs: tuple[str, ...]  # it has a value at each instant of the first, or at those of `every_s` that it passed
     reach_s: float  # how far back it reads
     within_s: float  # how near to an instant a reading lies that stands for it
     hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks
+    every_s: float = 0.0  # between its instants, multiples of it since 1970; 0 = those of the first input
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -51,8 +52,9 @@ class Calculation:
     def __str__(self) -> str:
         """As the site file has it, the numbers first."""
         agree = f", agree_within {self.agree_within:g}" if self.agree_within else ""
+        every = f"every {self.every_s:g} s, " if self.every_s else ""
         how = f"hold {self.hold_s:g} s" if self.hold_s else f"within {self.within_s:g} s"
-        return f"{how}{agree}: {self.expression}"
+        return f"{every}{how}{agree}: {self.expression}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class SeriesSpec:
     quantity: Annotated[str, Key("a known quantity or one of [[quantity]]; `displacement` covers east, north, up")]
     unit: Annotated[str, Key("any that fits, kept in the canonical one; `index`: no threshold may use it")]
     interval_s: Annotated[float, Key("expected sampling interval")]
-    max_silence_s: Annotated[float, Key("then a health alarm; default three intervals", Duration | None, None)]
+    max_silence_s: Annotated[
+        float, Key("then a health alarm; default three intervals, as readings really come", Duration | None, None)
+    ]
     noise_floor: Annotated[
         float,
         Key(
@@ -89,7 +93,9 @@ class SeriesSpec:
         Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
     ] = ""
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
+    learns_silence: bool = False  # nobody declared `max_silence`: readings that come more seldom lengthen it
     calculation: Calculation | None = None  # it is computed, not measured
+    is_calculated: bool = False  # by an expression or a profile: nothing is to send it
     corrected_as: str = ""  # the station that has it less the motion of a reference: there it is judged and forecast
     written_unit: str = ""  # of the site file, where another one than `unit`
 

@@ -20,7 +20,7 @@ TABLE: Final = (
     "monitor.extensions.help",
     "monitor.extensions.outlines",
     "monitor.extensions.instruments",
-    "monitor.extensions.derived",
     "monitor.extensions.profiles",
+    "monitor.extensions.derived",  # may name series of profiles
     "monitor.extensions.scale_out",
 )

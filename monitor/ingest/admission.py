@@ -13,6 +13,7 @@ from monitor.config.cost import StationReadingLimit, measure_room
 from monitor.config.service import LimitsSection
 from monitor.domain.alerts.message import name_series
 from monitor.domain.observation import Observation
+from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
@@ -59,10 +60,12 @@ class Admission:
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
         self._calculated = {
-            (site.id, one.id)
+            (site.id, one.id, name)
             for site in sites.values()
             for one in site.stations
-            if any(s.calculation for s in one.series)
+            if any(s.is_calculated for s in one.series)
+            for name in {*QUANTITIES, *(s.quantity for s in one.series)}
+            if (spec := one.find_series(name)) is not None and spec.is_calculated
         }
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
@@ -169,9 +172,8 @@ class Admission:
         return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _without_calculated(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
-        near = [o for o in decoded.observations if (o.site, o.station) in self._calculated]
-        specs = ((o, self._sites[o.site].series(o.station, o.quantity)) for o in near)
-        refused = [o for o, spec in specs if spec is not None and spec.calculation is not None]
+        known = self._calculated
+        refused = [o for o in decoded.observations if (o.site, o.station, o.quantity) in known] if known else None
         if not refused:
             return decoded
         reason = _CALCULATED(series=name_series(f"{refused[0].station}.{refused[0].quantity}"))

@@ -330,7 +330,7 @@ class Pipeline:
         found: list[Observation] = []
         for add in find_functions("ingest.readings") if observations else ():
             try:
-                found += add(connection, self.sites, observations, added, now, self._ids)
+                found += add(connection, self.sites, [*observations, *found], added, now, self._ids)
             except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken
             except Exception:

@@ -38,6 +38,11 @@ class ReaderCandidates(NamedTuple):
 
 
 _KNOWN: Final = Template("guess.known", "nothing to guess, its form is known: slopeward ingest {file} --format {form}")
+_DECLARED: Final = Template(
+    "guess.declared",
+    "nothing to guess, the site file declares what these readings are of: slopeward ingest {file} --format {form} "
+    "--site SITE",
+)
 _PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end so")
 _WORKBOOK: Final = Template("guess.advice.workbook", "this is a workbook: let its name end in .xlsx")
 _GRID: Final = Template(
@@ -82,8 +87,8 @@ def find_form(path: Path) -> str:
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
         raise ConfigError(TEXT_OF(name=str(path), text=advice))
-    if READERS[forms[0]].recognises:  # what it is of, the site file says
-        raise ConfigError(TEXT_OF(name=str(path), text=_KNOWN(file=shlex.quote(path.name), form=forms[0])))
+    if READERS[forms[0]].recognises:
+        raise ConfigError(TEXT_OF(name=str(path), text=_describe_form(path, forms[0])))
     if forms[0] != LONG:
         return forms[0]
     with open_rows(path) as (names, _):
@@ -99,8 +104,11 @@ def describe_known(path: Path) -> str:
     forms, advice = _find_candidates(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
         return ""  # a table with names over its columns is understood as well
-    name = shlex.quote(path.name)
-    return advice or _KNOWN(file=name, form=forms[0])
+    return advice or _describe_form(path, forms[0])
+
+
+def _describe_form(path: Path, form: str) -> str:
+    return (_DECLARED if READERS[form].recognises else _KNOWN)(file=shlex.quote(path.name), form=form)
 
 
 def _find_candidates(path: Path) -> ReaderCandidates:

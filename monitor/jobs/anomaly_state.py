@@ -14,12 +14,9 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from detection.anomaly.certain.checks import check_series, find_stuck
-from detection.anomaly.certain.holes import USUAL, find_holes
+from detection.anomaly.certain.checks import USUAL, check_series, find_holes, find_stuck
 from detection.anomaly.certain.unit_jump import find_changes, is_as_before
-from detection.anomaly.certain.units import FACTORS
-from detection.anomaly.errors import InputError
-from detection.anomaly.records import HOLE, FaultFinding, ReadingScore
+from detection.anomaly.records import FACTORS, HOLE, FaultFinding, InputError, ReadingScore
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
@@ -174,7 +171,18 @@ def _pick(words: Words, group: Group) -> Dismissed:
 def _go_on(
     db: Database, state: GroupState, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
 ) -> DetectionResult:
-    holes = _add_new(state, newer)
+    holes = list[tuple[Watched, float, float]]()
+    names, times, values = list[str](), list[float](), list[float]()
+    for name, one in state.series.items():
+        came = newer.get(one.series_id, ())
+        for at_s, value in came:
+            if value is not None:
+                names.append(name)
+                times.append(at_s)
+                values.append(value)
+        if came and (recent := state.recent.get(name)) is not None and came[-1][0] > recent[-1]:
+            holes += [(one, *ends) for ends in _push(recent, came, one.spec.interval_s)]
+    state.running.add(names, times, values)
     state.looked_at = now
     if dismissed != state.dismissed:
         state.dismissed = dismissed
@@ -276,22 +284,6 @@ def _list_open(state: GroupState) -> list[tuple[int, datetime]]:
     from_s = state.running.open_from_s().tolist()
     at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
     return [(state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
-
-
-def _add_new(state: GroupState, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
-    holes = list[tuple[Watched, float, float]]()
-    names, times, values = list[str](), list[float](), list[float]()
-    for name, one in state.series.items():
-        came = newer.get(one.series_id, ())
-        for at_s, value in came:
-            if value is not None:
-                names.append(name)
-                times.append(at_s)
-                values.append(value)
-        if came and (recent := state.recent.get(name)) is not None and came[-1][0] > recent[-1]:
-            holes += [(one, *ends) for ends in _push(recent, came, one.spec.interval_s)]
-    state.running.add(names, times, values)
-    return holes
 
 
 def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s: float) -> list[tuple[float, float]]:

@@ -92,21 +92,18 @@ class ServiceAlarms:
             raise
         except Exception:
             log.exception("%d alarms of the service were refused; writing one by one", len(waiting))
-            self._write_apart(waiting)
-
-    def _write_apart(self, waiting: list[AlertChange]) -> None:
-        stuck: set[str] = set()
-        for change in waiting:
-            if change.key in stuck:
-                continue  # the end of an alarm must not overtake its beginning
-            try:
-                self._write([change])
-                self._forget([change])
-            except StoreBusyError:
-                raise
-            except Exception:
-                stuck.add(change.key)
-                log.exception("alarm %s (%s) cannot be written yet and is kept", change.key, change.reason)
+            stuck: set[str] = set()
+            for change in waiting:
+                if change.key in stuck:
+                    continue  # the end of an alarm must not overtake its beginning
+                try:
+                    self._write([change])
+                    self._forget([change])
+                except StoreBusyError:
+                    raise
+                except Exception:
+                    stuck.add(change.key)
+                    log.exception("alarm %s (%s) cannot be written yet and is kept", change.key, change.reason)
 
     def _write(self, changes: list[AlertChange]) -> None:
         with self._db.write() as c:

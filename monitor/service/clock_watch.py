@@ -18,7 +18,6 @@ from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.service.clock import (
     READ_WITHIN,
     STEP_S,
-    ClockOffset,
     ClockStep,
     ServiceClock,
     describe_step,
@@ -82,13 +81,32 @@ class ClockWatch:
             del self._steps[0]  # not before: a database that is away has it taken again
         since, before = self.clock() - READ_WITHIN, self._list_last_readings()
         ahead_s = {site: [one.ahead_s for one in ones if one.received_at >= since] for site, ones in before.items()}
-        self._apply_offset(
-            estimate_offset(
-                {site: ones for site, ones in ahead_s.items() if ones},
-                is_synchronised(),
-                {site: [one.ahead_s for one in ones] for site, ones in before.items()},
-            )
+        offset = estimate_offset(
+            {site: ones for site, ones in ahead_s.items() if ones},
+            is_synchronised(),
+            {site: [one.ahead_s for one in ones] for site, ones in before.items()},
         )
+        if offset is None:
+            if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:
+                return  # until somebody sets the clock
+            for key in ("clock:stations", "clock:behind"):
+                self.alarms.clear(key, _FITS())
+            return
+        if isinstance(self.clock, ServiceClock) and not offset.is_doubted and self.clock.confirm(offset.behind_s):
+            return  # a step that was still doubted: the stations saw it as well
+        if offset.is_ours and isinstance(self.clock, ServiceClock):
+            self.clock.correct(offset.behind_s)
+            self.clock.take_steps()
+            with self.db.write() as c:
+                withdrawn = withdraw_future(c, self.clock())
+            log.critical(
+                "%s; decisions go by the time of the stations, %d readings count again", offset.text, withdrawn
+            )
+            self.schedule.set_anew()
+            self.ingest.forget_last_readings()
+            self.alarms.open("clock:behind", _BY_STATIONS(text=offset.text), 2)
+        else:
+            self.alarms.open("clock:stations", _CANNOT_SEE(text=offset.text), level=2)
 
     def _list_last_readings(self) -> dict[str, list[LastReading]]:
         found: dict[str, list[LastReading]] = {}
@@ -121,26 +139,3 @@ class ClockWatch:
         self.alarms.open("clock:step", _CHECK_TIME_SERVICE(text=reason), level=2)
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
-
-    def _apply_offset(self, offset: ClockOffset | None) -> None:
-        if offset is None:
-            if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:
-                return  # until somebody sets the clock
-            for key in ("clock:stations", "clock:behind"):
-                self.alarms.clear(key, _FITS())
-            return
-        if isinstance(self.clock, ServiceClock) and not offset.is_doubted and self.clock.confirm(offset.behind_s):
-            return  # a step that was still doubted: the stations saw it as well
-        if offset.is_ours and isinstance(self.clock, ServiceClock):
-            self.clock.correct(offset.behind_s)
-            self.clock.take_steps()
-            with self.db.write() as c:
-                withdrawn = withdraw_future(c, self.clock())
-            log.critical(
-                "%s; decisions go by the time of the stations, %d readings count again", offset.text, withdrawn
-            )
-            self.schedule.set_anew()
-            self.ingest.forget_last_readings()
-            self.alarms.open("clock:behind", _BY_STATIONS(text=offset.text), 2)
-        else:
-            self.alarms.open("clock:stations", _CANNOT_SEE(text=offset.text), level=2)

@@ -391,7 +391,7 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, stored: StoredSites) -> None:
         self.evaluation.mark(stored.sites, stored.unvoted)
-        self.schedule.note_arrival(stored.sites)
+        self.schedule.first_runs.mark(stored.sites)
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
@@ -445,7 +445,7 @@ class Core:
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
             (self.clock_watch.follow, CLOCK_EVERY_S),
-            (self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
+            (self.schedule.first_runs.check, FIRST_RUNS_EVERY_S),
         ]
         duties += [(partial(self._follow_part, part), STAMP_EVERY_S) for part in self.parts]
         for path, every_s in (item for one in list_extensions() for item in one.background.items()):

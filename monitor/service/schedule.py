@@ -145,7 +145,7 @@ class Schedule:
         self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
-        self._first_runs = load(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
+        self.first_runs = load(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
         for job in jobs:
             for site in (sites if job.per_site else (None,)) if job.function in self._found else ():
                 self._add(job, site)
@@ -221,14 +221,6 @@ class Schedule:
     def stage_of(self, site_id: str) -> str | None:
         """The stage of movement that the site's cadence follows; None before it is known."""
         return self._stages.get(site_id)
-
-    def note_arrival(self, sites: frozenset[str]) -> None:
-        """Note that readings of these sites were stored; returns at once."""
-        self._first_runs.mark(sites)
-
-    def hasten_first(self) -> None:
-        """Bring forward what a site does not have yet and its readings now allow."""
-        self._first_runs.check()
 
     def hasten(self, name: str, site_id: str) -> None:
         """Have a job of a site run now, or as soon as its run ends; nothing where it is not scheduled."""

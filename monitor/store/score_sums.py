@@ -45,7 +45,20 @@ def sum_up(c: Connection, spans: Iterable[ScoreSpan]) -> None:
     c.execute(select(_S.id).where(mine).order_by(_S.id).with_for_update())
     for one in changed:
         _sum_months(c, one)
-        _count_rolled(c, one)
+        # rolled sums of each score of the span, and of those behind it that reach back into it
+        at = select(_F.target_at).select_from(_SCORED).where(_mine(one)).offset(ROLLED - 2).limit(1)
+        from_at = c.execute(at.where(_F.target_at < one.first_at).order_by(_F.target_at.desc())).scalar()
+        until_at = c.execute(at.where(_F.target_at > one.last_at).order_by(_F.target_at)).scalar()
+        row: Any = {"order_by": (_F.target_at, _F.issued_at, _F.id), "rows": (1 - ROLLED, 0)}
+        inside = (func.sum(case((k, 1), else_=0)).over(**row) for k in (_K.inside_80, _K.inside_95))
+        query = select(_F.id, _F.target_at, func.count().over(**row), *inside).select_from(_SCORED).where(_mine(one))
+        query = query if from_at is None else query.where(_F.target_at >= from_at)
+        query = query if until_at is None else query.where(_F.target_at <= until_at)
+        found = query.subquery().c
+        number, target_at, *rolled = found
+        names = ("rolled", "rolled_80", "rolled_95")
+        behind = update(t.forecast_score).where(_K.forecast_id == number, target_at >= one.first_at)
+        c.execute(behind.values(dict(zip(names, rolled, strict=True))))
 
 
 def sum_up_joined(c: Connection, stays: int, goes: int) -> None:
@@ -95,20 +108,3 @@ def _sum_months(c: Connection, one: ScoreSpan) -> None:
     rows = select(*key, *sums.values()).select_from(_SCORED)
     rows = rows.where(_mine(one), _F.target_at >= start, _F.target_at < end).group_by(*key)
     c.execute(insert(t.forecast_month).from_select(names, rows))
-
-
-def _count_rolled(c: Connection, one: ScoreSpan) -> None:
-    """Of each score of the span, and of those behind it that reach back into it."""
-    at = select(_F.target_at).select_from(_SCORED).where(_mine(one)).offset(ROLLED - 2).limit(1)
-    from_at = c.execute(at.where(_F.target_at < one.first_at).order_by(_F.target_at.desc())).scalar()
-    until_at = c.execute(at.where(_F.target_at > one.last_at).order_by(_F.target_at)).scalar()
-    row: Any = {"order_by": (_F.target_at, _F.issued_at, _F.id), "rows": (1 - ROLLED, 0)}
-    inside = (func.sum(case((k, 1), else_=0)).over(**row) for k in (_K.inside_80, _K.inside_95))
-    query = select(_F.id, _F.target_at, func.count().over(**row), *inside).select_from(_SCORED).where(_mine(one))
-    query = query if from_at is None else query.where(_F.target_at >= from_at)
-    query = query if until_at is None else query.where(_F.target_at <= until_at)
-    found = query.subquery().c
-    number, target_at, *rolled = found
-    names = ("rolled", "rolled_80", "rolled_95")
-    behind = update(t.forecast_score).where(_K.forecast_id == number, target_at >= one.first_at)
-    c.execute(behind.values(dict(zip(names, rolled, strict=True))))

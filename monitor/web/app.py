@@ -122,11 +122,12 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     public = urlsplit(config.web.public_url).hostname
     found = ["127.0.0.1", "localhost", "::1", config.web.host, *config.web.allowed_hosts, *([public] if public else [])]
-    if _is_open(config):
+    is_open = config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    if is_open:
         whole = socket.gethostname()
         short = whole.partition(".")[0]
         found += [whole, short, f"{short}.local"]
-    app.add_middleware(Hosts, names=found, by_address=_is_open(config))
+    app.add_middleware(Hosts, names=found, by_address=is_open)
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
 
@@ -144,10 +145,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     return app
-
-
-def _is_open(config: ServiceConfig) -> bool:
-    return config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -> Response:

@@ -112,7 +112,6 @@ PURE_IN_LINES = {
     ("cli/scenes/susceptibility.py", "scores['auc']"),
     ("cli/scenes/susceptibility.py", "low"),
     ("cli/scenes/susceptibility.py", "high"),
-    ("cli/scenes/susceptibility.py", "scores['random_split']"),
     ("cli/scenes/susceptibility.py", "one['auc_lost']"),
     ("extensions/surveys/sar.py", "one.coherence_was"),
     ("extensions/surveys/sar.py", "one.coherence_is"),

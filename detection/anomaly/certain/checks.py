@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil, log
+from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.certain.units import LENGTHS
+from detection.anomaly.records import HOLE, LENGTHS, CertainFault
 from detection.anomaly.stages import CHANCE, COARSE, StuckRuns
 from detection.anomaly.windows import Series
 
@@ -94,3 +94,30 @@ def check_series(
         *find_timing_faults(times_s),
     ]
     return sorted(found, key=lambda f: (f.at_s, f.kind))
+
+
+USUAL: Final = 20  # steps before a hole, by which a series is judged
+FEWEST: Final = 10  # of them at least
+REGULAR: Final = 1.5  # intervals: where the middle step is longer, readings come when something changes
+
+
+def find_holes(times_s: Sequence[float], interval_s: float) -> list[tuple[float, float]]:
+    """The last reading before each hole, and the first one after it.
+
+    Args:
+        times_s: Instants of readings, in order.
+        interval_s: As declared. A series that comes otherwise has no holes.
+
+    >>> hours = [*range(12), 16, 17, 20]
+    >>> find_holes(hours, 1.0)
+    [(11.0, 16.0)]
+    >>> find_holes([5 * hour for hour in hours], 1.0)
+    []
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    steps, found = np.diff(times), []
+    for k in np.flatnonzero(steps > HOLE * interval_s).tolist():
+        before = steps[max(0, k - USUAL) : k]
+        if len(before) >= FEWEST and np.median(before) <= REGULAR * interval_s:
+            found.append((float(times[k]), float(times[k + 1])))
+    return found

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.finding import CertainFault
+from detection.anomaly.records import CertainFault
 from detection.anomaly.stages import MAD_TO_SIGMA, Array
 
 USUAL: Final = 24  # intervals that tell what is usual

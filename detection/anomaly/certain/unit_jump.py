@@ -7,8 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.finding import CertainFault
-from detection.anomaly.certain.units import LENGTHS
+from detection.anomaly.records import LENGTHS, CertainFault
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.detector import train_detector
-from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.neighbours import FEWEST_OTHERS
 from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, StrongestPart
 from detection.anomaly.points.records import (
@@ -22,7 +21,7 @@ from detection.anomaly.points.records import (
     Thresholds,
 )
 from detection.anomaly.points.shapes import name_shapes
-from detection.anomaly.records import RUN_GAP_S
+from detection.anomaly.records import RUN_GAP_S, InputError, ThresholdError
 from detection.anomaly.registry import PAST
 from detection.anomaly.stages import Array, beyond_line, beyond_median, count_steps
 from detection.anomaly.windows import Series

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detection.anomaly.certain.checks import MOST_EQUAL, REPLAY_CELLS
 from detection.anomaly.certain.timing import MOVED, NEWEST, USUAL
 from detection.anomaly.certain.unit_jump import BEFORE, CLEAR, list_looks
-from detection.anomaly.certain.units import LENGTHS
+from detection.anomaly.records import LENGTHS
 from detection.anomaly.stages import FEWEST_EQUAL, Array
 
 LENGTH: Final = 64  # readings kept of each series

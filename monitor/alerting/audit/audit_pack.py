@@ -286,12 +286,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 
 def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
-    facts = {k: v for k, v in _spelled(asdict(row)).items() if k != "evidence"}
+    facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(row).items() if k != "evidence"}
     return {**facts, "seal": material.seals[row.id], "cited": [spread(asdict(x)) for x in material.cited[row.id]]}
-
-
-def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
 
 
 def _format_instant(at: datetime | None) -> str:

@@ -93,7 +93,15 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     """
     frozen = gather(frozen)
     if "act" in frozen:
-        return _explain_act(frozen)
+        before, after = frozen["memory"], frozen["after"]
+        who = f"{frozen['actor']} ({frozen['act']})"
+        return [
+            f"decided at {_minute(frozen['now'])} by {who}: {translate(frozen['sentence'])}",
+            f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
+            f"newest datum known: {_at(before['newest_s'])}",
+            "votes that stood:",
+            *(_stood(before["votes"]) or ["  none"]),
+        ]
     evidence = frozen.get("outcome", {}).get("evidence")
     if evidence is None:
         return [f"decided: {translate(frozen.get('sentence') or frozen.get('reason', ''))}"]
@@ -119,17 +127,6 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     if evidence["held_by"]:
         lines.append(f"held by: {', '.join(evidence['held_by'])}")
     return lines
-
-
-def _explain_act(frozen: FrozenDecision) -> list[str]:
-    before, after = frozen["memory"], frozen["after"]
-    return [
-        f"decided at {_minute(frozen['now'])} by {frozen['actor']} ({frozen['act']}): {translate(frozen['sentence'])}",
-        f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
-        f"newest datum known: {_at(before['newest_s'])}",
-        "votes that stood:",
-        *(_stood(before["votes"]) or ["  none"]),
-    ]
 
 
 def _stood(votes: Mapping[str, StoredVote]) -> list[str]:

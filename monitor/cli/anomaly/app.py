@@ -187,7 +187,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
         series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
         usual = ["persistence-z", "ae", "rules"]
         return series, panel.step_s, usual, 0.1
-    from detection.anomaly.errors import InputError
+    from detection.anomaly.records import InputError
     from forecasting.registry import TRAINING_ROWS
     from monitor.jobs.samples import history_since, load_watched
 

@@ -99,10 +99,15 @@ def bench(
     """Judge failure windows: error and width by lead time before drawn collapses."""
     from monitor.cli.forecast import failure_bench
 
+    low, _, high = alpha.partition("-")
+    first = _number(low, "--alpha")
+    last = _number(high, "--alpha") if high else first
+    if not 1.01 <= first <= last:
+        raise typer.BadParameter(f"{alpha!r}: at least 1.01, low before high", param_hint="--alpha")
     rows = failure_bench.score_voight(
         range(seeds),
         [_number(n, "--noise") for n in noise.split(",")],
-        alpha=_bounds(alpha),
+        alpha=(first, last),
         rain=rain,
         gaps=gaps,
         interval_s=_interval_s(interval, []),
@@ -178,12 +183,3 @@ def _number(text: str, option: str) -> float:
     if not (math.isfinite(number) and number >= 0.0):
         raise typer.BadParameter(f"{text!r} is no number of at least 0", param_hint=option)
     return number
-
-
-def _bounds(text: str) -> tuple[float, float]:
-    low, _, high = text.partition("-")
-    first = _number(low, "--alpha")
-    last = _number(high, "--alpha") if high else first
-    if not 1.01 <= first <= last:
-        raise typer.BadParameter(f"{text!r}: at least 1.01, low before high", param_hint="--alpha")
-    return first, last

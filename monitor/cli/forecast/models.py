@@ -181,10 +181,7 @@ def compare(given: CompareArguments) -> None:
     if given.peers:
         compare_files(given.peers, given.horizon, given.names, given.origins)
         return
-    _compare_site(given.site or "", given)
-
-
-def _compare_site(site: str, given: CompareArguments) -> None:
+    site = given.site or ""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from monitor.cli.session import options, show
+
+if TYPE_CHECKING:
+    from detection.imagery.weights_file import ModelCard
 
 PLACES = (
     Path(__file__).resolve().parents[3] / "docs" / "benchmarks",
@@ -35,8 +38,6 @@ PAIRS = ("drawn pairs", "recoloured pairs")
 SETS |= {name: name for name in PAIRS}
 RULE = "rule"
 """Of pairs of dates: what `scenes compare` does with the shipped network, beside which those of two dates are shown."""
-LABELS = {"f1": "F1", "recall": "recall"}
-"""Names of the figures of a row; the first that a score holds is printed."""
 _FALSE_NEW = "false_new_percent"
 _KEPT = ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s", _FALSE_NEW)
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
@@ -77,18 +78,6 @@ _SIMPLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedWeights:
-    """What the card of shipped weights says."""
-
-    name: str
-    width: float
-    parameters: int | None
-    metrics: dict[str, Any]
-    learnt_from: str
-    licence: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRow:
     """One network; its fields are the keys of a JSON line."""
@@ -104,15 +93,14 @@ class NetworkRow:
     reasons_against: str | None
 
 
-def _find_shipped() -> dict[str, list[ShippedWeights]]:
+def _find_shipped() -> dict[str, list["ModelCard"]]:
+    """Cards of shipped weights by network."""
     from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
-    found: dict[str, list[ShippedWeights]] = {}
+    found: dict[str, list[ModelCard]] = {}
     for path in sorted({*WEIGHTS_FOLDER.rglob("*.json"), *MEASURED_FOLDER.glob("*.json")}, key=lambda path: path.name):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        facts, data = (card["network"]["width"], card.get("parameters"), card["metrics"]), card["data"]
-        own = ShippedWeights(card["name"], *facts, data["source"], data["licence"])
-        found.setdefault(card["network"]["name"], []).append(own)
+        card: ModelCard = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(card["network"]["name"], []).append(card)
     return found
 
 
@@ -121,7 +109,7 @@ def _make_row(
     kind: str,
     paper: str | None,
     parameters: tuple[int, int] | None,
-    shipped: Sequence[ShippedWeights],
+    shipped: Sequence["ModelCard"],
     kept: Mapping[str, Mapping[str, Any]],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
@@ -134,14 +122,24 @@ def _make_row(
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
     if shipped:
-        arguments.insert(0, (None, True, "shipped as " + ", ".join(one.name for one in shipped)))
+        arguments.insert(0, (None, True, "shipped as " + ", ".join(one["name"] for one in shipped)))
     scores = [score for score, _, _ in arguments if score is not None] or None
     return NetworkRow(
         id=name,
         kind=kind,
         paper=paper,
         parameters=None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
-        weights=[{k: v for k, v in asdict(one).items() if k != "metrics"} for one in shipped] or None,
+        weights=[
+            {
+                "name": one["name"],
+                "width": one["network"]["width"],
+                "parameters": one.get("parameters"),
+                "learnt_from": one["data"]["source"],
+                "licence": one["data"]["licence"],
+            }
+            for one in shipped
+        ]
+        or None,
         scores=scores,
         note=None if scores else NOT_MEASURED,
         reasons_for=_join_reasons(arguments, is_for=True),
@@ -179,17 +177,17 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]])
     return None
 
 
-def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[Argument]:
+def _find_drawn_scores(shipped: Sequence["ModelCard"]) -> list[Argument]:
     """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
     arguments: list[Argument] = []
-    for one in shipped if all(other.name.startswith("generated") for other in shipped) else ():
-        against = f"{one.name}: drawn patches alone, nothing measured backs it"
+    for one in shipped if all(other["name"].startswith("generated") for other in shipped) else ():
+        against = f"{one['name']}: drawn patches alone, nothing measured backs it"
         score = {
-            "set": one.name,
-            **{key: one.metrics["test"][key] for key in ("f1", "precision", "recall", "miou")},
+            "set": one["name"],
+            **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
             "seeds": 1,
-            "width": one.width,
-            "patches": one.metrics["test_patches"],
+            "width": one["network"]["width"],
+            "patches": one["metrics"]["test_patches"],
             "record": "its card",
             "against": against,
         }
@@ -230,7 +228,7 @@ def _list_crack_rows() -> list[NetworkRow]:
         table = content["figures"][label]
         row, less = table["maps"]["unet"], table["differences"][f"unet less {other}"]["f1"]
         score = {"set": f"drawn cracks, {label}", **row, "beside": other, "record": "cracks.json"}
-        low, high = (_digits(end) for end in less["interval"])
+        low, high = map(_digits, less["interval"])
         scores.append({**score, "measured_at": content["measured_at"], "machine": content["machine"]})
         difference = f"F1 of length {_digits(less['difference'])} above the {other} ({low} to {high}, one seed)"
         arguments.append((None, less["interval"][0] > 0, f"{label}: {difference}"))
@@ -258,10 +256,6 @@ def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     return None
 
 
-def _figure(score: Score) -> str:
-    return next(key for key in LABELS if key in score)
-
-
 def _argue(score: Score) -> Argument:
     found, times = score["difference"], score["times_its_cpu"]
     cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time"
@@ -270,29 +264,25 @@ def _argue(score: Score) -> Argument:
         cost += f", falsely new in stable pairs {score[_FALSE_NEW]:.3g} % for its {score['false_new_beside']:.3g} %"
     if found is None:
         return score, times < 1 and is_quiet, f"{score['set']}: not distinguished from {score['beside']}{cost}"
-    low, high = sorted(abs(end) for end in found["interval"])
+    low, high = map(_digits, sorted(abs(end) for end in found["interval"]))
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found["f1"] > 0 else "below"
-    text = (
-        f"{score['set']}: {LABELS['f1']} {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to "
-        f"{_digits(high)}, {seeds}){cost}"
-    )
+    text = f"{score['set']}: F1 {_digits(abs(found['f1']))} {side} {score['beside']} ({low} to {high}, {seeds}){cost}"
     return score, found["f1"] > 0 and is_quiet, text
 
 
 def _lines(row: NetworkRow) -> str:
     counts = row.parameters
-    size = "" if counts is None else " / ".join(map(_millions, counts.values()))
-    score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row.scores or [])
+    size = "" if counts is None else " / ".join(f"{_digits(count / 1e6)} M" for count in counts.values())
+    score_texts = (
+        f"{one['set']} F1 {_digits(one['f1'])}" if "f1" in one else f"{one['set']} recall {_digits(one['recall'])}"
+        for one in row.scores or []
+    )
     scores = ", ".join(score_texts) or row.note
     lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
     lines += [f"    {one['name']}: learnt from {one['learnt_from']}; {one['licence']}" for one in row.weights or ()]
     reasons = (("for", row.reasons_for), ("against", row.reasons_against))
     return "\n".join(lines + [f"    {side}: {text}" for side, text in reasons if text])
-
-
-def _millions(count: int) -> str:
-    return f"{_digits(count / 1e6)} M"
 
 
 def _digits(value: float) -> str:

@@ -48,7 +48,6 @@ def train(
     low, high = scores["interval"]
     print(f"{out}: {answer['learner']}, {answer['inventory']['landslides']} landslides")
     print(f"AUC on left-out blocks {scores['auc']:.3f} ({low:.3f} to {high:.3f})")
-    print(f"AUC on cells left out at random, which is too high: {scores['random_split']:.3f}")
     print("AUC lost without: " + ", ".join(f"{one['name']} {one['auc_lost']:.3f}" for one in scores["importance"]))
 
 

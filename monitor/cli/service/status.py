@@ -19,7 +19,7 @@ from monitor.checks.table import (
     ServiceVerdict,
     Stamped,
     assess_service,
-    assess_unreadable,
+    run_checks,
 )
 from monitor.cli.session import (
     Commands,
@@ -60,7 +60,9 @@ def status(utc: UtcOption = False) -> None:
         with open_database(service) as db:
             verdict = _show(service, db, now, utc=utc)
     except StoreError as error:
-        verdict = assess_unreadable(error.message)
+        # nobody knows what core does, and it cannot store what it decides
+        blind = run_checks(ReachedDatabase(error.message))
+        verdict = ServiceVerdict(BLIND, tuple(one.text for one in blind if one.is_wrong and one.check.blinds))
         if options().as_json:
             print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
         else:

@@ -175,7 +175,27 @@ def ingest(given: IngestArguments) -> None:
     if given.forget_epoch0 is not None:
         _forget(given.forget_epoch0, given.by)
     elif given.rejected:
-        _replay(dry_run=given.dry_run)
+        with session.open_database() as database:
+            pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
+            result = replay_rejected(pipeline, _now, dry_run=given.dry_run)
+        facts = {
+            "read": result.read,
+            "accepted": result.accepted,
+            "stored": result.stored,
+            "duplicates": result.duplicates,
+            "waiting": result.waiting,
+            "reasons": result.reasons,
+            "dry_run": given.dry_run,
+        }
+        session.show(
+            facts,
+            f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
+            f"{result.waiting} still wait",
+        )
+        if not result.accepted:
+            raise typer.Exit(session.NOTHING)
+        if result.waiting:
+            raise typer.Exit(PARTLY)
     else:
         assert given.path is not None
         _read(given.path, given)
@@ -421,30 +441,6 @@ def _doubts(results: Sequence[FileResult]) -> str:
     parts += [f"stations that the site file does not name: {list_names(stations)}"] if stations else []
     parts += [f"series that the site file does not name: {list_names(series)}"] if series else []
     return "".join(f"; {part}" for part in parts)
-
-
-def _replay(*, dry_run: bool) -> None:
-    with session.open_database() as database:
-        pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
-        result = replay_rejected(pipeline, _now, dry_run=dry_run)
-    facts = {
-        "read": result.read,
-        "accepted": result.accepted,
-        "stored": result.stored,
-        "duplicates": result.duplicates,
-        "waiting": result.waiting,
-        "reasons": result.reasons,
-        "dry_run": dry_run,
-    }
-    session.show(
-        facts,
-        f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
-        f"{result.waiting} still wait",
-    )
-    if not result.accepted:
-        raise typer.Exit(session.NOTHING)
-    if result.waiting:
-        raise typer.Exit(PARTLY)
 
 
 def _forget(name: str, by: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil, floor, sqrt
 from typing import Final
 
@@ -30,10 +29,6 @@ _RANGE: Final = Template("reachable.range", "its values would leave their range,
 _CANNOT: Final = Template("reachable.not", "{series} cannot reach {level} by {criterion}: {text}")
 _LATE: Final = Template("reachable.late", "{level} of {criterion} is reached by {series} late: {text}")
 MANY: Final = 10.0  # times its bound: a level that such motion cannot raise is one that cannot be reached
-RECENT: Final = 8  # intervals by which it is told how often readings come
-SETTLED: Final = 24  # and by which it is told that they come as declared again,
-MISSED: Final = 2  # but for so many
-ALIKE: Final = 0.1  # readings that come so nearly as often as declared come as declared
 _SLACK: Final = 1e-9
 _DAY_S: Final = 86400.0
 
@@ -136,33 +131,6 @@ def list_barriers(site: Site) -> Barriers:
         for criterion, station, spec in list_followed(site)
     }
     return {key: barriers for key, barriers in found.items() if barriers}
-
-
-def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bool = False) -> float:
-    """How often readings come, seconds, by the newest of them; as declared where few have come.
-
-    Those that came too seldom until now do so until nearly all come as declared: a series that loses every second
-    reading is rare all the time, not now and again.
-
-    >>> find_interval_s([i * 10800.0 for i in range(6)], 3600.0)
-    10800.0
-    >>> find_interval_s([0.0, 3600.0, 18000.0], 3600.0)
-    3600.0
-    """
-    recent = sorted(_measure_steps(times_s[-RECENT - 1 :]))
-    if len(recent) < RECENT // 2:
-        return declared_s
-    usual_s = recent[(len(recent) - 1) // 2]
-    if was_rare:
-        steps = _measure_steps(times_s[-SETTLED - 1 :])
-        longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
-        if len(longer) > MISSED:
-            usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
-    return declared_s if abs(usual_s - declared_s) <= ALIKE * declared_s else usual_s
-
-
-def _measure_steps(times_s: Sequence[float]) -> list[float]:
-    return [b - a for a, b in pairwise(times_s)]
 
 
 def shut(barriers: Barriers) -> dict[tuple[str, str], frozenset[int]]:

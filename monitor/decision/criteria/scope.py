@@ -1,4 +1,4 @@
-"""Which series a site's criteria look at, and how far back: nothing more is read."""
+"""Which series a site's criteria and their allowed silence look at, and how far back: nothing more is read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,6 +13,7 @@ from monitor.domain.witnesses import find_sources
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
 SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
+PACE: Final = 60.0  # intervals that show how often readings come, also at a twelfth of what is declared
 BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its span at a time
 
 
@@ -56,6 +57,9 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
                 for source in find_sources(site).get(key[0], ()):
                     place = source, key[1]
                     found[place] = max(found.get(place, 0.0), reach_s(found[key]))
+    for spec in (spec for station in site.stations for spec in station.series if spec.learns_silence):
+        key = spec.station, spec.quantity
+        found[key] = max(found.get(key, 0.0), PACE * spec.interval_s)
     return found
 
 

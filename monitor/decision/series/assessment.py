@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Message, Template
+from monitor.decision.series.intervals import LOOKED_AT, find_silence_s
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
@@ -14,6 +15,7 @@ from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold,
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
+RARE: Final = ":rare"
 ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
@@ -114,6 +116,7 @@ class DecisionContext:
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
     _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # quantity and name, by station
     _readings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    _silences: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -158,6 +161,20 @@ class DecisionContext:
             self._readings.update(sort_names(self.view.readings))
         return [(quantity, self.view.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
+    def find_silence_s(self, spec: SeriesSpec) -> float:
+        """The silence that a series may keep, seconds: what stands declared, or what its readings show."""
+        if not spec.learns_silence:
+            return spec.max_silence_s
+        key = (spec.station, spec.quantity)
+        if key not in self._silences:
+            named = self.list_readings(spec.station)
+            rows = max((r for q, r in named if is_of(self.site, spec, q)), key=len, default=())[-LOOKED_AT:]
+            epochs_s = [seconds(r.observed_at) for r in rows]
+            came_s = [seconds((r.first or r).received_at) for r in rows]
+            was_rare = rare_key(key) in self.memory.conditions
+            self._silences[key] = find_silence_s(spec, epochs_s, came_s, was_rare=was_rare)
+        return self._silences[key]
+
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
         """What `list_rain` makes of a gauge; of readings that grew only the new ones are looked at."""
         name = f"{station_id}.{quantity}"
@@ -181,11 +198,27 @@ class DecisionContext:
         """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""
         if at_s is None or spec is None or self.view.draining:
             return False
-        return self.now_s - at_s <= spec.max_silence_s
+        return self.now_s - at_s <= self.find_silence_s(spec)
 
     def answered_s(self, key: VoteKey) -> float:
         """Data up to this instant were answered by a person."""
         return self.memory.answered.get(key, float("-inf"))
+
+
+def is_of(site: Site, spec: SeriesSpec, quantity: str) -> bool:
+    """True for the series itself and its components, not for another one whose name begins alike.
+
+    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
+    """
+    if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
+        return False
+    declared = site.series(spec.station, quantity)
+    return declared is None or declared.quantity == spec.quantity
+
+
+def rare_key(place: tuple[str, str]) -> str:
+    """The condition of a series that comes more seldom than declared."""
+    return f"health:{'.'.join(place)}{RARE}"
 
 
 Rule = Callable[

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
-from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden
+from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
@@ -212,26 +212,15 @@ def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> flo
     found = [
         n.observed_s
         for quantity, n in windows.list_newest(station.id)
-        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
+        if "future" not in n.flags and n.observed_s <= windows.now_s and is_of(windows.site, spec, quantity)
     ]
     return max(found, default=None)
-
-
-def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
-    """True for the series itself and its components, not for another one whose name begins alike.
-
-    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
-    """
-    if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
-        return False
-    declared = station.find_series(quantity)
-    return declared is None or declared.quantity == spec.quantity
 
 
 def _examine_series(
     windows: DecisionContext, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
 ) -> SeriesProblem | None:
-    now_s = windows.now_s
+    now_s, silence_s = windows.now_s, windows.find_silence_s(spec)
     if windows.view.draining:
         # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
         known = _find_lasting(windows, spec, tracks)
@@ -240,12 +229,12 @@ def _examine_series(
         return None if seen_s is not None else SeriesProblem("unknown", _NOTHING_YET(), now_s)
     if seen_s is None:
         started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
-        if now_s - started_s > spec.max_silence_s:
+        if now_s - started_s > silence_s:
             return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
         return SeriesProblem("unknown", _NOTHING_YET(), started_s)
-    if now_s - seen_s > spec.max_silence_s:
-        since = seen_s + spec.max_silence_s
-        text = _TOO_OLD(at=Timestamp(seen_s), duration=Duration(spec.max_silence_s))
+    if now_s - seen_s > silence_s:
+        since = seen_s + silence_s
+        text = _TOO_OLD(at=Timestamp(seen_s), duration=Duration(silence_s))
         return SeriesProblem("silent", text, since)
     if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
         return SeriesProblem(
@@ -262,9 +251,10 @@ def _examine_values(
     mute = _find_mute(windows, spec, tracks, max(usable, default=None))
     if mute is not None:
         return mute
-    if tracks and (not usable or windows.now_s - max(usable) > spec.max_silence_s):
+    silence_s = windows.find_silence_s(spec)
+    if tracks and (not usable or windows.now_s - max(usable) > silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
-        text = _UNUSABLE_FOR(duration=Duration(spec.max_silence_s), text=why)
+        text = _UNUSABLE_FOR(duration=Duration(silence_s), text=why)
         return SeriesProblem("flagged", text, max(usable, default=seen_s))
     if not tracks and not _is_unflagged(windows, spec):
         return SeriesProblem("flagged", _FLAGGED(), seen_s)
@@ -323,7 +313,7 @@ def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in windows.list_readings(station.id):
-            if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
+            if not readings or spec.interval_s > 86400.0 or not is_of(windows.site, spec, quantity):
                 continue
             if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for

@@ -164,13 +164,14 @@ def find_step_candidates(
         spec = windows.site.series(track.station, criterion.quantity)
         if spec is None or criterion.role != "witness":
             continue
+        silence_s = windows.find_silence_s(spec)
         unsure = list_unsure(windows, track)
         for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
             is_open = key in windows.memory.steps or was_answered(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
-            sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
+            sudden = jump.at_s - jump.before_s <= max(silence_s, 2.0 * spec.interval_s)
             level = 1 if sudden else 0
             # the highest level whose bound it exceeds, spread over that level's window, or over its gap if longer
             for threshold in criterion.thresholds:
@@ -181,7 +182,7 @@ def find_step_candidates(
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
                 started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-                old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - spec.max_silence_s
+                old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
                 mirrored = find_mirrored(windows, criterion, spec, jump)
@@ -510,4 +511,4 @@ def _why_it_counts(
 
 def _silence_s(windows: DecisionContext, station: str) -> float:
     known = windows.site.station(station)
-    return max((s.max_silence_s for s in known.series), default=0.0) if known else 0.0
+    return max((windows.find_silence_s(s) for s in known.series), default=0.0) if known else 0.0

@@ -17,15 +17,20 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     split_table("""
-        ; -; --; ---; nan; +nan; -nan; inf; m; missing; +inf;
+        ; -; --; ---; nan; nat; +nan; -nan; inf; m; missing; +inf;
         -inf; infinity; +infinity; -infinity; na; n/a; n.a.; nd; n.d.; k.a.; s/d; null; none; undefined; #n/a; #nv;
         #n/d; #value!; #wert!; #div/0!; #ref!; #num!; #name?
     """)
 )
 _BAD: Final = re.compile(
-    r"(?<![^\W\d_])(?:bad|single|autonomous|no.?fix|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
-    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|fehler\w*|ungültig\w*|gestört|defekt|guasto|"
+    r"(?<![^\W\d_])(?:bad|(?-i:Bad(?=[A-Z]))\w*|single|autonomous|no.?fix|fault\w*|err(?:or\w*)?|fail\w*|invalid\w*|suspe[ck]t\w*|poor|reject\w*|questionable|doubtful|"
+    r"defect\w*|broken|malfunction\w*|not.?ok|nok|out.?of.?range|schlecht|[^\W\d_]*fehler(?!frei)\w*|ungültig\w*|gestört|defekt|guasto|"
     r"errat[ao]|non.?valid\w*|mauvais\w*|défaut|erron\w*|mal[ao]|falla|inválid\w*)(?![^\W\d_])",
+    re.IGNORECASE,
+)
+_NONE_BAD: Final = re.compile(
+    r"(?<![^\W\d_])(?:no|not|without|0|kein\w*|ohne|nessun\w*|senza|sin|ning\w*|aucun\w*|sans)[ _-]"
+    r"(?:err|fault|fail|fehl|guast|d[eé]f|fall)\w*",
     re.IGNORECASE,
 )
 LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
@@ -72,10 +77,12 @@ def says_bad(quality: Any) -> bool:
 
     >>> [says_bad(said) for said in ("Bad", {"status": {"code": "out of range"}}, "good", {"error": 0.1}, None, 0)]
     [True, True, False, False, False, False]
+    >>> says_bad("no error"), says_bad("Kein Fehler"), says_bad("no fix"), says_bad("BadSensorFailure")
+    (False, False, True, True)
     """
     if isinstance(quality, dict | list):
         return any(map(says_bad, quality.values() if isinstance(quality, dict) else quality))
-    return isinstance(quality, str) and _BAD.search(quality) is not None
+    return isinstance(quality, str) and _BAD.search(_NONE_BAD.sub("", quality)) is not None
 
 
 def is_fill_number(value: float) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from graphlib import TopologicalSorter
-from math import inf, isclose, isfinite, nextafter
+from math import ceil, floor, inf, isclose, isfinite, nextafter
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -33,6 +34,7 @@ from monitor.store.readings.observations import (
     AddResult,
     SeriesIds,
     add_observations,
+    find_epoch,
     find_series_id,
     load_extents,
     load_offsets,
@@ -48,6 +50,8 @@ TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at on
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _OLD: Final = (inf, inf)  # of a series of which more than what came may count
 _BIT: Final = timedelta(microseconds=1)
+_BIT_S: Final = 1e-6
+_get_instant: Final = attrgetter("observed_at")
 ROUNDS: Final = 5  # of a value that an instant had before: it is stored a last digit higher
 DIGITS: Final = 13  # of a value: base units turn 31.4 mm into 31.399999999999995
 SAME: Final = 1e-13  # of a value: a difference of last digits
@@ -81,6 +85,16 @@ class Plan:
     def slack_s(self) -> float:
         """How far from its instant a reading may lie that stands for it."""
         return max(self.calculation.within_s, self.calculation.hold_s)
+
+    @cached_property
+    def early_s(self) -> float:
+        """How far after its instant at most."""
+        return 0.0 if self.calculation.hold_s else self.calculation.within_s
+
+    def list_grid(self, from_s: float, to_s: float) -> list[float]:
+        """The instants of `every` between two, which count as well."""
+        every_s = self.calculation.every_s
+        return [k * every_s for k in range(ceil((from_s - _BIT_S) / every_s), floor((to_s + _BIT_S) / every_s) + 1)]
 
 
 @once_per_record
@@ -128,6 +142,35 @@ def _find_scales(site: Site) -> Mapping[Series, float]:
     return {place: scale for plan in list_plans(site) for place, scale in plan.scales.items()}
 
 
+@once_per_record
+def _find_grids(site: Site) -> tuple[Mapping[float, tuple[float, float]], frozenset[Series]]:
+    """By `every` how far before and behind a reading it counts; and what series at the instants of others rest on."""
+    grids: dict[float, tuple[float, float]] = {}
+    places: set[Series] = set()
+    for plan in list_plans(site):
+        if every_s := plan.calculation.every_s:
+            before, behind = grids.get(every_s, (0.0, 0.0))
+            grids[every_s] = max(before, plan.early_s), max(behind, plan.slack_s + plan.expression.reach_s)
+        else:
+            places |= plan.scales.keys()
+    return grids, frozenset(places)
+
+
+def _drop_between(site: Site, come: list[Observation], newest: Mapping[int, str], now: datetime) -> list[Observation]:
+    """What came, without what only series with `every` rest on where none of their instants can be due."""
+    grids, places = _find_grids(site)
+    if not grids:
+        return come
+    instants, known_s = {*map(_get_instant, come)}, [_read_s(at) for at in {*newest.values()}]
+    first_s, last_s, now_s = map(epoch_s, (min(instants), max(instants), now))
+    for every_s, (before_s, behind_s) in grids.items():
+        is_late = first_s <= max(known_s)
+        from_s = min(min(known_s) + 2.0 * _BIT_S, first_s - before_s if is_late else inf)
+        if from_s == -inf or floor(max(min(last_s + behind_s, now_s), last_s) / every_s + _BIT_S) * every_s >= from_s:
+            return come
+    return [o for o in come if (o.station, o.quantity) in places] if places else []
+
+
 def add_calculated(
     c: Connection,
     sites: Mapping[str, Site],
@@ -139,15 +182,22 @@ def add_calculated(
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
     for site in (sites[name] for name in {o.site for o in rows} if name in sites and list_steps(sites[name])):
-        come, newest = [o for o in rows if o.site == site.id], added.newest
+        newest, come = added.newest, _drop_between(site, [o for o in rows if o.site == site.id], added.newest, now)
+        if not come:
+            continue
         received_at, batch = max(o.received_at for o in come), _Batch(site, ids, load_offset_series(c))
         for step in list_steps(site):
             batch.add(come, newest)
             come, wanted = [], list[tuple[Plan, Span]]()
             for plan in dict.fromkeys(plan for place in batch.samples for plan in step.get(place, ())):
-                if batch.has_all(plan):
-                    made = _compute_each(site.id, plan, batch.samples, batch.samples[plan.first], received_at)
-                    come += filter(None, made.values())
+                due = batch.list_due(plan, epoch_s(received_at)) if plan.calculation.every_s else None
+                if due == []:
+                    continue
+                if batch.has_all(plan, due):
+                    at_s = [one.at_s for one in batch.samples[plan.first]] if due is None else due
+                    come += filter(None, _compute_each(site.id, plan, batch.samples, at_s, received_at).values())
+                elif due is not None:
+                    wanted += [(plan, (at, at)) for at in map(from_epoch_s, due)]
                 else:
                     wanted += [(plan, span) for span in _list_spans(plan, batch.samples)]
             come += _compute_spans(c, site, wanted, received_at, ids)
@@ -162,6 +212,7 @@ class _Batch:
     def __init__(self, site: Site, ids: SeriesIds, corrected: Collection[int]) -> None:
         self._site, self._ids, self._corrected, self._scales = site.id, ids, corrected, _find_scales(site)
         self._ends: dict[Series, tuple[float, float]] = {}  # its last instant before, and its first new one
+        self._before: dict[Series, float] = {}  # its newest instant before
         self.samples: dict[Series, list[Sample]] = {}
 
     def add(self, observations: Iterable[Observation], newest: Mapping[int, str]) -> None:
@@ -175,14 +226,34 @@ class _Batch:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
                 number = self._ids[self._site, *place][0]
-                self._ends[place] = _OLD if number in self._corrected else (_read_s(newest[number]), sample.at_s)
+                self._before[place] = before = _read_s(newest.get(number, ""))
+                is_known = number in newest and number not in self._corrected
+                self._ends[place] = (before, sample.at_s) if is_known else _OLD
             there.append(sample)
 
-    def has_all(self, plan: Plan) -> bool:
+    def list_due(self, plan: Plan, now_s: float) -> list[float]:
+        """The instants of `every` whose value may be new or another.
+
+        Each stands once its first input has a reading at or after it. In order a reading counts from the one before it
+        on, which may stand for what follows it; a late one as far as it is near.
+        """
+        firsts, due = self.samples.get(plan.first), set[float]()
+        newest_s = max(self._before[plan.first], *(one.at_s for one in firsts)) if firsts else now_s
+        for place in self.samples.keys() & plan.scales.keys():
+            before_s = self._before[place]
+            from_s = before_s + 2.0 * _BIT_S
+            begins = [(one.at_s, from_s if one.at_s > before_s else -inf) for one in self.samples[place]]
+            for at_s, begin_s in (*begins, (before_s, from_s)) if isfinite(before_s) else begins:
+                end_s = min(at_s + plan.slack_s + plan.expression.reach_s, newest_s)
+                due.update(plan.list_grid(max(at_s - plan.early_s, begin_s), end_s))
+        return sorted(due)
+
+    def has_all(self, plan: Plan, due: Sequence[float] | None) -> bool:
         """Whether all that values rest on came: nothing that was there before is near enough to count."""
         ends = [self._ends.get(place, _OLD) for place in plan.scales]
         is_near = not plan.expression.reach_s and not plan.calculation.hold_s
-        return is_near and max(ends)[0] < min([first for _, first in ends]) - 1.001 * plan.slack_s  # roundings
+        from_s = due[0] if due else min([first for _, first in ends])
+        return is_near and max(ends)[0] < from_s - 1.001 * plan.slack_s  # roundings
 
 
 @lru_cache(maxsize=1024)
@@ -192,7 +263,7 @@ def _read_s(at: str) -> float:
 
 def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[Sample]]) -> list[Span]:
     """The times in which a series differs once readings of these instants are there."""
-    ahead, behind = timedelta(seconds=plan.expression.reach_s + plan.slack_s), timedelta(seconds=plan.slack_s)
+    ahead, behind = timedelta(seconds=plan.expression.reach_s + plan.slack_s), timedelta(seconds=plan.early_s)
     instants = [from_epoch_s(one.at_s) for place in plan.scales for one in changed.get(place, ())]
     return join_spans((at - behind, at + ahead) for at in instants)
 
@@ -244,8 +315,14 @@ def _compute_span(
     received_at: datetime,
     ids: SeriesIds,
 ) -> Iterator[Observation]:
-    within = [one for one in samples[plan.first] if span[0] <= from_epoch_s(one.at_s) <= span[1]]
-    found = _compute_each(site.id, plan, samples, within, received_at)
+    firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
+    if not plan.calculation.every_s:
+        instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
+    elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
+        first = find_series_id(connection, site.id, *plan.first, ids)
+        newest = None if first is None else find_epoch(connection, first, received_at + AHEAD, 0)
+        instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
+    found = _compute_each(site.id, plan, samples, instants, received_at)
     yield from filter(None, found.values())
     gaps = [at for at, one in found.items() if one is None]
     number = find_series_id(connection, site.id, plan.spec.station, plan.spec.quantity, ids) if gaps else None
@@ -276,11 +353,11 @@ def _make_sample(place: Series, one: Reading | Observation, scale: float, *, is_
 
 
 def _compute_each(
-    site: str, plan: Plan, samples: Mapping[Series, Sequence[Sample]], firsts: Iterable[Sample], received_at: datetime
+    site: str, plan: Plan, samples: Mapping[Series, Sequence[Sample]], instants: Iterable[float], received_at: datetime
 ) -> dict[datetime, Observation | None]:
     """By instant the value, None where something is missing or nothing can be computed (a division by 0)."""
     inputs = InputSamples(samples, plan.calculation.within_s, plan.calculation.hold_s)
-    return {from_epoch_s(one.at_s): _compute_one(site, plan, inputs, one.at_s, received_at) for one in firsts}
+    return {from_epoch_s(at_s): _compute_one(site, plan, inputs, at_s, received_at) for at_s in instants}
 
 
 def _compute_one(
@@ -377,6 +454,7 @@ def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, 
     offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
     calculation = plan.calculation
     facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
+    facts += [calculation.every_s] if calculation.every_s else []
     calculated = [known[one] for one in calculation.inputs if one in known]
     return digest_text(canonical_json([*facts, offsets, *calculated]))
 

@@ -1,5 +1,6 @@
 """[[derived]] and [[relative]] of a site file: series that are computed, checked when the file is read."""
 
+import math
 from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
@@ -27,7 +28,8 @@ DerivedTable: Final = create_model(
     at=(str, Field("", description="the series whose instants it has; default the first one named")),
     within_s=(Duration | None, Field(None, alias="within", description="how near readings of the others lie")),
     hold_s=(Duration | None, Field(None, alias="hold", description="instead: how old their last readings may be")),
-    interval_s=(Duration | None, Field(None, alias="interval", description="default that of the series `at`")),
+    every_s=(Duration | None, Field(None, alias="every", description="a value at each multiple of it, in UTC")),
+    interval_s=(Duration | None, Field(None, alias="interval", description="default `every`, or that of `at`")),
     agree_within=(
         float,
         Field(0.0, ge=0.0, description="in `unit`: where what it rests on differs by more is an alarm"),
@@ -35,7 +37,11 @@ DerivedTable: Final = create_model(
 )
 _RelativeTable: Final = create_model("_RelativeTable", __base__=DerivedTable, where=(str, ...))
 _PlacedTable: Final = create_model(
-    "_PlacedTable", __base__=SeriesTable, calculation=(Calculation | None, None), corrected_as=(str, "")
+    "_PlacedTable",
+    __base__=SeriesTable,
+    calculation=(Calculation | None, None),
+    is_calculated=(bool, False),
+    corrected_as=(str, ""),
 )
 
 
@@ -136,6 +142,10 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     if table.within_s is None and table.hold_s is None and max(each_s) > ALIKE * min(each_s):
         spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
         raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
+    longest_s = table.max_silence_s or math.inf
+    if table.every_s is not None and not min(each_s) <= table.every_s <= longest_s:
+        ends = " to ".join(format_duration(s) for s in (min(each_s), longest_s) if s < math.inf)
+        raise ConfigError(f"{where}.every: expected {ends} (interval of its inputs, max_silence)")
     first = names.index(table.at) if table.at else 0
     slack_s = table.hold_s or table.within_s or 0.0
     if (count := round(sum((found.reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
@@ -153,7 +163,9 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
         agree_within=agree_within,
+        every_s=table.every_s or 0.0,
     )
     given = {key: getattr(table, key) for key in SeriesTable.model_fields}
-    interval_s = table.interval_s or each_s[first]
-    return _PlacedTable.model_construct(**given | {"interval_s": interval_s, "calculation": calculation})
+    interval_s = table.interval_s or table.every_s or each_s[first]
+    made = {"interval_s": interval_s, "calculation": calculation, "is_calculated": True}
+    return _PlacedTable.model_construct(**given | made)

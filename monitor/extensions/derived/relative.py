@@ -28,6 +28,7 @@ class RelativeTable(Section):
     stations: tuple[str, ...] = Field(min_length=1, description="from which it is taken off: ids, or such as `G*`")
     within_s: Duration | None = Field(None, alias="within", description="how near readings of the reference lie")
     hold_s: Duration | None = Field(None, alias="hold", description="instead: how old its last reading may be")
+    every_s: Duration | None = Field(None, alias="every", description="a value at each multiple of it, in UTC")
 
 
 def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Mapping[Series, str]]:
@@ -122,5 +123,6 @@ def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: S
         **{key: field.get_default() for key, field in make.model_fields.items()}
         | {key: getattr(raw, key) for key in kept}
         | {"station": f"{station}{ENDING}", "expression": f"'{station}.{raw.quantity}' - {taken}"}
-        | {"interval_s": None, "within_s": table.within_s, "hold_s": table.hold_s, "where": where}
+        | {"interval_s": None, "within_s": table.within_s, "hold_s": table.hold_s, "every_s": table.every_s}
+        | {"where": where}
     )

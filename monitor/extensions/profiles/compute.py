@@ -3,28 +3,36 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from math import sqrt, ulp
+from itertools import pairwise
+from math import hypot, isnan, nan, sqrt, ulp
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection
 
 from forecasting.message import message_columns
 from monitor.domain.canonical import canonical_json, digest_text
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import Span, epoch_s, format_iso, join_spans, parse
 from monitor.domain.observation import HARMLESS, Observation, Reading
 from monitor.domain.site import Site
-from monitor.extensions.profiles.declare import DEPTHS, DISPLACEMENT, SLIP_RATE, list_profiles
-from monitor.extensions.profiles.reduction import (
+from monitor.extensions.profiles.declare import (
+    DEPTHS,
+    DISPLACEMENT,
+    MADE,
     OF_STATE,
-    Column,
+    SLIP_RATE,
     Profile,
+    list_names,
+    list_profiles,
+)
+from monitor.extensions.profiles.reduction import (
     Slip,
     Survey,
     accumulate,
     compute_noise,
     compute_rates,
     find_slip,
-    list_names,
     read_survey,
     subtract_zero,
 )
@@ -48,19 +56,18 @@ class DerivedValue(NamedTuple):
     """A value that follows from a profile; None where nothing does."""
 
     quantity: str
-    unit: str
     value: float | None
     sigma: float | None = None
     extra: str | None = None
 
 
-def add_profiles(
-    c: Connection, sites: Mapping[str, Site], rows: Sequence[Observation], _: AddResult, now: datetime, ids: SeriesIds
+def renew_near(
+    c: Connection, sites: Mapping[str, Site], rows: Sequence[Observation], now: datetime, ids: SeriesIds
 ) -> list[Observation]:
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
     for name in {o.site for o in rows}:
-        for profile in list_profiles(sites[name]) if name in sites else ():
+        for profile in list_profiles(sites[name]):
             wanted = {*list_names(profile)}
             mine = [o for o in rows if (o.site, o.station) == (name, profile.station) and o.quantity in wanted]
             within, window = timedelta(seconds=profile.within_s), timedelta(seconds=profile.window_s)
@@ -75,26 +82,40 @@ def _renew_span(
     c: Connection, site: Site, profile: Profile, span: Span, received_at: datetime, now: datetime, ids: SeriesIds
 ) -> list[Observation]:
     """Compute the profiles of a time, ends included, and store what is new."""
-    known_at = received_at + AHEAD
+    known_at, within = received_at + AHEAD, timedelta(seconds=profile.within_s)
     zero_at = _find_zero(c, site, profile, known_at, ids)
     if zero_at is None:
         return []
-    within, names = timedelta(seconds=profile.within_s), list_names(profile)
-    begin = span[0] - timedelta(seconds=profile.window_s) - within
-    known = _load(c, site, profile, names, (begin, span[1] + within), known_at, ids)
-    zero = _load(c, site, profile, names, (zero_at - within, zero_at + within), known_at, ids)
-    made = _load(c, site, profile, (DEPTHS, DISPLACEMENT, SLIP_RATE), span, known_at, ids)
+
+    def load(names: Iterable[str], since: datetime, until: datetime) -> Known:
+        return _load(c, site, profile, names, (since, until), known_at, ids)
+
+    names = list_names(profile)
+    known = load(names, span[0] - timedelta(seconds=profile.window_s) - within, span[1] + within)
+    *_, (_, of_zero) = (
+        one for one in _list_surveys(profile, load(names, zero_at - within, zero_at + within)) if one[0] <= zero_at
+    )
+    made = load(MADE, *span)
     there = {(name, one.observed_at): one for name, rows in made.items() for one in rows}
-    first = _gather(profile, zero, epoch_s(zero_at))
-    instants = [one.observed_at for one in known.get(_find_anchor(profile), ())]
-    surveys = [subtract_zero(profile, _gather(profile, known, epoch_s(at)), first) for at in instants]
-    rows: list[Observation] = []
-    for number, at in enumerate(instants):
-        is_whole = all(None not in _read_column(profile, known, face, epoch_s(at)) for face in profile.faces)
-        if span[0] <= at <= span[1] and (is_whole or at <= received_at - WAITS):
-            recent = [one for one in surveys[: number + 1] if one.at_s > epoch_s(at) - profile.window_s]
-            for part in _list_parts(profile, recent, _gather_values(profile, known, zero, at, zero_at)):
-                rows += _revise(site, profile, part, at, received_at, there.get((part.quantity, at)))
+    first = _read(profile, of_zero, zero_at)
+    surveys: list[Survey] = []
+    # what stands at an instant that is that of no survey any more can be computed no more
+    parts = {(name, at): DerivedValue(name, None, extra=one.extra) for (name, at), one in there.items()}
+    for at, values in _list_surveys(profile, known):
+        surveys.append(subtract_zero(profile, _read(profile, values, at), first))
+        if not span[0] <= at <= span[1]:
+            continue
+        for name in MADE:
+            parts.pop((name, at), None)
+        is_whole = all(name in values and not isnan(values[name]) for name in names)
+        if is_whole or at <= received_at - WAITS:
+            recent = [one for one in surveys if one.at_s > epoch_s(at) - profile.window_s]
+            parts |= {(part.quantity, at): part for part in _list_parts(profile, recent, first)}
+    rows = [
+        one
+        for (name, at), part in parts.items()
+        for one in _revise(site, profile, part, at, received_at, there.get((name, at)))
+    ]
     add_observations(c, rows, now, ids)
     return rows
 
@@ -119,57 +140,58 @@ def _load(
     return {name: rows for (_, name), rows in load_known(c, site.id, since, span[1], known_at, ids).items()}
 
 
-def _find_nearest(readings: Sequence[Reading], at_s: float, within_s: float) -> float | None:
-    """The usable value next to an instant."""
-    place = bisect_left(readings, at_s, key=lambda one: epoch_s(one.observed_at))
-    near = min(readings[max(0, place - 1) : place + 1], key=lambda r: abs(epoch_s(r.observed_at) - at_s), default=None)
-    if near is None or abs(epoch_s(near.observed_at) - at_s) > within_s or {*near.flags} - HARMLESS:
-        return None
-    return near.value
+def _list_surveys(profile: Profile, known: Known) -> list[tuple[datetime, dict[str, float]]]:
+    """Surveys by their instants, with the value of each series that is nearest to it and usable, else nan.
+
+    Where one soon after another reads only some of its depths again, those count and the others stay.
+    """
+    instants = [one.observed_at for one in known.get(_find_anchor(profile), ())]
+    middles = [a + (b - a) / 2 for a, b in pairwise(instants)]
+    each: list[dict[str, float]] = [{} for _ in instants]
+    within = timedelta(seconds=profile.within_s)
+    for name, one in ((name, one) for name, rows in known.items() for one in rows):
+        place = bisect_left(middles, one.observed_at)
+        if instants and abs(one.observed_at - instants[place]) <= within:
+            is_usable = not {*one.flags} - HARMLESS
+            each[place][name] = one.value if is_usable else each[place].get(name, nan)
+    found: list[tuple[datetime, dict[str, float]]] = []
+    for at, mine in zip(instants, each, strict=True):
+        if found and at - found[-1][0] <= within and not found[-1][1].keys() <= mine.keys():
+            found[-1][1].update({name: value for name, value in mine.items() if not isnan(value)})
+        else:
+            found.append((at, mine))
+    return found
 
 
-def _read_column(profile: Profile, known: Known, face: str, at_s: float) -> Column:
-    names = (profile.name(face, place) for place in range(len(profile.depths_m)))
-    return [_find_nearest(known.get(name, ()), at_s, profile.within_s) for name in names]
+def _read(profile: Profile, values: Mapping[str, float], at: datetime) -> Survey:
+    places = range(len(profile.depths_m))
+    faces = {face: [values.get(profile.name(face, place)) for place in places] for face in profile.faces}
+    return read_survey(profile, epoch_s(at), faces)
 
 
-def _gather(profile: Profile, known: Known, at_s: float) -> Survey:
-    return read_survey(profile, at_s, {face: _read_column(profile, known, face, at_s) for face in profile.faces})
-
-
-def _gather_values(profile: Profile, known: Known, zero: Known, at: datetime, zero_at: datetime) -> list[Column]:
-    """Of what is no displacement: the readings, and their change since the zero reading."""
-    if profile.kind not in OF_STATE:
-        return [[None] * len(profile.depths_m)] * 2
-    now, first = (_read_column(profile, k, profile.faces[0], epoch_s(t)) for k, t in ((known, at), (zero, zero_at)))
-    return [now, [None if a is None or b is None else a - b for a, b in zip(now, first, strict=True)]]
-
-
-def _list_parts(profile: Profile, surveys: Sequence[Survey], values: Sequence[Column]) -> Iterator[DerivedValue]:
+def _list_parts(profile: Profile, surveys: Sequence[Survey], zero: Survey) -> Iterator[DerivedValue]:
     """What follows from the newest of surveys."""
-    newest = surveys[-1]
-    nothing: Column = [None] * len(profile.depths_m)
-    rates = compute_rates(surveys)
-    slip = find_slip(profile, surveys)
-    both = [*newest.steps, nothing][:2] + [*rates, nothing][:2]
+    newest, slip = surveys[-1], find_slip(profile, surveys)
     is_state = profile.kind in OF_STATE
-    columns = [nothing if one is nothing or is_state else accumulate(profile, one) for one in both]
-    table = zip(profile.depths_m, *columns, newest.checksums, *values, strict=True)
+    nothing = np.full(len(profile.depths_m), nan)
+    both = [*newest.steps, nothing][:2] + [*compute_rates(surveys), nothing][:2]
+    columns = [nothing if is_state else accumulate(profile, one) for one in both]
+    values = [newest.faces[0], newest.faces[0] - zero.faces[0]] if is_state else [nothing, nothing]
+    table = zip(profile.depths_m, *columns, newest.checksums[0], *values, strict=True)
     extra = {"rows": [[_round(one) for one in row] for row in table], "slip": [_write_slip(slip)]}
-    count = sum(one is not None for one in newest.steps[0])
-    yield DerivedValue(DEPTHS, "1", float(count), None, canonical_json(extra))
+    count = int((~np.isnan(newest.faces[: 1 + profile.is_paired])).all(0).sum())
+    yield DerivedValue(DEPTHS, float(count), None, canonical_json(extra))
     if is_state:
         return
     ends = [column[profile.outwards[-1]] for column in columns[: profile.axes]]
-    known = [one for one in ends if one is not None]
-    moved = None if len(known) < len(ends) else known[0] if len(known) == 1 else sqrt(sum(one**2 for one in known))
+    moved = ends[0] if profile.axes == 1 else hypot(*ends)
     noise = max(compute_noise(column)[1] for column in newest.steps) * sqrt(count)
-    yield DerivedValue(DISPLACEMENT, "mm", _round(moved), _round(noise) if noise < 1e6 else None)
-    yield DerivedValue(SLIP_RATE, "mm/day", _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
+    yield DerivedValue(DISPLACEMENT, _round(moved), _round(noise) if 0.0 < noise < 1e6 else None)
+    yield DerivedValue(SLIP_RATE, _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
 
 
 def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, PLACES) + 0.0
+    return None if value is None or isnan(value) else round(float(value), PLACES) + 0.0
 
 
 def _write_slip(slip: Slip) -> list[Any]:
@@ -187,7 +209,7 @@ def _revise(
     The store takes what an instant had before for a duplicate: a later value is a last digit higher each time. What
     can be computed no more stays, as unusable.
     """
-    place = (site.id, profile.station, part.quantity, part.unit, at, received_at)
+    place = (site.id, profile.station, part.quantity, MADE[part.quantity], at, received_at)
     if there is None:
         if part.value is not None:
             yield Observation(*place, part.value, part.sigma, extra=part.extra)
@@ -204,11 +226,9 @@ def _revise(
         yield Observation(*place, value, part.sigma, "corrected", extra=part.extra)
 
 
-def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
+def renew_changed(db: Database, site: Site, now: datetime) -> str:
     """Compute all profiles anew whose declaration, zero reading or offsets are others than before."""
     profiles, name = list_profiles(site), f"profiles:{site.id}"
-    if not profiles:
-        return IDLE
     known = db.run_read(lambda c: find_stamp(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
@@ -249,7 +269,7 @@ def _digest(c: Connection, site: Site, profile: Profile, now: datetime) -> str:
 
 def _renew(db: Database, site: Site, profile: Profile, since: datetime, now: datetime) -> int:
     """Compute the profiles after an instant anew, a month at a time; values that are the same stay."""
-    count = 0
+    count, ids = 0, dict[tuple[str, str, str], tuple[int, str]]()
     while True:
         with db.write() as c:
             number = find_series_id(c, site.id, profile.station, _find_anchor(profile))
@@ -257,4 +277,7 @@ def _renew(db: Database, site: Site, profile: Profile, since: datetime, now: dat
             if begin is None:
                 return count
             since = begin + CHUNK
-            count += len(_renew_span(c, site, profile, (begin, since), now, now, {}))
+            rows = _renew_span(c, site, profile, (begin, since), now, now, ids)
+            for add in find_functions("ingest.readings"):  # what is calculated from them
+                add(c, {site.id: site}, rows, AddResult(len(rows), 0, 0, frozenset()), now, ids)
+            count += len(rows)

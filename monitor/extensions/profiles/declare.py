@@ -2,22 +2,34 @@
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from monitor.config.site_schema import QuantityTable, SeriesTable, Table
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
-from monitor.domain.quantities import QUANTITIES, UNITS
+from monitor.domain.quantities import OF_DEPTHS, QUANTITIES, UNITS
 from monitor.domain.site import Site, StationId, once_per_record
-from monitor.domain.terms import Duration, Faults, Section, read_toml
-from monitor.extensions.profiles.reduction import FACES, OF_STATE, Profile, list_names
+from monitor.domain.terms import Duration, Faults, Section, make_record, read_toml
 
+FACES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {  # by axis
+    "probe": (("a0", "a180"), ("b0", "b180")),
+    "in_place": (("a",), ("b",)),
+    "shape_array": (("a",), ("b",)),
+    "strain": (("fibre",),),
+    "extensometer": (("anchor",),),
+    "piezometer": (("pressure",),),
+    "thermistor": (("temperature",),),
+}
+OF_STATE: Final = frozenset({"piezometer", "thermistor"})  # their readings are no displacement
 DEPTHS: Final = "depth_count"  # how many came; with each value stands the whole profile
 DISPLACEMENT: Final = "displacement"  # of the end that is not fixed
 SLIP_RATE: Final = "slip_rate"  # across the depth of slip
+MADE: Final = {DEPTHS: "1", DISPLACEMENT: "mm", SLIP_RATE: "mm/day"}
 MOST: Final = 500  # depths
 NEAR_M: Final = 0.006  # so near are depths that are the same: 2 ft are declared as 0.61 m
 MOST_READ: Final = 20_000  # readings for one profile
@@ -26,6 +38,60 @@ USUAL_READINGS: Final = {"probe": 3.5}  # in a line of the rate
 OFTEN: Final = 24.0  # the same of what reads by itself
 Depth = Annotated[float, Field(ge=0.0, le=3000.0)]
 Kind: TypeAlias = Literal["probe", "in_place", "shape_array", "strain", "extensometer", "piezometer", "thermistor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One instrument by depth, as its site file declares it; a length reaches from a depth to the fixed end."""
+
+    station: str
+    kind: str
+    depths_m: tuple[float, ...]  # downwards
+    lengths_m: tuple[float, ...]
+    unit: str
+    axes: int = 1
+    constant: float = 0.0  # what it reads at 90 deg; 0: `unit` is one of length, angle or strain
+    fixed: str = "bottom"
+    zero: dt.datetime | None = None
+    stable_m: tuple[float, float] | None = None
+    twist_deg: tuple[tuple[float, float], ...] = ()  # depth, and azimuth of its groove from that of the reference
+    within_s: float = 0.0
+    window_s: float = 0.0
+
+    @property
+    def faces(self) -> list[str]:
+        """What is read at each depth."""
+        return [face for axis in FACES[self.kind][: self.axes] for face in axis]
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether each axis is read twice, the second time turned by 180 deg."""
+        return self.kind == "probe"
+
+    @property
+    def outwards(self) -> Sequence[int]:
+        """Places of depths, from the fixed end on."""
+        places = range(len(self.depths_m))
+        return places[::-1] if self.fixed == "bottom" else places
+
+    def name(self, face: str, place: int) -> str:
+        """The quantity that is read at a depth.
+
+        >>> Profile("I1", "probe", (0.5, 1.0), (0.5, 0.5), "mm").name("a180", 0)
+        'depth_a180_0m5'
+        """
+        return f"{OF_DEPTHS}{face}_{self.depths_m[place]:g}".replace(".", "m") + "m" * self.depths_m[place].is_integer()
+
+    def bounds_m(self, place: int) -> tuple[float, float]:
+        """From where to where a step reaches, by depth."""
+        depth, length = self.depths_m[place], self.lengths_m[place]
+        return (depth, depth + length) if self.fixed == "bottom" else (depth - length, depth)
+
+
+@lru_cache(maxsize=256)
+def list_names(profile: Profile) -> tuple[str, ...]:
+    """The quantities that are read at all depths."""
+    return tuple(profile.name(face, place) for face in profile.faces for place in range(len(profile.depths_m)))
 
 
 class ProfileTable(Section):
@@ -46,8 +112,13 @@ class ProfileTable(Section):
     stable_m: tuple[Depth, Depth] | None = Field(None, description="depths that do not move: they show a bias")
     twist_deg: tuple[tuple[Depth, float], ...] = Field((), description="azimuth of the groove A by depth, clockwise")
     interval_s: Duration = Field(alias="interval", description="from profile to profile")
-    within_s: Duration | None = Field(None, alias="within", description="how near the readings of one profile lie")
+    within_s: Duration | None = Field(
+        None, alias="within", description="how near its readings lie, at most half of `interval`"
+    )
     window_s: Duration | None = Field(None, alias="window", description="the time whose readings make a rate")
+
+
+_ProfileSeriesTable: Final = create_model("_ProfileSeriesTable", __base__=SeriesTable, is_calculated=(bool, False))
 
 
 def expand(file: Table, name: str) -> Table:
@@ -81,11 +152,11 @@ def expand(file: Table, name: str) -> Table:
 
 
 def _list_series(table: Table, profile: Profile) -> Iterator[Table]:
-    made = {DEPTHS: "1"} | ({} if profile.kind in OF_STATE else {DISPLACEMENT: "mm", SLIP_RATE: "mm/day"})
+    made = {DEPTHS: MADE[DEPTHS]} if profile.kind in OF_STATE else MADE
     for quantity, unit in (dict.fromkeys(list_names(profile), table.unit) | made).items():
-        yield SeriesTable.model_construct(
-            **{key: field.get_default() for key, field in SeriesTable.model_fields.items()}
-            | {"quantity": quantity, "unit": unit, "interval_s": table.interval_s}
+        yield _ProfileSeriesTable.model_construct(
+            **{key: field.get_default() for key, field in _ProfileSeriesTable.model_fields.items()}
+            | {"quantity": quantity, "unit": unit, "interval_s": table.interval_s, "is_calculated": quantity in made}
         )
 
 
@@ -105,19 +176,13 @@ def make_profile(table: Table, where: str) -> Profile:
     gaps = [lower - upper for upper, lower in pairwise(depths)]
     gaps = [*gaps, gaps[-1]] if table.fixed == "bottom" else [gaps[0], *gaps]
     window_s = table.window_s or USUAL_READINGS.get(table.kind, OFTEN) * table.interval_s
-    profile = Profile(
-        table.station,
-        table.kind,
-        depths,
-        tuple(gaps if table.length_m is None else [table.length_m] * len(depths)),
-        table.unit,
-        axes=table.axes,
-        constant=table.constant,
-        fixed=table.fixed,
+    profile = make_record(
+        Profile,
+        table,
+        depths_m=depths,
+        lengths_m=tuple(gaps if table.length_m is None else [table.length_m] * len(depths)),
         zero=None if table.zero is None else dt.datetime.combine(table.zero, dt.time(), dt.UTC),
-        stable_m=table.stable_m,
-        twist_deg=table.twist_deg,
-        within_s=table.within_s or min(table.interval_s / 2.0, USUAL_WITHIN_S),
+        within_s=min(table.within_s or USUAL_WITHIN_S, table.interval_s / 2.0),
         window_s=window_s,
     )
     if len(depths) * len(profile.faces) * window_s / table.interval_s > MOST_READ:

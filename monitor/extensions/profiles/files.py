@@ -18,8 +18,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import UNITS, convert
 from monitor.domain.terms import read_toml
 from monitor.extensions.profiles import surveys
-from monitor.extensions.profiles.declare import NEAR_M, read_profiles
-from monitor.extensions.profiles.reduction import Profile
+from monitor.extensions.profiles.declare import NEAR_M, Profile, read_profiles
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import ColumnRule, TableMapping, TimeRule, is_missing, name_station
 from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine, find_by_name

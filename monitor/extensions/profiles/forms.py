@@ -1,8 +1,18 @@
-"""The form of files that profiles bring; what reads it is imported with the first such file."""
+"""What profiles bring to ingest and to the jobs; what does the work, with numpy, is imported where a site has one."""
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
+from sqlalchemy import Connection
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.extensions.profiles.declare import list_profiles
 from monitor.ingest.files.reader import FileReader
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import AddResult, SeriesIds
+from monitor.store.service_state import IDLE
 
 READERS: Final = {
     "profile": FileReader(
@@ -13,3 +23,25 @@ READERS: Final = {
         recognises="monitor.extensions.profiles.surveys:is_survey",
     )
 }
+
+
+def add_profiles(
+    c: Connection, sites: Mapping[str, Site], rows: Sequence[Observation], _: AddResult, now: datetime, ids: SeriesIds
+) -> list[Observation]:
+    """Store what follows from readings that were just stored, and give it back; call in their transaction."""
+    with_profiles = {name: site for name, site in sites.items() if list_profiles(site)}
+    mine = [one for one in rows if one.site in with_profiles]
+    if not mine:
+        return []
+    from monitor.extensions.profiles.compute import renew_near
+
+    return renew_near(c, with_profiles, mine, now, ids)
+
+
+def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
+    """Compute all profiles anew whose declaration, zero reading or offsets are others than before."""
+    if not list_profiles(site):
+        return IDLE
+    from monitor.extensions.profiles.compute import renew_changed
+
+    return renew_changed(db, site, now)

@@ -6,97 +6,51 @@ of it is taken off (Mikkelsen 2003). Grooves that spiral are turned back by thei
 1993). Slip is where the rate steps most between neighbours (Stark and Choi 2008), beyond the noise of the profile.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from itertools import pairwise
-from math import cos, hypot, inf, log, radians, sin, sqrt
-from statistics import median
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations, product
+from math import inf, log, sqrt
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forecasting.message import Duration, Figure, Message, Template
-from monitor.domain.quantities import OF_DEPTHS, UNITS, convert
+from monitor.domain.quantities import UNITS, convert
+from monitor.extensions.profiles.declare import FACES, OF_STATE, Profile
 
 DAY_S: Final = 86400.0
-FACES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {  # by axis
-    "probe": (("a0", "a180"), ("b0", "b180")),
-    "in_place": (("a",), ("b",)),
-    "shape_array": (("a",), ("b",)),
-    "strain": (("fibre",),),
-    "extensometer": (("anchor",),),
-    "piezometer": (("pressure",),),
-    "thermistor": (("temperature",),),
-}
-OF_STATE: Final = frozenset({"piezometer", "thermistor"})  # their readings are no displacement
 LEAST: Final = 8  # steps: of fewer the noise is not known
 CHANCE: Final = 0.01  # of a profile at rest to show a slip
 SAME_MM: Final = 1e-6  # a smaller difference comes from rounding
-SCATTER: Final = 1.4826  # standard deviations in a median of absolute deviations
+CENTRAL, OF_CENTRAL = 0.8, 0.6616  # share of depths that make the noise, and their rms in standard deviations
+EXCHANGED: Final = 5.0  # so many times nearer to the zero reading is a survey whose columns were exchanged
+UNEVEN: Final = 2e-3  # scatter of checksums by length: that of a probe in order is a tenth
 _NO_MOTION: Final = Template("profile.no_motion", "what it reads is no displacement")
 _NO_RATE: Final = Template("profile.no_rate", "no second reading within {window}")
 _FEW: Final = Template("profile.few", "{count} of {least} steps that are needed to know its noise")
 _AT_REST: Final = Template("profile.at_rest", "the largest step, {rate} at {depth}, lies within its noise of {sigma}")
 _UNREAD: Final = Template("profile.unread", "nothing came of {depth}, which may slip: read it again")
 _CHECKSUM: Final = Template("profile.checksum", "the checksum at {depth} changed by {change}: read it again")
-Column = list[float | None]  # a value by depth
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One instrument by depth, as its site file declares it; a length reaches from a depth to the fixed end."""
-
-    station: str
-    kind: str
-    depths_m: tuple[float, ...]  # downwards
-    lengths_m: tuple[float, ...]
-    unit: str
-    axes: int = 1
-    constant: float = 0.0  # what it reads at 90 deg; 0: `unit` is one of length, angle or strain
-    fixed: str = "bottom"
-    zero: datetime | None = None
-    stable_m: tuple[float, float] | None = None
-    twist_deg: tuple[tuple[float, float], ...] = ()  # depth, and azimuth of its groove from that of the reference
-    within_s: float = 0.0
-    window_s: float = 0.0
-
-    @property
-    def faces(self) -> list[str]:
-        """What is read at each depth."""
-        return [face for axis in FACES[self.kind][: self.axes] for face in axis]
-
-    @property
-    def outwards(self) -> Sequence[int]:
-        """Places of depths, from the fixed end on."""
-        places = range(len(self.depths_m))
-        return places[::-1] if self.fixed == "bottom" else places
-
-    def name(self, face: str, place: int) -> str:
-        """The quantity that is read at a depth.
-
-        >>> Profile("I1", "probe", (0.5, 1.0), (0.5, 0.5), "mm").name("a180", 0)
-        'depth_a180_0m5'
-        """
-        return f"{OF_DEPTHS}{face}_{self.depths_m[place]:g}".replace(".", "m") + "m" * self.depths_m[place].is_integer()
-
-    def bounds_m(self, place: int) -> tuple[float, float]:
-        """From where to where a step reaches, by depth."""
-        depth, length = self.depths_m[place], self.lengths_m[place]
-        return (depth, depth + length) if self.fixed == "bottom" else (depth - length, depth)
-
-
-@lru_cache(maxsize=256)
-def list_names(profile: Profile) -> tuple[str, ...]:
-    """The quantities that are read at all depths."""
-    return tuple(profile.name(face, place) for face in profile.faces for place in range(len(profile.depths_m)))
+_EXCHANGED: Final = Template(
+    "profile.exchanged",
+    "{axis} reads as {other} does in the zero reading: faces or columns are exchanged in one of the two",
+)
+_UNEVEN: Final = Template(
+    "profile.uneven",
+    "checksums of {axis} scatter by {size} over the depths, in it or in the zero reading: are columns exchanged or "
+    "signs turned?",
+)
+Array: TypeAlias = NDArray[np.float64]  # the last axis by depth; nan where nothing usable came
 
 
 class Survey(NamedTuple):
-    """All depths at about one instant: steps in mm by axis and depth, and checksums in mm."""
+    """All depths at about one instant, in mm: steps and checksums by axis, and what was read by face."""
 
     at_s: float
-    steps: list[Column]
-    checksums: Column
+    steps: Array
+    checksums: Array
+    faces: Array
+    fault: Message | None = None  # why it counts for nothing
 
 
 class Slip(NamedTuple):
@@ -111,142 +65,131 @@ class Slip(NamedTuple):
     reason: Message | None
 
 
-def read_survey(profile: Profile, at_s: float, faces: dict[str, Column]) -> Survey:
+def read_survey(profile: Profile, at_s: float, faces: Mapping[str, Sequence[float | None]]) -> Survey:
     """What was read at each depth, in mm across its length; of an extensometer from its neighbour at the fixed end.
 
     `faces`: by face a value in the unit of the profile, None where nothing usable came.
     """
-    steps: list[Column] = []
-    checksums: Column = [None] * len(profile.depths_m)
-    for names in FACES[profile.kind][: profile.axes]:
-        columns = [[_find_mm(profile, place, value) for place, value in enumerate(faces[name])] for name in names]
-        if len(columns) == 1:
-            steps.append(columns[0])
-            continue
-        pairs = list(zip(*columns, strict=True))
-        steps.append([None if one is None or other is None else (one - other) / 2.0 for one, other in pairs])
-        if len(steps) == 1:
-            checksums = [None if one is None or other is None else one + other for one, other in pairs]
+    steps = read = _find_mm(profile, np.array([faces[name] for name in profile.faces], float))
+    checksums = np.full_like(read, np.nan)
+    if profile.is_paired:
+        steps, checksums = (read[::2] - read[1::2]) / 2.0, read[::2] + read[1::2]
     if profile.kind == "extensometer":
-        steps = [_subtract_neighbours(profile, column) for column in steps]
-    return Survey(at_s, steps, checksums)
+        places, steps = [*profile.outwards], np.full_like(read, np.nan)
+        steps[:, places[1:]] = np.diff(read[:, places])
+    return Survey(at_s, steps, checksums, read)
 
 
-def _find_mm(profile: Profile, place: int, value: float | None) -> float | None:
-    length_mm = 1000.0 * profile.lengths_m[place]
-    canonical = UNITS.get(profile.unit, (profile.unit,))[0]
-    if value is None or profile.kind in OF_STATE:
-        return value
+def _find_mm(profile: Profile, read: Array) -> Array:
+    lengths_mm, canonical = 1000.0 * np.array(profile.lengths_m), UNITS.get(profile.unit, (profile.unit,))[0]
+    if profile.kind in OF_STATE:
+        return read
     if profile.constant:
-        return length_mm * value / profile.constant
+        return lengths_mm * read / profile.constant
     if canonical == "mrad":
-        return length_mm * sin(convert(value, profile.unit, "mrad") / 1000.0)
+        return lengths_mm * np.sin(read * convert(1.0, profile.unit, "mrad") / 1000.0)
     if canonical == "microstrain":
-        return length_mm * convert(value, profile.unit, "microstrain") * 1e-6
-    return convert(value, profile.unit, "mm")
-
-
-def _subtract_neighbours(profile: Profile, column: Column) -> Column:
-    found: Column = [None] * len(column)
-    for inner, outer in pairwise(profile.outwards):
-        one, other = column[outer], column[inner]
-        found[outer] = None if one is None or other is None else one - other
-    return found
+        return lengths_mm * read * convert(1.0, profile.unit, "microstrain") * 1e-6
+    return read * convert(1.0, profile.unit, "mm")
 
 
 def subtract_zero(profile: Profile, survey: Survey, zero: Survey) -> Survey:
     """The change since the zero reading, freed of the shift of bias that the stable length shows, and of the spiral."""
-    steps = [
-        [None if one is None or other is None else one - other for one, other in zip(now, first, strict=True)]
-        for now, first in zip(survey.steps, zero.steps, strict=True)
-    ]
+    steps, checksums = survey.steps - zero.steps, survey.checksums - zero.checksums
+    fault = next(_find_faults(profile, survey, zero), None)
+    if fault is not None:
+        steps = np.full_like(steps, np.nan)
     if profile.stable_m is not None:
-        steps = [_subtract_bias(profile, column, *profile.stable_m) for column in steps]
-    if profile.twist_deg:
-        steps = _turn_back(profile, *steps)
-    checksums: Column = [
-        None if one is None or other is None else one - other
-        for one, other in zip(survey.checksums, zero.checksums, strict=True)
-    ]
-    return Survey(survey.at_s, steps, checksums)
+        depths_m, lengths_m = np.array(profile.depths_m), np.array(profile.lengths_m)
+        is_stable = (depths_m >= profile.stable_m[0]) & (depths_m <= profile.stable_m[1])
+        totals_m = np.sum(lengths_m * (is_stable & ~np.isnan(steps)), axis=1)
+        bias = np.nansum(np.where(is_stable, steps, 0.0), axis=1) / np.where(totals_m, totals_m, inf)
+        steps = steps - bias[:, None] * lengths_m
+    if profile.twist_deg:  # B lies 90 deg clockwise of A
+        turn = np.radians(np.interp(profile.depths_m, *np.transpose(profile.twist_deg)))
+        a, b = steps
+        steps = np.array([a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)])
+    return Survey(survey.at_s, steps, checksums, survey.faces, fault)
 
 
-def _subtract_bias(profile: Profile, column: Column, from_m: float, to_m: float) -> Column:
-    places = [i for i, d in enumerate(profile.depths_m) if from_m <= d <= to_m]
-    known = [(step, profile.lengths_m[i]) for i in places if (step := column[i]) is not None]
-    total_m = sum(length for _, length in known)
-    bias = sum(step for step, _ in known) / total_m if total_m else 0.0
-    return [None if one is None else one - bias * profile.lengths_m[i] for i, one in enumerate(column)]
+def _find_faults(profile: Profile, survey: Survey, zero: Survey) -> Iterator[Message]:
+    """Why a survey does not go with the zero reading: a casing leans as it did, and its checksums are even."""
+    if len(FACES[profile.kind]) < 2:
+        return
+    is_known = ~np.isnan([survey.steps, zero.steps]).any((0, 1))
+    if is_known.sum() < LEAST:
+        return
+    now, first = survey.steps[:, is_known], zero.steps[:, is_known]
+    if profile.is_paired:
+        even_mm = UNEVEN * 1000.0 * np.median(profile.lengths_m)
+        for one in (survey, zero):
+            sums, steps = (_find_scatter(column[:, is_known]) for column in (one.checksums, one.steps))
+            # noise alone makes sums scatter twice as much as steps; columns of two axes as much as a casing leans
+            wrong = (sums > np.maximum(steps, even_mm)) | (sums > np.maximum(8.0 * steps, even_mm / 10.0))
+            if wrong.any():
+                yield _UNEVEN(axis="AB"[int(np.argmax(wrong))], size=Figure(float(1.48 * sums[wrong][0]), ".2g", "mm"))
+    axes = range(profile.axes)
+    off = {
+        (order, signs): sum(float(np.median(np.abs(now[i] - signs[i] * first[order[i]]))) for i in axes)
+        for order in permutations(axes)
+        for signs in product((1, -1), repeat=profile.axes)
+    }
+    as_is, best = next(iter(off)), min(off, key=off.__getitem__)
+    if off[as_is] > EXCHANGED * off[best] + SAME_MM:
+        axis = next(i for i in axes if (best[0][i], best[1][i]) != (i, 1))
+        yield _EXCHANGED(axis="AB"[axis], other="-" * (best[1][axis] < 0) + "AB"[best[0][axis]])
 
 
-def _turn_back(profile: Profile, a: Column, b: Column) -> list[Column]:
-    """Steps along the grooves at each depth as steps along those of the reference; B lies 90 deg clockwise of A."""
-    found: list[Column] = [[], []]
-    for depth, one, other in zip(profile.depths_m, a, b, strict=True):
-        turn = radians(_interpolate(profile.twist_deg, depth))
-        is_known = one is not None and other is not None
-        found[0].append(one * cos(turn) - other * sin(turn) if is_known else None)  # type: ignore[operator]
-        found[1].append(one * sin(turn) + other * cos(turn) if is_known else None)  # type: ignore[operator]
+def _find_scatter(columns: Array) -> Array:
+    return np.median(np.abs(columns - np.median(columns, axis=1)[:, None]), axis=1)
+
+
+def accumulate(profile: Profile, column: Array) -> Array:
+    """The sum of steps from the fixed end to each depth; nan beyond a depth that is missing."""
+    places, found = [*profile.outwards], column.copy()
+    if profile.kind == "extensometer":
+        found[places[0]] = 0.0
+    found[places] = np.cumsum(found[places])
     return found
 
 
-def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
-    if x <= points[0][0]:
-        return points[0][1]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return points[-1][1]
-
-
-def accumulate(profile: Profile, column: Column) -> Column:
-    """The sum of steps from the fixed end to each depth; None beyond a depth that is missing."""
-    found: Column = [None] * len(column)
-    total: float | None = 0.0
-    for count, place in enumerate(profile.outwards):
-        step = 0.0 if profile.kind == "extensometer" and not count else column[place]
-        total = None if total is None or step is None else total + step
-        found[place] = total
-    return found
-
-
-def compute_rates(surveys: Sequence[Survey]) -> list[Column]:
+def compute_rates(surveys: Sequence[Survey]) -> Array:
     """By axis and depth the slope of a line through steps of surveys, the newest last, mm/day."""
-    places, axes = range(len(surveys[-1].checksums)), range(len(surveys[-1].steps))
-    return [[_fit_slope(surveys, axis, place) for place in places] for axis in axes]
+    return np.where(np.isnan(surveys[-1].steps), np.nan, _fit_slopes(surveys))
 
 
-def _fit_slope(surveys: Sequence[Survey], axis: int, place: int) -> float | None:
-    known = [(one.at_s / DAY_S, step) for one in surveys if (step := one.steps[axis][place]) is not None]
-    if surveys[-1].steps[axis][place] is None:
-        return None
-    middle = sum(x for x, _ in known) / len(known)
-    spread = sum((x - middle) ** 2 for x, _ in known)
-    return sum((x - middle) * y for x, y in known) / spread if spread else None
+def _fit_slopes(surveys: Sequence[Survey]) -> Array:
+    """The same, also of what did not come last; nan where it came once or never."""
+    steps, at_day = np.array([one.steps for one in surveys]), np.array([one.at_s / DAY_S for one in surveys])
+    is_known = ~np.isnan(steps)
+    at_day = np.where(is_known, at_day[:, None, None], 0.0)
+    off = np.where(is_known, at_day - at_day.sum(0) / np.maximum(is_known.sum(0), 1), 0.0)
+    spread = (off**2).sum(0)
+    slopes: Array = np.nansum(off * steps, axis=0) / np.where(spread, spread, np.nan)
+    return slopes
 
 
-def compute_noise(column: Column, digit: float | None = None) -> tuple[float, float]:
-    """The middle of values and their standard deviation, of which a few that differ are no part; inf where unknown.
+def compute_noise(column: Array, least: float = 0.0) -> tuple[float, float]:
+    """The middle of values and their standard deviation, at least `least`; inf where unknown.
 
-    `digit`: what it is at least; default that of the smallest difference.
+    It is that of the central ones: a few that differ are no part of it, and it sees rounding where most are equal.
     """
-    known = [one for one in column if one is not None]
+    known = column[~np.isnan(column)]
     if len(known) < LEAST:
         return 0.0, inf
-    middle = median(known)
-    off = sorted(abs(one - middle) for one in known)
-    # where most are equal to the last digit, that is what can be seen
-    digit = next((one for one in off if one), inf) / sqrt(12.0) if digit is None else digit
-    return middle, max(SCATTER * median(off), digit)
+    middle = float(np.median(known))
+    off = np.sort(np.abs(known - middle))[: int(np.ceil(CENTRAL * len(known)))]
+    return middle, max(float(np.sqrt(np.mean(off**2))) / OF_CENTRAL, least)
 
 
-def _find_digit(surveys: Sequence[Survey], axis: int) -> float:
+def _find_rounding(profile: Profile, surveys: Sequence[Survey], axis: int) -> float:
     """The standard deviation of a rate of which one last digit of the readings is all the noise; inf: none changes."""
-    pairs = (each for one, other in pairwise(surveys) for each in zip(one.steps[axis], other.steps[axis], strict=True))
-    sizes = (abs(one - other) for one, other in pairs if one is not None and other is not None)
-    middle_s = sum(one.at_s for one in surveys) / len(surveys)
-    spread = sum(((one.at_s - middle_s) / DAY_S) ** 2 for one in surveys)
-    return min((one for one in sizes if one > SAME_MM), default=inf) / sqrt(12.0 * spread)
+    count = 1 + profile.is_paired
+    sizes = np.abs(np.diff([one.faces[axis * count : (axis + 1) * count] for one in surveys], axis=0))
+    digit = float(np.min(sizes, initial=inf, where=sizes > SAME_MM))
+    spread = np.var([one.at_s / DAY_S for one in surveys]) * len(surveys)
+    shares = 24.0 if profile.is_paired else 6.0 if profile.kind == "extensometer" else 12.0
+    return digit / sqrt(shares * spread)
 
 
 def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
@@ -257,80 +200,62 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     """
     if profile.kind in OF_STATE:
         return _reject(_NO_MOTION())
+    if (fault := surveys[-1].fault) is not None:
+        return _reject(fault)
     rates = compute_rates(surveys)
-    if all(one is None for column in rates for one in column):
+    if np.isnan(rates).all():
         return _reject(_NO_RATE(window=Duration(profile.window_s)))
-    noise = [compute_noise(column, _find_digit(surveys, axis)) for axis, column in enumerate(rates)]
-    known = [i for i in range(len(profile.depths_m)) if all(column[i] is not None for column in rates)]
-    if len(known) < LEAST:
-        return _reject(_FEW(count=len(known), least=LEAST))
-    sizes = {i: _measure(rates, noise, i) for i in known}
-    peak = max(sizes, key=lambda i: sizes[i])
-    sigma = max((one for _, one in noise if one < inf), default=0.0)  # depths that all read alike show none
+    is_known = ~np.isnan(rates).any(0)
+    count = int(is_known.sum())
+    if count < LEAST:
+        return _reject(_FEW(count=count, least=LEAST))
+    noise = [compute_noise(column, _find_rounding(profile, surveys, axis)) for axis, column in enumerate(rates)]
+    middles, sigmas = np.array(noise).T[:, :, None]
+    sizes = np.hypot.reduce((_fit_slopes(surveys) - middles) / sigmas)  # in standard deviations
+    peak = int(np.argmax(np.where(is_known, sizes, -1.0)))
+    sigma = float(np.max(sigmas, initial=0.0, where=sigmas < inf))  # depths that all read alike show none
     low, high = profile.bounds_m(peak)
     depth = Figure(round((low + high) / 2.0, 3), "g", "m")
-    rate = hypot(*(_find(column, peak) - middle for column, (middle, _) in zip(rates, noise, strict=True)))
-    # the noise is itself estimated, from few depths the less well: 12 by 4,000 drawn profiles of 8 to 100 depths each
-    bound = sqrt(-2.0 * log(CHANCE / len(known))) * (1.0 + 12.0 / len(known))
+    rate = float(np.hypot.reduce((rates - middles)[:, peak]))
+    # the noise is itself estimated, from few depths the less well: 8 by drawn profiles of 8 to 120 depths
+    bound = sqrt(-2.0 * log(CHANCE / count)) * (1.0 + 8.0 / count)
     if sizes[peak] <= bound:
-        for i in range(len(profile.depths_m)):
-            if i not in sizes and _may_slip(surveys, noise, bound, i):
-                return _reject(_UNREAD(depth=Figure(profile.depths_m[i], "g", "m")))
+        # a depth that did not come and slipped before, or of which nobody knows; one that fell out long ago counts not
+        was_read = ~np.isnan([one.steps for one in surveys]).all(0).any(0)
+        may_slip = ~is_known & was_read & ~(sizes <= bound)
+        if may_slip.any():
+            return _reject(_UNREAD(depth=Figure(profile.depths_m[int(np.argmax(may_slip))], "g", "m")))
         why = _AT_REST(rate=Figure(rate, ".2g", "mm/day"), depth=depth, sigma=Figure(sigma, ".2g", "mm/day"))
         return Slip(None, None, None, None, 0.0, sigma, why)
     span_day = (surveys[-1].at_s - surveys[0].at_s) / DAY_S
     change = _find_checksum_change(surveys, peak)
     if abs(change) >= rate * span_day > 0.0:  # one face alone differs: it moves the checksum twice as much as the step
         return _reject(_CHECKSUM(depth=depth, change=Figure(change, ".2g", "mm")))
-    run = _find_run(sizes, peak, bound)
-    near = [i for i in known if sizes[i] > bound and sizes[i] > sizes[peak] - sqrt(8.0)]
-    edges = [edge for i in {*run, *near} for edge in profile.bounds_m(i)]
-    total = sum(sizes[i] for i in run)
+    is_real = is_known & (sizes > bound)
+    beyond = [i for i in range(len(sizes)) if not is_real[i]]
+    run = range(
+        max((i + 1 for i in beyond if i < peak), default=0), min((i for i in beyond if i > peak), default=len(sizes))
+    )
+    near = np.flatnonzero(is_real & (sizes > sizes[peak] - sqrt(8.0)))
+    edges = [edge for i in {*run, *near} for edge in profile.bounds_m(int(i))]
+    weights = sizes[run]
     return Slip(
-        sum(sizes[i] * sum(profile.bounds_m(i)) / 2.0 for i in run) / total,
+        float(np.average([sum(profile.bounds_m(i)) / 2.0 for i in run], weights=weights)),
         min(edges),
         max(edges),
-        hypot(*(sum(_find(column, i) for i in run) for column in surveys[-1].steps)),
-        hypot(*(sum(_find(c, i) - middle for i in run) for c, (middle, _) in zip(rates, noise, strict=True))),
+        float(np.hypot.reduce(surveys[-1].steps[:, run].sum(1))),
+        float(np.hypot.reduce((rates - middles)[:, run].sum(1))),
         sigma * sqrt(len(run)),
         None,
     )
-
-
-def _find_run(sizes: Mapping[int, float], peak: int, bound: float) -> list[int]:
-    """The depths beside each other that are all real, with the largest step first."""
-    run = [peak]
-    for way in (-1, 1):
-        place = peak + way
-        while sizes.get(place, 0.0) > bound:
-            run.append(place)
-            place += way
-    return run
 
 
 def _reject(reason: Message) -> Slip:
     return Slip(None, None, None, None, None, None, reason)
 
 
-def _may_slip(surveys: Sequence[Survey], noise: Sequence[tuple[float, float]], bound: float, place: int) -> bool:
-    """Whether a depth without a rate was read, and slipped or nobody knows; one that fell out long ago counts not."""
-    read = [[one for one in surveys if one.steps[axis][place] is not None] for axis in range(len(noise))]
-    rates = [[_fit_slope(rows, axis, place)] for axis, rows in enumerate(read) if rows]
-    return len(rates) == len(noise) and ([None] in rates or _measure(rates, noise, 0) > bound)
-
-
-def _find(column: Column, place: int) -> float:
-    return column[place] or 0.0
-
-
-def _measure(rates: Sequence[Column], noise: Sequence[tuple[float, float]], place: int) -> float:
-    """A step in standard deviations."""
-    return hypot(*((_find(c, place) - middle) / sigma for c, (middle, sigma) in zip(rates, noise, strict=True)))
-
-
 def _find_checksum_change(surveys: Sequence[Survey], place: int) -> float:
-    """How much more than that of other depths a checksum differs from the first survey, mm."""
-    pairs = zip(surveys[-1].checksums, surveys[0].checksums, strict=True)
-    changes = [None if one is None or other is None else one - other for one, other in pairs]
-    known = [one for one in changes if one is not None]
-    return _find(changes, place) - median(known) if known else 0.0
+    """How much more than that of other depths a checksum differs from the first survey, mm; that of the worse axis."""
+    changes = surveys[-1].checksums - surveys[0].checksums
+    each = [float(column[place] - np.nanmedian(column)) for column in changes if not np.isnan(column[place])]
+    return max(each, key=abs, default=0.0)

@@ -9,8 +9,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from monitor.domain.language.catalogue import N_, gettext
-from monitor.extensions.profiles.declare import list_profiles
-from monitor.extensions.profiles.reduction import OF_STATE, Profile
+from monitor.extensions.profiles.declare import OF_STATE, Profile, list_profiles
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render

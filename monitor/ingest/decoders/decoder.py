@@ -16,9 +16,7 @@ from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, 
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 from monitor.ingest.text.clocks import find_unset
-
-SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
-
+from monitor.ingest.text.units import read_symbol
 
 RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits
@@ -187,7 +185,7 @@ def check_unit(given: object, expected: str, who: str) -> None:
     Raises:
         PayloadError: unit_mismatch, in the name of who says it.
     """
-    unit = SYMBOLS.get(given, given) if isinstance(given, str) else ""
+    unit = read_symbol(given) if isinstance(given, str) else ""
     if unit not in UNITS or expected not in UNITS or unit == expected:
         return
     try:

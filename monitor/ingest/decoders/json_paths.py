@@ -6,6 +6,7 @@ Two forms. `series = {"object.tilt_x" = "tilt_x_deg"}`: each key is the expressi
 anybody's: those are bounded in size, depth and number before an expression sees them.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -15,11 +16,10 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value, says_bad
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.ingest.decoders.decoder import (
-    SYMBOLS,
     Decoder,
     ReceivedMessage,
     Target,
@@ -31,11 +31,14 @@ from monitor.ingest.decoders.decoder import (
 )
 from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage, MessageFault
+from monitor.ingest.text.units import read_symbol
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000
 EXPRESSIONS: Final = ("each", "time", "device", "quantity", "value", "unit")
 BYTES_MOST: Final = 256 * 1024
+_QUALITY: Final = re.compile(r"q|(?:value_?)?quality|(?:is_?)?(?:valid|good)|status_?(?:code)?", re.IGNORECASE)
+_UA_BAD: Final = 1 << 31  # codes of OPC UA from here on are bad
 
 
 def open_json(binding: Binding) -> Decoder:
@@ -70,6 +73,7 @@ def open_json(binding: Binding) -> Decoder:
         items = _search(paths["each"], body, "each") if "each" in paths else [body]
         if not isinstance(items, list) or not items or len(items) > ITEMS_MOST:
             raise PayloadError("no_samples", f"each: expected a list of 1 to {ITEMS_MOST} items")
+        _check_quality(body)
         found, bad = gather(items, partial(read, received))
         if not found and len(bad) == len(items):
             raise bad[0][1]
@@ -92,6 +96,7 @@ def _read_named(
     received: ReceivedMessage,
     item: Any,
 ) -> Iterator[Observation]:
+    _check_quality(item)
     station = _find_station(paths, item, received)
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)
 
@@ -111,11 +116,12 @@ def _read_listed(
     received: ReceivedMessage,
     item: Any,
 ) -> Iterator[Observation]:
+    _check_quality(item)
     name, value = (_search(paths[key], item, key) for key in ("quantity", "value"))
     unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
     if not isinstance(name, str) or not name or not isinstance(unit, str | None):
         raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
-    target = series.get(name) or (Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name))
+    target = series.get(name) or (Target("", name, read_symbol(unit)) if unit else find_target({}, name))
     if target is None:
         raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
     if is_no_value(value):
@@ -124,6 +130,19 @@ def _read_listed(
     check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)
     yield received.observe_cell(where, field, value, "value", at)
+
+
+def _check_quality(item: Any) -> None:
+    """Refuse what calls itself bad, as gateways of OPC mark the last value of a sensor that is gone, or simulated."""
+    for key, mark in item.items() if isinstance(item, dict) else ():
+        code = mark.get("value") if isinstance(mark, dict) else mark
+        if key == "simulated" and mark is True:
+            raise PayloadError(
+                "simulated", "the network server says that this uplink is simulated: nothing measured it"
+            )
+        is_false = mark is False and not key.lower().startswith("status")
+        if _QUALITY.fullmatch(key) and (is_false or says_bad(mark) or (isinstance(code, int) and code >= _UA_BAD)):
+            raise PayloadError("bad_quality", f"the message says of this value: {key[:40]} = {str(mark)[:80]}")
 
 
 def _find_station(paths: dict[str, ParsedResult], item: Any, received: ReceivedMessage) -> str:

@@ -87,7 +87,8 @@ def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> 
         raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
     station, field = target.find(received, received.place.station)
     unit = stream.get("unitOfMeasurement")
-    check_unit(unit.get("symbol") if isinstance(unit, dict) else None, field.given_unit, "the Datastream")
+    for written in (unit.get("symbol"), unit.get("name")) if isinstance(unit, dict) else ():
+        check_unit(written, field.given_unit, "the Datastream")
     if is_no_value(one.get("result")) or says_bad(one.get("resultQuality")):
         return
     at = received.read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")

@@ -45,6 +45,7 @@ DAY_NUMBERS: Final = {  # what day zero is, and the numbers of the years 1900 to
 }
 _DATENUM_FIRST: Final = 367  # of 0001-01-01, for it counts from the year 0
 WEEKDAY: Final = "%a "  # a pattern that begins so reads "Mo, 3.2.2025"
+_CLOCK_BEHIND: Final = re.compile(r"[T ]%[HI]:%M(?::%S)?(?:\.%f)?(?: %p)?$")
 _MIDNIGHT: Final = re.compile(r"[T ]00:00(?::00(?:\.0+)?)?$")
 YEAR_DAY_HHMM: Final = "year_day_hhmm"  # 2014, 203, 41: three columns of array-ID loggers, 41 is 00:41
 YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
@@ -122,14 +123,18 @@ class TimeRule:
                 begin = f"{way[:-2]}00" if self.format.endswith(" %H") and way.endswith(" 24") else begin_day(way)
                 if begin is not None:
                     return self._read_text(begin) + timedelta(days=1)
+        day = _CLOCK_BEHIND.sub("", self.format)
+        with suppress(ValueError, OverflowError):  # some programs leave the clock of a midnight out
+            if day not in {self.format, ""}:
+                return self._read_text(text, day)
         raise PayloadError("bad_time", _OTHER_FORM(column=self.column, value=text[:60], form=self.format))
 
-    def _read_text(self, text: str) -> datetime:
-        text = write_common(text, self.era) if self.era else text
-        if self.format == "iso":
+    def _read_text(self, text: str, form: str = "") -> datetime:
+        text, way = write_common(text, self.era) if self.era else text, form or self.format
+        if way == "iso":
             return read_iso(text)
-        form = self.format.removeprefix(WEEKDAY)
-        text = drop_weekday(text) if form != self.format else text
+        form = way.removeprefix(WEEKDAY)
+        text = drop_weekday(text) if form != way else text
         text = translate_months(text) if "%b" in form else text
         text = fill_digits(text, form)
         return datetime.strptime(write_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
@@ -433,7 +438,7 @@ def join_parts(parts: Iterable[object]) -> str:
     ('2025-02-03 06:30:00', '3.2.2025 06:30')
     """
     date, *rest = (str(part).strip() for part in parts)
-    return " ".join((_MIDNIGHT.sub("", date), *rest))
+    return " ".join((_MIDNIGHT.sub("", date) if rest[0][:1].isdigit() else date, *rest))
 
 
 def name_station(text: str) -> str:

@@ -5,7 +5,6 @@ like a value. So a file is looked at as a whole before anything of it is stored.
 person, never a silent correction.
 """
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site
 from monitor.ingest.files.mapping import ColumnRule
+from monitor.ingest.text.units import unit_of_header
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 
@@ -74,86 +74,6 @@ _SUMS: Final = Template(
     "sums.intervals",
     'the rain of {name} falls to 0 again and again, as sums of intervals do, and the site file says stamp = "counter"',
 )
-_BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
-_INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
-_SHARE: Final = re.compile(  # of a unit, such as 1/10 mm: no name of an instrument; 0.1 m is a depth
-    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w)))[ _]?"
-    r"([^\W\d_]+(?:/[^\W\d_]+)?)(?![\w/)\]])"
-)
-_DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
-_DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")
-_TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
-_WIDE: Final = str.maketrans("（）［］／", "()[]/")
-_SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "^": "", "·": " "})
-_WORDS: Final = {
-    f"{prefix}{name}": unit
-    for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
-    for name in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
-}
-_WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
-    "mm": ("l/m2", "millimeters", "millimetres"),
-    "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
-    "ft": ("feet", "foot", "ft."),
-    "mil": ("mils",),
-    "um": ("µm", "micron", "microns"),
-    "m/s2": ("m s-2",),
-    "deg": ("°", "degree", "degrees", "gradi", "grados", "degrés"),
-    "gon": ("gons", "neugrad"),
-    "arcsec": ('"', "″", "arcseconds", "arc sec", "sec of arc"),
-    "arcmin": ("arc min", "arcminutes"),
-    "mdeg": ("m°",),
-    "mrad": ("millirad",),
-    "urad": ("µrad", "microrad"),
-    "mm/m": ("mm / m", "‰"),
-    "microstrain": ("µε", "µstrain", "ustrain", "µm/m", "microstrains"),
-    "nanostrain": ("nε", "nstrain"),
-    "kPa": ("kn/m2", "kilopascal"),
-    "MPa": ("n/mm2", "mn/m2"),
-    "Pa": ("pascal", "n/m2"),
-    "psi": ("lbf/in2", "lb/in2", "psig"),  # not psia, which counts from a vacuum
-    "mbar": ("millibar", "mbars"),
-    "kgf/cm2": ("kp/cm2", "kg/cm2"),
-    "mmHg": ("mm hg", "torr"),
-    "inHg": ("in hg", "in. hg", "inches hg"),
-    "mmH2O": ("mm h2o", "mmws", "mmca"),
-    "cmH2O": ("cm h2o", "cmh20", "cmws", "cmca", "cmwc"),
-    "inH2O": ("in h2o", "inwc"),
-    "ftH2O": ("ft h2o", "ftwc"),
-    "mH2O": ("m h2o", "mh20", "mws", "mwc", "mca", "m c.a.", "m.c.a.", "m ws", "m wc"),
-    "degC": ("°c", "c", "deg c", "degrees c", "celsius", "℃"),
-    "K": ("kelvin",),
-    "degF": ("°f", "f", "deg f", "degrees f", "fahrenheit", "℉"),
-    "V": ("volt", "volts", "vdc"),
-    "mV": ("millivolt", "millivolts"),
-    "%": ("pct", "percent", "vol%", "vol.%", "% vwc"),
-    "m3/m3": ("m3 m-3", "cm3/cm3"),
-}
-_SPELLED: Final = {
-    **{name.lower(): name for name in UNITS},
-    **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
-    **_WORDS,
-    "mm/d": "mm/day",
-    "mm/a": "mm/yr",
-    "mm/year": "mm/yr",
-    "mm/tag": "mm/day",
-    "m a.s.l.": "m",
-    "m ü.m.": "m",
-    "m ü. m.": "m",
-    "m s.l.m.": "m",
-    "masl": "m",
-    **{
-        f"{unit}{gap}{below}": unit
-        for unit in ("m", "cm", "ft")
-        for gap in ("", " ")
-        for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")
-    },
-    "m unter gok": "m",
-    "m u.gok": "m",
-    "毫米": "mm",
-    "厘米": "cm",
-    "米": "m",
-}
-_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
 
 
 @dataclass(slots=True)
@@ -203,55 +123,6 @@ def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[Message]:
         unit = unit_of_header(column.name)
         if unit is not None and unit != column.unit and _factor(unit) != _factor(column.unit):
             yield _HEADER(name=column.name, unit=unit, mapped=column.unit)
-
-
-def unit_of_header(name: str) -> str | None:
-    """The unit that a column's own name states; None where it states none, or none that is known.
-
-    >>> unit_of_header("ATU1/mm"), unit_of_header("Level [m]"), unit_of_header("disp_cm"), unit_of_header("G1_in")
-    ('mm', 'm', 'cm', None)
-    >>> unit_of_header("v [mm/day]"), unit_of_header("Rain"), unit_of_header("T (°C)")
-    ('mm/day', None, 'degC')
-    >>> unit_of_header("disp_millimetres"), unit_of_header("mm"), unit_of_header("位移（毫米）")
-    ('mm', 'mm', 'mm')
-    """
-    text = join_depths(name.translate(_WIDE).strip())
-    inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
-    if inside is not None:
-        return _find_unit(inside.group(1))
-    if (slash := _BRACKETED.search(text)) is not None:
-        return _find_unit(slash.group(1))
-    tail = _TAIL.search(text)
-    return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
-
-
-def join_depths(name: str) -> str:
-    """A name with the depth of its instrument as one word, which is no unit, nor is an index; shares are in brackets.
-
-    >>> join_depths("Piezo P1 (5 m) [kPa]"), join_depths("Soil moisture 30 cm"), join_depths("Crack 3 mm")
-    ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
-    """
-    name = _INDEX.sub(r" \1", name)
-    name = _SHARE.sub(lambda found: f"[{found[0]}]" if _find_unit(found[1]) else found[0], name)
-    return _DEPTH.sub(lambda found: f"{found[1]}{found[2]}", _DEPTH_INSIDE.sub(r"\1\2", name))
-
-
-def read_unit(text: str) -> str | None:
-    """The unit that a cell alone names, in brackets or not; None where it names none that is known.
-
-    >>> read_unit("[mm]"), read_unit("°C"), read_unit("Avg"), read_unit("(kPa)")
-    ('mm', 'degC', None, 'kPa')
-    """
-    return _find_unit(text.translate(_WIDE).strip().strip("[]()"))
-
-
-def is_sure_unit(text: str) -> bool:
-    """Whether a word is a unit wherever it stands in a name."""
-    return text.lower() in _TAILS
-
-
-def _find_unit(text: str) -> str | None:
-    return _SPELLED.get(" ".join(text.translate(_SIGNS).lower().split()))
 
 
 def _factor(unit: str) -> tuple[str, float] | str:

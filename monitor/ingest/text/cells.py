@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.domain.instruments.no_value import is_no_value
 
-DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
+DIGITS: Final = r"'?[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")
 _IN_FIGURES: Final = (
     r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:,?[Tt\s].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}.*)?"
@@ -55,12 +55,12 @@ def write_digits(text: str) -> str:
 def normalise_number(cell: Any) -> Any:
     r"""A number with its digits, minus and exponent as Python reads them; anything else as it is.
 
-    >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3, "٣,٥")]
-    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3, '3,5']
+    >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3, "٣,٥", "'-2.5")]
+    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3, '3,5', '-2.5']
     """
     if not isinstance(cell, str):
         return cell
-    text = write_digits(cell.strip())
+    text = write_digits(cell.strip()).removeprefix("'")  # before a minus, as exports keep it from being a formula
     if text[:1] in "\u2212\u2013" or text[-1:] in "-\u2212\u2013":
         text = text.translate(_DASHES)
         behind = _BEHIND.fullmatch(text)

@@ -92,23 +92,12 @@ def load_drivers(
         spec = site.series(station, quantity)
         if spec is None or name in expected or (quantity == "rain" and spec.stamp == "event"):
             continue
-        ids = {q: find_series_id(c, site.id, station, q) for q in _stored_as(quantity)}
-        for stored, series_id in ids.items():
-            label = f"{station}.{stored}"
-            if series_id is None:
-                continue
-            times_s, values = read_driver(c, series_id, spec, since, now)
-            if times_s:
-                out[label] = times_s, values
+        for stored in dict.fromkeys((quantity, *SCALARS, *COMPONENTS)) if quantity == "displacement" else (quantity,):
+            if (series_id := find_series_id(c, site.id, station, stored)) is not None:
+                times_s, values = read_driver(c, series_id, spec, since, now)
+                if times_s:
+                    out[f"{station}.{stored}"] = times_s, values
     return dict(sorted(out.items()))
-
-
-def _stored_as(quantity: str) -> tuple[str, ...]:
-    return (
-        (quantity, *(q for q in (*SCALARS, *COMPONENTS) if q != quantity))
-        if quantity == "displacement"
-        else (quantity,)
-    )
 
 
 def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> tuple[Outlook, ...]:

@@ -28,15 +28,10 @@ NOT_LEVELS: Final = frozenset({"rain", "battery_voltage"})
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Split what was not split tonight; returns one line."""
-    return split_site(db, config, site, now, FRESH)
-
-
-def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, fresh: timedelta = timedelta(0)) -> str:
-    """Split every series of a site whose newest split is older than `fresh`; returns one line."""
     with db.read() as c:
         computed = load_computed(c, site.id)
         series = [s for s in load_series(c, site.id) if s.quantity not in NOT_LEVELS]
-    due = [s for s in series if s.id not in computed or now - computed[s.id] >= fresh]
+    due = [s for s in series if s.id not in computed or now - computed[s.id] >= FRESH]
     if not due:
         return "nothing to split" if not series else "split already tonight"
     if not (config.compute.dask or is_installed("statsmodels")):

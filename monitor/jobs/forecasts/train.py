@@ -140,7 +140,21 @@ def train_one(
     if not site.moving:
         return TrainingOutcome("no displacement series declared")
     if order.kind in list_detectors():
-        return _train_detector(db, config, site, order, now, clock)
+        step_s = site.watched_step_s or 0.0
+        samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
+        if not samples:
+            return TrainingOutcome("no readings")
+        series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
+        wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
+        answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
+        if answer.refused:
+            return TrainingOutcome(answer.refused)
+        with db.write() as c:
+            known_at = clock()
+            why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
+            keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
+            keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
+        return TrainingOutcome(_describe(answer), True)
     panels = db.run_read(_list_panels, site)
     lines, trained = [], False
     for one in panels if panel is None else [panel]:
@@ -178,26 +192,6 @@ def _train_forecaster(
         known_at = clock()
         keep_checkpoint(c, site, "forecast", kind, answer, known_at, order.reason, order.actor)
         retire_older(c, site, answer.model_hash, known_at)
-    return TrainingOutcome(_describe(answer), True)
-
-
-def _train_detector(
-    db: Database, config: ServiceConfig, site: Site, order: TrainingOrder, now: datetime, clock: Callable[[], datetime]
-) -> TrainingOutcome:
-    step_s = site.watched_step_s or 0.0
-    samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
-    if not samples:
-        return TrainingOutcome("no readings")
-    series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
-    wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
-    answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
-    if answer.refused:
-        return TrainingOutcome(answer.refused)
-    with db.write() as c:
-        known_at = clock()
-        why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
-        keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
-        keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
     return TrainingOutcome(_describe(answer), True)
 
 

@@ -104,8 +104,8 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingRes
 
 def train_detector(request: DetectorTraining) -> tasks.TrainingResult:
     """Train one anomaly detector, or say why not."""
-    from detection.anomaly.errors import AnomalyError
     from detection.anomaly.jobs import train
+    from detection.anomaly.records import AnomalyError
 
     try:
         made = train(request)

@@ -91,11 +91,12 @@ class Path:
     sigmas: tuple[float, ...]  # one standard deviation each, 0 = unknown, shape (n,)
     steps: int  # unexplained jumps that were taken out
     stuck: bool  # the instrument repeats one value
+    silence_s: float  # that its series may keep
     ahead_s: float = 0.0  # by how much the newest epoch lies after its reception: its clock is a little ahead
 
-    def is_fresh(self, now_s: float, silence_s: float) -> bool:
+    def is_fresh(self, now_s: float) -> bool:
         """Whether its newest epoch came within the silence that is allowed."""
-        return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= silence_s
+        return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= self.silence_s
 
 
 def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
@@ -149,7 +150,8 @@ def _build_path(windows: DecisionContext, moving: MovementSeries) -> Path:
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         values, sigmas = _lengths(track)
     ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
-    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, ahead_s)
+    silence_s = windows.find_silence_s(moving.spec)
+    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, silence_s, ahead_s)
 
 
 def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -220,8 +222,8 @@ def assess_movement(
     """
     state: MovementMemory = gather(before or {})  # a copy
     newest_s = path.times_s[-1] if path.times_s else None
-    if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
-        return _assess_silent(moving, path, state, newest_s)
+    if newest_s is None or path.stuck or not path.is_fresh(now_s):
+        return _assess_silent(path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0
     found: list[BelievedWindow] = []
@@ -440,9 +442,7 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
     )
 
 
-def _assess_silent(
-    moving: MovementSeries, path: Path, state: MovementMemory, newest_s: float | None
-) -> MovementAssessment | None:
+def _assess_silent(path: Path, state: MovementMemory, newest_s: float | None) -> MovementAssessment | None:
     """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""
     if state.get("silent"):
         return None
@@ -451,7 +451,7 @@ def _assess_silent(
     elif path.stuck:
         why = REPEATS()
     else:
-        why = _SILENT(at=Timestamp(newest_s), allowed=Duration(moving.spec.max_silence_s))
+        why = _SILENT(at=Timestamp(newest_s), allowed=Duration(path.silence_s))
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True

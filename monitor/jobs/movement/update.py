@@ -22,6 +22,7 @@ from monitor.store.models import movement
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
 BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
+LOOKED_BACK: Final = 8.0  # longest silences declared: they hold readings enough to show that these come more seldom
 RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN: 2, "step": 3, "progressive": 4}
 
 
@@ -46,14 +47,6 @@ class _MovementInputs:
     risen: datetime | None
     newest_s: Mapping[str, float]  # epochs by station.quantity
     memory: Memory
-
-    def find_newest_s(self, moving: movement_state.MovementSeries) -> float | None:
-        """Newest epoch of any part of a series, s."""
-        return max((self.newest_s[k] for k in self.newest_s.keys() & moving.keys), default=None)
-
-    def has_risen_since(self, before: movement.MovementRow | None) -> bool:
-        """Whether the level of the site rose after a row."""
-        return before is not None and self.risen is not None and before.at < self.risen
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
@@ -95,9 +88,9 @@ def update_movement(
     budget_s = max(BUDGET_S, BUDGET_SHARE * stage_cadence(site, find_worst(known.values())[0])[0])
     for moving in inputs.series:
         before = known.get(moving.series_id)
-        newest_s = inputs.find_newest_s(moving)
+        newest_s = max((inputs.newest_s[k] for k in inputs.newest_s.keys() & moving.keys), default=None)
         mark = _make_mark(moving, inputs.marks, memory)
-        rose = inputs.has_risen_since(before)
+        rose = before is not None and inputs.risen is not None and before.at < inputs.risen
         looked = None if before is None else before.state
         has_news = movement_state.is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
         if not has_news and not movement_state.may_be_silent(moving, looked, seconds(now)):
@@ -174,8 +167,8 @@ def _has_fresh_data(
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter.
     """
     with db.read() as c:
-        paths = movement_state.load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
-    return all(path.is_fresh(seconds(now), moving.spec.max_silence_s) and not path.stuck for path in paths)
+        paths = movement_state.load_paths(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
+    return all(path.is_fresh(seconds(now)) and not path.stuck for path in paths)
 
 
 def _assess(

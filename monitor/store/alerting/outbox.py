@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, Select, Subquery, and_, case, exists, func, not_, or_, select, update
 
 from forecasting.message import Template, message_columns, read_columns
 from monitor.domain.alert import (
@@ -141,57 +140,28 @@ def load_top_levels(c: Connection) -> dict[str, int]:
     }
 
 
-class _Instants(NamedTuple):
-    now: Any
-    beyond_any_wait: Any
-    beyond_any_lease: Any
-
-    @classmethod
-    def at(cls, now: datetime) -> "_Instants":
-        return cls(now, now + LONGEST_WAIT + CLOCK_MARGIN, now + LONGEST_LEASE + CLOCK_MARGIN)
-
-
-# of a statement that is put together once: they come with each question
-_GIVEN_LATER: Final = _Instants(*map(bindparam, _Instants._fields))
-
-
-def _due(table: Any, instants: _Instants) -> Any:
+def _due(table: Any, now: datetime) -> Any:
     at = table.c.next_attempt_at
-    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= instants.now, at > instants.beyond_any_wait))
+    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= now, at > now + LONGEST_WAIT + CLOCK_MARGIN))
 
 
-def _expired(instants: _Instants) -> Any:
+def _expired(now: datetime) -> Any:
     """A lease that ran out, or that nobody gave: none, or longer than any."""
     until = notification.c.lease_until
-    is_void = or_(until.is_(None), until <= instants.now, until > instants.beyond_any_lease)
+    is_void = or_(until.is_(None), until <= now, until > now + LONGEST_LEASE + CLOCK_MARGIN)
     return and_(notification.c.state == DeliveryState.CLAIMED, is_void)
-
-
-@cache  # put together once: it is asked twice a second
-def _plan_due_channels() -> Select[Any]:
-    return select(notification.c.channel).where(_due(notification, _GIVEN_LATER)).distinct()
-
-
-@cache  # put together once: it is asked twice a second
-def _plan_has_expired() -> Select[Any]:
-    return select(exists().where(_expired(_GIVEN_LATER)))
-
-
-@cache  # put together once: it is asked twice a second
-def _plan_old_channels() -> Select[Any]:
-    n = notification.c
-    unsettled = n.state.in_((*WAITING, DeliveryState.CLAIMED))
-    return select(n.channel).where(unsettled, n.queued_at < bindparam("before")).distinct()
 
 
 def due_channels(c: Connection, now: datetime) -> set[str]:
     """Channels that have a message to send at `now`."""
-    return set(c.execute(_plan_due_channels(), _Instants.at(now)._asdict()).scalars())
+    return set(c.execute(select(notification.c.channel).where(_due(notification, now)).distinct()).scalars())
 
 
 def old_channels(c: Connection, now: datetime) -> set[str]:
     """Channels with a message that was not settled within `LONGEST_HOLD`, whatever its row says."""
-    return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
+    n = notification.c
+    unsettled = (n.state.in_((*WAITING, DeliveryState.CLAIMED)), n.queued_at < now - LONGEST_HOLD)
+    return set(c.execute(select(n.channel).where(*unsettled).distinct()).scalars())
 
 
 def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
@@ -269,8 +239,7 @@ def claim_due(
         The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
     """
     n, newer = notification, notification.alias("newer")
-    instants = _Instants.at(now)
-    is_due = _due(newer, instants) if only is None else and_(_due(newer, instants), newer.c.id.in_(only))
+    is_due = _due(newer, now) if only is None else and_(_due(newer, now), newer.c.id.in_(only))
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id,
         newer.c.recipient == n.c.recipient,
@@ -281,9 +250,7 @@ def claim_due(
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
-        .where(
-            n.c.channel == channel, or_(_due(n, instants), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))), ~blocked
-        )
+        .where(n.c.channel == channel, or_(_due(n, now), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))), ~blocked)
         .order_by(
             n.c.exercise,
             case((n.c.id.in_(first), 0), else_=1),
@@ -487,12 +454,12 @@ def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> i
 def release_expired(c: Connection, now: datetime) -> int:
     """Give back messages whose lease ran out: their worker died between claim and send, or hangs."""
     values = {"state": DeliveryState.QUEUED, "next_attempt_at": now, **message_columns("last_error", _LEASE_EXPIRED())}
-    return c.execute(update(notification).where(_expired(_Instants.at(now))).values(**values, **_NO_LEASE)).rowcount
+    return c.execute(update(notification).where(_expired(now)).values(**values, **_NO_LEASE)).rowcount
 
 
 def has_expired(c: Connection, now: datetime) -> bool:
     """Whether any lease ran out; a cheap look before a write transaction is opened."""
-    return bool(c.execute(_plan_has_expired(), _Instants.at(now)._asdict()).scalar())
+    return bool(c.execute(select(exists().where(_expired(now)))).scalar())
 
 
 def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:

@@ -296,30 +296,25 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if _is_refused_write(error):
             raise StoreBusyError(f"the database is read-only for us: {error.orig}") from error
-        _refuse_unset(error)
+        text = str(error.orig).strip().partition("\n")[0]
+        if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
+            raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        if code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise StoreError(
+                f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file "
+                "and put a backup in its place (slopeward db restore FILE --yes)"
+            ) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise StoreError(
+                "the file that database.url names is no SQLite database: name another, or put a backup in its place "
+                "(slopeward db restore FILE --yes)"
+            ) from error
         if isinstance(error, OperationalError):
             raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
         if error.connection_invalidated:
             raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
         raise
-
-
-def _refuse_unset(error: DBAPIError) -> None:
-    """Say what to do where a table is missing; SQLite says so in words, PostgreSQL by its code (undefined_table)."""
-    text = str(error.orig).strip().partition("\n")[0]
-    if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
-        raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
-    code = getattr(error.orig, "sqlite_errorcode", 0)
-    if code & 0xFF == sqlite3.SQLITE_CORRUPT:
-        raise StoreError(
-            f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file, "
-            "and put a backup in its place (slopeward db restore FILE --yes)"
-        ) from error
-    if code == sqlite3.SQLITE_NOTADB:
-        raise StoreError(
-            "the file that database.url names is no SQLite database: name another, or put a backup in its place "
-            "(slopeward db restore FILE --yes)"
-        ) from error
 
 
 def _is_held(error: OperationalError) -> bool:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, func, select
 
-from detection.anomaly.certain.units import FACTORS
-from detection.anomaly.errors import InputError
+from detection.anomaly.records import FACTORS, InputError
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.instruments.watched import Group, list_groups
 from monitor.domain.observation import is_fit

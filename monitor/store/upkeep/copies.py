@@ -62,7 +62,10 @@ def make_copy(
     facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sweep(folder)
+        # what a killed process left of a copy or a proof: nobody wrote to it for a day
+        for left in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink(missing_ok=True)
         backup.back_up(db, target, begin)
         try:
             result = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
@@ -85,13 +88,6 @@ def make_copy(
 def _remove(copy: Path) -> None:
     copy.unlink(missing_ok=True)
     backup.sum_file(copy).unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process left of a copy or a proof: nobody wrote to it for a day."""
-    for left in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
-        if time.time() - left.stat().st_mtime > LEFT_S:
-            left.unlink(missing_ok=True)
 
 
 def _prove(db: Database, target: Path, head: str, begin: Callable[[], None] | None) -> tuple[int | None, str, str]:

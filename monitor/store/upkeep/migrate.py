@@ -47,7 +47,30 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
         StoreBusyError: somebody else held the database too long.
     """
     with _exclusive(db) as connection:
-        return _upgrade(db, connection, now)
+        found, needed = _current(connection), head()
+        waiting = [one for one in list_extensions() if one.tables and not _fits(connection, one)]
+        if found == needed and not waiting and views.views_are_current(connection):
+            return None
+        _refuse_newer(found)
+        copy = None
+        if found and (found != needed or waiting) and db.is_sqlite:
+            source, at = sqlite_file(db), (now or datetime.now(UTC)).astimezone(UTC)
+            copy = source.with_name(f"{source.name}.{found}.{at:%Y%m%dT%H%M%SZ}.bak")
+            copy_sqlite(source, copy)
+        grants = views.load_grants(connection)
+        views.end_readers(connection)
+        views.drop_views(connection)
+        if found != needed:
+            _run(connection)
+        views.create_views(connection)
+        views.grant_views(connection, grants)
+        for one in waiting:
+            try:
+                with connection.begin_nested():
+                    _run(connection, one)
+            except Exception as error:  # code of others, whatever it does; `doctor` names it as well
+                log_left_out(f"the tables of the extension {one.name}", error)
+        return copy
 
 
 def current(db: Database) -> str:
@@ -126,33 +149,6 @@ def find_left_over(db: Database) -> dict[str, list[str]]:
         names = inspect(connection).get_table_names()
     gone = {name.removeprefix(f"{_VERSIONS}_") for name in names if name.startswith(f"{_VERSIONS}_")} - known
     return {one: sorted(name for name in names if name.startswith(f"{one}_")) for one in sorted(gone)}
-
-
-def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path | None:
-    found, needed = _current(connection), head()
-    waiting = [one for one in list_extensions() if one.tables and not _fits(connection, one)]
-    if found == needed and not waiting and views.views_are_current(connection):
-        return None
-    _refuse_newer(found)
-    copy = None
-    if found and (found != needed or waiting) and db.is_sqlite:
-        source, at = sqlite_file(db), (now or datetime.now(UTC)).astimezone(UTC)
-        copy = source.with_name(f"{source.name}.{found}.{at:%Y%m%dT%H%M%SZ}.bak")
-        copy_sqlite(source, copy)
-    grants = views.load_grants(connection)
-    views.end_readers(connection)
-    views.drop_views(connection)
-    if found != needed:
-        _run(connection)
-    views.create_views(connection)
-    views.grant_views(connection, grants)
-    for one in waiting:
-        try:
-            with connection.begin_nested():
-                _run(connection, one)
-        except Exception as error:  # code of others, whatever it does; `doctor` names it as well
-            log_left_out(f"the tables of the extension {one.name}", error)
-    return copy
 
 
 def _run(connection: Connection, of: Extension | None = None) -> None:

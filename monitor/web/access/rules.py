@@ -68,7 +68,7 @@ def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
 RULES: Final[dict[str, str]] = {
     **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
-    **_each("GET /", "sw.js favicon.ico manifest.webmanifest offline", rule=OPEN),
+    **_each("GET /", "sw.js manifest.webmanifest offline", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,

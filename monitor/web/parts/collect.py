@@ -202,6 +202,8 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions
     unproven = {k.split(":")[1] for k in open_now if k.endswith(":unproven")}
+    hazard = live["hazards"].get(site_id)
+    asking = live["nows"].get(site_id) or (live["headlines"].get(hazard["alert_id"]) if hazard else None)
     return {
         **live,
         "rules": describe_rules(declared, unproven),
@@ -212,18 +214,11 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
             live["landslides"],
             pages.load_forecast_keys(c, site_id),
             load_series(c, site_id),
-            _list_asking(live, site_id),
+            asking.stations if asking else (),
         ),
         "recent": pages.load_history(c, site_id, None, 15),
         "photos": load_photos(c, 6, site=site_id),
     }
-
-
-def _list_asking(live: Mapping[str, Any], site_id: str) -> Sequence[str]:
-    hazard = live["hazards"].get(site_id)
-    raised = live["headlines"].get(hazard["alert_id"]) if hazard else None
-    found = live["nows"].get(site_id) or raised
-    return found.stations if found else ()
 
 
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[str, Any]:

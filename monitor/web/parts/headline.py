@@ -166,17 +166,13 @@ def describe_motion(
     unjudged = {row["station"]: NO_STAGE for row in lost} | sick
     return SiteMotion(
         fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0), default=None),
-        beyond=len(_list_beyond(movement) & seen),
+        beyond=len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}} & seen),
         stations=len(seen),
         lost=len(unjudged),
         last_stages=last,
         lost_text=_LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
         window=_find_failure_window(movement, now),
     )
-
-
-def _list_beyond(movement: Iterable[timeline.NewestMovement]) -> set[str]:
-    return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
 
 
 def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:

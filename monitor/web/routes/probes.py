@@ -127,13 +127,6 @@ def send_worker(request: Request) -> Response:
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/favicon.ico")
-def send_icon() -> Response:
-    """The icon where no page names one: a browser asks for it beside `/health` and beside what the API answers."""
-    icon = (_STATIC / "icon.svg").read_bytes()
-    return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
-
-
 @router.get("/manifest.webmanifest")
 def send_manifest(request: Request) -> Response:
     """Name and icons, by which the page can be put on a home screen."""

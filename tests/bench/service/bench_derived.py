@@ -6,7 +6,7 @@ A thousand stations send each second: one message with five values, or five with
 series; of all of them one in twenty reaches back, by a lag or a rate. The pipeline stores the same messages, in batches
 as the service takes them, for the site with these series and for the site without, in turns, on SQLite. Figures are
 processor time of this process, the median of rounds; `ratio` is what 5,000 values add to storing 5,000 readings, and
-`storing_us` what `add_observations` alone takes for a value.
+`storing_us` what `add_observations` alone takes for a value. With `every = "1m"` figures are the mean of a minute.
 """
 
 import cProfile
@@ -55,8 +55,9 @@ PAST = (
 )
 
 
-def write_site(stations: int, *, derived: bool) -> str:
+def write_site(stations: int, *, derived: bool, every: str) -> str:
     """The site file; of the heads every fourth is a lag or a rate."""
+    how = {"every": every} if every else {}
     names = [f"G{k}" for k in range(stations)]
     parts = [site_text.head("slope")]
     parts += [site_text.station(n, *(site_text.series(q, u, "1s") for q, u in VALUES.items())) for n in names]
@@ -65,7 +66,9 @@ def write_site(stations: int, *, derived: bool) -> str:
         for k, a in enumerate(names):
             text = PAST[k // 4 % 2] if quantity == "head" and k % 4 == 0 else EXPRESSIONS[quantity]
             text = text.format(a=a, b=names[k ^ 1], c=names[k ^ 2])
-            parts.append(site_text.table("[[derived]]", station=a, quantity=quantity, unit=unit, expression=text))
+            parts.append(
+                site_text.table("[[derived]]", station=a, quantity=quantity, unit=unit, expression=text, **how)
+            )
     return "".join(parts)
 
 
@@ -85,9 +88,9 @@ def make_batches(stations: int, second: int, values_each: int) -> Iterable[list[
 class Way:
     """A database of its own and the way in; `second` is the clock."""
 
-    def __init__(self, folder: Path, name: str, stations: int) -> None:
+    def __init__(self, folder: Path, name: str, stations: int, every: str) -> None:
         self.db, self.second = open_new(folder, name), 0
-        site = parse_site(write_site(stations, derived=name == "with"), "slope.toml")
+        site = parse_site(write_site(stations, derived=name == "with", every=every), "slope.toml")
         with self.db.write() as c:
             save_site(c, site, "bench", "bench", NOW)
         self.pipeline = Pipeline(self.db, {site.id: site}, lambda: NOW + timedelta(seconds=self.second))
@@ -114,10 +117,12 @@ def measure_storing(way: Way, count: int) -> float:
     return statistics.median(spent[1:])
 
 
-def measure(folder: Path, stations: int, seconds: int, values_each: int, *, profile: bool) -> dict[str, float]:
+def measure(
+    folder: Path, stations: int, seconds: int, values_each: int, every: str, *, profile: bool
+) -> dict[str, float]:
     """A drawn stream through both."""
     folder.mkdir()
-    ways = [Way(folder, name, stations) for name in ("without", "with")]
+    ways = [Way(folder, name, stations, every) for name in ("without", "with")]
     spare_what_stays()  # as the service does
     spent: list[tuple[float, float]] = []
     profiler = cProfile.Profile()
@@ -131,15 +136,17 @@ def measure(folder: Path, stations: int, seconds: int, values_each: int, *, prof
             profiler.disable()
         spent.append((pair[0], pair[1]))
     there = [count_values(way) for way in ways]
-    missing = there[0] * (len(MADE) + len(VALUES)) // len(VALUES) - there[1]
-    assert missing <= stations // 4 * 20, there  # those that reach back begin later
+    instants = len(spent) if not every else 1 + (len(spent) - 1) // 60
+    missing = there[0] + stations * len(MADE) * instants - there[1]
+    assert 0 <= missing <= stations // 4 * 20, there  # those that reach back begin later
     found = spent[WARM_S:]
+    middle = statistics.mean if every else statistics.median
     if profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
     return {
-        "ratio": round(statistics.median(b / a - 1.0 for a, b in found), 2),
-        "reading_us": round(statistics.median(a for a, _ in found), 1),
-        "value_us": round(statistics.median(b - a for a, b in found), 1),
+        "ratio": round(middle(b / a - 1.0 for a, b in found), 3),
+        "reading_us": round(middle(a for a, _ in found), 1),
+        "added_us": round(middle(b - a for a, b in found), 1),
         "storing_us": round(measure_storing(ways[1], stations * len(MADE)), 1),
     }
 
@@ -149,9 +156,11 @@ def main() -> None:
     options = read_options(__doc__, quick=False, profile=False)
     stations, seconds = (40, 10) if options.quick else (1000, 15)
     with tempfile.TemporaryDirectory() as name:
-        for values_each in (5, 1):
-            figures = measure(Path(name) / str(values_each), stations, seconds, values_each, profile=options.profile)
-            print(f"{values_each} values a message: {figures}", flush=True)
+        for values_each, every in ((5, ""), (1, ""), (5, "1m"), (1, "1m")):
+            case = f"{values_each} values a message{every and ', every '}{every}"
+            lasts = 60 if every else seconds
+            figures = measure(Path(name) / case, stations, lasts, values_each, every, profile=options.profile)
+            print(f"{case}: {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -261,6 +261,8 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             "it reads 2160 readings for each value",
         ),
         ([DISTANCE | {"expresion": "1"}], "unknown key"),
+        ([DISTANCE | {"every": "30m"}], "derived[0].every: expected 1h (interval of its inputs"),
+        ([DISTANCE | {"every": "5h", "max_silence": "4h"}], "derived[0].every: expected 1h to 4h"),
         ([DISTANCE | {"expression": "G-1.displacement_east"}], "an id with a hyphen stands in quotes"),
         ([DISTANCE | {"expression": "G-A.displacement_east"}], "'G': expected numbers, series"),
         ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be turned into 'mm'"),

@@ -119,6 +119,7 @@ def test_several_references_and_other_quantities() -> None:
         ({"stations": ["G1", "REF1"]}, "REF1 is a reference itself"),
         ({"to": "K1"}, "G1 and K1 have no displacement, tilt, crack or strain alike"),
         ({"within": "1h", "hold": "2h"}, "relative[0]: expected within or hold, not both"),
+        ({"every": "10m"}, "relative[0].every: expected 1h to 6h (interval of its inputs, max_silence)"),
         ({"to": "S1"}, "G1.displacement every 1h, S1.displacement every 6h: expected within"),
         ({"size": 2}, "unknown key"),
     ],

@@ -256,9 +256,9 @@ def test_a_shifted_clock_never_delays_the_word_of_silence(database, seed):
 
 
 def test_the_movement_of_a_clock_ahead_is_as_old_as_its_reception():
-    path = Path((0.0, 240.0), (0.0, 0.0), (0.1, 0.1), 0, stuck=False, ahead_s=240.0)
-    assert path.is_fresh(60.0, 60.0)
-    assert not path.is_fresh(61.0, 60.0)
+    path = Path((0.0, 240.0), (0.0, 0.0), (0.1, 0.1), 0, stuck=False, silence_s=60.0, ahead_s=240.0)
+    assert path.is_fresh(60.0)
+    assert not path.is_fresh(61.0)
 
 
 INTERVALS = {"G1": ("30m", "2h"), "G2": ("30m", "2h"), "G3": ("1h", "6h"), "G4": ("6h", "1d")}

@@ -11,8 +11,8 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
-from monitor.extensions.profiles.compute import run
 from monitor.extensions.profiles.declare import list_profiles
+from monitor.extensions.profiles.forms import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.offsets import add_offset
@@ -172,6 +172,81 @@ def test_another_zero_and_an_offset_compute_the_past_again(database):
     bench.now += DAY
     run(database, None, bench.site, bench.now)
     assert bench.load("displacement")[-1].value == pytest.approx(1.5, abs=0.5)
+
+
+def test_what_a_message_brings_of_what_a_profile_makes_is_refused(database):
+    bench = Bench(database, PROBE)
+    payload = {"time": NOW.isoformat(), "slip_rate": {"value": 9.0, "unit": "mm/day"}, "displacement_mm": 9.0}
+    message = BrokerMessage("slopeward/v1/bench/I1/obs", json.dumps(payload).encode(), NOW, "live")
+    assert bench.pipeline.store([message]).rejected == 1
+    assert (bench.load("slip_rate"), bench.load("displacement")) == ([], [])
+    [reason] = {row["reason"] for row in ask(database, load_view, "rejected_messages")}
+    assert "is calculated by the site file" in reason
+
+
+def test_an_expression_may_name_what_a_profile_makes(database):
+    half = {"station": "I2", "quantity": "crack_opening", "unit": "mm", "expression": "I1.displacement / 2"}
+    bench, rng = Bench(database, PROBE, criterion=site_text.table("[[derived]]", **half)), random.Random(4)
+    [profile] = list_profiles(bench.site)
+    for week in range(3):
+        bench.send(7 * week, **survey(profile, rng, 2.0 * week))
+    run(database, None, bench.site, bench.now)
+    assert [round(one.value) for one in bench.load("crack_opening", "I2")] == [0, 1, 2]
+    bench.declare(PROBE | {"zero": (NOW + 10 * DAY).date()})
+    run(database, None, bench.site, bench.now)
+    assert [round(one.value) for one in bench.load("crack_opening", "I2")] == [-2, -1, 0]
+
+
+@pytest.mark.parametrize("with_anchor", [True, False])
+def test_depths_that_are_read_again_soon_belong_to_the_survey_before(database, with_anchor):
+    bench, rng = Bench(database, PROBE), random.Random(6)
+    [profile] = list_profiles(bench.site)
+    first, second = survey(profile, rng), survey(profile, rng)
+    wrong = second | {profile.name("a0", 4): 99.0}
+    places = [4, 19] if with_anchor else [4]
+    again = {name: second[name] for face in profile.faces for name in (profile.name(face, i) for i in places)}
+    bench.send(0, **first)
+    bench.send(7, **wrong)
+    bench.send(7.2, **again)
+    assert [round(one.value) for one in bench.load("displacement")] == [0, 0]
+    assert [row["slip_depth_m"] for row in bench.read("slip_depth")] == [None, None]
+    bench.send(7.4, **survey(profile, rng, 3.0))  # a whole one is a survey of its own
+    assert [round(one.value) for one in bench.load("displacement")] == [0, 0, 3]
+    bench.send(14.2, **again)  # comes before its survey: it stood for one until that came
+    bench.now += timedelta(hours=1)
+    run(database, None, bench.site, bench.now)
+    bench.send(14, **second)
+    run(database, None, bench.site, bench.now)
+    days = [(one.observed_at - NOW) / DAY for one in bench.load("depth_count") if not one.flags]
+    assert days == pytest.approx([0.0, 7.0, 7.4, 14.0])
+
+
+@tabulated(
+    ("columns", "why"),
+    [
+        ({"a0": "a180", "a180": "a0"}, "A reads as -A does in the zero reading"),
+        ({"a0": "b0", "b0": "a0", "a180": "b180", "b180": "a180"}, "A reads as B does in the zero reading"),
+        ({"b0": "b180", "b180": "b0"}, "B reads as -B does in the zero reading"),
+        ({"a180": "b0", "b0": "a180"}, "checksums of A scatter by"),
+        ({"a180": "a0"}, "checksums of A scatter by"),
+    ],
+)
+def test_columns_that_are_exchanged_are_named_and_nothing_is_made_of_them(database, columns, why):
+    bench, rng = Bench(database, PROBE | {"axes": 2, "stable_m": [8.0, 10.0]}), random.Random(7)
+    [profile] = list_profiles(bench.site)
+    lean = {(axis, i): 5.0 * rng.gauss(0.0, 1.0) for axis in "ab" for i in range(20)}
+    for week in range(5):
+        faces = {
+            (face, i): (1 if face.endswith("0") and "180" not in face else -1) * lean[face[0], i] + rng.gauss(1.0, 0.1)
+            for face in profile.faces
+            for i in range(20)
+        }
+        from_ = columns if week == 2 else {}
+        bench.send(7 * week, **{profile.name(f, i): faces[from_.get(f, f), i] for f, i in faces})
+    reasons = [row["reason"] for row in bench.read("slip_depth")]
+    assert [why in one for one in reasons] == [False, False, True, False, False]
+    assert [(one.observed_at - NOW) / DAY for one in bench.load("displacement")] == [0.0, 7.0, 21.0, 28.0]
+    assert [round(one.value, 1) for one in bench.load("slip_rate")] == [0.0, 0.0, 0.0]
 
 
 @tabulated(

@@ -28,7 +28,7 @@ from monitor.extensions.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.units import read_unit
+from monitor.ingest.text.units import read_unit
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage

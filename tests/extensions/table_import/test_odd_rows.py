@@ -40,6 +40,11 @@ def list_keys(table):
         ("Valid", "1", "0"),
         ("Fix", "FIX", "SINGLE"),
         ("Q", "1", "5"),
+        ("Status", "no error", "rate error"),
+        ("Type", "observed", "forecast"),
+        ("Source", "measured", "simulated by model"),
+        ("Herkunft", "gemessen", "interpoliert"),
+        ("Zustand Status", "kein Fehler", "Sensorfehler"),
     ],
 )
 def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp_path, head, good, bad):
@@ -69,6 +74,74 @@ def test_flags_are_of_the_column_that_they_are_called_like_and_others_are_not_as
 def test_words_that_call_no_reading_bad_are_not_asked_about(tmp_path, words):
     spell = lambda k: f"{k}.5;{words[k % 2]}"  # noqa: E731
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Status", lines(spell)))
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize("fill", ["-777", "-55.0", "-1"])
+@pytest.mark.parametrize(
+    "line",
+    ["#RINVAL{}|*|", "NODATA_value: {}", "Missing value = {}", "Fehlwert;{}", "Valore mancante: {}", "no data {}"],
+)
+def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
+    """A head said which number stands for a gap, and it was stored as a level. A count of gaps is no such number."""
+    bad = set(random.Random(line).sample(range(96), 9))
+    spell = lambda k: fill if k in bad else f"{5 + k % 7}.5"  # noqa: E731
+    table = lay(tmp_path / "f.csv", f"{line.format(fill)}\nDate;Water level (m)", lines(spell))
+    values = [float(row["value"]) for row in read_good(table.path, guess(table, UTC).mapping)]
+    assert (len(values), min(values)) == (87, 5.5)
+    table = lay(tmp_path / "g.csv", "Missing values: 9\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
+    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Date;Level (m)\nFactor;0.001", "scale factor: 0.01\nDate;Level (m)", "Faktor = 1e-3\nDate;Level (m)"],
+)
+def test_a_factor_beside_the_names_is_asked_about(tmp_path, head):
+    """A line with the factor of each column was passed over, and a level came to be a thousand times what it was."""
+    answers = UTC | {"quantity": "water_level"}
+    table = lay(tmp_path / "f.csv", head, lines(lambda k: f"30{k % 70:02d}"))
+    assert [question.key for question in guess(table, answers).questions] == ["factor"]
+    assert guess(table, answers | {"factor": "as they are"}).mapping is not None
+    for none in ("Factor;1.0", "Sensor;F 7"):
+        table = lay(tmp_path / "g.csv", f"Date;Level (m)\n{none}", lines(lambda k: f"30{k % 70:02d}"))
+        assert not guess(table, answers).questions
+
+
+@pytest.mark.parametrize("head", ["Battery (V)", "Vbatt [V]", "Voltage (V)"])
+def test_the_unit_of_a_voltage_alone_makes_no_battery(tmp_path, head):
+    table = lay(tmp_path / "f.csv", f"Date;{head}", lines(lambda k: f"12.{k % 7}"))
+    assert [s.quantity for s in guess(table, UTC).sensors] == ["battery_voltage"]
+    for name in ("Panel (V)", "Sensor 3 output (V)", "Excitation [mV]"):
+        assert list_keys(lay(tmp_path / "g.csv", f"Date;{name}", lines(lambda k: f"1{k % 7}.5")))[0][:9] == "quantity:"
+
+
+def test_an_export_that_keeps_a_minus_from_being_a_formula_has_its_numbers(tmp_path):
+    table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", lines(lambda k: f"{chr(39) * (k % 3 == 0)}-{k % 7}.5"))
+    found = read_good(table.path, keep(guess(table, UTC).mapping, table.path))
+    assert [float(row["value"]) for row in found] == [-(k % 7) - 0.5 for k in range(96)]
+
+
+def test_a_row_whose_time_is_missing_costs_no_other_and_the_end_of_a_window_is_its_time(tmp_path):
+    table = lay(tmp_path / "f.csv", "_start;_stop;Rain (mm)", lines(lambda k: f"{HOURS[k]:%Y-%m-%d %H}:59;{k % 7}.5"))
+    assert guess(table, UTC).mapping.time.columns == ("_stop",)
+    blank = [line if k % 9 else "NaT;7.5" for k, line in enumerate(lines())]
+    table = lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", blank)
+    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96 - 11
+
+
+def test_a_name_that_all_rows_share_does_not_hide_two_instruments(tmp_path):
+    spell = lambda k: f"site 7;station=C{k % 2};{k % 7}.5"  # noqa: E731
+    table = lay(tmp_path / "f.csv", "Date;name;tags;Crack (mm)", lines(spell, [at for at in HOURS[:48] for _ in "ab"]))
+    assert list_keys(table) == ["rows"]
+    assert len(guess(table, UTC | {"rows": "tags"}).sensors) == 2
+
+
+def test_a_unit_of_two_words_above_the_names_is_whole(tmp_path):
+    head = "TEMPERATURE\nUNIT: Deg C\nLEVEL\nUNIT: m  Offset: 0.0 m\nDate;LEVEL;TEMPERATURE"
+    table = lay(tmp_path / "f.csv", head, lines(lambda k: f"{k % 7}.5;8.{k % 7}"))
+    found = guess(table, UTC | {"quantity": "water_level"})
+    assert {(s.quantity, s.unit) for s in found.sensors} == {("water_level", "m"), ("temperature", "degC")}
 
 
 def test_a_discharge_of_few_litres_is_no_quality(tmp_path):
@@ -103,18 +176,22 @@ def test_names_of_merged_cells_are_not_left_out_in_silence(tmp_path):
     assert {sensor.station for sensor in guess(whole, UTC).sensors} == {"A", "B"}
 
 
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize("clock", ["", " %H:%M"])
+@pytest.mark.parametrize("day", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y"])
 @pytest.mark.parametrize("at_row", [0, 24])
-def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(tmp_path, form, at_row):
-    rain = [f"{at:%Y-%m-%d %H:%M};0.5" for at in HOURS]
-    for day in range(4):
-        rain.insert(25 * day + at_row, f"{HOURS[24 * day]:{form}};12.0")
-    if form == "%Y-%m-%d" or at_row:
+def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_clock_is_none(
+    tmp_path, day, clock, at_row
+):
+    rain = [f"{at:{day} %H:%M};0.5" for at in HOURS]
+    for k in range(4):
+        rain.insert(25 * k + at_row, f"{HOURS[24 * k]:{day}{clock}};12.0")
+    answers = UTC | {"dates": "month first" if "/" in day else "day first"}
+    if not clock or at_row:
         with pytest.raises(ConfigError, match="as sums of days have"):
-            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), UTC)
-    short = [f"{at:%Y-%m-%d}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
+            guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), answers)
+    short = [f"{at:{day}}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
     table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
-    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, UTC).mapping)] == HOURS
+    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, answers).mapping)] == HOURS
 
 
 @pytest.mark.parametrize("head", ["Time;Crack 1 (mm);Time;Crack 2 (mm)", "Date A;Crack 1 (mm);Date B;Crack 2 (mm)"])
@@ -174,3 +251,47 @@ def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head
     if asked:
         quantity = guess(table, UTC).questions[0].choices[0]
         assert [s.quantity for s in guess(table, UTC | {f"quantity:{column}": quantity}).sensors] == [quantity]
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Crack (mm)", "Crack change since zero (mm)"),
+        ("Crack 3 raw (mm)", "Crack 3 corrected (mm)"),
+        ("Crack median (mm)", "Crack p95 (mm)"),
+        ("Riss A roh (mm)", "Riss A kompensiert (mm)"),
+        ("Rain (mm)", "Daily Rain (mm)"),
+    ],
+)
+def test_columns_that_differ_by_what_was_done_with_the_values_are_no_two_witnesses(tmp_path, first, second):
+    spell = lambda k: f"{0.1 * (k % 24):.2f};{0.1 * (k % 24) + 0.01 * (k % 5):.2f}"  # noqa: E731
+    table = lay(tmp_path / "f.csv", f"Date;{first};{second}", lines(spell))
+    (question,) = guess(table, UTC).questions
+    assert question.choices == (first, second, "leave out")
+    assert len(guess(table, UTC | {question.key: second}).sensors) == 1
+    assert len(guess(lay(tmp_path / "g.csv", "Date;Crack Upper (mm);Crack Lower (mm)", lines(spell)), UTC).sensors) == 2
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Rain rate",
+        "Rain intensity (mm/h)",
+        "Intensità pioggia",
+        "Niederschlagsintensität",
+        "Precipitation type",
+        "Rain duration (min)",
+        "Rain tips",
+        "Rain last hour (mm)",
+        "Niederschlag letzte Stunde (mm)",
+        "Hourly rain (mm)",
+    ],
+)
+def test_what_is_no_amount_of_rain_between_two_rows_is_left_out(tmp_path, head):
+    instants = [BEGIN + timedelta(minutes=10 * k) for k in range(96)]
+    table = lay(tmp_path / "f.csv", f"Date;{head};Tilt X (deg)", lines(lambda k: f"{k * 7 % 5};1.{k % 7}", instants))
+    assert [s.quantity for s in guess(table, UTC | {"unit": "mm"}).sensors] == ["tilt_x"]
+    hours = lines(lambda k: f"{k * 7 % 5}")
+    assert len(guess(lay(tmp_path / "g.csv", "Date;Hourly rain (mm)", hours), UTC).sensors) == 1

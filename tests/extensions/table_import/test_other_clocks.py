@@ -1,7 +1,7 @@
 """Clocks and zones that a table spells otherwise: read as they are meant, or asked about, never as other instants."""
 
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -99,3 +99,26 @@ def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
             assert [q.key for q in found.questions] == ["zone"]
         else:
             assert (found.questions, found.mapping.time.zone.key) == ((), zone)
+
+
+@pytest.mark.turns
+@pytest.mark.parametrize(
+    ("zone", "hours"), [("PST", -8), ("CET", 1), ("+05:30", 5.5), ("UTC+3", 3), ("-0400", -4), ("UTC", 0)]
+)
+@pytest.mark.parametrize("head", ["datetime;tz_cd", "Date;Clock time;Offset", "Zone;Time"])
+def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, hours):
+    """A file of a water survey was read in the zone of the answer: the zone of each row stood beside its time."""
+    clock = {"datetime;tz_cd": "%Y-%m-%d %H:%M;{}", "Zone;Time": "{};%d.%m.%Y %H:%M:%S"}.get(head, "%Y-%m-%d;%H:%M;{}")
+    instants = [BEGIN + timedelta(hours=k) for k in range(90)]
+    table = look(tmp_path, head, lambda at: f"{at:{clock}}".format(zone), instants)
+    found = guess(table, {"zone": "Asia/Tokyo"})
+    if found.questions:  # a zone that is one for all can be another by what a person says
+        found = guess(table, {"zone": "Asia/Tokyo", "which zone": found.questions[0].choices[0]})
+    read = [
+        row["time"].astimezone(UTC).replace(tzinfo=None)
+        for row in read_good(table.path, keep(found.mapping, table.path))
+    ]
+    assert read == [at - timedelta(hours=hours) for at in instants]
+    winter = look(tmp_path, head, lambda at: f"{at:{clock}}".format("PST" if at < instants[40] else "PDT"), instants)
+    rows = read_good(winter.path, keep(guess(winter, {}).mapping, winter.path))
+    assert rows[50]["time"] - rows[0]["time"] == timedelta(hours=49)

@@ -289,7 +289,7 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
     for k in (500, 600, 700):  # each so long after the last look that silence might have to be told
         store_ticks(database, k - 100, k)
         assert update_movement(database, FAST, T0 + k * TICK).updated == ()
-    assert read_epochs() == [400, 5, 5, 5], "three seconds each, as long as silence is allowed"
+    assert read_epochs() == [400, 47, 47, 47], "eight times three seconds each, as long as silence is allowed"
 
 
 @pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable reading since"])

@@ -239,7 +239,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)
     core.evaluation = SimpleNamespace(find_slow=dict)
-    core.schedule = SimpleNamespace(hasten_first=lambda: None)
+    core.schedule = SimpleNamespace(first_runs=SimpleNamespace(check=lambda: None))
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
     core.parts = []
     core.clock_watch = watch_clock(core)

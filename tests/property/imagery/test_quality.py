@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from detection.imagery.data.augment import Augmentation, degrade_patch
 from detection.imagery.data.degrade import NOISE_COUNTS, find_count, list_losses
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import DomainError, DoubtedError, FinerError, UnfitError
 from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
 from detection.imagery.footprints.records import INDEX
+from detection.imagery.neural.learner import ImageryTrainingSettings, degrade_patch
 from detection.imagery.training.domain import INTERPOLATED, NOISE_SLACK, READABLE, list_noisy, measure_window
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
@@ -58,7 +58,7 @@ def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_doe
         worse = degrade_patches(patches, loss).read(0)
         assert np.array_equal(worse.mask, mask)
         assert np.array_equal(worse.image, image) == (loss == PLAIN)
-    rng, how = np.random.default_rng(1), Augmentation(degraded_share=1.0)
+    rng, how = np.random.default_rng(1), ImageryTrainingSettings(degraded_share=1.0)
     same = sum(np.array_equal(degrade_patch(image, how, rng), image) for _ in range(200))
     assert 2 <= same <= 30  # none of four, each half of the time: one in 16
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 LEAST_CELLS = 2
 
@@ -160,34 +160,13 @@ def fold_norms(network: nn.Module) -> nn.Module:
     The same function within rounding; the pass over the map that each normalisation takes is spared. A network with an
     SRU is left as it is: rounding turns its gates.
     """
-    folded = _share(network).eval()
+    folded = copy.deepcopy(network).eval()
     if any(isinstance(module, Sru) for module in folded.modules()):
         return folded
     for unit in folded.modules():
-        if isinstance(unit, ConvUnit):
-            convolution, norm = unit[0], unit[1]
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                    convolution.weight,
-                    convolution.bias,
-                    norm.running_mean,
-                    norm.running_var,
-                    norm.eps,
-                    norm.weight,
-                    norm.bias,
-                )
-                unit[1] = nn.Identity()
+        if isinstance(unit, ConvUnit) and isinstance(unit[0], nn.Conv2d) and isinstance(unit[1], nn.BatchNorm2d):
+            unit[0], unit[1] = fuse_conv_bn_eval(unit[0], unit[1]), nn.Identity()
     return folded
-
-
-def _share(module: nn.Module) -> nn.Module:
-    """A module of the same tensors whose parts may be replaced (`copy.deepcopy` would look into all hooks of each)."""
-    made, own = copy.copy(module), vars(module)
-    parts = {name: None if part is None else _share(part) for name, part in own["_modules"].items()}
-    vars(made).update(_parameters=dict(own["_parameters"]), _modules=parts)
-    return made
 
 
 class Residual(nn.Module):

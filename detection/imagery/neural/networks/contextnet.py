@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.backbones.mobilenetv2 import BlockRow, InvertedResidual
+from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
 
 # expansion, channels, repeats, stride

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.mobilenetv2 import BlockRow, InvertedResidual
+from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.backbones.resnet import Bottleneck, ResNet
 from detection.imagery.neural.networks.blocks import (
     AtrousPyramid,

@@ -26,6 +26,7 @@ from monitor.extensions.table_import.guess.names import (
     is_term_of_field,
     may_count_downward,
     read_name,
+    strip_treatment,
 )
 from monitor.extensions.table_import.guess.numerals import (
     COMMA,
@@ -36,7 +37,7 @@ from monitor.extensions.table_import.guess.numerals import (
     list_numbers,
     settle_numerals,
 )
-from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_parts, settle_flags
+from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_factor, request_parts, settle_flags
 from monitor.extensions.table_import.guess.questions import (
     EACH,
     LEAVE_OUT,
@@ -56,8 +57,8 @@ from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
-from monitor.ingest.files.units import read_unit
 from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
+from monitor.ingest.text.units import read_unit
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -83,7 +84,7 @@ _SIGNS: Final = {
 _STATIONS_MOST: Final = 2000
 COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
 _ALL_IN: Final = re.compile(
-    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^\s,;]+)",
+    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^,;]+)",
     re.IGNORECASE,
 )
 
@@ -222,6 +223,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
     refuse_sums(table, times)
+    request_factor(table, times.rule.columns[0], talk)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
     if station is None and not kinds:
         request_parts(table, times, talk)
@@ -236,9 +238,11 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     names, totals = {n: _read_name(table, n) for n in numbers}, together.find_totals(table, numbers, numerals)
     less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
     less |= {n: _SAME_SENSOR(column=table.title(u)) for n, u in together.find_extremes(names, table.title).items()}
-    less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, table.title, steps), _RAIN_TWICE())
+    less |= dict.fromkeys(
+        together.find_windows({n: names[n] for n in steps}, table.title, steps, read_numbers), _RAIN_TWICE()
+    )
     repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, read_numbers)
-    less = less | {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
+    less |= {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
@@ -291,7 +295,9 @@ def _settle_rows(
     table, numbers, station, kinds = unfold(table, _find_numbers(table, times, station), station, times.rule.columns)
     if station is not None and all(is_empty(c) or is_term_of_field(str(c)) for c in table.columns[station]):
         named = station = None
-    if station is None and (owner := find_owner(table, times, numbers, talk)) is not None:
+    is_one = station is None or len({str(cell) for cell in table.columns[station]}) == 1  # name of a table, of a site
+    values = [n for n in numbers if not is_no_measurement(table.title(n))]
+    if is_one and (owner := find_owner(table, times, values, talk)) is not None:
         named = station = owner
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []
@@ -510,8 +516,7 @@ def _settle_columns(
     found, questions = _settle_quantities(values, _find_unit(table), talk)
     talk.questions.extend(one.to_question(key, table) for key, one in questions.items())
     found = {c: one for c, one in found.items() if _can_be(c, *one, read_numbers(c), talk)}
-    if station is not None:
-        found = _settle_twins(found, talk)
+    found = _settle_twins(found, {} if station is not None else values, talk)
     stations = _name_stations(table, {c: values[c] for c in found}, found, station)
     sigmas = {value: error for error, value in reversed(errors.items())}
     rules = []
@@ -591,24 +596,39 @@ def _find_units(table: RawTable) -> dict[str, str]:
     return {
         columns[name.casefold()]: unit
         for name, line in pairwise(table.above)
-        if name.casefold() in columns and (match := _ALL_IN.search(line)) and (unit := read_unit(match[1].strip()))
+        if name.casefold() in columns and (unit := _read_line_unit(line))
     }
 
 
 def _find_unit(table: RawTable) -> str:
     """The unit that a line above the names gives all columns; "" where none does."""
-    found = [read_unit(match[1].strip()) for line in table.above if (match := _ALL_IN.search(line))]
-    return found[0] or "" if len(found) == 1 else ""
+    found = [unit for line in table.above if (unit := _read_line_unit(line)) is not None]
+    return found[0] if len(found) == 1 else ""
 
 
-def _settle_twins(found: Mapping[str, tuple[str, str]], talk: Interview) -> dict[str, tuple[str, str]]:
-    """One column for each quantity of a station: two would be two values of one instant."""
+def _read_line_unit(line: str) -> str | None:
+    """The unit that a line says of all below it: `UNIT: Deg C`, and `UNIT: m  Offset: 0`; "" one that is not known."""
+    if (match := _ALL_IN.search(line)) is None:
+        return None
+    words = match[1].split()
+    return next((unit for end in (len(words), 2, 1) if (unit := read_unit(" ".join(words[:end])))), "")
+
+
+def _settle_twins(
+    found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], talk: Interview
+) -> dict[str, tuple[str, str]]:
+    """One column for each quantity of a station: two would be two values of one instant, or two witnesses of a sensor.
+
+    `names`: of columns that name stations; those are one that differ in words for what was done with the values alone.
+    """
     kept: dict[str, tuple[str, str]] = {}
-    for quantity in dict.fromkeys(q for q, _ in found.values()):
-        columns = [c for c, (q, _) in found.items() if q == quantity]
-        if len(columns) > 1:
+    places = {c: strip_treatment(names[c].station) if c in names else ("", True) for c in found}
+    for quantity, base in dict.fromkeys((q, places[c][0]) for c, (q, _) in found.items()):
+        columns = [c for c, (q, _) in found.items() if (q, places[c][0]) == (quantity, base)]
+        if len(columns) > 1 and any(places[c][1] for c in columns):
             text = _WHICH_COLUMN(quantity=Term(quantity))
-            answer = talk.request(f"{COLUMN}:{quantity}", text, (*columns, LEAVE_OUT))
+            key = f"{COLUMN}:{base}.{quantity}" if base else f"{COLUMN}:{quantity}"
+            answer = talk.request(key, text, (*columns, LEAVE_OUT))
             columns = [c for c in columns if answer in {None, c}]
         kept |= {c: found[c] for c in columns}
     return kept

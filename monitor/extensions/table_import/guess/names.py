@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.units import is_sure_unit, join_depths, read_unit, unit_of_header
+from monitor.ingest.text.units import is_sure_unit, join_depths, read_unit, unit_of_header
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
@@ -95,6 +95,10 @@ _ABSOLUTE: Final = re.compile(  # a pressure with that of the air in it, which i
 _OF_AIR: Final = re.compile(
     r"(?:p|press\w*|pression[ei]?|presi[oó]n|druck|station|qf[ef]|avg|mean|smp|raw|[\W_])*", re.IGNORECASE
 )
+_OF_SUPPLY: Final = re.compile(
+    r"(?:volt\w*|spannung|tension\w*|tensi[oó]n|voltaje|supply|power|logger|device|node|u|v|vb\w*|vin|avg|mean|min|max|smp|[\W\d_])*",
+    re.IGNORECASE,
+)
 _BY_UNIT: Final = {
     **dict.fromkeys(("degC", "degF"), "temperature"),
     **dict.fromkeys(("V", "mV"), "battery_voltage"),
@@ -147,11 +151,21 @@ _NOT_OF_HERE: Final = (
     *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
     *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
     *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
+    # of rain what is no amount
+    r"intensit",
+    r"(?:rain\w*|precip\w*|niederschl\w*|regen\w*|piogg\w*|pluie|lluvia)[ _.-]?(?:rate|typ|tipo|duration|dauer|durata)",
     r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)",
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
+_TREATED_WORDS: Final = (
+    r"raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|smooth\w*|geglättet",
+    r"adjust\w*|clean\w*|zeroed|(?:since|from|seit|da|depuis)[ -](?:zero|start|null\w*|inizio)|change|delta|median",
+    r"moving|rolling|p\d\d|hourly|daily|weekly|monthly|yearly|annual|event",
+)
+_TREATED: Final = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(_TREATED_WORDS)})(?![^\W\d_])", re.IGNORECASE)
+_TIPS: Final = re.compile(r"(?<![^\W\d_])(?:tips?|pulses?|impulse?|impulsi|counts?|kipp\w*)(?![^\W\d_])", re.IGNORECASE)
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
     r"in|of|to|the|at|amounts?|level|livello|niveau|nivel|gauges?|"
@@ -213,6 +227,8 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     before, slash, behind = bare.rpartition("/")
     bare = before if known is not None and slash and read_unit(behind) is not None else bare
     quantity, rest = _find_quantity(bare)
+    if quantity == "rain" and known is None and _TIPS.search(bare):
+        foreign = "counts"  # each is so many millimetres, which the gauge alone says
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     if quantity == "pore_pressure" and _ABSOLUTE.search(bare.replace("_", " ")):
@@ -261,8 +277,9 @@ def _read_written_unit(header: str, unit: str | None, brackets: Sequence[str]) -
 def _fit_quantity(quantity: str | None, unit: str | None, tokens: list[str]) -> tuple[str | None, list[str]]:
     """The quantity that words and unit say together, None where they disagree, and the words that are left."""
     if quantity is None and (implied := _BY_UNIT.get(unit or "")):
-        # a logger of water counts in mbar too: the unit alone says it of a name that names nothing else
-        quantity = implied if implied != "air_pressure" or _OF_AIR.fullmatch(" ".join(tokens)) else None
+        # a logger of water counts in mbar, a panel in V: the unit alone says it of a name that names nothing else
+        bare = {"air_pressure": _OF_AIR, "battery_voltage": _OF_SUPPLY}.get(implied)
+        quantity = implied if bare is None or bare.fullmatch(" ".join(tokens)) else None
     if quantity == "temperature":
         tokens = [t for t in tokens if t.lower() != "t"]
     quantity = _OTHER_UNITS.get((quantity or "", unit or ""), quantity)
@@ -374,6 +391,16 @@ def _find_quantity(text: str) -> tuple[str | None, str]:
 
 def _is_letter(char: str) -> bool:
     return char.isalpha() and char < "\u2e80"  # of words that blanks part
+
+
+def strip_treatment(station: str) -> tuple[str, bool]:
+    """A name without words for what was done with the values, and whether there were any.
+
+    >>> strip_treatment("C1-corrected"), strip_treatment("median"), strip_treatment("Upper")
+    (('C1', True), ('', True), ('Upper', False))
+    """
+    bare = _TREATED.sub("", station)
+    return _find_quantity(bare)[1].strip("-_ "), bare != station  # "3" is called "Crack-3" where nothing else is left
 
 
 def is_station_column(header: str) -> bool:

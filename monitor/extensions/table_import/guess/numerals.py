@@ -21,6 +21,11 @@ NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements tha
 WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
 _BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
+_DECLARED: Final = re.compile(  # in words above the names
+    r"(?:rinval|no[ _-]?data(?:[ _-]?value)?|missing(?:[ _-]?(?:values?|data))?|fill[ _-]?value|fehl\w*|lücken?\w*|"
+    r"(?:dato|valore|valeur|valor)s?[ _](?:mancant|manquant|ausent|faltant)\w*)[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)",
+    re.IGNORECASE,
+)
 _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
 
 
@@ -122,6 +127,7 @@ def list_numbers(table: RawTable, column: str, numerals: Numerals) -> list[float
 def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, int]:
     """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
     words: Counter[str] = Counter()
+    declared = {float(found[1].replace(",", ".")) for line in table.above for found in _DECLARED.finditer(line)}
     for name in numbers:
         texts = Counter(c for c in table.columns[name] if isinstance(c, str) and c and not is_number(c))
         for text, count in texts.items():
@@ -130,7 +136,9 @@ def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -
                 words[text] += count
         cells = (cell for cell in table.columns[name] if not isinstance(cell, str) or is_number(cell))
         spelled = [(str(c), n) for c in cells if (n := read_number(c, numerals)) is not None]
-        fills = find_fills([number for _, number in spelled])
+        fills = {*find_fills([number for _, number in spelled])}
+        rest = [number for _, number in spelled if number not in declared]
+        fills |= {number for number in declared if rest and not min(rest) <= number <= max(rest)}
         words |= Counter(cell for cell, number in spelled if number in fills)
     return dict(words)
 

@@ -11,13 +11,14 @@ from typing import Final
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import says_bad
+from monitor.extensions.table_import.guess.calendar import AS_THEY_ARE
 from monitor.extensions.table_import.guess.names import is_serial, is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
 
-FLAG, PART = "flag", "part"
+FLAG, PART, FACTOR = "flag", "part", "factor"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
 KINDS_MOST: Final = 8  # labels of a column of flags
 _OF_FLAGS: Final = re.compile(
@@ -27,11 +28,24 @@ _OF_FLAGS: Final = re.compile(
 )
 _OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
 _FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
+_NOT_MEASURED: Final = re.compile(
+    r"(?<![^\W\d_])(?:forecast|predict|prognos|vorhersage|previs|prévis|pron[oó]st|simulat|simulier|modell?(?:ed|ier)|"
+    r"synthetic|interpol|estimat|geschätzt|stimat|estimé|gap.?fill|aufgefüllt)",
+    re.IGNORECASE,
+)
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
 _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
+)
+_FACTOR: Final = re.compile(
+    r"(?<![^\W\d_])(?:scal\w*|multiplier|factor|faktor|fattore|facteur|skalierung)(?:[ _]factor)?"
+    r"[\s:=]*([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(?![\w.])",
+    re.IGNORECASE,
+)
+_SCALED: Final = Template(
+    "guess.ask.factor", "beside the names stands '{text}': are the values of the table scaled already?"
 )
 _SUMS: Final = Template(
     "guess.sums", "{n} rows have the midnight of their day once more, as sums of days have: take them out"
@@ -44,7 +58,8 @@ _WHOSE_PART: Final = Template(
 
 def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dict[str, tuple[str, str]]:
     """Of columns of values the column of flags, and the word of it in the rows that count."""
-    flags = [name for name in table.names if name not in values and _OF_FLAGS.search(table.title(name))]
+    texts = [name for name in table.names if name not in values]
+    flags = [name for name in texts if _OF_FLAGS.search(table.title(name)) or _names_model(table.columns[name])]
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
@@ -65,7 +80,17 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
         return True
     if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
         return label != "1"
-    return says_bad(label) or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+    return (
+        says_bad(label)
+        or _NOT_MEASURED.search(label) is not None
+        or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
+    )
+
+
+def _names_model(cells: Sequence[object]) -> bool:
+    """Whether cells say of some rows that nothing measured them."""
+    kinds = set(cells) if len(cells) and isinstance(cells[0], str) else set()
+    return len(kinds) <= KINDS_MOST and any(isinstance(one, str) and _NOT_MEASURED.search(one) for one in kinds)
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:
@@ -93,6 +118,16 @@ def refuse_sums(table: RawTable, times: Times) -> None:
             sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
     if sums:
         raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
+
+
+def request_factor(table: RawTable, column: str, talk: Interview) -> None:
+    """Ask whether values are scaled where the head, or a line below the names, says a factor. `column`: of times."""
+    label = table.notes.get(column, "")
+    lines = (*table.above, *(f"{label} {note}" for name, note in table.notes.items() if name != column))
+    found = [match for line in lines if (match := _FACTOR.search(line))]
+    odd = next((match[0] for match in found if float(match[1].replace(",", ".")) not in {0.0, 1.0}), None)
+    if odd is not None:
+        talk.request(FACTOR, _SCALED(text=odd), (AS_THEY_ARE,))
 
 
 def request_parts(table: RawTable, times: Times, talk: Interview) -> None:

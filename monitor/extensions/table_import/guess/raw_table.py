@@ -27,11 +27,11 @@ from monitor.ingest.files.tables import (
     open_rows,
     read_workbook,
 )
-from monitor.ingest.files.units import read_unit, unit_of_header
 from monitor.ingest.recognise import describe_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.heads import is_annotation, names_rise
+from monitor.ingest.text.units import read_unit, unit_of_header
 
 HEAD_BYTES: Final = 1 << 20
 SCAN_LINES: Final = 300  # to find header and delimiter
@@ -271,7 +271,7 @@ def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _is_time(text: str) -> bool:
-    return is_time(text) and not is_number(text)
+    return is_time(text) and (not is_number(text) or text.count(".") > 1)  # 03.02.2025 is a number with thousands, too
 
 
 def _is_row(row: Sequence[str]) -> bool:

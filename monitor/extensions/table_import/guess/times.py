@@ -14,6 +14,7 @@ from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
+from monitor.ingest.text.cells import is_time
 from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,
@@ -42,6 +43,7 @@ _OWN_TIMES: Final = Template(
 )
 _BRACKETED: Final = re.compile(r"[(\[][^)\]]*[)\]]?")
 FITS: Final = 0.98  # share of the cells that a form must explain
+FITS_TIMED: Final = 0.8  # share of the times that have a clock where the others are midnights without one
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
@@ -80,7 +82,7 @@ _LATER: Final = re.compile(  # of what was done with a reading
     r"r[eé]cept|recib",
     re.IGNORECASE,
 )
-_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|stop\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
     7: ("%Y%j",),
     8: ("%Y%m%d",),
@@ -101,7 +103,7 @@ _CLOCK_ALONE: Final = re.compile(
 )
 _OF_HOURS: Final = re.compile(r"hour|stunde", re.IGNORECASE)  # 13.50 of them is half past one
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
-_UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
+_UTC: Final = re.compile(r"(?<![A-Za-z])(?:TZ)?(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")  # a date as a workbook gives it
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
@@ -115,8 +117,10 @@ _OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distan
     r"not|non|nicht|kein\w*)(?![^\W_])|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}",
     re.IGNORECASE,
 )
+_ZONE_CELL: Final = re.compile(r"Z|(?:UTC|GMT)? ?[+-]\d{1,2}(?::?\d\d)?")
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
 _POWER_LEAST: Final = 7  # digits behind the mark that leave no more than minutes open
+_ZONES_MOST: Final = 4  # of one column: winter and summer time, of two countries at most
 _DASHES: Final = str.maketrans("\u2212\u2013", "--")
 
 
@@ -166,6 +170,7 @@ def find_times(table: RawTable) -> Times | None:
             raise ConfigError(TEXT_OF(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
     if _are_days(best):
         best = _join_half(table, _require_clock(table, _join_clock(table, best) or best))
+    best = _join_zone(table, best)
     # what another column of times says is of that one
     others = [n for n in table.names if n not in {t.rule.column for t in found}]
     texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
@@ -207,6 +212,19 @@ def _join_half(table: RawTable, times: Times) -> Times:
     return times
 
 
+def _join_zone(table: RawTable, times: Times) -> Times:
+    """The times with a column that says of each row in which zone it counts, where they do not say it themselves."""
+    for name in table.names if not (times.has_zone or times.zone or _are_days(times)) else ():
+        texts = [str(cell).strip() for cell in table.columns[name]]
+        kinds = set(texts)
+        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or t == name_zone(f" {t}") != "" for t in kinds):
+            rule = replace(times.rule, columns=(*times.rule.columns, name))
+            found = _read_texts(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)])
+            if found is not None and (found.has_zone or found.zone) and len(found.parsed) == len(times.parsed):
+                return found
+    return times
+
+
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
     """The end of each interval, where begin and end stand there: what is summed up over it counts from its end."""
     if not _BEGIN.search(table.title(best.rule.column)):
@@ -234,8 +252,8 @@ def describe_untimed(table: RawTable) -> Message:
         cells = [str(c) for c in table.list_cells(name)]
         if not cells or not _is_named(table, name):
             continue
-        # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month
-        odd = next((c for c in cells if not _STAMP.match(c)), cells[0])
+        # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month; ##### is too narrow
+        odd = next((c for c in cells if not is_time(c)), next((c for c in cells if not _STAMP.match(c)), cells[0]))
         return _UNKNOWN_FORM(column=table.title(name), value=odd[:40])
     return _NO_TIME(names=NameList(table.names))
 
@@ -285,6 +303,10 @@ def reread(table: RawTable, times: Times, **changes: Any) -> Times | None:
 def _read_texts(how: TimeRule, texts: Sequence[str]) -> Times | None:
     """Dates, with or without a clock and an offset or a zone."""
     how = replace(how, since=None)
+    timed = [text for text in texts if ":" in text]
+    if len(texts) > len(timed) >= FITS_TIMED * len(texts) and not _ISO.match(timed[0]):  # a midnight without its clock
+        begin = " 00:00:00" if timed[0].count(":") > 1 else " 00:00"
+        texts = [text if ":" in text else text + begin for text in texts]
     whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after

@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from statistics import median
 from typing import Final
 
+from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.extensions.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
@@ -42,6 +43,19 @@ _LENGTHS: Final = (
 _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
+_BY_TERM: Final = tuple(  # a window without its number
+    (re.compile(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", re.IGNORECASE), length)
+    for words, length in (
+        (
+            r"hourly|(?:last|past) hour|stündlich\w*|letzte\w* stunde|ultima ora|orari[ao]|derni[eè]re heure",
+            timedelta(hours=1),
+        ),
+        (
+            r"daily|(?:last|past) day|täglich\w*|letzte\w* tag\w*|giornalier[ao]|journali\w*|diari[ao]",
+            timedelta(days=1),
+        ),
+    )
+)
 _OF_HOUR: Final = re.compile(r"(\d{1,2})(?:[:.h]00|\W?(?:h|hr|uhr))?\W*$", re.IGNORECASE)
 _HOURS_OF_DAY: Final = Template(
     "guess.ask.hours",
@@ -277,17 +291,27 @@ def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[s
 
 
 def find_windows(
-    names: Mapping[str, ColumnMeaning], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
+    names: Mapping[str, ColumnMeaning],
+    title: Callable[[str], str],
+    steps: Mapping[str, timedelta | None],
+    numbers: Numbers,
 ) -> list[str]:
-    """Columns of rain over the last so many hours that come more often: their sums lie over one another."""
+    """Columns of rain over the last so many hours that come more often: their sums lie over one another.
+
+    What a name calls that of the hour or the day may also count since it began: then it adds up.
+    """
     found = []
     for column, name in names.items():
-        step = steps[column]
-        window = _WINDOW.search(title(column)) if name.quantity == "rain" else None
-        if window is not None and step is not None:
+        step, text = steps[column], title(column).replace("_", " ")
+        if name.quantity != "rain" or step is None:
+            continue
+        length = next((length for words, length in _BY_TERM if words.search(text)), timedelta(0))
+        adds = bool(length) and adds_up([*enumerate(numbers(column))])
+        if (window := _WINDOW.search(title(column))) is not None:
             unit = next(length for words, length in _LENGTHS if window[2].lower() in words.split())
-            if float(window[1].replace(",", ".")) * unit > WINDOW_MOST * step:
-                found.append(column)
+            length, adds = float(window[1].replace(",", ".")) * unit, False
+        if length > WINDOW_MOST * step and not adds:
+            found.append(column)
     return found
 
 

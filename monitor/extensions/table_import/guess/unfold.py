@@ -12,7 +12,7 @@ from monitor.extensions.table_import.guess.names import is_no_measurement, read_
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import ColumnRule
-from monitor.ingest.files.units import read_unit
+from monitor.ingest.text.units import read_unit
 
 KINDS_MOST: Final = 60
 _MANY_UNITS: Final = Template(

@@ -68,17 +68,6 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
     return list(zip((own[name] for name in COMPONENTS), component_weights(*place), strict=True))
 
 
-def points_to_columns(readings: Sequence[Reading]) -> dict[str, list[Any]]:
-    """Columns, which are a third of the size of records."""
-    return {
-        "at": [format_iso(r.observed_at) for r in readings],
-        "value": [r.value for r in readings],
-        "sigma": [r.sigma for r in readings],
-        "flags": [",".join(r.flags) for r in readings],
-        "revision": [r.revision for r in readings],
-    }
-
-
 @router.get("/sites/{site}/series/{station}/{quantity}")
 def get_series(
     request: Request, site: str, station: str, quantity: str, requested: Range, max_points: Points = 5000
@@ -86,6 +75,7 @@ def get_series(
     """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
     with read_site(request, site) as seen:
         readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, requested, seen.now)
+    shown = sample(readings, max_points)
     return {
         "site": site,
         "station": station,
@@ -95,7 +85,13 @@ def get_series(
         "to": format_iso(high),
         "total": len(readings),
         "sampled": len(readings) > max_points,
-        "points": points_to_columns(sample(readings, max_points)),
+        "points": {
+            "at": [format_iso(r.observed_at) for r in shown],
+            "value": [r.value for r in shown],
+            "sigma": [r.sigma for r in shown],
+            "flags": [",".join(r.flags) for r in shown],
+            "revision": [r.revision for r in shown],
+        },
     }
 
 

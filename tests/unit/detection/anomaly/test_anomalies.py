@@ -21,13 +21,19 @@ from detection.anomaly.bench import format_table, run_bench
 from detection.anomaly.budget import correction
 from detection.anomaly.certain.checks import check_series, find_empty_cells, find_replay, find_stuck
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.errors import DetectorCheckpointError, InputError, ThresholdError
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.jobs import load_checkpoint
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import LONG_AGO, PARTS, StrongestPart, score_parts
-from detection.anomaly.records import RUN_GAP_S, DetectorTraining, ScoringRequest
+from detection.anomaly.records import (
+    RUN_GAP_S,
+    DetectorCheckpointError,
+    DetectorTraining,
+    InputError,
+    ScoringRequest,
+    ThresholdError,
+)
 from detection.anomaly.registry import COMPOSITES, DRAWN_TO, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import SHARE_CELLS, StuckRuns, median_of_windows

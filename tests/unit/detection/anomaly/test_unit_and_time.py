@@ -6,7 +6,7 @@ import pytest
 from detection.anomaly.bench import format_certain, run_certain_bench
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.certain.units import LENGTHS
+from detection.anomaly.records import LENGTHS
 from detection.anomaly.windows import Series
 from tests.tables import tabulated
 

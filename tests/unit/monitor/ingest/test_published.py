@@ -130,9 +130,9 @@ def test_observations_of_sensorthings(pipeline):
     assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
     for quality, count in (("bad", 0), ({"DQ_Status": {"code": "suspect"}}, 0), ("good", 1), ([{"error": "0.1"}], 1)):
         assert len(read(pipeline, "v1.1/any/Observations", {**created, "resultQuality": quality}).observations) == count
-    unit = {"symbol": "°F", "name": "degree Fahrenheit"}
-    told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
-    assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
+    for unit in ({"symbol": "°F", "name": "degree Fahrenheit"}, {"symbol": "", "name": "Fahrenheit"}):
+        told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
+        assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
     assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
     bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
     page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
@@ -267,12 +267,40 @@ def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
     site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), told=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
-    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "odd": ""}
+    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
+    units |= dict.fromkeys(("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch")  # once they said nothing
     for unit, code in units.items():
         decoded = read(site, "poll/WUM", {"r": [{**item, "u": unit}]})
         assert [f.code for f in decoded.faults] == [code] * bool(code), unit
     named = {"r": [{**item, "n": "temperature", "u": "°F", "v": 50}]}
     assert values(read(site, "poll/WUM", named)) == {"WUM.temperature": 10.0}
+
+
+def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_read():
+    """The last value of a sensor that is gone, as gateways of OPC mark it, once was stored as a reading."""
+    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), told=told)
+    item = {"t": 1772344800000, "n": "tx", "v": 1.0}
+    opc = {"value": 2158886912, "description": "BadSensorFailure"}
+    bad = ({"q": False}, {"quality": "bad"}, {"Status": "Sensor fault"}, {"valid": False}, {"statusCode": opc})
+    for mark in (*bad, {"statusCode": 2147483648}):
+        decoded = read(site, "poll/WUM", {"r": [item | mark, item | {"v": 2.0}]})
+        assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([2.0], "bad_quality"), mark
+        named = with_decoder(
+            pattern="poll/{station}", name="json", series=(("v", "crack_opening_mm"),), told=(("time", "t"),)
+        )
+        assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "v": 1.0} | mark)) == "bad_quality"
+    good = (
+        {"q": True},
+        {"quality": 192},
+        {"status": "no error"},
+        {"statusCode": 0},
+        {"error": False},
+        {"status": False},
+    )
+    for mark in good:
+        assert not read(site, "poll/WUM", {"r": [item | mark]}).faults, mark
+    assert refusal(read(site, "poll/WUM", {"simulated": True, "r": [item]})) == "simulated"
 
 
 def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline):

@@ -35,11 +35,11 @@ def path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):
     dice = random.Random(seed)
     times = tuple(1.7e9 + i * every_s for i in range(n))
     values = tuple(rate * i * every_s / D + dice.gauss(0.0, 0.5) for i in range(n))
-    return Path(times, values, (0.5,) * n, 0, stuck)
+    return Path(times, values, (0.5,) * n, 0, stuck, SPEC.max_silence_s)
 
 
 def first(part, whole):
-    return Path(whole.times_s[:part], whole.values[:part], whole.sigmas[:part], 0, whole.stuck)
+    return Path(whole.times_s[:part], whole.values[:part], whole.sigmas[:part], 0, whole.stuck, whole.silence_s)
 
 
 def judge(where, seen, state=None, late_s=1.0):
@@ -111,7 +111,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
     back = path(10 * 1440 + 70)
     assert judge(MOVING, back, silent.state).movement.stage != "unknown"
-    nothing = assess_movement(SITE, MOVING, Path((), (), (), 0, stuck=False), None, None, 1.7e9)
+    nothing = assess_movement(SITE, MOVING, Path((), (), (), 0, stuck=False, silence_s=H), None, None, 1.7e9)
     assert (nothing.movement.stage, nothing.data_until_s) == ("unknown", None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.mobilenetv2 import BlockRow, InvertedResidual
+from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.blocks import ConvUnit, scale_width
 
 # middle, channels, kernel, stride, squeezed: table 1 of the MobileNetV3 paper, ReLU in the first six rows

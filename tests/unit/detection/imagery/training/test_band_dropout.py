@@ -19,8 +19,7 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import evaluate, train_patches
-from detection.imagery.training.band_subsets import measure_subsets
-from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe import measure_subsets, run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from detection.imagery.weights_file import reduce_card
 from tests.data.surveys.rasters import write_raster

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from detection.imagery.data.augment import Augmentation, vary
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
-from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, vary
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
@@ -242,14 +241,17 @@ def test_variation_moves_truth_with_the_image():
     mask = (rng.random((12, 12)) > 0.7).astype(np.uint8)
     image = np.stack([mask, mask]).astype(np.float32)
     normalisation = np.zeros(2, np.float32), np.ones(2, np.float32)
-    still = Augmentation(brightness=(1.0, 1.0), shift=0.0)
+    still = ImageryTrainingSettings(brightness=(1.0, 1.0), shift=0.0)
     seen = set()
     for _ in range(40):
         values, truth = vary(image, mask, normalisation, still, rng)
         assert np.array_equal(values[0], truth)
         seen.add(truth.tobytes())
     assert len(seen) == 8
-    factors = [float(vary(image, mask, normalisation, Augmentation((0.5, 2.0), 0.0), rng)[0].max()) for _ in range(200)]
+    factors = [
+        float(vary(image, mask, normalisation, ImageryTrainingSettings((0.5, 2.0), 0.0), rng)[0].max())
+        for _ in range(200)
+    ]
     assert min(factors) >= 0.5
     assert max(factors) <= 2.0
     assert np.median(factors) == pytest.approx(1.0, abs=0.15)

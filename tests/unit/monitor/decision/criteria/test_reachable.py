@@ -12,8 +12,8 @@ from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
-from monitor.decision.criteria.reachable import SETTLED, find_interval_s
 from monitor.decision.decide import decide
+from monitor.decision.series.intervals import SETTLED, find_interval_s
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading

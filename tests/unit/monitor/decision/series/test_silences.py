@@ -1,0 +1,106 @@
+"""The silence that nobody declared follows how readings really come; one that is declared is obeyed."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.config.site import parse_site
+from monitor.decision.criteria.scope import wanted_series
+from monitor.decision.decide import decide
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.domain.observation import Reading
+from tests.data.site_text import FOUR, head, series, station
+
+T0, HOUR = 1.8e9, 3600.0
+VELOCITY = '\n[[criterion]]\nkind = "velocity"\nstations = ["G*"]\nyellow = {over = 2.0, window = "7d"}\n'
+
+
+def make_site(**facts):
+    rovers = [
+        station(name, series("displacement", "mm", noise_floor_mm=1.0, **facts), azimuth_deg=90.0, plunge_deg=0.0)
+        for name in ("G1", "G2")
+    ]
+    return parse_site(head("bench", levels=FOUR) + "".join(rovers) + VELOCITY, "bench.toml")
+
+
+def watch(site, arrivals: dict[int, list[int]], hours: int) -> list[Decision]:
+    """A look each half hour at two rovers at rest; `arrivals`: the epochs that come at an hour, by hour."""
+    memory, readings, found = Memory(), (), []
+    names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
+    for half in range(2 * hours):
+        now_s = T0 + half * HOUR / 2.0
+        for epoch in arrivals.get(half // 2, ()) if half % 2 == 0 else ():
+            value = 0.1 * (epoch * 7 % 5)
+            at = instant(T0 + epoch * HOUR)
+            readings = (*readings, Reading(at, instant(now_s), 0, value, 0.0, value, None, ()))[-400:]
+        newest = {}
+        if readings:
+            last = readings[-1]
+            newest = dict.fromkeys(names, NewestEpoch(last.observed_at.timestamp(), last.received_at.timestamp()))
+        found.append(decide(site, memory, DecisionInputs(dict.fromkeys(names, readings), newest), instant(now_s)))
+        memory = found[-1].memory
+    return found
+
+
+def count(looks, kind):
+    """Whether each change of a notice of G1 opens it, with the hour."""
+    key = f"health:G1.displacement:{kind}"
+    return [(i / 2.0, c.open) for i, d in enumerate(looks) for c in d.changes if c.key == key]
+
+
+def in_turn(every: int, start: int, end: int) -> dict[int, list[int]]:
+    return {hour: [hour] for hour in range(start, end, every)}
+
+
+@settings(max_examples=12, deadline=None)
+@given(every=st.integers(2, 12), hourly=st.integers(0, 30))
+def test_readings_that_come_more_seldom_than_declared_are_told_once_and_their_end_too(every, hourly):
+    last = hourly + 16 * every
+    looks = watch(make_site(), in_turn(1, 0, hourly) | in_turn(every, hourly, last + 1), last + 4 * every)
+    silent = count(looks, "stale")
+    assert sum(opens for _, opens in silent) <= 6, "until their pace is known, and at the end"
+    assert silent[-1][1]
+    assert last < silent[-1][0] <= last + 3 * every + 1, "three of their own intervals after the last one"
+    rare = count(looks, "rare")
+    assert len(rare) == 1, "the notice of the pace stays"
+    assert rare[0][1]
+
+
+def test_a_logger_that_sends_by_the_day_is_given_its_day():
+    arrivals = {day * 24: list(range(day * 24 - 23, day * 24 + 1)) for day in range(1, 12)}
+    looks = watch(make_site(), arrivals, 11 * 24 + 80)
+    silent = count(looks, "stale")
+    assert sum(opens for hour, opens in silent if hour < 11 * 24) <= 6
+    assert silent[-1] == (11 * 24 + 72.5, True)
+
+
+@pytest.mark.parametrize("declared", ["3h", "12h"])
+def test_a_silence_that_is_declared_is_obeyed(declared):
+    looks = watch(make_site(max_silence=declared), in_turn(6, 0, 96), 110)
+    opened = sum(opens for _, opens in count(looks, "stale"))
+    assert opened == {"3h": 16, "12h": 1}[declared]
+
+
+@pytest.mark.parametrize("lost", [0.1, 0.3, 0.6])
+def test_readings_that_get_lost_at_random_lengthen_no_silence_by_much(lost):
+    chance = random.Random(3)
+    arrivals = {hour: [hour] for hour in range(400) if chance.random() > lost}
+    looks = watch(make_site(), arrivals, 440)
+    (end, opens) = count(looks, "stale")[-1]
+    assert opens
+    assert end <= max(arrivals) + {0.1: 3.5, 0.3: 6.5, 0.6: 12.5}[lost]
+
+
+LEVEL = '\n[[criterion]]\nkind = "level"\nseries = "G1.temperature"\nyellow = {over = 30.0}\n'
+
+
+@pytest.mark.parametrize("criterion", ["", LEVEL])
+@pytest.mark.parametrize("declared", [{}, {"max_silence": "1d"}])
+def test_a_series_that_no_criterion_reads_so_far_shows_its_pace_too(declared, criterion):
+    """Readings of six intervals each were as many notices where a criterion looked back by three hours alone."""
+    both = series("displacement", "mm") + series("temperature", "degC", **declared)
+    text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY + criterion
+    wanted = wanted_series(parse_site(text, "bench.toml")).get(("G1", "temperature"), 0.0)
+    assert wanted == 60.0 * HOUR if not declared else wanted < 60.0 * HOUR
