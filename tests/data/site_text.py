@@ -4,9 +4,8 @@ import json
 from datetime import date, timedelta
 from typing import Any, Final
 
-from monitor.domain.instants import format_duration
 from monitor.extensions.demo.slope import SlopeModel
-from monitor.extensions.demo.story import write_stations
+from monitor.extensions.demo.story import write_duration, write_stations
 
 THREE: Final = {"names": ["green", "yellow", "red"]}
 FOUR: Final = {"names": ["green", "yellow", "orange", "red"], "auto_lower": ["yellow"]}
@@ -166,6 +165,6 @@ def write_site_toml(model: SlopeModel) -> str:
         "dwell": max(timedelta(hours=6), 5 * model.step),
         "valid": max(timedelta(hours=12), 6 * model.step),
     }
-    return write_stations(model, 6.0) + SIMULATED_CRITERIA.format(
-        **{name: format_duration(round(one.total_seconds())) for name, one in shortest.items()}
+    return write_stations(model) + SIMULATED_CRITERIA.format(
+        **{name: write_duration(one) for name, one in shortest.items()}
     )

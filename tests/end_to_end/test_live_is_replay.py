@@ -5,7 +5,7 @@ The simulator's messages go through the real gate of ingest; the clock is moved 
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.alerts.message import GROWN
 from monitor.domain.errors import NotFoundError
 from monitor.domain.site import Site
-from monitor.extensions.demo.slope import SITE_ID, InstrumentFault, SlopeModel
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import BacktestOptions, run_backtest
@@ -48,8 +48,8 @@ TERMS = BacktestOptions(
 )
 
 
-def make_model(faults: Sequence[InstrumentFault] | None = None) -> SlopeModel:
-    return SlopeModel(5, 2, START, duration=timedelta(days=DAYS), step=STEP, faults=faults)
+def make_model() -> SlopeModel:
+    return SlopeModel(5, 2, START, duration=timedelta(days=DAYS), step=STEP)
 
 
 def make_sites(model: SlopeModel) -> tuple[Site, Site]:
@@ -76,9 +76,8 @@ def deliver(model: SlopeModel) -> Iterator[tuple[datetime, str, dict[str, Any]]]
             yield sample.at + timedelta(days=10, seconds=7), f"{sample.station}/obs", final
     for fault in model.faults:
         if fault.kind == "dropout":  # what a logger kept comes in one piece when it speaks again
-            for sample in make_model([f for f in model.faults if f != fault]).samples():
-                if sample.station != fault.target or not fault.from_at <= sample.at < fault.to_at:
-                    continue
+            logger = next(s.logger for s in model.stations if s.id == fault.target)
+            for sample in model.missed(logger, 0, 10**6):
                 yield fault.to_at + timedelta(hours=1), f"{sample.station}/backfill/obs", sample.payload
 
 

@@ -47,8 +47,9 @@ class ManagedService(Service):
         with lend_login(broker, site, "test") as login, Publisher(broker.url, *login) as publisher:
             for i in range(first, first + count):
                 at = (begin + timedelta(minutes=i)).strftime("%Y-%m-%dT%H:%M:%SZ")
-                content = json.dumps({"time": at, "crack_opening_mm": i / 10}).encode()
-                publisher.publish(f"slopeward/v1/{site}/E1/obs", content)
+                publisher.publish(
+                    f"slopeward/v1/{site}/E1/obs", json.dumps({"time": at, "crack_opening_mm": i / 10}).encode(), str(i)
+                )
             publisher.wait(60)
 
     def count(self):

@@ -26,7 +26,7 @@ from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.topics import ROOT
 from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
-from monitor.extensions.demo.slope import LATITUDE, LONGITUDE, SITE_ID, SlopeModel
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel
 from monitor.extensions.demo.story import LIVE, plan_story, write_story_site
 from monitor.extensions.demo.worth import (
     NETWORKS,
@@ -125,9 +125,7 @@ def run_demo(
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
     with open_stage(write_story_site(model), folder, print_line) as stage:
-        password = secrets.token_urlsafe(9)
-        with Database(stage.db_url) as db, db.write() as c:
-            add_user(c, "demo", password, "operator", now)
+        password = _add_person(stage, now)
         print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         if not is_installed("torch"):
@@ -290,7 +288,7 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         Publisher(stage.broker_url, *login) as publisher,
     ):
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
-        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}')
+        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
             map(sample_to_message, model.samples()),
             publisher,
@@ -320,7 +318,7 @@ def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> Non
 def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
     taken_at = now - timedelta(hours=2)
-    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, LONGITUDE, LATITUDE, taken_at)
+    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
     compute.run(DRAW, drawing, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
@@ -357,6 +355,13 @@ def _order(stage: DemoInstallation, *words: str) -> None:
     )
     if done.returncode and not stage.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _add_person(stage: DemoInstallation, now: datetime) -> str:
+    password = secrets.token_urlsafe(9)
+    with Database(stage.db_url) as db, db.write() as c:
+        add_user(c, "demo", password, "operator", now)
+    return password
 
 
 def _wait_for_service(stage: DemoInstallation) -> None:

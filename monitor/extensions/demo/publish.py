@@ -1,9 +1,10 @@
-"""A publisher that counts what the broker acknowledged, and a slope played through it at any speed."""
+"""A publisher that remembers what the broker acknowledged, and a slope played through it at any speed."""
 
 import json
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,22 +21,36 @@ PATIENCE_S: Final = 10.0
 
 
 class Publisher:
-    """Publishes with QoS 1 and counts the messages that the broker has taken; one thread publishes."""
+    """Publishes with QoS 1 and knows which messages the broker has taken.
 
-    def __init__(self, url: str, username: str = "", password: str = "") -> None:
+    One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str = "",
+        password: str = "",
+        ca_file: str = "",
+        *,
+        in_flight: int = IN_FLIGHT,
+        on_acknowledged: Callable[[str], None] | None = None,
+    ) -> None:
         try:
-            self._access = open_access(url, username, password)
+            self._access = open_access(url, username, password, ca_file)
         except ConfigError:
             raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}") from None
         # 3.1.1: every broker speaks it, the demo broker nothing else
         self._client = self._access.open_client(f"slope-{uuid.uuid4().hex[:10]}", mqtt5=False)
-        self._client.max_inflight_messages_set(IN_FLIGHT)
+        self._client.max_inflight_messages_set(in_flight)
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._note_connect
         self._client.on_publish = self._note_publish
+        self._in_flight, self._on_acknowledged = in_flight, on_acknowledged
         self._connected, self._news = threading.Event(), threading.Event()
         self._refused = ""
-        self._sent = 0
+        self._acknowledged: deque[int] = deque()
+        self._pending: dict[int, str] = {}
         self.count = 0  # acknowledged so far
 
     def __enter__(self) -> Self:
@@ -54,20 +69,32 @@ class Publisher:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, key: str = "") -> None:
         """Send one message; blocks while too many wait for their acknowledgement."""
-        while self._sent - self.count >= IN_FLIGHT:
+        while len(self._pending) >= self._in_flight:
             self._news.wait(0.5)
             self._news.clear()
-        self._client.publish(topic, payload, qos=1)
-        self._sent += 1
+            self.settle()
+        info = self._client.publish(topic, payload, qos=1)
+        self._pending[info.mid] = key
+        self.settle()
+
+    def settle(self) -> int:
+        """Take note of what was acknowledged; returns how many messages still wait."""
+        while self._acknowledged:
+            key = self._pending.pop(self._acknowledged.popleft(), None)
+            if key is not None:
+                self.count += 1
+                if self._on_acknowledged is not None:
+                    self._on_acknowledged(key)
+        return len(self._pending)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until everything was acknowledged; raises BrokerError: something was not, in this time."""
         deadline = time.monotonic() + timeout_s
-        while waiting := self._sent - self.count:
+        while self.settle():
             if time.monotonic() > deadline:
-                raise BrokerError(f"{waiting} messages were not acknowledged within {timeout_s:g} s")
+                raise BrokerError(f"{len(self._pending)} messages were not acknowledged within {timeout_s:g} s")
             self._news.wait(0.1)
             self._news.clear()
 
@@ -77,8 +104,9 @@ class Publisher:
         else:
             self._connected.set()
 
-    def _note_publish(self, *_: Any) -> None:
-        self.count += 1  # paho holds its own lock here: waiting for another one could deadlock
+    def _note_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+        # paho holds its own lock here: waiting for another one could deadlock
+        self._acknowledged.append(mid)
         self._news.set()
 
 
@@ -98,12 +126,15 @@ class OutgoingMessage:
     at: datetime
     topic: str
     payload: bytes
+    key: str
 
 
 def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
-    """The message of a simulated sample."""
-    text = json.dumps(sample.payload, separators=(",", ":")).encode()
-    return OutgoingMessage(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text)
+    """The message of a simulated sample; its key is `source/boot_id/seq`."""
+    payload = sample.payload
+    key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
+    text = json.dumps(payload, separators=(",", ":")).encode()
+    return OutgoingMessage(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +162,7 @@ def play(
         if one.at >= pace.live_from or stop.is_set():
             first = [one]
             break
-        publisher.publish(one.topic, one.payload)
+        publisher.publish(one.topic, one.payload, one.key)
         history += 1
     publisher.wait(120.0)
     if on_history is not None:
@@ -147,10 +178,11 @@ def play(
         if sample.at > clock() and not pace.follow:
             break
         while not stop.is_set() and (time.monotonic() < due or sample.at > clock()):
+            publisher.settle()
             stop.wait(0.05)
         if stop.is_set():
             break
-        publisher.publish(sample.topic, sample.payload)
+        publisher.publish(sample.topic, sample.payload, sample.key)
         live, until = live + 1, sample.at
     publisher.wait(60.0)
     return PublishedCount(history, live, until)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import cycle
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -59,25 +58,36 @@ def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequ
     return out
 
 
+def is_silent(at: datetime, faults: Sequence[InstrumentFault]) -> bool:
+    """True where a dropout swallows the reading at this instant."""
+    return any(f.kind == "dropout" and f.from_at <= at < f.to_at for f in faults)
+
+
 def plan_faults(
-    seed: int, start_at: datetime, duration: timedelta, step: timedelta, movers: Sequence[str]
+    seed: int, start_at: datetime, duration: timedelta, step: timedelta, movers: Sequence[str], reference: str
 ) -> tuple[InstrumentFault, ...]:
-    """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record."""
-    places = cycle(movers[int(i)] for i in np.random.default_rng([seed, 7]).permutation(len(movers)))
-    first = next(places)
+    """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
+
+    `reference`: the reference whose common shift moves all of its stations.
+    """
+    rng = np.random.default_rng([seed, 7])
+    places = [movers[int(i)] for i in rng.permutation(len(movers))]
+
+    def moment(share: float) -> datetime:
+        steps = round(share * (duration / step))
+        return start_at + steps * step
+
+    def place(index: int) -> str:
+        return places[index % len(places)]
+
     span = step * max(1, round(0.02 * (duration / step)))
-    planned: tuple[tuple[FaultKind, str, float, timedelta, float], ...] = (  # when it begins: share of the record
-        ("spike", first, 0.15, step, 400.0),
-        ("stuck", next(places), 0.22, span, 0.0),
-        ("dropout", next(places), 0.28, span, 0.0),
-        ("clock_jump", next(places), 0.34, 6 * step, 26 * 3600.0),
-        ("rezero", first, 0.40, duration, -35.0),
-        ("common_shift", "BASE-A", 0.46, span, 18.0),  # moves all stations of the reference
-    )
-    begins = [start_at + round(share * (duration / step)) * step for _, _, share, *_ in planned]
-    return tuple(
-        InstrumentFault(kind, target, begin, min(begin + lasts, start_at + duration), size)
-        for begin, (kind, target, _, lasts, size) in zip(begins, planned, strict=True)
+    return (
+        InstrumentFault("spike", place(0), moment(0.15), moment(0.15) + step, 400.0),
+        InstrumentFault("stuck", place(1), moment(0.22), moment(0.22) + span),
+        InstrumentFault("dropout", place(2), moment(0.28), moment(0.28) + span),
+        InstrumentFault("clock_jump", place(3), moment(0.34), moment(0.34) + 6 * step, 26 * 3600.0),
+        InstrumentFault("rezero", place(0), moment(0.40), start_at + duration, -35.0),
+        InstrumentFault("common_shift", reference, moment(0.46), moment(0.46) + span, 18.0),
     )
 
 
@@ -175,16 +185,7 @@ def season(days: Array, amplitude: float, day_of_year: float) -> Array:
 
 
 LATITUDE, LONGITUDE = 46.2, 8.9  # of the middle of the mass
-EAST_MM, NORTH_MM, UP_MM = 0.9, 0.9, 2.4  # white noise, one standard deviation
-COVARIANCE: Final[Array] = np.array(
-    [
-        [EAST_MM**2, 0.10 * EAST_MM * NORTH_MM, 0.0],
-        [0.10 * EAST_MM * NORTH_MM, NORTH_MM**2, 0.15 * NORTH_MM * UP_MM],
-        [0.0, 0.15 * NORTH_MM * UP_MM, UP_MM**2],
-    ]
-)
-FLICKER_MM: Final = (0.12, 0.12, 0.35)  # innovation scale of the flicker noise of east, north, up
-CREEP_MM_PER_DAY: Final = 1.0
+WHITE_MM: Final = (0.9, 0.9, 2.4)  # white noise of east, north, up, one standard deviation
 METRES_PER_DEGREE: Final = 111_320.0
 
 
@@ -218,7 +219,7 @@ def plan_stations(seed: int, movers: int) -> tuple[StationPlan, ...]:
         bearing = np.radians(205.0)
         north = along_m * np.cos(bearing) - across_m * np.sin(bearing)
         east = along_m * np.sin(bearing) + across_m * np.cos(bearing)
-        group = "AB"[i % 2]
+        group = "A" if i % 2 == 0 else "B"
         plans.append(
             StationPlan(
                 f"G{i + 1}",
@@ -235,21 +236,26 @@ def plan_stations(seed: int, movers: int) -> tuple[StationPlan, ...]:
             )
         )
 
-    further = (  # metres to the north of the middle, logger, factor, and the reference of a control
-        ("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
-        ("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
-        ("R1", "rain", 200.0, "logger-c", 0.0, None),
-        ("P1", "piezometer", 20.0, "logger-c", 0.0, None),
-        ("E1", "extensometer", 95.0, "logger-d", 0.7, None),
-        ("T1", "tilt", -20.0, "logger-d", 1.0, None),
-        ("W1", "reservoir", -400.0, "logger-c", 0.0, None),
+    def plan_further(
+        name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None
+    ) -> StationPlan:
+        at = round(LATITUDE + north_m / METRES_PER_DEGREE, 6)
+        azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
+        on_slope = kind != "gnss"
+        return StationPlan(
+            name, kind, at, LONGITUDE, 1430.0, azimuth, plunge, reference, logger, factor, on_slope=on_slope
+        )
+
+    return (
+        *plans,
+        plan_further("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
+        plan_further("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
+        plan_further("R1", "rain", 200.0, "logger-c", 0.0, None),
+        plan_further("P1", "piezometer", 20.0, "logger-c", 0.0, None),
+        plan_further("E1", "extensometer", 95.0, "logger-d", 0.7, None),
+        plan_further("T1", "tilt", -20.0, "logger-d", 1.0, None),
+        plan_further("W1", "reservoir", -400.0, "logger-c", 0.0, None),
     )
-    for name, kind, north_m, logger, factor, reference in further:
-        place = round(LATITUDE + north_m / METRES_PER_DEGREE, 6), LONGITUDE, 1430.0
-        way, plunge = (205.0, 28.0) if reference else (None, None)
-        is_on = reference is None
-        plans.append(StationPlan(name, kind, *place, way, plunge, reference, logger, factor, on_slope=is_on))
-    return tuple(plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +282,11 @@ class SlopeModel:
         *,
         duration: timedelta = timedelta(days=120),
         step: timedelta = timedelta(hours=1),
+        creep_mm_per_day: float = 1.0,
         onset_at: datetime | None = None,
         failure_at: datetime | None = None,
         fails: bool = True,
+        flicker_mm: tuple[float, float, float] = (0.12, 0.12, 0.35),
         faults: Sequence[InstrumentFault] | None = None,
     ) -> None:
         """Draw the slope.
@@ -286,40 +294,66 @@ class SlopeModel:
         Args:
             onset_at: begin of the acceleration; 60 % of the record when not given.
             failure_at: failure time; 97 % of the record when not given.
+            flicker_mm: innovation scale of the flicker noise of east, north, up.
+
+        Raises ValueError: naive times, fewer than one station, or an onset that is not before the failure.
         """
-        self.seed, self.start_at, self.step = seed, start_at, step
-        self.onset_at = onset_at or start_at + 0.6 * duration if fails else None
-        self.failure_at = failure_at or start_at + 0.97 * duration if fails else None
+        if start_at.tzinfo is None:
+            raise ValueError("start_at must be an aware time")
+        if stations < 1 or step <= timedelta(0) or duration < 2 * step:
+            raise ValueError("a slope needs at least one station and two epochs")
+        self.seed, self.start_at, self.duration, self.step = seed, start_at.astimezone(UTC), duration, step
+        self.creep_mm_per_day, self.white_mm = creep_mm_per_day, WHITE_MM
+        self.onset_at = (onset_at or start_at + 0.6 * duration).astimezone(UTC) if fails else None
+        self.failure_at = (failure_at or start_at + 0.97 * duration).astimezone(UTC) if fails else None
+        if self.onset_at and self.failure_at and not self.start_at <= self.onset_at < self.failure_at:
+            raise ValueError("the onset must lie between the start and the failure")
+        self.latitude, self.longitude = LATITUDE, LONGITUDE
         self.stations = plan_stations(seed, stations)
         movers = [s.id for s in self.stations if s.kind == "gnss" and s.on_slope]
-        self.faults = plan_faults(seed, start_at, duration, step, movers) if faults is None else tuple(faults)
-        steps = int(duration / step) + 1
-        step_h = step.total_seconds() / 3600.0
-        self._seconds: Array = np.arange(steps, dtype=np.float64) * step.total_seconds()
+        self.faults = (
+            tuple(faults) if faults is not None else plan_faults(seed, self.start_at, duration, step, movers, "BASE-A")
+        )
+        self._run(flicker_mm)
+
+    def _run(self, flicker_mm: tuple[float, float, float]) -> None:
+        steps = int(self.duration / self.step) + 1
+        step_h = self.step.total_seconds() / 3600.0
+        self._seconds: Array = np.arange(steps, dtype=np.float64) * self.step.total_seconds()
         days: Array = self._seconds / 86400.0
-        rng = np.random.default_rng([seed, 2])
+        rng = np.random.default_rng([self.seed, 2])
         day_of_year = float(self.start_at.timetuple().tm_yday)
         self.rain_mm = draw_rain(rng, steps, step_h)
         self.wetness_mm = wetness(self.rain_mm, step_h)
         onset = (self.onset_at - self.start_at).total_seconds() / 86400.0 if self.onset_at else np.inf
         failure = (self.failure_at - self.start_at).total_seconds() / 86400.0 if self.failure_at else np.inf
         self._failure_s = failure * 86400.0
+        self.tectonic_mm = voight_displacement(days, self.creep_mm_per_day, onset, failure)
         #: Downslope displacement (mm) of a station with factor 1, shape (steps,); NaN after the failure.
-        moved_mm = voight_displacement(days, CREEP_MM_PER_DAY, onset, failure)
-        moved_mm += RAIN_MM_PER_MM * np.cumsum(self.wetness_mm)
-        self.displacement_mm = moved_mm + season(days, 1.5, day_of_year)
+        self.displacement_mm = (
+            self.tectonic_mm + RAIN_MM_PER_MM * np.cumsum(self.wetness_mm) + season(days, 1.5, day_of_year)
+        )
         common = {
-            name: np.column_stack([flicker_noise(rng, steps, 0.5 * sigma) for sigma in FLICKER_MM])
+            name: np.column_stack([flicker_noise(rng, steps, 0.5 * sigma) for sigma in flicker_mm])
             for name in ("BASE-A", "BASE-B")
         }
         self._readings: dict[str, Array] = {}
         for station in self.stations:
-            clean = self._clean(station, days, day_of_year, common)
+            noise_rng = np.random.default_rng([self.seed, 3, *station.id.encode()])
+            clean = self._clean(station, days, day_of_year, noise_rng, common, flicker_mm)
             mine = [f for f in self.faults if f.target in (station.id, station.reference)]
             self._readings[station.id] = alter_values(clean, self._seconds, self.start_at, mine)
 
-    def _clean(self, station: StationPlan, days: Array, day_of_year: float, common: dict[str, Array]) -> Array:
-        rng, steps = np.random.default_rng([self.seed, 3, *station.id.encode()]), len(days)
+    def _clean(
+        self,
+        station: StationPlan,
+        days: Array,
+        day_of_year: float,
+        rng: np.random.Generator,
+        common: dict[str, Array],
+        flicker_mm: tuple[float, float, float],
+    ) -> Array:
+        steps = len(days)
         moved = station.factor * self.displacement_mm if station.factor else np.zeros(steps)
         if station.kind == "gnss":
             assert station.azimuth_deg is not None
@@ -327,8 +361,8 @@ class SlopeModel:
             assert station.reference is not None
             azimuth, plunge = np.radians(station.azimuth_deg), np.radians(station.plunge_deg)
             direction = np.array([np.sin(azimuth) * np.cos(plunge), np.cos(azimuth) * np.cos(plunge), -np.sin(plunge)])
-            white = rng.standard_normal((steps, 3)) @ np.linalg.cholesky(COVARIANCE).T
-            flicker = np.column_stack([flicker_noise(rng, steps, sigma) for sigma in FLICKER_MM])
+            white = rng.standard_normal((steps, 3)) @ np.linalg.cholesky(self._covariance()).T
+            flicker = np.column_stack([flicker_noise(rng, steps, sigma) for sigma in flicker_mm])
             position: Array = moved[:, None] * direction + white + flicker + common[station.reference]
             return position
         if station.kind == "rain":
@@ -349,22 +383,60 @@ class SlopeModel:
         level = 160.0 + 12.0 * np.cos(2.0 * np.pi * (days + day_of_year - 15.0) / 365.25)
         return level + rng.normal(0.0, 0.005, steps)
 
-    def samples(self) -> Iterator[SimulatedMessage]:
-        """Messages in time order.
+    def _covariance(self) -> Array:
+        sigma_e, sigma_n, sigma_u = self.white_mm
+        return np.array(
+            [
+                [sigma_e**2, 0.10 * sigma_e * sigma_n, 0.0],
+                [0.10 * sigma_e * sigma_n, sigma_n**2, 0.15 * sigma_n * sigma_u],
+                [0.0, 0.15 * sigma_n * sigma_u, sigma_u**2],
+            ]
+        )
+
+    @property
+    def end_at(self) -> datetime:
+        """Instant after the last epoch."""
+        return self.start_at + len(self._seconds) * self.step
+
+    def samples(self, from_at: datetime | None = None, to_at: datetime | None = None) -> Iterator[SimulatedMessage]:
+        """Messages with `from_at` <= at < `to_at`, in time order; any chunking gives the same messages.
 
         Sequence numbers count per logger and go on through a dropout, so that the gap can be seen.
         """
-        for k, since_s in enumerate(self._seconds):
+        first_s = 0.0 if from_at is None else (from_at - self.start_at).total_seconds()
+        last_s = np.inf if to_at is None else (to_at - self.start_at).total_seconds()
+        first = int(np.searchsorted(self._seconds, first_s, side="left"))
+        for k in range(first, len(self._seconds)):
+            if self._seconds[k] >= last_s:
+                return
             at = self.start_at + k * self.step
             for station in self.stations:
-                faults = [f for f in self.faults if f.target == station.id and f.from_at <= at < f.to_at]
-                is_alive = not station.factor or since_s < self._failure_s
-                if is_alive and not any(f.kind == "dropout" for f in faults):
-                    yield self._sample(station, k, sum(f.size for f in faults if f.kind == "clock_jump"))
+                if self._is_alive(station, k) and not is_silent(at, self._faults_of(station)):
+                    yield self._sample(station, k)
 
-    def _sample(self, station: StationPlan, k: int, wrong_s: float) -> SimulatedMessage:
+    def missed(self, source: str, from_seq: int, to_seq: int) -> Iterator[SimulatedMessage]:
+        """What a logger kept but did not send, for backfill: samples of a dropout, both numbers included."""
+        group = self._group(source)
+        for seq in range(max(from_seq, 0), min(to_seq, len(self._seconds) * len(group) - 1) + 1):
+            k, station = seq // len(group), group[seq % len(group)]
+            at = self.start_at + k * self.step
+            if self._is_alive(station, k) and is_silent(at, self._faults_of(station)):
+                yield self._sample(station, k)
+
+    def _group(self, logger: str) -> list[StationPlan]:
+        return [s for s in self.stations if s.logger == logger]
+
+    def _faults_of(self, station: StationPlan) -> list[InstrumentFault]:
+        return [f for f in self.faults if f.target == station.id]
+
+    def _is_alive(self, station: StationPlan, k: int) -> bool:
+        return not station.factor or bool(self._seconds[k] < self._failure_s)
+
+    def _sample(self, station: StationPlan, k: int) -> SimulatedMessage:
         at = self.start_at + k * self.step
-        group = [s for s in self.stations if s.logger == station.logger]
+        group = self._group(station.logger)
+        jumps = (f for f in self._faults_of(station) if f.kind == "clock_jump")
+        wrong_s = sum(f.size for f in jumps if f.from_at <= at < f.to_at)
         payload: dict[str, Any] = {
             "time": format_time(at + timedelta(seconds=wrong_s)),
             "source": station.logger,
@@ -376,7 +448,8 @@ class SlopeModel:
     def _content(self, station: StationPlan, k: int) -> dict[str, Any]:
         value = self._readings[station.id][k]
         if station.kind == "gnss":
-            terms = COVARIANCE[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+            cov = self._covariance()
+            terms = (cov[0, 0], cov[1, 1], cov[2, 2], cov[0, 1], cov[0, 2], cov[1, 2])
             return {
                 "gnss": {
                     "enu_mm": [round(float(v), 2) for v in value],
@@ -405,9 +478,9 @@ class SlopeModel:
             "site": SITE_ID,
             "seed": self.seed,
             "start_at": format_time(self.start_at),
-            "end_at": format_time(self.start_at + len(self._seconds) * self.step),
+            "end_at": format_time(self.end_at),
             "step_s": self.step.total_seconds(),
-            "creep_mm_per_day": CREEP_MM_PER_DAY,
+            "creep_mm_per_day": self.creep_mm_per_day,
             "onset_at": format_time(self.onset_at) if self.onset_at else None,
             "failure_at": format_time(self.failure_at) if self.failure_at else None,
             "rain_lag_h": round(wetness_peak_lag_h(), 2),

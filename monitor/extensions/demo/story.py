@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.domain.instants import format_duration
-from monitor.extensions.demo.slope import CREEP_MM_PER_DAY, LATITUDE, LONGITUDE, SITE_ID, SlopeModel, StationPlan
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel, StationPlan
 
+CREEP_MM_PER_DAY: Final = 1.0
 ACCELERATES: Final = timedelta(days=20)
 FAILS_AFTER: Final = timedelta(minutes=30)  # after the present: the last epochs are the fastest
 LIVE: Final = timedelta(hours=18)
@@ -112,6 +113,7 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
         start_at,
         duration=span + timedelta(days=1),
         step=step,
+        creep_mm_per_day=CREEP_MM_PER_DAY,
         onset_at=onset_at,
         failure_at=failure_at,
     )
@@ -120,7 +122,7 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
 def write_story_site(model: SlopeModel) -> str:
     """Its site file: the stations of the model, thresholds that a demonstration of minutes can cross."""
     # two readings missed and a quarter of an hour: that the slope fell silent is known soon after it failed
-    return write_stations(model, 2.5) + TAIL
+    return write_stations(model, write_duration(2.5 * model.step)) + TAIL
 
 
 HEAD: Final = """\
@@ -158,18 +160,17 @@ SERIES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 
-def write_stations(model: SlopeModel, silence: float) -> str:
+def write_stations(model: SlopeModel, max_silence: str | None = None) -> str:
     """The part of a site file of interfaces, section 3, that says of this slope: place, levels, stations.
 
-    `silence`: steps of a series until it counts as silent.
+    `max_silence` of each series is six of its steps where none is given.
     """
-    step_s = model.step.total_seconds()
-    interval, max_silence = format_duration(round(step_s)), format_duration(round(silence * step_s))
-    body = "".join(_write_station(one, interval, max_silence) for one in model.stations)
-    return HEAD.format(site=SITE_ID, latitude=LATITUDE, longitude=LONGITUDE) + body
+    silence = max_silence or write_duration(6 * model.step)
+    body = "".join(_write_station(one, model.step, silence, model.creep_mm_per_day) for one in model.stations)
+    return HEAD.format(site=SITE_ID, latitude=model.latitude, longitude=model.longitude) + body
 
 
-def _write_station(station: StationPlan, interval: str, max_silence: str) -> str:
+def _write_station(station: StationPlan, step: timedelta, silence: str, creep_mm_per_day: float) -> str:
     lines = [
         "\n[[station]]",
         f'id = "{station.id}"',
@@ -180,7 +181,7 @@ def _write_station(station: StationPlan, interval: str, max_silence: str) -> str
     if station.azimuth_deg is not None and station.plunge_deg is not None:
         lines += [f"azimuth_deg = {station.azimuth_deg}", f"plunge_deg = {station.plunge_deg}"]
         if station.on_slope and station.factor > 0:
-            lines.append(f"v_eq_mm_per_day = {round(CREEP_MM_PER_DAY * station.factor, 4)}")
+            lines.append(f"v_eq_mm_per_day = {round(creep_mm_per_day * station.factor, 4)}")
             lines.append('v_eq_reviewed = "the simulated creep of this station, known by construction"')
     if station.reference is not None:
         lines.append(f'reference = "{station.reference}"')
@@ -189,9 +190,18 @@ def _write_station(station: StationPlan, interval: str, max_silence: str) -> str
     for quantity, unit, extra in SERIES[station.kind]:
         text += (
             f'[[station.series]]\nquantity = "{quantity}"\nunit = "{unit}"\n'
-            f'interval = "{interval}"\nmax_silence = "{max_silence}"\n{extra}'
+            f'interval = "{write_duration(step)}"\nmax_silence = "{silence}"\n{extra}'
         )
     return text
+
+
+def write_duration(span: timedelta) -> str:
+    """The largest unit that says it exactly.
+
+    >>> write_duration(timedelta(hours=6)), write_duration(timedelta(minutes=90)), write_duration(timedelta(days=2))
+    ('6h', '90m', '2d')
+    """
+    return format_duration(round(span.total_seconds()))
 
 
 DAYS: Final = 20  # enough for a first forecast at one and seven days

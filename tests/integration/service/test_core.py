@@ -184,17 +184,17 @@ def test_a_database_file_that_is_taken_away_is_told_once(tmp_path):
 
 
 def samples(count, step_s=1.0):
-    return [OutgoingMessage(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i) for i in range(count)]
+    return [OutgoingMessage(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
 
 
 @pytest.mark.server
-def test_every_acknowledged_message_is_counted(mosquitto, monkeypatch):
-    monkeypatch.setattr("monitor.extensions.demo.publish.IN_FLIGHT", 20)
-    with Publisher(mosquitto.url) as publisher:
+def test_every_acknowledged_message_is_known_by_its_key(mosquitto):
+    keys = []
+    with Publisher(mosquitto.url, in_flight=20, on_acknowledged=keys.append) as publisher:
         for one in samples(500):
-            publisher.publish(one.topic, one.payload)
+            publisher.publish(one.topic, one.payload, one.key)
         publisher.wait(20)
-    assert publisher.count == 500
+    assert (sorted(keys, key=int), publisher.count) == ([str(i) for i in range(500)], 500)
 
 
 @pytest.mark.server
