@@ -312,7 +312,7 @@ class CriterionScore:
     criterion: str
     kind: str
     role: str
-    heard_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
@@ -322,8 +322,9 @@ class CriterionScore:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         misses = sum(e.missed for e in self.events)
-        counted = {"heard_share": round(self.heard_share, 4), "hits": len(self.events) - misses, "misses": misses}
-        return asdict(self) | counted | {"events": [e.to_json() for e in self.events]}
+        own = asdict(self) | {"hits": len(self.events) - misses, "misses": misses}
+        own |= {"heard_share": round(own.pop("data_share"), 4), "events": [e.to_json() for e in self.events]}
+        return own
 
 
 @dataclass(frozen=True, slots=True)

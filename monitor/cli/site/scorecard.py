@@ -142,7 +142,7 @@ def _criteria(run: Run) -> _Table:
             c.criterion,
             c.kind,
             c.role,
-            f"{c.heard_share:.0%}",
+            f"{c.data_share:.0%}",
             c.crossings,
             c.days,
             *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
