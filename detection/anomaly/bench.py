@@ -63,7 +63,6 @@ def run_bench(
     budget: float,
     seeds: Sequence[int],
     ready: Mapping[str, Detector] | None = None,
-    test_from: float = TEST_FROM,
 ) -> list[BenchRow]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
@@ -74,15 +73,13 @@ def run_bench(
         detectors: ids, each with or without ``+checks``.
         budget: false alarm runs per sensor-month.
         ready: detectors that are trained already and used for every seed.
-        test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
-            detectors that learnt nothing from this record.
     """
     outcomes: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
     equal: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     for seed in seeds:
-        faulty, events = inject_many(samples, test_from, seed)
+        faulty, events = inject_many(samples, TEST_FROM, seed)
         trained: dict[str, Detector] = dict(ready or {})
         scored: dict[str, tuple[dict[str, Array], dict[str, Array]]] = {}
         for name in detectors:
@@ -93,26 +90,24 @@ def run_bench(
             if base not in scored:
                 scored[base] = detector.score(faulty), detector.score(samples)
             on_faulty, on_clean = scored[base]
-            limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
+            limit, spent = detector.limit, spend_budget(on_clean, samples, budget, TEST_FROM)
             raised = _alarms(on_faulty, faulty, limit, with_checks)
-            outcomes[name].append(evaluate_alarms(faulty, raised, events, test_from))
-            untouched = evaluate_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
+            outcomes[name].append(evaluate_alarms(faulty, raised, events, TEST_FROM))
+            untouched = evaluate_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], TEST_FROM)
             if spent is not None:
                 raised = _alarms(on_faulty, faulty, spent, with_checks)
-                equal[name].append(evaluate_alarms(faulty, raised, events, test_from))
+                equal[name].append(evaluate_alarms(faulty, raised, events, TEST_FROM))
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
 
 
-def run_certain_bench(
-    samples: Mapping[str, Series], seeds: Sequence[int], test_from: float = TEST_FROM
-) -> list[CertainFaultRow]:
+def run_certain_bench(samples: Mapping[str, Series], seeds: Sequence[int]) -> list[CertainFaultRow]:
     """Lay faults that are certain into the last part of the record, and see which the checks find: a row per kind."""
     events: list[Event] = []
     delays: dict[str, list[float]] = {kind: [] for kind in CERTAIN_KINDS}
     for seed in seeds:
-        faulty, laid = inject_many(samples, test_from, seed, CERTAIN_KINDS)
+        faulty, laid = inject_many(samples, TEST_FROM, seed, CERTAIN_KINDS)
         events += laid
         found = {name: _check(series) for name, series in faulty.items()}
         for event in laid:
@@ -122,7 +117,7 @@ def run_certain_bench(
             delays[event.kind] += [(mine[0] - begin) / DAY_S] if mine else []
     months, kinds, names = 0.0, list[str](), {kind: check for check, kind in CHECKS.items()}
     for series in samples.values():
-        from_s = series.times_s[int(len(series.times_s) * test_from)]
+        from_s = series.times_s[int(len(series.times_s) * TEST_FROM)]
         months += float(series.observed[series.times_s >= from_s].sum()) * series.step_s / MONTH_S
         kinds += [f.kind for f in _check(series) if f.at_s >= from_s]
     return [

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.parts import RecordScores, StrongestPart, score_record
+from detection.anomaly.parts import CELLS_AT_ONCE, PartScores, StrongestPart, lay_out
 from detection.anomaly.records import InputError
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
@@ -50,51 +50,37 @@ class Detector:
         `holds`: of a detector of parts, echoes of what was reported are left out.
         """
         if self.name in COMPOSITES:
-            return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
+            limits = {part: one.value for part, one in self.thresholds.items()}
+            names, table, first, places = lay_out(samples)
+            rows, step_s, k = len(names), samples[names[0]].step_s, max(1, CELLS_AT_ONCE // len(names))
+            running = PartScores(rows, step_s, limits)
+            strongest = StrongestPart(rows, step_s, limits, 1.0 if holds else None)
+            scores = np.empty(table.shape)
+            for begin in range(0, table.shape[1], k):
+                block = table[:, begin : begin + k]
+                by_part = running.feed(block, first + begin, block.shape[1])
+                scores[:, begin : begin + k], _ = strongest.feed(
+                    {part: by_part[part] for part in limits}, running.stuck, first + begin, block.shape[1]
+                )
+            lengths = [len(samples[name].values) for name in names]
+            return {n: row[p : p + length] for n, row, p, length in zip(names, scores, places, lengths, strict=True)}
         if self.name in NETWORKS:
-            return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
+            from detection.anomaly.neural.training import WIDTH, score_network
+
+            found = {name: np.full(len(series.values), np.nan) for name, series in samples.items()}
+            for name, series in samples.items():
+                index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
+                if len(index):
+                    found[name][index] = score_network(self.name, dict(self.weights), (values, mask))
+            return found
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
-
-    def score_by_part(
-        self, samples: Mapping[str, Series], *, holds: bool = True
-    ) -> tuple[dict[str, tuple[Array, list[str], Array]], RecordScores]:
-        """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
-
-        Returns:
-            Scores without echoes; the part of each, or of the echo where one is held back; the score of that echo, NaN
-            elsewhere. And the scores of all parts.
-        """
-        limits = {part: one.value for part, one in self.thresholds.items()}
-        scored = score_record(samples, limits)
-        out = {}
-        for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
-            strongest = StrongestPart(1, samples[name].step_s, limits, 1.0 if holds else None)
-            cells = len(samples[name].values)
-            mine = {part: scored.by[part][name][None] for part in limits}
-            stuck = scored.stuck[row : row + 1, place : place + cells]
-            score, which = strongest.feed(mine, stuck, 0, cells)
-            held = strongest.held[0]
-            which = np.where(np.isfinite(held), strongest.held_by[0], which[0])
-            out[name] = score[0], [strongest.parts[k] for k in which.tolist()], held
-        return out, scored
 
 
 def start_without_history(name: str, step_s: float) -> Detector:
     """A detector with the thresholds that were carried over from other sites."""
     carried = carry_over(name, step_s)
     return Detector(name, {part: DetectorThreshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
-
-
-def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
-    """Scores of a network on one series; imports torch."""
-    from detection.anomaly.neural.training import WIDTH, score_network
-
-    index, values, mask = stack_windows(scaled_residuals(series), WIDTH)
-    out = np.full(len(series.values), np.nan)
-    if len(index):
-        out[index] = score_network(name, dict(weights), (values, mask))
-    return out
 
 
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
-from detection.anomaly.certain.checks import check_series
 from detection.anomaly.detector import (
     TRAIN_UNTIL,
     VALIDATE_UNTIL,
@@ -24,30 +23,26 @@ from detection.anomaly.detector import (
 )
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.parts import PARTS, call
+from detection.anomaly.parts import PARTS
 from detection.anomaly.records import (
     DetectorCheckpointError,
     DetectorTraining,
-    FaultFinding,
     InputError,
     ReadingScore,
-    Samples,
     Scores,
     ScoringRequest,
     ThresholdError,
     TrainedDetector,
-    UnscoredStation,
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
-    CHECKS,
     COMPOSITES,
     NETWORKS,
     compared_with,
 )
-from detection.anomaly.stages import Array
+from detection.anomaly.running.state import RUNNING, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
-from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
+from detection.anomaly.windows import Series, build_series, scaled_residuals
 from forecasting.message import Figure, NameList, Template, spread
 from forecasting.whole_file import replacing
 
@@ -68,9 +63,6 @@ _SMALL_GAIN: Final = Template(
 )
 
 
-Weights = Mapping[str, NDArray[Any]]
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Weights, card and the sha256 of the file that holds both."""
@@ -78,26 +70,6 @@ class Checkpoint:
     weights: dict[str, NDArray[Any]]
     card: dict[str, Any]
     model_hash: str
-
-
-def save_checkpoint(folder: Path, weights: Weights, card: Mapping[str, Any]) -> tuple[str, Path]:
-    """Write ``<hash>.safetensors`` and ``<hash>.json`` whole or not at all.
-
-    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
-
-    Returns the model hash and the path of the safetensors file.
-    """
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
-    content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
-    model_hash = hashlib.sha256(content).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{model_hash}.safetensors"
-    with replacing(path, flush=True) as partial:
-        partial.write_bytes(content)
-    text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
-    with replacing(path.with_suffix(".json"), flush=True) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return model_hash, path
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -120,7 +92,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def train(request: DetectorTraining) -> TrainedDetector:
-    """Train one detector on a site's record and write its checkpoint.
+    """Train one detector on a site's record and write its checkpoint: ``<hash>.safetensors`` and ``<hash>.json``.
+
+    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
 
     The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
     were and, for a network, to compare it with `persistence-z` on injected faults.
@@ -130,122 +104,61 @@ def train(request: DetectorTraining) -> TrainedDetector:
         ThresholdError: no threshold can be stated for this budget on this record.
     """
     name, budget, seed = request.detector, request.budget_per_sensor_month, request.seed
-    samples, _ = _read_samples(request.samples, request.step_s)
+    samples = {name: build_series(*timed, request.step_s) for name, timed in request.samples.items()}
     detector = train_detector(name, samples, budget, seed)
     card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    model_hash, path = save_checkpoint(request.folder, weights, card)
+    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
+    content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
+    model_hash = hashlib.sha256(content).hexdigest()
+    request.folder.mkdir(parents=True, exist_ok=True)
+    path = request.folder / f"{model_hash}.safetensors"
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(content)
+    text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
+    with replacing(path.with_suffix(".json"), flush=True) as partial:
+        partial.write_text(text, encoding="utf-8")
     return TrainedDetector(model_hash, name, str(path), card)
 
 
-def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
+def renew_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
     Raises:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
-    samples, _ = _read_samples(request.samples, request.step_s)
-    return _write_card(_load_detector(request)[0], samples, budget, seed)
+    samples = {name: build_series(*timed, request.step_s) for name, timed in request.samples.items()}
+    return _write_card(_load_detector(request)[0], samples, budget, 0)
 
 
 def score(request: ScoringRequest) -> Scores:
-    """Score what is new with a trained detector, or with `persistence-z` as it comes.
+    """Score what is new with a trained detector, or with `persistence-z` or `rules` as they come.
 
-    A check (one of `CHECKS`) gives its findings and no score.
+    Series that cannot be used, or whose past is too short, have no score.
 
     Raises:
         InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.
         CheckpointError: the checkpoint cannot be read or was altered.
     """
-    samples, unusable = _read_samples(request.samples, request.step_s, withhold=True)
+    samples = dict[str, Series]()
+    for name, (times_s, values) in request.samples.items():
+        with suppress(InputError):
+            samples[name] = build_series(times_s, values, request.step_s)
     since_s = -np.inf if request.since_s is None else request.since_s
-    findings = [
-        FaultFinding(name, one.at_s, one.kind, one.detail)
-        for name in sorted(samples)
-        for one in check_series(samples[name], list(request.samples[name][0]))
-        if one.at_s > since_s
-    ]
-    if request.detector in CHECKS:
-        mine = tuple(one for one in findings if one.kind == CHECKS[request.detector])
-        return Scores((), mine, unusable, request.detector, None)
     detector, model_hash = _load_detector(request)
-    rows: list[ReadingScore] = []
-    withheld = list(unusable)
-    scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
-    for name in sorted(samples):
-        series, scores = samples[name], scored[name]
-        fresh = series.observed & (series.times_s > since_s)
-        chosen = np.flatnonzero(fresh & np.isfinite(scores))
-        if not chosen.size:
-            withheld.append(UnscoredStation(name, _explain(series, int(fresh.sum()))))
-            continue
-        kinds = kinds_of[name]
-        rows += [
-            ReadingScore(
-                name,
-                float(series.times_s[k]),
-                float(scores[k]),
-                detector.limit,
-                kinds[k],
-                bool(scores[k] > detector.limit) and not (name in echoes and echoes[name][k]),
-                compared_with(detector.name, kinds[k], *others_at(name, int(k))),
-            )
-            for k in chosen
-        ]
-    withheld.sort(key=lambda one: one.station)
-    return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash)
-
-
-OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
-
-
-def _score_and_name(
-    detector: Detector, samples: Mapping[str, Series]
-) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt, dict[str, NDArray[np.bool_]]]:
-    looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
-    if detector.name not in COMPOSITES:
-        return detector.score(samples), looks, lambda _name, _cell: (0, ()), {}
-    scored, parts_of = detector.score_by_part(samples)
-    named = {
-        name: [
-            call(part, shape, moves=moves)
-            for part, shape, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
-        ]
-        for name, (_, parts, _) in scored.items()
-    }
-    echoes = {name: np.isfinite(held) for name, (_, _, held) in scored.items()}
-    rows = {name: np.where(echoes[name], held, row) for name, (row, _, held) in scored.items()}
-
-    def others_at(name: str, cell: int) -> tuple[int, tuple[str, ...]]:
-        count, names = parts_of.others_at(scored[name][1][cell], name, cell)
-        return count, names if rows[name][cell] > detector.limit else ()
-
-    return rows, named, others_at, echoes
-
-
-def _read_samples(
-    samples: Samples, step_s: float, *, withhold: bool = False
-) -> tuple[dict[str, Series], tuple[UnscoredStation, ...]]:
-    out: dict[str, Series] = {}
-    unusable = []
-    for name, (times_s, values) in samples.items():
-        try:
-            out[name] = build_series(times_s, values, step_s)
-        except InputError as error:
-            if not withhold:
-                raise
-            unusable.append(UnscoredStation(name, str(error)))
-    return out, tuple(sorted(unusable, key=lambda one: one.station))
-
-
-def _explain(series: Series, fresh: int) -> str:
-    known = int(series.observed.sum())
-    if fresh == 0:
-        return "no new reading"
-    need = fewest_readings(series)
-    if known < need:
-        return f"{known} readings so far: about {need} are needed for a median and its scale"
-    return f"{fresh} new readings, but too few known ones just before them to judge by"
+    if not samples:
+        return Scores((), model_hash)
+    if detector.name in RUNNING:
+        limits = {part: one.value for part, one in detector.thresholds.items()}
+        rows = DetectorState(samples, {detector.name: limits}, since_s).score()[0][detector.name]
+        return Scores(tuple(sorted(rows, key=lambda one: (one.station, one.at_s))), model_hash)
+    scored, rows = detector.score(samples), []
+    for name, series in sorted(samples.items()):
+        kinds, scores = name_kinds(scaled_residuals(series)), scored[name]
+        for k in np.flatnonzero(series.observed & (series.times_s > since_s) & np.isfinite(scores)).tolist():
+            at_s, one, against = float(series.times_s[k]), float(scores[k]), compared_with(detector.name, kinds[k])
+            rows.append(ReadingScore(name, at_s, one, detector.limit, kinds[k], one > detector.limit, against))
+    return Scores(tuple(rows), model_hash)
 
 
 def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
@@ -324,6 +237,5 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
             found.append(_NO_GAIN(names=best, needed=least))
         else:
             found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=least))
-    against = found
-    card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
+    card["may_vote"], card["may_not_vote_because"] = not found, spread(found)
     return card

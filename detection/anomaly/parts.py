@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.neighbours import CommonMovement, ComparedSeries, NeighbourResidual, NeighbourScale
+from detection.anomaly.neighbours import CommonMovement, NeighbourResidual, NeighbourScale
 from detection.anomaly.records import LEAST, RUN_GAP_S, STRONGER
 from detection.anomaly.stages import (
     DAY_S,
@@ -127,62 +127,23 @@ LONG_AGO: Final = -(10**9)  # cells
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
-@dataclass(frozen=True, slots=True)
-class RecordScores:
-    """Scores of a whole record."""
-
-    by: dict[str, dict[str, Array]]  # scores by part and station
-    names: list[str]  # stations, in the order of rows
-    places: list[int]  # where each begins on the common cells
-    # by part, where a station had a residual to be compared with others; shape (stations, cells)
-    known: dict[str, NDArray[np.bool_]]
-    together: NDArray[np.bool_]  # where stations move together; shape (stations, cells)
-    stuck: NDArray[np.bool_]  # where sensors are stuck; shape (stations, cells)
-
-    def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
-        """How many others this cell of a station was compared with, and some of their names."""
-        row = self.names.index(name)
-        others = ComparedSeries(self.names, self.known[part][:, self.places[row] + cell])
-        return others.count(row), others.name(name)
-
-    def moves(self, name: str) -> list[bool]:
-        """Where a station moves together with most others, from its first cell on."""
-        row = self.names.index(name)
-        found: list[bool] = self.together[row, self.places[row] :].tolist()
-        return found
-
-
 def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
-    """Scores of each part and station; `parts` names those wanted (all by default)."""
-    return score_record(samples, parts).by
-
-
-def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> RecordScores:
-    """The same with what they were compared with."""
+    """Scores of each part and station of a whole record; `parts` names those wanted (all by default)."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
-        nowhere = np.zeros((0, 0), dtype=bool)
-        return RecordScores({name: {} for name in wanted}, [], [], {}, nowhere, nowhere)
+        return {name: {} for name in wanted}
     names, table, first, places = lay_out(samples)
-    running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
-    k = max(1, CELLS_AT_ONCE // len(names))
-    blocks, known, together, stuck = [], [], [], []
-    for begin in range(0, max(1, table.shape[1]), k):
-        block = table[:, begin : begin + k]
-        blocks.append(running.feed(block, first + begin, block.shape[1]))
-        known.append(dict(running.known))
-        together.append(running.together)
-        stuck.append(running.stuck)
-    rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
-    by = {
+    running, k = PartScores(len(names), samples[names[0]].step_s, wanted), max(1, CELLS_AT_ONCE // len(names))
+    parted = [table[:, begin : begin + k] for begin in range(0, max(1, table.shape[1]), k)]
+    blocks = [running.feed(block, first + k * number, block.shape[1]) for number, block in enumerate(parted)]
+    rows = {part: np.concatenate([block[part] for block in blocks], axis=1) for part in wanted}
+    return {
         part: {
             name: row[place : place + len(samples[name].values)]
-            for name, row, place in zip(names, rows[part], places, strict=True)
+            for name, row, place in zip(names, of_part, places, strict=True)
         }
-        for part in wanted
+        for part, of_part in rows.items()
     }
-    known_of = {name: np.concatenate([block[name] for block in known], axis=1) for name in wanted}
-    return RecordScores(by, names, places, known_of, np.concatenate(together, axis=1), np.concatenate(stuck, axis=1))
 
 
 def call(part: str, shape: str, *, moves: bool) -> str:

@@ -102,21 +102,10 @@ class FaultFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class UnscoredStation:
-    """Why a station was not scored."""
-
-    station: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scores:
     """What a detector says of a record; `model_hash` is None where its threshold was carried over."""
 
     scores: tuple[ReadingScore, ...]
-    findings: tuple[FaultFinding, ...]
-    withheld: tuple[UnscoredStation, ...]
-    detector: str
     model_hash: str | None
 
 

@@ -116,7 +116,6 @@ def line_before(joined: Array, k: int, width: int) -> tuple[Array, Array]:
 
 
 def _fit_lines(joined: Array, k: int, width: int) -> tuple[Array, Array]:
-    """`line_before` for as many rows as fit into the fast memory of a processor."""
     before = joined[:, joined.shape[1] - k - width : -1]
     known = np.isfinite(before)
     place = np.argmax(known, axis=1)[:, None]

@@ -41,13 +41,6 @@ class Budget:
         possible = int((self.seconds - self.look_s) / (self.folds_s + self.last_s))
         return max(LEAST_PASSES, min(possible, round(ENOUGH * self.usual)))
 
-    def list_doubts(self, epochs: int) -> list[str]:
-        """What to say where the time was too short for a network that has learnt what its tiles teach."""
-        if epochs >= self.usual:
-            return []
-        short = f"{epochs} passes were possible in this time, and {self.usual} are usual for so many tiles"
-        return [f"{short}: give more --minutes"]
-
 
 @dataclass(frozen=True, slots=True)
 class ValidatedLength:

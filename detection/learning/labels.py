@@ -17,7 +17,6 @@ from detection.susceptibility.vectors import read_vectors
 FIELD: Final = "kind"
 MOST_VERTICES: Final = 5_000_000
 LEAST_SHARE: Final = 0.01
-POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
 
 
 def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[GroundLabel], list[str]]:
@@ -56,7 +55,6 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)
-    crossing = int((~shapely.is_valid(flat[np.isin(shapely.get_type_id(flat), POLYGONS)])).sum())
     flat, lines = take_outlines(flat)
     if (count := int(shapely.get_num_coordinates(flat).sum())) > MOST_VERTICES:
         raise LearningError(f"{path}: {count:,} vertices; at most {MOST_VERTICES:,} are read: simplify the outlines")
@@ -68,14 +66,8 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
         raise LearningError(f"{path}: {error}") from None
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
     notes = [*found.notes, *(f"{path.name}: {line}" for line in lines)]
-    notes += [
-        f"{path.name}: {count} {why}"
-        for count, why in (
-            (int((usable & ~placed).sum()), "outlines have no place on the earth and are left out"),
-            (crossing, "outlines cross themselves; check them"),
-        )
-        if count
-    ]
+    if count := int((usable & ~placed).sum()):
+        notes.append(f"{path.name}: {count} outlines have no place on the earth and are left out")
     if not (usable & placed).any():
         raise LearningError(f"{path}: no polygon in it; points and lines do not say what ground moved")
     return [GroundLabel(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], notes

@@ -128,6 +128,10 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
     unsure = list_unsure(model, prepared.readable.scenes, prepared.others, max(5.0, left()))
     path, root = _place_unsure(request)
     write_unsure(path, unsure, root)
+    short = []
+    if chosen.epochs < budget.usual:
+        few = f"{chosen.epochs} passes were possible in this time, and {budget.usual} are usual for so many tiles"
+        short.append(f"{few}: give more --minutes")
     answer = {
         "weights": str(weights),
         "model_hash": model.model_hash,
@@ -139,7 +143,7 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"],
         "epochs": chosen.epochs,
-        "told": [*prepared.plan["told"], *budget.list_doubts(chosen.epochs)],
+        "told": [*prepared.plan["told"], *short],
         "cross_validation": _describe_validation(folds, chosen),
         "seed": request.seed,
         "seconds": round(time.monotonic() - begun, 1),

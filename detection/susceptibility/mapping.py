@@ -18,7 +18,7 @@ from detection.imagery.raster.raster import write_cog, writing_geotiff
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.model import CLASSES, SusceptibilityModel, load_model
 from detection.susceptibility.picture import draw_picture
-from detection.susceptibility.study import Study, StudyError, read_study
+from detection.susceptibility.study import StudyError, read_study
 
 NODATA: Final = -1.0
 BANDS: Final = ("probability", "spread", "class", "factors outside of the training")
@@ -46,7 +46,14 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
     """
     began = time.process_time()
     model, study = load_model(request.model), read_study(request.study)
-    _check_factors(study, model, request.model)
+    own = [
+        (f.name, "direction" if f.is_direction else "classes" if f.kind == "classes" else "number")
+        for f in study.factors
+    ]
+    wanted = [(one.name, one.kind) for one in model.encoder.factors]
+    if own != wanted:
+        described = ", ".join(f"{name} ({kind})" for name, kind in wanted)
+        raise StudyError(f"{study.path}: the model {request.model} needs these factors in this order: {described}")
     counts = np.zeros(len(CLASSES) + 1, np.int64)
     outside = 0
     with open_workplace(request.out) as work:
@@ -92,18 +99,6 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
             (work / name).replace(request.out / name)
     progress("files", 1.0)
     return record
-
-
-def _check_factors(study: Study, model: SusceptibilityModel, path: Path) -> None:
-    """The study must have the factors of the model, of the same kinds and in the same order."""
-    own = [
-        (f.name, "direction" if f.is_direction else "classes" if f.kind == "classes" else "number")
-        for f in study.factors
-    ]
-    wanted = [(one.name, one.kind) for one in model.encoder.factors]
-    if own != wanted:
-        described = ", ".join(f"{name} ({kind})" for name, kind in wanted)
-        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {described}")
 
 
 def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:

@@ -52,7 +52,6 @@ class SusceptibilityScores(TypedDict):
 
     auc: float
     interval: list[float]
-    by_fold: list[float]
     chosen_by_fold: list[str]
     by_learner: dict[str, float]
     calibration: dict[str, Any]  # its kind, and `CalibrationScores`

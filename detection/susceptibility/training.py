@@ -119,10 +119,6 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     scored: SusceptibilityScores = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
         "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, request.seed)),
-        "by_fold": [
-            measure_auc(nested.chance[own], sample.label[own], sample.weight[own])
-            for own in (ground.fold == fold for fold in range(FOLDS))
-        ],
         "chosen_by_fold": list(nested.chosen),
         "by_learner": aucs,
         "calibration": {"kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)},

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from detection.susceptibility.encoding import Encoder
 from detection.susceptibility.learners.table import Columns, FittedLearner, Numbers, fit
@@ -27,8 +28,8 @@ class Calibrator:
     def apply(self, score: Numbers) -> Numbers:
         """Return probabilities."""
         is_line = self.kind == "platt"
-        chance = _sigmoid(self.x[0] * score + self.y[0]) if is_line else np.interp(score, self.x, self.y)
-        return np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE)
+        chance = expit(self.x[0] * score + self.y[0]) if is_line else np.interp(score, self.x, self.y)
+        return np.asarray(np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE))
 
 
 def read_calibrator(kind: str, x: Any, y: Any) -> Calibrator:
@@ -39,10 +40,6 @@ def read_calibrator(kind: str, x: Any, y: Any) -> Calibrator:
     return found
 
 
-def _sigmoid(value: Numbers) -> Numbers:
-    return np.asarray(1 / (1 + np.exp(-np.clip(value, -60, 60))))
-
-
 def fit_platt(score: Numbers, label: NDArray[np.int64], weight: Numbers) -> Calibrator:
     """Fit a line in log-odds (Platt 1999) by Newton's steps."""
     ready = np.stack([score, np.ones_like(score)], axis=1)
@@ -50,7 +47,7 @@ def fit_platt(score: Numbers, label: NDArray[np.int64], weight: Numbers) -> Cali
     found = np.array([1.0, np.log(base / (1 - base)) - float(np.average(score, weights=weight))])
     share = weight / weight.sum()
     for _ in range(STEPS):
-        chance = _sigmoid(ready @ found)
+        chance = expit(ready @ found)
         bend = share * np.maximum(chance * (1 - chance), 1e-9)
         step = np.linalg.solve(
             ready.T @ (bend[:, None] * ready) + 1e-9 * np.eye(2), ready.T @ (share * (label - chance))
@@ -98,7 +95,6 @@ def measure_auc(score: Numbers, label: NDArray[np.int64], weight: Numbers) -> fl
 
 
 def _rank(score: Numbers) -> tuple[NDArray[np.int64], int]:
-    """The place of each value among the distinct ones, and how many there are."""
     distinct, place = np.unique(score, return_inverse=True)
     return place.ravel(), len(distinct)
 

@@ -175,7 +175,6 @@ def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:
 
 
 def _open_record(record: bytes) -> Any:
-    """One record of a shapefile (ESRI 1998); heights and measures are passed over."""
     kind = struct.unpack("<i", record[:4])[0]
     if kind in POINTS:
         return shapely.Point(*struct.unpack("<2d", record[4:20]))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecasting.data.bounds import check_size
 from forecasting.data.cadence import USUAL_HORIZONS_S, list_cadences
-from forecasting.data.kinds import read_scale
+from forecasting.data.kinds import LENGTHS, read_scale
 from forecasting.errors import HorizonError, PanelError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def read_long_csv(
     What `slopeward export SITE observations` writes is one too; readings that bear a flag are left out,
     except for `HARMLESS` ones.
 
-    The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
+    A column `unit`, else the suffix of the quantity, states the unit of values (`displacement_m`); the panel is in mm.
     `quantity`: which quantity to take; default is the only one whose name starts with `displacement`.
     """
     samples = read_long_samples(path, quantity=quantity, name=name)
@@ -213,10 +213,24 @@ def read_long_samples(path: str | Path, *, quantity: str | None = None, name: st
         raise PanelError(f"{called}: a time cannot be read: {str(error).splitlines()[0]}") from error
     seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     samples: Samples = {}
-    numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
+    numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scales(frame, quantity)
     for station, rows in frame.groupby("station").groups.items():
         samples[str(station)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
     return samples
+
+
+def read_scales(rows: "pd.DataFrame", quantity: str) -> Any:
+    """How many millimetres one unit of each row of a displacement is: by its `unit`, else by the quantity's suffix.
+
+    Raises PanelError: a unit is none of length.
+    """
+    usual = read_scale(quantity)
+    if "unit" not in rows.columns:
+        return usual
+    units = rows["unit"].fillna("").str.strip()
+    if unknown := sorted({*units} - {"", *LENGTHS}):
+        raise PanelError(f"{quantity} in {unknown[0]!r}; expected {', '.join(LENGTHS)}")
+    return units.map(LENGTHS).fillna(usual)
 
 
 def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":

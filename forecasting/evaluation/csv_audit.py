@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.data.kinds import read_scale
-from forecasting.data.series import find_flagged, read_long_table
+from forecasting.data.series import find_flagged, read_long_table, read_scales
 from forecasting.evaluation.scoring import format_horizon
 from forecasting.evaluation.screening import Finding
 
@@ -45,7 +44,7 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
         found += _report(name, "no_number", "values are no number and left out", bad, "shown")
         found += _find_doubles(name, rows)
         if moves:
-            in_mm = rows["number"].abs() * read_scale(str(quantity))
+            in_mm = rows["number"].abs() * read_scales(rows, str(quantity))
             bad = rows[in_mm.between(MOST_MM, float("inf"), inclusive="neither")]
             text = f"displacements beyond {MOST_MM:g} mm cannot be meant"
             found += _report(name, "implausible_value", text, bad, "value", tuple(map(format_horizon, horizons_s)))

@@ -304,8 +304,3 @@ WAYS: Mapping[str, Callable[[Trial], list[Score]]] = {
     "month": score_months,
     "stage": score_stages,
 }
-
-
-def score_trial(trial: Trial, ways: tuple[str, ...]) -> list[Score]:
-    """Scores over all stations, then those of the other ways, of `WAYS`."""
-    return [*score_all(trial), *(score for way in WAYS if way in ways for score in WAYS[way](trial))]

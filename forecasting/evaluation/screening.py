@@ -91,35 +91,30 @@ def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
     """Everything about a record that a reader of its scores must know, station by station."""
     out = find_interpolated(panel, horizons_s)
     for column, station in enumerate(panel.stations):
-        out += _screen_station(station, panel.values[:, column], panel)
-    return out
-
-
-def _screen_station(station: str, series: Floats, panel: Panel) -> list[Finding]:
-    out = []
-    seen = np.flatnonzero(np.isfinite(series))
-    if seen.size < SHORT_RECORD:
-        text = f"{seen.size} observations, networks need {SHORT_RECORD}: simple forecasts only"
-        text += f", or {PRETRAINED[0]}" if seen.size >= SHORTEST_RECORD else ""
-        out.append(Finding(station, "short_record", text))
-    holes = np.diff(seen) - 1
-    if holes.size and holes.max() > GAP_ROWS:
-        text = f"{int((holes > GAP_ROWS).sum())} gaps above {GAP_ROWS} intervals, the longest {int(holes.max())}"
-        out.append(Finding(station, "gaps", text))
-    rows, sizes = jumps(series)
-    if rows.size:
-        largest = int(np.argmax(np.abs(sizes)))
-        at = datetime.fromtimestamp(panel.start_s + panel.step_s * float(rows[largest]), tz=UTC)
-        size = f"{sizes[largest]:+.1f} mm at {at:%Y-%m-%d}"
-        text = f"{rows.size} lasting jumps above {JUMP_SIGMA:g} sigma, the largest {size}"
-        out.append(Finding(station, "unexplained_jump", text))
-    lone = spikes(series)
-    if lone.size:
-        instants = [datetime.fromtimestamp(panel.start_s + panel.step_s * float(row), tz=UTC) for row in lone[:5]]
-        examples = [f"{series[row]:g} mm at {at:%Y-%m-%dT%H:%MZ}" for row, at in zip(lone, instants, strict=False)]
-        more = f" and {lone.size - 5} more" if lone.size > 5 else ""
-        text = f"{lone.size} beyond all {SPIKE_ROWS} values before and after: {', '.join(examples)}{more}"
-        out.append(Finding(station, "spike", text))
+        series = panel.values[:, column]
+        seen = np.flatnonzero(np.isfinite(series))
+        if seen.size < SHORT_RECORD:
+            text = f"{seen.size} observations, networks need {SHORT_RECORD}: simple forecasts only"
+            text += f", or {PRETRAINED[0]}" if seen.size >= SHORTEST_RECORD else ""
+            out.append(Finding(station, "short_record", text))
+        holes = np.diff(seen) - 1
+        if holes.size and holes.max() > GAP_ROWS:
+            text = f"{int((holes > GAP_ROWS).sum())} gaps above {GAP_ROWS} intervals, the longest {int(holes.max())}"
+            out.append(Finding(station, "gaps", text))
+        rows, sizes = jumps(series)
+        if rows.size:
+            largest = int(np.argmax(np.abs(sizes)))
+            at = datetime.fromtimestamp(panel.start_s + panel.step_s * float(rows[largest]), tz=UTC)
+            size = f"{sizes[largest]:+.1f} mm at {at:%Y-%m-%d}"
+            text = f"{rows.size} lasting jumps above {JUMP_SIGMA:g} sigma, the largest {size}"
+            out.append(Finding(station, "unexplained_jump", text))
+        lone = spikes(series)
+        if lone.size:
+            instants = [datetime.fromtimestamp(panel.start_s + panel.step_s * float(row), tz=UTC) for row in lone[:5]]
+            examples = [f"{series[row]:g} mm at {at:%Y-%m-%dT%H:%MZ}" for row, at in zip(lone, instants, strict=False)]
+            more = f" and {lone.size - 5} more" if lone.size > 5 else ""
+            text = f"{lone.size} beyond all {SPIKE_ROWS} values before and after: {', '.join(examples)}{more}"
+            out.append(Finding(station, "spike", text))
     return out
 
 

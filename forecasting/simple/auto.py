@@ -276,7 +276,7 @@ class Halves:
         return out
 
 
-def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule | None = None) -> Auto:
+def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     """Fit every other baseline and weigh them per station and horizon by their errors so far.
 
     No candidate is judged on rows it has seen (`_unflattered`); from the last row of calibration on each answers as
@@ -284,12 +284,12 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule 
     two spans of the horizon have been scored. A yearly candidate has no weight before a whole year and 24 forecasts
     were scored: one summer with an event makes any memory of the year before look good, or bad.
     """
-    key = _digest(panel, calibration, steps) + repr(rule)
+    key = _digest(panel, calibration, steps)
     if key not in _recent:
         while len(_recent) >= _KEPT:
             _recent.pop(next(iter(_recent)))
         begun = time.perf_counter()
-        fitted = _fit(panel, calibration, steps, rule or Rule())
+        fitted = _fit(panel, calibration, steps, Rule())
         _recent[key] = replace(fitted, seconds=time.perf_counter() - begun)
     return _recent[key]
 

@@ -254,7 +254,9 @@ def load_facts(
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
-    stations, horizons_s = list_needed_forecasts(site)
+    asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
+    stations = {station for x in asking for station in x.stations}
+    horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
     scored_until = scored_until or now
     # a step that an earthquake explained is found again at every walk: without it it would be movement
     walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
@@ -272,13 +274,6 @@ def load_facts(
         "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
         "proofs": proofs,
     }
-
-
-def list_needed_forecasts(site: Site) -> tuple[set[str], set[float]]:
-    """Stations and horizons (s) whose forecasts a criterion of the site reads."""
-    asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
-    horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
-    return {station for x in asking for station in x.stations}, horizons_s
 
 
 def _store(

@@ -221,7 +221,9 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():
         if parent.kind == "station":
-            names = [quantity for _, quantity in sorted(places)]
+            names = [
+                quantity if station == parent.name else f"{station}.{quantity}" for station, quantity in sorted(places)
+            ]
         else:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
         newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)

@@ -22,6 +22,7 @@ _NO_ZONE: Final = Template("instant.no_zone", "time '{text}' has no zone; write 
 _BEYOND: Final = Template("instant.beyond", "time '{text}' lies beyond the calendar")
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
+_LONE_HOUR: Final = re.compile(r"\d{4}-?\d\d-?\d\d\D\d\d[-.,]\d+$")
 _LEAP_SECOND: Final = re.compile(r"(.*[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)$")
 _END_OF_DAY: Final = re.compile(r"(\d{4}-?\d\d-?\d\d[T ])24((?::?00){1,2}(?:[.,]0+)?(?:Z|[+-].*)?)$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,12 +68,15 @@ def read_iso(text: str) -> datetime:
     '2026-03-01T00:00:00+00:00'
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or behind its hour stands `-` or a point, as in 13-10 and 13.10.
     """
     try:  # the usual spelling, and that of the database
-        return datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         return _read_unusual(text)
+    if at.minute == 0 and ":" not in text and _LONE_HOUR.match(text) is not None:
+        raise ValueError(_NO_TIME(text=text[:40]))  # Python takes the minutes for a zone, or for parts of a second
+    return at
 
 
 def _read_unusual(text: str) -> datetime:

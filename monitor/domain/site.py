@@ -38,7 +38,6 @@ class Calculation:
 
     expression: str
     inputs: tuple[str, ...]  # it has a value at each instant of the first, or at those of `every_s` that it passed
-    reach_s: float  # how far back it reads
     within_s: float  # how near to an instant a reading lies that stands for it
     hold_s: float = 0.0  # instead the last one up to the instant does, so old at most
     agree_within: float = 0.0  # in the unit of the series: beyond it what it rests on disagrees; 0 = nobody asks

@@ -11,9 +11,7 @@ from typing import Final
 from forecasting.message import Figure, Template
 from monitor.config.cost import StationReadingLimit, measure_room
 from monitor.config.service import LimitsSection
-from monitor.domain.alerts.message import name_series
 from monitor.domain.observation import Observation
-from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
@@ -35,10 +33,6 @@ _STRANGER: Final = Template(
     "station '{station}' stands in no site file, and {n} such are stored already; declare it, or raise "
     "limits.undeclared_stations, then `slopeward ingest --rejected`",
 )
-_CALCULATED: Final = Template(
-    "admission.calculated",
-    "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
-)
 
 
 @dataclass(slots=True)
@@ -59,14 +53,6 @@ class Admission:
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
-        self._calculated = {
-            (site.id, one.id, name)
-            for site in sites.values()
-            for one in site.stations
-            if any(s.is_calculated for s in one.series)
-            for name in {*QUANTITIES, *(s.quantity for s in one.series)}
-            if (spec := one.find_series(name)) is not None and spec.is_calculated
-        }
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
         }
@@ -76,7 +62,6 @@ class Admission:
 
     def admit(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         """The same, without what is too much; that is a fault with its reason."""
-        decoded = self._without_calculated(message, decoded)
         if message.client not in BY_BROKER:
             return decoded
         readings = len(decoded.observations)
@@ -170,18 +155,6 @@ class Admission:
         """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
         *_, site, station = ("", *source.split("/"))
         return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
-
-    def _without_calculated(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
-        known = self._calculated
-        refused = [o for o in decoded.observations if (o.site, o.station, o.quantity) in known] if known else None
-        if not refused:
-            return decoded
-        reason = _CALCULATED(series=name_series(f"{refused[0].station}.{refused[0].quantity}"))
-        return replace(
-            decoded,
-            observations=tuple(o for o in decoded.observations if o not in refused),
-            faults=(*decoded.faults, MessageFault("unknown_quantity", reason, message.payload)),
-        )
 
     def _without_strangers(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         refused: set[str] = set()

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
+from monitor.domain.alerts.message import name_series
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import FUTURE_TOLERANCE
@@ -50,6 +51,10 @@ _NO_QUANTITY: Final = Template(
     "value.quantity", "quantity '{quantity}' is unknown; declare it in the site file under [[quantity]]"
 )
 _ODD_UNIT: Final = Template("value.unit", "{name}: {problem}")
+_CALCULATED: Final = Template(
+    "admission.calculated",
+    "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
+)
 _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too large")
 
 
@@ -111,11 +116,13 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     expected = site.expect(station, quantity)
     if expected is None:
         raise PayloadError("unknown_quantity", _NO_QUANTITY(quantity=quantity))
+    declared = site.series(station, quantity)
+    if declared is not None and declared.is_calculated:
+        raise PayloadError("unknown_quantity", _CALCULATED(series=name_series(f"{station}.{quantity}")))
     try:
         convert(1.0, unit, expected.unit)
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
-    declared = site.series(station, quantity)
     ways = [
         abs(t.bound) * (t.window_s or DAY_S) / DAY_S
         for c in site.criteria

@@ -392,9 +392,9 @@ class PastForecast(TypedDict):
 
 
 def load_past_forecasts(
-    c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime, limit: int = 400
+    c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime
 ) -> list[PastForecast]:
-    """What was shown for targets of a range at one horizon, beside what came: newest `limit`, oldest first."""
+    """What was shown for targets of a range at one horizon, beside what came: the newest 400, oldest first."""
     f, k = t.forecast.c, t.forecast_score.c
     rows = load_plain(
         c,
@@ -403,7 +403,7 @@ def load_past_forecasts(
         .join(t.forecast_score, k.forecast_id == f.id, isouter=True)
         .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
         .order_by(f.target_at.desc())
-        .limit(limit),
+        .limit(400),
     )
     return rows[::-1]
 

@@ -53,10 +53,9 @@ def run_all_in_workers(
     questions: Sequence[Request],
     *,
     reads: Iterable[str | Path] = (),
-    writes: Iterable[str | Path] = (),
 ) -> Iterator[Answered]:
     """The same for many records; their answers in the order of the records."""
-    return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads, writes))
+    return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads))
 
 
 def find_cluster(plan: ComputePlan) -> Cluster | None:

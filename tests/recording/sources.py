@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from detection.anomaly.certain.checks import check_series
 from detection.anomaly.jobs import score
 from detection.anomaly.jobs import train as train_detector
 from detection.anomaly.records import DetectorTraining, ScoringRequest
+from detection.anomaly.windows import build_series
 from detection.imagery.data.generate import write_scene
 from forecasting.data.series import DAY_S, Panel
 from forecasting.message import gather
@@ -434,7 +436,9 @@ def anomalies() -> Iterator[Row]:
         limits = {
             part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in made.card["thresholds"].items()
         }
-        yield detector, 0.0, {"threshold": limits, "findings": len(found.findings), "may_vote": made.card["may_vote"]}
+        faults = [f for one in known.values() for f in check_series(build_series(*one, panel.step_s), one[0])]
+        findings = sum(fault.at_s > last_s - 30 * DAY_S for fault in faults)
+        yield detector, 0.0, {"threshold": limits, "findings": findings, "may_vote": made.card["may_vote"]}
         for at_s in sorted({s.at_s for s in found.scores}):
             yield (
                 detector,

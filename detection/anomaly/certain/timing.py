@@ -21,7 +21,6 @@ def find_timing_faults(times_s: Sequence[float]) -> list[CertainFault]:
 
 
 def _find_disorder(times: Array) -> list[CertainFault]:
-    """Times that repeat or run backwards; one finding where a stretch begins."""
     if len(times) < 2 or (np.diff(times) > 0).all():
         return []
     found = []

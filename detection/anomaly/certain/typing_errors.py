@@ -52,9 +52,10 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
     tail = list(before[-KNOWN - 1 :])
     if len(tail) < FEWEST or not all(abs(v) < LARGEST for v in (*tail, value)):
         return None
-    decimals = _count_decimals(tail)
-    if decimals is None:
+    decimals = max(-int(Decimal(repr(round(v, 9))).normalize().as_tuple().exponent) for v in tail)
+    if decimals > DECIMALS:  # no person typed them
         return None
+    decimals = max(decimals, 0)
     unit = 10.0**decimals
     moves = sorted(abs(b - a) for a, b in pairwise(tail))
     usual = max(1, round(moves[min(len(moves) - 1, int(USUAL * len(moves)))] * unit))
@@ -94,11 +95,6 @@ def _list_slips(
 
 
 def _swap(n: int) -> Iterator[int]:
-    """Two neighbouring digits changed places.
-
-    >>> list(_swap(1203))
-    [2103, 1023, 1230]
-    """
     text, sign = str(abs(n)), 1 if n >= 0 else -1
     for k, (a, b) in enumerate(pairwise(text)):
         if a != b:
@@ -116,9 +112,3 @@ def _put_in(n: int) -> Iterator[int]:
     for k in range(len(text) + 1):
         for digit in "0123456789":
             yield sign * int(text[:k] + digit + text[k:])
-
-
-def _count_decimals(values: Iterable[float]) -> int | None:
-    """Decimals that people typed; None where no person typed them."""
-    found = max((-int(Decimal(repr(round(v, 9))).normalize().as_tuple().exponent) for v in values), default=0)
-    return max(found, 0) if found <= DECIMALS else None

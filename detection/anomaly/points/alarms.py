@@ -73,7 +73,10 @@ def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
     scored = _score(values, step_s, request.thresholds)
     parts = list(limits)
     over = scored.ratio > 1.0
-    begins = over & ~_was_before(over, max(1, round(RUN_GAP_S / step_s)))
+    alarmed_before = np.zeros_like(over)
+    for back in range(1, max(1, round(RUN_GAP_S / step_s)) + 1):
+        alarmed_before[:, back:] |= over[:, :-back]
+    begins = over & ~alarmed_before
     row, column = np.nonzero(begins & is_new)
     strongest = np.argsort(-scored.ratio[row, column], kind="stable")[:MOST]
     left_out = len(row) - len(strongest)
@@ -147,14 +150,6 @@ def _score(values: Array, step_s: float, thresholds: Thresholds) -> _Scores:
         others = running.known["level"].sum(axis=0) - 1
         out.others[block] = np.where(others >= FEWEST_OTHERS, others, 0)
     return out
-
-
-def _was_before(over: Mask, pause: int) -> Mask:
-    """Where one of the `pause` cells before alarmed."""
-    before = np.zeros_like(over)
-    for back in range(1, pause + 1):
-        before[:, back:] |= over[:, :-back]
-    return before
 
 
 def _share(values: Array, looks: Array, step_s: float, since: int) -> list[AcquisitionCounts]:

@@ -123,7 +123,6 @@ def gather(alarms: Sequence[LocatedAlarm]) -> list[AlarmGroup]:
 
 
 def _lay(alarms: Sequence[LocatedAlarm]) -> tuple[list[float], list[float]]:
-    """Metres north and east of nowhere, true at the middle of all."""
     shrink = cos(radians(median(one.latitude for one in alarms)))
     north = [one.latitude * METRES_PER_DEGREE for one in alarms]
     return north, [one.longitude * METRES_PER_DEGREE * shrink for one in alarms]

@@ -121,7 +121,6 @@ class DetectorState:
             one.forgive(alarms, stuck, self._find_cells(standing), still)
 
     def _lay(self, rows: NDArray[np.int64], at_s: Array) -> NDArray[np.int64]:
-        """The cells of instants, one of each row given."""
         steps = np.floor((at_s - self._origin_s[rows]) / self.step_s + 0.5)
         cells: NDArray[np.int64] = steps.astype(np.int64) + self._origin[rows]
         return cells
@@ -156,7 +155,6 @@ class DetectorState:
                 return found, suspects
 
     def _score_block(self, k: int, keep: int, found: dict[str, list[ReadingScore]], suspects: dict[str, float]) -> None:
-        """Score the first k open cells and close the first `keep` of them."""
         values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
         for row, at_s in self._recent.find_suspects(values, times, touched, keep).items():
             suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
@@ -199,7 +197,6 @@ class DetectorState:
                 )
 
     def _close(self, values: Array, times: Array, first: int) -> None:
-        """Take in cells of the past."""
         k = values.shape[1]
         self._recent.find_suspects(values, times, np.zeros(values.shape, dtype=bool), k)
         if not self.detectors:

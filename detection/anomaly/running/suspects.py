@@ -106,7 +106,6 @@ def _may_have_jumped(values: Array) -> Mask:
 
 
 def _may_be_off(times: Array) -> Mask:
-    """Instants of the newest readings that do not lie as regularly as those before."""
     steps = np.diff(times[:, -(USUAL + NEWEST + 1) :], axis=1)
     full: Mask = np.asarray(np.isfinite(steps).all(axis=1))
     steps = np.where(full[:, None], steps, 1.0)

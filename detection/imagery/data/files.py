@@ -64,15 +64,15 @@ def open_files(path: Path) -> Files:
         archive = ZipFile(path)
     except BadZipFile:
         raise TrainingRecipeError(f"{path}: neither a folder nor a zip") from None
+
+    def read_part(name: str) -> bytes:
+        """One file of the zip; what it unpacks to is bounded before it is unpacked, and no more than it said is."""
+        if (size := archive.getinfo(name).file_size) > PART_BYTES:
+            raise DataError(f"{path}: {name} unpacks to {size >> 20} MiB; at most {PART_BYTES >> 20} are read")
+        try:
+            return archive.read(name)
+        except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise DataError(f"{path}: {name} cannot be unpacked ({error})") from None
+
     parts = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
-    return Files(path, parts, lambda name: _read_part(archive, name))
-
-
-def _read_part(archive: ZipFile, name: str) -> bytes:
-    """One file of a zip; what it unpacks to is bounded before it is unpacked, and no more than it said is."""
-    if (size := archive.getinfo(name).file_size) > PART_BYTES:
-        raise DataError(f"{archive.filename}: {name} unpacks to {size >> 20} MiB; at most {PART_BYTES >> 20} are read")
-    try:
-        return archive.read(name)
-    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive.filename}: {name} cannot be unpacked ({error})") from None
+    return Files(path, parts, read_part)

@@ -67,7 +67,6 @@ def read(
 
 
 def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> float | None:
-    """The median side of a pixel on the ground; None where no tile has a place and none is given."""
     from detection.imagery.raster.areas import geodesic_pixel_m2
     from detection.imagery.raster.raster import read_grid
 
@@ -90,7 +89,6 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
 
 
 def _pair_files(root: Path) -> list[tuple[Path, Path]]:
-    """(image, mask) of the same name in sister folders `images` and `masks` anywhere below `root`, sorted."""
     if not root.is_dir():
         raise TrainingRecipeError(f"{root}: the recipe's data are absent; name their folder with --data")
     pairs = []
@@ -131,11 +129,7 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
 
 
 def _check_place(image: Path, mask: Path) -> None:
-    """Refuse a mask that lies elsewhere on the ground than its image, where both say where they lie.
-
-    Raises:
-        DataError: a corner lies more than half a pixel off.
-    """
+    """Refuse a mask that lies elsewhere on the ground than its image, where both say where they lie."""
     from detection.imagery.raster.raster import read_grid
 
     if ".png" in {image.suffix.lower(), mask.suffix.lower()}:
@@ -151,11 +145,7 @@ def _check_place(image: Path, mask: Path) -> None:
 
 
 def _read_labels(path: Path) -> NDArray[Any]:
-    """The one band of a mask; bands that say the same count as one.
-
-    Raises:
-        DataError: colours that differ, shares, or numbers that are no classes.
-    """
+    """The one band of a mask; bands that say the same count as one."""
     bands, valid = read_whole(path)
     if len(bands) in {2, 4}:  # the last is alpha
         bands = bands[:-1]
@@ -176,11 +166,7 @@ def _read_labels(path: Path) -> NDArray[Any]:
 
 
 def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
-    """Refuse a part whose masks hold 0 and 255 alone: most programs write landslides so, here 255 is not known.
-
-    Raises:
-        DataError: they do, and nobody says what is a landslide.
-    """
+    """Refuse a part whose masks hold 0 and 255 alone: most programs write landslides so, here 255 is not known."""
     if landslide == IGNORED:
         return
     unknown = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from detection.imagery.data.metrics import Confusion, score
 
@@ -48,8 +49,8 @@ def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) ->
         temperature=temperature,
         nll_before=round(_nll(log_odds, truth), 5),
         nll_after=round(_nll(log_odds / temperature, truth), 5),
-        ece_before=round(expected_error(_sigmoid(log_odds), truth), 5),
-        ece_after=round(expected_error(_sigmoid(log_odds / temperature), truth), 5),
+        ece_before=round(expected_error(expit(log_odds.astype(np.float64)), truth), 5),
+        ece_after=round(expected_error(expit((log_odds / temperature).astype(np.float64)), truth), 5),
     )
 
 
@@ -78,7 +79,9 @@ def count_thresholds(held: Held, temperature: float = 1.0) -> list[Confusion]:
     edges = THRESHOLDS.astype(np.float32)
     sums = np.zeros((2, len(edges) + 1), np.int64)
     for log_odds, truth in held:
-        places = np.searchsorted(edges, _sigmoid(log_odds / temperature).astype(np.float32), side="right")
+        places = np.searchsorted(
+            edges, expit((log_odds / temperature).astype(np.float64)).astype(np.float32), side="right"
+        )
         for label in (0, 1):
             sums[label] += np.bincount(places[truth == bool(label)], minlength=len(edges) + 1)
     over = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
@@ -94,10 +97,6 @@ def gather(held: Held, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.boo
     step = max(1, pixels // SAMPLE)
     odds, truths = zip(*((log_odds[::step], truth[::step]) for log_odds, truth in held), strict=True)
     return np.concatenate(odds).astype(np.float32), np.concatenate(truths)
-
-
-def _sigmoid(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values.astype(np.float64), -60, 60))))
 
 
 def _nll(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:

@@ -57,8 +57,13 @@ def open_encoder(
     network = build(settings.network, bands, 2, settings.width, **settings.options)
     names = ENCODERS if prefix is None else VIT_STAGE
     own = {key: value for key, value in network.state_dict().items() if key.startswith(names)}
-    taken = {key: _fit_bands(tensors[key], value, bands) for key, value in own.items() if key in tensors}
-    taken = {key: value for key, value in taken.items() if value.shape == own[key].shape}
+    taken: Tensors = {}
+    for key in (key for key in own if key in tensors):
+        value, wanted = tensors[key], own[key].shape
+        if len(wanted) == value.dim() == 4 and wanted[1] == bands != value.shape[1]:  # a first convolution
+            value = value[:, torch.arange(bands) % value.shape[1]] * (value.shape[1] / bands)
+        if value.shape == wanted:
+            taken[key] = value
     share = sum(own[key].numel() for key in taken) / max(1, sum(value.numel() for value in own.values()))
     if share < (LEAST_SHARE if prefix is None else 1.0):
         lacking = next((key for key in own if key not in taken), "its encoder")
@@ -77,29 +82,15 @@ def open_encoder(
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
     if path.suffix != ".safetensors":
-        raise ModelError(
-            f"{path}: only .safetensors is read, a pickle could run anything; where it is trusted: python -c 'import "
-            f'torch, safetensors.torch as s; s.save_file(torch.load("{path.name}", weights_only=True), '
-            f'"{path.stem}.safetensors")\''
-        )
+        raise ModelError(f"{path}: only .safetensors is read, a pickle could run anything")
     try:
         content = path.read_bytes()
         tensors = {key: value.float() for key, value in load_tensors(content).items()}
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
-    except SafetensorError as error:
-        raise ModelError(f"{path}: no safetensors ({str(error).splitlines()[0]})") from None
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: no safetensors that can be read ({str(error).splitlines()[0]})") from None
     if not tensors:
         raise ModelError(f"{path}: holds no weights")
     return tensors, {"weights": str(path), "model_hash": sha256(content).hexdigest()}
-
-
-def _fit_bands(given: torch.Tensor, own: torch.Tensor, bands: int) -> torch.Tensor:
-    """A first convolution of the same size for another number of bands; all else as it is."""
-    wanted = (given.shape[0], bands, *given.shape[2:]) if given.dim() == 4 else None
-    if own.shape != wanted or given.shape == wanted:
-        return given
-    return given[:, torch.arange(bands) % given.shape[1]] * (given.shape[1] / bands)
 
 
 def _read_vit(path: Path, given: Tensors) -> tuple[dict[str, Any], Tensors]:

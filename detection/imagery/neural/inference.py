@@ -130,5 +130,4 @@ class Segmenter:
 
 
 def _move(values: NDArray[Any], top: int, left: int) -> NDArray[Any]:
-    """The same with so many rows above and columns on the left that hold nothing."""
     return np.pad(values, ((0, 0),) * (values.ndim - 2) + ((top, 0), (left, 0)))

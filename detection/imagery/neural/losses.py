@@ -67,7 +67,6 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
 
 
 def _thin(shares: torch.Tensor) -> torch.Tensor:
-    """The soft skeleton of N x H x W by openings that get narrower."""
 
     def erode(values: torch.Tensor) -> torch.Tensor:
         down, across = (

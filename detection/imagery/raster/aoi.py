@@ -18,9 +18,12 @@ from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster, read_grid, window_below
 from detection.imagery.raster.reading.shapes import take_outlines
+from detection.imagery.raster.untrusted import open_raster
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512
+LOOKED_PX = 1024  # of a side, when the values of a raster are looked at
+ONE_SHARE = 0.9  # of the pixels above 0 that an area's own value has at least
 _ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
 
@@ -41,6 +44,7 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
             box = window_below(own, grid, around=0) if grid.placed else (0, 0, 1, 1)
             if box[0] >= box[2] or box[1] >= box[3]:
                 raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
+            _refuse_classes(aoi)
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
@@ -61,6 +65,17 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
     if not met:
         raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
     return Mask(raster.path, "mask")
+
+
+def _refuse_classes(aoi: Path) -> None:
+    """An area has one value, but for the rim that resampling made; of several nobody knows which one is meant."""
+    with open_raster(aoi) as source:
+        sides = min(source.height, LOOKED_PX), min(source.width, LOOKED_PX)
+        numbers = source.read(1, out_shape=sides, masked=True).compressed()
+    values, counts = np.unique(numbers[numbers > 0], return_counts=True)
+    if len(values) > 1 and counts.max() < ONE_SHARE * counts.sum():
+        first = ", ".join(f"{value:g}" for value in values[:4])
+        raise AoiError(f"{aoi}: {len(values)} values above 0 ({first}): an area of interest is 1 within, 0 elsewhere")
 
 
 def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:

@@ -12,6 +12,16 @@ SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
 # Quality of pixels of Landsat Collection 2 (USGS LSDS-1619, table 6-3): fill, dilated cloud, cirrus, cloud, shadow of a
 # cloud, snow.
 QA_UNUSABLE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
+QA60_UNUSABLE = 1 << 10 | 1 << 11  # opaque cloud and cirrus in QA60 of Sentinel-2, as Earth Engine exports it
+# what a raster calls a band of its own that is a mask -> its kind; one called `mask` may hold labels just as well
+MASK_BANDS = {
+    "scl": "classification",
+    "qa_pixel": "qa_pixel",
+    "qa60": "qa60",
+    "datamask": "mask",
+    "data_mask": "mask",
+    "alpha": "mask",
+}
 SHADOW_KINDS = ("shadow", "classification")
 # Bands of PlanetScope's usable data mask (UDM2).
 UDM2_CLEAR, UDM2_SHADOW = 1, 3
@@ -22,7 +32,7 @@ class Mask:
     """One raster of flags."""
 
     path: Path  # the file
-    # `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow` (above 0)
+    # `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `qa60`, `shadow` (above 0)
     kind: str
     index: int = 1  # band of the file, from 1
 
@@ -41,8 +51,9 @@ def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
         return np.asarray(values == 0)
     if kind == "classification":
         return np.asarray(~np.isin(values, SCL_UNUSABLE))
-    if kind == "qa_pixel":
-        return np.asarray(values.astype(np.int64) & QA_UNUSABLE == 0)
+    if kind in {"qa_pixel", "qa60"}:
+        bits = QA_UNUSABLE if kind == "qa_pixel" else QA60_UNUSABLE
+        return np.asarray(values.astype(np.int64) & bits == 0)
     return np.ones(values.shape, bool)
 
 

@@ -10,9 +10,15 @@ ONLY_NUMBERS: Final = (
     "[bands] in a scene.toml"
 )
 _ANOTHER: Final = re.compile(  # satellites whose numbers mean other colours than those of Sentinel-2
-    r"(?<![a-z])(?:l[coetm]0[1-9]_|landsat|aster(?![a-z])|modis|mod09|myd09|viirs|gf-?\d|gaofen|cbers|resourcesat)",
+    r"(?<![a-z])(?:l[coetm]0[1-9]_|landsat|aster(?![a-z])|modis|mod09|myd09|viirs|gf-?\d|gaofen|cbers|resourcesat|planet|"
+    r"psscene|rapideye|skysat|spot-?\d|pleiades|worldview|quickbird|kompsat|naip(?![a-z]))",
     re.IGNORECASE,
 )
+_SENTINEL_2: Final = re.compile(
+    r"sentinel-?_?2|(?<![a-z])s2[abc]?(?![a-z\d])|(?<![a-z])T\d\d[C-X][A-Z]{2}_", re.IGNORECASE
+)
+# so many bands that count from 1 without a gap are as many as a sensor has; of Sentinel-2 that would be an odd choice
+_RUNNING: Final = range(3, 9)
 _OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # and of 4 and 5
 
 # Sentinel-2 names lead. PlanetScope's eight bands lie close to them in wavelength, apart from green_i and yellow.
@@ -61,9 +67,15 @@ def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Ma
     True
     >>> is_numbered_otherwise(["nir"], [""], {}, "LE07_L2SP_195028.tif")
     False
+    >>> is_numbered_otherwise(["B1", "B2", "B3", "B4"], [""] * 4, {}, "a.tif")
+    True
     """
     numbered = [(name.upper(), colour) for name, colour in zip(names, colours, strict=True) if NUMBER.fullmatch(name)]
     shown = [(name, colour) for name, colour in numbered if colour in _OF_LANDSAT_7]
     # three bands of bytes are shown as red, green and blue whatever they are: the colours count where all are Landsat's
     by_colour = bool(shown) and all(name.endswith(_OF_LANDSAT_7[colour]) for name, colour in shown)
-    return bool(numbered) and (by_colour or any(_ANOTHER.search(text) for text in (file, *tags.values())))
+    texts = (file, *tags.values())
+    count = {int(re.sub(r"\D", "", name.removeprefix("SR_"))) for name, _ in numbered}
+    runs_on = count == {*range(1, len(numbered) + 1)} and len(count) in _RUNNING
+    is_running = runs_on and not shown and not any(_SENTINEL_2.search(text) for text in texts)
+    return bool(numbered) and (by_colour or is_running or any(_ANOTHER.search(text) for text in texts))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from detection.imagery.errors import BandMissingError, IncompleteSceneError, ManifestError, NotARasterError, SceneError
-from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
+from detection.imagery.raster.masks import MASK_BANDS, UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
@@ -69,6 +69,7 @@ class Scene:
     sar: Mapping[str, Any] = field(default_factory=dict)
     # name and digest of each tile that `dem` was brought together from; empty where it is a file as it is
     dem_tiles: tuple[tuple[str, str], ...] = ()
+    own_masks: tuple[Mask, ...] = ()  # bands of a single raster that say where it may be used
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -352,6 +353,11 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         gain=calibration.gain,
         offset=calibration.offset,
         calibration=calibration.source,
+        own_masks=tuple(
+            Mask(path, MASK_BANDS[name.lower()], index)
+            for index, name in enumerate(described, start=1)
+            if name.lower() in MASK_BANDS
+        ),
     )
 
 
@@ -416,6 +422,7 @@ def list_masks(scene: Scene) -> tuple[Mask, ...]:
     found = [
         Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
     ]
+    found += scene.own_masks
     if scene.qa_pixel:
         found.append(Mask(scene.qa_pixel, "qa_pixel"))
     if scene.udm2:

@@ -116,8 +116,6 @@ _GREY: Final = (
     "steps have {seen} of the colour of the image, trained on {limit} and more: finer pixels than the file says?"
 )
 PICTURE: Final = "uint8"
-# what a card says of texture; older ones say nothing
-TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
 OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
@@ -145,16 +143,12 @@ def measure_window(
     values: NDArray[np.floating],
     valid: NDArray[np.bool_],
     counts: NDArray[np.floating] | None = None,
-    *,
-    texture: bool = True,
 ) -> WindowStatistics:
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
         values: of which a ratio means something.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
-            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -163,7 +157,7 @@ def measure_window(
     counts = values if counts is None else counts
     exact = values.astype(np.float64)
     kept = _pick(values, valid)
-    low, middle, high = _find_points(kept, (0.05, 0.5, 0.95))
+    low, middle, high = np.quantile(kept.astype(np.float64), (0.05, 0.5, 0.95), axis=1)
     shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
     if kept.shape[1] < valid.size:
         shifted[:, ~valid] = 0
@@ -187,38 +181,38 @@ def measure_window(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    dark, light = _find_points(_pick(counts, valid)[:, ::8], (0.05, 0.95))
-    noise = measure_noise(values, valid) if texture else np.zeros(len(values))
-    brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
+    dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), (0.05, 0.95), axis=1)
+    noise = measure_noise(values, valid)
+    brightest = float(np.quantile(kept.astype(np.float64), BRIGHTEST))
     return WindowStatistics(
         middle,
         high - low,
         float(pairs.min(initial=1.0)),
         smoothness,
         steps,
-        measure_grain(values, valid, smoothness) if texture else 0.0,
-        measure_crispness(values, valid) if texture else 0.0,
-        measure_smear(values, valid) if texture else 0.0,
+        measure_grain(values, valid, smoothness),
+        measure_crispness(values, valid),
+        measure_smear(values, valid),
         measure_repeats(counts, valid),
         float((light - dark).max()),
-        measure_detail(values, valid) if texture else np.inf,
+        measure_detail(values, valid),
         compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
         2 * pairs_px * noise**2,
     )
 
 
-def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles of each row: shares x rows (`np.quantile` partitions, which takes eight times as long as to sort)."""
-    ordered, last = np.sort(values, axis=-1), values.shape[-1] - 1
-    place = np.array(shares) * last
-    below = place.astype(int)
-    low, high = (ordered[..., at].astype(np.float64) for at in (below, np.minimum(below + 1, last)))
-    return np.asarray((low + (high - low) * (place - below)).T)
-
-
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     return values.reshape(len(values), -1) if valid.all() else values[:, valid]
+
+
+def _collect(looks: Sequence[WindowStatistics], name: str) -> NDArray[np.float64]:
+    return np.array([getattr(window, name) for window in looks])
+
+
+def _is_usual(found: NDArray[np.bool_]) -> bool:
+    """Whether most windows are so."""
+    return bool(np.mean(found) > OUTSIDE_SHARE)
 
 
 def _correlate(
@@ -236,17 +230,17 @@ def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = Fa
 
     `less_noise`: of what is left of the steps without noise that is another in every band.
     """
-    pooled = np.sum([window.steps for window in looks], axis=0)
+    pooled = np.sum(_collect(looks, "steps"), axis=0)
     power = np.diag(pooled)
     if less_noise:
-        power = power - np.sum([window.noise_steps for window in looks], axis=0)
+        power = power - np.sum(_collect(looks, "noise_steps"), axis=0)
     size = np.sqrt(np.maximum(power, LEAST_STEPS * np.diag(pooled)))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
 
 
 def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
     """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
-    return float(np.median([window.noise for window in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
+    return float(np.median(_collect(looks, "noise"))) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
@@ -281,14 +275,14 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "season": list(patches.months) or None,
         "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
-        "median": _range([window.median for window in looks]),
-        "spread": _range([window.spread for window in looks]),
+        "median": _range(_collect(looks, "median")),
+        "spread": _range(_collect(looks, "spread")),
         **{
-            f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
+            f"{name}_least": _find_point(_collect(looks, name), 0.01)
             for name in ("correlation", "smoothness", "crispness")
         },
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
-        "grain_most": _find_point([window.grain for window in looks], 0.99),
+        "grain_most": _find_point(_collect(looks, "grain"), 0.99),
         **as_they_came,
         **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }
@@ -302,9 +296,9 @@ def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dic
     """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
     if len(looks) < POINT:
         return {}
-    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
-    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
-    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
+    found = {"smear_most": _find_point(_collect(looks, "smear"), 0.99)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": _collect(looks, "colour")}
+    if float(np.quantile(detail := _collect(looks, "detail"), 0.01)) > 0:
         lower["detail_least"] = detail
     if {"B4", "B3"} <= set(bands):
         lower["red_over_green_least"] = _compare_contrasts(bands, looks)
@@ -318,7 +312,7 @@ def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dic
 
 def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
-    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    median = _collect(looks, "median")[:, [list(bands).index(name) for name in COLOURS]]
     red, green, blue = median.T
     return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
@@ -334,12 +328,12 @@ def _list_contrasts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of two bands in each window, as it is and as a share of the median."""
     pair = [list(bands).index(name) for name in names]
-    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
+    spread, median = (_collect(looks, name)[:, pair] for name in ("spread", "median"))
     return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
-def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
-    return [[round(float(v), 5) for v in pair] for pair in np.quantile(np.array(rows), [0.01, 0.99], axis=0).T]
+def _range(rows: NDArray[np.float64]) -> list[list[float]]:
+    return [[round(float(v), 5) for v in pair] for pair in np.quantile(rows, [0.01, 0.99], axis=0).T]
 
 
 def find_doubts(
@@ -371,24 +365,18 @@ def find_doubts(
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
-    outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
+    found = [*([missing] if missing else []), *_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
-    outside += _list_alike(readings[0])
-    of_image = [
-        *_list_even(readings[0], domain),
-        *_list_drawn(readings, domain),
-        *list_noisy(readings[0], card.get("steadiness")),
-    ]
     image = own[0] if own else reader
-    if image.spectral_types == {PICTURE}:
-        of_image += _list_dim(readings[0])
+    found += _list_texture(readings, domain, is_picture=image.spectral_types == {PICTURE})
+    found += list_noisy(readings[0], card.get("steadiness"))
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
-        of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED.format)
+        found += _list_beyond(readings[0], domain, "smear_most", _SMEARED.format)
     for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
-        of_image += _list_beyond(looks, domain, key, template.format, DETAIL_SLACK)
+        found += _list_beyond(looks, domain, key, template.format, DETAIL_SLACK)
     if stretch.moments is None:  # others see no factor of a band
-        of_image += _list_green(looks, domain)
-    return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
+        found += _list_green(looks, domain)
+    return found + _list_swapped(looks, domain)
 
 
 def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[str]:
@@ -412,7 +400,6 @@ def check_ground(
         DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
     """
     looks, negative, counts, colours = [], [], [], []
-    texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, stated, valid in _read_windows(reader, stretch, card):
@@ -420,7 +407,7 @@ def check_ground(
             colours.append(_measure_colour(_pick(found[shown], stated)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(measure_window(values, valid, found, texture=texture))
+        looks.append(measure_window(values, valid, found))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
@@ -539,8 +526,8 @@ def _find_least_contrast(domain: TrainingDomain) -> float:
 
 def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
     contrast = np.array([_measure_contrast(window) for window in looks])
-    smoothness = np.array([window.smoothness for window in looks])
-    correlation = np.array([window.correlation for window in looks])
+    smoothness = _collect(looks, "smoothness")
+    correlation = _collect(looks, "correlation")
     below, many = np.array(negative), len(looks[0].median) > 1
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
@@ -553,9 +540,9 @@ def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least
 def _refuse_others(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> None:
     """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
-    medians = np.array([window.median for window in looks])
+    medians = _collect(looks, "median")
     low, high = np.array(domain["median"]).T
-    correlation = np.array([window.correlation for window in looks])
+    correlation = _collect(looks, "correlation")
     steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
     least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
@@ -585,9 +572,8 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
     for name, slack, label in measures if light else ():
-        seen = np.array([getattr(window, name) for window in looks])
-        low, high = np.array(domain.get(name)).T
-        if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
+        seen, (low, high) = _collect(looks, name), np.array(domain.get(name)).T
+        if _is_usual(((seen < low / slack) | (seen > high * slack)).any(axis=1)):
             typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
             trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
             found.append(f"{label} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
@@ -597,9 +583,8 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
 def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
-        seen = np.array([getattr(window, name) for window in looks])
-        least = float(cast("float", domain.get(f"{name}_least")))
-        if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
+        seen, least = _collect(looks, name), float(cast("float", domain.get(f"{name}_least")))
+        if _is_usual(seen < least - ORDER_SLACK):
             found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
@@ -625,25 +610,19 @@ def _list_beyond(
     """Whether most windows lie beyond a limit of the card, a measure and `most` or `least`; not where it has none."""
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
-    seen = np.array([getattr(window, name) for window in looks])
-    limit = float(cast("float", domain.get(key, sign * np.inf)))
-    if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
+    seen, limit = _collect(looks, name), float(cast("float", domain.get(key, sign * np.inf)))
+    if not _is_usual(sign * seen > sign * slack * limit):
         return []
     usual, most = _format_apart(np.median(seen), limit)
     return [template(seen=usual, limit=most)]
-
-
-def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
-    found = _list_beyond(looks, domain, "grain_most", _EVEN.format, EVEN_MOST)
-    return found or _list_beyond(looks, domain, "grain_most", _EVEN_READ)
 
 
 def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
-    seen, held = np.array([window.noise for window in looks]), float(steadiness["noise_counts"])
-    if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
+    seen, held = _collect(looks, "noise"), float(steadiness["noise_counts"])
+    if not _is_usual(seen > NOISE_SLACK * held):
         return []
     noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
     if noise > NOISE_SLACK * tried:
@@ -651,48 +630,41 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None)
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
-    """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
+def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain, *, is_picture: bool) -> list[str]:
+    """What no photograph of ground has: one tint, an even grain, steps that hardly differ, pixels that repeat, night.
 
-    What was brought to other pixels is smoother than the image, or the image smoother than it.
+    `readings`: of the scene as it is, and on the pixels that the network sees: what was brought to other pixels is
+    smoother than the image, or the image smoother than it.
     """
-    least, found = float(domain.get("crispness_least", 0.0)), list[str]()
-    crisp = [np.array([window.crispness for window in looks]) for looks in readings]
-    if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
-        most, limit = _format_apart(max(np.median(seen) for seen in crisp), least)
-        drawn = min(np.mean(seen < BLURRED_LEAST) for seen in crisp) > OUTSIDE_SHARE
+    first, found = readings[0], list[str]()
+    if len(first[0].median) > 1 and _is_usual((alike := _collect(first, "correlation")) > ALIKE):
+        found.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
+    found += _list_beyond(first, domain, "grain_most", _EVEN.format, EVEN_MOST) or _list_beyond(
+        first, domain, "grain_most", _EVEN_READ
+    )
+    crisp, least = [_collect(looks, "crispness") for looks in readings], float(domain.get("crispness_least", 0.0))
+    if all(_is_usual(seen < CRISPNESS_SLACK * least) for seen in crisp):
+        most, limit = _format_apart(max(map(np.median, crisp)), least)
+        drawn = all(_is_usual(seen < BLURRED_LEAST) for seen in crisp)
         found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
-    repeats = [np.array([window.repeats for window in looks]) for looks in readings]
-    if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
-        share = min(np.median(seen) for seen in repeats)
+    repeats = [_collect(looks, "repeats") for looks in readings]
+    if all(_is_usual(seen > REPEATS_MOST) for seen in repeats):
+        share = min(map(np.median, repeats))
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
+    if is_picture and _is_usual((levels := _collect(first, "levels")) < LEVELS_LEAST):
+        dark = "night, or a picture that was made far darker"
+        found.append(f"counts differ by {np.median(levels):.0f} of 255 only: {dark}")
     return found
-
-
-def _list_alike(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the bands of most windows are next to one image."""
-    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
-    if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
-        return []
-    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
-
-
-def _list_dim(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
-    seen = np.array([window.levels for window in looks])
-    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
-        return []
-    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
 def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether red has so little contrast beside green as hardly any training tile had, or green is the darkest."""
     found, least = list[str](), domain.get("red_over_green_least")
-    if least is not None and np.mean((seen := _compare_contrasts(domain["bands"], looks)) < least) > OUTSIDE_SHARE:
+    if least is not None and _is_usual((seen := _compare_contrasts(domain["bands"], looks)) < least):
         share, limit = _format_apart(np.median(seen), least)
         why = "red and green may be exchanged: check the names of the bands"
         found.append(f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}")
-    if "green_least" in domain and np.mean((seen := _compare_green(domain["bands"], looks)) < 0) > OUTSIDE_SHARE:
+    if "green_least" in domain and _is_usual((seen := _compare_green(domain["bands"], looks)) < 0):
         why = "a negative, or other bands than they are called?"
         found.append(f"green is darker than red and blue by {-np.median(seen):.0%}: {why}")
     return found
@@ -706,7 +678,7 @@ def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list
     red, blue = np.array(domain["spread"])[[bands.index("B4"), bands.index("B2")]]
     spread, relative = _list_contrasts(bands, looks, ("B4", "B2"))
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
-    if not (red > blue).all() or np.mean(swapped) <= OUTSIDE_SHARE:
+    if not (red > blue).all() or not _is_usual(swapped):
         return []
     share = np.median(spread[swapped, 0] / spread[swapped, 1])
     why = "ground has more in red; red and blue may be exchanged: check the names of the bands"

@@ -162,11 +162,7 @@ def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]
 
 
 def _deal(patches: Patches) -> list[Parts]:
-    """Folds of whole blocks with pictures in each.
-
-    Raises:
-        TrainingRecipeError: one block alone.
-    """
+    """Folds of whole blocks with pictures in each."""
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
     if count < 2:
@@ -178,10 +174,6 @@ def _deal(patches: Patches) -> list[Parts]:
 
 
 def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
-    """Number the blocks of patches: those in one folder (`FOLDER/images/NAME`) are neighbours; else each is its own.
-
-    >>> _list_blocks(["a/images/1", "a/images/2", "b/images/1", "images/1", "images/2"]).tolist()
-    [0, 0, 1, 2, 3]
-    """
+    """Number the blocks of patches: those in one folder (`FOLDER/images/NAME`) are neighbours; else each is its own."""
     folders = [name.rpartition("/images/")[0] or name for name in names]
     return np.asarray(np.unique(folders, return_inverse=True)[1])

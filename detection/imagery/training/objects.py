@@ -99,11 +99,16 @@ class ObjectCount:
             | {label: _share(name, self.right, self.predicted, label) for label in LABELS}
             for name in ("iou_0.1", "iou_0.5")
         }
+        boundary: dict[str, float | None] = {}
+        for px, (near_map, all_map, near_true, all_true) in self.edges.items():
+            precision_px, recall_px = near_map / max(all_map, 1), near_true / max(all_true, 1)
+            both = precision_px + recall_px
+            boundary[f"{px}px"] = (2 * precision_px * recall_px / both if both else 0.0) if all_map + all_true else None
         return {
             "object_recall": recall,
             "object_precision": precision,
             "objects": {"truth": dict(self.truths), "map": dict(self.predicted)},
-            "boundary_f1": {f"{px}px": _edge_f1(counts) for px, counts in self.edges.items()},
+            "boundary_f1": boundary,
             "ap50": average_precision(self.ranked, sum(self.truths.values())),
         }
 
@@ -123,14 +128,6 @@ def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _widen(edge: NDArray[np.bool_], px: int) -> NDArray[np.bool_]:
     return np.asarray(ndimage.maximum_filter(edge, size=2 * px + 1))
-
-
-def _edge_f1(counts: list[int]) -> float | None:
-    near_map, all_map, near_true, all_true = counts
-    if all_map + all_true == 0:
-        return None
-    precision, recall = near_map / max(all_map, 1), near_true / max(all_true, 1)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def _share(

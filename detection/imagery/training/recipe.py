@@ -140,7 +140,6 @@ def run_recipe(
 
 
 def _begin(recipe: TrainingRecipe) -> "Beginning":
-    """What a run begins with: its settings, and where weights are named the network, its normalisation and origin."""
     settings = recipe.settings()
     if settings.start and settings.encoder:
         raise TrainingRecipeError(f"recipe {recipe.name}: start brings an encoder of its own; leave out encoder")
@@ -159,12 +158,6 @@ def _begin(recipe: TrainingRecipe) -> "Beginning":
 def _take_up(
     recipe: TrainingRecipe, settings: "ImageryTrainingSettings"
 ) -> tuple["ImageryTrainingSettings", "SegmentationModel"]:
-    """The settings of a run that goes on from weights, and these.
-
-    Raises:
-        TrainingRecipeError: they read other bands, or values of another stretch.
-        ModelError: there are none of that name.
-    """
     from detection.imagery.neural.checkpoint import load_model
 
     begun = load_model(settings.start)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.imagery.data.catalogue import DataTable, check_data, open_data
+from detection.imagery.data.catalogue import DataTable, check_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.scene.band_names import name_band
@@ -86,11 +86,6 @@ def read_recipe(path: Path) -> TrainingRecipe:
         raise TrainingRecipeError(f"{path}: key {missing[0]!r} is missing")
     check_data(content["data"], str(path))
     return TrainingRecipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
-
-
-def read_parts(recipe: TrainingRecipe, data_folder: Path | None) -> tuple[Patches, Patches]:
-    """Return the train and the test part of a recipe, at native sizes."""
-    return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
 
 
 def show_by(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:

@@ -30,7 +30,6 @@ class ScoringResult:
     report: dict[str, Any]
     names: tuple[str, ...]
     confusions: NDArray[np.int64]
-    image_miou: tuple[float | None, ...]
 
 
 def score_maps(
@@ -70,7 +69,7 @@ def score_maps(
     if draws:
         report["intervals"] = {"level": 0.95, "draws": draws, "seed": seed, **bootstrap(confusions, seed, draws)}
     report |= {"threshold": threshold, "images": len(names)}
-    return ScoringResult(report, tuple(names), confusions, tuple(per_image))
+    return ScoringResult(report, tuple(names), confusions)
 
 
 def summarise_images(names: Sequence[str], values: Sequence[float | None]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Digests of the pictures that weights were trained on, so that a copy of one elsewhere is known when it is scored."""
 
-from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +24,6 @@ def _digest(image: NDArray[Any]) -> int:
     digest = blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(as_values(image), "<f4").tobytes())
     return int.from_bytes(digest.digest(), "big")
-
-
-def _digest_tiles(image: NDArray[Any], side_px: int) -> Iterator[int]:
-    height, width = image.shape[1:]
-    for row in list_starts(height, side_px):
-        for column in list_starts(width, side_px):
-            yield _digest(image[:, row : row + side_px, column : column + side_px])
 
 
 def write_seen(weights: Path, patches: Patches, begun_from: Path | None = None) -> None:
@@ -76,5 +68,7 @@ def count_seen(weights: Path, patches: Patches, tile_px: int = 0) -> int | None:
         for position in np.flatnonzero(~known):
             image = patches.read(int(position)).image
             if max(image.shape[1:]) > tile_px:
-                known[position] = np.isin(list(_digest_tiles(image, tile_px)), seen).any()
+                rows, columns = (list_starts(length, tile_px) for length in image.shape[1:])
+                tiles = [_digest(image[:, r : r + tile_px, c : c + tile_px]) for r in rows for c in columns]
+                known[position] = np.isin(tiles, seen).any()
     return int(known.sum())

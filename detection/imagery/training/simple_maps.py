@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit
 
 from detection.imagery.data.metrics import best_threshold
 from detection.imagery.data.patches import IGNORED, Patches, as_values
@@ -44,7 +45,7 @@ class SimpleMap:
     def compute_values(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values of features x pixels."""
         standardised = (features - self.mean[:, None]) / self.std[:, None]
-        return _sigmoid(self.weights[:-1] @ standardised + self.weights[-1])
+        return np.asarray(expit(self.weights[:-1] @ standardised + self.weights[-1]))
 
 
 def red_less_green(image: NDArray[Any]) -> NDArray[np.float64]:
@@ -122,7 +123,7 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
     penalty = np.full(len(x), PENALTY * x.shape[1])
     penalty[-1] = 0.0
     for _ in range(STEPS):
-        probability = _sigmoid(weights @ x)
+        probability = expit(weights @ x)
         slope = x @ (probability - truth) + penalty * weights
         curve = (x * (probability * (1 - probability))) @ x.T + np.diag(penalty + SMALL)
         step = np.linalg.solve(curve, slope)
@@ -151,7 +152,3 @@ def _gather(
         columns.append(features.reshape(len(features), -1)[:, known])
         truths.append(patch.mask.ravel()[known] == 1)
     return np.concatenate(columns, axis=1), np.concatenate(truths)
-
-
-def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -60, 60))))

@@ -104,6 +104,8 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         counts: dict[str, int] = {}
         for item in value:
             name = next((str(item[k]) for k in NAMES if k in item), "")
+            if item.keys() >= {"station", "quantity"}:
+                name = f"{item['station']}.{item['quantity']}"
             kind = str(item.get("kind", ""))
             counts[kind] = counts.get(kind, 0) + 1
             if not name or (kind and "id" not in item):  # a criterion is called by its kind and number

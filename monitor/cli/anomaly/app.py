@@ -15,7 +15,6 @@ from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
-    from monitor.store.models.proofs import ModelTest
 
 app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
@@ -61,7 +60,6 @@ def train(
 
 
 def _check_detectors(names: list[str] | None) -> list[str]:
-    """The names, where each is that of a detector with a threshold; else empty."""
     known = list_detectors()
     if unknown := [d for d in names or () if d not in known]:
         raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
@@ -69,7 +67,6 @@ def _check_detectors(names: list[str] | None) -> list[str]:
 
 
 def _describe(card: Mapping[str, Any]) -> str:
-    """What was counted, and whether the record shows that the detector may count as a witness."""
     held = card["heldout_alarms_per_sensor_month"]
     held_out = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
     vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(gather(card['may_not_vote_because']))}"
@@ -128,7 +125,6 @@ def bench(
 
 
 def _keep_proofs(site: str) -> None:
-    """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
     from forecasting.registry import TRAINING_ROWS
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
@@ -155,16 +151,12 @@ def _keep_proofs(site: str) -> None:
         proof = prove_serving(
             db, chosen, serving, history_since(now, step_s, TRAINING_ROWS), now, name_helper(), made_by
         )
-        _print_proof(detector, proof)
-
-
-def _print_proof(detector: str, proof: "ModelTest | None") -> None:
-    if proof is None:
-        print(f"{detector}: no proof", file=sys.stderr)
-        return
-    facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
-    verdict = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
-    session.show_in_order(facts, f"{detector}: {verdict} (kept)")
+        if proof is None:
+            print(f"{detector}: no proof", file=sys.stderr)
+            continue
+        facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
+        verdict = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
+        session.show_in_order(facts, f"{detector}: {verdict} (kept)")
 
 
 def _describe_gain(gain: float | None, *, adds: bool) -> str:
@@ -175,7 +167,6 @@ def _describe_gain(gain: float | None, *, adds: bool) -> str:
 
 
 def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]", float, list[str], float]:
-    """Series by station, their interval, the detectors to compare, and the budget."""
     from detection.anomaly.windows import build_series, fewest_readings
 
     if data is not None:

@@ -28,6 +28,7 @@ COLUMNS = {
 PER = re.compile(r"(?<![a-z])([µu]?m|[mcdk]m|in|ft)(?:[/_ ]|[/_ ]per[_ ])(d|days?|hr?|hours?|a|yr?|years?)$")
 PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
 RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
+INCREMENT = re.compile(r"increment|inkrement|incr(?![a-z])")
 INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
 COMMA = re.compile(r"[-+]?\d*,\d+")  # a decimal where it parts no cells
 MARKED = re.compile(r"[-+]?\d+(?:[ ,.'\u2019\u00a0\u202f]\d+)+")
@@ -66,13 +67,16 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
         rows = _choose_station(path, of, [r for r in rows if len(r) > max(of, what)], station)
         rows, name = _choose_quantity(path, what, rows, column, value)
         place = lower.index("value")
+        label = _add_unit(path, name, rows, lower)
     else:
         if station is not None:
             raise _refuse(path, "holds one curve without a station column: leave --station away")
         place = _choose_wide(path, header, at, column, value)
-        name = header[place].strip()
-    _refuse_rate(path, name, column)
-    ordered, notes = _order_readings(*_read_pairs(path, rows, at, place), _scale(name))
+        name = label = header[place].strip()
+        if value is None and column == "displacement" and INCREMENT.search(name.lower()):
+            raise _refuse(path, f"column {name!r} holds what came each time: add it up, or say --value {name!r}")
+    _refuse_rate(path, label, column)
+    ordered, notes = _order_readings(*_read_pairs(path, rows, at, place), _scale(label))
     if not ordered:
         others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
         raise _refuse(
@@ -149,6 +153,15 @@ def _choose_quantity(
     if len(fitting) != 1:
         raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {list_names(quantities)}")
     return [r for r in rows if r[what] == fitting[0]], fitting[0]
+
+
+def _add_unit(path: Path, name: str, rows: list[list[str]], lower: list[str]) -> str:
+    """The name of a quantity with the unit that its rows say."""
+    at = lower.index("unit") if "unit" in lower else len(lower)
+    units = sorted({row[at].strip() for row in rows if len(row) > at} - {""})
+    if len(units) > 1:
+        raise _refuse(path, f"has {name!r} in several units: {list_names(units)}")
+    return f"{name} ({units[0]})" if units else name
 
 
 def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str | None) -> int:

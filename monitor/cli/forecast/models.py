@@ -229,7 +229,7 @@ def compare(given: CompareArguments) -> None:
                         "champion": champion[0],
                         "stage": _stated(stage),
                         "situation": _stated(situation),
-                        "latency_ms": _usual_ms(rows),
+                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }
                     session.show(facts, _compare_line(facts))
@@ -312,10 +312,6 @@ def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> l
 
 def _stated(part: str | None) -> str | None:
     return part if part is None else part or "not stated"
-
-
-def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    return median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None
 
 
 def _share(value: float | None) -> str:

@@ -126,7 +126,7 @@ def _score_trials(
     """
     from forecasting.data.splits import rolling_folds
     from forecasting.errors import ForecastingError
-    from forecasting.evaluation.scoring import score_trial
+    from forecasting.evaluation.scoring import WAYS, score_all
 
     count, last = folds
     scores: list[Score] = []
@@ -134,7 +134,7 @@ def _score_trials(
     try:
         within_s = panel.step_s * (rolling_folds(len(panel.times_s), count, last=last)[0].test.origins.size - 1)
         for trial in trials:
-            made = score_trial(trial, tuple(wanted))
+            made = [*score_all(trial), *(score for way in WAYS if way in wanted for score in WAYS[way](trial))]
             if options().as_json:
                 for one in made:
                     print_json({**one.to_json(), "interval_s": panel.step_s})
@@ -158,18 +158,12 @@ def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
 
 
 def _print_missing(panel: "Panel", horizons_s: Sequence[float], within_s: float, scores: "Sequence[Score]") -> None:
-    """Name the stations without a score at some horizon, and the horizons that no fold is long enough for."""
-    _print_unscored(panel, [h for h in horizons_s if h <= within_s], scores)
-    _print_too_long(panel, [h for h in horizons_s if h > within_s], within_s)
-
-
-def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
-    """Name each station of which nothing could be scored at some horizon, and how many gaps it has."""
+    """Name stations without a score at some horizon, with their gaps, and horizons that no fold is long enough for."""
     import numpy as np
 
     scored = {(one.station, one.horizon_s) for one in scores if one.n}
     for column, station in enumerate(panel.stations):
-        missing = [h for h in horizons_s if (station, h) not in scored]
+        missing = [h for h in horizons_s if h <= within_s and (station, h) not in scored]
         if not missing:
             continue
         seen = np.isfinite(panel.values[:, column])
@@ -182,14 +176,9 @@ def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequen
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
             f"{step} have a reading{last}; the longest gap is {format_duration(round(gap * panel.step_s))}"
         )
-
-
-def _print_too_long(panel: "Panel", horizons_s: Sequence[float], within_s: float) -> None:
-    """Name the horizons that are longer than each part of the record that tests them."""
-    if horizons_s:
-        spans = ", ".join(format_duration(round(h)) for h in horizons_s)
+    if beyond := ", ".join(format_duration(round(h)) for h in horizons_s if h > within_s):
         print_note(
-            f"{list_names(panel.stations)}: no score at {spans}: each test on this record reaches "
+            f"{list_names(panel.stations)}: no score at {beyond}: each test on this record reaches "
             f"{within_s / 86_400.0:.2g} d ahead; fewer folds or a longer record reach further"
         )
 

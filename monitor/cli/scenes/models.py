@@ -94,7 +94,6 @@ class NetworkRow:
 
 
 def _find_shipped() -> dict[str, list["ModelCard"]]:
-    """Cards of shipped weights by network."""
     from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
     found: dict[str, list[ModelCard]] = {}
@@ -148,7 +147,6 @@ def _make_row(
 
 
 def _join_reasons(arguments: Iterable[Argument], *, is_for: bool) -> str | None:
-    """The reasons for a network, or those against it; None where there are none."""
     return "; ".join(text for _, side, text in arguments if side is is_for) or None
 
 
@@ -178,7 +176,6 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Mapping[str, Any]])
 
 
 def _find_drawn_scores(shipped: Sequence["ModelCard"]) -> list[Argument]:
-    """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
     arguments: list[Argument] = []
     for one in shipped if all(other["name"].startswith("generated") for other in shipped) else ():
         against = f"{one['name']}: drawn patches alone, nothing measured backs it"
@@ -219,7 +216,6 @@ def _find_triage_scores() -> list[Argument]:
 
 
 def _list_crack_rows() -> list[NetworkRow]:
-    """The recipe of cracks beside filters that learn nothing, on drawn cracks."""
     if (content := read_benchmark("cracks")) is None:
         return []
     scores, arguments = list[Score](), list[Argument]()

@@ -209,10 +209,7 @@ def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion,
 
 
 def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
-    """The weights that a proof is of: those in use, or others that `auto` may choose.
-
-    Raises SlopewardError: the site file names others: a proof would be of no use.
-    """
+    """The weights that a proof is of: those in use, or others that `auto` may choose."""
     if named is None:
         return db.run_read(find_weights, chosen, datetime.now(UTC))
     own = chosen.scenes.weights
@@ -224,10 +221,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
 def _keep_proof(
     db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any], stated: str | None
 ) -> "list[Message]":
-    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria.
-
-    Raises SlopewardError: weights or logistic regression were fitted on some of these patches.
-    """
+    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
     if answer.get("fitted_on"):
         raise SlopewardError(
             f"{answer['fitted_on']} of {answer['images']} patches are among those that were trained on; nothing is kept"

@@ -118,7 +118,17 @@ def acl(
         out.mkdir(parents=True, exist_ok=True)
         for file in (PASSWORDS, ACL):
             write_private(out / file, (book.folder / file).read_text(encoding="utf-8"))
-    _explain_files(service, book, folder)
+    session.print_note(
+        f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf."
+    )
+    session.print_note(
+        "  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto"
+    )
+    user, secret = _own_login(service.broker)
+    if service.broker.mode == "external" and not secret:
+        session.print_note(
+            f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"'
+        )
     _notify_broker(service.broker, book)
 
 
@@ -194,20 +204,6 @@ def _read_sites(service: ServiceConfig) -> list[Site]:
 
 def _open_keyring(service: ServiceConfig) -> Keyring:
     return Keyring(Path(service.paths.state) / KEYS_FILE, service.signing.keys)
-
-
-def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
-    session.print_note(
-        f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf."
-    )
-    session.print_note(
-        "  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto"
-    )
-    user, secret = _own_login(service.broker)
-    if service.broker.mode == "external" and not secret:
-        session.print_note(
-            f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"'
-        )
 
 
 def _open_book(broker: BrokerSection) -> LoginBook:

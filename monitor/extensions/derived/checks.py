@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, NameList
 from monitor.checks.check import WARN, Check, SubjectState, found
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
-from monitor.extensions.derived.compute import Plan, list_plans
+from monitor.extensions.derived.compute import Plan, plan_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 
@@ -24,21 +23,18 @@ class AgreementStatus(NamedTuple):
 
 def read_agreement(db: Database, sites: Mapping[str, Site], now: datetime) -> AgreementStatus:
     """The newest values of what should agree."""
-    return AgreementStatus([*chain.from_iterable(_read_site(db, site, now) for site in sites.values())])
-
-
-def _read_site(db: Database, site: Site, now: datetime) -> Iterator[tuple[str, Plan, Sequence[float]]]:
-    plans = [plan for plan in list_plans(site) if plan.calculation.agree_within]
-    if not plans:
-        return
-    with db.read() as c:
-        newest = {(row["station"], row["quantity"]): row for row in load_view(c, "latest_observation", site=site.id)}
-    for plan in plans:
-        rows = [newest[place] for place in plan.expression.inputs if place in newest]
-        fresh = [r for r in rows if (now - parse(r["observed_at"])).total_seconds() <= plan.spec.max_silence_s]
-        if len(fresh) == len(plan.expression.inputs):
-            scales = [plan.scales[place] / plan.scale for place in plan.expression.inputs]
-            yield site.id, plan, [row["value"] * scale for row, scale in zip(fresh, scales, strict=True)]
+    found: list[tuple[str, Plan, Sequence[float]]] = []
+    for site in sites.values():
+        plans = [plan for plan in plan_site(site).each if plan.calculation.agree_within]
+        with db.read() as c:
+            rows = load_view(c, "latest_observation", site=site.id) if plans else []
+        newest = {(row["station"], row["quantity"]): row for row in rows}
+        for plan in plans:
+            there = [(newest[place], scale / plan.scale) for place, scale in plan.scales.items() if place in newest]
+            ages_s = [(now - parse(row["observed_at"])).total_seconds() for row, _ in there]
+            if len(there) == len(plan.scales) and max(ages_s) <= plan.spec.max_silence_s:
+                found.append((site.id, plan, [row["value"] * scale for row, scale in there]))
+    return AgreementStatus(found)
 
 
 def _find_disagreements(seen: AgreementStatus) -> Iterator[SubjectState]:

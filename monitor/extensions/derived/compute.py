@@ -2,14 +2,15 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from graphlib import TopologicalSorter
+from itertools import groupby
 from math import ceil, floor, inf, isclose, isfinite, nextafter
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -46,7 +47,7 @@ from monitor.store.service_state import IDLE, find_stamp, stamp
 _LOG: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12
 CHUNK: Final = timedelta(days=30)
-TOGETHER: Final = timedelta(days=1)  # times that begin within it are read at once
+OF_FILE: Final = "= "  # before its name: the digest of what the site file alone says
 AHEAD: Final = timedelta(days=1)  # what a clock that is ahead received is there as well
 _OLD: Final = (inf, inf)  # of a series of which more than what came may count
 _BIT: Final = timedelta(microseconds=1)
@@ -63,33 +64,18 @@ MADE_FROM: Final = "made_from"  # in `extra`: by series the newest instant it wa
 class Plan:
     """One calculated series, ready to be computed."""
 
+    name: str  # `STATION.quantity`
     spec: SeriesSpec
     calculation: Calculation
     expression: Expression
+    first: Series  # the input whose instants it has, or that completes those of `every`
     scales: Mapping[Series, float]  # base units in one of each input
     scale: float  # and in one of the series
     low: float  # between which a value of it is expected
     high: float
-
-    @cached_property
-    def first(self) -> Series:
-        """The input whose instants it has."""
-        return self.calculation.places[0]
-
-    @property
-    def name(self) -> str:
-        """`STATION.quantity`."""
-        return f"{self.spec.station}.{self.spec.quantity}"
-
-    @cached_property
-    def slack_s(self) -> float:
-        """How far from its instant a reading may lie that stands for it."""
-        return max(self.calculation.within_s, self.calculation.hold_s)
-
-    @cached_property
-    def early_s(self) -> float:
-        """How far after its instant at most."""
-        return 0.0 if self.calculation.hold_s else self.calculation.within_s
+    early_s: float  # how far after its instant a reading may lie that stands for it
+    slack_s: float  # and before or after it
+    behind_s: float  # and that it reads at all
 
     def list_grid(self, from_s: float, to_s: float) -> list[float]:
         """The instants of `every` between two, which count as well."""
@@ -97,9 +83,19 @@ class Plan:
         return [k * every_s for k in range(ceil((from_s - _BIT_S) / every_s), floor((to_s + _BIT_S) / every_s) + 1)]
 
 
+class SitePlans(NamedTuple):
+    """The calculated series of a site."""
+
+    steps: Sequence[Mapping[Series, Sequence[Plan]]]  # by what they rest on: measured series, and those of steps before
+    each: Sequence[Plan]  # each after those that it rests on
+    scales: Mapping[Series, float]  # base units in one of each series that others rest on
+    always: frozenset[Series]  # what series at the instants of others rest on
+    grids: Mapping[float, tuple[float, float]]  # by `every` how far before and behind a reading it counts
+
+
 @once_per_record
-def list_steps(site: Site) -> Sequence[Mapping[Series, Sequence[Plan]]]:
-    """The calculated series of a site in steps, by what they rest on: measured series, and those of steps before."""
+def plan_site(site: Site) -> SitePlans:
+    """The calculated series of a site, in the order in which they are computed."""
     own = {unit for _, unit in site.quantities}
     specs = {
         (one.station, one.quantity): one for s in site.stations for spec in s.series for one in list_components(spec)
@@ -109,66 +105,53 @@ def list_steps(site: Site) -> Sequence[Mapping[Series, Sequence[Plan]]]:
         expected = site.expect(*place)
         return None if expected is None else expected.unit
 
-    def plan(spec: SeriesSpec) -> Plan:
-        assert spec.calculation is not None
-        expression = read_expression(spec.calculation.expression, find_unit, own)
+    def plan(spec: SeriesSpec, how: Calculation) -> Plan:
+        expression, expected = read_expression(how.expression, find_unit, own), site.expect(spec.station, spec.quantity)
+        assert expected is not None
         scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
-        expected = site.expect(spec.station, spec.quantity)
-        bounds = (-inf, inf) if expected is None else (expected.low, expected.high)
-        return Plan(spec, spec.calculation, expression, scales, read_unit(spec.unit, own).scale, *bounds)
+        slack_s, early_s = max(how.within_s, how.hold_s), 0.0 if how.hold_s else how.within_s
+        facts = (how.places[0], scales, read_unit(spec.unit, own).scale, expected.low, expected.high, early_s, slack_s)
+        return Plan(f"{spec.station}.{spec.quantity}", spec, how, expression, *facts, slack_s + expression.reach_s)
 
-    calculations = ((place, spec.calculation) for place, spec in specs.items())
-    order = TopologicalSorter({place: how.places for place, how in calculations if how is not None})
+    calculations = {place: spec.calculation for place, spec in specs.items() if spec.calculation is not None}
+    order = TopologicalSorter({place: how.places for place, how in calculations.items()})
     order.prepare()
     steps: list[dict[Series, list[Plan]]] = []
+    plans: list[Plan] = []
+    grids: dict[float, tuple[float, float]] = {}
     while order.is_active():
         ready = order.get_ready()
         steps.append({})
-        for one in [plan(specs[place]) for place in ready if place in specs]:
+        for one in [plan(specs[place], calculations[place]) for place in ready if place in specs]:
+            plans.append(one)
             for place in one.scales:
                 steps[-1].setdefault(place, []).append(one)
+            if every_s := one.calculation.every_s:
+                before_s, behind_s = grids.get(every_s, (0.0, 0.0))
+                grids[every_s] = max(before_s, one.early_s), max(behind_s, one.behind_s)
         order.done(*ready)
-    return [step for step in steps if step]
+    scales = {place: scale for one in plans for place, scale in one.scales.items()}
+    # what a profile made comes without the newest instant before: nothing is known of it between two of `every`
+    made = [spec for place in scales if (spec := site.series(*place)) is not None and spec.is_calculated]
+    always = {place for one in plans if not one.calculation.every_s for place in one.scales}
+    is_known = all(spec.calculation is not None for spec in made)
+    return SitePlans([one for one in steps if one], plans, scales, frozenset(always), grids if is_known else {})
 
 
-def list_plans(site: Site) -> list[Plan]:
-    """The calculated series of a site, each after those that it rests on."""
-    return [*dict.fromkeys(plan for step in list_steps(site) for plans in step.values() for plan in plans)]
-
-
-@once_per_record
-def _find_scales(site: Site) -> Mapping[Series, float]:
-    """Base units in one of each series that others rest on."""
-    return {place: scale for plan in list_plans(site) for place, scale in plan.scales.items()}
-
-
-@once_per_record
-def _find_grids(site: Site) -> tuple[Mapping[float, tuple[float, float]], frozenset[Series]]:
-    """By `every` how far before and behind a reading it counts; and what series at the instants of others rest on."""
-    grids: dict[float, tuple[float, float]] = {}
-    places: set[Series] = set()
-    for plan in list_plans(site):
-        if every_s := plan.calculation.every_s:
-            before, behind = grids.get(every_s, (0.0, 0.0))
-            grids[every_s] = max(before, plan.early_s), max(behind, plan.slack_s + plan.expression.reach_s)
-        else:
-            places |= plan.scales.keys()
-    return grids, frozenset(places)
-
-
-def _drop_between(site: Site, come: list[Observation], newest: Mapping[int, str], now: datetime) -> list[Observation]:
+def _drop_between(
+    plans: SitePlans, come: list[Observation], newest: Mapping[int, str], now: datetime
+) -> list[Observation]:
     """What came, without what only series with `every` rest on where none of their instants can be due."""
-    grids, places = _find_grids(site)
-    if not grids:
+    if not plans.grids:
         return come
     instants, known_s = {*map(_get_instant, come)}, [_read_s(at) for at in {*newest.values()}]
     first_s, last_s, now_s = map(epoch_s, (min(instants), max(instants), now))
-    for every_s, (before_s, behind_s) in grids.items():
+    for every_s, (before_s, behind_s) in plans.grids.items():
         is_late = first_s <= max(known_s)
         from_s = min(min(known_s) + 2.0 * _BIT_S, first_s - before_s if is_late else inf)
         if from_s == -inf or floor(max(min(last_s + behind_s, now_s), last_s) / every_s + _BIT_S) * every_s >= from_s:
             return come
-    return [o for o in come if (o.station, o.quantity) in places] if places else []
+    return [o for o in come if (o.station, o.quantity) in plans.always] if plans.always else []
 
 
 def add_calculated(
@@ -181,12 +164,12 @@ def add_calculated(
 ) -> list[Observation]:
     """Store what follows from readings that were just stored, and give it back; call in their transaction."""
     found: list[Observation] = []
-    for site in (sites[name] for name in {o.site for o in rows} if name in sites and list_steps(sites[name])):
-        newest, come = added.newest, _drop_between(site, [o for o in rows if o.site == site.id], added.newest, now)
-        if not come:
+    for site in (sites[name] for name in {o.site for o in rows} if name in sites and plan_site(sites[name]).each):
+        newest, come = added.newest, [o for o in rows if o.site == site.id]
+        if not (come := _drop_between(plan_site(site), come, newest, now)):
             continue
-        received_at, batch = max(o.received_at for o in come), _Batch(site, ids, load_offset_series(c))
-        for step in list_steps(site):
+        received_at, batch = max(o.received_at for o in come), _Batch(c, site, ids)
+        for step in plan_site(site).steps:
             batch.add(come, newest)
             come, wanted = [], list[tuple[Plan, Span]]()
             for plan in dict.fromkeys(plan for place in batch.samples for plan in step.get(place, ())):
@@ -199,7 +182,9 @@ def add_calculated(
                 elif due is not None:
                     wanted += [(plan, (at, at)) for at in map(from_epoch_s, due)]
                 else:
-                    wanted += [(plan, span) for span in _list_spans(plan, batch.samples)]
+                    ahead, behind = timedelta(seconds=plan.behind_s), timedelta(seconds=plan.early_s)
+                    changed = [from_epoch_s(one.at_s) for place in plan.scales for one in batch.samples.get(place, ())]
+                    wanted += [(plan, span) for span in join_spans((at - behind, at + ahead) for at in changed)]
             come += _compute_spans(c, site, wanted, received_at, ids)
             newest = _store(c, come, now, ids)
             found += come
@@ -209,8 +194,9 @@ def add_calculated(
 class _Batch:
     """What came of the series that others rest on."""
 
-    def __init__(self, site: Site, ids: SeriesIds, corrected: Collection[int]) -> None:
-        self._site, self._ids, self._corrected, self._scales = site.id, ids, corrected, _find_scales(site)
+    def __init__(self, c: Connection, site: Site, ids: SeriesIds) -> None:
+        self._site, self._ids, self._scales = site, ids, plan_site(site).scales
+        self._c, self._corrected = c, load_offset_series(c)
         self._ends: dict[Series, tuple[float, float]] = {}  # its last instant before, and its first new one
         self._before: dict[Series, float] = {}  # its newest instant before
         self.samples: dict[Series, list[Sample]] = {}
@@ -221,13 +207,19 @@ class _Batch:
             place = (one.station, one.quantity)
             if place not in self._scales:
                 continue
-            sample, there = _make_sample(place, one, self._scales[place]), self.samples.setdefault(place, [])
+            sample, there = (
+                _make_sample(place, one, self._scales[place], self._site),
+                self.samples.setdefault(place, []),
+            )
             if there:
                 self._ends[place] = self._ends[place] if sample.at_s > there[-1].at_s else _OLD
             else:
-                number = self._ids[self._site, *place][0]
-                self._before[place] = before = _read_s(newest.get(number, ""))
-                is_known = number in newest and number not in self._corrected
+                number = self._ids[self._site.id, *place][0]
+                before, is_known = _read_s(newest.get(number, "")), number in newest and number not in self._corrected
+                if number not in newest:  # what a profile made
+                    at = find_epoch(self._c, number, one.observed_at - _BIT, 0)
+                    before = -inf if at is None else epoch_s(at)
+                self._before[place] = before
                 self._ends[place] = (before, sample.at_s) if is_known else _OLD
             there.append(sample)
 
@@ -237,14 +229,14 @@ class _Batch:
         Each stands once its first input has a reading at or after it. In order a reading counts from the one before it
         on, which may stand for what follows it; a late one as far as it is near.
         """
-        firsts, due = self.samples.get(plan.first), set[float]()
-        newest_s = max(self._before[plan.first], *(one.at_s for one in firsts)) if firsts else now_s
+        before_s, due = self._ends.get(plan.first, _OLD)[0], set[float]()
+        newest_s = max(before_s, self.samples[plan.first][-1].at_s) if before_s < inf else now_s
         for place in self.samples.keys() & plan.scales.keys():
             before_s = self._before[place]
             from_s = before_s + 2.0 * _BIT_S
             begins = [(one.at_s, from_s if one.at_s > before_s else -inf) for one in self.samples[place]]
             for at_s, begin_s in (*begins, (before_s, from_s)) if isfinite(before_s) else begins:
-                end_s = min(at_s + plan.slack_s + plan.expression.reach_s, newest_s)
+                end_s = min(at_s + plan.behind_s, newest_s)
                 due.update(plan.list_grid(max(at_s - plan.early_s, begin_s), end_s))
         return sorted(due)
 
@@ -261,74 +253,41 @@ def _read_s(at: str) -> float:
     return epoch_s(parse(at)) if at else -inf
 
 
-def _list_spans(plan: Plan, changed: Mapping[Series, Iterable[Sample]]) -> list[Span]:
-    """The times in which a series differs once readings of these instants are there."""
-    ahead, behind = timedelta(seconds=plan.expression.reach_s + plan.slack_s), timedelta(seconds=plan.early_s)
-    instants = [from_epoch_s(one.at_s) for place in plan.scales for one in changed.get(place, ())]
-    return join_spans((at - behind, at + ahead) for at in instants)
-
-
 def _compute_spans(
     connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: SeriesIds
 ) -> list[Observation]:
     """The values of series in times, ends included, as received with what completes them."""
     found: list[Observation] = []
-    near: list[tuple[Plan, Span]] = []
-    for one in sorted(wanted, key=lambda each: each[1]):
-        if near and one[1][0] - near[0][1][0] > TOGETHER:
-            found += _compute_near(connection, site, near, received_at, ids)
-            near = []
-        near.append(one)
-    return found + (_compute_near(connection, site, near, received_at, ids) if near else [])
-
-
-def _compute_near(
-    connection: Connection, site: Site, wanted: Sequence[tuple[Plan, Span]], received_at: datetime, ids: SeriesIds
-) -> list[Observation]:
-    """The same of times that lie near each other: what they rest on is read in one statement."""
-    since: dict[Series, datetime] = {}
-    for plan, (begin, _) in wanted:
-        from_at = begin - timedelta(seconds=plan.expression.reach_s + plan.slack_s) - _BIT
-        since |= {place: min(from_at, since.get(place, from_at)) for place in plan.expression.inputs}
-    to_at, known_at = max(end + timedelta(seconds=plan.slack_s) for plan, (_, end) in wanted), received_at + AHEAD
-    known = load_known(connection, site.id, since, to_at, known_at, ids)
-    scales = _find_scales(site)
-    samples = {
-        place: [_make_sample(place, one, scales[place], is_made=_is_calculated(site, place)) for one in rows]
-        for place, rows in known.items()
-    }
-    return [
-        one
-        for plan, span in wanted
-        if known.keys() >= plan.scales.keys()
-        for one in _compute_span(connection, site, plan, span, known, samples, received_at, ids)
-    ]
-
-
-def _compute_span(
-    connection: Connection,
-    site: Site,
-    plan: Plan,
-    span: Span,
-    known: Mapping[Series, Sequence[Reading]],
-    samples: Mapping[Series, Sequence[Sample]],
-    received_at: datetime,
-    ids: SeriesIds,
-) -> Iterator[Observation]:
-    firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
-    if not plan.calculation.every_s:
-        instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
-    elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
-        first = find_series_id(connection, site.id, *plan.first, ids)
-        newest = None if first is None else find_epoch(connection, first, received_at + AHEAD, 0)
-        instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
-    found = _compute_each(site.id, plan, samples, instants, received_at)
-    yield from filter(None, found.values())
-    gaps = [at for at, one in found.items() if one is None]
-    number = find_series_id(connection, site.id, plan.spec.station, plan.spec.quantity, ids) if gaps else None
-    if number is not None and any(one.revision for place in plan.scales for one in known[place]):
-        there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], received_at + AHEAD)
-        yield from _withdraw(site, plan, [one for one in there if one.observed_at in gaps], received_at)
+    scales, known_at = plan_site(site).scales, received_at + AHEAD
+    # of times that begin on a day what they rest on is read in one statement
+    for _, each in groupby(sorted(wanted, key=lambda one: one[1]), lambda one: one[1][0].date()):
+        near, since = [*each], dict[Series, datetime]()
+        for plan, (begin, _) in near:
+            from_at = begin - timedelta(seconds=plan.behind_s) - _BIT
+            since |= {place: min(from_at, since.get(place, from_at)) for place in plan.scales}
+        to_at = max(end + timedelta(seconds=plan.slack_s) for plan, (_, end) in near)
+        known = load_known(connection, site.id, since, to_at, known_at, ids)
+        samples = {
+            place: [_make_sample(place, one, scales[place], site) for one in rows] for place, rows in known.items()
+        }
+        for plan, span in near:
+            if not known.keys() >= plan.scales.keys():
+                continue
+            firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
+            if not plan.calculation.every_s:
+                instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
+            elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
+                first = find_series_id(connection, site.id, *plan.first, ids)
+                newest = None if first is None else find_epoch(connection, first, known_at, 0)
+                instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
+            values = _compute_each(site.id, plan, samples, instants, received_at)
+            found += filter(None, values.values())
+            gaps = [at for at, one in values.items() if one is None]
+            number = find_series_id(connection, site.id, plan.spec.station, plan.spec.quantity, ids) if gaps else None
+            if number is not None and any(one.revision for place in plan.scales for one in known[place]):
+                there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], known_at)
+                found += _withdraw(site, plan, [one for one in there if one.observed_at in gaps], received_at)
+    return found
 
 
 def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: datetime) -> Iterator[Observation]:
@@ -340,15 +299,10 @@ def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: dat
             yield Observation(*place, at, received_at, one.value_raw, one.sigma, "corrected", flags, extra=extra)
 
 
-def _is_calculated(site: Site, place: Series) -> bool:
-    spec = site.series(*place)
-    return spec is not None and spec.calculation is not None
-
-
-def _make_sample(place: Series, one: Reading | Observation, scale: float, *, is_made: bool = False) -> Sample:
-    sigma = None if one.sigma is None else one.sigma * scale
-    # a calculated value that was completed is not changed
-    is_changed = isinstance(one, Reading) and one.revision > 0 and (not is_made or f'"{CHANGED}":' in (one.extra or ""))
+def _make_sample(place: Series, one: Reading | Observation, scale: float, site: Site) -> Sample:
+    sigma, is_changed = None if one.sigma is None else one.sigma * scale, isinstance(one, Reading) and one.revision > 0
+    if is_changed and (spec := site.series(*place)) is not None and spec.calculation is not None:
+        is_changed = f'"{CHANGED}":' in (one.extra or "")  # a calculated value that was completed is not changed
     return Sample(place, epoch_s(one.observed_at), one.value * scale, sigma, one.flags, is_changed)
 
 
@@ -401,19 +355,15 @@ def _store(connection: Connection, rows: Sequence[Observation], now: datetime, i
     """
     added = add_observations(connection, rows, now, ids)
     for _ in range(ROUNDS if added.duplicates or added.revisions else 0):
-        rows = [one for one in rows if not _is_same(one, _find_spoken(connection, one, now, ids))]
-        if not rows:
-            break
+        stored, rows = rows, []
+        for one in stored:
+            number, at = find_series_id(connection, one.site, one.station, one.quantity, ids), one.observed_at
+            there = () if number is None else load_readings(connection, number, at - _BIT, at, now + AHEAD)
+            if not _is_same(one, next(iter(there), None)):
+                rows.append(one)
         add_observations(connection, [replace(one, solution="corrected") for one in rows], now, ids)
         rows = [replace(one, value=nextafter(one.value, inf)) for one in rows]
     return added.newest
-
-
-def _find_spoken(connection: Connection, one: Observation, now: datetime, ids: SeriesIds) -> Reading | None:
-    number = find_series_id(connection, one.site, one.station, one.quantity, ids)
-    at = one.observed_at
-    there = () if number is None else load_readings(connection, number, at - _BIT, at, now + AHEAD)
-    return next(iter(there), None)
 
 
 def _is_same(one: Observation, spoken: Reading | None) -> bool:
@@ -425,20 +375,21 @@ def _is_same(one: Observation, spoken: Reading | None) -> bool:
 
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     """Compute all of a series whose expression, or an offset of whose inputs, is another than before."""
-    name, plans = f"derived:{site.id}", list_plans(site)
+    name, plans = f"derived:{site.id}", plan_site(site).each
     known = db.run_read(lambda c: find_stamp(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
         digests: dict[str, str] = {}
         for plan in plans:  # what it rests on comes before it
-            digests[plan.name] = _digest(c, site, plan, digests, now)
+            digests |= _digest(c, site, plan, digests, now)
     if digests == before:
         return IDLE  # a file without any is noted as well: one that comes back has readings to catch up with
     count = 0
     for plan in plans:
         if before.get(plan.name) != digests[plan.name]:
             try:
-                count += _renew(db, site, plan, now)
+                is_same = before.get(f"{OF_FILE}{plan.name}") == digests[f"{OF_FILE}{plan.name}"]
+                count += _renew(db, site, plan, now, is_same=is_same)
             except StoreBusyError:
                 raise
             except StoreError as error:  # its unit is another than before: the others go on
@@ -448,29 +399,34 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     return f"{count} values of calculated series"
 
 
-def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> str:
-    """What its past values follow from, beside the readings."""
+def _digest(connection: Connection, site: Site, plan: Plan, known: Mapping[str, str], now: datetime) -> dict[str, str]:
+    """What its past values follow from, beside the readings; and what of it the site file says."""
     numbers = {place: find_series_id(connection, site.id, *place) for place in plan.expression.inputs}
     offsets = [[] if n is None else load_offsets(connection, n, now) for n in numbers.values()]
     calculation = plan.calculation
     facts = [calculation.expression, calculation.inputs, calculation.within_s, calculation.hold_s, plan.spec.unit]
     facts += [calculation.every_s] if calculation.every_s else []
-    calculated = [known[one] for one in calculation.inputs if one in known]
-    return digest_text(canonical_json([*facts, offsets, *calculated]))
+    calculated = [one for one in calculation.inputs if one in known]
+    return {
+        plan.name: digest_text(canonical_json([*facts, offsets, *(known[one] for one in calculated)])),
+        f"{OF_FILE}{plan.name}": digest_text(canonical_json([*facts, *(known[f"{OF_FILE}{o}"] for o in calculated)])),
+    }
 
 
-def _mark_changed(one: Observation) -> Observation:
-    return replace(one, extra=canonical_json({**json.loads(one.extra or "{}"), CHANGED: True}))
+def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool) -> int:
+    """Compute the past of a series, a month at a time; values that are the same stay.
 
-
-def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
-    """Compute the past of a series, a month at a time; values that are the same stay."""
+    `is_same`: only an offset is another than before; values whose inputs were deleted meanwhile stay as well then.
+    """
     with db.read() as c:
         own = find_series_id(c, site.id, plan.spec.station, plan.spec.quantity)
-        numbers = [n for n in (own, find_series_id(c, site.id, *plan.first)) if n is not None]
-        extents = load_extents(c, numbers, datetime(1, 1, 2, tzinfo=now.tzinfo), now).values() if numbers else ()
+        numbers = [n for place in plan.calculation.places if (n := find_series_id(c, site.id, *place)) is not None]
+        extents = load_extents(c, [*numbers, own or 0], datetime(1, 1, 2, tzinfo=now.tzinfo), now)
+    left = max((one.first for number, one in extents.items() if number != own), default=now)
+    left += timedelta(seconds=plan.behind_s)
     count = 0
-    for first, last in join_spans((one.first, one.last) for one in extents):
+    early, spans = timedelta(seconds=plan.early_s), [e for n, e in extents.items() if n in {own, *numbers[:1]}]
+    for first, last in join_spans((one.first - early, one.last) for one in spans):
         begin = first
         while begin <= last:
             span = (begin, min(begin + CHUNK, last))
@@ -479,9 +435,14 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime) -> int:
                 spoken = {one.observed_at: one for one in there}
                 rows = _compute_spans(c, site, [(plan, span)], now, {})
                 made = {one.observed_at for one in rows}
-                rows += _withdraw(site, plan, [one for one in there if one.observed_at not in made], now)
+                lost = [at for at in spoken if at not in made and not (is_same and at < left)]
+                rows += _withdraw(site, plan, [spoken[at] for at in lost], now)
                 rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
-                _store(c, [_mark_changed(one) if one.observed_at in spoken else one for one in rows], now, {})
+                for k, one in enumerate(rows):
+                    if one.observed_at in spoken:
+                        mark = {**json.loads(one.extra or "{}"), CHANGED: True}
+                        rows[k] = replace(one, extra=canonical_json(mark))
+                _store(c, rows, now, {})
                 count += len(rows)
             begin += CHUNK
     return count

@@ -1,7 +1,7 @@
 """[[derived]] and [[relative]] of a site file: series that are computed, checked when the file is read."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -47,50 +47,13 @@ _PlacedTable: Final = create_model(
 
 def expand(file: Table, name: str) -> Table:
     """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
-    file, instead = add_relative(file, name, _RelativeTable)
+    file, stands_in = add_relative(file, name, _RelativeTable)
     faults = Faults()
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}
     where = {place: getattr(one, "where", f"{name}: derived[{k}]") for k, (place, one) in enumerate(derived.items())}
-    for place, table in derived.items():
-        with faults.gathered():
-            if all(table.station != s.id for s in file.station):
-                raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
-            if place in measured or len(derived) < len(file.derived):
-                raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
-    faults.raise_any()
-    names, own = measured | derived, {q.unit for q in file.quantity}
+    names, own, series = measured | derived, {q.unit for q in file.quantity}, {s.id: [*s.series] for s in file.station}
     units = {one.name: one.unit for one in (*file.quantity, *QUANTITIES.values())}
-    found: dict[Series, Expression] = {}
-    for place, table in derived.items():
-        with faults.gathered():
-            found[place] = _read(table, names, units, own, where[place])
-    faults.raise_any()
-    intervals_s = {place: table.interval_s for place, table in measured.items()}
-    made: dict[Series, Any] = {}
-    for place in _sort(found, names, name):
-        with faults.gathered():
-            unit = units.get(place[1], derived[place].unit)
-            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
-        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
-    faults.raise_any()
-    whole = [(s, (*s.series, *(one for place, one in made.items() if place[0] == s.id))) for s in file.station]
-    stations = [
-        s.model_copy(update={"series": tuple(_mark(one, instead.get((s.id, one.quantity))) for one in series)})
-        for s, series in whole
-    ]
-    return file.model_copy(update={"station": tuple(stations)})
-
-
-def _mark(table: Table, instead: str | None) -> Table:
-    """A series, and which station stands for it where something is taken off."""
-    return _PlacedTable.model_construct(**dict(table) | {"corrected_as": instead}) if instead else table
-
-
-def _read(
-    table: Table, names: Mapping[Series, Table], units: Mapping[str, str], own: Collection[str], where: str
-) -> Expression:
-    """The expression of a table, of which the unit fits."""
     instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
 
     def find_unit(place: Series) -> str | None:
@@ -99,6 +62,45 @@ def _read(
             return None if declared is None else "index"
         return units.get(place[1])
 
+    found: dict[Series, Expression] = {}
+    for place, table in derived.items():
+        with faults.gathered():
+            if table.station not in series:
+                raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
+            if place in measured or len(derived) < len(file.derived):
+                raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
+            found[place] = _read(table, find_unit, own, where[place], instead)
+    faults.raise_any()
+    intervals_s = {place: table.interval_s for place, table in measured.items()}
+    made: dict[Series, Any] = {}
+    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
+    try:
+        order = [place for place in TopologicalSorter(rests_on).static_order() if place in found]
+    except CycleError as error:
+        circle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
+    for place in order:
+        with faults.gathered():
+            unit = units.get(place[1], derived[place].unit)
+            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
+        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
+    faults.raise_any()
+    for (station, _), one in made.items():
+        series[station].append(one)
+    for (station, quantity), other in stands_in.items():
+        series[station] = [
+            _PlacedTable.model_construct(**dict(one) | {"corrected_as": other}) if one.quantity == quantity else one
+            for one in series[station]
+        ]
+    return file.model_copy(
+        update={"station": tuple(s.model_copy(update={"series": tuple(series[s.id])}) for s in file.station)}
+    )
+
+
+def _read(
+    table: Table, find_unit: Callable[[Series], str | None], own: Collection[str], where: str, instead: str
+) -> Expression:
+    """The expression of a table, of which the unit fits."""
     try:
         found = read_expression(table.expression, find_unit, own, instead)
         wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, own)
@@ -118,17 +120,6 @@ def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
     covers = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in names
     table = names.get(whole) if covers else None
     return place if table is None or type(table) is DerivedTable else whole
-
-
-def _sort(found: Mapping[Series, Expression], names: Mapping[Series, Any], name: str) -> list[Series]:
-    """Each after those that it rests on."""
-    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
-    try:
-        order = TopologicalSorter(rests_on).static_order()
-        return [place for place in order if place in found]
-    except CycleError as error:
-        circle = " <- ".join(".".join(place) for place in error.args[1])
-        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
 
 
 def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
@@ -159,7 +150,6 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     calculation = Calculation(
         table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
         (names[first], *(one for one in names if one != names[first])),
-        reach_s=found.reach_s,
         within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
         agree_within=agree_within,

@@ -28,8 +28,7 @@ MOST_POWER: Final = 10.0
 MOST_S: Final = 400 * 86400.0  # that an expression reaches back
 _CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?:\s+|(?=[^\W\d_]|[%°]))([^.]+)")
 Series = tuple[str, str]  # station and quantity
-_Chaining = Callable[[float], tuple[float, float]]  # a value and its slope
-_Joining = Callable[[Sequence[float]], tuple[float, Sequence[float]]]
+_Function = Callable[[Sequence[float]], tuple[float, Sequence[float]]]  # of values its value and its slopes
 
 
 @dataclass(slots=True, eq=False)
@@ -67,11 +66,6 @@ class InputSamples:
         if after < len(rows) and (one is None or rows[after].at_s - at_s < at_s - one.at_s):
             one = rows[after]
         return one if one is not None and abs(one.at_s - at_s) <= self.within_s else None
-
-    def list_window(self, series: Series, from_s: float, to_s: float) -> Sequence[Sample]:
-        """The readings of (from_s, to_s]."""
-        rows = self.by_series[series]
-        return rows[bisect_right(rows, from_s, key=find_at_s) : bisect_right(rows, to_s, key=find_at_s)]
 
 
 Compute = Callable[[InputSamples, float], Value | None]
@@ -150,18 +144,19 @@ class _Reader:
             case ast.Constant(value=bool()):
                 pass
             case ast.Constant(value=int() | float() as number):
-                return _keep(float(number), PLAIN)
+                constant: Value = float(number), {}
+                return Part(PLAIN, lambda _samples, _at_s: constant)
             case ast.Constant(value=str() as text):
                 return self._read_text(text, back_s)
             case ast.Attribute(value=ast.Name(id=station), attr=quantity):
                 return self._read_series((station, quantity), back_s)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
                 part = self.read(operand, back_s)
-                return part if isinstance(sign, ast.UAdd) else _chain(part, part.unit, lambda x: (-x, -1.0))
+                return part if isinstance(sign, ast.UAdd) else _join(part.unit, (part,), lambda v: (-v[0], (-1.0,)))
             case ast.BinOp(op=ast.Pow(), left=left, right=right):
                 return self._read_power(self.read(left, back_s), right)
             case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
-                return _OPERATORS[type(operator)](self.read(left, back_s), self.read(right, back_s))
+                return _operate(type(operator), self.read(left, back_s), self.read(right, back_s))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _ONE or name in _MANY:
                 return self._read_function(name, [self.read(arg, back_s) for arg in args])
             case ast.Call(func=ast.Name(id="lag"), args=[what, ast.Constant(value=str() as span)], keywords=[]):
@@ -183,8 +178,8 @@ class _Reader:
         value, name = float(constant[1]), constant[2].strip()
         unit = read_unit(name, self._own)
         if name in {"degF", "K"}:  # alone they have a zero of their own
-            return _keep(convert(value, name, "degC"), read_unit("degC"))
-        return _keep(value * unit.scale, unit)
+            value, unit = convert(value, name, "degC"), read_unit("degC")
+        return Part(unit, lambda _samples, _at_s: (value * unit.scale, {}))
 
     def _read_series(self, series: Series, back_s: float) -> Part:
         unit = self._add_series(series, back_s)
@@ -232,7 +227,7 @@ class _Reader:
         share = Fraction(power).limit_denominator(12)
         if part.unit.powers and float(share) != power:
             raise ValueError(f"{power:g}: of a value with a unit, expected an exponent such as 2 or 0.5")
-        return _chain(part, PLAIN.times(part.unit, share), lambda x: _raise(x, power))
+        return _join(PLAIN.times(part.unit, share), (part,), lambda v: _raise(v[0], power))
 
     def _read_function(self, name: str, parts: Sequence[Part]) -> Part:
         if not parts or (name in _ONE and len(parts) != 1):
@@ -241,14 +236,14 @@ class _Reader:
             for part in parts:
                 _require_alike(parts[0], part, name)
             return _join(parts[0].unit, parts, _MANY[name])
-        unit, function = parts[0].unit, _ONE[name]
+        unit = parts[0].unit
         if name in {"sin", "cos"}:
             if unit.powers:
                 raise ValueError(f"{name}: expected an angle, got {unit.name}")
             unit = PLAIN
         elif name == "sqrt":
             unit = PLAIN.times(unit, Fraction(1, 2))
-        return _chain(parts[0], unit, function)
+        return _join(unit, parts, _ONE[name])
 
     def _read_line(self, series: Sequence[Series], span_s: float, back_s: float) -> Part:
         """The slope of a line by least squares: of a series over time, or of one over another, over a time."""
@@ -260,7 +255,9 @@ class _Reader:
         def compute(samples: InputSamples, at_s: float) -> Value | None:
             found: list[tuple[float, Sample]] = []
             used: Used = {}
-            for one in samples.list_window(what, at_s - span_s, at_s):
+            rows = samples.by_series[what]
+            begin, end = (bisect_right(rows, edge_s, key=find_at_s) for edge_s in (at_s - span_s, at_s))
+            for one in rows[begin:end]:
                 other = None if over is None else samples.find(over, one.at_s)
                 if over is None:
                     found.append((one.at_s - at_s, one))
@@ -282,28 +279,13 @@ class _Reader:
         )
 
 
-def _keep(value: float, unit: Unit) -> Part:
-    return Part(unit, lambda _samples, _at_s: (value, {}))
-
-
 def _require_alike(one: Part, other: Part, where: str) -> None:
     if one.unit.powers != other.unit.powers:
         names = f"{one.unit.name} and {other.unit.name}"
         raise ValueError(f'{where}: {names} do not fit together; a number has its unit as in "5 mm"')
 
 
-def _chain(part: Part, unit: Unit, function: _Chaining) -> Part:
-    def compute(samples: InputSamples, at_s: float) -> Value | None:
-        found = part.compute(samples, at_s)
-        if found is None:
-            return None
-        value, slope = function(found[0])
-        return value, {reading: own * slope for reading, own in found[1].items()}
-
-    return Part(unit, compute)
-
-
-def _join(unit: Unit, parts: Sequence[Part], function: _Joining) -> Part:
+def _join(unit: Unit, parts: Sequence[Part], function: _Function) -> Part:
     """A function of several values, which gives its value and its slopes; what one lacks, all lack."""
     acts = [part.compute for part in parts]
 
@@ -323,31 +305,19 @@ def _join(unit: Unit, parts: Sequence[Part], function: _Joining) -> Part:
     return Part(unit, compute)
 
 
-def _add(one: Part, other: Part) -> Part:
-    _require_alike(one, other, "+")
-    return _join(one.unit, (one, other), lambda v: (v[0] + v[1], (1.0, 1.0)))
+def _operate(kind: type[ast.operator], one: Part, other: Part) -> Part:
+    sign, power, function = _OPERATORS[kind]
+    if not power:
+        _require_alike(one, other, sign)
+    return _join(one.unit.times(other.unit, Fraction(power)), (one, other), function)
 
 
-def _subtract(one: Part, other: Part) -> Part:
-    _require_alike(one, other, "-")
-    return _join(one.unit, (one, other), lambda v: (v[0] - v[1], (1.0, -1.0)))
-
-
-def _multiply(one: Part, other: Part) -> Part:
-    return _join(one.unit.times(other.unit), (one, other), lambda v: (v[0] * v[1], (v[1], v[0])))
-
-
-def _divide(one: Part, other: Part) -> Part:
-    unit = one.unit.times(other.unit, Fraction(-1))
-    return _join(unit, (one, other), lambda v: (v[0] / v[1], (1.0 / v[1], -v[0] / v[1] ** 2)))
-
-
-def _raise(x: float, power: float) -> tuple[float, float]:
+def _raise(x: float, power: float) -> tuple[float, Sequence[float]]:
     if x < 0.0 and not power.is_integer():
         raise ValueError("a root of what is below 0")
     if x == 0.0 < power < 1.0:
-        return 0.0, math.inf
-    return float(x**power), float(power * x ** (power - 1.0)) if power else 0.0
+        return 0.0, (math.inf,)
+    return float(x**power), (float(power * x ** (power - 1.0)) if power else 0.0,)
 
 
 def _pick(values: Sequence[float], picked: float) -> tuple[float, Sequence[float]]:
@@ -355,19 +325,19 @@ def _pick(values: Sequence[float], picked: float) -> tuple[float, Sequence[float
     return picked, [float(k == place) for k in range(len(values))]
 
 
-_OPERATORS: Final[dict[type[ast.operator], Callable[[Part, Part], Part]]] = {
-    ast.Add: _add,
-    ast.Sub: _subtract,
-    ast.Mult: _multiply,
-    ast.Div: _divide,
+_OPERATORS: Final[dict[type[ast.operator], tuple[str, int, _Function]]] = {  # with the power of the unit of the second
+    ast.Add: ("+", 0, lambda v: (v[0] + v[1], (1.0, 1.0))),
+    ast.Sub: ("-", 0, lambda v: (v[0] - v[1], (1.0, -1.0))),
+    ast.Mult: ("*", 1, lambda v: (v[0] * v[1], (v[1], v[0]))),
+    ast.Div: ("/", -1, lambda v: (v[0] / v[1], (1.0 / v[1], -v[0] / v[1] ** 2))),
 }
-_ONE: Final[dict[str, _Chaining]] = {
-    "abs": lambda x: (abs(x), math.copysign(1.0, x)),
-    "sqrt": lambda x: (math.sqrt(x), 0.5 / math.sqrt(x) if x else math.inf),
-    "sin": lambda x: (math.sin(x), math.cos(x)),
-    "cos": lambda x: (math.cos(x), -math.sin(x)),
+_ONE: Final[dict[str, _Function]] = {
+    "abs": lambda v: (abs(v[0]), (math.copysign(1.0, v[0]),)),
+    "sqrt": lambda v: (math.sqrt(v[0]), (0.5 / math.sqrt(v[0]) if v[0] else math.inf,)),
+    "sin": lambda v: (math.sin(v[0]), (math.cos(v[0]),)),
+    "cos": lambda v: (math.cos(v[0]), (-math.sin(v[0]),)),
 }
-_MANY: Final[dict[str, _Joining]] = {
+_MANY: Final[dict[str, _Function]] = {
     "min": lambda v: _pick(v, min(v)),
     "max": lambda v: _pick(v, max(v)),
     "mean": lambda v: (math.fsum(v) / len(v), [1.0 / len(v)] * len(v)),

@@ -1,6 +1,6 @@
 """[[relative]] of a site file: stations less the motion of a reference, as stations whose series are calculated."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final
@@ -34,28 +34,36 @@ class RelativeTable(Section):
 def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Mapping[Series, str]]:
     """The file with a station for each less its reference, and by series which station stands for it.
 
-    Args:
-        file: tables of a site file.
-        name: of the file.
-        make: the table of a calculated series that is made by component.
-
-    Raises:
-        ConfigError: all that is wrong.
+    `make`: the table of a calculated series that is made by component. Raises ConfigError: all that is wrong.
     """
     faults, stations = Faults(), {s.id: s for s in file.station}
     instead: dict[Series, str] = {}
     added: dict[str, Table] = {}
     rows: list[Table] = []
     quantities = [(s.id, one) for s in file.station for one in s.series] + [(one.station, one) for one in file.derived]
-    places = {(station, q.quantity): q for station, q in quantities if _is_motion(q)}
+    places = {
+        (station, q.quantity): q
+        for station, q in quantities
+        if q.quantity.startswith(OF_GROUND) and q.quantity not in OWN_WAY and q.unit != "index"
+    }
+    motions: dict[str, list[str]] = {}
+    for of_station, quantity in places:
+        motions.setdefault(of_station, []).append(quantity)
     references = {to for table in file.relative for to in _list_references(table)}
     for index, table in enumerate(file.relative):
         where, to = f"{name}: relative[{index}]", _list_references(table)
         for station in _match(table, stations, references, where, faults):
             new = f"{station.id}{ENDING}"
             with faults.gathered():
-                common = [q for s, q in places if s == station.id and all((r, q) in places for r in to)]
-                _refuse(station.id, to, common, taken=(*stations, *added), references=references, where=where)
+                common = [q for q in motions.get(station.id, ()) if all((r, q) in places for r in to)]
+                if station.id in references:
+                    wanted = "expected references that stand for themselves"
+                    raise ConfigError(f"{where}: {station.id} is a reference itself: {wanted}")
+                if new in stations or new in added:
+                    raise ConfigError(f"{where}: {new} is there already: expected each station in one [[relative]]")
+                if not common:
+                    what = "have no displacement, tilt, crack or strain alike"
+                    raise ConfigError(f"{where}: {station.id} and {', '.join(to)} {what}")
                 label = f"{station.name or station.id} - {', '.join(to)}"
                 facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}
                 was = tuple(f"{one}{ENDING}" for one in station.was)
@@ -86,10 +94,6 @@ def _list_references(table: Table) -> tuple[str, ...]:
     return (table.to,) if isinstance(table.to, str) else tuple(dict.fromkeys(table.to))
 
 
-def _is_motion(table: Table) -> bool:
-    return table.quantity.startswith(OF_GROUND) and table.quantity not in OWN_WAY and table.unit != "index"
-
-
 def _match(
     table: Table, stations: Mapping[str, Table], references: set[str], where: str, faults: Faults
 ) -> Iterator[Table]:
@@ -101,18 +105,6 @@ def _match(
     for one in stations:
         if one in table.stations or (one not in references and any(fnmatchcase(one, p) for p in table.stations)):
             yield stations[one]
-
-
-def _refuse(
-    station: str, to: Sequence[str], common: Sequence[str], *, taken: Collection[str], references: set[str], where: str
-) -> None:
-    """Refuse what cannot be: a reference of a reference, a name that is taken, stations with nothing in common."""
-    if station in references:
-        raise ConfigError(f"{where}: {station} is a reference itself: expected references that stand for themselves")
-    if f"{station}{ENDING}" in taken:
-        raise ConfigError(f"{where}: {station}{ENDING} is there already: expected each station in one [[relative]]")
-    if not common:
-        raise ConfigError(f"{where}: {station} and {', '.join(to)} have no displacement, tilt, crack or strain alike")
 
 
 def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: Sequence[str], where: str) -> Table:

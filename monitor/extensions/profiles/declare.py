@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, create_model
 
@@ -92,6 +92,15 @@ class Profile:
 def list_names(profile: Profile) -> tuple[str, ...]:
     """The quantities that are read at all depths."""
     return tuple(profile.name(face, place) for face in profile.faces for place in range(len(profile.depths_m)))
+
+
+class DerivedValue(NamedTuple):
+    """A value that follows from a profile; None where nothing does."""
+
+    quantity: str
+    value: float | None
+    sigma: float | None = None
+    extra: str | None = None
 
 
 class ProfileTable(Section):

@@ -15,8 +15,8 @@ EXTENSION: Final = Extension(
     site_tables={"profile": f"{_HERE}.declare:ProfileTable"},
     functions={
         "config.tables": f"{_HERE}.declare:expand",
-        "ingest.readers": f"{_HERE}.forms:READERS",
-        "ingest.readings": f"{_HERE}.forms:add_profiles",
+        "ingest.readers": f"{_HERE}.surveys:READERS",
+        "ingest.readings": f"{_HERE}.compute:add_profiles",
     },
-    jobs=(Job("profiles", f"{_HERE}.forms:run", lambda _: 60.0, 20.0, light=True),),
+    jobs=(Job("profiles", f"{_HERE}.compute:run", lambda _: 60.0, 20.0, light=True),),
 )

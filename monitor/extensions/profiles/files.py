@@ -6,10 +6,10 @@ columns. Whose a file is and what its readings are in, it says itself or a perso
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import chain
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,15 +19,12 @@ from monitor.domain.quantities import UNITS, convert
 from monitor.domain.terms import read_toml
 from monitor.extensions.profiles import surveys
 from monitor.extensions.profiles.declare import NEAR_M, Profile, read_profiles
-from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import ColumnRule, TableMapping, TimeRule, is_missing, name_station
+from monitor.ingest.files.mapping import TableMapping, TimeRule, is_missing, name_station
 from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine, find_by_name
-from monitor.ingest.files.tables import Layout, limit_lines, name_columns
-from monitor.ingest.text.clocks import NAMED
+from monitor.ingest.files.tables import limit_lines
 
-MOST_BYTES: Final = 64 << 20
-_OF_HOLE: Final = re.compile(r"(?:bore)?hole ?(?:id|no\.?|name)?|station", re.IGNORECASE)
-_EXPECTED: Final = "expected Depth, A0, A180, ..., or names such as A0_12.5 beside a time"
+MOST_BYTES: Final = 16 << 20
+MOST_SEEN: Final = 100_000  # cells that say what the decimal mark is
 _COMMAS: Final = re.compile(r"[+-]?(\d*),(\d+)")
 
 
@@ -38,113 +35,28 @@ def open_profile(path: Path, options: ImportOptions) -> Iterator[Iterator[Readin
     Raises:
         ConfigError: it is none, or leaves open whose it is, when it was read or what its readings are in; one line.
     """
-    lines, encoding = _read_lines(path)
     try:
-        read = _read_surveys(path, lines, options)
-        mapping = None if read else _explain_table(path, lines, encoding, options)
+        read = _ProfileFile(path, options).read()
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    if mapping is None:
-        yield iter(read)
-        return
-    with open_wide(path, ImportOptions(mapping)) as rows:
-        yield rows
+    yield read
 
 
-def _read_surveys(path: Path, lines: Sequence[str], options: ImportOptions) -> list[ReadingLine]:
-    """The lines of a file of surveys; none where it is a table."""
-    found = surveys.list_surveys(lines)
-    if not found:
-        return []
-    mark = surveys.find_mark(lines)
-    stated = found[0].head.get("order", "") + "m/d" * (found[0].is_digit and bool(mark))
-    order = surveys.find_order([one.head.get("date", "") for one in found], stated)
-    decimal = _find_decimal(chain.from_iterable(row for one in found for _, row in one.rows), mark)
-    torn = len(lines) if not lines[-1].endswith("\n") else 0
-    each = (_SurveyReader(path, options, one, (order, decimal, torn)).read() for one in found)
-    read = [line for one in each for line in one]
-    if not read:
-        raise ConfigError("below the names of its columns stands no row: is the file whole?")
-    return read
-
-
-def _read_lines(path: Path) -> tuple[list[str], str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise ConfigError(f"{path}: at most {MOST_BYTES >> 20} MiB of readings by depth are read at a time: cut it")
+            raise ConfigError(f"at most {MOST_BYTES >> 20} MiB of readings by depth are read at a time: cut it")
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"cannot be read: {error.strerror}") from None
     try:
-        text, encoding = content.decode("utf-8-sig"), "utf-8-sig"
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text, encoding = content.decode("cp1252", "replace"), "cp1252"
-    return list(limit_lines(io.StringIO(text, newline=None), path)), encoding
+        text = content.decode("cp1252", "replace")
+    return list(limit_lines(io.StringIO(text, newline=None), path))
 
 
-def _find_profile(path: Path, options: ImportOptions, hole: str) -> Profile:
-    """Whose readings a file has: as a person says it, its head, or its name."""
-    profiles = {one.station: one for one in _list_profiles(options.site_file)}
-    if not profiles:
-        raise ConfigError("readings by depth belong to a [[profile]] of the site file, and it has none; give --site")
-    by_name = {name_station(name).lower(): name for name in profiles}
-    named = by_name.get(name_station(hole).lower(), "") or options.station
-    station = options.station or named or find_by_name(options.call(path).name, profiles)
-    if station not in profiles or (named and named != station):
-        whose = f"its head names {hole!r}; " if hole else ""
-        raise ConfigError(f"{whose}whose readings are these? give --station ({', '.join(profiles)})")
-    return profiles[station]
-
-
-def _find_unit(options: ImportOptions, profile: Profile, texts: Sequence[str], constant: str, *, is_digit: bool) -> str:
-    """What the readings of a file are in, fit for the series of the profile."""
-    given = None if options.unit is None else surveys.read_unit(options.unit)
-    unit = _agree([surveys.read_unit(text) for text in texts if text.strip()], given)
-    if unit is None and not (is_digit or constant):
-        raise ConfigError("what are its readings in? give --unit digit, mm, m, in, deg or another unit")
-    unit = unit or surveys.ReadingUnit(surveys.DIGIT)
-    if profile.constant and unit.name in {surveys.DIGIT, profile.unit}:
-        _check_constant(profile, unit.constant or (0.0 if given else float(constant or 0.0)))
-        return profile.unit
-    try:
-        convert(1.0, unit.name, profile.unit if profile.constant else UNITS.get(profile.unit, (profile.unit,))[0])
-    except ValueError:
-        raise ConfigError(
-            f"its readings are in {unit.name}, and the profile of {profile.station} is declared in {profile.unit}"
-        ) from None
-    return unit.name
-
-
-def _agree(named: Sequence[surveys.ReadingUnit], given: surveys.ReadingUnit | None) -> surveys.ReadingUnit | None:
-    """The one unit that a file and a person name; what the person says of its constant counts."""
-    names = sorted({one.name for one in (*named, *([given] if given else ()))})
-    if len(names) > 1 or len({*named}) > 1:
-        raise ConfigError(f"are its readings in {' or in '.join(names)}? the file and --unit must agree")
-    return given or next(iter(named), None)
-
-
-def _check_constant(profile: Profile, stated: float) -> None:
-    if stated and stated != profile.constant:
-        raise ConfigError(
-            f"its readings count to {stated:g} at 90 deg, and {profile.station} to {profile.constant:g} in its "
-            "[[profile]]; where that is right: --unit digit"
-        )
-
-
-def _find_place(profile: Profile, depth_m: float) -> int | None:
-    near = min(range(len(profile.depths_m)), key=lambda i: abs(profile.depths_m[i] - depth_m))
-    return near if abs(profile.depths_m[near] - depth_m) < NEAR_M else None
-
-
-def _require_faces(profile: Profile, faces: Sequence[str]) -> None:
-    if twice := {face for face in faces if faces.count(face) > 1}:
-        raise ConfigError(f"{min(twice).upper()} stands in two columns: which one is it?")
-    if absent := [face.upper() for face in profile.faces if face not in faces]:
-        needed = ", ".join(face.upper() for face in profile.faces)
-        raise ConfigError(f"no column of {absent[0]}: of {profile.station} are read {needed}")
-
-
-def _find_decimal(cells: Iterator[str], mark: str) -> str:
+def _find_decimal(cells: Iterable[str], mark: str) -> str:
     """The decimal mark of cells; raises ConfigError where it is open."""
     if mark == ",":
         return "."
@@ -156,155 +68,168 @@ def _find_decimal(cells: Iterator[str], mark: str) -> str:
     return "," if commas else "."
 
 
-@lru_cache(8)
-def _list_profiles(text: str) -> Sequence[Profile]:
-    return read_profiles(text, "site file")
+class _ProfileFile:
+    """A file on its way to the series of profiles."""
 
-
-def _read_zone(options: ImportOptions) -> ZoneInfo:
-    site: Mapping[str, str] = read_toml(options.site_file, "site").get("site", {})
-    return ZoneInfo(site.get("timezone", "UTC"))
-
-
-class _SurveyReader:
-    """One survey on its way to the series of its profile."""
-
-    def __init__(
-        self, path: Path, options: ImportOptions, survey: surveys.SurveyText, of_file: tuple[str, str, int]
-    ) -> None:
-        self.survey, head = survey, survey.head
-        self.order, decimal, self.torn = of_file
-        self.profile = _find_profile(path, options, head.get("hole", ""))
-        texts = survey.units or (head.get("unit", ""),)
-        self.unit = _find_unit(options, self.profile, texts, head.get("constant", ""), is_digit=survey.is_digit)
-        _require_faces(self.profile, [*survey.faces.values()])
-        self.metres = convert(1.0, surveys.read_unit(head.get("depth unit", "m")).name, "m")
-        self.table = TableMapping(TimeRule(("date",), zone=_read_zone(options)), (), decimal=decimal)
-        self.seen: set[tuple[str, int]] = set()
-        self.strange = 0  # rows of depths that the profile does not have
-        self._check_count()
-
-    def _check_count(self) -> None:
-        head, step = self.survey.head, self.survey.head.get("step", "")
-        ends = [*head.get("span", "").split(), *(head[key] for key in ("start", "end") if key in head)]
-        try:
-            count = int(head["count"]) if "count" in head else 0
-            if len(ends) == 2 and float(step or 0.0):
-                count = round(abs(float(ends[0]) - float(ends[1])) / float(step)) + 1
-        except ValueError:
-            return
-        if count and count != len(self.survey.rows):
-            raise ConfigError(
-                f"its head says {count} depths, and {len(self.survey.rows)} are there: is the file whole?"
-            )
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        self.options, self.name, lines = options, options.call(path).name, _read_lines(path)
+        mark, self.blocks = surveys.list_blocks(lines)
+        if not self.blocks:
+            raise ConfigError("no column of depths; expected Depth, A0, A180, ..., or names such as A0_12.5 and a time")
+        if not any(one.rows for one in self.blocks):
+            raise ConfigError("below the names of its columns stands no row: is the file whole?")
+        self.torn = len(lines) if not lines[-1].endswith("\n") else 0
+        rows = [(one, cells) for one in self.blocks for _, cells in one.rows]
+        dates = {one.head.get("date", "") for one in self.blocks} | {_join(cells, one.times) for one, cells in rows}
+        stated = self.blocks[0].head.get("order", "") + "m/d" * (self.blocks[0].is_digit and bool(mark))
+        self.order = surveys.find_order(sorted(dates), stated)
+        decimal = _find_decimal(islice(chain.from_iterable(cells for _, cells in rows), MOST_SEEN), mark)
+        zone = read_toml(options.site_file, "site").get("site", {}).get("timezone", "UTC")
+        self.table = TableMapping(TimeRule(("date",), zone=ZoneInfo(zone)), (), decimal=decimal)
+        self.profiles = {one.station: one for one in read_profiles(options.site_file, "site file")}
+        self.find_profile, self.find_unit = cache(self._find_profile), cache(self._find_unit)
+        self.find_quantity = cache(self._find_quantity)
 
     def read(self) -> Iterator[ReadingLine]:
-        """Its rows; raises ConfigError where it has no date, or a depth twice, or none of the profile."""
-        for number, cells in self.survey.rows:
-            yield self._read_row(number, cells)
-        if self.survey.rows and self.strange == len(self.survey.rows):
-            depths = ", ".join(f"{one:g}" for one in self.profile.depths_m[:3])
-            raise ConfigError(
-                f"none of its depths is one of {self.profile.station} ({depths}, ... m); where they are in feet, its "
-                "head must say Depth Units, feet"
-            )
+        """Its rows; raises ConfigError where it leaves something open."""
+        for block in self.blocks:
+            self._check(block)
+        # of surveys nothing is read where a row leaves something open; a table may be long, and none of its does
+        each = [self._read_block(one) if one.depth_at is None else [*self._read_block(one)] for one in self.blocks]
+        return chain.from_iterable(each)
 
-    def _read_row(self, number: int, cells: Sequence[str]) -> ReadingLine:
-        survey, profile = self.survey, self.profile
-        when = " ".join(cells[i] for i in survey.times if i < len(cells))
-        when = when or " ".join(survey.head.get(key, "") for key in ("date", "time")).strip()
-        iso = surveys.write_iso(when, self.order)
-        if not iso:
-            raise ConfigError(f"line {number}: nothing says when the survey was read: its head needs a line Date")
+    def _read_block(self, block: surveys.Block) -> Iterator[ReadingLine]:
+        seen: set[str] = set()
+        for number, cells in block.rows:
+            yield self._read_row(block, number, cells, seen)
+
+    def _check(self, block: surveys.Block) -> None:
+        """Raise ConfigError where a block is not whole, or does not go with the profile whose it is."""
+        count = block.head.get("count", "")
+        if count.isdigit() and int(count) != len(block.rows):
+            raise ConfigError(f"its head says {count} depths, and {len(block.rows)} are there: is the file whole?")
+        holes = sorted({block.find_hole(cells) for _, cells in block.rows})
+        known = [hole for hole in holes if len(holes) == 1 or self._find_named(hole)]
+        if holes and not known:
+            raise ConfigError(f"none of {', '.join(holes)} is a station with a [[profile]]")
+        for profile in map(self.find_profile, known):
+            self.find_unit(profile.station, *block.describe_units())
+            faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
+            named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
+            columns = named if block.depth_at is None else faces
+            if twice := {name for name in columns if name and columns.count(name) > 1}:
+                raise ConfigError(f"{min(twice)} stands in two columns: which one is it?")
+            if absent := [face.upper() for face in profile.faces if face.upper() not in faces]:
+                needed = ", ".join(face.upper() for face in profile.faces)
+                raise ConfigError(f"no column of {absent[0]}: of {profile.station} are read {needed}")
+            if not any(named):
+                depths = ", ".join(f"{one:g}" for one in profile.depths_m[:3])
+                raise ConfigError(
+                    f"none of its depths is one of {profile.station} ({depths}, ... m); where they are in feet, its "
+                    "head must say Depth Units, feet"
+                )
+
+    def _find_named(self, hole: str) -> str | None:
+        plain = name_station(hole).lower()
+        return next((name for name in self.profiles if plain and name_station(name).lower() == plain), None)
+
+    def _find_profile(self, hole: str) -> Profile:
+        """Whose readings a file has: as a person says it, its head, or its name."""
+        if not self.profiles:
+            raise ConfigError(
+                "readings by depth belong to a [[profile]] of the site file, and it has none; give --site"
+            )
+        named = self._find_named(hole) or self.options.station
+        station = self.options.station or named or find_by_name(self.name, self.profiles)
+        if station not in self.profiles or (named and named != station):
+            whose = f"its head names {hole!r}; " if hole else ""
+            raise ConfigError(f"{whose}whose readings are these? give --station ({', '.join(self.profiles)})")
+        return self.profiles[station]
+
+    def _find_unit(self, station: str, texts: frozenset[str], constant: str) -> str:
+        """What the readings of a file are in, fit for the series of the profile."""
+        profile, named = self.profiles[station], {surveys.read_unit(text) for text in texts}
+        given = surveys.read_unit(self.options.unit) if self.options.unit else None
+        names = {one.name for one in (*named, *([given] if given else ()))}
+        if len(names) > 1 or len(named) > 1:
+            raise ConfigError(f"are its readings in {' or in '.join(sorted(names))}? the file and --unit must agree")
+        if not (given or named or constant):
+            raise ConfigError("what are its readings in? give --unit digit, mm, m, in, deg or another unit")
+        unit = given or next(iter(named), surveys.ReadingUnit(surveys.DIGIT))
+        if profile.constant and unit.name in {surveys.DIGIT, profile.unit}:
+            stated = unit.constant or (0.0 if given else float(constant or 0.0))
+            if stated and stated != profile.constant:
+                raise ConfigError(
+                    f"its readings count to {stated:g} at 90 deg, and {station} to {profile.constant:g} in its "
+                    "[[profile]]; where that is right: --unit digit"
+                )
+            return profile.unit
         try:
-            at = self.table.time.read(iso)
-            if len(cells) <= max(survey.depth_at, *survey.faces) or any(cells[survey.width :]):
+            convert(1.0, unit.name, profile.unit if profile.constant else UNITS.get(profile.unit, (profile.unit,))[0])
+        except ValueError:
+            raise ConfigError(
+                f"its readings are in {unit.name}, and the profile of {station} is declared in {profile.unit}"
+            ) from None
+        return unit.name
+
+    def _find_quantity(self, station: str, face: str, depth: float, depth_unit: str) -> str | None:
+        """The series of a depth; None where the profile does not have it."""
+        profile, depth_m = self.profiles[station], depth * convert(1.0, surveys.read_unit(depth_unit).name, "m")
+        near = min(range(len(profile.depths_m)), key=lambda i: abs(profile.depths_m[i] - depth_m))
+        is_there = abs(profile.depths_m[near] - depth_m) < NEAR_M
+        return profile.name(face or profile.faces[0], near) if is_there else None
+
+    def _read_depth(self, cell: str) -> float:
+        return abs(float(str(self.table.clean(cell))))
+
+    def _read_row(self, block: surveys.Block, number: int, cells: Sequence[str], seen: set[str]) -> ReadingLine:
+        when = _join(cells, block.times) or " ".join(block.head.get(key, "") for key in ("date", "time")).strip()
+        iso, line = surveys.write_iso(when, self.order), {"line": " ".join(cells)[:500]}
+        if not (iso or block.times):
+            raise ConfigError(f"line {number}: nothing says when the survey was read: its head needs a line Date")
+        rows: list[Judged] = []
+        try:
+            at = self.table.time.read(iso or when)
+            if len(cells) <= max(block.depth_at or 0, *block.values) or any(cells[len(block.names) :]):
                 raise PayloadError(
-                    "cell_count", f"line {number} has {len(cells)} cells, and {survey.width} columns have names"
+                    "cell_count", f"line {number} has {len(cells)} cells, and {len(block.names)} columns have names"
                 )
-            depth = self.table.clean(cells[survey.depth_at])
-            place = _find_place(profile, abs(float(str(depth))) * self.metres)
-            if place is None:
-                self.strange += 1
-                raise PayloadError("unknown_quantity", f"{profile.station} has no depth {depth} in its [[profile]]")
-            if (iso, place) in self.seen:
-                raise ConfigError(f"line {number}: {depth} comes twice in the survey of {iso}: leave one out")
-            self.seen.add((iso, place))
-            faces = {face: cells[i] for i, face in survey.faces.items() if face in profile.faces}
-            if number == self.torn and (len(self.seen) < len(profile.depths_m) or "" in faces.values()):
-                raise PayloadError(
-                    "cell_count", f"the file ends within line {number}, and more is missing: is it whole?"
-                )
-            row = {"time": at, "station": profile.station, "unit": self.unit}
-            rows: list[Judged] = [
-                (row | {"quantity": profile.name(face, place), "value": self.table.clean(cell)}, None)
-                for face, cell in faces.items()
-                if not is_missing(cell)
-            ]
+            if (hole := block.find_hole(cells)) and block.hole_at is not None and self._find_named(hole) is None:
+                raise PayloadError("no_station", f"line {number}: {hole!r} is no station with a [[profile]]")
+            profile, unknown = self.find_profile(hole), set[float]()
+            found: dict[str, str] = {}
+            for place, one in block.values.items():
+                face = one.face or profile.faces[0]
+                depth = self._read_depth(cells[block.depth_at or 0]) if one.depth is None else one.depth
+                quantity = self.find_quantity(profile.station, face, depth, one.depth_unit or block.depth_unit)
+                if face in profile.faces and quantity is None:
+                    unknown.add(depth)
+                elif face in profile.faces:
+                    found[quantity or ""] = cells[place]
+            if block.depth_at is not None:
+                key = " ".join((profile.station, iso, *found))
+                if key in seen:
+                    raise ConfigError(
+                        f"line {number}: {cells[block.depth_at]} comes twice in the survey of {iso}: leave one out"
+                    )
+                seen.add(key)
+                if number == self.torn and (len(seen) < len(profile.depths_m) or "" in found.values()):
+                    raise PayloadError(
+                        "cell_count", f"the file ends within line {number}, and more is missing: is it whole?"
+                    )
+            why = (f"{profile.station} has no depth {depth:g} in its [[profile]]" for depth in sorted(unknown))
+            rows += [(line, PayloadError("unknown_quantity", one)) for one in why]
         except (PayloadError, ValueError) as error:
             fault = error if isinstance(error, PayloadError) else PayloadError("not_number", f"line {number}: {error}")
-            return ReadingLine((({"line": " ".join(cells)[:500]}, fault),))
-        return ReadingLine(tuple(rows), len(faces) - len(rows))
+            return ReadingLine(((line, fault),))
+        row = {"time": at, "station": profile.station, "unit": self.find_unit(profile.station, *block.describe_units())}
+        rows += [
+            (row | {"quantity": quantity, "value": self.table.clean(cell)}, None)
+            for quantity, cell in found.items()
+            if not is_missing(cell)
+        ]
+        return ReadingLine(tuple(rows), len(found) + len(unknown) - len(rows))
 
 
-def _find_names(lines: Sequence[str]) -> tuple[int, str, list[str], dict[str, surveys.DepthName], list[str]]:
-    """Number and mark of the line that names the columns of a table; their names, those of depths, and of times."""
-    for number, line in enumerate(lines[: surveys.HEAD_LINES]):
-        for mark in ";\t,":
-            names = name_columns(surveys.split_cells(line, mark))
-            depths = surveys.read_depth_names([name for name in names if name])
-            times = [name for name in names if name not in depths and NAMED.search(name)]
-            if len(depths) > 1 and 0 < len(times) < 3:
-                return number, mark, names, depths, times
-    raise ConfigError(f"no column of depths; {_EXPECTED}")
-
-
-def _name_columns(
-    profile: Profile, depths: Mapping[str, surveys.DepthName], station: str | None, unit: str
-) -> tuple[ColumnRule, ...]:
-    """What the columns of depths mean; raises ConfigError where two mean the same, or none is of the profile."""
-    rules: dict[str, ColumnRule] = {}
-    known = False
-    for name, one in depths.items():
-        place = _find_place(profile, one.depth * convert(1.0, one.depth_unit or "m", "m"))
-        face, known = one.face or profile.faces[0], known or place is not None
-        # a depth that it does not have waits in the quarantine, by its name
-        quantity = f"depth_{face}_{one.depth:g}m" if place is None else profile.name(face, place)
-        if quantity in rules:
-            raise ConfigError(f"{quantity} stands in two columns: which one is it?")
-        if face in profile.faces:
-            rules[quantity] = ColumnRule(name, station, quantity, unit)
-    if not known:
-        raise ConfigError(f"none of its columns is a depth of {profile.station}")
-    return tuple(rules.values())
-
-
-def _find_pattern(clocks: Sequence[str]) -> str:
-    pattern = surveys.find_pattern(clocks[0], surveys.find_order(clocks)) if clocks else "iso"
-    if not pattern:
-        raise ConfigError(f"{clocks[0]!r} is no date that is known here: say by a --mapping what the columns mean")
-    return pattern
-
-
-def _explain_table(path: Path, lines: Sequence[str], encoding: str, options: ImportOptions) -> TableMapping:
-    """What the columns of a table mean; raises ConfigError where it has none of depths, or leaves something open."""
-    number, mark, names, depths, times = _find_names(lines)
-    cells = surveys.split_cells(lines[number], mark)
-    rows = [surveys.split_cells(line, mark) for line in lines[number + 1 : number + surveys.HEAD_LINES] if line.strip()]
-    rows = [row for row in rows if row != cells]
-    if not lines[-1].endswith("\n") and len(surveys.split_cells(lines[-1], mark)) < len(names):
-        raise ConfigError(f"it ends within line {len(lines)}: is the file whole?")
-    hole = next((name for name in names if _OF_HOLE.fullmatch(name)), None)
-    first = dict(zip(names, rows[0] if rows else (), strict=False))
-    profile = _find_profile(path, options, first.get(hole, "") if hole else "")
-    faces = [*dict.fromkeys(one.face or profile.faces[0] for one in depths.values())]
-    _require_faces(profile, faces)
-    unit = _find_unit(options, profile, [one.unit for one in depths.values()], "", is_digit=False)
-    rules = _name_columns(profile, depths, None if hole else profile.station, unit)
-    pattern = _find_pattern(
-        [" ".join(dict(zip(names, row, strict=False)).get(name, "") for name in times) for row in rows]
-    )
-    numbers = (cell for row in rows for name, cell in zip(names, row, strict=False) if name in depths)
-    rule, layout = TimeRule(tuple(times), pattern, _read_zone(options)), Layout(mark, number, encoding)
-    decimal = _find_decimal(numbers, mark)
-    return TableMapping(rule, rules, layout, decimal=decimal, station=hole)
+def _join(cells: Sequence[str], places: Iterable[int]) -> str:
+    return " ".join(cells[i] for i in places if i < len(cells))

@@ -8,19 +8,21 @@ of it is taken off (Mikkelsen 2003). Grooves that spiral are turned back by thei
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations, product
-from math import inf, log, sqrt
-from typing import Final, NamedTuple, TypeAlias
+from math import hypot, inf, isnan, log, nan, sqrt
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.message import Duration, Figure, Message, Template
+from forecasting.message import Duration, Figure, Message, Template, message_columns
+from monitor.domain.canonical import canonical_json
 from monitor.domain.quantities import UNITS, convert
-from monitor.extensions.profiles.declare import FACES, OF_STATE, Profile
+from monitor.extensions.profiles.declare import DEPTHS, DISPLACEMENT, FACES, OF_STATE, SLIP_RATE, DerivedValue, Profile
 
 DAY_S: Final = 86400.0
 LEAST: Final = 8  # steps: of fewer the noise is not known
 CHANCE: Final = 0.01  # of a profile at rest to show a slip
+PLACES: Final = 4  # decimals of what is stored
 SAME_MM: Final = 1e-6  # a smaller difference comes from rounding
 CENTRAL, OF_CENTRAL = 0.8, 0.6616  # share of depths that make the noise, and their rms in standard deviations
 EXCHANGED: Final = 5.0  # so many times nearer to the zero reading is a survey whose columns were exchanged
@@ -65,12 +67,13 @@ class Slip(NamedTuple):
     reason: Message | None
 
 
-def read_survey(profile: Profile, at_s: float, faces: Mapping[str, Sequence[float | None]]) -> Survey:
+def read_survey(profile: Profile, at_s: float, values: Mapping[str, float]) -> Survey:
     """What was read at each depth, in mm across its length; of an extensometer from its neighbour at the fixed end.
 
-    `faces`: by face a value in the unit of the profile, None where nothing usable came.
+    `values`: by quantity in the unit of the profile, nan or none where nothing usable came.
     """
-    steps = read = _find_mm(profile, np.array([faces[name] for name in profile.faces], float))
+    by_face = [[values.get(profile.name(face, i), nan) for i in range(len(profile.depths_m))] for face in profile.faces]
+    steps = read = _find_mm(profile, np.array(by_face))
     checksums = np.full_like(read, np.nan)
     if profile.is_paired:
         steps, checksums = (read[::2] - read[1::2]) / 2.0, read[::2] + read[1::2]
@@ -259,3 +262,35 @@ def _find_checksum_change(surveys: Sequence[Survey], place: int) -> float:
     changes = surveys[-1].checksums - surveys[0].checksums
     each = [float(column[place] - np.nanmedian(column)) for column in changes if not np.isnan(column[place])]
     return max(each, key=abs, default=0.0)
+
+
+def list_parts(profile: Profile, surveys: Sequence[Survey], zero: Survey) -> Iterator[DerivedValue]:
+    """What follows from the newest of surveys."""
+    newest, slip = surveys[-1], find_slip(profile, surveys)
+    is_state = profile.kind in OF_STATE
+    nothing = np.full(len(profile.depths_m), nan)
+    both = [*newest.steps, nothing][:2] + [*compute_rates(surveys), nothing][:2]
+    columns = [nothing if is_state else accumulate(profile, one) for one in both]
+    values = [newest.faces[0], newest.faces[0] - zero.faces[0]] if is_state else [nothing, nothing]
+    table = zip(profile.depths_m, *columns, newest.checksums[0], *values, strict=True)
+    extra = {"rows": [[_round(one) for one in row] for row in table], "slip": [_write_slip(slip)]}
+    count = int((~np.isnan(newest.faces[: 1 + profile.is_paired])).all(0).sum())
+    yield DerivedValue(DEPTHS, float(count), None, canonical_json(extra))
+    if is_state:
+        return
+    ends = [column[profile.outwards[-1]] for column in columns[: profile.axes]]
+    moved = ends[0] if profile.axes == 1 else hypot(*ends)
+    noise = max(compute_noise(column)[1] for column in newest.steps) * sqrt(count)
+    yield DerivedValue(DISPLACEMENT, _round(moved), _round(noise) if 0.0 < noise < 1e6 else None)
+    yield DerivedValue(SLIP_RATE, _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or isnan(value) else round(float(value), PLACES) + 0.0
+
+
+def _write_slip(slip: Slip) -> list[Any]:
+    """As the view reads it: the numbers, then text, id and values of the reason."""
+    reason, template_id, values = message_columns("reason", slip.reason).values()
+    numbers = [_round(one) for one in slip[:-1]]
+    return [*numbers, reason, template_id, None if values is None else canonical_json(values)]

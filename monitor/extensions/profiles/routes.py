@@ -1,7 +1,9 @@
 """Profiles on the page: displacement and rate by depth, the older the fainter, and the depth of slip."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import floor, log10
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
@@ -39,7 +41,7 @@ class Plot(NamedTuple):
     curves: list[tuple[str, float, bool]]  # a path, its shade (1: the newest), whether it is that along B
     values: list[Tick]
     depths: list[Tick]
-    band: tuple[float, float] | None  # of the depth of slip
+    band: list[float]  # of the depth of slip, if there is one
 
 
 @router.get("/sites/{site}/profiles", response_class=HTMLResponse)
@@ -54,16 +56,10 @@ def show_profiles(request: Request, site: str) -> HTMLResponse:
 def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     query = {"site": site, "station": profile.station}
     slips = load_view(c, "slip_depth", order_by=("-observed_at",), limit=LISTED, **query)
-    instants = [row["observed_at"] for row in slips]
-    chosen = sorted({instants[i * (len(instants) - 1) // (CURVES - 1)] for i in range(CURVES)} if instants else ())
-    by_instant: dict[str, list[Row]] = {at: [] for at in chosen}
-    order = ("observed_at", "depth_m")
-    for row in (
-        load_view(c, "profile_history", order_by=order, observed_at=frozenset(chosen), **query) if chosen else ()
-    ):
-        by_instant[row["observed_at"]].append(row)
-    newest = slips[0] if slips else None
-    band = None if newest is None or newest["slip_depth_m"] is None else newest
+    places = {i * (len(slips) - 1) // (CURVES - 1) for i in range(CURVES)} if slips else ()
+    chosen, order = sorted(slips[i]["observed_at"] for i in places), ("observed_at", "depth_m")
+    rows = load_view(c, "profile_history", order_by=order, observed_at=frozenset(chosen), **query) if chosen else ()
+    profiles = [[*each] for _, each in groupby(rows, itemgetter("observed_at"))]
     ends = ("", "_b")[: profile.axes]
     pairs: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (N_("displacement"), "mm", tuple(f"displacement{end}_mm" for end in ends)),
@@ -74,48 +70,42 @@ def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
             (N_("reading"), profile.unit, ("reading",)),
             (N_("change since the zero reading"), profile.unit, ("reading_change",)),
         )
-    plots = [draw_plot(profile, what, unit, [*by_instant.values()], names, band) for what, unit, names in pairs]
-    return {
-        "profile": profile,
-        "name": gettext(NAMES[profile.kind]),
-        "plots": plots,
-        "slip": newest,
-        "count": len(chosen),
-        "first": chosen[:1],
-    }
+    low_high = [slips[0][f"slip_depth_{end}_m"] for end in ("low", "high")] if slips else []
+    band = [one for one in low_high if one is not None]
+    plots = [draw_plot(profile, what, unit, profiles, names, band) for what, unit, names in pairs]
+    facts = {"name": gettext(NAMES[profile.kind]), "slip": slips[0] if slips else None}
+    return facts | {"profile": profile, "plots": plots, "count": len(chosen), "first": chosen[:1]}
 
 
 def draw_plot(
-    profile: Profile, what: str, unit: str, profiles: Sequence[Sequence[Row]], names: Sequence[str], slip: Row | None
+    profile: Profile,
+    what: str,
+    unit: str,
+    profiles: Sequence[Sequence[Row]],
+    names: Sequence[str],
+    band_m: Sequence[float],
 ) -> Plot:
     """The picture of columns of profiles, the oldest first."""
     values = [row[name] for rows in profiles for row in rows for name in names if row[name] is not None]
     depths = choose_ticks(0.0, profile.depths_m[-1])
     ticks = choose_ticks(min(values, default=0.0), max(values, default=0.0))
 
-    def place(value: float, along: Sequence[float], size: float) -> float:
-        return round((value - along[0]) / (along[-1] - along[0]) * size, 1)
+    def place_x(value: float) -> float:
+        return LEFT + round((value - ticks[0]) / (ticks[-1] - ticks[0]) * WIDTH, 1)
 
-    def lay(rows: Sequence[Row], name: str) -> str:
-        found, pen = "", "M"
-        for row in rows:
-            if row[name] is not None:
-                found += (
-                    f"{pen}{LEFT + place(row[name], ticks, WIDTH):g} {TOP + place(row['depth_m'], depths, HEIGHT):g}"
-                )
-            pen = "M" if row[name] is None else "L"
-        return found
+    def place_y(depth_m: float) -> float:
+        return TOP + round(depth_m / depths[-1] * HEIGHT, 1)
 
-    curves = [
-        (lay(rows, name), 0.15 + 0.85 * (number / len(profiles)) ** 2, bool(second))
-        for number, rows in enumerate(profiles, 1)
-        for second, name in enumerate(names)
-    ]
-    low_high = ("slip_depth_low_m", "slip_depth_high_m")
-    band = None if slip is None else tuple(TOP + place(slip[name], depths, HEIGHT) for name in low_high)
-    across = [(LEFT + place(one, ticks, WIDTH), f"{one:g}") for one in ticks]
-    down = [(TOP + place(one, depths, HEIGHT), f"{one:g}") for one in depths]
-    return Plot(gettext(what), unit, [one for one in curves if one[0]], across, down, band)  # type: ignore[arg-type]
+    curves: list[tuple[str, float, bool]] = []
+    for number, rows in enumerate(profiles, 1):
+        for name in names:
+            path, pen = "", "M"
+            for row in rows:
+                path += "" if row[name] is None else f"{pen}{place_x(row[name]):g} {place_y(row['depth_m']):g}"
+                pen = "M" if row[name] is None else "L"
+            curves += [(path, 0.15 + 0.85 * (number / len(profiles)) ** 2, name != names[0])] if path else []
+    across, down = [(place_x(one), f"{one:g}") for one in ticks], [(place_y(one), f"{one:g}") for one in depths]
+    return Plot(gettext(what), unit, curves, across, down, [place_y(one) for one in band_m])
 
 
 def choose_ticks(low: float, high: float) -> list[float]:

@@ -7,19 +7,30 @@ Indicator .rpp (AdrDataHarvestCompleted in github.com/SadraMoh/IncliForms), Enca
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from monitor.domain.errors import ConfigError
-from monitor.domain.quantities import is_raw
-from monitor.ingest.text.clocks import translate_months
+from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.quantities import UNITS, is_raw
+from monitor.ingest.files.reader import FileReader
+from monitor.ingest.text.clocks import NAMED, translate_months
 
+READERS: Final = {
+    "profile": FileReader(
+        "monitor.extensions.profiles.files:open_profile",
+        "readings by depth of a declared profile: surveys of probes, and tables with depths as names",
+        suffixes=(".csv", ".txt", ".gkn", ".rpp", ".dux", ".di1"),
+        takes=("--station", "--unit"),
+        recognises="monitor.extensions.profiles.surveys:is_survey",
+    )
+}
 HEAD_LINES: Final = 200
 DIGIT: Final = "digit"
 _IN: Final = r"(?:[\s_]*[\[(]\s*([^\])]+?)\s*[\])]|[\s_]+(mm|cm|m|met(?:er|re)s|ft|feet|in|deg|mrad|digits?))?"
-_FACE: Final = r"(?:face[\s_]+)?[ab][\s_]?(?:0|180|\+|-|positive|negative)|[ab]|anchor|fibre|pressure|temperature"
+_FACE: Final = r"(?:face[\s_]+)?[ab][\s_]?(?:0°?|180°?|\+|-|positive|negative)|[ab]|anchor|fibre|pressure|temperature"
 _FACES: Final = re.compile(rf"({_FACE}){_IN}", re.IGNORECASE)
 _DEPTHS: Final = re.compile(
     rf"(?:f?level|depth|tiefe|teufe|prof(?:ondit[àa]|undidad|ondeur)?|深度){_IN}", re.IGNORECASE
@@ -39,11 +50,7 @@ _KEYS: Final = tuple(
         "unit": r"(?:(?:readings?|data) )?units?|einheit|unit[àa]|unidad",
         "depth unit": r"depth units?|english/metric",
         "constant": r"(?:(?:instr(?:ument)?|probe|sensor|gauge) )?(?:const(?:ant)?|konstante|costante|constante)\.?",
-        "count": r"#readings",
-        "span": r"depth",
-        "start": r"start depth",
-        "end": r"end depth",
-        "step": r"interval|increment",
+        "count": r"readings",
     }.items()
 )
 _PAIRED: Final = frozenset({"a0", "a180", "b0", "b180"})
@@ -83,27 +90,51 @@ class ReadingUnit(NamedTuple):
     constant: float = 0.0
 
 
-class DepthName(NamedTuple):
-    """A column of one depth: its face ("" where the name has none), its depth, the unit of it and of readings."""
+class ValueColumn(NamedTuple):
+    """A column of values: its face ("" where the name has none), its depth where the name says it, and units."""
 
     face: str
-    depth: float
-    depth_unit: str
     unit: str
+    depth: float | None = None
+    depth_unit: str = ""
 
 
 @dataclass
-class SurveyText:
-    """One survey as its file has it; `rows`: number of the line, and its cells."""
+class Block:
+    """Rows below names of columns, with what a head says; `rows`: number of the line, and its cells."""
 
     head: dict[str, str]
-    depth_at: int = 0  # place of the column of depths
-    faces: dict[int, str] = field(default_factory=dict)  # by place of the column
+    values: dict[int, ValueColumn]  # by place of the column
+    names: Sequence[str]
+    depth_at: int | None = None  # place of the column of depths; None where the names of the others have them
     times: tuple[int, ...] = ()  # places of the columns that say when a row was read
-    units: tuple[str, ...] = ()  # of readings, as names of columns have them
-    width: int = 5
+    hole_at: int | None = None  # and whose it is
     is_digit: bool = False  # its form has no other readings
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+    @property
+    def depth_unit(self) -> str:
+        """The unit of depths that names do not say."""
+        return self.head.get("depth unit", "m")
+
+    def find_hole(self, cells: Sequence[str]) -> str:
+        """Whose a row is, as the file says it."""
+        named = "" if self.hole_at is None or len(cells) <= self.hole_at else cells[self.hole_at]
+        return named or self.head.get("hole", "")
+
+    def describe_units(self) -> tuple[frozenset[str], str]:
+        """The units of readings as names of columns have them, else the head; and what they count at 90 deg."""
+        texts = {one.unit for one in self.values.values()} - {""} or {self.head.get("unit", "")} - {""}
+        return frozenset(texts or ({DIGIT} if self.is_digit else ())), self.head.get("constant", "")
+
+    def list_places(self, read_depth: Callable[[str], float]) -> Iterator[tuple[str, float, str]]:
+        """Face, depth and unit of the depth of all that it has, those of one face where depths stand in rows."""
+        for one in self.values.values():
+            if one.depth is not None:
+                yield one.face, one.depth, one.depth_unit or self.depth_unit
+        for _, cells in self.rows:
+            with suppress(ValueError, IndexError, TypeError, PayloadError):  # no depth, or no column of such
+                yield next(iter(self.values.values())).face, read_depth(cells[self.depth_at]), self.depth_unit  # type: ignore[index]
 
 
 def split_cells(line: str, mark: str) -> list[str]:
@@ -115,94 +146,96 @@ def split_cells(line: str, mark: str) -> list[str]:
 
 def _name_face(text: str) -> str:
     """A face as series have it: a0 of "Face A+", b180 of "b_negative"."""
-    plain = re.sub(r"^face|[\s_]", "", text.lower())
+    plain = re.sub(r"^face|[\s_°]", "", text.lower())
     return re.sub(r"(?:negative|-)$", "180", re.sub(r"(?:positive|\+)$", "0", plain))
 
 
-def read_depth_names(names: Sequence[str]) -> dict[str, DepthName]:
-    """The columns of depths of a table, by their names; A- stands before a depth where A+ does as well.
+def begin_block(cells: Sequence[str], head: dict[str, str]) -> Block | None:
+    """The block whose columns a line names: a depth and faces, or times and depths in the names; None without.
 
-    >>> read_depth_names(["A_0.5", "12,5m A180 [digit]", "A0"])["12,5m A180 [digit]"]
-    DepthName(face='a180', depth=12.5, depth_unit='m', unit='digit')
+    >>> begin_block(["Time", "A_0.5", "12,5m A180 [digit]", "A0"], {}).values[2]
+    ValueColumn(face='a180', unit='digit', depth=12.5, depth_unit='m')
     """
-    signed = any(re.match(r"[abAB]\+\d", name) for name in names)
-    each = ((name, (_SIGNED.fullmatch(name) if signed else None) or _BOTH.fullmatch(name)) for name in names)
-    return {
-        name: DepthName(_name_face(m[1] or m[4] or ""), abs(float(m[2].replace(",", "."))), m[3] or "", m[5] or "")
-        for name, m in each
+    depth_at = next((i for i, cell in enumerate(cells) if _DEPTHS.fullmatch(cell)), None)
+    faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
+    hole_at = next((i for i, cell in enumerate(cells) if _find_key(cell) == "hole"), None)
+    if depth_at is not None and faces:
+        found = _DEPTHS.fullmatch(cells[depth_at])
+        if found is not None and (found[1] or found[2]):
+            head = head | {"depth unit": found[1] or found[2]}
+        values = {i: ValueColumn(_name_face(m[1]), m[2] or m[3] or "") for i, m in faces.items()}
+        times = tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"})
+        return Block(head, values, cells, depth_at, times, hole_at, cells[depth_at].upper() == "FLEVEL")
+    signed = any(re.match(r"[abAB]\+\d", cell) for cell in cells)  # else A- before a depth is its sign
+    names = {i: (_SIGNED.fullmatch(cell) if signed else None) or _BOTH.fullmatch(cell) for i, cell in enumerate(cells)}
+    values = {
+        i: ValueColumn(_name_face(m[1] or m[4] or ""), m[5] or "", abs(float(m[2].replace(",", "."))), m[3] or "")
+        for i, m in names.items()
         if m is not None and not (m[1] and m[4])
     }
+    times = tuple(i for i, cell in enumerate(cells) if i not in values and NAMED.search(cell))
+    return Block(head, values, cells, None, times, hole_at) if len(values) > 1 and 0 < len(times) < 3 else None
 
 
-def _begin_survey(cells: Sequence[str], head: dict[str, str]) -> SurveyText | None:
-    """The survey whose columns a line names; None where it names none."""
-    depth = next(((i, m) for i, cell in enumerate(cells) if (m := _DEPTHS.fullmatch(cell))), None)
-    faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
-    if depth is None or not faces:
-        return None
-    if depth[1][1] or depth[1][2]:
-        head = head | {"depth unit": depth[1][1] or depth[1][2]}
-    return SurveyText(
-        head,
-        depth[0],
-        {i: _name_face(m[1]) for i, m in faces.items()},
-        tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"}),
-        tuple(m[2] or m[3] for m in faces.values() if m[2] or m[3]),
-        len(cells),
-        cells[depth[0]].upper() == "FLEVEL",
-    )
-
-
-def find_mark(lines: Sequence[str], *, own: bool = False) -> str:
-    """What stands between the cells of a file of surveys; "" where none of its first lines names their columns.
-
-    `own`: only where no other table has such names. Depth and temperature beside a time are also those of water.
-    """
+def _find_names(lines: Sequence[str]) -> tuple[str, Block | None]:
+    """What stands between the cells of a file, and its first block."""
     for line in lines[:HEAD_LINES]:
-        for mark in ";\t,":
-            begun = _begin_survey(split_cells(line, mark), {})
-            if begun is not None and not (own and begun.times and not _PAIRED & {*begun.faces.values()}):
-                return mark if not own or {*begun.faces.values()} <= _OF_AXES else ""
-    return ""
+        for mark in ";\t, ":
+            begun = begin_block(split_cells(line, mark), {})
+            if begun is not None and (mark != " " or len(_PAIRED & {one.face for one in begun.values.values()}) > 1):
+                return mark, begun
+    return "", None
 
 
 def is_survey(text: str) -> bool:
-    """Whether a text that begins so has surveys, or is a table of depths by face."""
+    """Whether a text that begins so has surveys, or is a table of depths by face; other tables have depths as well."""
     lines = text.splitlines()[:HEAD_LINES]
-    if find_mark(lines, own=True) or any(_RPP.fullmatch(line) for line in lines):
-        return True
-    tables = (read_depth_names(split_cells(line, mark)).values() for line in lines for mark in ";\t,")
-    return any(
-        sum(one.face in _OF_AXES and bool(one.depth_unit or one.depth % 1.0) for one in names) > 1 for names in tables
-    )
+    _, begun = _find_names(lines)
+    if begun is None:
+        return any(_RPP.fullmatch(line) for line in lines)
+    faces = {one.face for one in begun.values.values()}
+    if begun.depth_at is not None:  # depth and temperature beside a time are also those of water
+        return faces <= _OF_AXES and bool(not begun.times or _PAIRED & faces)
+    each = [one for one in begun.values.values() if one.face in _OF_AXES]
+    return sum(bool(one.depth_unit or (one.depth or 0.0) % 1.0) for one in each) > 1
 
 
-def list_surveys(lines: Sequence[str]) -> list[SurveyText]:
-    """The surveys of a file, in their order; none where it has no columns of depth and faces."""
-    mark = find_mark(lines)
-    if not mark and not any(_RPP.fullmatch(line) for line in lines[:HEAD_LINES]):
-        return []
-    found: list[SurveyText] = []
+def list_blocks(lines: Sequence[str]) -> tuple[str, list[Block]]:
+    """What stands between the cells of a file ("": columns of fixed places), and its blocks in their order."""
+    mark, first = _find_names(lines)
+    if first is None and not any(_RPP.fullmatch(line) for line in lines[:HEAD_LINES]):
+        return "", []
+    found: list[Block] = []
     head: dict[str, str] = {}
-    is_open = False  # whether rows of the last survey may follow
+    is_open = False  # whether rows of the last block may follow
     for number, line in enumerate(lines, 1):
         cells = split_cells(line, mark or ",")
+        begun = None
+        if not any(cells) or (found and cells == found[-1].names and found[-1].depth_at is None):
+            continue
         if (fixed := _RPP.fullmatch(line)) is not None:
             if not is_open:
-                found.append(SurveyText(head, 0, dict(enumerate(("a0", "a180", "b0", "b180"), 1)), is_digit=True))
+                values = {i: ValueColumn(face, "") for i, face in enumerate(("a0", "a180", "b0", "b180"), 1)}
+                found.append(Block(head, values, [""] * 5, 0, is_digit=True))
             _add_fixed(found[-1].rows, number, fixed)
-        elif (begun := _begin_survey(cells, head)) is not None:
-            found.append(begun)
         elif is_open and _is_row(found[-1], cells):
             found[-1].rows.append((number, cells))
             continue
+        elif (begun := begin_block(cells, head)) is not None:
+            if found and begun.depth_at is None:
+                raise ConfigError(f"line {number} begins another part, with other columns: cut the file there")
+            found.append(begun)
+        elif is_open and not found[-1].rows and _add_units(found[-1], cells):
+            continue
+        elif found and _is_row(found[-1], cells):
+            raise ConfigError(f"line {number}: readings below a line that is not understood: name their columns again")
         else:
             is_open = not _add_head(head, cells, line) and is_open
             continue
         if not is_open or begun is not None:
             head = {key: value for key, value in head.items() if key in _LASTING}
         is_open = True
-    return found
+    return mark, found
 
 
 def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:
@@ -213,14 +246,29 @@ def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[s
     rows.append((number, row))
 
 
-def _is_row(survey: SurveyText, cells: Sequence[str]) -> bool:
-    """Whether cells are a row, be its depth no number."""
-    numeric = [_NUMBER.fullmatch(cells[i]) for i in (survey.depth_at, *survey.faces) if i < len(cells)]
+def _is_row(block: Block, cells: Sequence[str]) -> bool:
+    """Whether cells are a row, be its depth no number; in a table all are from the first that begins with a time."""
+    if block.depth_at is None:
+        has_time = any(re.match(r"\d", cells[i]) for i in block.times if i < len(cells))
+        return has_time or (bool(block.rows) and begin_block(cells, {}) is None)
+    numeric = [_NUMBER.fullmatch(cells[i]) for i in (block.depth_at, *block.values) if i < len(cells)]
     return any(numeric[:1]) or (len(numeric) > 2 and all(numeric[1:]))
 
 
+def _add_units(block: Block, cells: Sequence[str]) -> bool:
+    """Units in a line of their own below the names; whether they are such."""
+    plain = {i: cell.strip("[]() ") for i, cell in enumerate(cells)}
+    units = [read_unit(plain.get(i, "")) for i in block.values]
+    if not all(unit.name in UNITS or unit.name == DIGIT for unit in units):
+        return False
+    block.values = {i: one._replace(unit=plain[i]) for i, one in block.values.items()}
+    if block.depth_at is not None:
+        block.head = block.head | {"depth unit": plain[block.depth_at] or "m"}
+    return True
+
+
 def _find_key(text: str) -> str:
-    plain = " ".join(text.split()).rstrip(" :=")
+    plain = " ".join(text.split()).strip("#* :=")
     return next((key for key, pattern in _KEYS if pattern.fullmatch(plain)), "")
 
 
@@ -243,7 +291,7 @@ def _set(head: dict[str, str], name: str, values: Sequence[str]) -> bool:
     key, given = _find_key(name), [value for value in values if value and not value.startswith("h:m")]
     if not key or not given:
         return False
-    head[key] = " ".join(given if key in {"date", "span"} and not name.lower().startswith("survey v") else given[:1])
+    head[key] = " ".join(given if key == "date" and not name.lower().startswith("survey v") else given[:1])
     if key == "date":
         head["order"] = name.lower()
     return True
@@ -258,7 +306,9 @@ def read_unit(text: str) -> ReadingUnit:
     plain = text.strip()
     if (found := _SINE.search(plain)) is not None:
         return ReadingUnit(DIGIT, float(found[1] or found[2]))
-    return ReadingUnit(DIGIT if is_raw(plain) else _WORDS.get(plain.lower(), plain))
+    return ReadingUnit(
+        DIGIT if is_raw(plain) or plain.lower().endswith((" digit", " digits")) else _WORDS.get(plain.lower(), plain)
+    )
 
 
 def find_order(dates: Iterable[str], stated: str = "") -> str:
@@ -275,22 +325,7 @@ def find_order(dates: Iterable[str], stated: str = "") -> str:
     raise ConfigError(f"does the day or the month stand first in {found[0][0]}? write the year first, as 2026-03-31")
 
 
-def find_pattern(text: str, order: str) -> str:
-    """How a date and its clock are written, as `TimeRule` reads it: "iso", or a pattern; "" where it is no date."""
-    if _YEAR_FIRST.match(text):
-        sign = text[4]
-        pattern = "iso" if sign == "-" else f"%Y{sign}%m{sign}%d"
-    elif (found := _YEAR_LAST.match(text)) is not None:
-        days = ("%d", "%m") if order == "day" else ("%m", "%d")
-        pattern = found[2].join((*days, "%Y" if len(found[4]) == 4 else "%y"))
-    else:
-        return ""
-    clock = _CLOCK.search(text, 6)
-    if clock is None or pattern == "iso":
-        return pattern
-    return pattern + (" %I:%M" if clock[4] else " %H:%M") + ":%S" * bool(clock[3]) + " %p" * bool(clock[4])
-
-
+@lru_cache(maxsize=4096)
 def write_iso(text: str, order: str) -> str:
     """A date of a head, with its clock where it has one, as ISO 8601; "" where it is none.
 

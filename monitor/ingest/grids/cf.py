@@ -19,6 +19,27 @@ _RUNNING: Final = (
 )
 _WORDS: Final = ("accum", "running sum", "since the start", "cumul")
 COUNTER: Final = "counter"
+_RAIN: Final = re.compile(r"rain|prec|\btp\b|regen|nieder|pluie|pioggia|lluvia|chuva", re.IGNORECASE)
+_NO_RAIN: Final = re.compile(r"evap|transpir|snow|run_?off|soil|moisture|temperature|\be?sf\b", re.IGNORECASE)
+# how values of an interval came about (CF conventions, appendix E; ecCodes), where that is no sum
+_NO_SUM: Final = re.compile(
+    r"\btime\d*: *(?:mean|max\w*|min\w*|median|mid_range|standard_deviation|variance|range)|^\s*(?:avg|max|min)$"
+)
+
+
+def find_no_rain(names: Sequence[str], methods: str) -> str:
+    """What a variable says of itself that sums of rain are not, by its names or by how its values came about.
+
+    >>> find_no_rain(["sf", "Snowfall"], ""), find_no_rain(["rr", "rain and snow"], "area: mean time: sum")
+    ("'Snowfall'", '')
+    >>> find_no_rain(["pr"], "time: maximum (interval: 1 hour)")
+    "'time: maximum'"
+    """
+    others = [name for name in names if _NO_RAIN.search(name)]
+    if others and not _RAIN.search(" ".join(names)):
+        return repr(max(others, key=len)[:60])
+    found = _NO_SUM.search(methods)
+    return repr(found[0].strip()) if found else ""
 
 
 def may_add_up(name: str, texts: Iterable[str]) -> bool:
@@ -81,7 +102,7 @@ _REFORMED: Final = datetime(1582, 10, 15, tzinfo=UTC)
 _UNITS: Final = {
     text: unit
     for unit, texts in {
-        "mm": ("kg m-2", "kg m**-2", "kg/m2", "kg/m^2", "kg m^-2", "millimeter", "millimeters", "mm"),
+        "mm": ("kg m-2", "kg m**-2", "kg/m2", "kg/m^2", "kg m^-2", "kg/(m^2)", "millimeter", "millimeters", "mm"),
         "cm": ("cm",),
         "m": ("m", "meter", "meters", "metre", "metres"),
         "mm/yr": ("mm/yr", "mm/year", "mm yr-1", "mm year-1", "mm/a"),
@@ -89,6 +110,7 @@ _UNITS: Final = {
         "m/yr": ("m/yr", "m/year", "m year-1"),
         "mm/day": ("mm/d", "mm/day", "mm day-1", "mm d-1"),
         "m/day": ("m/day", "m day-1"),
+        "rad": ("radian", "radians"),
         "K": ("k",),
         "degC": ("degc", "celsius", "degree_celsius"),
         "%": ("%",),

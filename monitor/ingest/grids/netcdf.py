@@ -14,7 +14,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from monitor.domain.errors import ConfigError
-from monitor.ingest.grids.cf import may_add_up, read_times
+from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
@@ -114,6 +114,7 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
         kept,
         _find_sums(variables, time),
         may_add_up(called, texts),
+        find_no_rain([called, *texts[:2]], " ".join(values.text(n) for n in ("cell_methods", "GRIB_stepType"))),
         _find_reference(name, variables),
     )
 

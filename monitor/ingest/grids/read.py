@@ -14,13 +14,16 @@ from rasterio.windows import Window
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.quantities import QUANTITIES, UNITS
+from monitor.domain.quantities import QUANTITIES, UNITS, convert, is_unit_of
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
-from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up
+from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up, read_unit
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.store.readings.points import Point, PointValue
 
 TAGGED: Final = 8  # bands whose tags are read
+_UNIT_KEYS: Final = frozenset({"UNIT", "UNITS", "GRIB_UNIT"})  # tags that say what GeoTIFF has an element for
+# rain that is less than nothing by so much at most is the rounding of packed numbers, or of a difference of sums
+_ROUNDED_MM: Final = 0.05
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
     x = t.c + t.a * (np.arange(source.width) + 0.5)
     y = t.f + t.e * (np.arange(source.height) + 0.5)
     times = _find_times(path, source, ends=ends)
-    units = {unit or "" for unit in source.units}
+    units = _find_units(source)
     if len(units) > 1:
         raise ConfigError(f"{path}: bands in different units: {', '.join(sorted(units))}")
 
@@ -74,6 +77,15 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
         reference_at=_find_reference(source.tags()),
         reference_point=name_reference(source.tags()),
     )
+
+
+def _find_units(source: Any) -> set[str]:
+    """What the bands say, or where they are mute a tag of the file or of its first band that is a unit we know."""
+    if any(source.units):
+        return {unit or "" for unit in source.units}
+    tags = [pair for each in (source.tags(), source.tags(1)) for pair in each.items()]
+    named = {read_unit(str(value).strip(" []")) for key, value in tags if key.upper() in _UNIT_KEYS}
+    return {unit for unit in named if unit in UNITS and unit != "1"} or {""}
 
 
 def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
@@ -148,24 +160,36 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
         if not cells:
             raise ConfigError(f"{stack.name}: none of {len(options.places)} stations with a place stands on this grid")
         if quantity == RAIN:
-            rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
-            for line in _walk_times(stack, cells, RAIN, ""):
-                for row, _ in line.rows:
-                    rows[row["station"]].append((row["time"].timestamp(), row["value"]))
-            adds = classify_sums(rows.values()) if stack.adds_up is None else stack.adds_up
-            is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
-            places = [place for place in options.places if place.station in cells]
-            check_stamp(stack.name, places, options.stamp, adds=adds, is_doubtful=is_doubtful)
+            _check_sums(stack, cells, options, unit)
         yield _walk_times(stack, cells, quantity, unit)
 
 
+def _check_sums(stack: GridStack, cells: dict[str, Any], options: ImportOptions, unit: str) -> None:
+    if stack.no_rain and options.variable is None and options.stamp is None:
+        raise ConfigError(
+            f"{stack.name}: its file says {stack.no_rain}: no sums of rain. Where they are, say --stamp interval_end"
+        )
+    rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
+    for line in _walk_times(stack, cells, RAIN, unit):
+        for row, _ in line.rows:
+            rows[row["station"]].append((row["time"].timestamp(), row["value"]))
+    adds = classify_sums(rows.values()) if stack.adds_up is None else stack.adds_up
+    is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
+    places = [place for place in options.places if place.station in cells]
+    check_stamp(stack.name, places, options.stamp, adds=adds, is_doubtful=is_doubtful)
+
+
 def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[ReadingLine]:
+    is_depth = quantity == RAIN and is_unit_of(unit, RAIN)
+    rounded = _ROUNDED_MM / convert(1.0, unit, "mm") if is_depth else 0.0
     for first in range(0, len(stack.times), LAYERS_AT_ONCE):
         layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
         found = {
             station: _average(leave_fills(stack.read(layers, rows, columns), zero=quantity == MOTION), counts)
             for station, (rows, columns, counts) in cells.items()
         }
+        if is_depth:
+            found = {s: np.where((v < 0.0) & (v > -rounded), 0.0, v) for s, v in found.items()}
         for k, at in enumerate(stack.times[layers]):
             rows = [
                 ({"time": at, "station": s, "quantity": quantity, "unit": unit, "value": float(v[k])}, None)

@@ -40,6 +40,7 @@ class GridStack:
     # whether the file says that its values add up from a beginning; None where it does not say it
     adds_up: bool | None = None
     may_add_up: bool = False  # it is called as rain that does
+    no_rain: str = ""  # what the file says of its values that sums of rain are not; empty where it says no such thing
     reference_at: datetime | None = None  # the date from which displacements count, where the file says it
     reference_point: str | None = None  # the place against which they count, where the file says it
 

@@ -9,7 +9,7 @@ from monitor.domain.instruments.no_value import is_no_value
 DIGITS: Final = r"'?[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")
 _IN_FIGURES: Final = (
-    r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:,?[Tt\s].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}.*)?"
+    r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:,?[Tt\s].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}(?:[.,]\d+)?[^,;|]*)?"
     r"(?:\s?[AaPp]\.?\s?[Mm]\.?)?"
 )
 _BY_NAME: Final = (  # of the month

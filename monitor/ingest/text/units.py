@@ -15,7 +15,7 @@ _DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
 _DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
-_SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "^": "", "·": " "})
+_SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "º": "°", "˚": "°", "^": "", "·": " "})
 _WORDS: Final = {
     f"{prefix}{name}": unit
     for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
@@ -68,6 +68,7 @@ _SPELLED: Final = {
     "mm/year": "mm/yr",
     "mm/tag": "mm/day",
     "m a.s.l.": "m",
+    "gl-m": "m",
     "m ü.m.": "m",
     "m ü. m.": "m",
     "m s.l.m.": "m",

@@ -315,7 +315,14 @@ def acknowledge(
     if seen is not None and found.level > seen:
         raise RisenError(RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
-        _acknowledge_root(c, found, actor, reason, now)
+        # the alert that nobody confirmed, at the level that the alarm named; refused where it has risen since
+        e, number = t.alert_event.c, int(found.key.removeprefix(UNCONFIRMED))
+        named_at = select(func.min(e.id)).where(e.alert_id == alert_id).scalar_subquery()
+        before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)
+        waiting = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
+        root = c.execute(select(t.alert.c.id).where(t.alert.c.id == number, t.alert.c.state.in_(waiting))).scalar()
+        if root is not None:
+            acknowledge(c, root, actor, reason, now, seen=c.execute(before).scalar())
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
         # another one has seen it too
         return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
@@ -323,17 +330,6 @@ def acknowledge(
     signed: dict[str, Any] = {"acknowledged_at": now, "acknowledged_by": actor.name}
     closed_at = now if state is AlertState.CLOSED else None
     return _act(c, found, state, actor, reason, now, "alert.acknowledge", closed_at=closed_at, **signed)
-
-
-def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
-    """The alert that nobody confirmed, at the level that the alarm named; refused where it has risen since."""
-    e, number = t.alert_event.c, int(alarm.key.removeprefix(UNCONFIRMED))
-    named_at = select(func.min(e.id)).where(e.alert_id == alarm.id).scalar_subquery()
-    before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)
-    waiting = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
-    root = c.execute(select(t.alert.c.id).where(t.alert.c.id == number, t.alert.c.state.in_(waiting))).scalar()
-    if root is not None:
-        acknowledge(c, root, actor, reason, now, seen=c.execute(before).scalar())
 
 
 def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:

@@ -132,7 +132,7 @@ def make_config(connection: Connection | None = None, of: Extension | None = Non
     if of is not None:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(_branch(of)).replace("%", "%%"))
-    config.attributes.update(connection=connection, version_table=_version_table(of.name) if of else _VERSIONS)
+    config.attributes.update(connection=connection, version_table=f"{_VERSIONS}_{of.name}" if of else _VERSIONS)
     return config
 
 
@@ -158,10 +158,6 @@ def _run(connection: Connection, of: Extension | None = None) -> None:
         command.upgrade(make_config(connection, of), "head")
 
 
-def _version_table(extension: str) -> str:
-    return f"{_VERSIONS}_{extension}"
-
-
 def _branch(of: Extension) -> Path:
     return Path(*import_module(of.tables).__path__)
 
@@ -172,7 +168,7 @@ def _fits(connection: Connection, of: Extension) -> bool:
     except Exception as error:
         log_left_out(f"the tables of the extension {of.name}", error)
         return False
-    return {_current(connection, _version_table(of.name))} == known - followed
+    return {_current(connection, f"{_VERSIONS}_{of.name}")} == known - followed
 
 
 def _current(connection: Connection, table: str = _VERSIONS) -> str:

@@ -5,10 +5,12 @@ import math
 import random
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from monitor.alerting.acts.loosening import find_loosening
+from monitor.alerting.acts.site_diff import find_differences
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.decision.series.corrections import is_correction
@@ -20,6 +22,7 @@ from monitor.domain.witnesses import find_groups, find_unjudged
 from monitor.extensions.derived import compute
 from monitor.extensions.derived.checks import CHECKS, read_agreement
 from monitor.extensions.derived.compute import MADE_FROM, run
+from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.offsets import add_offset
@@ -339,6 +342,51 @@ def test_what_an_instrument_sends_of_a_calculated_series_is_refused_and_the_rest
     assert reason.startswith("D1 crack opening is calculated by the site file")
 
 
+def test_of_a_file_only_what_is_calculated_is_refused(database: Database, tmp_path: Path) -> None:
+    bench = Bench(database, DISTANCE)
+    rows = [f"G{k},displacement_east,2026-03-09T0{h}:00:00Z,{9 * k},mm" for k in (1, 2) for h in range(9)]
+    rows += [f"D1,crack_opening,2026-03-09T0{h}:00:00Z,77,mm" for h in range(9)]
+    path = tmp_path / "export.csv"
+    path.write_text("station,quantity,time,value,unit\n" + "\n".join(rows))
+    result = FileImport(path, bench.pipeline, bench.site, lambda: NOW, by="Ada").run()
+    assert (result.stored, result.rejected, result.reasons) == (18, 9, {"unknown_quantity": 9})
+    assert result.first_reason.endswith("a station of its own")
+    assert bench.read() == dict.fromkeys([h - 24.0 for h in range(9)], -9.0)
+    with database.read() as c:
+        [waiting] = load_view(c, "rejected_messages")
+    assert (waiting["code"], waiting["reason"].count("9 rows")) == ("unknown_quantity", 1)
+
+
+def test_what_differs_of_two_series_of_one_quantity_is_named_of_each() -> None:
+    tables = [DISTANCE | {"station": name, "quantity": "tilt_x", "unit": "mrad"} for name in ("P1", "B1")]
+    old, new = (write(*(one | {"expression": f"G1.displacement_up / '{m} m'"} for one in tables)) for m in (1, 2))
+    keys = [one.key for one in find_differences(old, new)]
+    assert keys == ["derived[P1.tilt_x].expression", "derived[B1.tilt_x].expression"]
+
+
+def test_an_offset_leaves_values_whose_inputs_were_deleted_and_a_new_expression_does_not(database: Database) -> None:
+    bench = Bench(database, DISTANCE)
+    for hours in range(-9, 0):
+        for name, value in (("G1", 9.0), ("G2", 1.0)):
+            bench.send(name, hours, displacement_east_mm=value)
+    run(database, None, bench.site, bench.now)
+    with database.write() as c:
+        number = find_series_id(c, "bench", "G1", "displacement_east") or 0
+        limit = (NOW - 5 * HOUR).isoformat()[:19]
+        c.exec_driver_sql(f"DELETE FROM observation WHERE series_id = {number} AND observed_at < '{limit}'")
+        author = Actor("Ada", "person")
+        facts = {"size": 4.0, "unit": "mm", "kind": "antenna", "author": author, "reason": "a new antenna"}
+        add_offset(c, number, at=NOW - 3 * HOUR, known_from=bench.now, now=bench.now, **facts)
+    bench.now += HOUR
+    run(database, None, bench.site, bench.now)
+    assert [bench.read()[float(h)] for h in (-9, -4, -2)] == [8.0, 8.0, 4.0]
+    assert not any(one.flags for one in bench.rows)
+    bench.declare(DISTANCE | {"expression": "2 * (G1.displacement_east - G2.displacement_east)"})
+    run(database, None, bench.site, bench.now)
+    bench.read()
+    assert [one.flags for one in bench.rows] == [("bad",)] * 4 + [()] * 5
+
+
 def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
     mean = "mean(G1.displacement_east, G2.displacement_east)"
     bench = Bench(database, DISTANCE | {"expression": mean, "unit": "cm", "agree_within": 0.2})
@@ -379,7 +427,7 @@ def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monk
         raise RuntimeError("a bug")
 
     bench = Bench(database, DISTANCE)
-    monkeypatch.setattr(compute, "list_steps", fail)
+    monkeypatch.setattr(compute, "plan_site", fail)
     bench.send("G1", 0, displacement_east_mm=12.0)
     bench.send("G2", 0, displacement_east_mm=2.0)
     assert (bench.read(), bench.read("G1.displacement_east")) == ({}, {0.0: 12.0})

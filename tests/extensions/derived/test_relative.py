@@ -17,13 +17,14 @@ from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent, list_children
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups, find_unjudged
-from monitor.extensions.derived.compute import list_plans
+from monitor.extensions.derived.compute import plan_site
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.tables import tabulated
 
@@ -105,7 +106,7 @@ def test_several_references_and_other_quantities() -> None:
     relative = table("[[relative]]", to=["K2", "K3"], stations=["K1"])
     derived = table("[[derived]]", station="K2", quantity="tilt", unit="mrad", expression="'K1-rel.tilt_x' * 2")
     site = parse_site(write(tilts, relative, derived), "bench.toml")
-    assert [(plan.name, plan.calculation.expression) for plan in list_plans(site)] == [
+    assert [(plan.name, plan.calculation.expression) for plan in plan_site(site).each] == [
         ("K1-rel.tilt_x", "'K1.tilt_x' - mean('K2.tilt_x', 'K3.tilt_x')"),
         ("K2.tilt", "'K1-rel.tilt_x' * 2"),
     ]
@@ -214,3 +215,22 @@ def test_a_reference_that_stands_still_clears_all_that_move_alike() -> None:
         taken_off = [StationMotion("REF1", vector, 0.5, moving=moving)]
         found.append(move_as_one(rovers, [], others_move=False, taken_off=taken_off))
     assert (found, move_as_one(rovers, [], others_move=False)) == ([False, True, False, True], True)
+
+
+@tabulated("references", [("REF1",), ("REF1", "REF2")])
+def test_a_reference_that_falls_silent_is_the_one_cause_named_once(
+    database: Database, references: tuple[str, ...]
+) -> None:
+    relative = table("[[relative]]", to=[*references], stations=["G*"])
+    other = station("REF2", MOVED, **FACTS) if "REF2" in references else ""
+    site = parse_site(write(other, relative), "bench.toml")
+    motions = dict.fromkeys(("G1", "G2", *references), lambda _: 0.0)
+    replay(database, site, motions, 36, 0.5, 1)
+    del motions["REF1"]
+    assert set(replay(database, site, motions, 50, 0.5, 1)) == {0}
+    assert len(read(database, "bench", "G1-rel.displacement_east")) == 36  # a mean of fewer would step
+    with database.read() as c:
+        conditions = find_state(c, "bench").state["conditions"]
+        text = next(row["reason"] for row in load_view(c, "active_alerts") if row["key"].endswith("REF1:stale"))
+    assert {one for one in conditions if ":K1." not in one} == {"health:site:reachable", "health:station:REF1:stale"}
+    assert "station REF1 is silent, and with it all that hangs on it (G1-rel.displacement, G2-rel.disp" in text

@@ -208,7 +208,7 @@ def test_surveys_that_follow_each_other_and_english_probes():
         f"ER DIV1.0 Borehole Data File\n{table}x,I2,-1.0,24/03/2026,08:30:00,1,2,3,4,5\n", IN_PLACE, unit="mm"
     )
     assert found["depth_b_1m", AT] == (4.0, "mm")
-    assert ("depth_a_0m", AT) in found  # no depth of its own: the gate refuses what nothing declares
+    assert bad == ["I2 has no depth 0 in its [[profile]]"]
     found, _ = read("Date,0.5 m,1.0 m,12.5 m\n2026-03-24 08:30,1,2,3\n", IN_PLACE | {"axes": 1}, "I2.csv", unit="cm")
     assert found["depth_a_1m", AT] == (2.0, "cm")
 
@@ -227,7 +227,7 @@ IN_MARCH = datetime(2026, 4, 3, 8, 30, tzinfo=ZONE)
         (SURVEY, {"unit": "deg"}, "and --unit must agree"),
         (SURVEY.replace(";A180", ";C180"), {}, "no column of A180: of I1 are read A0, A180, B0, B180"),
         (SURVEY.replace(";A180", ";A0"), {}, "A0 stands in two columns"),
-        (SURVEY.replace("\n1,0;", "\n0,5;"), {}, "0.5 comes twice in the survey of 2026-03-24T08:30:00"),
+        (SURVEY.replace("\n1,0;", "\n0,5;"), {}, "0,5 comes twice in the survey of 2026-03-24T08:30:00"),
         (SURVEY.replace("Bohrloch;I1", "Bohrloch;X9"), {}, "its head names 'X9'; whose readings are these?"),
         (SURVEY, {"station": "I2"}, "whose readings are these?"),
         (rst(AT, {2.0: GOOD[0.5], 4.0: GOOD[1.0]}, "digit"), {}, "where they are in feet"),
@@ -238,7 +238,6 @@ IN_MARCH = datetime(2026, 4, 3, 8, 30, tzinfo=ZONE)
         (wide(AT, GOOD).replace("A0_1.0", "A0_0.50"), {"station": "I1"}, "depth_a0_0m5 stands in two columns"),
         ("Time,A_0.5,A_1.0\n2026-03-24,1,2\n", {"station": "I1", "unit": "digit"}, "no column of A0"),
         ("Date,Depth\n2026-03-24,1\n", {}, "no column of depths"),
-        (wide(AT, GOOD)[:-6], {"station": "I1"}, "it ends within line 2: is the file whole?"),
     ],
 )
 def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, said, why):
@@ -281,3 +280,146 @@ def test_what_stands_in_a_profile_is_no_word_of_any_table():
         Path("t.csv").write_text(text)
         with pytest.raises(ConfigError, match=r"--guess"):
             choose_reader(Path("t.csv"))
+
+
+ONE = PROBE | {"axes": 1}
+ENGLISH = PROBE | {"constant": 20000, "depths_m": [0.61, 1.22, 3.66]}
+TILTS = {"kind": "in_place", "unit": "deg", "depths_m": [0.5, 1.0, 12.5], "interval": "1h"}
+WARMTH = TILTS | {"kind": "thermistor", "unit": "degC"}
+GKN = "***\r\nGK 604M(v1.3.0.10,02/25);2.0;FORMAT II\r\nHOLE NO. :I1\r\nDATE     :03/24/26\r\nTIME     :08:30:00\r\n"
+RST = "Borehole,{}\nReading Date(m/d/y),03/24/2026,08:30:00\nDepth Units,feet\nReading Units,English digit\n"
+OTHER_HOLE = "I2;24.03.2026 08:30;1,0;1;-1;2;-2\nI9;24.03.2026 08:30;0,5;1;1;1;1\n"
+
+
+@tabulated(
+    ("content", "profile", "given", "wanted", "count"),
+    [
+        (  # the deepest first, one missing, ended by CR LF
+            GKN + "#READINGS:2\r\nFLEVEL,    A+,    A-,    B+,    B-\r\n  12.5,   120,   -70,     9,     8\r\n"
+            "   0.5,   100,   -90,     5,     6\r\n",
+            PROBE,
+            {},
+            {"a180_12m5": -70, "b0_0m5": 5},
+            8,
+        ),
+        (  # two boreholes, each with its head, in feet
+            "\n".join(
+                RST.format(hole) + f"Depth,Face A+,Face A-,Face B+,Face B-\n2.0,{a},-90,5,6\n12.0,1,-70,9,9\n"
+                for hole, a in (("I1", 100), ("I2", 7))
+            ),
+            ENGLISH,
+            {},
+            {"a0_0m61": 100, "I2 a0_0m61": 7, "b180_3m66": 9},
+            16,
+        ),
+        (  # boreholes in a column, one of them unknown
+            (
+                "Borehole;Date;Depth [m];A0 [digit];A180 [digit];B0 [digit];B180 [digit]\n"
+                f"I1;24.03.2026 08:30;12,5;120;-70;9;9\n{OTHER_HOLE}I1;24.03.2026 08:30;0,5;100;-90;5;6\n"
+            ),
+            PROBE,
+            {},
+            {"a0_12m5": 120, "a0_0m5": 100, "I2 a180_1m": -1},
+            12,
+        ),
+        (  # units below the names, decimal commas, a line without anything
+            (
+                "Bohrung: I1\nMessdatum: 24.03.2026 08:30\nTiefe;A0;A180;B0;B180\n[m];[mm];[mm];[mm];[mm]\n"
+                "0,5;1,25;-1,2;0,5;-0,6\n\n12,5;3,5;-3,4;0,1;-0,2\n"
+            ),
+            IN_MM,
+            {},
+            {"a0_0m5": 1.25, "b180_12m5": -0.2},
+            8,
+        ),
+        (
+            "Datum;0,5 m (degC);1,0 m (degC);12,5 m (degC)\n24.03.2026 08:30;1,5;;3,5\n",
+            WARMTH,
+            {"station": "I1"},
+            {"temperature_0m5": 1.5, "temperature_12m5": 3.5},
+            2,
+        ),
+        (
+            "Timestamp,A 12.5,A 1.0,A 0.5\n3/24/2026 8:30:00 AM,0.3,NaN,0.1\n",
+            TILTS,
+            {"station": "I1", "unit": "deg"},
+            {"a_12m5": 0.3, "a_0m5": 0.1},
+            2,
+        ),
+        (
+            (
+                "# Borehole: I1\n# Date: 2026-03-24 08:30\n# Units: digits\n  Depth      A0    A180\n"
+                "    0.5     100     -90\n   12.5     120     -70\n"
+            ),
+            ONE,
+            {},
+            {"a0_0m5": 100, "a180_12m5": -70},
+            4,
+        ),
+        (  # the newest survey first
+            soil(AT + timedelta(days=14), {d: [0, 0, 0, 0] for d in GOOD}) + soil(AT, GOOD).split("\n", 2)[2],
+            PROBE,
+            {},
+            {"a0_0m5": 100, "b180_12m5": 9},
+            24,
+        ),
+        (
+            (
+                "TIME = 08:30:00   24 Mar 2026   \nENGLISH/METRIC = E\nHOLE # = I1\nINSTR CONST = 20000\n\n"
+                "  2.0   A0 100   B0 5\n       A180 -90 B180 6\n 12.0   A0 110   B0 7\n       A180 -80 B180 8\n"
+            ),
+            ENGLISH,
+            {},
+            {"a180_0m61": -90, "b0_3m66": 7},
+            8,
+        ),
+        (
+            "Date;2026-03-24 08:30\nDepth (cm);A0°;A180°;Sum A\n50;100;-90;10\n1250;120;-70;50\n",
+            ONE,
+            {"station": "I1", "unit": "digit"},
+            {"a0_0m5": 100, "a180_12m5": -70},
+            4,
+        ),
+        (
+            "Hole;I1\nDate;24.03.2026 08:30\nUnit;digit\nDepth;B180;B0;A180;A0\n0.5;6;5;-90;100\n",
+            PROBE,
+            {},
+            {"a0_0m5": 100, "a180_0m5": -90, "b0_0m5": 5, "b180_0m5": 6},
+            4,
+        ),
+        (
+            "Borehole\tI1\nDate\t2026/03/24 08:30\nDepth(m)\tA+(digits)\tA-(digits)\n0.5\t100\t-90\n",
+            ONE,
+            {},
+            {"a0_0m5": 100, "a180_0m5": -90},
+            2,
+        ),
+    ],
+)
+def test_files_as_software_and_people_write_them(content, profile, given, wanted, count):
+    path = Path("f.csv")
+    path.write_bytes(content.encode())
+    with open_readings("profile")(path, add_places(ImportOptions(**given), declare(profile))) as lines:
+        rows = [row for line in lines for row, error in line.rows if error is None]
+    found = {(row["station"], row["quantity"]): float(row["value"]) for row in rows if row["time"] == AT}
+    assert len(rows) == count
+    for name, value in wanted.items():
+        *station, place = name.split()
+        assert found["".join(station) or "I1", f"depth_{place}"] == value
+
+
+@tabulated(
+    ("content", "why"),
+    [
+        ("Date;2026-03-24\nDepth;A0;A180\n0,5;1;-1\n1,0;1;-1\n1,0;2;-2\n", "line 5: 1,0 comes twice"),
+        ("Hole;Date;Depth;A0;A180\nI1;04/03/2026;0.5;1;-1\n", "does the day or the month stand first"),
+        ("Depth;2026-03-01;2026-03-15\n0,5;1,0;1,2\n", "no column of depths"),
+        ("Date;2026-03-24\nElevation;A0;A180\n411,5;1;-1\n", "no column of depths"),
+        ("Date;2026-03-24\nDepth;A0;A180\n0,5;1;-1\nDate;2026-03-25\n0,5;2;-2\n", "line 5: readings below a"),
+        ("Hole;Date;Depth;A0;A180\nI8;2026-03-24;0.5;1;-1\nI9;2026-03-24;0.5;1;-1\n", "none of I8, I9 is a station"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_asked(content, why):
+    with pytest.raises(ConfigError) as caught:
+        read(content, ONE, "I1.csv" if "I8" not in content else "f.csv", unit="digit")
+    assert why in str(caught.value)

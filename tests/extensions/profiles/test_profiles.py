@@ -11,8 +11,8 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
+from monitor.extensions.profiles.compute import run
 from monitor.extensions.profiles.declare import list_profiles
-from monitor.extensions.profiles.forms import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.offsets import add_offset

@@ -51,8 +51,13 @@ def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, plac
     return profile, place, surveys
 
 
+def read_faces(profile, at_s, faces):
+    each = ((profile.name(face, i), mm) for face, column in faces.items() for i, mm in enumerate(column))
+    return read_survey(profile, at_s, {name: math.nan if mm is None else mm for name, mm in each})
+
+
 def reduce(profile: Profile, surveys) -> list:
-    read = [read_survey(profile, *one) for one in surveys]
+    read = [read_faces(profile, *one) for one in surveys]
     return [subtract_zero(profile, one, read[0]) for one in read]
 
 
@@ -208,13 +213,13 @@ def test_one_depth_alone_that_moves_on_is_no_last_digit():
 def test_units_and_the_fixed_end():
     five, at = (1.0, 2.0, 3.0, 4.0, 5.0), 0.0
     anchors = Profile("E1", "extensometer", five, (1.0,) * 5, "cm")
-    steps = read_survey(anchors, at, {"anchor": [1.0, 1.0, 0.8, 0.1, 0.1]}).steps[0]
+    steps = read_faces(anchors, at, {"anchor": [1.0, 1.0, 0.8, 0.1, 0.1]}).steps[0]
     assert accumulate(anchors, steps) == pytest.approx([9.0, 9.0, 7.0, 0.0, 0.0])
     hung = Profile("A1", "shape_array", five, (1.0,) * 5, "deg", fixed="top")
-    steps = read_survey(hung, at, {"a": [0.0, 30.0, 0.0, 0.0, -30.0]}).steps[0]
+    steps = read_faces(hung, at, {"a": [0.0, 30.0, 0.0, 0.0, -30.0]}).steps[0]
     assert (accumulate(hung, steps), hung.bounds_m(1)) == (pytest.approx([0.0, 500.0, 500.0, 500.0, 0.0]), (1.0, 2.0))
     digits = Profile("I1", "probe", five, (0.5,) * 5, "digit", constant=20000.0)
-    read = read_survey(digits, at, {"a0": [410.0] * 5, "a180": [-390.0] * 5})
+    read = read_faces(digits, at, {"a0": [410.0] * 5, "a180": [-390.0] * 5})
     assert (read.steps[0][0], read.checksums[0][0]) == (pytest.approx(10.0), pytest.approx(0.5))
     fibre = Profile("F1", "strain", five, (1.0,) * 5, "microstrain")
-    assert read_survey(fibre, at, {"fibre": [100.0] * 5}).steps[0] == pytest.approx([0.1] * 5)
+    assert read_faces(fibre, at, {"fibre": [100.0] * 5}).steps[0] == pytest.approx([0.1] * 5)

@@ -326,3 +326,33 @@ def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
     with open_long(path, ImportOptions()) as lines:
         assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
+
+
+def test_axes_of_a_displacement_are_asked_about_and_never_one_of_them_the_motion(tmp_path):
+    """Of the columns of a node one was offered as its displacement: the motion along the others would be lost."""
+    lines = [
+        f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M},D1,{0.1 * k:.1f},{0.2 * k:.1f},{-0.1 * k:.1f}" for k in range(40)
+    ]
+    for name in ("displacement_{}_mm", "Displacement {} [mm]", "Verschiebung {} (mm)"):
+        head = ",".join(["Date", "device", *(name.format(axis) for axis in "xyz")])
+        table = read_raw_table(lay_rows(tmp_path / "f.csv", head, lines))
+        assert [question.key for question in guess(table, {"zone": "UTC"}).questions] == ["axes"]
+        found = guess(table, {"zone": "UTC", "axes": "x north, y east"})
+        assert {s.quantity for s in found.sensors} == {f"displacement_{side}" for side in ("north", "east", "up")}
+
+
+def test_east_and_north_of_a_displacement_are_no_two_instruments_and_four_sides_are_four(tmp_path):
+    for name in ("Displacement {} (mm)", "displacement_{}_mm", "Verschiebung {} [mm]"):
+        table = lay(tmp_path / "f.csv", ",".join(["Date", *map(name.format, "EN")]), rise, rise)
+        found = guess(table, {"zone": "UTC"}).sensors
+        assert {(s.station, s.quantity) for s in found} == {("f", "displacement_east"), ("f", "displacement_north")}
+        table = lay(tmp_path / "g.csv", ",".join(["Date", *map(name.format, "NESW")]), rise, rise, rise, rise)
+        assert {s.quantity for s in guess(table, {"zone": "UTC"}).sensors} == {"displacement"}
+
+
+def test_a_depth_below_the_ground_and_degrees_are_read_as_they_are_typed(tmp_path):
+    table = lay(tmp_path / "f.csv", "日時,地下水位(GL-m),Temperatura (ºC),Fisurómetro 2 (mm)", rise, rise, rise)
+    found = guess(table, {"zone": "Asia/Tokyo"})
+    units = {"groundwater_level": "m", "temperature": "degC", "crack_opening": "mm"}
+    assert {s.quantity: s.unit for s in found.sensors} == units
+    assert [rule.downward for rule in found.mapping.columns] == [True, False, False]

@@ -1,6 +1,7 @@
 """Rows that are no readings of the instrument of the table: bad by their own word, sums, other instruments, hours."""
 
 import random
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -89,8 +90,9 @@ def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
     table = lay(tmp_path / "f.csv", f"{line.format(fill)}\nDate;Water level (m)", lines(spell))
     values = [float(row["value"]) for row in read_good(table.path, guess(table, UTC).mapping)]
     assert (len(values), min(values)) == (87, 5.5)
-    table = lay(tmp_path / "g.csv", "Missing values: 9\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
-    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96
+    for share in ("Missing values: 5", "Missing data: 5 %", "Fehlwerte: 5", "No data before 5"):
+        table = lay(tmp_path / "g.csv", f"{share}\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
+        assert len(read_good(table.path, guess(table, UTC).mapping)) == 96, share
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,17 @@ def test_a_name_that_all_rows_share_does_not_hide_two_instruments(tmp_path):
     table = lay(tmp_path / "f.csv", "Date;name;tags;Crack (mm)", lines(spell, [at for at in HOURS[:48] for _ in "ab"]))
     assert list_keys(table) == ["rows"]
     assert len(guess(table, UTC | {"rows": "tags"}).sensors) == 2
+
+
+@pytest.mark.parametrize(("head", "kinds"), [("axis", "XY"), ("depth (m)", "59"), ("direction", ("East", "North"))])
+def test_rows_of_one_station_and_instant_that_a_column_parts_do_not_stand_over_one_another(tmp_path, head, kinds):
+    instants = [at for at in HOURS[:48] for _ in range(4)]
+    spell = lambda k: f"T{k % 2},{kinds[k // 2 % 2]},{k % 7}.5"  # noqa: E731
+    rows = [f"{at:%Y-%m-%d %H:%M:%S},{spell(k)}" for k, at in enumerate(instants)]
+    with pytest.raises(ConfigError, match=f"column '{re.escape(head)}' separates them"):
+        guess(lay(tmp_path / "f.csv", f"time,sensor,{head},crack (mm)", rows), UTC)
+    alone = [row for k, row in enumerate(rows) if k // 2 % 2]
+    assert len(guess(lay(tmp_path / "g.csv", f"time,sensor,{head},crack (mm)", alone), UTC).sensors) == 2
 
 
 def test_a_unit_of_two_words_above_the_names_is_whole(tmp_path):
@@ -295,3 +308,24 @@ def test_what_is_no_amount_of_rain_between_two_rows_is_left_out(tmp_path, head):
     assert [s.quantity for s in guess(table, UTC | {"unit": "mm"}).sensors] == ["tilt_x"]
     hours = lines(lambda k: f"{k * 7 % 5}")
     assert len(guess(lay(tmp_path / "g.csv", "Date;Hourly rain (mm)", hours), UTC).sensors) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Predicted {}",
+        "{} forecast",
+        "{} model",
+        "{} residual",
+        "{} warning",
+        "{} Prognose",
+        "{} previsione",
+        "Simulated {}",
+    ],
+)
+def test_columns_of_what_nothing_measured_are_no_instruments(tmp_path, name):
+    """A model of a level beside the level was a second witness of it."""
+    for quantity, unit in (("Water level", "m"), ("Rain", "mm"), ("Crack 1", "mm")):
+        head = f"Date;{quantity} ({unit});{name.format(quantity)} ({unit})"
+        table = lay(tmp_path / "f.csv", head, lines(lambda k: f"{k % 7}.5;{k % 5}.5"))
+        assert len(guess(table, UTC).sensors) == 1

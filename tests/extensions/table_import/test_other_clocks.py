@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain.errors import ConfigError
+from monitor.domain.instants import read_iso
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule
@@ -105,7 +106,7 @@ def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
 @pytest.mark.parametrize(
     ("zone", "hours"), [("PST", -8), ("CET", 1), ("+05:30", 5.5), ("UTC+3", 3), ("-0400", -4), ("UTC", 0)]
 )
-@pytest.mark.parametrize("head", ["datetime;tz_cd", "Date;Clock time;Offset", "Zone;Time"])
+@pytest.mark.parametrize("head", ["datetime;tz_cd", "Date;Clock time;UTC offset", "Zone;Time"])
 def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, hours):
     """A file of a water survey was read in the zone of the answer: the zone of each row stood beside its time."""
     clock = {"datetime;tz_cd": "%Y-%m-%d %H:%M;{}", "Zone;Time": "{};%d.%m.%Y %H:%M:%S"}.get(head, "%Y-%m-%d;%H:%M;{}")
@@ -122,3 +123,44 @@ def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, 
     winter = look(tmp_path, head, lambda at: f"{at:{clock}}".format("PST" if at < instants[40] else "PDT"), instants)
     rows = read_good(winter.path, keep(guess(winter, {}).mapping, winter.path))
     assert rows[50]["time"] - rows[0]["time"] == timedelta(hours=49)
+
+
+@pytest.mark.parametrize(
+    ("head", "cells"),
+    [
+        ("Temp (°C)", ("-10", "-11")),
+        ("Gain", ("+10", "+10")),
+        ("State", ("WET", "WET")),
+        ("QC", ("Z", "Z")),
+        ("Zone", ("A", "B")),
+        ("Level offset (mm)", ("-1000", "-1000")),
+        ("Trend", ("-1", "+1")),
+    ],
+)
+def test_numbers_with_a_sign_and_words_beside_a_time_are_no_zone(tmp_path, head, cells):
+    table = look(
+        tmp_path,
+        f"Time;{head}",
+        lambda at: f"{at:%Y-%m-%d %H:%M};{cells[at.hour % 2]}",
+        [BEGIN + timedelta(hours=k) for k in range(90)],
+    )
+    found = guess(table, {"zone": "Asia/Tokyo", "quantity": "leave out", "quantity:mm": "leave out"})
+    assert not found.questions
+    assert (found.mapping.time.columns, found.zone) == (("Time",), "Asia/Tokyo")
+
+
+@pytest.mark.parametrize("joined", [" ", "T", "-", "_"])
+@pytest.mark.parametrize("sign", ["-", ".", ","])
+def test_minutes_behind_a_hyphen_or_a_point_are_no_zone_and_no_part_of_a_second(joined, sign):
+    """13-10 was ten past one ten hours behind UTC, and 13.30 three tenths of a second past one."""
+    draw = random.Random(f"{joined}{sign}")
+    for _ in range(50):
+        at = BEGIN + timedelta(minutes=draw.randrange(1_000_000))
+        for day in ("%Y-%m-%d", "%Y%m%d"):
+            with pytest.raises(ValueError, match=r"is no time|isoformat|offset"):
+                read_iso(f"{at:{day}{joined}%H{sign}%M}")
+            assert read_iso(f"{at:{day}{joined}%H%M}") == at
+        whole = at.replace(minute=0, tzinfo=UTC)
+        assert read_iso(f"{whole:%Y-%m-%dT%H}+00") == whole
+        assert read_iso(f"{whole:%Y-%m-%dT%H}-01:00") == whole + timedelta(hours=1)
+        assert read_iso(f"{whole:%Y-%m-%dT%H:%M:%S}.5Z") == whole + timedelta(seconds=0.5)

@@ -12,6 +12,7 @@ import pytest
 
 from detection.anomaly import jobs
 from detection.anomaly.bench import run_bench
+from detection.anomaly.certain.checks import check_series
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import DetectorTraining, ReadingScore, Scores, ScoringRequest
@@ -105,12 +106,14 @@ def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None
     """Bowdoin: from 2017-02-04 00:30 on the logger writes -99999 for it."""
     path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
     rows = [row for row in read_logger(path) if day("2016-12-15") <= row[0] < day("2017-02-06")]
-    answer = jobs.score(ScoringRequest("persistence-z", {"P": ([t for t, _ in rows], [v for _, v in rows])}, 1800.0))
+    timed = [t for t, _ in rows], [v for _, v in rows]
+    answer = jobs.score(ScoringRequest("persistence-z", {"P": timed}, 1800.0))
     died = day("2017-02-04T00:30")
     assert min(v for _, v in rows) < QUANTITIES["pore_pressure"].low, "flagged as it arrives: it has no vote"
     before = max(row.score for row in answer.scores if row.at_s < died)
     assert next(row.score for row in answer.scores if row.at_s == died) > 100.0 * before
-    assert [(f.kind, f.at_s - died <= 6 * 3600.0) for f in answer.findings] == [("stuck", True)]
+    findings = check_series(build_series(*timed, 1800.0), timed[0])
+    assert [(f.kind, f.at_s - died <= 6 * 3600.0) for f in findings] == [("stuck", True)]
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(0.1, "cm"), (0.001, "m"), (1 / 25.4, "in")])
@@ -224,13 +227,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def score(model, component=0):
+def measure(model, component=0):
     samples = defaultdict(lambda: ([], []))
     for one in model.samples():
         if "gnss" in one.payload:
             samples[one.station][0].append(datetime.fromisoformat(one.payload["time"]).timestamp())
             samples[one.station][1].append(one.payload["gnss"]["enu_mm"][component])
-    return jobs.score(ScoringRequest("persistence-z", dict(samples), 3600.0))
+    return dict(samples)
+
+
+def score(samples):
+    return jobs.score(ScoringRequest("persistence-z", samples, 3600.0))
 
 
 def test_faults_are_found_and_nothing_else():
@@ -241,7 +248,8 @@ def test_faults_are_found_and_nothing_else():
         InstrumentFault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
         InstrumentFault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
     )
-    answer = score(SlopeModel(1, 4, START, duration=timedelta(days=30), fails=False, faults=faults))
+    samples = measure(SlopeModel(1, 4, START, duration=timedelta(days=30), fails=False, faults=faults))
+    answer = score(samples)
     first = {}
     for row in answer.scores:
         if row.alerted:
@@ -251,12 +259,16 @@ def test_faults_are_found_and_nothing_else():
     # A common shift reaches the control station on the same reference, and no station on the other one.
     assert epoch + 600 * 3600 <= first["C1"][0] < epoch + 620 * 3600
     assert not {"G4", "C2"} & set(first)
-    assert {(f.station, f.kind) for f in answer.findings} == {("G3", "stuck"), ("G4", "gap")}
+    found = {name: check_series(build_series(*one, 3600.0), one[0]) for name, one in samples.items()}
+    assert {(name, fault.kind) for name, faults in found.items() for fault in faults} == {
+        ("G3", "stuck"),
+        ("G4", "gap"),
+    }
 
 
 def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other():
     model = SlopeModel(3, 4, START, duration=timedelta(days=60), faults=())
-    rows = [row for row in score(model, component=1).scores if row.alerted]
+    rows = [row for row in score(measure(model, component=1)).scores if row.alerted]
     assert {row.station for row in rows} == {"G1", "G2", "G3", "G4"}
     assert min(row.at_s for row in rows) > model.onset_at.timestamp()
     assert {row.kind for row in rows[-5:]} == {"movement"}

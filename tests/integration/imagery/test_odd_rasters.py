@@ -21,6 +21,7 @@ from rasterio.rpc import RPC
 from scipy import ndimage
 
 from detection.imagery.data import bijie, landslide4sense
+from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
@@ -32,7 +33,7 @@ from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
 from detection.imagery.training.domain import ALIKE, as_values, measure_window
-from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
 from tests.data.asked_detection import detect as find
@@ -555,7 +556,7 @@ def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, 
 def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
     """What decision 49 and `ALIKE` say, at half, once and twice the size that was learnt; with the most alike."""
     recipe = read_recipe(find_recipe("bijie"))
-    crops, _ = read_parts(recipe, measured("bijie").parents[1])
+    crops, _ = open_data(recipe.data, recipe.bands, recipe.seed, measured("bijie").parents[1])
     side = int(recipe.data["size_px"])
     sizes = [(s, s) for s in (side // 2, side, 2 * side)]
     seen = [correlate(resize_bands(crops.read(k).image, size)) for k in range(0, 230, 6) for size in sizes]
@@ -563,7 +564,7 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     radar = [correlate(draw_radar(how)) for how in kinds]
     assert len(crops) == 230
     values = as_values(crops.read(0).image)
-    looked = measure_window(values, np.ones(values.shape[1:], bool), texture=False)
+    looked = measure_window(values, np.ones(values.shape[1:], bool))
     assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)

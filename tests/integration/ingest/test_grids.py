@@ -19,7 +19,7 @@ from monitor.ingest.grids import stack as stacks
 from monitor.ingest.grids.cf import find_date, read_times
 from monitor.ingest.grids.netcdf import open_netcdf
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
-from tests.data.surveys.rasters import write_raster
+from tests.data.surveys.rasters import change_raster, write_raster
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -220,6 +220,27 @@ def test_a_raster_that_does_not_say_what_or_when_is_refused(tmp_path):
             points_of(open_pixels, write_tif(tmp_path / name, one, **more), **options)
 
 
+@pytest.mark.parametrize(
+    ("tags", "unit", "line"),
+    [
+        ({"UNIT": "m"}, "mm", "says the unit 'm', not 'mm'"),
+        ({"units": "radians"}, "mm", "says the unit 'rad', not 'mm'"),
+        ({"UNIT": "m/year", "FILE_TYPE": "velocity"}, None, "rates are no displacement"),
+        ({"UNIT": "cm"}, None, ""),
+        ({"UNIT": "of the provider"}, "mm", ""),
+    ],
+)
+def test_a_tag_that_names_the_unit_counts_where_the_bands_are_mute(tmp_path, tags, unit, line):
+    path = write_tif(tmp_path / "disp_20260101.tif", np.ones((1, 2, 2)))
+    change_raster(path, **tags)
+    said = {"point_set": "desc", "direction": "up", "unit": unit}
+    if not line:
+        assert points_of(open_pixels, path, **said)[0].unit == (unit or "cm")
+        return
+    with pytest.raises(ConfigError, match=line):
+        points_of(open_pixels, path, **said)
+
+
 # ---- MintPy: no measured file of it is at hand, so one as its documents describe it ------------------------------
 def write_mintpy(path, **attrs):
     values = np.arange(12.0, dtype="f4").reshape(2, 2, 3) / 1000
@@ -417,3 +438,42 @@ def test_one_layer_twice_is_refused(tmp_path):
     path = write_rain(tmp_path / "a.nc", [1.0, 2.0], step_h=0)
     with pytest.raises(ConfigError, match="two layers have the same time"):
         rows_of(path, quantity="rain", places=at_gauge("interval_end"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("unit", "each"), [("mm", 1.0), ("m", 1e-3), ("kg m-2", 1.0)])
+def test_rain_that_rounding_made_less_than_nothing_is_nothing(tmp_path, seed, unit, each):
+    draw = np.random.default_rng(seed)
+    rain = draw.choice([0.0, 0.4, 3.1], size=30)
+    noise = np.where(rain == 0.0, -(10.0 ** -draw.uniform(1.4, 18.0, 30)), 0.0)
+    noise[-1], rain[-1] = -4.0, 0.0  # this is no rounding
+    path = write_rain(tmp_path / "a.nc", (rain + noise) * each, units=unit)
+    found = [v / each for _, _, v, _ in rows_of(path, quantity="rain", places=at_gauge("interval_end"))]
+    assert found[:-1] == pytest.approx(rain[:-1], abs=1e-12)
+    assert found[-1] == pytest.approx(-4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "is_rain"),
+    [
+        ("sf", {"long_name": "Snowfall"}, False),
+        ("pet", {"long_name": "potential evapotranspiration"}, False),
+        ("ro", {"standard_name": "surface_runoff_amount"}, False),
+        ("pr", {"cell_methods": "time: maximum"}, False),
+        ("rain", {"cell_methods": "area: mean time: mean (interval: 1 hour)"}, False),
+        ("tp", {"GRIB_stepType": "max"}, False),
+        ("rr", {"long_name": "rain and melting snow"}, True),
+        ("prcp", {"cell_methods": "area: mean time: sum"}, True),
+        ("apcp", {"GRIB_stepType": "accum"}, True),
+    ],
+)
+def test_what_a_file_calls_something_else_is_no_rain(tmp_path, name, attrs, is_rain):
+    rain = np.random.default_rng(4).choice([0.0, 0.0, 0.2, 1.4], size=60)
+    path = write_rain(tmp_path / "a.nc", rain, name=name, **attrs)
+    said = {"quantity": "rain", "places": at_gauge("interval_end")}
+    if not is_rain:
+        with pytest.raises(ConfigError, match="no sums of rain"):
+            rows_of(path, **said)
+        assert rows_of(path, quantity="snow_depth", places=at_gauge("interval_end"))
+        said["variable"] = name  # who names it means it
+    assert len(rows_of(path, **said)) == 60

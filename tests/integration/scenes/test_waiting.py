@@ -402,7 +402,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         ({"name": ""}, "name must be a text"),
         ({"network": network | {"options": None}}, "network.options must be an object"),
         ({"network": network | {"width": 10**400}}, "network.width must be a number above 0, at most 16"),
-        ({"bands": ["B4", "B3"]}, "normalisation.mean must be a number for each band"),
+        ({"bands": ["B4", "B3"]}, "domain.bands must be a list of bands of the card"),
         ({"bands": [["B4"], "B3"]}, "bands must be a list of different names"),
         ({"radiometry": {}}, "radiometry.stretch must be a text"),
         ({"radiometry": {"stretch": "reflectance"}}, "radiometry must be an object, with a scale where"),

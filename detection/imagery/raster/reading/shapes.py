@@ -41,6 +41,8 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     for place, one in enumerate(given):
         if one is None or one.is_empty:
             left["without geometry"] += 1
+        elif not np.isfinite(shapely.get_coordinates(one)).all():
+            left["with coordinates that are no numbers"] += 1
         elif one.geom_type in AREAS or (points and one.geom_type in POINTS):
             found[place] = one
         else:
@@ -55,6 +57,7 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     broken = held.copy()
     broken[held] = ~shapely.is_valid(found[held])
     if broken.any():
+        noted["outlines cross themselves; check them"] = int(broken.sum())
         found[broken] = [_keep_areas(one) for one in shapely.make_valid(found[broken], method="structure")]
         for place in np.flatnonzero(broken).tolist():
             if found[place] is None:

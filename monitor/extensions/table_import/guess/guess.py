@@ -297,7 +297,7 @@ def _settle_rows(
         named = station = None
     is_one = station is None or len({str(cell) for cell in table.columns[station]}) == 1  # name of a table, of a site
     values = [n for n in numbers if not is_no_measurement(table.title(n))]
-    if is_one and (owner := find_owner(table, times, values, talk)) is not None:
+    if (owner := find_owner(table, times, values, talk, None if is_one else station)) is not None:
         named = station = owner
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []

@@ -33,7 +33,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?:gau?ge|river|water|tide|wasser).?h(?:eight|öhe)|hauteur.{0,3}eau|altezza.{0,9}(?:acqua|idro)", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|(?<!b)riss(?!a(?!u))|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
+        r"crack|lvdt|fiss?ur|(?<!b)riss(?!a(?!u))|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
         "crack_opening",
     ),
     (r"tilt|inclin|neigung|[ck]lino|倾", "tilt"),
@@ -71,6 +71,7 @@ _DOWNWARD_WORDS: Final = (
     *(r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "depth.?to", "(?<![a-z])dtw(?![a-z])"),
     "below.{0,5}(?:ground|surface|toc|top|casing|collar|datum|measuring|reference|mp(?![a-z]))",
     r"(?<![a-z])(?:(?:m|cm|ft)? ?b\.?(?:g\.?[ls]|toc)|(?:m|cm|ft) ?b\.?(?:tc|mp|ct|rp|n\.?t))(?![a-z])",
+    r"(?<![a-z])g\.?l\.? ?[-\u2212\uff0d] ?\(?m(?![a-z])",  # Japanese: below the ground
     *("(?<![a-z])(?:m|ft) ?toc(?![a-z])", "soggiacenza", "flurabstand", "abstich"),
     r"(?<![a-z])(?:u\.?|unter|ab) ?(?:gok|rok|pok|okt|ok|mp|rohr\w*|mess\w*|gelände\w*)(?![a-z])",
     r"(?<![a-z])(?:da|dal|dalla|sotto) ?(?:il |la )?(?:p\.? ?c|piano|bocca|b\.? ?p|testa)",
@@ -150,6 +151,7 @@ _CALENDAR: Final = re.compile(
 _NOT_OF_HERE: Final = (
     *("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop", "dew.?p"),
     *("taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status", "azimut", "threshold"),
+    r"(?<![a-z])(?:modell?o?|resid\w*|warn\w*)(?![a-z])",
     *("grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil", "(?<![a-z])valid(?:ity)?(?![a-z])"),
     # of rain what is no amount
     r"intensit",
@@ -158,6 +160,11 @@ _NOT_OF_HERE: Final = (
 )
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
+NOT_MEASURED: Final = re.compile(
+    r"(?<![^\W\d_])(?:forecast|predict|prognos|vorhersage|previs|prévis|pron[oó]st|simulat|simulier|modell?(?:ed|ier)|"
+    r"synthetic|interpol|estimat|geschätzt|stimat|estimé|gap.?fill|aufgefüllt)",
+    re.IGNORECASE,
+)  # of rows and of columns: what was worked out
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _TREATED_WORDS: Final = (
     r"raw|roh\w*|grezz[ao]|brut\w*|orig\w*|corr\w*|korr\w*|compens\w*|komp\w*|filt\w*|gefiltert|smooth\w*|geglättet",
@@ -422,7 +429,7 @@ def may_count_downward(header: str, quantity: str) -> bool:
 def is_no_measurement(header: str) -> bool:
     """Whether a column of numbers by this name is a counter, a place, part of a date or nothing of this service."""
     bare = _BRACKETS.sub("", header).strip()
-    is_other = _OTHER.search(bare) is not None or is_serial(header)
+    is_other = any(p.search(bare) for p in (_OTHER, NOT_MEASURED)) or is_serial(header)
     return is_other or any(p.match(bare) for p in (_COUNTER, _PLACE, _CALENDAR))
 
 

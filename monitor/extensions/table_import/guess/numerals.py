@@ -21,10 +21,12 @@ NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements tha
 WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
 _BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
-_DECLARED: Final = re.compile(  # in words above the names
-    r"(?:rinval|no[ _-]?data(?:[ _-]?value)?|missing(?:[ _-]?(?:values?|data))?|fill[ _-]?value|fehl\w*|lücken?\w*|"
-    r"(?:dato|valore|valeur|valor)s?[ _](?:mancant|manquant|ausent|faltant)\w*)[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)",
-    re.IGNORECASE,
+_GAPS: Final = (
+    r"rinval|nodata(?:[ _-]?value)?|no[ _-]data[ _-]value|missing[ _-]?value|fill[ _-]?value|fehlwert|lückenwert",
+    r"(?:dato|valore|valeur|valor)[ _](?:mancant|manquant|ausent)\w*|(?:no|missing)[ _-](?:data|values)(?=\W*-)",
+)
+_DECLARED: Final = re.compile(  # in words above the names; how many gaps there are, or their share, is not below zero
+    rf"(?:{'|'.join(_GAPS)})[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)", re.IGNORECASE
 )
 _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
 

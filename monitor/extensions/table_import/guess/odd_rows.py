@@ -12,7 +12,7 @@ from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import says_bad
 from monitor.extensions.table_import.guess.calendar import AS_THEY_ARE
-from monitor.extensions.table_import.guess.names import is_serial, is_station_column
+from monitor.extensions.table_import.guess.names import NOT_MEASURED, is_serial, is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
 from monitor.extensions.table_import.guess.raw_table import RawTable
@@ -28,11 +28,6 @@ _OF_FLAGS: Final = re.compile(
 )
 _OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
 _FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
-_NOT_MEASURED: Final = re.compile(
-    r"(?<![^\W\d_])(?:forecast|predict|prognos|vorhersage|previs|prévis|pron[oó]st|simulat|simulier|modell?(?:ed|ier)|"
-    r"synthetic|interpol|estimat|geschätzt|stimat|estimé|gap.?fill|aufgefüllt)",
-    re.IGNORECASE,
-)
 _GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
 _BAD_CODES: Final = 64
 _SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
@@ -82,7 +77,7 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
         return label != "1"
     return (
         says_bad(label)
-        or _NOT_MEASURED.search(label) is not None
+        or NOT_MEASURED.search(label) is not None
         or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
     )
 
@@ -90,7 +85,7 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
 def _names_model(cells: Sequence[object]) -> bool:
     """Whether cells say of some rows that nothing measured them."""
     kinds = set(cells) if len(cells) and isinstance(cells[0], str) else set()
-    return len(kinds) <= KINDS_MOST and any(isinstance(one, str) and _NOT_MEASURED.search(one) for one in kinds)
+    return len(kinds) <= KINDS_MOST and any(isinstance(one, str) and NOT_MEASURED.search(one) for one in kinds)
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:

@@ -1,11 +1,13 @@
 """Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from math import isclose
 from typing import Any, Final
 
-from forecasting.message import Figure, Template
+from forecasting.message import TEXT_OF, Figure, Template
+from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
@@ -18,8 +20,14 @@ ROWS_LEAST: Final = 3  # that share an instant: an hour that comes twice in autu
 SHARE_LEAST: Final = 0.2  # of all rows: two instruments make half of them; a logger that wrote no seconds, .06
 APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
 KINDS_MOST: Final = 2000
+_OF_PART: Final = re.compile(r"depth|tiefe|profon|anchor|anker|channel|kanal|canal", re.IGNORECASE)
 _WHOSE_ROW: Final = Template(
     "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
+)
+_PARTED: Final = Template(
+    "guess.rows.parted",
+    "{n} rows have the time and the station of another row and other values, and column '{column}' separates them: "
+    "write a column of values for each",
 )
 
 RECORD: Final = "record"
@@ -32,22 +40,33 @@ _TWO_FILES: Final = Template(
 )
 
 
-def find_owner(table: RawTable, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
-    """The column that tells rows of one instant apart, as a person says; None where rows need none."""
+def find_owner(
+    table: RawTable, times: Times, numbers: Sequence[str], talk: Interview, station: str | None = None
+) -> str | None:
+    """The column that tells rows of one instant apart, as a person says; None where rows need none.
+
+    Raises ConfigError where `station` names whose rows they are, and another column parts those of one station.
+    """
     if len(times.parsed) != table.rows:
         return None
     rows = set()
+    keys = [*zip(times.parsed, table.columns[station] if station else times.parsed, strict=True)]
     for name in numbers:
         first: dict[Any, Any] = {}
-        for k, (at, cell) in enumerate(zip(times.parsed, table.columns[name], strict=True)):
-            if not is_empty(cell) and first.setdefault(at, cell) != cell:
+        for k, (key, cell) in enumerate(zip(keys, table.columns[name], strict=True)):
+            if not is_empty(cell) and first.setdefault(key, cell) != cell:
                 rows.add(k)
     count = len(rows)
     if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
         return None
-    columns = {
-        table.title(n): n for n in table.names if n not in times.rule.columns and _separates_rows(table, times, n)
-    }
+    others = [n for n in table.names if n != station and (n not in numbers or _OF_PART.search(table.title(n)))]
+    columns = {table.title(n): n for n in (others if station else table.names) if _separates_rows(table, keys, n)}
+    columns = {title: n for title, n in columns.items() if n not in times.rule.columns}
+    if station is not None:
+        for title in columns:
+            text = _PARTED(n=Figure(count, "d"), column=title)
+            raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+        return None
     return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
@@ -74,10 +93,10 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
         before |= {at: (value, name) for at, value in own.items()}
 
 
-def _separates_rows(table: RawTable, times: Times, column: str) -> bool:
+def _separates_rows(table: RawTable, keys: Sequence[Any], column: str) -> bool:
     cells = ["" if is_empty(cell) else str(cell) for cell in table.columns[column]]
     kinds = set(cells)
     ids = {name_station(kind) for kind in kinds}
     if not 2 <= len(kinds) <= min(KINDS_MOST, table.rows // 2) or "" in ids or len(ids) < len(kinds):
         return False
-    return len(set(zip(times.parsed, cells, strict=True))) >= APART_LEAST * table.rows
+    return len(set(zip(keys, cells, strict=True))) >= APART_LEAST * table.rows

@@ -117,7 +117,11 @@ _OPEN: Final = re.compile(  # what turns a zone beside it: summer time, a distan
     r"not|non|nicht|kein\w*)(?![^\W_])|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}",
     re.IGNORECASE,
 )
-_ZONE_CELL: Final = re.compile(r"Z|(?:UTC|GMT)? ?[+-]\d{1,2}(?::?\d\d)?")
+_OF_ZONE: Final = re.compile(r"(?<![^\W\d_])(?:tz|zone|utc|gmt|fus[oe]|huso|zona)|zone(?![^\W\d_])", re.IGNORECASE)
+_ZONE_CELL: Final = re.compile(r"(?:UTC|GMT) ?[+-]\d{1,2}(?::?\d\d)?|[+-]\d\d:\d\d")
+_ZONE_TERM: Final = re.compile(
+    r"Z|[+-]\d{1,2}(?:\d\d)?|[A-Z]{3,4}"
+)  # where the column is called a zone: -10 is a number
 _POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
 _POWER_LEAST: Final = 7  # digits behind the mark that leave no more than minutes open
 _ZONES_MOST: Final = 4  # of one column: winter and summer time, of two countries at most
@@ -217,12 +221,17 @@ def _join_zone(table: RawTable, times: Times) -> Times:
     for name in table.names if not (times.has_zone or times.zone or _are_days(times)) else ():
         texts = [str(cell).strip() for cell in table.columns[name]]
         kinds = set(texts)
-        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or t == name_zone(f" {t}") != "" for t in kinds):
+        is_called = _OF_ZONE.search(table.title(name)) is not None
+        if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or (is_called and _is_zone(t)) for t in kinds):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
             found = _read_texts(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)])
             if found is not None and (found.has_zone or found.zone) and len(found.parsed) == len(times.parsed):
                 return found
     return times
+
+
+def _is_zone(text: str) -> bool:
+    return _ZONE_TERM.fullmatch(text) is not None and (not text.isalpha() or text in {"Z", name_zone(f" {text}")})
 
 
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:

@@ -83,7 +83,7 @@ def settle_components(
     found = dict(names)
     groups: dict[str, dict[str, list[str]]] = {}
     for column, name in names.items():
-        if name.sign and name.quantity is None and not name.is_error:
+        if name.sign and name.quantity in {None, "displacement"} and not name.is_error:
             groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
     open_columns: list[str] = []
     for base, signs in groups.items():
@@ -140,10 +140,15 @@ def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: s
 
 
 def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
-    """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments."""
+    """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments.
+
+    So may be those of displacement alone where the other sides of the compass stand beside them.
+    """
     base = names[columns["e"]].base
     words = names[columns["e"]].is_side and names[columns["n"]].is_side
-    return words or "u" in columns or (base != "" and not base.isdigit())
+    sides = {name.station.casefold() for name in names.values()} & {"s", "w", "o", "south", "west"}
+    moves = all(names[columns[sign]].quantity == "displacement" for sign in "en") and not sides
+    return words or "u" in columns or (not base.isdigit() if base else moves)
 
 
 def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:

@@ -6,6 +6,7 @@ import pytest
 from forecasting.data.kinds import LENGTHS
 from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
 from forecasting.errors import HorizonError, PanelError
+from forecasting.evaluation.csv_audit import audit_rows
 from monitor.domain import observation
 from monitor.domain.quantities import UNITS
 
@@ -102,6 +103,26 @@ def test_the_name_of_a_quantity_states_its_unit(tmp_path):
     rows = [f"2026-01-0{day}T00:00:00Z,G1,displacement_downslope_m,{0.25 * day}" for day in (1, 2, 3)]
     path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")
     assert read_long_csv(path).values[:, 0].tolist() == [250.0, 500.0, 750.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("quantity", ["displacement", "displacement_m"])
+def test_a_row_counts_in_the_unit_that_it_says(tmp_path, seed, quantity):
+    draw = np.random.default_rng(seed)
+    units = draw.choice([*LENGTHS, ""], size=30)
+    usual = 1000.0 if quantity.endswith("_m") else 1.0
+    mm = np.cumsum(draw.uniform(0.1, 5.0, 30))
+    rows = [
+        f"2024-01-{k + 1:02d}T00:00:00Z,A,{quantity},{value / LENGTHS.get(unit, usual)!r},{unit}\n"
+        for k, (value, unit) in enumerate(zip(mm.tolist(), units.tolist(), strict=True))
+    ]
+    path = tmp_path / "long.csv"
+    path.write_text("time,station,quantity,value,unit\n" + "".join(rows))
+    np.testing.assert_allclose(read_long_csv(path).values[:, 0], mm)
+    assert not [one for one in audit_rows(path, (DAY_S,)) if one.code == "implausible_value"]
+    path.write_text(path.read_text() + f"2024-02-01T00:00:00Z,A,{quantity},1.0,kPa\n")
+    with pytest.raises(PanelError, match="in 'kPa'; expected mm"):
+        read_long_csv(path)
 
 
 def test_lengths_agree_with_the_quantities_of_the_service():

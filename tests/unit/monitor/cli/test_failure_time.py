@@ -208,6 +208,26 @@ def test_inverse_velocity_is_neither(tmp_path, name):
             read_curve(write(tmp_path, "date," + name, [f"{t},0.5" for t in DAYS]), column)
 
 
+@pytest.mark.parametrize("unit", ["mm", "cm", "m"])
+def test_rows_of_a_long_table_count_in_the_unit_that_they_say(tmp_path, unit):
+    rows = [f"{t}T00:00:00Z,A,displacement,{k / 7},{unit}" for k, t in enumerate(DAYS)]
+    found = read_curve(write(tmp_path, "time,station,quantity,value,unit", rows), "displacement")
+    assert found.values == pytest.approx([k / 7 * {"mm": 1.0, "cm": 10.0, "m": 1000.0}[unit] for k in range(len(DAYS))])
+    for other, line in (("in", "in several units"), ("mm/day", "")):
+        others = [row.rpartition(",")[0] + "," + other for row in rows]
+        changed = [*rows[:-1], others[-1]] if line else others
+        with pytest.raises(PayloadError, match=line or "--column velocity"):
+            read_curve(write(tmp_path, "time,station,quantity,value,unit", changed), "displacement")
+
+
+@pytest.mark.parametrize("name", ["increment_mm", "Displacement increment (mm)", "displacement_incr_cm"])
+def test_what_came_each_time_is_no_displacement_so_far(tmp_path, name):
+    path = write(tmp_path, "date," + name, [f"{t},0.5" for t in DAYS])
+    with pytest.raises(PayloadError, match="what came each time"):
+        read_curve(path, "displacement")
+    assert len(read_curve(path, "displacement", value=name).values) == len(DAYS)  # who names it means it
+
+
 @pytest.mark.parametrize("fill", [-9999, 9999.0, -99.99, 7999, 65535, 1e37])
 @pytest.mark.parametrize("header", ["date,disp_mm", "date,disp_m"])
 def test_numbers_that_stand_for_no_measurement_are_left_out_and_said(tmp_path, fill, header):

@@ -44,7 +44,6 @@ _B0_TABLE = (
 def _make_stages(
     in_channels: int, width: float, stem: int, rows: Sequence[BlockRow]
 ) -> tuple[nn.ModuleList, list[int]]:
-    """Stages of rows in channels of the published width."""
     stages, widths, before, channels = nn.ModuleList(), list[int](), stem, scale_width(stem, width)
     stage = nn.Sequential(ConvUnit(in_channels, channels, stride=2, activation=rows[-1].activation))
     for full in rows:

@@ -6,15 +6,17 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, box
 
 from detection.imagery.errors import AoiError
-from detection.imagery.raster.aoi import read_outlines
-from detection.imagery.raster.grid import LONLAT
+from detection.imagery.raster.aoi import make_mask, read_outlines
+from detection.imagery.raster.grid import LONLAT, Grid
 from detection.imagery.raster.reading.shapes import join_rings, take_outlines
 from detection.susceptibility.vectors import read_vectors
+from tests.data.surveys.rasters import write_raster
 
 
 def ring(x0, y0, x1, y1, *, against=False):
@@ -137,3 +139,41 @@ def test_every_way_to_name_a_system_and_a_feature_without_geometry(tmp_path, crs
     ((_, found),) = read_outlines(path, told)
     assert found.equals_exact(shapely.Polygon(SQUARE), 1e-7)
     assert "1 without geometry" in told[0]
+
+
+@given(st.integers(1, 3), st.sampled_from([0, 1]))
+def test_an_outline_with_a_corner_that_is_no_number_is_left_out_whole(corner, axis):
+    points = ring(0, 0, 10, 10)
+    points[corner, axis] = np.nan
+    with np.errstate(invalid="ignore"):
+        broken = shapely.Polygon(points)
+    taken = take_outlines([broken, box(20, 0, 21, 1)])
+    assert [one is None for one in taken.shapes] == [True, False]
+    assert taken.notes == ("1 of 2 geometries are left out: 1 with coordinates that are no numbers",)
+
+
+def test_an_outline_that_crosses_itself_is_named():
+    bow = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10), (0, 0)])
+    taken = take_outlines([bow, box(20, 0, 21, 1)])
+    assert taken.shapes[0].area == 50
+    assert taken.notes == ("1 outlines cross themselves; check them",)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "is_one"),
+    [(1, 0, True), (255, 0, True), (7, 0, True), (0.6, np.nan, True), (1, -9999, True), (7, 3, False), (2, 1, False)],
+)
+def test_an_area_of_several_values_is_asked_about(tmp_path, inside, outside, is_one):
+    values = np.full((1, 40, 40), outside, "float32")
+    values[:, 5:30, 5:30] = inside
+    at = Affine(10, 0, 500_000, 0, -10, 5_100_000)
+    path = write_raster(tmp_path / "area.tif", values, crs="EPSG:32632", transform=at)
+    grid = Grid(at, pyproj.CRS.from_epsg(32632).to_wkt(), 40, 40)
+    if is_one:
+        assert make_mask(path, grid, tmp_path).path == path
+        values[:, 5, 5:30] *= 0.5  # a rim that resampling made
+        write_raster(path, values, crs="EPSG:32632", transform=at)
+        assert make_mask(path, grid, tmp_path).path == path
+        return
+    with pytest.raises(AoiError, match="2 values above 0"):
+        make_mask(path, grid, tmp_path)

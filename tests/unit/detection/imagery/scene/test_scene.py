@@ -187,6 +187,44 @@ def test_numbers_of_another_satellite_are_no_names(tmp_path, name):
     assert set(read_scene(tmp_path / name).bands) == {"B2", "B3", "B4", "B8"}
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 8])
+@pytest.mark.parametrize("spelled", ["B{}", "b{:02d}", "SR_B{}"])
+def test_numbers_that_run_on_from_one_are_no_names(tmp_path, count, spelled):
+    names = tuple(spelled.format(number) for number in range(1, count + 1))
+    write_single(tmp_path / "site_20210203.tif", names)
+    with pytest.raises(errors.ManifestError, match="mean something else on each satellite"):
+        read_scene(tmp_path / "site_20210203.tif")
+    for name, others in (
+        ("S2A_20210203.tif", names),
+        ("a_20210203.tif", (*names, "B12")),
+        ("b_20210203.tif", names[1:]),
+    ):
+        write_single(tmp_path / name, others)
+        assert len(read_scene(tmp_path / name).bands) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("name", "usable", "not_usable"),
+    [("SCL", 4, 9), ("scl", 5, 3), ("QA60", 0, 1024), ("qa60", 0, 2048), ("QA_PIXEL", 64, 8), ("dataMask", 1, 0)],
+)
+def test_a_mask_among_the_bands_of_a_raster_counts(tmp_path, name, usable, not_usable):
+    path = tmp_path / "a_20210203.tif"
+    write_single(path, ("red", "green", "blue", name))
+
+    def change(values):
+        values[:] = 7
+        values[3] = usable
+        values[3, :20] = not_usable
+        return values
+
+    change_raster(path, change)
+    with open_scene(read_scene(path), ("B4", "B3", "B2")) as reader:
+        grid = reader.grid
+        _, valid = reader.read(0, 0, grid.width, grid.height)
+    assert valid[20:].all()
+    assert not valid[:20].any()
+
+
 def test_bands_without_names_are_not_guessed(tmp_path):
     path = tmp_path / "20240506.tif"
     write_single(path, ("", "", ""))
