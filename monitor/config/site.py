@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
@@ -56,6 +58,8 @@ _Corners = tuple[tuple[float, float], ...]
 _R = TypeVar("_R")
 IMPLIED: Final = "slopeward"  # author of criteria that no site file has
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
+_FARTHEST_ZONE_H: Final = 4.0  # no country's clock is farther from the sun
+_COLOURS: Final = {"green": 0, "yellow": 1, "amber": 2, "orange": 2, "red": 3}  # as levels are called
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
 NOISIEST_MM: Final = 1e4  # the receiver of a telephone, the pixel of a satellite
@@ -301,6 +305,11 @@ def find_cautions(site: domain.Site) -> list[str]:
     for name, (longitude, latitude) in site.places.items():
         if (far_m := measure_m((site.latitude, site.longitude), (latitude, longitude))) > FARTHEST_M:
             found.append(f"station {name} lies {far_m / 1000.0:,.0f} km from the site: is its place right?")
+    found += _find_doubtful_zone(site)
+    ranks = [(_COLOURS[level.name], level.name) for level in site.levels if level.name in _COLOURS]
+    for (rank, name), (next_rank, next_name) in pairwise(ranks):
+        if next_rank < rank:
+            found.append(f"levels.names run from the least to the worst: {name!r} stands before {next_name!r}")
     for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
         if criterion.dwell != domain.Dwell():
             found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
@@ -312,6 +321,24 @@ def find_cautions(site: domain.Site) -> list[str]:
                 f"{spec.station}.{spec.quantity} is written in {spec.written_unit}: are they converted?"
             )
     return found
+
+
+def _find_doubtful_zone(site: domain.Site) -> list[str]:
+    """A zone whose clock no place at the site's longitude has; UTC is any place's choice."""
+    zone, sun_h = site.timezone, site.longitude / 15.0
+    if zone in {"UTC", "Etc/UTC", "GMT", "Zulu"}:
+        return []
+    offsets = [datetime(2025, month, 1, tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() for month in (1, 7)]
+    ahead_h = [one.total_seconds() / 3600.0 for one in offsets if one is not None]
+    off_h = min(abs((one - sun_h + 12.0) % 24.0 - 12.0) for one in ahead_h)
+    clock = (
+        f"site.timezone {zone!r} is {ahead_h[0]:+g} h from UTC, the sun at {site.longitude:g} degrees {sun_h:+.1f} h"
+    )
+    if off_h > _FARTHEST_ZONE_H:
+        return [f"{clock}: is it the zone of the site?"]
+    if zone.startswith("Etc/GMT") and abs(-ahead_h[0] - sun_h) + 1.0 <= abs(ahead_h[0] - sun_h):
+        return [f"{clock}: zones of this name count the other way, is the opposite sign meant?"]
+    return []
 
 
 def _find_unnotified_top(site: domain.Site) -> list[str]:

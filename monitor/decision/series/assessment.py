@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Message, Template
-from monitor.decision.series.intervals import LOOKED_AT, find_silence_s
+from monitor.decision.series.intervals import SETTLED, find_silence_s
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
@@ -168,9 +168,9 @@ class DecisionContext:
         key = (spec.station, spec.quantity)
         if key not in self._silences:
             named = self.list_readings(spec.station)
-            rows = max((r for q, r in named if is_of(self.site, spec, q)), key=len, default=())[-LOOKED_AT:]
-            epochs_s = [seconds(r.observed_at) for r in rows]
-            came_s = [seconds((r.first or r).received_at) for r in rows]
+            rows = max((r for q, r in named if is_of(self.site, spec, q)), key=len, default=())
+            epochs_s = [seconds(r.observed_at) for r in rows[-SETTLED - 1 :]]
+            came_s = (seconds((r.first or r).received_at) for r in reversed(rows))
             was_rare = rare_key(key) in self.memory.conditions
             self._silences[key] = find_silence_s(spec, epochs_s, came_s, was_rare=was_rare)
         return self._silences[key]

@@ -1,7 +1,7 @@
 """How often the readings of a series really come, and the silence that is allowed by it."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
 from typing import Final
 
 from monitor.domain.instruments.parents import GONE
@@ -12,7 +12,7 @@ SETTLED: Final = 24  # and by which it is told that they come as declared again,
 MISSED: Final = 2  # but for so many
 ALIKE: Final = 0.1  # readings that come so nearly as often as declared come as declared
 SELDOM: Final = 2.0  # declared intervals: readings that come no oftener lengthen a silence that nobody declared
-LOOKED_AT: Final = 500  # readings whose receptions tell how often a logger sends what it holds
+LOOKED_AT: Final = 1000  # readings whose receptions tell how often a logger sends what it holds
 
 
 def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bool = False) -> float:
@@ -43,7 +43,7 @@ def _measure_steps(times_s: Sequence[float]) -> list[float]:
 
 
 def find_silence_s(
-    spec: SeriesSpec, times_s: Sequence[float], received_s: Sequence[float] = (), *, was_rare: bool = False
+    spec: SeriesSpec, times_s: Sequence[float], received_s: Iterable[float] = (), *, was_rare: bool = False
 ) -> float:
     """The silence that a series may keep, seconds: as declared; else three intervals, as its readings really come.
 
@@ -51,12 +51,12 @@ def find_silence_s(
 
     Args:
         times_s: epochs of its newest readings, oldest first.
-        received_s: when each of them came.
+        received_s: when each came, the newest first; as few are looked at as show the pace.
 
     >>> spec = SeriesSpec("G1", "displacement", "mm", 3600.0, 10800.0, learns_silence=True)
     >>> find_silence_s(spec, [i * 21600.0 for i in range(6)])
     64800.0
-    >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [i // 24 * 86400.0 for i in range(120)])
+    >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [i // 24 * 86400.0 for i in range(119, -1, -1)])
     259200.0
     """
     if not spec.learns_silence:
@@ -68,10 +68,10 @@ def find_silence_s(
     return GONE * every_s if every_s >= SELDOM * spec.interval_s else spec.max_silence_s
 
 
-def _list_receptions(received_s: Sequence[float], interval_s: float) -> list[float]:
+def _list_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
     """Instants of receptions, oldest first; what came within half an interval came together."""
     found: list[float] = []
-    for at_s in reversed(received_s[-LOOKED_AT:]):
+    for at_s in islice(received_s, LOOKED_AT):
         if found and found[-1] - at_s <= interval_s / 2.0:
             found[-1] = min(at_s, found[-1])
         elif len(found) > RECENT:

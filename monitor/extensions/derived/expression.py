@@ -150,13 +150,17 @@ class _Reader:
                 return self._read_text(text, back_s)
             case ast.Attribute(value=ast.Name(id=station), attr=quantity):
                 return self._read_series((station, quantity), back_s)
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as own, operand=operand):
                 part = self.read(operand, back_s)
-                return part if isinstance(sign, ast.UAdd) else _join(part.unit, (part,), lambda v: (-v[0], (-1.0,)))
+                return part if isinstance(own, ast.UAdd) else _join(part.unit, (part,), lambda v: (-v[0], (-1.0,)))
             case ast.BinOp(op=ast.Pow(), left=left, right=right):
                 return self._read_power(self.read(left, back_s), right)
             case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
-                return _operate(type(operator), self.read(left, back_s), self.read(right, back_s))
+                one, other = self.read(left, back_s), self.read(right, back_s)
+                sign, power, function = _OPERATORS[type(operator)]
+                if not power:
+                    _require_alike(one, other, sign)
+                return _join(one.unit.times(other.unit, Fraction(power)), (one, other), function)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _ONE or name in _MANY:
                 return self._read_function(name, [self.read(arg, back_s) for arg in args])
             case ast.Call(func=ast.Name(id="lag"), args=[what, ast.Constant(value=str() as span)], keywords=[]):
@@ -274,9 +278,7 @@ class _Reader:
             used |= {one: slope for slope, one in slopes}
             return math.fsum(slope * one.value for slope, one in slopes), used
 
-        return Part(
-            units[0].times(units[1] if over is not None else Unit(1.0, (("s", Fraction(1)),)), Fraction(-1)), compute
-        )
+        return Part(units[0].times(units[-1] if over else Unit(1.0, (("s", Fraction(1)),)), Fraction(-1)), compute)
 
 
 def _require_alike(one: Part, other: Part, where: str) -> None:
@@ -303,13 +305,6 @@ def _join(unit: Unit, parts: Sequence[Part], function: _Function) -> Part:
         return value, used
 
     return Part(unit, compute)
-
-
-def _operate(kind: type[ast.operator], one: Part, other: Part) -> Part:
-    sign, power, function = _OPERATORS[kind]
-    if not power:
-        _require_alike(one, other, sign)
-    return _join(one.unit.times(other.unit, Fraction(power)), (one, other), function)
 
 
 def _raise(x: float, power: float) -> tuple[float, Sequence[float]]:

@@ -40,41 +40,44 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
     instead: dict[Series, str] = {}
     added: dict[str, Table] = {}
     rows: list[Table] = []
-    quantities = [(s.id, one) for s in file.station for one in s.series] + [(one.station, one) for one in file.derived]
-    places = {
-        (station, q.quantity): q
-        for station, q in quantities
-        if q.quantity.startswith(OF_GROUND) and q.quantity not in OWN_WAY and q.unit != "index"
-    }
-    motions: dict[str, list[str]] = {}
-    for of_station, quantity in places:
-        motions.setdefault(of_station, []).append(quantity)
+    motions: dict[str, dict[str, Table]] = {}
+    for of, one in [(s.id, one) for s in file.station for one in s.series] + [
+        (one.station, one) for one in file.derived
+    ]:
+        if one.quantity.startswith(OF_GROUND) and one.quantity not in OWN_WAY and one.unit != "index":
+            motions.setdefault(of, {})[one.quantity] = one
     references = {to for table in file.relative for to in _list_references(table)}
     for index, table in enumerate(file.relative):
         where, to = f"{name}: relative[{index}]", _list_references(table)
         for station in _match(table, stations, references, where, faults):
             new = f"{station.id}{ENDING}"
             with faults.gathered():
-                common = [q for q in motions.get(station.id, ()) if all((r, q) in places for r in to)]
                 if station.id in references:
                     wanted = "expected references that stand for themselves"
                     raise ConfigError(f"{where}: {station.id} is a reference itself: {wanted}")
                 if new in stations or new in added:
                     raise ConfigError(f"{where}: {new} is there already: expected each station in one [[relative]]")
-                if not common:
-                    what = "have no displacement, tilt, crack or strain alike"
-                    raise ConfigError(f"{where}: {station.id} and {', '.join(to)} {what}")
+                common = _find_common(motions, station.id, to, where)
                 label = f"{station.name or station.id} - {', '.join(to)}"
                 facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}
                 was = tuple(f"{one}{ENDING}" for one in station.was)
                 added[new] = station.model_copy(update=facts | {"was": was, "calibrated_on": None})
                 for quantity in common:
                     instead[station.id, quantity] = new
-                    rows.append(_make_row(make, places[station.id, quantity], table, station.id, to, where))
+                    rows.append(_make_row(make, motions[station.id][quantity], table, station.id, to, where))
     faults.raise_any()
     measured = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
     update = {"station": (*measured, *added.values()), "derived": (*file.derived, *rows)}
     return (file.model_copy(update=update) if added else file), instead
+
+
+def _find_common(motions: Mapping[str, Mapping[str, Table]], station: str, to: Sequence[str], where: str) -> list[str]:
+    """Motion that a station and its references all measure; `motions`: by station and quantity."""
+    common = [q for q in motions.get(station, ()) if all(q in motions.get(one, ()) for one in to)]
+    if not common:
+        what = "have no displacement, tilt, crack or strain alike"
+        raise ConfigError(f"{where}: {station} and {', '.join(to)} {what}")
+    return common
 
 
 def list_components(spec: SeriesSpec) -> Iterator[SeriesSpec]:
@@ -85,9 +88,8 @@ def list_components(spec: SeriesSpec) -> Iterator[SeriesSpec]:
     for end in COMPONENTS if EACH in how.expression else ("",):
         expression = how.expression.replace(EACH, f"{WHOLE[:-1]}{end}'")
         inputs = tuple(f"{one}{end}" for one in how.inputs)
-        yield replace(
-            spec, quantity=spec.quantity + end, calculation=replace(how, expression=expression, inputs=inputs)
-        )
+        made = replace(how, expression=expression, inputs=inputs)
+        yield replace(spec, quantity=spec.quantity + end, calculation=made)
 
 
 def _list_references(table: Table) -> tuple[str, ...]:
@@ -115,6 +117,6 @@ def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: S
         **{key: field.get_default() for key, field in make.model_fields.items()}
         | {key: getattr(raw, key) for key in kept}
         | {"station": f"{station}{ENDING}", "expression": f"'{station}.{raw.quantity}' - {taken}"}
-        | {"interval_s": None, "within_s": table.within_s, "hold_s": table.hold_s, "every_s": table.every_s}
-        | {"where": where}
+        | {key: getattr(table, key) for key in ("within_s", "hold_s", "every_s")}
+        | {"interval_s": None, "where": where}
     )

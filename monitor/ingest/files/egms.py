@@ -10,14 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 from forecasting.data.bounds import DAMAGED
+from forecasting.data.kinds import LENGTHS
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import invert_laea_europe
 from monitor.ingest.decoders.strict_json import read_cell
 from monitor.ingest.files.mapping import is_missing
-from monitor.ingest.files.point_rows import read_place
+from monitor.ingest.files.point_rows import peek_rows, read_place, refuse_exchanged
 from monitor.ingest.files.reader import BadRow, ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.clocks import translate_months
@@ -41,6 +43,8 @@ _AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp)[_ ]*(?=\d)|(?<=\d)[
 _FIGURES: Final = re.compile(r"\d{6}|\d{8}")  # a column that can only be meant for a date
 DATE_FIGURES: Final = 8
 _DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
+_VELOCITIES: Final = ("vel", "velocity", "mean_velocity", "vel_mm_yr", "v_mm_yr", "vel (mm/yr)", "velocity_mm_yr")
+_LEAST_VELOCITY: Final = 1.0  # mm/year: less is noise
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
@@ -66,7 +70,7 @@ def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
         wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
         return ValueMeaning(options.point_set or options.call(path).stem, direction, "mm", wavelength_mm), dates
 
-    return _open(path, now, declare, _place)
+    return _open(path, now, declare, _place, options)
 
 
 def read_day(name: str) -> datetime | None:
@@ -111,7 +115,7 @@ def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opene
             raise ConfigError(f"{path}: column {odd[0]!r} is no date (YYYYMMDD)")
         return ValueMeaning(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
 
-    return _open(path, now, declare, _place_wide)
+    return _open(path, now, declare, _place_wide, options)
 
 
 @contextmanager
@@ -120,6 +124,7 @@ def _open(
     now: datetime,
     declare: Callable[[Sequence[str]], tuple[ValueMeaning, dict[int, datetime]]],
     place: Callable[[dict[str, str]], dict[str, object]],
+    options: ImportOptions,
 ) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     try:
         with _open_text(path) as text:
@@ -130,9 +135,43 @@ def _open(
                 raise ConfigError(f"{path}: two columns are of one date")
             if late := [header[k] for k, at in dates.items() if at > now]:
                 raise ConfigError(f"{path}: column {late[0]!r} lies in the future")
+            first, lines = peek_rows(lines)
+            found, _ = peek_rows(_walk(str(path), iter(first), header, dates, place))
+            refuse_exchanged(path, [one.point for one in found if one.point], options.places)
+            _refuse_other_velocity(path, first, header, dates, declared.unit)
             yield declared, _walk(str(path), lines, header, dates, place)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as a table of points: {error}") from None
+
+
+def _refuse_other_velocity(
+    path: Path, rows: Sequence[list[str]], header: Sequence[str], dates: dict[int, datetime], unit: str
+) -> None:
+    """A table whose own mean velocity is ten times that of its values, or opposite, has another unit or sign."""
+    own = next((k for k, name in enumerate(header) if name.lower() in _VELOCITIES), None)
+    if own is None or unit not in LENGTHS or len(dates) < LEAST_DATES:
+        return
+    years = [at.timestamp() / (365.25 * 86_400.0) for at in dates.values()]
+    middle = fmean(years)
+    spread = sum((one - middle) ** 2 for one in years)
+    pairs = []
+    for cells in rows:
+        with suppress(ValueError, IndexError):
+            stated, values = float(cells[own]), [float(cells[k]) for k in dates]
+            slope = sum((at - middle) * value for at, value in zip(years, values, strict=True)) / spread
+            if abs(stated) >= _LEAST_VELOCITY and slope:
+                pairs.append((stated / (slope * LENGTHS[unit]), stated, slope * LENGTHS[unit]))
+    if len(pairs) < LEAST_DATES:
+        return
+    ratio, stated, measured = sorted(pairs)[len(pairs) // 2]
+    alike = sum(1 / 1.5 < one / ratio < 1.5 for one, _, _ in pairs)
+    power = math.log10(abs(ratio))
+    # of a whole power of ten, or of -1: what another unit or the other sign makes
+    if alike >= 0.8 * len(pairs) and abs(power - round(power)) < 0.1 and (round(power) or ratio < 0):
+        raise ConfigError(
+            f"{path}: column {header[own]!r} says {stated:.3g} mm/year where the values as {unit} give {measured:.3g}: "
+            "unit or sign is another one; or leave that column out"
+        )
 
 
 def find_separator(names: str) -> str:

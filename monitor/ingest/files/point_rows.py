@@ -1,19 +1,23 @@
 """What a line of a file of InSAR points says, whichever form the file has; and the neutral long form."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.ground import wrap_longitude
+from monitor.domain.ground import measure_m, wrap_longitude
 from monitor.ingest.decoders.strict_json import read_cell, read_sigma, read_time
 from monitor.ingest.files.mapping import is_missing
-from monitor.ingest.files.reader import NAME_LIMIT, BadRow, ImportOptions, PointLine, ValueMeaning
+from monitor.ingest.files.reader import NAME_LIMIT, BadRow, ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
 from monitor.store.readings.points import Point, PointValue
 
+_Row = TypeVar("_Row")
+LOOKED: Final = 200  # rows, before any is stored
+NEAR_M: Final = 100_000.0  # a table of points may reach so far around a station
 _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
 
 
@@ -34,6 +38,42 @@ def read_place(row: Mapping[str, Any]) -> Point:
     return Point(name, latitude, longitude, height)
 
 
+def peek_rows(rows: Iterator[_Row]) -> tuple[list[_Row], Iterator[_Row]]:
+    """The first rows, and all of them: a file that breaks off does so where it did, and what came before counts."""
+    first: list[_Row] = []
+    broken: list[Exception] = []
+    try:
+        first.extend(islice(rows, LOOKED))
+    except Exception as error:
+        broken.append(error)
+
+    def walk() -> Iterator[_Row]:
+        yield from first
+        for error in broken:
+            raise error
+        yield from rows
+
+    return first, walk()
+
+
+def refuse_exchanged(path: Path, points: Sequence[Point], places: Sequence[StationPlace]) -> None:
+    """Points that all lie far from every station, and near one with latitude and longitude exchanged.
+
+    Raises ConfigError.
+    """
+
+    def distance_m(latitude: float, longitude: float) -> float:
+        return min(measure_m((latitude, longitude), (one.latitude, one.longitude)) for one in places)
+
+    if not points or not places or min(distance_m(one.latitude, one.longitude) for one in points) < NEAR_M:
+        return
+    if max(distance_m(one.longitude, one.latitude) for one in points) < NEAR_M:
+        raise ConfigError(
+            f"{path}: are latitude and longitude exchanged? {points[0].latitude:.4f}, {points[0].longitude:.4f} lies "
+            f"{distance_m(points[0].latitude, points[0].longitude) / 1000.0:,.0f} km from the nearest station"
+        )
+
+
 @contextmanager
 def open_points(
     path: Path, options: ImportOptions, now: datetime
@@ -48,7 +88,9 @@ def open_points(
     declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
-        yield declared, (_read_row(row, now, declared.unit) for row in rows)
+        first, lines = peek_rows(_read_row(row, now, declared.unit) for row in rows)
+        refuse_exchanged(path, [one.point for one in first if one.point], options.places)
+        yield declared, lines
 
 
 def _read_row(row: Row, now: datetime, unit: str) -> PointLine:

@@ -6,6 +6,7 @@ import json
 import random
 import zipfile
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from monitor.domain.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
+from monitor.ingest.files.reader import ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.recognise import choose_reader
 from monitor.store.alerting.events import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
@@ -433,6 +434,45 @@ def test_no_column_of_a_date_is_taken_for_another_date_or_passed_over(tmp_path, 
         path.write_text(f"CODE,LAT,LON,20250101,20250102,20250103,{odd}\nA1,46.0,8.0,0,1,2,3\n")
         with pytest.raises(ConfigError, match=f"column '{odd}' is no date"), open_wide_points(path, DESC, NEWEST):
             pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("factor", "is_asked"), [(1.0, False), (0.8, False), (1e-3, True), (0.1, True), (-1.0, True)])
+def test_a_table_whose_own_velocity_contradicts_unit_or_sign_is_asked_about(tmp_path, seed, factor, is_asked):
+    draw, path = random.Random(seed), tmp_path / "a.csv"
+    days = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=12 * k) for k in range(20)]
+    lines = ["CODE,LAT,LON,VEL," + ",".join(f"D{day:%Y%m%d}" for day in days)]
+    for k in range(9):
+        rate = draw.choice([-1, 1]) * draw.uniform(5.0, 60.0)  # mm/year
+        values = (factor * (rate * 12 * n / 365.25 + draw.gauss(0.0, 0.3)) for n in range(len(days)))
+        lines.append(f"A{k},46.0,8.0,{rate:.2f}," + ",".join(f"{value:.5f}" for value in values))
+    path.write_text("\n".join(lines) + "\n")
+    if is_asked:
+        with pytest.raises(ConfigError, match="unit or sign is another one"), open_wide_points(path, DESC, NEWEST):
+            pass
+        path.write_text(path.read_text().replace(",VEL,", ",other,"))
+    with open_wide_points(path, DESC, NEWEST) as (_, pieces):
+        assert len(list(pieces)) == 9
+
+
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_points_with_latitude_and_longitude_exchanged_are_asked_about(tmp_path, form):
+    draw, path = random.Random(form), tmp_path / "a.csv"
+    said = replace(DESC, places=(StationPlace("G1", 46.2, 8.9),))
+    opens = open_wide_points if form == "wide" else open_points
+    head = "id,{},{},20240101,20240113,20240125" if form == "wide" else "point,{},{},time,value"
+    cells = ",1,2,3" if form == "wide" else ",2024-01-01T00:00:00Z,1.0"
+    rows = [f"A{k},{46.2 + draw.uniform(-0.2, 0.2)},{8.9 + draw.uniform(-0.2, 0.2)}{cells}\n" for k in range(5)]
+    for names in (("latitude", "longitude"), ("longitude", "latitude")):
+        path.write_text(head.format(*names) + "\n" + "".join(rows))
+        if names[0] == "latitude":
+            with opens(path, said, NEWEST) as (_, pieces):
+                assert len(list(pieces)) == 5
+            continue
+        with pytest.raises(ConfigError, match="latitude and longitude exchanged"), opens(path, said, NEWEST):
+            pass
+        with opens(path, DESC, NEWEST) as (_, pieces):  # no station has a place
+            assert len(list(pieces)) == 5
 
 
 @pytest.mark.parametrize(("unit", "stored"), [("mm", 1), ("", 1), ("m", 0), ("cm", 0)])

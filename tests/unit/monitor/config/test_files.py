@@ -203,6 +203,45 @@ def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far)
 
 
 @pytest.mark.parametrize(
+    ("zone", "longitude", "is_asked"),
+    [
+        ("Europe/Zurich", 8.9, 0),
+        ("UTC", 120.0, 0),
+        ("Asia/Tokyo", 8.9, 1),
+        ("America/New_York", 8.9, 1),
+        ("Etc/GMT+1", 8.9, 1),
+        ("Etc/GMT-1", 8.9, 0),
+        ("Etc/GMT+8", -121.0, 0),
+        ("Etc/GMT-8", -121.0, 1),
+        ("Asia/Shanghai", 75.9, 0),  # one clock from the Pamirs to the sea
+        ("Europe/Madrid", -8.8, 0),
+        ("America/Argentina/Mendoza", -72.0, 0),
+        ("Pacific/Kiritimati", -157.4, 0),
+        ("Pacific/Apia", -171.8, 0),
+    ],
+)
+def test_a_clock_that_no_place_there_has_is_asked_about(zone, longitude, is_asked):
+    where = head("slope", latitude=20.0, longitude=longitude, timezone=zone)
+    site = parse_site(where + station("G1", series("tilt", "deg")), "x.toml")
+    assert sum("site.timezone" in line for line in find_cautions(site)) == is_asked
+
+
+@pytest.mark.parametrize(
+    ("names", "is_asked"),
+    [
+        (["green", "yellow", "orange", "red"], 0),
+        (["green", "amber", "red"], 0),
+        (["rest", "yellow", "alarm", "red"], 0),
+        (["red", "yellow", "green"], 2),
+        (["green", "orange", "yellow", "red"], 1),
+    ],
+)
+def test_levels_that_run_from_the_worst_to_the_least_are_asked_about(names, is_asked):
+    site = parse_site(head("slope", levels={"names": names}) + station("G1", series("tilt", "deg")), "x.toml")
+    assert sum("from the least to the worst" in line for line in find_cautions(site)) == is_asked
+
+
+@pytest.mark.parametrize(
     ("quantity", "unit", "kind", "is_asked"),
     [
         ("pore_pressure", "mH2O", "level", 1),
