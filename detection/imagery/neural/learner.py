@@ -1,11 +1,7 @@
-"""One training run, and what may change about a patch without changing its truth.
-
-The run can be put down and taken up again: its place is a file, its curve the same.
-"""
+"""One training run as a thing that can be put down and taken up again: its place is a file, its curve the same."""
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,39 +14,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from detection.imagery.data.augment import Augmentation, degrade_patch, vary
 from detection.imagery.data.band_groups import drop_groups
-from detection.imagery.data.degrade import add_noise, blur, resample, save_as_jpeg
-from detection.imagery.data.patches import Patches, as_values, hold_arrays
+from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
+from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.registry import build
 from forecasting.whole_file import replacing
-
-Values = NDArray[np.float32]
-Mask = NDArray[np.uint8]
-
-
-VARIABLE = "SLOPEWARD_DEVICE"
-CHOICES = ("cpu", "cuda", "auto")
-PROCESSOR = torch.device("cpu")
-
-
-def pick_device() -> torch.device:
-    """What SLOPEWARD_DEVICE names: `cpu` (default), `cuda`, or `auto` = an accelerator where there is one.
-
-    The same bytes for the same seed are promised on the processor alone.
-
-    Raises:
-        TrainingRecipeError: another word, or `cuda` on a machine without.
-    """
-    wanted = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
-    if wanted not in CHOICES:
-        raise TrainingRecipeError(f"{VARIABLE}={wanted}: expected one of {', '.join(CHOICES)}")
-    there = wanted != "cpu" and torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise TrainingRecipeError(f"{VARIABLE}=cuda: torch finds no accelerator")
-    return torch.device("cuda") if there else PROCESSOR
-
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Scorer = Callable[[torch.nn.Module], tuple[float, float]]
@@ -64,30 +35,31 @@ EPOCHS_LEAST, EPOCHS_MOST = 13, 60
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
+def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the facts and tensors of a place.
+
+    Raises:
+        TrainingRecipeError: it is damaged, or something else.
+    """
+    try:
+        with safe_open(path, "pt") as source:
+            facts = json.loads(source.metadata()["place"])
+            return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        raise TrainingRecipeError(
+            f"{path}: not the place of a training run; remove it, or begin anew (--anew)"
+        ) from None
+
+
 def below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
     """Return the tensors whose names begin with `head`, without it."""
     return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
 
 
 @dataclass(frozen=True, slots=True)
-class ImageryTrainingSettings:
+class ImageryTrainingSettings(Augmentation):
     """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches."""
 
-    # range of the factor on a whole patch; (.5, 2) where scenes will be stretched as a whole but the patches were
-    # stretched one by one
-    brightness: tuple[float, float] = (0.85, 1.15)
-    shift: float = 0.04  # greatest shift of one band, in units of the image values
-    blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
-    turns: bool = True  # whether patches are turned and flipped
-    # band dropout: share of patches in which a group of bands beyond the visible is masked, each for itself, see
-    # `band_groups`; weights so trained read scenes that lack such bands
-    drop_bands: float = 0.0
-    # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
-    degraded_share: float = 0.0
-    noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255
-    blur_px: float = 0.9  # greatest standard deviation of a blur
-    between_px: float = 0.5  # greatest move between pixels, by bilinear interpolation
-    jpeg_least: int = 70  # least quality of JPEG; 100: none
     seed: int = 0
     network: str = "unet"
     width: float = 0.125
@@ -287,14 +259,7 @@ class ImageryLearner:
             OtherRunError: it is of other data or settings.
             TrainingRecipeError: it is damaged.
         """
-        try:
-            with safe_open(path, "pt") as source:
-                place = json.loads(source.metadata()["place"])
-                tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, KeyError, TypeError, ValueError):
-            raise TrainingRecipeError(
-                f"{path}: not the place of a training run; remove it, or begin anew (--anew)"
-            ) from None
+        place, tensors = read_place(path)
         if place["key"] != self.key():
             raise OtherRunError(
                 f"{path}: an unfinished run of other data or settings ({place['epoch'] - 1} passes are done)"
@@ -345,12 +310,7 @@ class ImageryLearner:
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        share, members = self.settings.degraded_share, []
-        for position in map(int, chosen):
-            loses = share and rng.random() < share
-            members.append(
-                read_degraded(self.native, position, self.settings, rng) if loses else self.patches.read(position)[1:]
-            )
+        members = [self._read(int(position), rng) for position in chosen]
         pairs = [vary(image, mask, self.normalisation, self.settings, rng) for image, mask in members]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
@@ -359,6 +319,12 @@ class ImageryLearner:
         if self.settings.drop_bands:
             drop_groups(images, self.patches.bands, self.settings.drop_bands, rng)
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
+
+    def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        how = self.settings
+        if not how.degraded_share or rng.random() >= how.degraded_share:
+            return self.patches.read(position)[1:]
+        return read_degraded(self.native, position, how, rng)
 
     def _rate(self, step: int) -> float:
         warmup = self.settings.warmup_steps or 0
@@ -385,56 +351,9 @@ class ImageryLearner:
 
 
 def read_degraded(
-    native: NativePatches, position: int, how: ImageryTrainingSettings, rng: np.random.Generator
+    native: NativePatches, position: int, how: Augmentation, rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """A patch as it would be shown had it lost quality, and its truth."""
     patches, show = native
     _, image, mask = patches.read(position)
     return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
-
-
-def vary(
-    image: NDArray[Any],
-    mask: Mask,
-    normalisation: tuple[Values, Values],
-    how: ImageryTrainingSettings,
-    rng: np.random.Generator,
-) -> tuple[Values, NDArray[np.int64]]:
-    """Return one varied, normalised patch and its truth; a quarter turn needs a square patch."""
-    mean, std = normalisation
-    values = as_values(image)
-    # as often half as bright as twice as bright, where the bounds allow it
-    values = values * np.float32(np.exp(rng.uniform(*np.log(how.brightness))))
-    values += rng.uniform(-how.shift, how.shift, (len(values), 1, 1)).astype(np.float32)
-    values = (values - mean[:, None, None]) / std[:, None, None]
-    truth = mask.astype(np.int64)
-    if rng.random() < how.blank_share:
-        angle, rows, columns = rng.uniform(0, 2 * np.pi), *np.indices(truth.shape)
-        across = (columns / truth.shape[1] - 0.5) * np.cos(angle) + (rows / truth.shape[0] - 0.5) * np.sin(angle)
-        blank = across > rng.uniform(-0.1, 0.4)
-        values[:, blank] = 0
-        truth[blank] = 0
-    turns, flip = int(rng.integers(4)), rng.random() < 0.5
-    if how.turns:
-        turns = turns if truth.shape[0] == truth.shape[1] else turns // 2 * 2
-        values, truth = np.rot90(values, turns, (1, 2)), np.rot90(truth, turns)
-        if flip:
-            values, truth = values[:, :, ::-1], truth[:, ::-1]
-    return np.ascontiguousarray(values), np.ascontiguousarray(truth)
-
-
-def degrade_patch(image: NDArray[Any], how: ImageryTrainingSettings, rng: np.random.Generator) -> NDArray[Any]:
-    """Return an image (bands x H x W, in the unit of its file) as it may come to a user: each loss half of the time.
-
-    Interpolated first, then blurred, then with noise, and at last saved as JPEG: as they come in life.
-    """
-    between, blurred, noisy, saved = rng.random(4) < 0.5
-    if between:
-        image = resample(image, *rng.uniform(-how.between_px, how.between_px, 2))
-    if blurred:
-        image = blur(image, rng.uniform(0, how.blur_px))
-    if noisy:
-        image = add_noise(image, how.noise_counts * rng.random(), rng)
-    if saved and how.jpeg_least < 100:
-        image = save_as_jpeg(image, int(rng.integers(how.jpeg_least, 100)))
-    return image

@@ -12,14 +12,13 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, resize_bands
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
+from detection.imagery.neural.device import PROCESSOR, pick_device
 from detection.imagery.neural.learner import (
-    PROCESSOR,
     Hooks,
     ImageryLearner,
     ImageryTrainingSettings,
     NativePatches,
     Normalisation,
-    pick_device,
     read_degraded,
 )
 from detection.imagery.neural.losses import log_odds

@@ -96,22 +96,9 @@ class SitePlans(NamedTuple):
 @once_per_record
 def plan_site(site: Site) -> SitePlans:
     """The calculated series of a site, in the order in which they are computed."""
-    own = {unit for _, unit in site.quantities}
     specs = {
         (one.station, one.quantity): one for s in site.stations for spec in s.series for one in list_components(spec)
     }
-
-    def find_unit(place: Series) -> str | None:
-        expected = site.expect(*place)
-        return None if expected is None else expected.unit
-
-    def plan(spec: SeriesSpec, how: Calculation) -> Plan:
-        expression, expected = read_expression(how.expression, find_unit, own), site.expect(spec.station, spec.quantity)
-        assert expected is not None
-        scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
-        slack_s, early_s = max(how.within_s, how.hold_s), 0.0 if how.hold_s else how.within_s
-        facts = (how.places[0], scales, read_unit(spec.unit, own).scale, expected.low, expected.high, early_s, slack_s)
-        return Plan(f"{spec.station}.{spec.quantity}", spec, how, expression, *facts, slack_s + expression.reach_s)
 
     calculations = {place: spec.calculation for place, spec in specs.items() if spec.calculation is not None}
     order = TopologicalSorter({place: how.places for place, how in calculations.items()})
@@ -122,7 +109,7 @@ def plan_site(site: Site) -> SitePlans:
     while order.is_active():
         ready = order.get_ready()
         steps.append({})
-        for one in [plan(specs[place], calculations[place]) for place in ready if place in specs]:
+        for one in [_make_plan(site, specs[place], calculations[place]) for place in ready if place in specs]:
             plans.append(one)
             for place in one.scales:
                 steps[-1].setdefault(place, []).append(one)
@@ -131,11 +118,29 @@ def plan_site(site: Site) -> SitePlans:
                 grids[every_s] = max(before_s, one.early_s), max(behind_s, one.behind_s)
         order.done(*ready)
     scales = {place: scale for one in plans for place, scale in one.scales.items()}
-    # what a profile made comes without the newest instant before: nothing is known of it between two of `every`
-    made = [spec for place in scales if (spec := site.series(*place)) is not None and spec.is_calculated]
     always = {place for one in plans if not one.calculation.every_s for place in one.scales}
-    is_known = all(spec.calculation is not None for spec in made)
-    return SitePlans([one for one in steps if one], plans, scales, frozenset(always), grids if is_known else {})
+    grids = {} if any(_is_of_profile(site, place) for place in scales) else grids
+    return SitePlans([one for one in steps if one], plans, scales, frozenset(always), grids)
+
+
+def _is_of_profile(site: Site, place: Series) -> bool:
+    """Whether a profile makes a series: it comes without its newest instant before, so `every` leaves nothing out."""
+    spec = site.series(*place)
+    return spec is not None and spec.is_calculated and spec.calculation is None
+
+
+def _make_plan(site: Site, spec: SeriesSpec, how: Calculation) -> Plan:
+    def find_unit(place: Series) -> str | None:
+        expected = site.expect(*place)
+        return None if expected is None else expected.unit
+
+    own, expected = {unit for _, unit in site.quantities}, site.expect(spec.station, spec.quantity)
+    assert expected is not None
+    expression = read_expression(how.expression, find_unit, own)
+    scales = {place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)}
+    slack_s, early_s = max(how.within_s, how.hold_s), 0.0 if how.hold_s else how.within_s
+    facts = (how.places[0], scales, read_unit(spec.unit, own).scale, expected.low, expected.high, early_s, slack_s)
+    return Plan(f"{spec.station}.{spec.quantity}", spec, how, expression, *facts, slack_s + expression.reach_s)
 
 
 def _drop_between(
@@ -182,9 +187,7 @@ def add_calculated(
                 elif due is not None:
                     wanted += [(plan, (at, at)) for at in map(from_epoch_s, due)]
                 else:
-                    ahead, behind = timedelta(seconds=plan.behind_s), timedelta(seconds=plan.early_s)
-                    changed = [from_epoch_s(one.at_s) for place in plan.scales for one in batch.samples.get(place, ())]
-                    wanted += [(plan, span) for span in join_spans((at - behind, at + ahead) for at in changed)]
+                    wanted += [(plan, span) for span in batch.list_touched(plan)]
             come += _compute_spans(c, site, wanted, received_at, ids)
             newest = _store(c, come, now, ids)
             found += come
@@ -240,6 +243,12 @@ class _Batch:
                 due.update(plan.list_grid(max(at_s - plan.early_s, begin_s), end_s))
         return sorted(due)
 
+    def list_touched(self, plan: Plan) -> Sequence[Span]:
+        """The times in which what came may change a value."""
+        ahead, behind = timedelta(seconds=plan.behind_s), timedelta(seconds=plan.early_s)
+        changed = [from_epoch_s(one.at_s) for place in plan.scales for one in self.samples.get(place, ())]
+        return join_spans((at - behind, at + ahead) for at in changed)
+
     def has_all(self, plan: Plan, due: Sequence[float] | None) -> bool:
         """Whether all that values rest on came: nothing that was there before is near enough to count."""
         ends = [self._ends.get(place, _OLD) for place in plan.scales]
@@ -273,13 +282,11 @@ def _compute_spans(
         for plan, span in near:
             if not known.keys() >= plan.scales.keys():
                 continue
-            firsts, instants = [one.at_s for one in samples[plan.first]], list[float]()
-            if not plan.calculation.every_s:
+            firsts = [one.at_s for one in samples[plan.first]]
+            if plan.calculation.every_s:
+                instants = _list_grid(connection, site, plan, span, firsts, ids, known_at) if firsts else []
+            else:
                 instants = [at_s for at_s in firsts if span[0] <= from_epoch_s(at_s) <= span[1]]
-            elif firsts and (instants := plan.list_grid(*map(epoch_s, span))) and instants[-1] > firsts[-1] + _BIT_S:
-                first = find_series_id(connection, site.id, *plan.first, ids)
-                newest = None if first is None else find_epoch(connection, first, known_at, 0)
-                instants = [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
             values = _compute_each(site.id, plan, samples, instants, received_at)
             found += filter(None, values.values())
             gaps = [at for at, one in values.items() if one is None]
@@ -288,6 +295,24 @@ def _compute_spans(
                 there = load_readings(connection, number, gaps[0] - _BIT, gaps[-1], known_at)
                 found += _withdraw(site, plan, [one for one in there if one.observed_at in gaps], received_at)
     return found
+
+
+def _list_grid(
+    connection: Connection,
+    site: Site,
+    plan: Plan,
+    span: Span,
+    firsts_s: Sequence[float],
+    ids: SeriesIds,
+    known_at: datetime,
+) -> list[float]:
+    """The instants of `every` in a time that a reading of the first input has passed."""
+    instants = plan.list_grid(*map(epoch_s, span))
+    if not instants or instants[-1] <= firsts_s[-1] + _BIT_S:
+        return instants
+    first = find_series_id(connection, site.id, *plan.first, ids)
+    newest = None if first is None else find_epoch(connection, first, known_at, 0)
+    return [at_s for at_s in instants if newest is not None and from_epoch_s(at_s) <= newest]
 
 
 def _withdraw(site: Site, plan: Plan, there: Iterable[Reading], received_at: datetime) -> Iterator[Observation]:
@@ -432,17 +457,38 @@ def _renew(db: Database, site: Site, plan: Plan, now: datetime, *, is_same: bool
             span = (begin, min(begin + CHUNK, last))
             with db.write() as c:
                 there = [] if own is None else load_readings(c, own, begin - _BIT, span[1], now + AHEAD)
-                spoken = {one.observed_at: one for one in there}
-                rows = _compute_spans(c, site, [(plan, span)], now, {})
-                made = {one.observed_at for one in rows}
-                lost = [at for at in spoken if at not in made and not (is_same and at < left)]
-                rows += _withdraw(site, plan, [spoken[at] for at in lost], now)
-                rows = [one for one in rows if not _is_same(one, spoken.get(one.observed_at))]
-                for k, one in enumerate(rows):
-                    if one.observed_at in spoken:
-                        mark = {**json.loads(one.extra or "{}"), CHANGED: True}
-                        rows[k] = replace(one, extra=canonical_json(mark))
+                rows = _list_changes(c, site, plan, span, there, now, stays_before=left if is_same else None)
                 _store(c, rows, now, {})
                 count += len(rows)
             begin += CHUNK
     return count
+
+
+def _list_changes(
+    connection: Connection,
+    site: Site,
+    plan: Plan,
+    span: Span,
+    there: Sequence[Reading],
+    now: datetime,
+    *,
+    stays_before: datetime | None,
+) -> list[Observation]:
+    """Values of a time that are another than those that stand there, and those that can be computed no more.
+
+    `stays_before`: what can be computed no more stays as it is before that instant.
+    """
+    spoken = {one.observed_at: one for one in there}
+    rows = _compute_spans(connection, site, [(plan, span)], now, {})
+    made = {one.observed_at for one in rows}
+    lost = [at for at in spoken if at not in made and (stays_before is None or at >= stays_before)]
+    rows += _withdraw(site, plan, [spoken[at] for at in lost], now)
+    changed = []
+    for one in rows:
+        known = spoken.get(one.observed_at)
+        if known is None:
+            changed.append(one)
+        elif not _is_same(one, known):
+            mark = {**json.loads(one.extra or "{}"), CHANGED: True}
+            changed.append(replace(one, extra=canonical_json(mark)))
+    return changed

@@ -74,12 +74,7 @@ def expand(file: Table, name: str) -> Table:
     intervals_s = {place: table.interval_s for place, table in measured.items()}
     made: dict[Series, Any] = {}
     rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
-    try:
-        order = [place for place in TopologicalSorter(rests_on).static_order() if place in found]
-    except CycleError as error:
-        circle = " <- ".join(".".join(place) for place in error.args[1])
-        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
-    for place in order:
+    for place in _sort(rests_on, name):
         with faults.gathered():
             unit = units.get(place[1], derived[place].unit)
             made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
@@ -95,6 +90,15 @@ def expand(file: Table, name: str) -> Table:
     return file.model_copy(
         update={"station": tuple(s.model_copy(update={"series": tuple(series[s.id])}) for s in file.station)}
     )
+
+
+def _sort(rests_on: Mapping[Series, Collection[Series]], name: str) -> list[Series]:
+    """Calculated series, each after those that it rests on."""
+    try:
+        return [place for place in TopologicalSorter(rests_on).static_order() if place in rests_on]
+    except CycleError as error:
+        circle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
 
 
 def _read(
@@ -126,23 +130,8 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     """The table of the calculated series, which is stored in a unit; its instants are those of the series `at`."""
     names = [".".join(place) for place in found.inputs]
     each_s = [intervals_s[_find_declared(place, intervals_s)] for place in found.inputs]
-    if table.within_s is not None and table.hold_s is not None:
-        raise ConfigError(f"{where}: expected within or hold, not both")
-    if table.at and table.at not in names:
-        raise ConfigError(f"{where}.at: expected a series of the expression ({', '.join(names)}), got {table.at!r}")
-    if table.within_s is None and table.hold_s is None and max(each_s) > ALIKE * min(each_s):
-        spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
-        raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
-    longest_s = table.max_silence_s or math.inf
-    if table.every_s is not None and not min(each_s) <= table.every_s <= longest_s:
-        ends = " to ".join(format_duration(s) for s in (min(each_s), longest_s) if s < math.inf)
-        raise ConfigError(f"{where}.every: expected {ends} (interval of its inputs, max_silence)")
+    _check_times(table, dict(zip(names, each_s, strict=True)), found.reach_s, where)
     first = names.index(table.at) if table.at else 0
-    slack_s = table.hold_s or table.within_s or 0.0
-    if (count := round(sum((found.reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
-        raise ConfigError(
-            f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
-        )
     try:
         agree_within = abs(convert_difference(table.agree_within, table.unit, unit))
     except ValueError as error:
@@ -159,3 +148,24 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
     interval_s = table.interval_s or table.every_s or each_s[first]
     made = {"interval_s": interval_s, "calculation": calculation, "is_calculated": True}
     return _PlacedTable.model_construct(**given | made)
+
+
+def _check_times(table: Table, intervals_s: Mapping[str, float], reach_s: float, where: str) -> None:
+    """Refuse times that leave open which readings stand for an instant, or take too many; `intervals_s`: by input."""
+    names, each_s = [*intervals_s], [*intervals_s.values()]
+    if table.within_s is not None and table.hold_s is not None:
+        raise ConfigError(f"{where}: expected within or hold, not both")
+    if table.at and table.at not in names:
+        raise ConfigError(f"{where}.at: expected a series of the expression ({', '.join(names)}), got {table.at!r}")
+    if table.within_s is None and table.hold_s is None and max(each_s) > ALIKE * min(each_s):
+        spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
+        raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
+    longest_s = table.max_silence_s or math.inf
+    if table.every_s is not None and not min(each_s) <= table.every_s <= longest_s:
+        ends = " to ".join(format_duration(s) for s in (min(each_s), longest_s) if s < math.inf)
+        raise ConfigError(f"{where}.every: expected {ends} (interval of its inputs, max_silence)")
+    slack_s = table.hold_s or table.within_s or 0.0
+    if (count := round(sum((reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
+        raise ConfigError(
+            f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
+        )

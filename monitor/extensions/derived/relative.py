@@ -52,15 +52,12 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
         for station in _match(table, stations, references, where, faults):
             new = f"{station.id}{ENDING}"
             with faults.gathered():
-                common = [q for q in motions.get(station.id, ()) if all(q in motions.get(r, ()) for r in to)]
                 if station.id in references:
                     wanted = "expected references that stand for themselves"
                     raise ConfigError(f"{where}: {station.id} is a reference itself: {wanted}")
                 if new in stations or new in added:
                     raise ConfigError(f"{where}: {new} is there already: expected each station in one [[relative]]")
-                if not common:
-                    what = "have no displacement, tilt, crack or strain alike"
-                    raise ConfigError(f"{where}: {station.id} and {', '.join(to)} {what}")
+                common = _find_common(motions, station.id, to, where)
                 label = f"{station.name or station.id} - {', '.join(to)}"
                 facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}
                 was = tuple(f"{one}{ENDING}" for one in station.was)
@@ -72,6 +69,15 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
     measured = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
     update = {"station": (*measured, *added.values()), "derived": (*file.derived, *rows)}
     return (file.model_copy(update=update) if added else file), instead
+
+
+def _find_common(motions: Mapping[str, Mapping[str, Table]], station: str, to: Sequence[str], where: str) -> list[str]:
+    """Motion that a station and its references all measure; `motions`: by station and quantity."""
+    common = [q for q in motions.get(station, ()) if all(q in motions.get(one, ()) for one in to)]
+    if not common:
+        what = "have no displacement, tilt, crack or strain alike"
+        raise ConfigError(f"{where}: {station} and {', '.join(to)} {what}")
+    return common
 
 
 def list_components(spec: SeriesSpec) -> Iterator[SeriesSpec]:

@@ -205,9 +205,7 @@ def _list_depths(table: Table, where: str) -> tuple[float, ...]:
         count = round((table.last_m - table.first_m) / table.every_m)
         depths = tuple(round(table.first_m + i * table.every_m, 3) for i in range(min(count, MOST) + 1))
         if 0 < count < MOST and abs(depths[-1] - table.last_m) > NEAR_M:
-            raise ConfigError(
-                f"{where}.last_m: by {table.every_m:g} m it would be {depths[-1]:g}; got {table.last_m:g}"
-            )
+            raise ConfigError(f"{where}.last_m: by {table.every_m:g} m it would be {depths[-1]:g}")
     if not 2 <= len(depths) <= MOST or any(upper >= lower for upper, lower in pairwise(depths)):
         raise ConfigError(f"{where}.depths_m: expected 2 to {MOST} depths downwards, or first_m, last_m and every_m")
     return depths

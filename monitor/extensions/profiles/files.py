@@ -114,20 +114,23 @@ class _ProfileFile:
             raise ConfigError(f"none of {', '.join(holes)} is a station with a [[profile]]")
         for profile in map(self.find_profile, known):
             self.find_unit(profile.station, *block.describe_units())
-            faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
-            named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
-            columns = named if block.depth_at is None else faces
-            if twice := {name for name in columns if name and columns.count(name) > 1}:
-                raise ConfigError(f"{min(twice)} stands in two columns: which one is it?")
-            if absent := [face.upper() for face in profile.faces if face.upper() not in faces]:
-                needed = ", ".join(face.upper() for face in profile.faces)
-                raise ConfigError(f"no column of {absent[0]}: of {profile.station} are read {needed}")
-            if not any(named):
-                depths = ", ".join(f"{one:g}" for one in profile.depths_m[:3])
-                raise ConfigError(
-                    f"none of its depths is one of {profile.station} ({depths}, ... m); where they are in feet, its "
-                    "head must say Depth Units, feet"
-                )
+            self._check_columns(block, profile)
+
+    def _check_columns(self, block: surveys.Block, profile: Profile) -> None:
+        faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
+        named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
+        columns = named if block.depth_at is None else faces
+        if twice := {name for name in columns if name and columns.count(name) > 1}:
+            raise ConfigError(f"{min(twice)} stands in two columns: which one is it?")
+        needed = [face.upper() for face in profile.faces]
+        if absent := [face for face in needed if face not in faces]:
+            raise ConfigError(f"no column of {absent[0]}: of {profile.station} are read {', '.join(needed)}")
+        if not any(named):
+            depths = ", ".join(f"{one:g}" for one in profile.depths_m[:3])
+            raise ConfigError(
+                f"none of its depths is one of {profile.station} ({depths}, ... m); where they are in feet, its "
+                "head must say Depth Units, feet"
+            )
 
     def _find_named(self, hole: str) -> str | None:
         plain = name_station(hole).lower()
@@ -187,7 +190,6 @@ class _ProfileFile:
         iso, line = surveys.write_iso(when, self.order), {"line": " ".join(cells)[:500]}
         if not (iso or block.times):
             raise ConfigError(f"line {number}: nothing says when the survey was read: its head needs a line Date")
-        rows: list[Judged] = []
         try:
             at = self.table.time.read(iso or when)
             if len(cells) <= max(block.depth_at or 0, *block.values) or any(cells[len(block.names) :]):
@@ -196,17 +198,9 @@ class _ProfileFile:
                 )
             if (hole := block.find_hole(cells)) and block.hole_at is not None and self._find_named(hole) is None:
                 raise PayloadError("no_station", f"line {number}: {hole!r} is no station with a [[profile]]")
-            profile, unknown = self.find_profile(hole), set[float]()
-            found: dict[str, str] = {}
-            for place, one in block.values.items():
-                face = one.face or profile.faces[0]
-                depth = self._read_depth(cells[block.depth_at or 0]) if one.depth is None else one.depth
-                quantity = self.find_quantity(profile.station, face, depth, one.depth_unit or block.depth_unit)
-                if face in profile.faces and quantity is None:
-                    unknown.add(depth)
-                elif face in profile.faces:
-                    found[quantity or ""] = cells[place]
-            if block.depth_at is not None:
+            profile = self.find_profile(hole)
+            found, unknown = self._find_values(block, cells, profile)
+            if block.depth_at is not None and found:
                 key = " ".join((profile.station, iso, *found))
                 if key in seen:
                     raise ConfigError(
@@ -217,18 +211,32 @@ class _ProfileFile:
                     raise PayloadError(
                         "cell_count", f"the file ends within line {number}, and more is missing: is it whole?"
                     )
-            why = (f"{profile.station} has no depth {depth:g} in its [[profile]]" for depth in sorted(unknown))
-            rows += [(line, PayloadError("unknown_quantity", one)) for one in why]
         except (PayloadError, ValueError) as error:
             fault = error if isinstance(error, PayloadError) else PayloadError("not_number", f"line {number}: {error}")
             return ReadingLine(((line, fault),))
         row = {"time": at, "station": profile.station, "unit": self.find_unit(profile.station, *block.describe_units())}
-        rows += [
-            (row | {"quantity": quantity, "value": self.table.clean(cell)}, None)
-            for quantity, cell in found.items()
-            if not is_missing(cell)
-        ]
-        return ReadingLine(tuple(rows), len(found) + len(unknown) - len(rows))
+        good = [(quantity, self.table.clean(cell)) for quantity, cell in found.items() if not is_missing(cell)]
+        rows: list[Judged] = [(row | {"quantity": quantity, "value": value}, None) for quantity, value in good]
+        why = (f"{profile.station} has no depth {depth:g} in its [[profile]]" for depth in sorted(unknown))
+        rows += [(line, PayloadError("unknown_quantity", one)) for one in why]
+        return ReadingLine(tuple(rows), len(found) - len(good))
+
+    def _find_values(
+        self, block: surveys.Block, cells: Sequence[str], profile: Profile
+    ) -> tuple[dict[str, str], set[float]]:
+        """The cells of a row by their series, and depths that the profile does not have."""
+        found: dict[str, str] = {}
+        unknown: set[float] = set()
+        for place, one in block.values.items():
+            depth = self._read_depth(cells[block.depth_at or 0]) if one.depth is None else one.depth
+            quantity = self.find_quantity(profile.station, one.face, depth, one.depth_unit or block.depth_unit)
+            if (one.face or profile.faces[0]) not in profile.faces:
+                continue
+            if quantity is None:
+                unknown.add(depth)
+            else:
+                found[quantity] = cells[place]
+        return found, unknown
 
 
 def _join(cells: Sequence[str], places: Iterable[int]) -> str:

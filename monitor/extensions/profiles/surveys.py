@@ -39,7 +39,6 @@ _DEPTH: Final = r"(-?\d+(?:[.,]\d+)?)[\s_]?(m|ft)?"
 _BOTH: Final = re.compile(
     rf"(?:({_FACE})[\s_:@]+)?{_DEPTH}(?:[\s_]+({_FACE}))?(?:\s*[\[(]([^\])]+)[\])])?", re.IGNORECASE
 )
-_SIGNED: Final = re.compile(rf"([ab][+-]){_DEPTH}()(?:\s*[\[(]([^\])]+)[\])])?", re.IGNORECASE)
 _KEYS: Final = tuple(
     (key, re.compile(pattern, re.IGNORECASE))
     for key, pattern in {
@@ -156,21 +155,26 @@ def begin_block(cells: Sequence[str], head: dict[str, str]) -> Block | None:
     >>> begin_block(["Time", "A_0.5", "12,5m A180 [digit]", "A0"], {}).values[2]
     ValueColumn(face='a180', unit='digit', depth=12.5, depth_unit='m')
     """
-    depth_at = next((i for i, cell in enumerate(cells) if _DEPTHS.fullmatch(cell)), None)
-    faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
     hole_at = next((i for i, cell in enumerate(cells) if _find_key(cell) == "hole"), None)
-    if depth_at is not None and faces:
-        found = _DEPTHS.fullmatch(cells[depth_at])
-        if found is not None and (found[1] or found[2]):
-            head = head | {"depth unit": found[1] or found[2]}
-        values = {i: ValueColumn(_name_face(m[1]), m[2] or m[3] or "") for i, m in faces.items()}
-        times = tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"})
-        return Block(head, values, cells, depth_at, times, hole_at, cells[depth_at].upper() == "FLEVEL")
-    signed = any(re.match(r"[abAB]\+\d", cell) for cell in cells)  # else A- before a depth is its sign
-    names = {i: (_SIGNED.fullmatch(cell) if signed else None) or _BOTH.fullmatch(cell) for i, cell in enumerate(cells)}
+    return _begin_survey(cells, head, hole_at) or _begin_table(cells, head, hole_at)
+
+
+def _begin_survey(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> Block | None:
+    depth = next(((i, m) for i, cell in enumerate(cells) if (m := _DEPTHS.fullmatch(cell))), None)
+    faces = {i: m for i, cell in enumerate(cells) if (m := _FACES.fullmatch(cell))}
+    if depth is None or not faces:
+        return None
+    if unit := depth[1][1] or depth[1][2]:
+        head = head | {"depth unit": unit}
+    values = {i: ValueColumn(_name_face(m[1]), m[2] or m[3] or "") for i, m in faces.items()}
+    times = tuple(i for i, cell in enumerate(cells) if _find_key(cell) in {"date", "time"})
+    return Block(head, values, cells, depth[0], times, hole_at, cells[depth[0]].upper() == "FLEVEL")
+
+
+def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None) -> Block | None:
     values = {
         i: ValueColumn(_name_face(m[1] or m[4] or ""), m[5] or "", abs(float(m[2].replace(",", "."))), m[3] or "")
-        for i, m in names.items()
+        for i, m in enumerate(map(_BOTH.fullmatch, cells))
         if m is not None and not (m[1] and m[4])
     }
     times = tuple(i for i, cell in enumerate(cells) if i not in values and NAMED.search(cell))
@@ -203,39 +207,48 @@ def is_survey(text: str) -> bool:
 def list_blocks(lines: Sequence[str]) -> tuple[str, list[Block]]:
     """What stands between the cells of a file ("": columns of fixed places), and its blocks in their order."""
     mark, first = _find_names(lines)
-    if first is None and not any(_RPP.fullmatch(line) for line in lines[:HEAD_LINES]):
-        return "", []
+    if first is None:
+        return "", _list_fixed(lines)
     found: list[Block] = []
     head: dict[str, str] = {}
     is_open = False  # whether rows of the last block may follow
     for number, line in enumerate(lines, 1):
-        cells = split_cells(line, mark or ",")
-        begun = None
-        if not any(cells) or (found and cells == found[-1].names and found[-1].depth_at is None):
+        cells = split_cells(line, mark)
+        last = found[-1] if found else first
+        if not any(cells) or (found and cells == last.names and last.depth_at is None):
             continue
-        if (fixed := _RPP.fullmatch(line)) is not None:
-            if not is_open:
-                values = {i: ValueColumn(face, "") for i, face in enumerate(("a0", "a180", "b0", "b180"), 1)}
-                found.append(Block(head, values, [""] * 5, 0, is_digit=True))
-            _add_fixed(found[-1].rows, number, fixed)
-        elif is_open and _is_row(found[-1], cells):
-            found[-1].rows.append((number, cells))
+        is_row = bool(found) and _is_row(last, cells)
+        if is_open and is_row:
+            last.rows.append((number, cells))
+        elif is_open and not last.rows and _add_units(last, cells):
             continue
         elif (begun := begin_block(cells, head)) is not None:
             if found and begun.depth_at is None:
                 raise ConfigError(f"line {number} begins another part, with other columns: cut the file there")
             found.append(begun)
-        elif is_open and not found[-1].rows and _add_units(found[-1], cells):
-            continue
-        elif found and _is_row(found[-1], cells):
+            head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
+        elif is_row:
             raise ConfigError(f"line {number}: readings below a line that is not understood: name their columns again")
-        else:
-            is_open = not _add_head(head, cells, line) and is_open
-            continue
-        if not is_open or begun is not None:
-            head = {key: value for key, value in head.items() if key in _LASTING}
-        is_open = True
+        elif _add_head(head, cells, line):
+            is_open = False
     return mark, found
+
+
+def _list_fixed(lines: Sequence[str]) -> list[Block]:
+    """The blocks of .rpp, of which each row is two lines."""
+    found: list[Block] = []
+    head: dict[str, str] = {}
+    is_open = False
+    for number, line in enumerate(lines, 1):
+        if (fixed := _RPP.fullmatch(line)) is None:
+            is_open = not _add_head(head, split_cells(line, ","), line) and is_open
+            continue
+        if not is_open:
+            values = {i: ValueColumn(face, "") for i, face in enumerate(("a0", "a180", "b0", "b180"), 1)}
+            found.append(Block(head, values, [""] * 5, 0, is_digit=True))
+            head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
+        _add_fixed(found[-1].rows, number, fixed)
+    return found
 
 
 def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:

@@ -252,7 +252,7 @@ def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, sai
     [
         (SURVEY.replace("\n12,5;120;-70;9;9\n", "\n12,5;120;-70"), 8, "has 3 cells"),
         (SURVEY.replace("\n12,5;120;-70;9;9\n", ""), 4, "and more is missing: is it whole?"),
-        (SURVEY.replace("\n1,0;", "\n1,7;"), 8, "I1 has no depth 1.7 in its [[profile]]"),
+        (SURVEY.replace("\n1,0;", "\n1,7;").replace("\n0,5;", "\n0,7;"), 4, "I1 has no depth 1.7 in its [[profile]]"),
         (SURVEY.replace("\n1,0;", "\nx,0;"), 8, "could not convert"),
         (rpp(AT, GOOD)[:-20], 8, "and more is missing"),
         (SURVEY.replace("24.03.2026", "31.04.2026"), 0, "is not of the form"),

@@ -1,0 +1,77 @@
+"""What may change about a patch without changing the truth: light, how it lies, quality."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.data.degrade import add_noise, blur, resample, save_as_jpeg
+from detection.imagery.data.patches import as_values
+
+Values = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How much patches vary."""
+
+    # range of the factor on a whole patch; (.5, 2) where scenes will be stretched as a whole but the patches were
+    # stretched one by one
+    brightness: tuple[float, float] = (0.85, 1.15)
+    shift: float = 0.04  # greatest shift of one band, in units of the image values
+    blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
+    turns: bool = True  # whether patches are turned and flipped
+    # band dropout: share of patches in which a group of bands beyond the visible is masked, each for itself, see
+    # `band_groups`; weights so trained read scenes that lack such bands
+    drop_bands: float = 0.0
+    # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
+    degraded_share: float = 0.0
+    noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255
+    blur_px: float = 0.9  # greatest standard deviation of a blur
+    between_px: float = 0.5  # greatest move between pixels, by bilinear interpolation
+    jpeg_least: int = 70  # least quality of JPEG; 100: none
+
+
+def vary(
+    image: NDArray[Any], mask: Mask, normalisation: tuple[Values, Values], how: Augmentation, rng: np.random.Generator
+) -> tuple[Values, NDArray[np.int64]]:
+    """Return one varied, normalised patch and its truth; a quarter turn needs a square patch."""
+    mean, std = normalisation
+    values = as_values(image)
+    # as often half as bright as twice as bright, where the bounds allow it
+    values = values * np.float32(np.exp(rng.uniform(*np.log(how.brightness))))
+    values += rng.uniform(-how.shift, how.shift, (len(values), 1, 1)).astype(np.float32)
+    values = (values - mean[:, None, None]) / std[:, None, None]
+    truth = mask.astype(np.int64)
+    if rng.random() < how.blank_share:
+        angle, rows, columns = rng.uniform(0, 2 * np.pi), *np.indices(truth.shape)
+        across = (columns / truth.shape[1] - 0.5) * np.cos(angle) + (rows / truth.shape[0] - 0.5) * np.sin(angle)
+        blank = across > rng.uniform(-0.1, 0.4)
+        values[:, blank] = 0
+        truth[blank] = 0
+    turns, flip = int(rng.integers(4)), rng.random() < 0.5
+    if how.turns:
+        turns = turns if truth.shape[0] == truth.shape[1] else turns // 2 * 2
+        values, truth = np.rot90(values, turns, (1, 2)), np.rot90(truth, turns)
+        if flip:
+            values, truth = values[:, :, ::-1], truth[:, ::-1]
+    return np.ascontiguousarray(values), np.ascontiguousarray(truth)
+
+
+def degrade_patch(image: NDArray[Any], how: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
+    """Return an image (bands x H x W, in the unit of its file) as it may come to a user: each loss half of the time.
+
+    Interpolated first, then blurred, then with noise, and at last saved as JPEG: as they come in life.
+    """
+    between, blurred, noisy, saved = rng.random(4) < 0.5
+    if between:
+        image = resample(image, *rng.uniform(-how.between_px, how.between_px, 2))
+    if blurred:
+        image = blur(image, rng.uniform(0, how.blur_px))
+    if noisy:
+        image = add_noise(image, how.noise_counts * rng.random(), rng)
+    if saved and how.jpeg_least < 100:
+        image = save_as_jpeg(image, int(rng.integers(how.jpeg_least, 100)))
+    return image
