@@ -15,6 +15,7 @@ from monitor.domain.observation import Link, Observation, ObserverReport, Payloa
 from monitor.store.readings.messages import SequenceMark
 
 BATCH_MESSAGES: Final = 500  # that many end the wait
+UNBOUNDED_MOST: Final = 20_000  # messages of QoS 0 that wait
 BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
 BATCH_BYTES: Final = 4 << 20
 BATCH_WAIT_S: Final = 0.025
@@ -140,21 +141,20 @@ class Inbox:
     """Two queues and one bell; `put` never blocks the network thread.
 
     The broker bounds the queues: it sends no more than Receive Maximum unacknowledged messages. Messages of QoS 0 are
-    not bounded by it, so beyond `unbounded_limit` they are dropped, and counted.
+    not bounded by it, so beyond `UNBOUNDED_MOST` they are dropped, and counted.
     """
 
-    def __init__(self, unbounded_limit: int = 20_000) -> None:
+    def __init__(self) -> None:
         self._live: deque[BrokerMessage] = deque()
         self._backfill: deque[BrokerMessage] = deque()
         self._bell = threading.Event()
         self._rung_at_s = 0.0  # since when something waits
-        self._limit = unbounded_limit
         self.dropped_qos0 = 0
 
     def put(self, message: BrokerMessage) -> None:
         """Add a message and ring the bell."""
         queue = self._live if message.client == "live" else self._backfill
-        if message.qos == 0 and len(queue) >= self._limit:
+        if message.qos == 0 and len(queue) >= UNBOUNDED_MOST:
             self.dropped_qos0 += 1
             return
         queue.append(message)

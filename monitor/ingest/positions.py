@@ -9,35 +9,13 @@ from monitor.domain.site import Origin
 _AXIS_M: Final = 6_378_137.0  # WGS84
 _FLATTENING: Final = 1 / 298.257223563
 # the day from which GPS time was that many seconds ahead of UTC; none was announced after the last (IERS, Bulletin C)
+_LEAP_MONTHS: Final = (
+    *(198001, 198107, 198207, 198307, 198507, 198801, 199001, 199101, 199207, 199307),
+    *(199407, 199601, 199707, 199901, 200601, 200901, 201207, 201507, 201701),
+)
 _LEAPS: Final = tuple(
-    (datetime(year, month, 1, tzinfo=UTC), timedelta(seconds=count))
-    for count, (year, month) in reversed(
-        list(
-            enumerate(
-                (
-                    (1980, 1),
-                    (1981, 7),
-                    (1982, 7),
-                    (1983, 7),
-                    (1985, 7),
-                    (1988, 1),
-                    (1990, 1),
-                    (1991, 1),
-                    (1992, 7),
-                    (1993, 7),
-                    (1994, 7),
-                    (1996, 1),
-                    (1997, 7),
-                    (1999, 1),
-                    (2006, 1),
-                    (2009, 1),
-                    (2012, 7),
-                    (2015, 7),
-                    (2017, 1),
-                )
-            )
-        )
-    )
+    (datetime(month // 100, month % 100, 1, tzinfo=UTC), timedelta(seconds=count))
+    for count, month in reversed([*enumerate(_LEAP_MONTHS)])
 )
 
 Vector = tuple[float, float, float]

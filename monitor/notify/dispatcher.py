@@ -17,7 +17,7 @@ from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.domain.site import Recipient
 from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
-from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
+from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_alarms
 from monitor.notify.value_now import add_values, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
@@ -190,9 +190,8 @@ class Dispatcher(Delivery):
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
         orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
-        names = {one.id: one.name for one in self.sites.values()}
-        found = find_unconfirmed(alerts, {site: chain}, names, answers, now, self.limits)
-        unreached = find_unreached(alerts, {site: chain}, names, answers, now, self.limits)
+        name = self.sites[site].name if site in self.sites else site
+        found, unreached = find_alarms(alerts, chain, name, answers, now, self.limits)
         found |= unreached
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:

@@ -118,7 +118,6 @@ class StatePublisher:
         *,
         version: str,
         page_url: str = "http://127.0.0.1:8080",
-        valid_s: float = VALID_S,
         find_action: Callable[[str, str], str] = lambda _site, _stage: "",
         find_trouble: Callable[[], str] = lambda: "",
         find_keys: Callable[[], Sequence[SigningKey]] = lambda: (),
@@ -135,7 +134,7 @@ class StatePublisher:
         )
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble
-        self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
+        self._offline, self._started_at = offline, clock()
         self._sent: dict[str, tuple[str, datetime]] = {}
         self._connection = 0
         self._progress: dict[str, datetime] = {}
@@ -210,7 +209,7 @@ class StatePublisher:
         for row in sites:
             mine = [a for a in alerts if a["site"] == row["site"]]
             action = self._find_action(row["site"], row["movement_stage"]) if row["movement_stage"] else ""
-            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, self._valid_s, action), now)
+            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, action), now)
         newest = {row["site"]: row["newest_at"] for row in sites}
         ages = {
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
@@ -247,7 +246,7 @@ class StatePublisher:
 
     def _publish_changed(self, topic: str, content: str, now: datetime) -> None:
         last = self._sent.get(topic)
-        if last is not None and last[0] == content and now - last[1] < timedelta(seconds=self._valid_s / 3):
+        if last is not None and last[0] == content and now - last[1] < timedelta(seconds=VALID_S / 3):
             return
         self._publish(topic, content, retain=True)
         self._sent[topic] = (content, now)
@@ -269,10 +268,10 @@ class StatePublisher:
             stamp(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
 
 
-def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], valid_s: float, action: str = "") -> str:
+def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], action: str = "") -> str:
     """The retained state of a site as JSON, out of `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
-    valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
+    valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=VALID_S))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = SiteStatusRow.__annotations__.keys() - {"active_alerts", "unacknowledged", "config_version"}
     payload = {

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from forecasting.message import Message, NameList, Template, Term, Timestamp
+from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, DeliveryState, health_alarm
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.domain.duty.channels import traits_of
@@ -31,91 +31,53 @@ _CLOSED: Final = Template("unconfirmed.closed", "alert {n} is closed")
 _CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 
-def find_unconfirmed(
+def find_alarms(
     alerts: Sequence[OpenAlert],
-    chains: Mapping[str, Sequence[Sequence[Recipient]]],
-    names: Mapping[str, str],
+    chain: Sequence[Sequence[Recipient]],
+    name: str,
     confirmed: Collection[int],
     now: datetime,
     limits: DeliveryLimits,
-) -> dict[Alarm, AlertChange]:
-    """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
+) -> tuple[dict[Alarm, AlertChange], dict[Alarm, AlertChange]]:
+    """The alarms of urgent alerts of a site that nobody confirmed, and of those that reached nobody; a drill has none.
 
-    All were notified when nobody is left on the chain, or no clock asks for the next one. A drill makes no alarm. Of an
-    alert that comes and goes the first message counts that reached a person and that nobody has answered since.
+    An alert is unconfirmed where all were notified of it so long ago: nobody is left on the chain, or no clock asks for
+    the next one. It reached nobody where no channel to a person took anything of its newest message: at once where all
+    were refused for good and nobody is left to be notified, else after a minute. Of an alert that comes and goes the
+    first message counts that reached a person and that nobody has answered since.
 
     Args:
-        chains: by site: who may be notified, step by step, now.
+        chain: who may be notified, step by step, now.
+        name: of the site.
         confirmed: alerts of which a recipient has confirmed the newest message.
     """
-    found: dict[Alarm, AlertChange] = {}
+    unconfirmed: dict[Alarm, AlertChange] = {}
+    unreached: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        if not alert.sent or not _needs_a_person(alert, confirmed):
+        if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed:
             continue
-        chain, name = chains[alert.site], names.get(alert.site, alert.site)
-        if find_next_step(alert, chain) and list_clocks(alert, chain, limits):
+        key = f"{UNCONFIRMED}{alert.alert_id}"
+        facts: dict[str, Value] = {"n": alert.alert_id, "level": Term(alert.level_name), "site": name}
+        facts["at"] = Timestamp.of(alert.raised_at, "minute")
+        sent = [t for t in alert.sent if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
+        is_left = bool(find_next_step(alert, chain))
+        refused = not is_left and all(one.state == DeliveryState.FAILED_FINAL for one in sent)
+        if sent and not any(one.state in _TAKEN for one in sent):
+            age_s = (now - min(one.queued_at for one in sent)).total_seconds()
+            if refused or age_s >= limits.unreached_after_s:
+                names = NameList(tuple(dict.fromkeys(t.recipient for t in sent)))
+                unreached[alert.site, key] = health_alarm(key, 2, _UNREACHED(names=names, **facts), is_open=True)
+                continue
+        if not alert.sent or (is_left and list_clocks(alert, chain, limits)):
             continue
         first: dict[str, datetime] = {}
         for one in alert.sent:
             first.setdefault(one.recipient, one.queued_at)
-        since = max(min(at, alert.reached.get(name, at)) for name, at in first.items())
-        if now - since < timedelta(seconds=limits.unconfirmed_after_s):
-            continue
-        reason = _NOBODY(
-            n=alert.alert_id,
-            level=Term(alert.level_name),
-            site=name,
-            at=Timestamp.of(alert.raised_at, "minute"),
-            count=len(first),
-            at2=Timestamp.of(since, "minute"),
-            names=NameList(tuple(first)),
-        )
-        found |= _open_alarm(alert, reason)
-    return found
-
-
-def find_unreached(
-    alerts: Sequence[OpenAlert],
-    chains: Mapping[str, Sequence[Sequence[Recipient]]],
-    names: Mapping[str, str],
-    confirmed: Collection[int],
-    now: datetime,
-    limits: DeliveryLimits,
-) -> dict[Alarm, AlertChange]:
-    """The alarm of each urgent alert of whose newest message no channel to a person took anything.
-
-    It is one at once where all were refused for good and nobody is left to be notified, else after a minute. A drill
-    makes no alarm. Arguments are those of `find_unconfirmed`.
-    """
-    found: dict[Alarm, AlertChange] = {}
-    for alert in alerts:
-        sent = [t for t in alert.sent if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
-        if not sent or not _needs_a_person(alert, confirmed):
-            continue
-        age_s = (now - min(one.queued_at for one in sent)).total_seconds()
-        refused = all(one.state == DeliveryState.FAILED_FINAL for one in sent)
-        refused = refused and not find_next_step(alert, chains[alert.site])
-        if any(one.state in _TAKEN for one in sent) or not (refused or age_s >= limits.unreached_after_s):
-            continue
-        reason = _UNREACHED(
-            n=alert.alert_id,
-            level=Term(alert.level_name),
-            site=names.get(alert.site, alert.site),
-            at=Timestamp.of(alert.raised_at, "minute"),
-            names=NameList(tuple(dict.fromkeys(t.recipient for t in sent))),
-        )
-        found |= _open_alarm(alert, reason)
-    return found
-
-
-def _needs_a_person(alert: OpenAlert, confirmed: Collection[int]) -> bool:
-    """Whether an alert is urgent and nobody has confirmed it; a drill needs nobody."""
-    return alert.urgent and not (alert.exercise or alert.insists or alert.alert_id in confirmed)
-
-
-def _open_alarm(alert: OpenAlert, reason: Message) -> dict[Alarm, AlertChange]:
-    key = f"{UNCONFIRMED}{alert.alert_id}"
-    return {(alert.site, key): health_alarm(key, 2, reason, is_open=True)}
+        since = max(min(at, alert.reached.get(who, at)) for who, at in first.items())
+        if now - since >= timedelta(seconds=limits.unconfirmed_after_s):
+            facts |= {"count": len(first), "at2": Timestamp.of(since, "minute"), "names": NameList(tuple(first))}
+            unconfirmed[alert.site, key] = health_alarm(key, 2, _NOBODY(**facts), is_open=True)
+    return unconfirmed, unreached
 
 
 def end_unconfirmed(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,8 +21,6 @@ from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.names import list_names
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport, FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -245,7 +242,6 @@ def open_files(
     *,
     accept_units: bool = False,
     accept_times: bool = False,
-    known: tuple[str, ImportOptions] | None = None,
 ) -> Iterator[FilePast]:
     """Read files through the gate of ingest into a temporary SQLite database.
 
@@ -254,25 +250,17 @@ def open_files(
         mapping: what the columns of a wide table mean.
         accept_units: a person has said that the declared units are right.
         accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
-        known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
     Raises:
         UnitDoubtError: the units or the times of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
-    form, options = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
+    meaning = None if mapping is None else load_mapping(mapping)
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(
             FileImport(
-                f,
-                pipeline,
-                site,
-                _now,
-                mapping=options.mapping,
-                accept_units=accept_units,
-                accept_times=accept_times,
-                open_lines=None if form is None else partial(open_readings(form), f, options),
+                f, pipeline, site, _now, mapping=meaning, accept_units=accept_units, accept_times=accept_times
             ).run()
             for f in list_files(path)
         )

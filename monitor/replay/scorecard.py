@@ -80,7 +80,7 @@ class AlertTrace:
             "peak_level": self.peak_level,
             "over_at": None if self.over_at is None else format_iso(self.over_at),
             "reason": self.turns[0].reason,
-            "turns": [{"at": format_iso(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
+            "turns": [asdict(t) | {"at": format_iso(t.at)} for t in self.turns],
         }
 
 
@@ -120,7 +120,20 @@ class ReplayTotals:
                 self.raises.update(behind)
         self.levels.note(now_s, step.decision.level)
         self.requested.note(now_s, step.decision.evidence["asked"])
-        self._add_assessments(step, now_s)
+        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
+        with_data: set[str] = set()
+        for assessment in step.decision.evidence["words"]:
+            if assessment["heard"]:
+                with_data.add(assessment["criterion"])
+                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
+        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
+            self.strength.add(step.site, step.decision.evidence["words"], now_s)
+        self.looks_with_data.update(with_data)
+        for criterion, level in levels.items():
+            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
+        for key, vote in step.decision.evidence["votes"].items():
+            if vote["pended"]:
+                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
         self._last = step
 
     def finish(self, to_s: float) -> None:
@@ -140,22 +153,6 @@ class ReplayTotals:
         votes = self._last.decision.evidence["votes"]
         for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
             self.voting_s[station] += passed_s
-
-    def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
-        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
-        with_data: set[str] = set()
-        for assessment in step.decision.evidence["words"]:
-            if assessment["heard"]:
-                with_data.add(assessment["criterion"])
-                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
-        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
-            self.strength.add(step.site, step.decision.evidence["words"], now_s)
-        self.looks_with_data.update(with_data)
-        for criterion, level in levels.items():
-            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
-        for key, vote in step.decision.evidence["votes"].items():
-            if vote["pended"]:
-                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
 
     def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
         key = (str(change.ledger), change.key)
@@ -324,19 +321,10 @@ class CriterionScore:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            "criterion": self.criterion,
-            "kind": self.kind,
-            "role": self.role,
-            "heard_share": round(self.data_share, 4),
-            "crossings": self.crossings,
-            "days": self.days,
-            "days_by_level": dict(self.days_by_level),
-            "false_days": self.false_days,
-            "hits": sum(not e.missed for e in self.events),
-            "misses": sum(e.missed for e in self.events),
-            "events": [e.to_json() for e in self.events],
-        }
+        misses = sum(e.missed for e in self.events)
+        own = asdict(self) | {"hits": len(self.events) - misses, "misses": misses}
+        own |= {"heard_share": round(own.pop("data_share"), 4), "events": [e.to_json() for e in self.events]}
+        return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,14 +350,10 @@ class DetectorScore:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        unsaid = self.reported - self.confirmed - self.dismissed
-        m = self.measured
-        return {
-            "detector": self.detector,
-            "reported": self.reported,
-            "confirmed": self.confirmed,
-            "dismissed": self.dismissed,
-            "nobody_said": unsaid,
+        own, m = asdict(self), self.measured
+        del own["measured"]
+        return own | {
+            "nobody_said": self.reported - self.confirmed - self.dismissed,
             "false_alarms": "-" if m is None else m.describe(),
             "budget_per_sensor_month": m and m.budget,
             "factor": m and m.factor,
@@ -504,16 +488,10 @@ class Scorecard:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
                 at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
-        health = [sum(one.ledger == "health" for one in run.alerts) for run in (a, b)]
-        counts: tuple[tuple[Message, int, int], ...] = (
-            (_HAZARDS(), len(a.hazards), len(b.hazards)),
-            (_MISSES(), a.misses, b.misses),
-            (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
-            (_HEALTH(), health[0], health[1]),
-        )
-        for what, one_n, two_n in counts:
+        counts = ((len(r.hazards), r.misses, r.alarm_days, sum(x.ledger == "health" for x in r.alerts)) for r in (a, b))
+        for what, one_n, two_n in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
             if one_n != two_n:
-                lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
+                lines.append(_COUNTS(what=what(), n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
 
 

@@ -373,12 +373,17 @@ def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(t
 @pytest.mark.parametrize(
     ("names", "refused"),
     [
-        (("hillshade", "elevation"), True),
-        (("slope_deg", "DEM"), True),
-        (("dtm", "slope"), False),
-        (("height_m", "sigma_m"), False),
-        (("Band 1", "Band 2"), False),
-        ((), False),
+        (("hillshade", "elevation"), "gdal_translate -b 2"),
+        (("slope_deg", "DEM"), "gdal_translate -b 2"),
+        (("Slope",), "these are no heights"),
+        (("aspect", "slope"), "these are no heights"),
+        (("HillShade of the site",), "these are no heights"),
+        (("dtm", "slope"), ""),
+        (("DEM of the slope",), ""),
+        (("upslope side",), ""),
+        (("height_m", "sigma_m"), ""),
+        (("Band 1", "Band 2"), ""),
+        ((), ""),
     ],
 )
 def test_a_band_is_of_heights_where_its_file_calls_no_other_one_so(tmp_path, names, refused):
@@ -386,7 +391,7 @@ def test_a_band_is_of_heights_where_its_file_calls_no_other_one_so(tmp_path, nam
         tmp_path / "a.tif", np.stack([RECORDS[HEIGHT]] * 2).astype("float32"), names, crs="EPSG:32632", transform=AT
     )
     with (
-        pytest.raises(ImageryError, match="gdal_translate -b 2") if refused else nullcontext(),
+        pytest.raises(ImageryError, match=refused) if refused else nullcontext(),
         Layer(path, GRID, quantity=HEIGHT) as layer,
     ):
         assert layer.read(0, 0, SIDE, SIDE)[1].all()

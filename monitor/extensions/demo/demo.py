@@ -93,13 +93,6 @@ class DemoInstallation:
         return str(self.folder / "slopeward.toml")
 
 
-class DeliveredCount(TypedDict):
-    """Notifications by what became of them."""
-
-    delivered: int
-    failed: int
-
-
 class DemoCount(TypedDict):
     """What is in the database of a demonstration."""
 
@@ -112,7 +105,7 @@ class DemoCount(TypedDict):
     anomalies: dict[str, DetectorWorth]
     alerts: int
     top_level: int
-    notifications: DeliveredCount
+    notifications: dict[str, int]  # delivered and failed
     rejected: int
     degraded: bool
     trouble: list[str]

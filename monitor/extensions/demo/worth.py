@@ -22,19 +22,11 @@ NAMES: Final = {LINE: "straight line"}
 Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
 
 
-class SpanAhead(TypedDict):
-    """A forecast of one horizon, mm from the newest reading on, with the bounds of 80 %."""
-
-    mm: float
-    low: float
-    high: float
-
-
 class OwnForecasts(TypedDict):
-    """What a model says of the series that moves most, by horizon."""
+    """What a model says of the series that moves most, by horizon: mm, and low and high as the bounds of 80 %."""
 
     series: str
-    horizons: dict[str, SpanAhead]
+    horizons: dict[str, dict[str, float]]
 
 
 class HorizonErrors(TypedDict):

@@ -1,8 +1,6 @@
 """Who is on duty: plans of teams, what people changed of them, day by day; and how one hands over to the next."""
 
 import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -28,7 +26,6 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
-_LOG = logging.getLogger(__name__)
 _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
 _NOT_OF_TEAM: Final = Template(
     "duty.not_of_team", "team {team} has no change {number}; see `slopeward people duty show {site}`"
@@ -44,10 +41,7 @@ LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
 PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
-LOG_EVERY_S: Final = 3600.0  # that a plan cannot be read
 MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
-
-_logged: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +97,16 @@ def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[
 def _read_rota(row: Row[Any]) -> rota.Rota:
     """The plan of a row; of one that cannot be read nobody is on duty, so that messages go to the whole team."""
     try:
-        weeks, turns = _read_kept(row.plan)
+        weeks, turns = rota.read_plan(row.plan, None)
         return rota.Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
     except Exception as error:  # whatever stands in the row, it stops no alarm
-        now_s = time.monotonic()
-        if now_s - _logged.get(row.id, -math.inf) >= LOG_EVERY_S:  # it is read every few seconds
-            _logged[row.id] = now_s
-            _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
+        _log_unread(row.id, row.team, str(error))
         return rota.Rota("UTC", 1, date.min, (), row.valid_from)
 
 
-@lru_cache(maxsize=256)
-def _read_kept(plan: str) -> tuple[int, tuple[rota.DutyTurn, ...]]:
-    return rota.read_plan(plan, None)
+@lru_cache(maxsize=256)  # the log says it once of a plan: it is read every few seconds
+def _log_unread(number: int, team: str, problem: str) -> None:
+    logging.getLogger(__name__).error("plan %s of team %s cannot be read: %s", number, team, problem)
 
 
 def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key, tuple[str, ...]]:

@@ -33,18 +33,13 @@ PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "sat
 # where several parents have the same instruments, the one that a state is of
 CAUSED_BY: Final = {
     "clock": "logger",
-    "battery": "power",
-    "solar": "power",
-    "snow_ice": "power",
-    "fix": "base",
-    "satellites": "base",
+    **dict.fromkeys(("battery", "solar", "snow_ice"), "power"),
+    **dict.fromkeys(("fix", "satellites"), "base"),
     "signal": "gateway",
 }
 # kinds of detectors' findings -> the state that they suspect
 SUSPECTED: Final = {
-    "stuck": "stuck",
-    "replay": "stuck",
-    "flatline": "stuck",
+    **dict.fromkeys(("stuck", "replay", "flatline"), "stuck"),
     "drift": "drift",
     "step": "offset",
     "unit": "unusable",

@@ -270,7 +270,7 @@ class UploadProcessor:
         db, clock = self.context.db, self.context.clock
 
         def report(result: FileResult) -> None:
-            self.progress[upload.id] = min(1.0, result.rows / max(1, opened.count))
+            self.progress[upload.id] = min(1.0, result.rows / max(1, opened.answer.lines))
 
         sites = {site.id: site}
         result = FileImport(

@@ -125,7 +125,7 @@ def read_payload(payload: bytes) -> str:
         raise PayloadError("not_json", _NOT_UTF_8()) from None
 
 
-def read_sigma(value: object, name: str = "sigma") -> float | None:
+def read_sigma(value: object) -> float | None:
     """A standard deviation; None where none is stated, or what is stated is none: the value beside it stays.
 
     >>> [read_sigma(v) for v in (0.5, "0.5", None, "", float("nan"), -1.0, "abc", True, [])]
@@ -134,7 +134,7 @@ def read_sigma(value: object, name: str = "sigma") -> float | None:
     if is_no_value(value):
         return None
     try:
-        sigma = read_number(float(value) if isinstance(value, str) else value, name)
+        sigma = read_number(float(value) if isinstance(value, str) else value, "sigma")
     except (PayloadError, ValueError):
         return None
     return sigma if sigma >= 0.0 else None

@@ -76,9 +76,7 @@ class PointsFile:
     pause: Callable[[float], None] = lambda held_s: time.sleep(min(held_s, PAUSE_MOST_S))
 
 
-def read_points(
-    file: PointsFile, opened: Opened, *, on_progress: Callable[[FileResult], None] = lambda _: None
-) -> FileResult:
+def read_points(file: PointsFile, opened: Opened) -> FileResult:
     """Read an opened file of points and store it, or only look at it.
 
     Raises:
@@ -101,7 +99,6 @@ def read_points(
                     result.reject(bad.error.code, bad.error.message, bad.count)
                 for _, at in chunk.values:
                     result.reach(at)
-                on_progress(result)
         finally:  # of a file that breaks off, what came before is stored, and counts
             if file.database is not None and result.stored and result.to_at is not None:
                 _sign(file, file.database, declared, result, result.to_at)

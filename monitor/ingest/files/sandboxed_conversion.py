@@ -119,10 +119,7 @@ class ConvertedFile:
     """A file that was read behind the walls; its lines can be read again and again."""
 
     lines: Path
-    declared: tuple[str, str, str] | None
-    wavelength_mm: float | None = None
-    reference: tuple[datetime | None, str | None] = (None, None)
-    count: int = 0
+    answer: ConversionResult
 
     @contextmanager
     def readings(self) -> Iterator[Iterator[ReadingLine]]:
@@ -133,12 +130,11 @@ class ConvertedFile:
     @contextmanager
     def points(self, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
         """What a file of points declares, and its points."""
-        assert self.declared is not None
+        found = self.answer
+        assert found.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
-            yield (
-                ValueMeaning(*self.declared, self.wavelength_mm, *self.reference),
-                (_read_piece(raw, now) for raw in lines),
-            )
+            meaning = ValueMeaning(*found.declared, found.wavelength_mm, *found.reference)
+            yield meaning, (_read_piece(raw, now) for raw in lines)
 
 
 @contextmanager
@@ -169,7 +165,7 @@ def open_converted(
             raise ConfigError(rename_file(answer.refused, str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=_OTHER())))
-        yield ConvertedFile(out, answer.declared, answer.wavelength_mm, answer.reference, answer.lines)
+        yield ConvertedFile(out, answer)
 
 
 def convert(request: ConversionRequest) -> ConversionResult:

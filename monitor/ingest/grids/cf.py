@@ -13,21 +13,9 @@ from monitor.ingest.files.reader import StationPlace
 from monitor.ingest.text.clocks import ZONES, read_since
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS
-_RUNNING: Final = frozenset(
-    (
-        "tp",
-        "lsp",
-        "cp",
-        "rainnc",
-        "rainc",
-        "rainsh",
-        "snownc",
-        "tot_prec",
-        "acpcp",
-        "apcp",
-        "acprcp",
-        "total_precipitation",
-    )
+_RUNNING: Final = (
+    *("tp", "lsp", "cp", "rainnc", "rainc", "rainsh", "snownc", "tot_prec"),
+    *("acpcp", "apcp", "acprcp", "total_precipitation"),
 )
 _WORDS: Final = ("accum", "running sum", "since the start", "cumul")
 COUNTER: Final = "counter"
@@ -112,46 +100,23 @@ _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
 _REFORMED: Final = datetime(1582, 10, 15, tzinfo=UTC)
 # how grids spell units -> how we do; a mass of rain on an area is its depth
 _UNITS: Final = {
-    "kg m-2": "mm",
-    "kg m**-2": "mm",
-    "kg/m2": "mm",
-    "kg/m^2": "mm",
-    "kg m^-2": "mm",
-    "kg/(m^2)": "mm",
-    "millimeter": "mm",
-    "millimeters": "mm",
-    "mm": "mm",
-    "cm": "cm",
-    "m": "m",
-    "meter": "m",
-    "meters": "m",
-    "metre": "m",
-    "metres": "m",
-    "mm/yr": "mm/yr",
-    "mm/year": "mm/yr",
-    "mm yr-1": "mm/yr",
-    "mm year-1": "mm/yr",
-    "mm/a": "mm/yr",
-    "mm/d": "mm/day",
-    "cm/yr": "cm/yr",
-    "cm/year": "cm/yr",
-    "cm year-1": "cm/yr",
-    "m/yr": "m/yr",
-    "m/year": "m/yr",
-    "m year-1": "m/yr",
-    "mm/day": "mm/day",
-    "mm day-1": "mm/day",
-    "mm d-1": "mm/day",
-    "m/day": "m/day",
-    "m day-1": "m/day",
-    "radian": "rad",
-    "radians": "rad",
-    "k": "K",
-    "degc": "degC",
-    "celsius": "degC",
-    "degree_celsius": "degC",
-    "%": "%",
-    "1": "1",
+    text: unit
+    for unit, texts in {
+        "mm": ("kg m-2", "kg m**-2", "kg/m2", "kg/m^2", "kg m^-2", "kg/(m^2)", "millimeter", "millimeters", "mm"),
+        "cm": ("cm",),
+        "m": ("m", "meter", "meters", "metre", "metres"),
+        "mm/yr": ("mm/yr", "mm/year", "mm yr-1", "mm year-1", "mm/a"),
+        "cm/yr": ("cm/yr", "cm/year", "cm year-1"),
+        "m/yr": ("m/yr", "m/year", "m year-1"),
+        "mm/day": ("mm/d", "mm/day", "mm day-1", "mm d-1"),
+        "m/day": ("m/day", "m day-1"),
+        "rad": ("radian", "radians"),
+        "K": ("k",),
+        "degC": ("degc", "celsius", "degree_celsius"),
+        "%": ("%",),
+        "1": ("1",),
+    }.items()
+    for text in texts
 }
 _DATE: Final = re.compile(r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<mark>[-_.]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)")
 # how a clock stands behind its date: 0050, -S003000, T00:50Z, _00-50-30, -6h, 06Z; two figures alone close behind it

@@ -120,8 +120,7 @@ def test_core_follows_the_plans_of_its_sites(watched):
 
 
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
-def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
-    monkeypatch.setattr("monitor.extensions.duty.store._logged", {})
+def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         c.execute(update(t.duty_rota).values(**wrong))

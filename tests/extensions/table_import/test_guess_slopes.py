@@ -18,6 +18,7 @@ from monitor.extensions.table_import.guess.preview import understand as understa
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.extensions.table_import.guess.record import BASE, MotionRecord
 from monitor.extensions.table_import.guess.site_file import add_stations, write_site
+from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import list_values
 from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
@@ -77,8 +78,9 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    known = found.form, found.options
-    with open_files(path, site, accept_units=True, accept_times=True, known=known) as past:
+    mapping = path.with_suffix(".toml")
+    mapping.write_text(format_mapping(found.options.mapping, path.name))
+    with open_files(path, site, mapping, accept_units=True, accept_times=True) as past:
         span = past.db.run_read(find_span, site.id)
         (run,) = run_backtest(past.db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed"))).runs
     return run.level_names[max(span.level for span in run.levels)]

@@ -115,7 +115,7 @@ def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_st
         view, _ = look(c, PLACE, at(STOPS) + DAY / 12, draining=False)
         advice = [a for a in load_view(c, "active_alerts") if a["ledger"] == "advice"]
     assert (status["movement_stage"], status["trend"]) == ("progressive", "progressive")
-    assert json.loads(site_payload(status, [], 60.0))["stage"] == "progressive"
+    assert json.loads(site_payload(status, []))["stage"] == "progressive"
     assert ([f.station for f in view.failures], len(advice)) == (["A"], 1)
     assert "if the acceleration goes on" in advice[0]["reason"]
 

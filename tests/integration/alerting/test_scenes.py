@@ -188,7 +188,7 @@ def test_who_is_silent_is_so_since_before_a_restart(slope):
 
 def told_of_catching_up(database):
     (row,) = ask(database, load_view, "site_status")
-    return bool(row["catching_up"]), bool(json.loads(site_payload(row, [], 180.0))["catching_up"])
+    return bool(row["catching_up"]), bool(json.loads(site_payload(row, []))["catching_up"])
 
 
 def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, monkeypatch, capsys):

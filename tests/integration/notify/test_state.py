@@ -56,7 +56,7 @@ def wait_said(ear, topic, count=1, last=None):
 def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):
     fill(database)
     access = open_access(mosquitto.url)
-    make = partial(StatePublisher, database, access, lambda: T0, version="1.2.3", valid_s=180.0)
+    make = partial(StatePublisher, database, access, lambda: T0, version="1.2.3")
     with calling(access) as ear:
         ear.listen("slopeward/v1/#")
         first = make()

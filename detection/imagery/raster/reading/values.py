@@ -36,6 +36,10 @@ SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
 SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
 _OF_HEIGHTS: Final = re.compile(r"(?<![a-z])(?:dem|dtm|dsm|elev\w*|heights?|altitude|z)(?![a-z])", re.IGNORECASE)
+_NO_HEIGHTS: Final = re.compile(
+    r"(?<![a-z])(?:slopes?|aspect|hill_?shade|shaded|curvature|roughness|intensity|ndvi|coherence|density)(?![a-z])",
+    re.IGNORECASE,
+)
 COLOURS: Final = frozenset({"red", "green", "blue", "palette"})
 METRES: Final = {
     f"{short if name == 'm' else long}{name}": factor
@@ -156,13 +160,15 @@ def open_values(
 
 
 def _refuse_other_band(names: Sequence[str | None], path: Path, index: int) -> None:
-    """A band that its file calls something else is none of heights where another one is called so."""
+    """A band that its file calls something else, where another one is called so, or at all, is none of heights."""
     own, heights = names[index - 1], [name for name in names if name and _OF_HEIGHTS.search(name)]
     if own and heights and not _OF_HEIGHTS.search(own):
         raise RadiometryError(
             f"{path}: band {index} is called {own!r}, another one {heights[0]!r}: write the heights alone into a file: "
             f"gdal_translate -b {names.index(heights[0]) + 1}"
         )
+    if own and not heights and _NO_HEIGHTS.search(own):
+        raise RadiometryError(f"{path}: band {index} is called {own!r}: these are no heights")
 
 
 def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:

@@ -78,8 +78,9 @@ def test_live_data_wait_for_one_large_message_of_backfill_at_most():
     assert [m.mid for m in inbox.take(0.1)] == [2, 3], "alone it is 1.25 MiB"
 
 
-def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
-    inbox = Inbox(unbounded_limit=10)
+def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped(monkeypatch):
+    monkeypatch.setattr("monitor.ingest.message.UNBOUNDED_MOST", 10)
+    inbox = Inbox()
     for n in range(30):
         inbox.put(message(n, qos=n % 2))
     assert (inbox.dropped_qos0, len(inbox)) == (15 - 5, 20)
