@@ -47,13 +47,7 @@ def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts
         granted = getattr(properties, "SessionExpiryInterval", None)
         subscribe(client, topic)
     with connected(access, f"{name}-pub", expiry_s=0) as (client, _, _):
-        payload = bytes(max(1, min(MOST_BYTES, round(size_bytes))))
-        # publish what a broker should keep, and wait until it has acknowledged the last, however slow the link is
-        infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
-        for info in infos:
-            info.wait_for_publish(PATIENCE_S)
-            if not info.is_published():
-                raise TimeoutError("the broker does not acknowledge what is published")
+        _publish_all(client, topic, bytes(max(1, min(MOST_BYTES, round(size_bytes)))))
     received: list[bytes] = []
     with connected(access, name, received=received) as (client, present, _):
         if present:
@@ -61,6 +55,15 @@ def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts
     with connected(access, name, expiry_s=0, clean=True):
         pass  # takes the session away again
     return BrokerFacts(present, granted, sum(one != END for one in received))
+
+
+def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
+    """Publish what a broker should keep, and wait until it has acknowledged the last, however slow the link is."""
+    infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
+    for info in infos:
+        info.wait_for_publish(PATIENCE_S)
+        if not info.is_published():
+            raise TimeoutError("the broker does not acknowledge what is published")
 
 
 def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:

@@ -293,21 +293,7 @@ class Pipeline:
             save_links(connection, links)
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
-        # after a commit memory holds what the database does
-        self._corrected |= corrected
-        self.references.settle()
-        self._admission.settle()
-        self.vocabulary.births.settle()
-        for item in observations:
-            ahead_s = (item.observed_at - item.received_at).total_seconds()
-            self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
-            known = self.last_readings.get((item.site, item.station))
-            if (
-                known is None
-                or item.received_at > known.received_at
-                or (item.received_at == known.received_at and ahead_s > known.ahead_s)
-            ):
-                self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
+        self._remember(observations, corrected)
         by_site = groupby(observations, attrgetter("site"))
         return BatchResult(
             added,
@@ -336,6 +322,23 @@ class Pipeline:
             except Exception:
                 log.exception("nothing was calculated from %d readings", len(observations))
         return found
+
+    def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
+        """After a commit memory holds what the database does."""
+        self._corrected |= corrected
+        self.references.settle()
+        self._admission.settle()
+        self.vocabulary.births.settle()
+        for item in observations:
+            ahead_s = (item.observed_at - item.received_at).total_seconds()
+            self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
+            known = self.last_readings.get((item.site, item.station))
+            if (
+                known is None
+                or item.received_at > known.received_at
+                or (item.received_at == known.received_at and ahead_s > known.ahead_s)
+            ):
+                self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _may_vote(self, item: Observation) -> bool:
         """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""

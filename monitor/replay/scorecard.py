@@ -120,20 +120,7 @@ class ReplayTotals:
                 self.raises.update(behind)
         self.levels.note(now_s, step.decision.level)
         self.requested.note(now_s, step.decision.evidence["asked"])
-        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
-        with_data: set[str] = set()
-        for assessment in step.decision.evidence["words"]:
-            if assessment["heard"]:
-                with_data.add(assessment["criterion"])
-                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
-        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
-            self.strength.add(step.site, step.decision.evidence["words"], now_s)
-        self.looks_with_data.update(with_data)
-        for criterion, level in levels.items():
-            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
-        for key, vote in step.decision.evidence["votes"].items():
-            if vote["pended"]:
-                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
+        self._add_assessments(step, now_s)
         self._last = step
 
     def finish(self, to_s: float) -> None:
@@ -153,6 +140,22 @@ class ReplayTotals:
         votes = self._last.decision.evidence["votes"]
         for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
             self.voting_s[station] += passed_s
+
+    def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
+        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
+        with_data: set[str] = set()
+        for assessment in step.decision.evidence["words"]:
+            if assessment["heard"]:
+                with_data.add(assessment["criterion"])
+                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
+        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
+            self.strength.add(step.site, step.decision.evidence["words"], now_s)
+        self.looks_with_data.update(with_data)
+        for criterion, level in levels.items():
+            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
+        for key, vote in step.decision.evidence["votes"].items():
+            if vote["pended"]:
+                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
 
     def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
         key = (str(change.ledger), change.key)

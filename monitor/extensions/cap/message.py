@@ -270,7 +270,11 @@ def _add_info(
             _add_parameter(info, "failure_window", f"{span} {window.station}")
     if ground.evidence_sha256:
         _add_parameter(info, "evidence_sha256", ground.evidence_sha256)
-    # the ground around the stations that vote, else a circle around the site; then each place that is in danger
+    _add_area(info, card, ground)
+
+
+def _add_area(info: ET.Element, card: PlacedSite, ground: DecisionBasis) -> None:
+    """The ground around the stations that vote, else a circle around the site; then each place that is in danger."""
     area = ET.SubElement(info, "area")
     add_text(area, "areaDesc", card.name)
     centre = (card.latitude, card.longitude)

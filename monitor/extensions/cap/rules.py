@@ -92,6 +92,10 @@ def _find(root: ET.Element) -> Iterator[str]:
         yield "restriction: stands with scope Restricted, and only there"
     if scope == "Private" and not _text(root, "addresses"):
         yield "addresses: needed with scope Private"
+    yield from _check_chain(root)
+
+
+def _check_chain(root: ET.Element) -> Iterator[str]:
     references = _text(root, "references").split()
     if _text(root, "msgType") in {"Update", "Cancel", "Ack", "Error"} and not references:
         yield f"references: needed in a message of type {_text(root, 'msgType')}"

@@ -42,15 +42,7 @@ def export(
     if out.exists() and not force:
         raise RefusedError(f"{out} exists; --force replaces it")
     from_at, to_at = (None if at is None else read_instant("--from, --to", at) for at in (from_, to))
-    # refuse a table that there is not, and a format that cannot hold it, or hold a part of it
-    if what not in maps.LAYERS:
-        find_table(what)
-    if kind not in _list_formats(what):
-        raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
-    if kind == _CALENDAR and bool(from_at or to_at):
-        raise RefusedError("a calendar holds all maintenance: leave --from and --to out")
-    if kind not in FORMATS and (station is not None):
-        raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
+    _check_format(what, kind, is_ranged=bool(from_at or to_at), is_of_station=station is not None)
     now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")
     with open_database() as db, db.read() as c:
         require_readable(c, site)
@@ -79,6 +71,18 @@ def export(
     require_any(count, f"{site} {lacks}; nothing was written")
     size = out.stat().st_size
     show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
+
+
+def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool) -> None:
+    """Refuse a table that there is not, and a format that cannot hold it, or hold a part of it."""
+    if what not in maps.LAYERS:
+        find_table(what)
+    if kind not in _list_formats(what):
+        raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
+    if kind == _CALENDAR and is_ranged:
+        raise RefusedError("a calendar holds all maintenance: leave --from and --to out")
+    if kind not in FORMATS and is_of_station:
+        raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
 
 
 def _list_formats(what: str) -> tuple[str, ...]:

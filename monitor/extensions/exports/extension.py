@@ -6,8 +6,14 @@ from monitor.domain.extension import Address, Command, Extension
 
 _HERE: Final = "monitor.extensions.exports"
 _OWN: Final = (
-    *("export", "export/{table}.{form}", "maintenance.ics", "stac", "stac/items", "stac/items/{scene_hash}"),
-    *("sensorthings/v1.1", "sensorthings/v1.1/{path:path}"),
+    "export",
+    "export/{table}.{form}",
+    "maintenance.ics",
+    "stac",
+    "stac/items",
+    "stac/items/{scene_hash}",
+    "sensorthings/v1.1",
+    "sensorthings/v1.1/{path:path}",
 )
 EXTENSION: Final = Extension(
     name="exports",

@@ -33,11 +33,20 @@ MEASUREMENT: Final = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_M
 MOST: Final = 1000  # of one answer
 INSTANT: Final = timedelta(microseconds=1)  # as fine as time is kept
 # units of ours that have a code in UCUM, the code list that SensorThings recommends
-UCUM: Final = {unit: unit for unit in ("mm", "m", "mrad", "kPa", "hPa", "%", "mm/s2", "V", "1")} | {
+UCUM: Final = {
+    "mm": "mm",
+    "m": "m",
     "mm/day": "mm/d",
+    "mrad": "mrad",
     "microstrain": "um/m",
+    "kPa": "kPa",
+    "hPa": "hPa",
+    "%": "%",
     "degC": "Cel",
+    "mm/s2": "mm/s2",
+    "V": "V",
     "dBm": "dB[mW]",
+    "1": "1",
 }
 _SETS: Final = ("Things", "Locations", "Datastreams", "Sensors", "ObservedProperties", "Observations")
 # what lies one step away from an entity: set -> name of the step -> set it leads to
@@ -211,14 +220,7 @@ class _SiteEntities:
         if key not in self.list_keys(name):
             raise NotFoundError(f"site {self._site!r} has none of {name} named {key[:80]!r}")
         if name == "ObservedProperties":
-            known = QUANTITIES.get(key)
-            return self._entity(
-                "ObservedProperties",
-                key,
-                name=key,
-                definition=f"urn:slopeward:quantity:{key}",
-                description=f"{key.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
-            )
+            return self._property(key)
         if name in {"Things", "Locations"}:
             return (self._thing if name == "Things" else self._location)(self._stations[key])
         return (self._stream if name == "Datastreams" else self._sensor)(*self._series[key])
@@ -305,6 +307,16 @@ class _SiteEntities:
             description=f"What measures {row['quantity']} at {station.id}; its make is not declared",
             encodingType="text/html",
             metadata="",
+        )
+
+    def _property(self, quantity: str) -> Entity:
+        known = QUANTITIES.get(quantity)
+        return self._entity(
+            "ObservedProperties",
+            quantity,
+            name=quantity,
+            definition=f"urn:slopeward:quantity:{quantity}",
+            description=f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
         )
 
     def _find_observation(self, stream: str, epoch: str) -> Entity:

@@ -349,9 +349,7 @@ def list_changes(
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
     at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
-    # the stations of each parent that has several, such as a logger or a base
-    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
-    families = {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
+    families = _list_families(site)
     quiet = {*silent, *at_work}
     wanted: dict[str, Message] = {}
     for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
@@ -362,6 +360,12 @@ def list_changes(
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
+
+
+def _list_families(site: Site) -> dict[Parent, set[str]]:
+    """The stations of each parent that has several, such as a logger or a base."""
+    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
+    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
 
 
 def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
@@ -397,9 +401,7 @@ def _list_notices(
     for parent in sorted(families, key=rank):
         mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
         if state == "clock":
-            first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)
-            newest_s = clocks.received_s
-            others = {s for s in others if s in newest_s and (first is None or newest_s[s] > epoch_s(first))}
+            others = _list_received_since(others, mine, clocks)
         key = _key(_name(parent), state)
         if mine and (key in pages or (len(mine) > 1 and not others)):
             names = sorted(mine)
@@ -408,6 +410,12 @@ def _list_notices(
     if state == "clock":  # what just went wrong may be that of its logger
         left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
     return notices | {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
+
+
+def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
+    first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
+    newest_s = clocks.received_s
+    return {s for s in stations if s in newest_s and (first is None or newest_s[s] > epoch_s(first))}
 
 
 def _name(parent: Parent) -> str:

@@ -33,13 +33,18 @@ PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "sat
 # where several parents have the same instruments, the one that a state is of
 CAUSED_BY: Final = {
     "clock": "logger",
-    **dict.fromkeys(("battery", "solar", "snow_ice"), "power"),
-    **dict.fromkeys(("fix", "satellites"), "base"),
+    "battery": "power",
+    "solar": "power",
+    "snow_ice": "power",
+    "fix": "base",
+    "satellites": "base",
     "signal": "gateway",
 }
 # kinds of detectors' findings -> the state that they suspect
 SUSPECTED: Final = {
-    **dict.fromkeys(("stuck", "replay", "flatline"), "stuck"),
+    "stuck": "stuck",
+    "replay": "stuck",
+    "flatline": "stuck",
     "drift": "drift",
     "step": "offset",
     "unit": "unusable",

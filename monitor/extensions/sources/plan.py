@@ -86,10 +86,22 @@ def find_form(source: SourceSection) -> str:
     form = source.form or (WIDE if source.mapping else LONG)
     if form not in READERS:
         raise ConfigError(f"source {source.name}: format: expected one of {', '.join(READERS)}, got {form!r}")
+    given = {
+        "--mapping": source.mapping,
+        "--set": source.set,
+        "--direction": source.direction,
+        "--unit": source.unit,
+        "--station": source.station,
+        "--quantity": source.quantity,
+        "--variable": source.variable,
+        "--window": source.window_m,
+        "--within": source.within_m,
+        "--time": source.time,
+        "--stamp": source.stamp,
+    }
     for option in READERS[form].needs:
-        key = KEYS.get(option, option[2:])
-        if not getattr(source, key):
-            raise ConfigError(f"source {source.name}: format {form!r} needs the key {key}")
+        if not given[option]:
+            raise ConfigError(f"source {source.name}: format {form!r} needs the key {KEYS.get(option, option[2:])}")
     return form
 
 

@@ -34,10 +34,18 @@ _PROPERTIES_MOST: Final = 200  # names and values of one metric
 _NAME_MOST: Final = 500
 # field of a metric -> its wire type
 _WIRES: Final = {
-    **dict.fromkeys((1, 9, 15), _BYTES),
-    **dict.fromkeys((2, 3, 4, 7, 10, 11, 14), _VARINT),
+    1: _BYTES,
+    2: _VARINT,
+    3: _VARINT,
+    4: _VARINT,
+    7: _VARINT,
+    10: _VARINT,
+    11: _VARINT,
+    9: _BYTES,
     12: _FIXED32,
     13: _FIXED64,
+    14: _VARINT,
+    15: _BYTES,
 }
 _QUALITY: Final = "Quality"  # the property of a metric that says whether its value counts
 _GOOD: Final = range(192, 256)  # 0 is bad, 500 stale; hosts that write codes of their own mark them beyond
@@ -108,19 +116,22 @@ class _SparkplugMessage:
         elif known is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
             known = None
         if kind in {"NBIRTH", "DBIRTH"}:
-            aliases = {v.alias: Metric(v.name, v.datatype) for v in payload.metrics if v.alias is not None and v.name}
-            found, bad = self._observe(payload, [v for v in payload.metrics if v.name])
-            stations = frozenset(o.station for o in found) or frozenset({self.station})
-            links = self._link(stations, "DBIRTH" if self.device else "NBIRTH", online=True)
-            if known is None:  # a device of a node whose own birth was not heard: its names hold, its aliases do not
-                return DecodedMessage(
-                    tuple(found), self._fault("no_birth", self._why()), links=links, request=self._request_rebirth()
-                )
-            self.births.add_device(self.key, self.device, aliases, stations)
-            return DecodedMessage(tuple(found), bad, links=links)
+            return self._bear(known, payload)
         if kind == "DDEATH":
             return DecodedMessage(links=self._link(self._find_stations(known, self.device), "DDEATH", online=False))
         return self._read_data(known, payload)
+
+    def _bear(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
+        aliases = {v.alias: Metric(v.name, v.datatype) for v in payload.metrics if v.alias is not None and v.name}
+        found, bad = self._observe(payload, [v for v in payload.metrics if v.name])
+        stations = frozenset(o.station for o in found) or frozenset({self.station})
+        links = self._link(stations, "DBIRTH" if self.device else "NBIRTH", online=True)
+        if known is None:  # a device of a node whose own birth was not heard: its names hold, its aliases do not
+            return DecodedMessage(
+                tuple(found), self._fault("no_birth", self._why()), links=links, request=self._request_rebirth()
+            )
+        self.births.add_device(self.key, self.device, aliases, stations)
+        return DecodedMessage(tuple(found), bad, links=links)
 
     def _read_data(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         aliases = {} if known is None else known.aliases.get(self.device)

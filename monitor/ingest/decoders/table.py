@@ -37,9 +37,24 @@ DECODERS: Final[dict[str, str | DecoderSpec]] = {
 
 
 # what gets its times as text, and takes the zone of those without one; the others count from 1970 or from reception
-_IN_A_ZONE: Final = (
-    *("native", "report", "event", "rows", "milesight", "decentlab-ctd10", "decentlab-lid", "decentlab-zn1"),
-    *("campbell", "json", "ecowitt", "ecowitt-metric", "nmea", "rtklib", "sensorthings"),
+_IN_A_ZONE: Final = frozenset(
+    {
+        "native",
+        "report",
+        "event",
+        "rows",
+        "milesight",
+        "decentlab-ctd10",
+        "decentlab-lid",
+        "decentlab-zn1",
+        "campbell",
+        "json",
+        "ecowitt",
+        "ecowitt-metric",
+        "nmea",
+        "rtklib",
+        "sensorthings",
+    }
 )
 
 

@@ -31,10 +31,21 @@ ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
 _TOWARDS: Final = "los-towards"
 _GRID: Final = ("easting", "northing")
 # Columns that products of the service have beside those that others have too.
-OWN: Final = {
-    *("mp_type", "height_ortho", "height_wgs84", "mean_velocity_std", "acceleration_std", "seasonality"),
-    *("seasonality_std", "amplitude_dispersion", "los_east", "los_north", "los_up"),
-}
+OWN: Final = frozenset(
+    {
+        "mp_type",
+        "height_ortho",
+        "height_wgs84",
+        "mean_velocity_std",
+        "acceleration_std",
+        "seasonality",
+        "seasonality_std",
+        "amplitude_dispersion",
+        "los_east",
+        "los_north",
+        "los_up",
+    }
+)
 _WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "long", "longitude")}
 _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")

@@ -101,10 +101,13 @@ _OF_SUPPLY: Final = re.compile(
     re.IGNORECASE,
 )
 _BY_UNIT: Final = {
-    **dict.fromkeys(("degC", "degF"), "temperature"),
-    **dict.fromkeys(("V", "mV"), "battery_voltage"),
-    **dict.fromkeys(("hPa", "mbar"), "air_pressure"),
+    "degC": "temperature",
+    "degF": "temperature",
+    "V": "battery_voltage",
+    "mV": "battery_voltage",
     "dBm": "signal_strength",
+    "hPa": "air_pressure",
+    "mbar": "air_pressure",
 }
 # says that a column is the standard deviation of another
 _ERROR_WORDS: Final = (
@@ -229,10 +232,7 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     header = join_depths(header)
     brackets = _BRACKETS.findall(header)
     known, foreign = _read_written_unit(header, unit, brackets)
-    # a name without brackets and without a unit behind a slash
-    bare = _BRACKETS.sub(" ", header)
-    before, slash, behind = bare.rpartition("/")
-    bare = before if known is not None and slash and read_unit(behind) is not None else bare
+    bare = _strip_unit(header, known)
     quantity, rest = _find_quantity(bare)
     if quantity == "rain" and known is None and _TIPS.search(bare):
         foreign = "counts"  # each is so many millimetres, which the gauge alone says
@@ -299,6 +299,13 @@ def _is_part(quantity: str | None, bare: str) -> bool:
     if quantity not in {None, "displacement"}:
         return False
     return _ACROSS.search(bare) is not None or (quantity is not None and _SINCE.search(bare) is not None)
+
+
+def _strip_unit(header: str, unit: str | None) -> str:
+    """A name without brackets and without a unit behind a slash."""
+    bare = _BRACKETS.sub(" ", header)
+    before, slash, behind = bare.rpartition("/")
+    return before if unit is not None and slash and read_unit(behind) is not None else bare
 
 
 def _take_unit_token(

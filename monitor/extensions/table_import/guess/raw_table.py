@@ -323,10 +323,7 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
 
 
 def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
-    # where the data begin, below names that stand among them where the file begins in the middle of a part
-    if (first := _first_row(cells)) is None:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
-    first = first or _find_names_behind(cells) or 0
+    first = _require_first_row(path, cells)
     header = _header_of(cells, first)
     if header is None:
         return _place_without_names(path, cells, layout, first)
@@ -334,10 +331,7 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     # above it stand words of the whole file, or groups; as wide as they, it is the first that names a time
     header = max(block, key=lambda k: (sum(map(bool, cells[k])), _names_time(cells[k])))
     names = name_columns(cells[header])
-    rows = cells[first:]
-    filled = (any(at < len(row) and row[at] for row in rows) for at in range(len(names)))
-    nameless = any(there and not name for there, name in zip(filled, names, strict=True))
-    keys = [str(k) for k in range(1, len(names) + 1)] if nameless else names
+    keys = _name_keys(names, cells[first:])
     if keys is names:
         layout = replace(layout, skip_rows=header, skip_after=first - header - 1)
     else:
@@ -354,6 +348,13 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     return replace(table, notes=notes)
 
 
+def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
+    """Where the data begin, below names that stand among them where the file begins in the middle of a part."""
+    if (first := _first_row(cells)) is None:
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
+    return first or _find_names_behind(cells) or 0
+
+
 def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Layout, first: int) -> RawTable:
     above = cells[first - 1] if first else []
     if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
@@ -361,6 +362,12 @@ def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Lay
         raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
     layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
     return _read(path, layout, _above(cells[:first]), {})
+
+
+def _name_keys(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+    filled = (any(at < len(row) and row[at] for row in rows) for at in range(len(names)))
+    nameless = any(there and not name for there, name in zip(filled, names, strict=True))
+    return [str(k) for k in range(1, len(names) + 1)] if nameless else names
 
 
 def _read_below(rows: Iterable[Sequence[str]], keys: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:

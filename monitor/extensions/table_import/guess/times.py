@@ -160,18 +160,7 @@ def find_times(table: RawTable) -> Times | None:
         joined = _join_parts(table)
         return joined and _require_clock(table, joined)
     best = _prefer_end(table, _choose_column(table, found), found)
-    # refuse columns that have times of their own beside them, under the name of the first; raises ConfigError
-    first = table.names.index(best.rule.column)
-    for other in found:
-        column = other.rule.column
-        between = table.names[first + 1 : table.names.index(column)]
-        is_alike = _name_alike(table.title(column)) == _name_alike(table.title(best.rule.column))
-        if (
-            is_alike
-            and other.parsed != best.parsed
-            and any(_float(str(c)) for n in between for c in table.columns[n][:1])
-        ):
-            raise ConfigError(TEXT_OF(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
+    _refuse_own_times(table, best, found)
     if _are_days(best):
         best = _join_half(table, _require_clock(table, _join_clock(table, best) or best))
     best = _join_zone(table, best)
@@ -248,6 +237,21 @@ def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
         and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
     ]
     return ends[0] if len(ends) == 1 else best
+
+
+def _refuse_own_times(table: RawTable, best: Times, found: Sequence[Times]) -> None:
+    """Refuse columns that have times of their own beside them, under the name of the first; raises ConfigError."""
+    first = table.names.index(best.rule.column)
+    for other in found:
+        column = other.rule.column
+        between = table.names[first + 1 : table.names.index(column)]
+        is_alike = _name_alike(table.title(column)) == _name_alike(table.title(best.rule.column))
+        if (
+            is_alike
+            and other.parsed != best.parsed
+            and any(_float(str(c)) for n in between for c in table.columns[n][:1])
+        ):
+            raise ConfigError(TEXT_OF(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
 
 
 def _name_alike(title: str) -> str:

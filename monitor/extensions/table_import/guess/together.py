@@ -236,7 +236,11 @@ def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Conta
         ]
         if len(fitting) == 1:
             return fitting
-    # the column before, where value and error alternate throughout and no error has a name of its own
+    return _find_column_before(column, names, errors)
+
+
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+    """The column before, where value and error alternate throughout and no error has a name of its own."""
     columns = list(names)
     bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
     at = [columns.index(c) for c in bare]
