@@ -129,7 +129,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is None and detector not in done:
             parts.append(f"{detector}: no readings of displacement")
             continue
-        if checkpoint is None and detector not in {*CARRIED_OVER, *CERTAIN}:
+        if _lacks_threshold(detector, checkpoint):
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         if step is not None and detector not in done:
@@ -145,9 +145,18 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
                 done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
         parts.append(f"{detector}: {done[detector]}")
     if failed:
-        kinds = {type(error) for error in failed}
-        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join(parts))
+        raise _find_common_kind(failed)("; ".join(parts))
     return "; ".join(parts)
+
+
+def _find_common_kind(errors: Sequence[JobError]) -> type[JobError]:
+    kinds = {type(error) for error in errors}
+    return kinds.pop() if len(kinds) == 1 else JobError
+
+
+def _lacks_threshold(detector: str, checkpoint: ModelRow | None) -> bool:
+    """Whether a detector cannot score before its threshold was counted on the site's own record."""
+    return checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN
 
 
 def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:

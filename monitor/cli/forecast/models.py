@@ -181,7 +181,10 @@ def compare(given: CompareArguments) -> None:
     if given.peers:
         compare_files(given.peers, given.horizon, given.names, given.origins)
         return
-    site = given.site or ""
+    _compare_site(given.site or "", given)
+
+
+def _compare_site(site: str, given: CompareArguments) -> None:
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored
@@ -229,7 +232,7 @@ def compare(given: CompareArguments) -> None:
                         "champion": champion[0],
                         "stage": _stated(stage),
                         "situation": _stated(situation),
-                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
+                        "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }
                     session.show(facts, _compare_line(facts))
@@ -312,6 +315,10 @@ def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> l
 
 def _stated(part: str | None) -> str | None:
     return part if part is None else part or "not stated"
+
+
+def _usual_ms(rows: "Sequence[Scored]") -> float | None:
+    return median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None
 
 
 def _share(value: float | None) -> str:

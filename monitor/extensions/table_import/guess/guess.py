@@ -234,15 +234,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     read_numbers = partial(list_numbers, table, numerals=numerals)
     alone = numbers if station is None and not kinds else []
     steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
-    # columns that say what another says, and why each is left out: one sensor is no two witnesses
-    names, totals = {n: _read_name(table, n) for n in numbers}, together.find_totals(table, numbers, numerals)
-    less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
-    less |= {n: _SAME_SENSOR(column=table.title(u)) for n, u in together.find_extremes(names, table.title).items()}
-    less |= dict.fromkeys(
-        together.find_windows({n: names[n] for n in steps}, table.title, steps, read_numbers), _RAIN_TWICE()
-    )
-    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, read_numbers)
-    less |= {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
+    less = _find_repeated(table, numbers, numerals, steps, read_numbers)
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
@@ -310,6 +302,24 @@ def _settle_rows(
     if not numbers:
         raise _refuse(table, _NO_NUMBERS(names=NameList(table.names)))
     return table, numbers, station, kinds, facts
+
+
+def _find_repeated(
+    table: RawTable,
+    numbers: Sequence[str],
+    numerals: Numerals,
+    steps: Mapping[str, timedelta | None],
+    read_numbers: together.Numbers,
+) -> dict[str, Message]:
+    """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
+    names, totals = {n: _read_name(table, n) for n in numbers}, together.find_totals(table, numbers, numerals)
+    less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
+    less |= {n: _SAME_SENSOR(column=table.title(u)) for n, u in together.find_extremes(names, table.title).items()}
+    less |= dict.fromkeys(
+        together.find_windows({n: names[n] for n in steps}, table.title, steps, read_numbers), _RAIN_TWICE()
+    )
+    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, read_numbers)
+    return less | {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
 
 
 def _describe_found(
