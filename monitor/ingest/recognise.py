@@ -41,7 +41,7 @@ _KNOWN: Final = Template("guess.known", "nothing to guess, its form is known: sl
 _DECLARED: Final = Template(
     "guess.declared",
     "nothing to guess, the site file declares what these readings are of: slopeward ingest {file} --format {form} "
-    "--site SITE",
+    "--site ID",
 )
 _PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end so")
 _WORKBOOK: Final = Template("guess.advice.workbook", "this is a workbook: let its name end in .xlsx")

@@ -104,7 +104,7 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, confi
 
     def answer(task: WorkerTask, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:
-            return Scores((ReadingScore("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), (), (), "-", None)
+            return Scores((ReadingScore("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), None)
         return SiteForecast((row("lld", station="G9.displacement"),), (), {}, {})
 
     monkeypatch.setattr(compute, "run", answer)
