@@ -1,6 +1,6 @@
 """Levels that cannot be reached as readings really arrive, however far the slope moves, with why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from forecasting.message import Duration, Message, Template
@@ -13,10 +13,10 @@ from monitor.decision.criteria.reachable import (
     list_followed,
 )
 from monitor.decision.series.assessment import DecisionContext, rare_key
-from monitor.decision.series.intervals import find_interval_s
+from monitor.decision.series.intervals import find_interval_s, list_learning
 from monitor.domain.instruments.parents import GONE
 from monitor.domain.keys import VoteKey
-from monitor.domain.site import SeriesSpec, Site, once_per_record
+from monitor.domain.site import Site
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _MOST_SENTENCES: Final = 2
@@ -46,17 +46,12 @@ def find_barred(windows: DecisionContext) -> tuple[Barriers, Mapping[tuple[str, 
         if lost:
             sentence = describe_unreachable(windows.site, criterion.id, [station.id], max(lost), barriers[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
-    for spec in _list_learning(windows.site):
+    for spec in list_learning(windows.site):
         if (silence_s := windows.find_silence_s(spec)) > spec.max_silence_s:
             every, silence = Duration(silence_s / GONE), Duration(silence_s)
             text = _SELDOM(every=every, declared=Duration(spec.interval_s), silence=silence)
             rare.setdefault((spec.station, spec.quantity), text)
     return found, rare
-
-
-@once_per_record
-def _list_learning(site: Site) -> Sequence[SeriesSpec]:
-    return [spec for station in site.stations for spec in station.series if spec.learns_silence]
 
 
 def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:

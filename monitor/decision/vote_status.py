@@ -138,6 +138,8 @@ def _list_others(
         spec = windows.site.series(one.station, criterion.quantity)
         from_s = windows.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])
         times = [t for t in windows.track(criterion, one.station).times_s if t > from_s]
-        silence_s = windows.find_silence_s(spec) if spec is not None else 0.0
+        if spec is None:
+            continue
+        silence_s = windows.find_silence_s(spec)
         if all(b - a <= silence_s for a, b in pairwise([from_s, *times, windows.now_s])):
             yield one

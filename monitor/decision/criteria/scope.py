@@ -5,6 +5,7 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
+from monitor.decision.series.intervals import list_learning
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
 from monitor.domain.decision import instant, seconds
@@ -57,7 +58,7 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
                 for source in find_sources(site).get(key[0], ()):
                     place = source, key[1]
                     found[place] = max(found.get(place, 0.0), reach_s(found[key]))
-    for spec in (spec for station in site.stations for spec in station.series if spec.learns_silence):
+    for spec in list_learning(site):
         key = spec.station, spec.quantity
         found[key] = max(found.get(key, 0.0), PACE * spec.interval_s)
     return found

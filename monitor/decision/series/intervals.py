@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from monitor.domain.instruments.parents import GONE
-from monitor.domain.site import SeriesSpec
+from monitor.domain.site import SeriesSpec, Site, once_per_record
 
 RECENT: Final = 8  # intervals by which it is told how often readings come
 SETTLED: Final = 24  # and by which it is told that they come as declared again,
@@ -42,10 +42,16 @@ def _measure_steps(times_s: Sequence[float]) -> list[float]:
     return [b - a for a, b in pairwise(times_s)]
 
 
+@once_per_record
+def list_learning(site: Site) -> Sequence[SeriesSpec]:
+    """The series of a site of which nobody declared how long they may be silent."""
+    return [spec for station in site.stations for spec in station.series if spec.learns_silence]
+
+
 def find_silence_s(
-    spec: SeriesSpec, times_s: Sequence[float], received_s: Iterable[float] = (), *, was_rare: bool = False
+    spec: SeriesSpec, times_s: Sequence[float], received_s: Iterable[float], *, was_rare: bool = False
 ) -> float:
-    """The silence that a series may keep, seconds: as declared; else three intervals, as its readings really come.
+    """The silence, seconds, that a series may keep where nobody declared it: three intervals, as readings really come.
 
     A logger that sends once a day what it measured each hour is given its day.
 
@@ -54,13 +60,11 @@ def find_silence_s(
         received_s: when each came, the newest first; as few are looked at as show the pace.
 
     >>> spec = SeriesSpec("G1", "displacement", "mm", 3600.0, 10800.0, learns_silence=True)
-    >>> find_silence_s(spec, [i * 21600.0 for i in range(6)])
+    >>> find_silence_s(spec, [i * 21600.0 for i in range(6)], [])
     64800.0
     >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [i // 24 * 86400.0 for i in range(119, -1, -1)])
     259200.0
     """
-    if not spec.learns_silence:
-        return spec.max_silence_s
     came_s = _list_receptions(received_s, spec.interval_s)
     every_s = max(
         find_interval_s(times_s, spec.interval_s, was_rare=was_rare), find_interval_s(came_s, spec.interval_s)

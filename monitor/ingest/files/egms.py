@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from statistics import fmean
+from statistics import linear_regression
 from typing import Final
 
 from forecasting.data.bounds import DAMAGED
@@ -163,13 +163,11 @@ def _refuse_other_velocity(
     if own is None or unit not in LENGTHS or len(dates) < LEAST_DATES:
         return
     years = [at.timestamp() / (365.25 * 86_400.0) for at in dates.values()]
-    middle = fmean(years)
-    spread = sum((one - middle) ** 2 for one in years)
     pairs = []
     for cells in rows:
         with suppress(ValueError, IndexError):
             stated, values = float(cells[own]), [float(cells[k]) for k in dates]
-            slope = sum((at - middle) * value for at, value in zip(years, values, strict=True)) / spread
+            slope = linear_regression(years, values).slope
             if abs(stated) >= _LEAST_VELOCITY and slope:
                 pairs.append((stated / (slope * LENGTHS[unit]), stated, slope * LENGTHS[unit]))
     if len(pairs) < LEAST_DATES:
