@@ -14,7 +14,7 @@ QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -91,11 +91,11 @@ release: setup site $(TOOLS)/.installed ## dist/: packages, sources, documents, 
 release-check: setup ## What lies in dist/, installed with [all] for each Python 3.11 to 3.13: the tutorial word by word, and the demo (SLOPEWARD_RELEASE_EXTRAS="postgresql,demo")
 	SLOPEWARD_RELEASE=dist $(BIN)/python -m pytest -q -p no:randomly tests/end_to_end/test_release_installs.py $(PYTEST_FLAGS)
 
-words: setup ## Texts for the catalogues gathered anew, and how many are translated; what is new waits in the .po files and is read in English
+catalogues: setup ## Extract all translatable texts into the .po files and report how many are translated; new texts appear in English
 	@mkdir -p build
-	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/words.pot monitor forecasting detection
-	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/domain/language/catalogues/$$code.po; done
-	$(BIN)/python -m tests.words
+	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/messages.pot monitor forecasting detection
+	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/messages.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/domain/language/catalogues/$$code.po; done
+	$(BIN)/python -m tests.translation_coverage
 
 baseline-fixture: setup ## The one migration and the database that every upgrade is tested from, anew from the program as it stands; refused once v1.0.0 is tagged
 	$(BIN)/python -m tests.data.baseline.write

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 # the same sources give the same bytes: file times are those of the last commit
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-"$python" -m tests.words --urgent  # whom an alarm wakes reads it in his language
+"$python" -m tests.translation_coverage --urgent  # every text of an alert is translated
 rm -rf dist
 mkdir dist
 "$python" -m hatchling build -t sdist -d dist >/dev/null
