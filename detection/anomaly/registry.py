@@ -30,7 +30,7 @@ CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay", "un
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
 # rules: those of `DRAWN_TO`, with the parts that see fast faults lowered as far as ten records that are no benchmark
-# and the measured earthquakes and slow slips let them (ADR 67).
+# and the measured earthquakes and slow slips let them.
 CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
     "persistence-z": {"persistence-z": 6.26},
     "rules": {"level": 4.6, "trend": 5.7, "creep": 18.23, "bend": 6.0, "noise": 2.45},
@@ -38,7 +38,7 @@ CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
 # Halfway to these lie the thresholds that a site's own record gives: split by value for 0.1 on records that are no
 # benchmark: east of 18 stations in Japan, north of 25 in Cascadia, and the curve of a landslide at 8 points with the
 # noise of the former; of each part the larger of the threshold with the neighbours of its site and that of each series
-# alone. Such a split is fairer where half of each threshold knows the site, those above where none does (ADR 22, 67).
+# alone. Such a split is fairer where half of each threshold knows the site, those above where none does.
 DRAWN_TO: Final[Mapping[str, Mapping[str, float]]] = {
     "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71}
 }

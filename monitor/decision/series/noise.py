@@ -190,7 +190,7 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
 
     Differences of neighbours fall into quiet ones and some, half as many at most, that are far larger: ten times the
     largest quiet one where there are three of these, six times of six, three times of twenty-two. White noise alone
-    does so in the first epochs of 4 of 1,000 scalar series (ADR 62).
+    does so in the first epochs of 4 of 1,000 scalar series.
 
     What may be either is the newest, one beside fewer than three others, or one that is three times as large as usual.
 

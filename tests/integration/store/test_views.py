@@ -266,23 +266,6 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
     assert first["class"] == "false_weather"
 
 
-@pytest.mark.server
-def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_session_zone(postgresql_url):
-    """What can be tried of it without TimescaleDB: its function gives the instant, whatever zone a session has set."""
-    function = re.search(r"CREATE FUNCTION.*?\$\$;", next((DOCS / "adr").glob("0023-*.md")).read_text(), re.DOTALL)
-    assert function
-    with Database(postgresql_url) as database, database.engine.begin() as c:
-        c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
-        c.execute(text(function.group().replace(":", "\\:")))
-        assert c.execute(text("SELECT slopeward_instant(:at)"), {"at": format_iso(NOW)}).scalar_one() == NOW
-        same_type = (
-            "SELECT f.proargtypes[0] = a.atttypid AND f.provolatile = 'i' FROM pg_proc f, pg_attribute a"
-            " WHERE f.proname = 'slopeward_instant' AND a.attname = 'observed_at' AND a.attrelid ="
-            " CAST('observation' AS regclass)"
-        )
-        assert c.execute(text(same_type)).scalar_one(), "TimescaleDB refuses another type than that of the column"
-
-
 BOARDS = sorted((Path(__file__).parents[3] / "deploy/grafana/dashboards").glob("*.json"))
 
 
