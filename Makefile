@@ -12,9 +12,8 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 QUICK_FLAGS ?=
 LOCK_FLAGS ?=
-HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -47,7 +46,7 @@ demo: setup ## Show everything in three minutes (DEMO_FLAGS="--once --json" ends
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
 # types are looked at while the tests begin: one core would only watch the other
-test: setup servers lint ## Everything that must hold: lint, types, import law, all tests on SQLite and PostgreSQL
+test: setup servers lint ## Run everything: lint, types, import contracts, all tests on SQLite and PostgreSQL
 	@$(MAKE) --no-print-directory type & types=$$!; \
 	tests/run.sh -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
 	wait $$types || { echo "the types do not hold: make type" >&2; exit 1; }; exit $$tests
@@ -58,7 +57,7 @@ soak: setup servers ## The long version of the tests that kill and lock: 50 kill
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
-lint: setup ## ruff, its form, the import law, and that what is imported is declared
+lint: setup ## Run ruff, the formatter, the import contracts and the check of declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/lint-imports
@@ -78,9 +77,6 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 	$(BIN)/ruff check --select S monitor forecasting detection
 	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
 	locks/audit.sh $(TOOLS)/bin/python
-
-house: setup ## The house in figures beside its targets (HOUSE_FLAGS="--json", "--before FILE"; "--write" puts them into docs/architecture.md)
-	@$(BIN)/python docs/house.py $(HOUSE_FLAGS)
 
 cut: ## Give the changes since the last release a version and a date: make cut VERSION=1.0.0
 	locks/cut.sh $(VERSION)
@@ -111,7 +107,7 @@ site: setup $(SITE)/.installed ## build/site: the documents as a site that needs
 	$(BIN)/python docs/evaluation.py
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
-docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English
+docs: setup site ## Build the documentation and test it: links, examples, docstrings, completeness of the reference
 	$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_doctests.py tests/architecture
 
 pictures: setup servers ## docs/images/*.png of the page made anew (PICTURES="duty map" makes those); look at each before it is kept

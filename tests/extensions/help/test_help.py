@@ -9,7 +9,7 @@ from forecasting.message import Template
 from monitor.domain.extension import list_folders
 from monitor.extensions.help import library
 from monitor.web.parts.templating import HELP_ON, find_help
-from tests.architecture.test_plain_english import PACKAGES, Shown, read_strings
+from tests.data.product_texts import PACKAGES, TemplateTexts, read_strings
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 
@@ -39,12 +39,11 @@ QUESTIONS = {
 def read_product_texts():
     """What a person may read of the program, in code and in HTML."""
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        if re.search(
-            "docs/|help/", path.read_text(encoding="utf-8")
-        ):  # most name neither, and to parse them takes seconds
-            yield from (text for _, text in read_strings(path))
+        # Parsing every module takes seconds, and most mention neither.
+        if re.search("docs/|help/", path.read_text(encoding="utf-8")):
+            yield from read_strings(path)
     for path in (path for folder in TEMPLATES for path in folder.rglob("*.html")):
-        yield from Shown(path.read_text(encoding="utf-8")).texts
+        yield from TemplateTexts(path.read_text(encoding="utf-8")).texts
 
 
 def test_a_question_finds_its_page_among_the_first_three_with_and_without_the_reference(monkeypatch):

@@ -1,4 +1,4 @@
-"""Lines of the command line for people name states in words, and no word twice; JSON keeps the names of programs."""
+"""The command line shows states in words and times in the zone of the site; `--json` keeps stored names and UTC."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert
 from monitor.web.parts.templating import format_minute, render_text
 from tests.data.watched_slope import write_service
-from tests.property.test_plain_words import find_faults
+from tests.property.test_stored_names_in_messages import find_stored_names
 
 INTERNAL = [state for state in AlertState if "_" in state]
 
@@ -42,7 +42,7 @@ def test_alerts_are_listed_and_shown_in_words(service, filled_sqlite_url, capsys
     listed = read(capsys, service, "alerts", "list", "--all")
     shown = [read(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
     for text in (listed, *shown, read(capsys, service, "status")):
-        assert [line for line in text.splitlines() if find_faults(line)] == []
+        assert [line for line in text.splitlines() if find_stored_names(line)] == []
     for state in INTERNAL:
         assert state.replace("_", " ") in listed
         assert any(f", {state.replace('_', ' ')}" in text.splitlines()[0] for text in shown)
