@@ -1,19 +1,25 @@
-"""The nodes of a module's syntax, found in a third of the time of `ast.walk`, which asks each node for each field."""
+"""Walk a syntax tree faster than `ast.walk`, for tests that read every module of the project."""
 
 import ast
 from collections.abc import Iterator
 
-STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # where an import or a class can stand
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+"""Node types below which an import or a class definition can occur."""
 
 
 def walk(tree: ast.AST, *, inside: type | tuple[type, ...] = ast.AST) -> Iterator[ast.AST]:
-    """Every node, in no order, but for operators and contexts; with `inside` those that lie in such nodes alone."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
+    """Yield every node of a tree in no particular order, except operators and expression contexts.
+
+    Args:
+        tree: The root node. It is yielded as well.
+        inside: Descend only into nodes of these types.
+    """
+    pending = [tree]
+    while pending:
+        node = pending.pop()
         yield node
         for value in vars(node).values():
-            if value.__class__ is list:
-                waiting += [one for one in value if isinstance(one, inside)]
+            if isinstance(value, list):
+                pending += [child for child in value if isinstance(child, inside)]
             elif isinstance(value, inside) and value._fields:
-                waiting.append(value)
+                pending.append(value)

@@ -1,4 +1,7 @@
-"""Two spellings of one name that differ in blanks, case, Unicode form or unseen signs are one person, at every act."""
+"""Two spellings of a name are one person in every operator action, so nobody can sign twice.
+
+Spellings of the same name differ in blanks, case, Unicode normal form or invisible characters.
+"""
 
 import json
 import unicodedata

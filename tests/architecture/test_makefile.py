@@ -1,0 +1,15 @@
+"""Every target of the Makefile has a description, so `make help` lists all of them."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_make_target_explains_itself():
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    described = set(re.findall(r"^([a-z-]+):.*?## ", text, re.MULTILINE))
+    assert targets == described
+    documented = "help setup run demo test soak lint type audit docs bench bench-forecast bench-imagery train-demo"
+    assert set(documented.split()) <= targets

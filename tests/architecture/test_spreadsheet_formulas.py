@@ -1,0 +1,20 @@
+"""Tables that people open in a spreadsheet are written only by the code that neutralises formulas.
+
+The demonstration writes readings for `slopeward ingest`. A quoted name would be another station there.
+"""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+WRITES_CSV = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(")
+
+
+def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
+    writers = {
+        str(path.relative_to(ROOT))
+        for package in ("detection", "forecasting", "monitor")
+        for path in (ROOT / package).rglob("*.py")
+        if WRITES_CSV.search(path.read_text(encoding="utf-8"))
+    }
+    assert writers == {"monitor/extensions/exports/tables.py", "monitor/extensions/demo/story.py"}
