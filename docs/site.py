@@ -10,7 +10,12 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = ROOT / "build" / "reference"  # by monitor/extensions/help/reference.py
-ABOVE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}  # pages of the site
+ABOVE = {  # files of the repository root that become pages of the site
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+}
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")  # its text, its target
 LOADED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//"
@@ -36,8 +41,10 @@ def list_tabs(docs, written=()):
 def on_config(config):
     """Lay out the tabs, one for each role."""
     tabs = list_tabs(Path(config.docs_dir), WRITTEN.glob("*.md"))
-    about = ["index.md", "security.md", "changelog.md"]
-    config.nav = [{"Slopeward": about}, *({title: [f"{n}.md" for n in names]} for title, names in tabs.items())]
+    config.nav = [
+        {"Slopeward": list(ABOVE.values())},
+        *({title: [f"{n}.md" for n in names]} for title, names in tabs.items()),
+    ]
     return config
 
 

@@ -18,7 +18,7 @@ from monitor.extensions.help.library import WRITTEN, load_tabs
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
-ABOVE = [ROOT / "README.md", ROOT / "SECURITY.md"]
+ABOVE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 
 
 def test_every_document_is_listed_once_in_the_contents():
