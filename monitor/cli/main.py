@@ -14,35 +14,38 @@ from monitor.cli.printable import guard
 from monitor.domain.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
-# verb, or verb below a verb -> (module with `app: typer.Typer`, or none where acts are all that it has; one line of
-# help); the table is the list of what exists
+# All commands and groups of commands: name -> (module with `app: typer.Typer`, one line of help). The module is empty
+# if all commands of the group come from `monitor.cli.acts`.
 VERBS: Final[dict[str, tuple[str, str]]] = {
-    "status": ("monitor.cli.service.status", "Say what the service sees: level, observability, newest datum"),
+    "status": ("monitor.cli.service.status", "Show level, observability and newest reading of each site"),
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
-    "evaluate": ("monitor.cli.site.evaluate", "Say what the level of a site would be, and why"),
-    "instruments": ("", "Say how each instrument does and what it needs"),
-    "level": ("", "Set a level by hand"),
-    "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
-    "maintenance": ("monitor.cli.site.maintenance", "Declare work on a station; its votes wait for a time"),
-    "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke offsets"),
-    "sites": ("monitor.cli.site.sites", "Write, list and change site files; learn bounds on rain; maps"),
-    "sites thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
-    "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
-    "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
+    "evaluate": ("monitor.cli.site.evaluate", "Compute the warning level of a site now, and explain it"),
+    "instruments": ("", "Show the state of each instrument and what it needs"),
+    "level": ("", "Set the warning level of a site by hand"),
+    "events": ("monitor.cli.site.events", "Record blasting, earthworks, reservoir changes or an earthquake"),
+    "maintenance": ("monitor.cli.site.maintenance", "Declare maintenance at a station; suspends its votes"),
+    "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke jumps of an instrument"),
+    "sites": ("monitor.cli.site.sites", "Create, list and change site files; rain thresholds; maps"),
+    "sites thresholds": ("monitor.cli.site.thresholds", "Derive rain thresholds from the records of a slope"),
+    "backtest": ("monitor.cli.site.backtest", "Replay the past of a site and score the decisions"),
+    "ingest": ("monitor.cli.site.ingest", "Import readings from files and servers; retry rejected ones"),
     "report": ("", "Add an observer's report; write bulletins and the quick card"),
-    "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
-    "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
-    "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
-    "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
-    "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
-    "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
-    "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
-    "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
-    "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
-    "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
-    "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
-    "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
+    "scenes": ("monitor.cli.scenes.app", "Find landslides in images; compare surveys; map susceptibility"),
+    "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Map where landslides are likely (not when)"),
+    "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; estimate the time of failure"),
+    "forecast failure-time": (
+        "monitor.cli.forecast.failure_time",
+        "Estimate and score failure windows of a displacement curve",
+    ),
+    "anomalies": ("monitor.cli.anomaly.app", "Train and run anomaly detectors; label anomalies"),
+    "people users": ("monitor.cli.people.users", "Manage the accounts of the web page"),
+    "people tokens": ("monitor.cli.people.tokens", "Manage the access tokens of other programs"),
+    "people signatures": ("monitor.cli.site.signatures", "List and withdraw signatures that wait for a second person"),
+    "notify channels": ("monitor.cli.service.channels", "List and test the notification channels"),
+    "run": ("monitor.cli.service.run", "Run the service: MQTT broker, core and web page"),
+    "check": ("monitor.cli.service.check", "Check the configuration; --connect also tests connections"),
+    "doctor": ("monitor.cli.service.doctor", "Find problems of the installation and suggest remedies"),
+    "broker": ("monitor.cli.service.broker", "Create, list and revoke the MQTT logins of instruments"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
 ADDED: Final[dict[str, list[str]]] = {}  # what extensions add to a verb that is there: modules
@@ -55,17 +58,17 @@ for _verb, _command in [row for one in list_extensions() for row in one.commands
     _rows.insert(_place, (_verb, (_command.app, _command.help)))
     VERBS.clear()
     VERBS.update(_rows)
-GROUPS: Final = {  # what does nothing itself: the verbs below it do; with an example of one
-    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people users list"),
-    "notify": ("Test channels, hold drills, keys of push and CAP messages", "notify channels test"),
+GROUPS: Final = {  # groups without a module of their own: name -> (one line of help, example)
+    "people": ("Manage duty plans, accounts, access tokens and signatures", "people users list"),
+    "notify": ("Test channels, hold drills, manage keys of push and CAP", "notify channels test"),
 }
-HEADINGS: Final = {  # by the verb that each stands above
-    "status": "Look",
-    "level": "Decide",
+HEADINGS: Final = {  # name of the command below the heading -> heading
+    "status": "Current situation",
+    "level": "Levels and site files",
     "ingest": "Data",
     "forecast": "Models",
     "people": "People",
-    "run": "Keep it running",
+    "run": "Operation",
 }
 HELP: Final = frozenset({"--help", "-h", "help"})
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
@@ -313,14 +316,14 @@ def _refuse_verb(program: str, verb: str) -> int:
 
 
 def print_help(group: str = "") -> None:
-    """Print every verb with its line, under its heading, or those of a group; imports none of them."""
+    """Print the commands under their headings, or those of one group, without importing them."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     name = f"slopeward {group}".rstrip()
-    line, example = GROUPS.get(group, ("Watch slopes: warn in time, and say why", "demo"))
-    console.print(f"[bold]{name}[/bold] VERB [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
+    line, example = GROUPS.get(group, ("Monitor unstable slopes and warn the people responsible for them", "demo"))
+    console.print(f"[bold]{name}[/bold] COMMAND [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
     for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in VERBS):
         if heading := HEADINGS.get(verb):
             console.print(f"\n[bold]{heading}[/bold]")
@@ -329,8 +332,8 @@ def print_help(group: str = "") -> None:
         row.add_row(f"[cyan]{verb}[/cyan]", GROUPS[verb][0] if verb in GROUPS else VERBS[f"{group} {verb}".strip()][1])
         console.print(row)
     console.print(
-        f"\nEach verb explains itself: {name} VERB --help\n"
-        "Exit: 0 done, 1 known error, 2 wrong usage, 3 done in part, 4 nothing to do\n"
+        f"\nOptions and an example of a command: {name} COMMAND --help\n"
+        "Exit status: 0 success, 1 error, 2 wrong usage, 3 partly done, 4 nothing to do\n"
         f"Example: slopeward {example}",
         highlight=False,
     )

@@ -16,7 +16,7 @@ from monitor.store.models.registry import find_active
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
 
-app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
+app = session.Commands(help="Train and run anomaly detectors, and label anomalies.", no_args_is_help=True)
 app.add_typer(labels.app)
 
 

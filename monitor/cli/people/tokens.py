@@ -1,4 +1,4 @@
-"""`slopeward people tokens`: tokens by which programs read and act in the name of an account."""
+"""`slopeward people tokens`: manage the tokens with which programs read and act on behalf of an account."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""`slopeward people users`: who may look, act and administer on the page. No password stands on the command line."""
+"""`slopeward people users`: manage the accounts of the web page. Passwords are never passed as arguments."""
 
 from monitor.cli.acts import add_acts
 from monitor.cli.session import Commands, open_database, require_any, show

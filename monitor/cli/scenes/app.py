@@ -32,7 +32,7 @@ from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
 
-app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)
+app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
 add_acts(app, "scenes")
 
 

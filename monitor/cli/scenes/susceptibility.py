@@ -8,7 +8,7 @@ import typer
 
 from monitor.cli.session import LARGEST_SEED, Commands, ending_at, make_progress_printer, print_if_json, warn
 
-app = Commands(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
+app = Commands(help="Map where landslides like those of an inventory are likely (not when).", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
 
 

@@ -1,4 +1,4 @@
-"""`slopeward broker`: who may connect to the broker, each with a login of its own; its password is shown once."""
+"""`slopeward broker`: manage the MQTT logins of instruments. A password is shown once, when it is created."""
 
 from datetime import UTC, datetime
 from pathlib import Path

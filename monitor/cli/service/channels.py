@@ -11,7 +11,7 @@ from monitor.domain.duty.channels import traits_of
 from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import gather_channels, send_test
 
-app = session.Commands(help="See and test the channels that notifications take.", no_args_is_help=True)
+app = session.Commands(help="List and test the notification channels.", no_args_is_help=True)
 
 
 @app.command("list")

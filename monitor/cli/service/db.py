@@ -1,4 +1,4 @@
-"""`slopeward db`: bring the database up to date, copy it, prove it, let old rows go, and let readers in."""
+"""`slopeward db`: upgrade, back up and verify the database, delete old rows, and grant read access."""
 
 from datetime import UTC, datetime
 from pathlib import Path

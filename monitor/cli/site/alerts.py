@@ -1,4 +1,4 @@
-"""`slopeward alerts`: what was reported and why, and what people answer."""
+"""`slopeward alerts`: list and explain alerts, and respond to them."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`slopeward events`: work, blasting, reservoir operation or an earthquake that explains what instruments see."""
+"""`slopeward events`: record blasting, earthworks, reservoir changes or an earthquake, which can explain a motion."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
+"""`slopeward ingest`: import readings from files, and retry messages in quarantine."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence

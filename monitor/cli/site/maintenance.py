@@ -1,4 +1,4 @@
-"""`slopeward maintenance`: people work on a station; its votes wait for a time, and the gravest never do."""
+"""`slopeward maintenance`: declare maintenance at a station. It suspends votes, but not those for extreme motion."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`slopeward offsets`: declare that an antenna was changed or an instrument re-zeroed; raw values never change."""
+"""`slopeward offsets`: declare that an antenna or a zero point changed. Stored readings do not change."""
 
 import shlex
 from datetime import UTC, datetime, timedelta

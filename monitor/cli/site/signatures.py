@@ -1,4 +1,4 @@
-"""`slopeward people signatures`: first signatures of acts that take two people, while they wait for the second one."""
+"""`slopeward people signatures`: list and withdraw signatures that wait for a second person."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime

@@ -16,7 +16,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
 
-app = Commands(help="List, show, start and change site files.", no_args_is_help=True)
+app = Commands(help="Create, list, show and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)
 Name = Annotated[str, typer.Argument(help="Site id.")]
 

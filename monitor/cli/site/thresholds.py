@@ -1,4 +1,4 @@
-"""`slopeward sites thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
+"""`slopeward sites thresholds`: derive rain thresholds for a site file from the records of the slope."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace

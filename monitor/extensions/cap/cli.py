@@ -1,4 +1,4 @@
-"""`slopeward notify cap`: prove messages of the Common Alerting Protocol, and make the key that signs ours."""
+"""`slopeward notify cap`: verify CAP messages, and create the key that signs them."""
 
 import sys
 from datetime import UTC, datetime

@@ -18,7 +18,7 @@ EXTENSION: Final = Extension(
     commands={
         "alerts": Command(f"{_HERE}.alerts_cli", "Print an alert as a CAP message"),
         "notify cap": Command(
-            f"{_HERE}.cli", "Prove CAP messages, and make the key that signs them", after="notify channels"
+            f"{_HERE}.cli", "Verify CAP messages; create the key that signs them", after="notify channels"
         ),
     },
     checks=(f"{_HERE}.checks:CHECKS",),

@@ -11,11 +11,12 @@ EXTENSION: Final = Extension(
     package=_HERE,
     panels={"start.ways": ("start_demo.html",)},
     commands={
-        "demo": Command(
-            f"{_HERE}.cli", "Show everything in three minutes, or simulate a slope", "run", {"demo": "serves"}
-        ),
+        "demo": Command(f"{_HERE}.cli", "Run the service with a simulated slope that fails", "run", {"demo": "serves"}),
         "demo simulate": Command(
-            f"{_HERE}.simulate", "Publish a simulated slope to a broker", "demo", {"demo simulate": "serves"}
+            f"{_HERE}.simulate",
+            "Publish readings of a simulated slope to an MQTT broker",
+            "demo",
+            {"demo simulate": "serves"},
         ),
     },
 )

@@ -1,4 +1,4 @@
-"""`slopeward notify drill`: hold exercises up to the channels, end one, list them; never mixed with the real state."""
+"""`slopeward notify drill`: hold, end and list drills. A drill never changes the real state of a site."""
 
 from typing import Annotated
 

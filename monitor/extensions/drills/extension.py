@@ -11,11 +11,7 @@ EXTENSION: Final = Extension(
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
     addresses={"GET /sites/{site}/drills": Address("viewer")},
-    commands={
-        "notify drill": Command(
-            f"{_HERE}.cli", "Hold an exercise up to the channels, apart from the real state", after="notify channels"
-        )
-    },
+    commands={"notify drill": Command(f"{_HERE}.cli", "Hold a drill with the real channels", after="notify channels")},
     acts=(f"{_HERE}.acts:ACTS",),
     background={f"{_HERE}.store:end_dead": 15.0},
     panels={"site.links": ("drills_link.html",)},

@@ -1,4 +1,4 @@
-"""`slopeward people duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
+"""`slopeward people duty`: show who is on duty; manage plans, swaps and hand-overs."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final

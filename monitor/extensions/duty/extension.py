@@ -11,7 +11,7 @@ EXTENSION: Final = Extension(
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
     addresses={f"GET /sites/{{site}}/{name}": Address("viewer") for name in ("duty", "duty.ics")},
-    commands={"people duty": Command(f"{_HERE}.cli", "Say who is on duty, plan it, swap it", after="anomalies")},
+    commands={"people duty": Command(f"{_HERE}.cli", "Show who is on duty; plan and swap duties", after="anomalies")},
     jobs=(Job("duty", f"{_HERE}.job:run", lambda _: 6 * 3600.0, 25.0, light=True),),
     checks=(f"{_HERE}.checks:CHECKS",),
     acts=(f"{_HERE}.acts:ACTS",),

@@ -1,4 +1,4 @@
-"""`slopeward export`: take tables and maps of a site out as files that other programs read."""
+"""`slopeward export`: export tables and maps of a site as files for other programs."""
 
 import os
 from datetime import UTC, datetime

@@ -22,7 +22,7 @@ EXTENSION: Final = Extension(
     routes=(f"{_HERE}.routes:router",),
     addresses=dict.fromkeys([f"GET /api/v1/sites/{{site}}/{one}" for one in _OWN], Address("read")),
     commands={
-        "export": Command(f"{_HERE}.cli", "Take tables and maps of a site out as files", after="scenes susceptibility")
+        "export": Command(f"{_HERE}.cli", "Export tables and maps of a site as files", after="scenes susceptibility")
     },
     panels={"site.out": ("take_out.html",)},
 )

@@ -11,6 +11,6 @@ EXTENSION: Final = Extension(
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
     addresses={f"GET {above}/sites/{{site}}/instruments": Address("read") for above in ("", "/live", "/api/v1")},
-    commands={"instruments": Command(f"{_HERE}.cli", "Say how each instrument does and what it needs")},
+    commands={"instruments": Command(f"{_HERE}.cli", "Show the state of each instrument and what it needs")},
     jobs=(Job("instruments", f"{_HERE}.job:run", lambda _: 900.0, 45.0, light=True),),
 )

@@ -1,4 +1,4 @@
-"""`slopeward sites map`: the ground below the maps of the page: shaded relief, susceptibility, files of tiles."""
+"""`slopeward sites map`: add shaded relief, susceptibility or map tiles to the maps of the page."""
 
 import re
 from dataclasses import asdict

@@ -21,7 +21,7 @@ EXTENSION: Final = Extension(
     commands={
         "sites map": Command(
             f"{_HERE}.cli",
-            "The ground below the maps of the page: relief of a site, files of tiles",
+            "Add relief, susceptibility or map tiles to the maps of the page",
             "sites thresholds",
         )
     },

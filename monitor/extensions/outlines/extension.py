@@ -15,7 +15,9 @@ EXTENSION: Final = Extension(
         for one in ("outlines", "outlines/next", "scenes/{scene_hash}/outlines")
     },
     commands={
-        "scenes": Command(f"{_HERE}.cli", "Learn from outlines, judge footprints", rules={"scenes learn": "serves"})
+        "scenes": Command(
+            f"{_HERE}.cli", "Train on outlines drawn by people; review footprints", rules={"scenes learn": "serves"}
+        )
     },
     acts=(f"{_HERE}.acts:ACTS",),
     functions={"scene.unsure": f"{_HERE}.store:save_unsure"},

@@ -16,10 +16,10 @@ EXTENSION: Final = Extension(
         for one in ("anomalies/points", "forecasts/points", "points.geojson", "points/series")
     },
     commands={
-        "anomalies points": Command(f"{_HERE}.looks_cli", "What detectors saw at satellite points", after="anomalies"),
+        "anomalies points": Command(f"{_HERE}.looks_cli", "List anomalies of InSAR points", after="anomalies"),
         "forecast points": Command(
             f"{_HERE}.forecasts_cli",
-            "Where satellite points will be",
+            "Forecast InSAR points",
             after="forecast failure-time",
             rules={"forecast points": "serves"},
         ),

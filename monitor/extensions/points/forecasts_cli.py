@@ -1,4 +1,4 @@
-"""`slopeward forecast points`: where satellite points will be, and what such forecasts did on dates held out."""
+"""`slopeward forecast points`: forecast InSAR points, and score the forecasts on held-out dates."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`slopeward anomalies points`: what detectors saw at the newest acquisitions of satellite points."""
+"""`slopeward anomalies points`: list anomalies of InSAR points at the newest acquisitions."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`slopeward ingest sources`: the servers and watched folders that files come from, and a look at one of them now."""
+"""`slopeward ingest sources`: list the servers and folders that files come from, and download now."""
 
 import os
 from datetime import UTC, datetime

@@ -15,7 +15,7 @@ EXTENSION: Final = Extension(
     commands={
         "ingest sources": Command(
             f"{_HERE}.cli",
-            "List the servers that files are fetched from; look at one now",
+            "List the servers that files are downloaded from; download now",
             after="ingest",
             rules={"ingest sources poll": "serves"},
         )

@@ -17,7 +17,7 @@ EXTENSION: Final = Extension(
         "scenes": Command(f"{_HERE}.cli", "", rules=dict.fromkeys(_STORE, "serves")),
         "scenes clouds": Command(
             f"{_HERE}.clouds",
-            "Grid point clouds with their error, compare them along normals",
+            "Grid point clouds, and compare two of them",
             after="scenes susceptibility",
         ),
     },

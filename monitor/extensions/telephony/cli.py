@@ -1,4 +1,4 @@
-"""`slopeward notify push`: the key by which browsers know this service, and whose devices take messages."""
+"""`slopeward notify push`: create the key of push messages, and list the devices that receive them."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ EXTENSION: Final = Extension(
     },
     commands={
         "notify push": Command(
-            f"{_HERE}.cli", "Make the key of push messages, list the devices that take them", after="notify channels"
+            f"{_HERE}.cli", "Create the key of push messages; list the devices", after="notify channels"
         )
     },
     panels={"account.devices": ("devices.html",)},
