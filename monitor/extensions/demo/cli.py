@@ -1,4 +1,4 @@
-"""`slopeward demo`: everything in three minutes, in a folder of its own."""
+"""`slopeward demo`: run the service with a simulated slope, in a folder of its own."""
 
 import signal
 import sys
@@ -15,11 +15,17 @@ app = Commands()
 
 @app.command(epilog="Example: slopeward demo --once --json", takes_config=False)
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End by itself when everything was seen.")] = False,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Keep everything here; else a temporary one.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
+    once: Annotated[bool, typer.Option("--once", help="End without Ctrl-C when everything has been shown.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="New folder for the demo, kept afterwards. Default: a temporary folder."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the simulated slope.")] = 1,
 ) -> None:
-    """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
+    """Run the service with a simulated slope that fails, and print the address of the web page.
+
+    Exit status 3: a part could not be shown.
+    """
     from monitor.extensions.demo.demo import has_played, run_demo
 
     def leave(*_: object) -> None:

@@ -126,7 +126,7 @@ def run_demo(
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
     with open_stage(write_story_site(model), folder, print_line) as stage:
         password = _add_person(stage, now)
-        print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
+        print_line(f"web page: {stage.page_url}   (log in as demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         if not is_installed("torch"):
             stage.missing = describe_missing("torch")
@@ -147,7 +147,7 @@ def run_demo(
             return conclude()
         _begin(stage, SUMMARY, conclude)  # the slope goes on meanwhile
         _play(stage, model, now, print_line, follow=True)
-        print_line("Ctrl-C ends the demonstration")
+        print_line("press Ctrl-C to end the demo")
         while not stage.stop.wait(1.0) and stage.service.poll() is None:
             pass
         return count(stage)
@@ -273,14 +273,14 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
 
     def after_history(messages: int) -> None:
         _wait_for_rows(stage, messages)
-        print_line(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
+        print_line(f"{messages} messages of {DAYS:g} days are stored; playing the last 18 hours in {PLAY_S:g} s")
         if follow:
-            print_line("Ctrl-C ends the demonstration")
+            print_line("press Ctrl-C to end the demo")
         if not stage.missing:
             _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
 
     def at_present() -> None:
-        print_line("the slope has reached the present; all models forecast it")
+        print_line("the slope has reached the present; computing forecasts with all models")
         _begin(stage, "forecasts", lambda: _forecast(stage))
 
     with (
@@ -383,7 +383,7 @@ def _wait_for_service(stage: DemoInstallation) -> None:
 
     if not wait_until(poll, PATIENCE_S, stage, 0.2):
         lines = (stage.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
+        raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'no output'}")
 
 
 def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
@@ -408,16 +408,16 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
 
 def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: PrintLine, *, keeps: bool) -> None:
     print_line(
-        f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
+        f"done in {counted['seconds']:.0f} s: the level rose to {counted['top_level']}, "
         f"{counted['notifications']['delivered']} messages were delivered"
     )
     print_worth(counted["forecasters"], counted["anomalies"], print_line)
     if counted["degraded"]:
         print_line(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
     if not keeps:
-        print_line("look: run it without --once for the page, or with --folder DIR to keep the database")
+        print_line("run the demo without --once to use the web page, or with --folder DIR to keep the database")
         return
-    print_line(f"look: page {stage.page_url} while it runs; forecasts {stage.page_url}/sites/{SITE_ID}/forecasts")
+    print_line(f"while the demo runs: {stage.page_url}, forecasts at {stage.page_url}/sites/{SITE_ID}/forecasts")
     print_line(
         f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast"
     )

@@ -155,7 +155,7 @@ def print_worth(
     for name, given in forecasters.items():
         if name not in STANDARDS:
             reason = str(given["not_shown_because"]).removeprefix("not shown: ")
-            because = "" if given["shown"] else f", because: {reason}"
+            because = "" if given["shown"] else f": {reason}"
             print_line(f"  {name}: {given['shown']} of {given['forecasts']} forecasts shown{because}")
     for name, one in detectors.items():
         since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""

@@ -78,7 +78,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     print_worth(forecasters, detectors, said.append)
     assert "  gru           1h -10.0 (-12.0 to -8.0)" in said
     assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, auto -50%" in said
-    assert "  gru: 0 of 2 forecasts shown, because: no forecast of it has been scored yet" in said
+    assert "  gru: 0 of 2 forecasts shown: no forecast of it has been scored yet" in said
     assert any(
         line.startswith("  ae: 3 anomaly scores, 2 over the threshold at 1 of 1 series from 21:00") for line in said
     )
