@@ -5,7 +5,8 @@ from typing import Any
 from alembic import context
 from sqlalchemy.sql.elements import False_
 
-from monitor.store.schema.tables import Instant, Json, metadata
+from monitor.store.schema.tables import metadata
+from monitor.store.schema.types import Instant, Json
 
 
 def _render(kind: str, item: Any, _autogen: Any) -> Any:

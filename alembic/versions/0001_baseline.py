@@ -1,6 +1,6 @@
 """The tables of 1.0, the first release: the ground that every later migration stands on.
 
-Written by `make baseline-fixture` from monitor/store/schema/tables.py. It spells the tables and imports none of them:
+Written by `make baseline-fixture` from monitor/store/schema. It spells the tables and imports none of them:
 they go on changing, and what a database of 1.0 holds does not. Views are no part of a migration: `slopeward db upgrade`
 makes them anew from monitor/store/schema/view_sql.py. There is no way down: the way back is the copy made before.
 
@@ -23,9 +23,9 @@ Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
 def upgrade() -> None:
     op.create_table(
         "anomaly",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("at", Instant, autoincrement=False, nullable=False),
-        sa.Column("detector", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("at", Instant, nullable=False),
+        sa.Column("detector", sa.String(length=64), nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("threshold", sa.Double(), nullable=False),
         sa.Column("budget", sa.Double(), nullable=False),
@@ -166,10 +166,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "conformal_state",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("model", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
-        sa.Column("nominal", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("horizon_s", sa.Double(), nullable=False),
+        sa.Column("nominal", sa.Double(), nullable=False),
         sa.Column("alpha_t", sa.Double(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -190,9 +190,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "digest",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("recipient", sa.String(length=256), autoincrement=False, nullable=False),
-        sa.Column("day", sa.String(length=10), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("recipient", sa.String(length=256), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
@@ -271,9 +271,9 @@ def upgrade() -> None:
     op.create_index("ix_duty_rota_team", "duty_rota", ["site", "team"], unique=False)
     op.create_table(
         "duty_turn",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("team", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("from_at", Instant, autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("team", sa.String(length=64), nullable=False),
+        sa.Column("from_at", Instant, nullable=False),
         sa.Column("to_at", Instant, nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False, comment="of the site's clock"),
         sa.Column("person", sa.Text(), nullable=True, comment="empty = nobody: the whole team is notified"),
@@ -443,10 +443,10 @@ def upgrade() -> None:
     op.create_index("ix_forecast_target", "forecast", ["series_id", "target_at"], unique=False)
     op.create_table(
         "forecast_chance",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("criterion", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("criterion", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("evaluated_at", Instant, nullable=False),
         sa.Column("data_until", Instant, nullable=False),
         sa.Column("window_s", sa.Double(), nullable=False),
@@ -461,13 +461,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "forecast_month",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("model", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
-        sa.Column("month", sa.String(length=7), autoincrement=False, nullable=False),
-        sa.Column("hindcast", sa.Boolean(), autoincrement=False, nullable=False),
-        sa.Column("stage", sa.String(length=32), autoincrement=False, nullable=False),
-        sa.Column("situation", sa.String(length=16), autoincrement=False, nullable=False, comment="empty = none"),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("horizon_s", sa.Double(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("hindcast", sa.Boolean(), nullable=False),
+        sa.Column("stage", sa.String(length=32), nullable=False),
+        sa.Column("situation", sa.String(length=16), nullable=False, comment="empty = none"),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("inside_80", sa.Integer(), nullable=False),
         sa.Column("inside_95", sa.Integer(), nullable=False),
@@ -558,8 +558,8 @@ def upgrade() -> None:
     op.create_index("ix_forecast_withheld_series", "forecast_withheld", ["series_id", "issued_at"], unique=False)
     op.create_table(
         "instrument",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("judged_at", Instant, nullable=False),
         sa.Column("battery_v", sa.Double(), nullable=True),
         sa.Column("battery_at", Instant, nullable=True),
@@ -575,9 +575,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "instrument_finding",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("state", sa.String(length=16), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -590,9 +590,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "instrument_month",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("month", sa.String(length=7), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
         sa.Column("expected", sa.Integer(), nullable=False),
         sa.Column("received", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("site", "station", "month"),
@@ -629,8 +629,8 @@ def upgrade() -> None:
     op.create_index("ix_job_run_started", "job_run", ["job", "started_at"], unique=False)
     op.create_table(
         "known_device",
-        sa.Column("token_sha256", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("used_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("token_sha256", "user_name"),
         comment="where an account logged in before: guesses from elsewhere do not slow it down there",
@@ -654,7 +654,7 @@ def upgrade() -> None:
     op.create_index("ix_maintenance_site", "maintenance", ["site", "to_at"], unique=False)
     op.create_table(
         "model",
-        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False, comment="forecast, anomaly, scene"),
         sa.Column("site", sa.String(length=64), nullable=True),
@@ -671,8 +671,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "model_gate",
-        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("model_hash", sa.String(length=64), nullable=False),
+        sa.Column("horizon_s", sa.Double(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False, comment="shadow, active"),
         sa.Column(
             "since",
@@ -783,9 +783,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "observation",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("observed_at", Instant, autoincrement=False, nullable=False),
-        sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("observed_at", Instant, nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("value_raw", sa.Double(), nullable=False),
         sa.Column("sigma", sa.Double(), nullable=True),
@@ -829,12 +829,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "observation_summary",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("starts_at", Instant, autoincrement=False, nullable=False),
-        sa.Column("span_s", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column(
-            "made_at", Instant, autoincrement=False, nullable=False, comment="readings that came later are a row more"
-        ),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("starts_at", Instant, nullable=False),
+        sa.Column("span_s", sa.Integer(), nullable=False),
+        sa.Column("made_at", Instant, nullable=False, comment="readings that came later are a row more"),
         sa.Column("median", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
         sa.Column("minimum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
         sa.Column("maximum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
@@ -877,8 +875,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "password_guess",
-        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("os_user", sa.String(length=128), autoincrement=False, nullable=False),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("os_user", sa.String(length=128), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("user_name", "os_user"),
@@ -886,9 +884,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "point_observation",
-        sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("observed_at", Instant, autoincrement=False, nullable=False),
-        sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("point_id", BigId, nullable=False),
+        sa.Column("observed_at", Instant, nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("value_raw", sa.Double(), nullable=False),
         sa.Column("sigma", sa.Double(), nullable=True),
@@ -930,7 +928,7 @@ def upgrade() -> None:
     op.create_index("ix_push_subscription_user", "push_subscription", ["user_name"], unique=False)
     op.create_table(
         "quarantine_source",
-        sa.Column("source", sa.String(length=200), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("kept_bytes", BigId, nullable=False),
         sa.Column("kept_rows", BigId, nullable=False),
         sa.Column("unkept", BigId, nullable=False),
@@ -940,9 +938,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "rate_now",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("criterion", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("criterion", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("quantity", sa.Text(), nullable=False),
         sa.Column("unit", sa.Text(), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
@@ -962,9 +960,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "reading_gap",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("to_at", Instant, autoincrement=False, nullable=False),
-        sa.Column("from_at", Instant, autoincrement=False, nullable=False),
+        sa.Column("series_id", BigId, nullable=False),
+        sa.Column("to_at", Instant, nullable=False),
+        sa.Column("from_at", Instant, nullable=False),
         sa.Column("missing", sa.Integer(), nullable=False),
         sa.Column("found_at", Instant, nullable=False),
         sa.Column("filled_at", Instant, nullable=True),
@@ -973,7 +971,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "recovery_code",
-        sa.Column("code_sha256", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("code_sha256", sa.String(length=64), nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
@@ -1065,7 +1063,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene",
-        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=256), nullable=False),
         sa.Column("acquired_at", Instant, nullable=True),
@@ -1086,10 +1084,10 @@ def upgrade() -> None:
     op.create_index("ix_scene_site", "scene", ["site", "acquired_at"], unique=False)
     op.create_table(
         "scene_change",
-        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("polygon_id", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("judged_at", Instant, autoincrement=False, nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), nullable=False),
+        sa.Column("model_hash", sa.String(length=64), nullable=False),
+        sa.Column("polygon_id", sa.String(length=64), nullable=False),
+        sa.Column("judged_at", Instant, nullable=False),
         sa.Column("change", sa.String(length=16), nullable=False),
         sa.Column("parent_id", sa.Text(), nullable=True),
         sa.Column("grown_m2", sa.Double(), nullable=True),
@@ -1103,9 +1101,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene_footprint",
-        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("polygon_id", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), nullable=False),
+        sa.Column("model_hash", sa.String(length=64), nullable=False),
+        sa.Column("polygon_id", sa.String(length=64), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("class", sa.Text(), server_default="landslide", nullable=False),
         sa.Column("parent_id", sa.Text(), nullable=True),
@@ -1167,8 +1165,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene_unsure",
-        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("tile", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), nullable=False),
+        sa.Column("tile", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("min_lon", sa.Double(), nullable=False),
@@ -1220,8 +1218,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "second_factor",
-        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.web.access.sealed_texts"),
+        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.config.sealed_texts"),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("last_step", sa.Integer(), nullable=False, comment="no code counts twice"),
         sa.Column(
@@ -1252,9 +1250,9 @@ def upgrade() -> None:
     op.create_index("ix_sequence_gap_open", "sequence_gap", ["site", "source", "boot_id"], unique=False)
     op.create_table(
         "sequence_state",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("source", sa.String(length=128), autoincrement=False, nullable=False),
-        sa.Column("boot_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("source", sa.String(length=128), nullable=False),
+        sa.Column("boot_id", BigId, nullable=False),
         sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("last_seq", BigId, nullable=False),
         sa.Column("last_at", Instant, nullable=False),
@@ -1286,7 +1284,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "service_check",
-        sa.Column("name", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("checked_at", Instant, nullable=False),
@@ -1303,7 +1301,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "service_state",
-        sa.Column("name", sa.String(length=128), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
@@ -1333,7 +1331,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "site",
-        sa.Column("id", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
@@ -1388,7 +1386,7 @@ def upgrade() -> None:
     op.create_index("ix_site_proposal_site", "site_proposal", ["site", "state"], unique=False)
     op.create_table(
         "site_state",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("level_source", sa.Text(), nullable=False),
         sa.Column("since", Instant, nullable=False),
@@ -1412,8 +1410,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "source_file",
-        sa.Column("source", sa.String(length=80), autoincrement=False, nullable=False),
-        sa.Column("name", sa.String(length=500), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=80), nullable=False),
+        sa.Column("name", sa.String(length=500), nullable=False),
         sa.Column("etag", sa.String(length=300), nullable=False),
         sa.Column("modified", sa.String(length=300), nullable=False),
         sa.Column("size", BigId, nullable=False),
@@ -1426,7 +1424,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "source_poll",
-        sa.Column("source", sa.String(length=80), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=80), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("polled_at", Instant, nullable=False),
@@ -1446,8 +1444,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "station",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("id", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
         sa.Column("height_m", sa.Double(), nullable=True),
@@ -1464,8 +1462,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "station_state",
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -1479,7 +1477,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "user_account",
-        sa.Column("name", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False, comment="viewer, operator, admin"),
         sa.Column("created_at", Instant, nullable=False),
@@ -1508,7 +1506,7 @@ def upgrade() -> None:
     op.create_index("ix_user_account_os_user", "user_account", ["os_user"], unique=True)
     op.create_table(
         "web_session",
-        sa.Column("token_sha256", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
@@ -1572,9 +1570,9 @@ def upgrade() -> None:
     op.create_index("ix_event_confirmation_event", "event_confirmation", ["event_id"], unique=False)
     op.create_table(
         "outage_station",
-        sa.Column("outage_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("outage_id", BigId, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column(
             "expected",
             sa.Integer(),
@@ -1864,8 +1862,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "point_issue_horizon",
-        sa.Column("point_issue_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("point_issue_id", BigId, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("target_at", Instant, nullable=False),
         sa.Column("model", sa.String(length=64), nullable=False),
@@ -1904,10 +1902,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "point_square",
-        sa.Column("delivery_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("y", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("x", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("delivery_id", BigId, nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("y", sa.Integer(), nullable=False),
+        sa.Column("x", sa.Integer(), nullable=False),
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("rated", sa.Integer(), nullable=False),
         sa.Column("median_mm_per_year", sa.Double(), nullable=True),
@@ -1981,9 +1979,9 @@ def upgrade() -> None:
     op.create_index("ix_notification_provider", "notification", ["provider_id"], unique=False)
     op.create_table(
         "point_anomaly",
-        sa.Column("point_happening_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("at", Instant, autoincrement=False, nullable=False),
+        sa.Column("point_happening_id", BigId, nullable=False),
+        sa.Column("point_id", BigId, nullable=False),
+        sa.Column("at", Instant, nullable=False),
         sa.Column("detector", sa.String(length=64), nullable=False),
         sa.Column("part", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),

@@ -1,1 +1,1 @@
-"""Tables, their column types, and the public views."""
+"""The database schema: one module of tables per subject, their column types, and the public views."""

@@ -37,7 +37,7 @@ RELEASE: Final = "v1.0.0"
 MIGRATION: Final = ROOT / f"alembic/versions/{REVISION}_baseline.py"
 TOLD: Final = '''"""The tables of 1.0, the first release: the ground that every later migration stands on.
 
-Written by `make baseline-fixture` from monitor/store/schema/tables.py. It spells the tables and imports none of them:
+Written by `make baseline-fixture` from monitor/store/schema. It spells the tables and imports none of them:
 they go on changing, and what a database of 1.0 holds does not. Views are no part of a migration: `slopeward db upgrade`
 makes them anew from monitor/store/schema/view_sql.py. There is no way down: the way back is the copy made before.
 

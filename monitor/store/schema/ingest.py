@@ -1,0 +1,92 @@
+"""State of ingest: rejected messages, sequence numbers of loggers, and outages."""
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, false
+
+from monitor.store.schema.metadata import metadata
+from monitor.store.schema.types import BigId, Instant, translatable_text
+
+rejected_message = Table(
+    "rejected_message",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("received_at", Instant, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("payload_bytes", BigId, nullable=False, comment="true size; the payload kept is cut at the limit"),
+    Column("code", Text, nullable=False),
+    *translatable_text("reason", nullable=False),
+    Column("client", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("times", Integer, nullable=False, server_default="1"),
+    Column("replayed_at", Instant, nullable=True),
+    Column("replay_result", Text, nullable=True),
+    Column("retained", Boolean, nullable=False, server_default=false()),
+    Index("ix_rejected_message_digest", "digest"),
+)
+
+quarantine_source = Table(
+    "quarantine_source",
+    metadata,
+    Column("source", String(200), primary_key=True),
+    Column("kept_bytes", BigId, nullable=False),
+    Column("kept_rows", BigId, nullable=False),
+    Column("unkept", BigId, nullable=False),
+    Column("unkept_at", Instant, nullable=True),
+    comment="what the quarantine keeps of each source, and what it only counted",
+)
+
+sequence_state = Table(
+    "sequence_state",
+    metadata,
+    Column("site", String(64), primary_key=True),
+    Column("source", String(128), primary_key=True),
+    Column("boot_id", BigId, primary_key=True),
+    Column("station", String(64), nullable=False),
+    Column("last_seq", BigId, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+
+sequence_gap = Table(
+    "sequence_gap",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("station", String(64), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("boot_id", BigId, nullable=False),
+    Column("from_seq", BigId, nullable=False),
+    Column("to_seq", BigId, nullable=False),
+    Column("from_at", Instant, nullable=True),
+    Column("to_at", Instant, nullable=True),
+    Column("detected_at", Instant, nullable=False),
+    Column("requested_at", Instant, nullable=True),
+    Column("filled_at", Instant, nullable=True),
+    Index("ix_sequence_gap_open", "site", "source", "boot_id"),
+)
+
+outage = Table(
+    "outage",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("back_at", Instant, nullable=False),
+    Column("drained_at", Instant, nullable=False),
+    Column("counted_at", Instant, nullable=True),
+    Column("counts_until", Instant, nullable=False),
+    comment="a time in which readings did not come in, until what had waited was read",
+)
+
+outage_station = Table(
+    "outage_station",
+    metadata,
+    Column("outage_id", BigId, ForeignKey("outage.id"), primary_key=True),
+    Column("site", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True),
+    Column("expected", Integer, nullable=True, comment="epochs, by the cadence of the station; empty = it has none"),
+    Column("received", Integer, nullable=False),
+    Column("late", Integer, nullable=False),
+    Column("missing", Integer, nullable=True),
+    Column("last_late_at", Instant, nullable=True),
+    comment="what became of the readings of an outage; counted again while late ones may come",
+)
