@@ -31,7 +31,9 @@ from monitor.extensions.duty import store as duty
 from monitor.store.alerting.alerts import acknowledge, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.drills import drill
+from monitor.store.schema.photos import photo
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
@@ -199,7 +201,7 @@ def fill(db: Database, folder: Path) -> int:
     slope = WalkedSlope(db, END, 9.0, write)
     (crew,) = slope.site.teams
     with db.write() as c:
-        c.execute(t.photo.delete())  # of the story: no picture is in it
+        c.execute(photo.delete())  # of the story: no picture is in it
         duty.add_plan(c, crew, PLAN, Actor("ada"), "winter", slope.now)
     lake = filled.LAKE + filled.CREPT
     (folder / "lake-slope.toml").write_text(lake, encoding="utf-8")
@@ -218,9 +220,9 @@ def fill(db: Database, folder: Path) -> int:
     slope.hear_until(END)
     with db.write() as c:
         # those of the level before were answered
-        c.execute(t.notification.delete().where(t.notification.c.queued_at < END, t.notification.c.site == "sim-slope"))
-        c.execute(t.notification.update().values(state="delivered", sent_at=t.notification.c.queued_at))
-        c.execute(t.drill.update().values(state="ended", outcome=DRILLED))
+        c.execute(notification.delete().where(notification.c.queued_at < END, notification.c.site == "sim-slope"))
+        c.execute(notification.update().values(state="delivered", sent_at=notification.c.queued_at))
+        c.execute(drill.update().values(state="ended", outcome=DRILLED))
         duty.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), list_sentences)
         stamp(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
     with db.read() as c:

@@ -21,7 +21,18 @@ from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.store.database.rows import columns_of, load_plain, load_records, match_given, read_record
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.scenes.versions import Bounds
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.forecasts import forecast, forecast_score, forecast_withheld
+from monitor.store.schema.movement import movement
+from monitor.store.schema.readings import observation, series_latest
+from monitor.store.schema.readings import series as series_table
+from monitor.store.schema.scenes import scene, scene_footprint
+from monitor.store.schema.site_events import report, site_event
+from monitor.store.schema.sites import site as site_table
+from monitor.store.schema.sites import station as station_table
 from monitor.store.schema.view_rows import (
     AlertEventRow,
     AlertRow,
@@ -119,7 +130,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     for of, state, count in c.execute(states):
         counts[of][state or "unknown"] = count
     seen = _load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
-    query = select(t.site).where(t.site.c.active, *match_given(t.site.c.id, site))
+    query = select(site_table).where(site_table.c.active, *match_given(site_table.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
         for r in c.execute(query)
@@ -139,7 +150,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
 
 def find_ladder(c: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
     """The levels of an active site and the hash of its file; None where there is no such site."""
-    s = t.site.c
+    s = site_table.c
     row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
     return None if row is None else (row.levels, row.config_sha256)
 
@@ -151,7 +162,7 @@ def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, dat
     """
     if not stages:
         return {}
-    m, s, other = t.movement.c, t.series.c, t.movement.alias().c
+    m, s, other = movement.c, series_table.c, movement.alias().c
     newest = select(func.max(other.at)).where(other.series_id == s.id).scalar_subquery()
     shown = select(s.site, m.stage).where(s.site.in_(list(stages)), m.series_id == s.id, m.at == newest).distinct()
     silent = stages.items() - {(row.site, row.stage) for row in c.execute(shown)}
@@ -205,8 +216,8 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
         series.setdefault(row["station"], []).append(row)
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
-    s = t.station.c
-    rows = c.execute(select(t.station).where(s.site == site).order_by(s.on_slope.desc(), s.id))
+    s = station_table.c
+    rows = c.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
@@ -280,7 +291,7 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]
 
     At most `limit` of each: many that wait do not bury what was read.
     """
-    s = t.scene.c
+    s = scene.c
     newest = (s.received_at.desc(), s.scene_hash)
     waiting = _load_scenes(c, (s.site == site, s.state == "waiting"), newest, limit)
     return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
@@ -288,7 +299,7 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]
 
 def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
     """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
-    s = t.scene.c
+    s = scene.c
     which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
     which += [] if scene_hash is None else [s.scene_hash == scene_hash]
     return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
@@ -296,14 +307,14 @@ def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | Non
 
 def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
     """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
-    s, of = t.scene.c, t.site.c
+    s, of = scene.c, site_table.c
     mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
     return c.execute(select(s.out_dir).where(*mine)).scalar()
 
 
 def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
     """The newest image that was read, whenever it arrived; None where none was."""
-    s = t.scene.c
+    s = scene.c
     found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
     return found[0] if found else None
 
@@ -311,12 +322,12 @@ def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
 def _load_scenes(
     c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
 ) -> list[SceneCard]:
-    s, g, own = t.scene.c, t.scene_footprint.c, columns_of(SceneCard, t.scene)
+    s, g, own = scene.c, scene_footprint.c, columns_of(SceneCard, scene)
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     query = (
         select(*own, func.count(g.polygon_id).label("footprints"), area)
         .join(
-            t.scene_footprint,
+            scene_footprint,
             and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
             isouter=True,
         )
@@ -343,7 +354,7 @@ def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime
     Raises:
         RefusedError: the range holds more than one request may read.
     """
-    o = t.observation.c
+    o = observation.c
     within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
     found = c.execute(select(func.count()).where(*within)).scalar_one()
     if found > LARGEST_RANGE:
@@ -353,21 +364,21 @@ def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime
 
 def find_direction(c: Connection, site: str, station: str) -> tuple[float, float] | None:
     """Azimuth and plunge of the movement of a station in degrees; None where no azimuth was declared."""
-    s = t.station.c
+    s = station_table.c
     row = c.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
     return None if row is None or row.azimuth_deg is None else (row.azimuth_deg, row.plunge_deg or 0.0)
 
 
 def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The newest not future-dated epoch of some series."""
-    k = t.series_latest.c
+    k = series_latest.c
     return c.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
 
 
 def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The first epoch of some series."""
-    o, s = t.observation.c, t.series.c
-    first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(t.series).scalar_subquery()
+    o, s = observation.c, series_table.c
+    first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series_table).scalar_subquery()
     found = [at for at in c.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
     return min(found, default=None)
 
@@ -395,12 +406,12 @@ def load_past_forecasts(
     c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime
 ) -> list[PastForecast]:
     """What was shown for targets of a range at one horizon, beside what came: the newest 400, oldest first."""
-    f, k = t.forecast.c, t.forecast_score.c
+    f, k = forecast.c, forecast_score.c
     rows = load_plain(
         c,
         PastForecast,
         select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
-        .join(t.forecast_score, k.forecast_id == f.id, isouter=True)
+        .join(forecast_score, k.forecast_id == f.id, isouter=True)
         .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
         .order_by(f.target_at.desc())
         .limit(400),
@@ -418,7 +429,7 @@ class WithheldForecast(TypedDict):
 
 def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
     """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
-    w, f = t.forecast_withheld.c, t.forecast.c
+    w, f = forecast_withheld.c, forecast.c
     query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
     query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
     rows = load_plain(c, WithheldForecast, query)
@@ -447,7 +458,7 @@ def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
 
     from forecasting.evaluation.distribution import ROLLING, roll
 
-    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    f, k, s = forecast.c, forecast_score.c, series_table.c
     scored = (s.site == site, s.id == f.series_id, k.forecast_id == f.id, f.shown)
     newest = c.execute(select(func.max(f.target_at)).where(*scored)).scalar()
     if newest is None:
@@ -481,12 +492,12 @@ class AnomalyScore(TypedDict):
 
 def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[AnomalyScore]:
     """Anomaly scores of some series in a range, by time."""
-    a, s = t.anomaly.c, t.series.c
+    a, s = anomaly.c, series_table.c
     rows = load_plain(
         c,
         AnomalyScore,
         select(a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, s.quantity)
-        .join(t.series, s.id == a.series_id)
+        .join(series_table, s.id == a.series_id)
         .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
         .order_by(a.at.desc())
         .limit(4000),
@@ -533,7 +544,7 @@ class CurveMark(TypedDict):
 
 def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
     """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
-    r, e, n, a = t.report.c, t.site_event.c, t.alert_event.c, t.alert.c
+    r, e, n, a = report.c, site_event.c, alert_event.c, alert_table.c
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
     marks: list[CurveMark] = [
@@ -543,7 +554,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     ]
     changes = c.execute(
         select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
-        .join(t.alert, a.id == n.alert_id)
+        .join(alert_table, a.id == n.alert_id)
         .where(
             a.site == site,
             a.exercise.is_(False),
@@ -566,9 +577,13 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
 
 def count_undelivered(c: Connection) -> int:
     """Messages of open alerts that failed for good or at least three times."""
-    n = t.notification.c
+    n = notification.c
     failed = (n.state == "failed_final") | ((n.state == "failed_retry") & (n.attempts >= 3))
-    query = select(func.count()).join(t.alert, t.alert.c.id == n.alert_id).where(failed, t.alert.c.closed_at.is_(None))
+    query = (
+        select(func.count())
+        .join(alert_table, alert_table.c.id == n.alert_id)
+        .where(failed, alert_table.c.closed_at.is_(None))
+    )
     return int(c.execute(query).scalar_one())
 
 
@@ -582,7 +597,7 @@ def load_history(
 
 def count_open(c: Connection) -> dict[tuple[str, str], int]:
     """Open alerts, drills left out, by site and ledger."""
-    a = t.alert.c
+    a = alert_table.c
     query = select(a.site, a.ledger, func.count()).where(a.closed_at.is_(None), a.exercise.is_(False))
     return {(row[0], row[1]): int(row[2]) for row in c.execute(query.group_by(a.site, a.ledger))}
 
@@ -613,7 +628,7 @@ def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: da
 
 def _mean(c: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:
     """Of the newest epochs up to an instant, offsets taken off; None where there is none."""
-    o = t.observation.c
+    o = observation.c
     epochs = (
         select(o.observed_at)
         .where(o.series_id == series_id, o.observed_at <= until)

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, insert, select, update
 
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import forecast, forecast_month, forecast_score
+from monitor.store.schema.readings import series
 
 ROLLED: Final = 30  # forecasts in a row
-_F, _K, _M, _S = t.forecast.c, t.forecast_score.c, t.forecast_month.c, t.series.c
-_SCORED: Final = t.forecast.join(t.forecast_score, _K.forecast_id == _F.id)
+_F, _K, _M, _S = forecast.c, forecast_score.c, forecast_month.c, series.c
+_SCORED: Final = forecast.join(forecast_score, _K.forecast_id == _F.id)
 
 
 class ScoreSpan(NamedTuple):
@@ -57,13 +58,13 @@ def sum_up(c: Connection, spans: Iterable[ScoreSpan]) -> None:
         found = query.subquery().c
         number, target_at, *rolled = found
         names = ("rolled", "rolled_80", "rolled_95")
-        behind = update(t.forecast_score).where(_K.forecast_id == number, target_at >= one.first_at)
+        behind = update(forecast_score).where(_K.forecast_id == number, target_at >= one.first_at)
         c.execute(behind.values(dict(zip(names, rolled, strict=True))))
 
 
 def sum_up_joined(c: Connection, stays: int, goes: int) -> None:
     """Add up a series that took the rows of another one over."""
-    c.execute(delete(t.forecast_month).where(_M.series_id.in_((stays, goes))))
+    c.execute(delete(forecast_month).where(_M.series_id.in_((stays, goes))))
     mine = select(_F.id).where(_F.series_id == stays)
     sum_up(c, find_spans(c, _K.forecast_id.in_(mine)))
 
@@ -77,7 +78,7 @@ def order_scores(ids: Select[Any]) -> Select[Any]:
 def delete_scores(c: Connection, which: ColumnElement[bool]) -> int:
     """Delete some scores with their part in all sums; returns how many went."""
     spans = find_spans(c, which)
-    count = c.execute(delete(t.forecast_score).where(which)).rowcount
+    count = c.execute(delete(forecast_score).where(which)).rowcount
     sum_up(c, spans)
     return int(count)
 
@@ -104,7 +105,7 @@ def _sum_months(c: Connection, one: ScoreSpan) -> None:
     names = ["series_id", "model", "horizon_s", "month", "hindcast", "stage", "situation", *sums]
     group = (_M.series_id == one.series_id, _M.model == one.model, _M.horizon_s == one.horizon_s)
     of = and_(*group, _M.hindcast.is_(one.hindcast), _M.month.between(f"{start:%Y-%m}", f"{one.last_at:%Y-%m}"))
-    c.execute(delete(t.forecast_month).where(of))
+    c.execute(delete(forecast_month).where(of))
     rows = select(*key, *sums.values()).select_from(_SCORED)
     rows = rows.where(_mine(one), _F.target_at >= start, _F.target_at < end).group_by(*key)
-    c.execute(insert(t.forecast_month).from_select(names, rows))
+    c.execute(insert(forecast_month).from_select(names, rows))

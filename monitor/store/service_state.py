@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select, update
 from forecasting.message import gather
 from monitor.domain.errors import StoreError
 from monitor.store.database.rows import add_row, load_records, match_given, save_rows
-from monitor.store.schema.tables import job_run, service_check, service_state
+from monitor.store.schema.service import job_run, service_check, service_state
 
 
 def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:

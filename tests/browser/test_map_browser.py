@@ -16,7 +16,9 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.extensions.outlines.store import load_outlines
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import scene, site, site_state
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.scenes import scene
+from monitor.store.schema.sites import site
 from monitor.store.service_state import stamp
 from monitor.web.parts import templating
 from tests.browser.test_axe_browser import run as run_axe

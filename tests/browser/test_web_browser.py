@@ -18,7 +18,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.forecasts import ForecastRow, WithheldRow, add_forecasts, add_withheld
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import alert, site_state
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build

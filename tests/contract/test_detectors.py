@@ -24,7 +24,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly as anomaly_table
+from monitor.store.schema.models import model
 from monitor.store.upkeep.proof import verify
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
@@ -76,7 +77,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert "robust-z: not trained yet" in anomaly.run(database, service, site, now)
     said = train.run(database, service, site, now)
     with database.read() as c:
-        cards = {r.kind: r.card for r in c.execute(select(t.model).where(t.model.c.state == "active"))}
+        cards = {r.kind: r.card for r in c.execute(select(model).where(model.c.state == "active"))}
     assert set(cards) == set(CHEAP) - set(CHECKS), said
     # the checks spend nothing of the budget
     assert {card["budget_per_sensor_month"] for card in cards.values()} == {1.0}
@@ -86,7 +87,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     with database.write() as c:
         add_observations(c, [Observation(site.id, "G0", "displacement", "mm", at, at, value)], at)
     anomaly.run(database, service, site, later)
-    a = t.anomaly.c
+    a = anomaly_table.c
     with database.read() as c:
         rows = c.execute(select(a.detector, func.count(), func.max(a.alerted)).group_by(a.detector)).all()
         hashes = dict(c.execute(select(a.detector, func.max(a.model_hash)).group_by(a.detector)).all())
@@ -130,7 +131,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     later += soon
     assert "strange" not in said(later)
     with database.write() as c:  # other weights serve, and a proof that was not passed counts as the newest
-        c.execute(update(t.model).values(model_hash="f" * 64))
+        c.execute(update(model).values(model_hash="f" * 64))
     assert "was made with other weights" in said(later)["strange"]
     with database.write() as c:
         card = {**serving.card, "may_vote": False, "may_not_vote_because": ["too many alarms"]}

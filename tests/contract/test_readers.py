@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from monitor.cli.main import run_verb
 from monitor.ingest.files.readers import READERS, Content, open_points, open_readings
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
+from monitor.store.schema.points import point_observation
+from monitor.store.schema.readings import observation
 from monitor.worker import compute
 from tests.data.servers.file_server import run_here
 
@@ -135,7 +136,7 @@ def command(name, path, *more):
 
 def stored():
     with Database("sqlite:///slopeward.db") as db, db.read() as c:
-        tables = (t.observation, t.point_observation)
+        tables = (observation, point_observation)
         return sum(c.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
 

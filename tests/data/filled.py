@@ -30,7 +30,13 @@ from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import messages, observations, photos, points
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.outlines import scene_unsure
+from monitor.store.schema.readings import observation_flag, series
+from monitor.store.schema.reports import issued_report
+from monitor.store.schema.scenes import scene
 from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -200,7 +206,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
         event = alerts.apply_changes(
             c, [what], alerts.ChangeContext(site.id, site, [duty, chief], SERVICE, now, "0.1.0", **more)
         )[0]
-        row = c.execute(t.alert_event.select().where(t.alert_event.c.id == event)).one()
+        row = c.execute(alert_event.select().where(alert_event.c.id == event)).one()
         return int(row.alert_id)
 
     hazard, health, advice = AlertCategory.HAZARD, AlertCategory.HEALTH, AlertCategory.ADVICE
@@ -238,8 +244,8 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
 
 def _deliver(c: Connection) -> None:
     """Most went out; the chief's webhook failed for good once, one mail waits, an older one was superseded."""
-    n = t.notification.c
-    for row in c.execute(t.notification.select().order_by(n.id)).all():
+    n = notification.c
+    for row in c.execute(notification.select().order_by(n.id)).all():
         sent = row.queued_at + timedelta(seconds=4)
         values: dict[str, Any] = {"state": "delivered", "attempts": 1, "sent_at": sent, "next_attempt_at": None}
         if row.channel.startswith("webhook"):
@@ -258,11 +264,11 @@ def _deliver(c: Connection) -> None:
                 "last_error": "connection refused",
                 "next_attempt_at": NOW,
             }
-        c.execute(update(t.notification).where(n.id == row.id).values(**values))
+        c.execute(update(notification).where(n.id == row.id).values(**values))
     mails = c.execute(
-        t.notification.select().where(n.site == "north-bench", n.channel.like("email%")).order_by(n.id)
+        notification.select().where(n.site == "north-bench", n.channel.like("email%")).order_by(n.id)
     ).all()
-    c.execute(update(t.notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
+    c.execute(update(notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
     rows = """
 siren_order topic=valley/horn sequence=1772172180000 notification_id=$mail site=north-bench wanted=on level=2
     level_name=orange exercise=no ordered_at=+0s sent_at=+0s valid_until=+5m times=1 confirmed_at=+1s
@@ -290,7 +296,7 @@ def _fill_corrections(c: Connection, ids: dict[str, int]) -> None:
         (last, "-suspect", "ada"),
         (last, "checked", "ada"),
     ):
-        c.execute(insert(t.observation_flag).values(**key, flag=flag, known_from=NOW, by=by, reason="looked at"))
+        c.execute(insert(observation_flag).values(**key, flag=flag, known_from=NOW, by=by, reason="looked at"))
 
 
 def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str, datetime], float]) -> None:
@@ -378,7 +384,7 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
             for k in range(20):
                 score = threshold * (1.6 if k == 3 and station == "P1" else 0.3 + 0.02 * k)
                 c.execute(
-                    insert(t.anomaly).values(
+                    insert(anomaly).values(
                         series_id=ids[f"north-bench/{station}/{quantity}"],
                         at=NOW - days(k),
                         detector=detector,
@@ -606,7 +612,7 @@ issued_report site=lake-slope kind=daily from_at=-2d to_at=-1d made_at=-1d langu
 report_mail report_id=$report channel=email:office@example.org form=pdf state=delivered attempts=1 queued_at=-1d
     sent_at=-1d idempotency_key=$fives
 """
-    insert_rows(c, NOW, mail, {"report": c.execute(t.issued_report.select()).one().id, "fives": "5" * 64})
+    insert_rows(c, NOW, mail, {"report": c.execute(issued_report.select()).one().id, "fives": "5" * 64})
     rows = """
 rejected_message received_at=+0s topic=slopeward/v1/north-bench/G1/obs payload=$no_zone payload_bytes=58 code=no_zone
     reason='refused: no_zone' client=live digest=$no_zone_digest times=4
@@ -655,7 +661,7 @@ service_check name=disk.database state=warn since=-6h checked_at=+0s value=4.5 u
 outage id=1 cause=broker from_at=-18h back_at=-12h drained_at=-12h+2m counted_at=+0s counts_until=+1d
 outage_station outage_id=1 site=north-bench station=G1 expected=2 received=1 late=1 missing=1 last_late_at=-12h
 """
-    first = c.execute(t.series.select().order_by(t.series.c.id)).first()
+    first = c.execute(series.select().order_by(series.c.id)).first()
     insert_rows(c, NOW, rows, {"first": first.id, "no_head": "0" * 64})
     run = service_state.start_run(c, "forecast", "north-bench", NOW - STEP)
     service_state.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
@@ -714,8 +720,8 @@ def make_drawable(db, folder):
     write_png(folder / "preview.png")
     run = {"threshold": 0.5, "outputs": {"preview": "preview.png", "bounds": list(DRAWN_BOUNDS)}}
     with db.write() as c:
-        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run, out_dir=str(folder)))
-        c.execute(t.scene_unsure.delete().where(t.scene_unsure.c.scene_hash == HASHES["scene"]))
+        c.execute(scene.update().where(scene.c.scene_hash == HASHES["scene"]).values(run=run, out_dir=str(folder)))
+        c.execute(scene_unsure.delete().where(scene_unsure.c.scene_hash == HASHES["scene"]))
         rows = """
 scene_unsure scene_hash=$scene tile=0 site=north-bench model_hash=$unet min_lon=8.8975 min_lat=46.2 max_lon=8.9
     max_lat=46.2025 doubt=0.93 made_at=+0s

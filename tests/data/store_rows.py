@@ -12,7 +12,7 @@ from monitor.store.alerting.offsets import add_offset
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow
 from monitor.store.scenes.arrivals import FootprintRow, SceneRow
-from monitor.store.schema.tables import observation_flag
+from monitor.store.schema.readings import observation_flag
 
 
 def forecast_row(

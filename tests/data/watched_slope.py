@@ -23,7 +23,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import decision
+from monitor.store.schema.evaluations import decision
 from monitor.store.service_state import stamp
 
 START: Final = parse("2026-03-01T00:00:00Z")

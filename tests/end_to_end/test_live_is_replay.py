@@ -32,7 +32,8 @@ from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import alert, alert_event, evaluation
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.evaluations import evaluation
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import write_site_toml
 from tests.data.store_rows import add_flag, ask, enter_offset, tell

@@ -18,7 +18,7 @@ from monitor.domain.site import Site
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.database.seals import ACTION as SEAL
-from monitor.store.schema.tables import alert, alert_event
+from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.views import NAMES
 from tests.data.playing import Clock, Player
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table

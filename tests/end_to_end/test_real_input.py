@@ -14,7 +14,7 @@ from forecasting.message import gather
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
-from monitor.store.schema.tables import scene, scene_footprint
+from monitor.store.schema.scenes import scene, scene_footprint
 from tests.data.measured import SITES
 
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -20,7 +20,8 @@ from monitor.store.alerting.alerts import (
     shelve,
 )
 from monitor.store.database.audit import verify_chain
-from monitor.store.schema.tables import audit_entry
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.audit import audit_entry
 from tests.property.alerting_histories import SITE, SOAK, START
 
 ADA, BOB, SAME = Actor("ada"), Actor("bob"), Actor(" \uff21d\u200ba\u00a0 ")
@@ -38,7 +39,7 @@ class Desk:
         self.site, self.key = f"slope{number}", "hazard" if self.ledger == AlertCategory.HAZARD else f"{self.ledger}:x"
         self.level = self.rng.randint(1, TOP if self.ledger == AlertCategory.HAZARD else 2)
         self.change(self.level)
-        newest = select(func.max(alerts.t.alert.c.id)).where(alerts.t.alert.c.site == self.site)
+        newest = select(func.max(alert.c.id)).where(alert.c.site == self.site)
         self.id = c.execute(newest).scalar()
         self.acts = 0
 

@@ -31,7 +31,7 @@ from monitor.store.readings.observations import (
     load_readings,
     load_series,
 )
-from monitor.store.schema.tables import observation, observation_flag
+from monitor.store.schema.readings import observation, observation_flag
 from tests.data.store_rows import add_flag, enter_offset
 from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
 

@@ -18,7 +18,9 @@ from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_al
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.drills import drill as drill_table
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 _LOG: Final = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime)
     running = load_drills(c, site, running_only=True)
     if running:
         raise RefusedError(_RUNS(number=running[0].id, site=site, name=running[0].by))
-    drill_id = add_row(c, t.drill, site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING)
+    drill_id = add_row(c, drill_table, site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING)
     beat(c, drill_id, now)
     add_audit(c, by, "drill.start", f"drill:{drill_id}", {"site": site, "scenario": scenario}, now)
     return drill_id
@@ -78,7 +80,7 @@ def beat(c: Connection, drill_id: int, now: datetime) -> None:
 
 def find_drill(c: Connection, drill_id: int) -> Drill:
     """One drill; raises NotFoundError: there is none of that number."""
-    found = find_record(c, Drill, select(t.drill).where(t.drill.c.id == drill_id))
+    found = find_record(c, Drill, select(drill_table).where(drill_table.c.id == drill_id))
     if found is None:
         raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward notify drill list`")
     return found
@@ -86,9 +88,9 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
 
 def load_drills(c: Connection, site: str | Iterable[str] | None = None, *, running_only: bool = False) -> list[Drill]:
     """Drills, newest first."""
-    d = t.drill.c
+    d = drill_table.c
     wanted = (*match_given(d.site, site), *match_given(d.state, RUNNING if running_only else None))
-    return load_records(c, Drill, select(t.drill).where(*wanted).order_by(d.id.desc()))
+    return load_records(c, Drill, select(drill_table).where(*wanted).order_by(d.id.desc()))
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
@@ -110,7 +112,7 @@ def end_drill(
     drill = find_drill(c, drill_id)
     if drill.state != RUNNING:
         return dict(drill.outcome or {})
-    open_alerts = c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all()
+    open_alerts = c.execute(_alerts_of(drill_id).where(alert.c.closed_at.is_(None))).all()
     # the hazard tells that it is over; the others close without a message each
     over = [
         AlertChange(
@@ -131,10 +133,12 @@ def end_drill(
         ChangeContext(drill.site, site, site.recipients if site else (), actor, now, code_version(), exercise=True),
     )
     person = Actor(actor.name or "slopeward", actor.kind)
-    for a in c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all():
+    for a in c.execute(_alerts_of(drill_id).where(alert.c.closed_at.is_(None))).all():
         close_alert(c, a.id, person, _OVER(reason=reason), now)
     outcome = measure(c, drill, now) | {"reason": reason}
-    c.execute(update(t.drill).where(t.drill.c.id == drill_id).values(state=state, ended_at=now, outcome=outcome))
+    c.execute(
+        update(drill_table).where(drill_table.c.id == drill_id).values(state=state, ended_at=now, outcome=outcome)
+    )
     remove_stamp(c, f"drill:{drill_id}")
     add_audit(c, actor, "drill.end", f"drill:{drill_id}", {"site": drill.site, "reason": reason, "state": state}, now)
     return outcome
@@ -142,8 +146,8 @@ def end_drill(
 
 def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     """How the drill went: alerts, seconds to the first message and to each acknowledgement."""
-    alerts = c.execute(_alerts_of(drill.id).order_by(t.alert.c.id)).all()
-    n, e = t.notification.c, t.alert_event.c
+    alerts = c.execute(_alerts_of(drill.id).order_by(alert.c.id)).all()
+    n, e = notification.c, alert_event.c
     delays_s, answered = [], []
     for a in alerts:
         sent = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
@@ -194,7 +198,7 @@ def end_dead(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
 
 def count_open(c: Connection, drill_id: int) -> int:
     """Alerts of a drill that nobody has acknowledged."""
-    a = t.alert.c
+    a = alert.c
     query = select(func.count()).where(
         a.exercise, a.key.like(f"{prefix_of(drill_id)}%"), a.state == str(AlertState.UNACKNOWLEDGED)
     )
@@ -203,11 +207,11 @@ def count_open(c: Connection, drill_id: int) -> int:
 
 def count_on_the_way(c: Connection, drill_id: int) -> int:
     """Messages of a drill that a channel has and whose delivery is not on record yet."""
-    n = t.notification.c
-    alerts = _alerts_of(drill_id).with_only_columns(t.alert.c.id)
+    n = notification.c
+    alerts = _alerts_of(drill_id).with_only_columns(alert.c.id)
     query = select(func.count()).where(n.alert_id.in_(alerts), n.state == str(DeliveryState.CLAIMED))
     return int(c.execute(query).scalar_one())
 
 
 def _alerts_of(drill_id: int) -> Any:
-    return select(t.alert).where(t.alert.c.exercise, t.alert.c.key.like(f"{prefix_of(drill_id)}%"))
+    return select(alert).where(alert.c.exercise, alert.c.key.like(f"{prefix_of(drill_id)}%"))

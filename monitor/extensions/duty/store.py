@@ -22,7 +22,10 @@ from monitor.store.alerting.duty import Key, PlannedDuty, load_days
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.people.users import is_admin_of, require_account, require_person, require_two
-from monitor.store.schema import tables as t
+from monitor.store.schema.duty import duty_handover, duty_override, duty_rota, duty_turn
+from monitor.store.schema.site_events import report
+from monitor.store.schema.sites import maintenance as maintenance_table
+from monitor.store.schema.sites import site as site_table
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
@@ -75,15 +78,15 @@ def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[
     known = {(team.site, team.name): team for team in teams}
     if not known:
         return {}
-    r, o = t.duty_rota.c, t.duty_override.c
+    r, o = duty_rota.c, duty_override.c
     rotas: dict[Key, list[rota.Rota]] = {}
     for site, name in known:
-        newest = select(t.duty_rota).where(r.site == site, r.team == name).order_by(r.id.desc()).limit(MOST_PLANS)
+        newest = select(duty_rota).where(r.site == site, r.team == name).order_by(r.id.desc()).limit(MOST_PLANS)
         rotas[site, name] = [_read_rota(row) for row in c.execute(newest)][::-1]
     overrides: dict[Key, list[rota.Override]] = {}
     mine = tuple_(o.site, o.team).in_(sorted(known))
     standing = (mine, o.to_at > since, o.withdrawn_at.is_(None))
-    for row in c.execute(select(t.duty_override).where(*standing).order_by(o.id)):
+    for row in c.execute(select(duty_override).where(*standing).order_by(o.id)):
         one = rota.Override(row.id, row.from_at, row.to_at, row.person_out or "", row.person_in or "")
         overrides.setdefault((row.site, row.team), []).append(one)
     return {
@@ -116,21 +119,21 @@ def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key
 
 def load_plans(c: Connection, site: str, team: str) -> list[DutyPlan]:
     """The plans of a team, newest first."""
-    r = t.duty_rota.c
+    r = duty_rota.c
     mine = (r.site == site, r.team == team)
-    return load_records(c, DutyPlan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
+    return load_records(c, DutyPlan, select(duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
 def load_changes(c: Connection, site: str, since: datetime) -> list[DutyChange]:
     """Changes of the plans of a site that stand and are not over, the earliest first."""
-    o = t.duty_override.c
+    o = duty_override.c
     standing = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
-    return load_records(c, DutyChange, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
+    return load_records(c, DutyChange, select(duty_override).where(*standing).order_by(o.from_at, o.id))
 
 
 def find_team_of_change(c: Connection, site: str, number: int) -> str:
     """The team of a change; raises NotFoundError where the site has no such change."""
-    o = t.duty_override.c
+    o = duty_override.c
     team = c.execute(select(o.team).where(o.id == number, o.site == site)).scalar()
     if team is None:
         raise NotFoundError(_NO_CHANGE(site=site, number=number))
@@ -171,7 +174,7 @@ def add_plan(
     plan = rota.format_plan(weeks, turns)
     facts = {"site": team.site, "team": team.name, "begins": monday.isoformat(), "plan": plan, "reason": reason}
     signed = {"by": actor.name, "added_at": now}
-    number = add_row(c, t.duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
+    number = add_row(c, duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
     detail = facts | {"valid_from": format_iso(valid_from)}
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
     lay_out(c, team, now)
@@ -215,7 +218,7 @@ def add_change(
         raise RefusedError(_SAME(name=out, other=into))
     facts = {"site": team.site, "team": team.name, "reason": reason}
     people = {"person_out": out or None, "person_in": into or None, "by": actor.name}
-    number = add_row(c, t.duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
+    number = add_row(c, duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
     detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at), "out": out, "in": into}
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
@@ -230,14 +233,14 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
         RefusedError: it is withdrawn or over already, or no person or reason is named.
     """
     require_person(actor, reason)
-    o = t.duty_override.c
+    o = duty_override.c
     mine = (o.id == number, o.site == team.site, o.team == team.name)
     found = c.execute(select(o.to_at, o.withdrawn_at).where(*mine).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(_NOT_OF_TEAM(team=team.name, number=number, site=team.site))
     if found.withdrawn_at is not None or found.to_at <= now:
         raise RefusedError(_OVER(number=number))
-    c.execute(update(t.duty_override).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    c.execute(update(duty_override).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.swap.withdraw", f"duty_override:{number}", {"reason": reason}, now)
     lay_out(c, team, now)
 
@@ -248,11 +251,11 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
 
     Returns how many rows are new.
     """
-    d = t.duty_turn.c
+    d = duty_turn.c
     mine = (d.site == team.site, d.team == team.name)
-    c.execute(select(t.site.c.id).where(t.site.c.id == team.site).with_for_update())  # one after the other
-    c.execute(delete(t.duty_turn).where(*mine, d.from_at >= now))
-    last = c.execute(select(t.duty_turn).where(*mine).order_by(d.from_at.desc()).limit(1)).one_or_none()
+    c.execute(select(site_table.c.id).where(site_table.c.id == team.site).with_for_update())  # one after the other
+    c.execute(delete(duty_turn).where(*mine, d.from_at >= now))
+    last = c.execute(select(duty_turn).where(*mine).order_by(d.from_at.desc()).limit(1)).one_or_none()
     start = now if last is None else min(now, last.to_at)
     roster = load_rosters(c, [team], start)[team.site, team.name]
     if not roster.rotas:
@@ -266,9 +269,9 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     if last is not None and rows:
         goes_on = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
         ends_at = rows.pop(0)["to_at"] if goes_on and last.to_at >= start else min(last.to_at, start)
-        c.execute(update(t.duty_turn).where(*mine, d.from_at == last.from_at).values(to_at=ends_at))
+        c.execute(update(duty_turn).where(*mine, d.from_at == last.from_at).values(to_at=ends_at))
     if rows:
-        c.execute(insert(t.duty_turn), rows)
+        c.execute(insert(duty_turn), rows)
     return len(rows)
 
 
@@ -344,7 +347,7 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
 
     The reason of an alert is the sentence that `describe` has of it, else its own.
     """
-    last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
+    last = c.execute(select(func.max(duty_handover.c.signed_at)).where(duty_handover.c.site == site)).scalar()
     since = last or now - FIRST_PERIOD
     status = load_view(c, "site_status", site=site)
     rows = [
@@ -363,7 +366,7 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
         if row["state"] not in WELL
     ]
-    r, m = t.report.c, t.maintenance.c
+    r, m = report.c, maintenance_table.c
     came = select(r.at, r.kind, r.text, r.by).where(r.site == site, r.received_at > since)
     seen = c.execute(came.order_by(r.at.desc()).limit(MOST)).mappings()
     lasts = select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
@@ -393,9 +396,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     require_account(c, actor.name)
     if len(notes) > LONGEST_NOTES:
         raise RefusedError(_LONG_NOTES(count=LONGEST_NOTES))
-    h = t.duty_handover.c
+    h = duty_handover.c
     mine = (h.site == team.site, h.team == team.name, h.signed_at.is_(None), h.withdrawn_at.is_(None))
-    waiting = find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
+    waiting = find_record(c, Handover, select(duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, describe)
@@ -403,7 +406,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     turns = [turn for turn in load_days(c, team.site, now - PAST, now) if turn.team == team.name]
     shifts = join_days(turns, now)
     row = {"since_at": shifts[-1].from_at if shifts else None, "at": now, "outgoing": actor.name, "open_items": items}
-    number = add_row(c, t.duty_handover, facts | row)
+    number = add_row(c, duty_handover, facts | row)
     add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": items}, now)
     return number
 
@@ -418,10 +421,10 @@ def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, no
     found = _require_waiting(c, site, number)
     require_person(actor, "signs")
     require_two(c, Actor(found.outgoing), actor, now)
-    h = t.duty_handover.c
+    h = duty_handover.c
     remarks = remark.strip()[:LONGEST_NOTES]
     values = {"signed_at": now, "incoming": actor.name, "remark": remarks or None}
-    c.execute(update(t.duty_handover).where(h.id == number).values(**values))
+    c.execute(update(duty_handover).where(h.id == number).values(**values))
     detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": remarks}
     add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
     return found
@@ -438,22 +441,22 @@ def withdraw_handover(c: Connection, site: str, number: int, actor: Actor, reaso
     require_person(actor, reason)
     if not is_same_person(found.outgoing, actor.name) and not is_admin_of(c, actor.name, site):
         raise RefusedError(_NOT_YOURS(number=number, name=found.outgoing))
-    h = t.duty_handover.c
-    c.execute(update(t.duty_handover).where(h.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    h = duty_handover.c
+    c.execute(update(duty_handover).where(h.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.handover.withdraw", f"duty_handover:{number}", {"site": site, "reason": reason}, now)
 
 
 def load_handovers(c: Connection, site: str) -> list[Handover]:
     """The newest hand-overs of a site that were not withdrawn, newest first."""
-    h = t.duty_handover.c
+    h = duty_handover.c
     mine = (h.site == site, h.withdrawn_at.is_(None))
-    return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
+    return load_records(c, Handover, select(duty_handover).where(*mine).order_by(h.id.desc()).limit(20))
 
 
 def _require_waiting(c: Connection, site: str, number: int) -> Handover:
-    h = t.duty_handover.c
+    h = duty_handover.c
     mine = (h.id == number, h.site == site)
-    found = find_record(c, Handover, select(t.duty_handover).where(*mine).with_for_update())
+    found = find_record(c, Handover, select(duty_handover).where(*mine).with_for_update())
     if found is None:
         raise NotFoundError(_NONE(site=site, number=number))
     if found.signed_at is not None or found.withdrawn_at is not None:

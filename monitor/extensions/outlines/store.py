@@ -21,7 +21,8 @@ from monitor.store.people.users import require_person
 from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.scenes.reviews import ReviewedFootprint, load_reviewed
 from monitor.store.scenes.versions import Bounds
-from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline, scene_unsure
+from monitor.store.schema.outlines import footprint_review, scene_outline, scene_unsure
+from monitor.store.schema.scenes import scene, scene_footprint
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
 _HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from monitor.store.schema.tables import observation
+from monitor.store.schema.readings import observation
 
 
 def find_epoch(

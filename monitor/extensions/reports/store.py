@@ -12,7 +12,14 @@ from monitor.domain.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_plain, load_records, record_to_dict
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event, alert_outcome
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import evaluation
+from monitor.store.schema.forecasts import forecast, forecast_score
+from monitor.store.schema.readings import series
+from monitor.store.schema.reports import issued_report, report_mail
+from monitor.store.schema.site_events import report, site_event
+from monitor.store.schema.sites import config_version, maintenance
 
 MOST: Final = 500  # rows of one kind, the newest
 ReportRow = Mapping[str, object]
@@ -45,7 +52,7 @@ def load_past_alerts(
 
     Returns they, and the ledgers of which there were more than `MOST`: those that were closed and are old are left out.
     """
-    a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
+    a, e, o = alert.c, alert_event.c, alert_outcome.c
     heads, cut = list[Any](), list[str]()
     for ledger in AlertCategory:
         wanted = (
@@ -65,7 +72,7 @@ def load_past_alerts(
         cut += [str(ledger)] if len(found) > MOST else []
     heads.sort(key=lambda row: (row.raised_at, row.id), reverse=True)
     chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
-    events = select(t.alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
+    events = select(alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
     for event in load_records(c, AlertEvent, events):
         chains[event.alert_id].append(event)
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
@@ -105,10 +112,10 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
 
 def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """What people did to alerts of a site in a period, oldest first; drills left out."""
-    a, e = t.alert.c, t.alert_event.c
+    a, e = alert.c, alert_event.c
     query = (
         select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
-        .join(t.alert, a.id == e.alert_id)
+        .join(alert, a.id == e.alert_id)
         .where(a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at)
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
@@ -121,7 +128,7 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
 
     A message that another one stands for counts as that one does; one that went out after the period had not.
     """
-    n = t.notification.c
+    n = notification.c
     query = (
         select(
             n.id, n.alert_id, n.level_name, n.ledger, n.recipient, n.channel, n.queued_at, n.sent_at, n.superseded_by
@@ -148,7 +155,7 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
 
 def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """Site files that came into force in a period, oldest first, each with the version before it."""
-    k, before = t.config_version.c, t.config_version.alias().c
+    k, before = config_version.c, config_version.alias().c
     previous = (
         select(before.sha256)
         .where(before.site == k.site, before.loaded_at < k.loaded_at)
@@ -167,7 +174,7 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
 
 def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
-    r, e, m = t.report.c, t.site_event.c, t.maintenance.c
+    r, e, m = report.c, site_event.c, maintenance.c
     reports = select(r.at, null(), r.kind, r.text, r.by, r.station).where(
         r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
     )
@@ -200,11 +207,11 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
 
 def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
-    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    f, k, s = forecast.c, forecast_score.c, series.c
     query = (
         select(s.station, s.quantity, s.unit, f.horizon_s, k.error, k.baseline_error, k.inside_80)
-        .join(t.forecast, f.id == k.forecast_id)
-        .join(t.series, s.id == f.series_id)
+        .join(forecast, f.id == k.forecast_id)
+        .join(series, s.id == f.series_id)
         .where(s.site == site, f.shown, f.target_at > from_at, f.target_at <= to_at, k.scored_at <= to_at)
         .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
         .limit(200 * MOST)
@@ -229,7 +236,7 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
 
 def find_sight(c: Connection, site: str, at: datetime) -> ReportRow | None:
     """What the newest evaluation before an instant found: level, observability, reachable level."""
-    e = t.evaluation.c
+    e = evaluation.c
     query = (
         select(e.at, e.level, e.observability, e.reachable_level)
         .where(and_(e.site == site, e.at <= at))
@@ -240,7 +247,7 @@ def find_sight(c: Connection, site: str, at: datetime) -> ReportRow | None:
 
 
 ERROR_LIMIT: Final = 400
-_SHORT: Final = [column for column in t.issued_report.c if column.name != "facts"]  # tens of kilobytes each
+_SHORT: Final = [column for column in issued_report.c if column.name != "facts"]  # tens of kilobytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,26 +285,26 @@ class ReportMail:
 
 def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> IssuedReport | None:
     """The report of a period that ended at an instant, without its facts; None where none was issued."""
-    r = t.issued_report.c
+    r = issued_report.c
     query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
     return find_record(c, IssuedReport, query)
 
 
 def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
     """A report by its number."""
-    return find_record(c, IssuedReport, select(t.issued_report).where(t.issued_report.c.id == report_id))
+    return find_record(c, IssuedReport, select(issued_report).where(issued_report.c.id == report_id))
 
 
 def load_issues(c: Connection, site: str, limit: int) -> list[IssuedReport]:
     """Reports of a site without their facts, the newest first."""
-    r = t.issued_report.c
+    r = issued_report.c
     query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
     return load_records(c, IssuedReport, query)
 
 
 def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[ReportMail]]:
     """Mails of reports, by report."""
-    query = select(t.report_mail).where(t.report_mail.c.report_id.in_(report_ids)).order_by(t.report_mail.c.id)
+    query = select(report_mail).where(report_mail.c.report_id.in_(report_ids)).order_by(report_mail.c.id)
     found: dict[int, list[ReportMail]] = {number: [] for number in report_ids}
     for mail in load_records(c, ReportMail, query):
         found[mail.report_id].append(mail)
@@ -306,7 +313,7 @@ def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[Repor
 
 def list_channels(c: Connection, report_id: int) -> set[tuple[str, str]]:
     """To whom a report goes, and in which form."""
-    m = t.report_mail.c
+    m = report_mail.c
     return {(row.channel, row.form) for row in c.execute(select(m.channel, m.form).where(m.report_id == report_id))}
 
 
@@ -316,20 +323,20 @@ def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str
     `mails`: channel, form, key; `now`: when they are queued.
     """
     values = {name: value for name, value in record_to_dict(issue).items() if name != "id"}
-    number = issue.id or add_row(c, t.issued_report, **values)
+    number = issue.id or add_row(c, issued_report, **values)
     for channel, form, key in mails:
         row = {"report_id": number, "channel": channel, "form": form, "idempotency_key": key}
         row |= {"state": str(DeliveryState.QUEUED), "attempts": 0, "queued_at": now, "next_attempt_at": now}
-        add_if_absent(c, t.report_mail, row)
+        add_if_absent(c, report_mail, row)
     return number
 
 
 def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]:
     """Mails that are to be tried now, the oldest first."""
-    m = t.report_mail.c
+    m = report_mail.c
     waiting = (str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))
     query = (
-        select(t.report_mail)
+        select(report_mail)
         .where(m.state.in_(waiting), m.next_attempt_at <= now)
         .order_by(m.queued_at, m.id)
         .limit(limit)
@@ -339,14 +346,14 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]
 
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:
     """The mail server took it."""
-    m = t.report_mail
+    m = report_mail
     values = {"state": str(DeliveryState.DELIVERED), "sent_at": now, "next_attempt_at": None, "last_error": None}
     c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))
 
 
 def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: datetime | None) -> None:
     """It was not taken: once more at an instant, or never. Secrets are taken out."""
-    m = t.report_mail
+    m = report_mail
     state = DeliveryState.FAILED_FINAL if next_attempt_at is None else DeliveryState.FAILED_RETRY
     values = {"state": str(state), "next_attempt_at": next_attempt_at, "last_error": redact(error)[:ERROR_LIMIT]}
     c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))

@@ -25,7 +25,10 @@ from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row, find_record, load_records, match_given, read_record
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event, alert_outcome
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.sites import maintenance
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
 UNDELIVERED: Final = "health:undelivered:"  # ... and of one that takes no messages
@@ -137,10 +140,10 @@ def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: 
 
 
 def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
-    a = t.alert.c
+    a = alert.c
     is_open = (a.site == context.site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
     # what a person does at this moment is waited for and then seen
-    found = c.execute(select(t.alert).where(*is_open).with_for_update()).one_or_none()
+    found = c.execute(select(alert).where(*is_open).with_for_update()).one_or_none()
     if not _is_change(found, change):
         return None
     version = context.site.version if context.site else ""
@@ -148,11 +151,11 @@ def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) ->
     context = replace(context, decision_id=basis)
     event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
     if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
-        n = t.notification.c
+        n = notification.c
         waiting = (n.alert_id == found.id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
         done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
         c.execute(
-            update(t.notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
+            update(notification).where(*waiting).values(**done, **message_columns("last_error", _CAME_AND_WENT()))
         )
     elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
         _queue(c, change, 0 if found is None else int(found.level), event, context)
@@ -171,15 +174,15 @@ def _is_change(found: Row[Any] | None, change: AlertChange) -> bool:
 
 def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
     """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
-    n = t.notification.c
+    n = notification.c
     return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
 
 
 def _open_alert(c: Connection, change: AlertChange, context: ChangeContext) -> int:
     facts = {"data_time": change.data_time, "decision_id": context.decision_id}
-    row = fill_row(t.alert, change, site=context.site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
+    row = fill_row(alert, change, site=context.site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
     row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": context.exercise, "raised_at": context.now}
-    number = add_row(c, t.alert, row, rule_version=context.rule_version)
+    number = add_row(c, alert, row, rule_version=context.rule_version)
     state = step(None, AlertStep.RAISE, number)
     return _add_event(c, number, context.now, context.actor, change.reason, state, to_level=change.level, **facts)
 
@@ -201,7 +204,7 @@ def _move_alert(c: Connection, found: Row[Any], change: AlertChange, context: Ch
         event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
     state = step(before, event, found.id)
     values |= {"closed_at": context.now} if state is AlertState.CLOSED else {}
-    c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
+    c.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
     was = {"from_state": found.state, "from_level": found.level, "data_time": change.data_time, "decision_id": basis}
     return _add_event(c, found.id, context.now, context.actor, change.reason, state, to_level=level, **was)
 
@@ -209,16 +212,16 @@ def _move_alert(c: Connection, found: Row[Any], change: AlertChange, context: Ch
 def _add_event(
     c: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
 ) -> int:
-    e = t.alert_event.c
+    e = alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
     columns |= {"alert_id": alert_id, "sequence": (last or 0) + 1, "at": now, "to_state": str(state)}
     columns |= {"actor": actor.name, "actor_kind": actor.kind, "via": actor.via, "reason": reason}
-    return add_row(c, t.alert_event, columns)
+    return add_row(c, alert_event, columns)
 
 
 def _queue(c: Connection, change: AlertChange, before: int, event_id: int, context: ChangeContext) -> None:
     site, now = context.site, context.now
-    alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
+    alert_id = c.execute(select(alert_event.c.alert_id).where(alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     # who asked to hear of a level is told when it is reached, passed or over
@@ -265,14 +268,14 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
             rows.setdefault(key, facts | {"recipient": recipient.name, "channel": channel, "idempotency_key": key})
     if rows:
-        c.execute(insert(t.notification), list(rows.values()))
+        c.execute(insert(notification), list(rows.values()))
 
 
 def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
     """What an alert was raised to its level on, from frozen evidence; its reason where that measured nothing."""
-    a, d = t.alert.c, t.decision.c
+    a, d = alert.c, decision.c
     row = c.execute(
-        select(t.alert, d.at, d.evidence).outerjoin(t.decision, d.id == a.decision_id).where(a.id == alert_id)
+        select(alert, d.at, d.evidence).outerjoin(decision, d.id == a.decision_id).where(a.id == alert_id)
     ).one()
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
         if (found := find_headline(gather(json.loads(row.evidence)), site, row.level)) is not None:
@@ -316,11 +319,11 @@ def acknowledge(
         raise RisenError(RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
         # the alert that nobody confirmed, at the level that the alarm named; refused where it has risen since
-        e, number = t.alert_event.c, int(found.key.removeprefix(UNCONFIRMED))
+        e, number = alert_event.c, int(found.key.removeprefix(UNCONFIRMED))
         named_at = select(func.min(e.id)).where(e.alert_id == alert_id).scalar_subquery()
         before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)
         waiting = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
-        root = c.execute(select(t.alert.c.id).where(t.alert.c.id == number, t.alert.c.state.in_(waiting))).scalar()
+        root = c.execute(select(alert.c.id).where(alert.c.id == number, alert.c.state.in_(waiting))).scalar()
         if root is not None:
             acknowledge(c, root, actor, reason, now, seen=c.execute(before).scalar())
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
@@ -364,13 +367,13 @@ def close_alert(
 def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
     """Record what it turned out to be, one of `OUTCOMES`; the newest one speaks."""
     _require(c, alert_id, actor, note)
-    add_row(c, t.alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
+    add_row(c, alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
     add_audit(c, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
 
 
 def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
     """What an alert turned out to be; None where nobody said it."""
-    o = t.alert_outcome.c
+    o = alert_outcome.c
     newest = select(o["class"].label("kind"), o.at).where(o.alert_id == alert_id).order_by(o.id.desc()).limit(1)
     return find_record(c, Outcome, newest)
 
@@ -464,18 +467,18 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
 
 @cache  # put together once, as that below: they are asked at every look
 def _plan_work() -> Select[Any]:
-    m = t.maintenance.c
+    m = maintenance.c
     now: Any = bindparam("now")
     lasts = m.from_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
-    return select(t.maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.to_at)
+    return select(maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.to_at)
 
 
 @cache
 def _plan_followed() -> Select[Any]:
-    a = t.alert.c
+    a = alert.c
     states: Any = bindparam("states", expanding=True)
     is_open = a.ledger == str(AlertCategory.HEALTH), a.state.in_(states), a.closed_at.is_(None)
-    return select(t.alert).where(a.site == bindparam("of_site"), *is_open)
+    return select(alert).where(a.site == bindparam("of_site"), *is_open)
 
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
@@ -503,16 +506,16 @@ def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> li
 
 @cache
 def _plan_shelved() -> Select[Any]:
-    a, e = t.alert.c, t.alert_event.c
+    a, e = alert.c, alert_event.c
     # the last shelving counts; notes that came behind it have no end
     ends = select(e.until_at).where(e.alert_id == a.id, e.until_at.is_not(None)).order_by(e.sequence.desc()).limit(1)
-    shelved = select(t.alert, ends.scalar_subquery().label("until_at"))
+    shelved = select(alert, ends.scalar_subquery().label("until_at"))
     return shelved.where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
 
 
 def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any]:
     # locked: a change that commits at this moment is waited for and then seen (SQLite has one writer anyway)
-    found = c.execute(select(t.alert).where(t.alert.c.id == alert_id).with_for_update()).one_or_none()
+    found = c.execute(select(alert).where(alert.c.id == alert_id).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(NO_ALERT(number=alert_id))
     if not fold_name(actor.name) or not reason.strip():
@@ -532,7 +535,7 @@ def _act(
     until: datetime | None = None,
     **values: Any,
 ) -> int:
-    c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
+    c.execute(update(alert).where(alert.c.id == found.id).values(state=str(state), **values))
     was = {"from_state": found.state, "from_level": found.level, "to_level": found.level, "data_time": found.data_time}
     event = _add_event(c, found.id, now, actor, reason, state, until_at=until, **was)
     add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
@@ -550,9 +553,9 @@ def load_alerts(
     hazard_first: bool = False,
 ) -> list[Alert]:
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
-    a = t.alert.c
+    a = alert.c
     rank = case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)
-    wanted = select(t.alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
+    wanted = select(alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
     wanted = wanted.where(a.closed_at.is_(None)) if open_only else wanted
     wanted = wanted.order_by(*([rank] if hazard_first else []), a.raised_at.desc(), a.id.desc())
     return load_records(c, Alert, wanted.limit(limit))
@@ -560,7 +563,7 @@ def load_alerts(
 
 def find_alert(c: Connection, alert_id: int) -> Alert | None:
     """One alert, or None."""
-    return find_record(c, Alert, select(t.alert).where(t.alert.c.id == alert_id))
+    return find_record(c, Alert, select(alert).where(alert.c.id == alert_id))
 
 
 def require_alert(c: Connection, alert_id: int) -> Alert:
@@ -572,13 +575,13 @@ def require_alert(c: Connection, alert_id: int) -> Alert:
 
 def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     """The chain of an alert, oldest first."""
-    e = t.alert_event.c
-    return load_records(c, AlertEvent, select(t.alert_event).where(e.alert_id == alert_id).order_by(e.sequence))
+    e = alert_event.c
+    return load_records(c, AlertEvent, select(alert_event).where(e.alert_id == alert_id).order_by(e.sequence))
 
 
 def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
     """The alert of an event and its place in the chain; raises NotFoundError."""
-    e = t.alert_event.c
+    e = alert_event.c
     row = c.execute(select(e.alert_id, e.sequence).where(e.id == event_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"alert event {event_id} does not exist")
@@ -589,9 +592,9 @@ def load_level_changes(
     c: Connection, sites: frozenset[str] | None, *, limit: int, exercises: bool
 ) -> list[tuple[Alert, AlertEvent]]:
     """Changes of level of hazard alerts, the newest first: of all sites, or of some."""
-    a, e = t.alert.c, t.alert_event.c
+    a, e = alert.c, alert_event.c
     changed = (a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *match_given(a.site, sites))
-    wanted = select(t.alert, t.alert_event).where(a.id == e.alert_id, *changed)
+    wanted = select(alert, alert_event).where(a.id == e.alert_id, *changed)
     wanted = wanted if exercises else wanted.where(a.exercise.is_(False))
     wanted = wanted.order_by(e.at.desc(), e.id.desc()).limit(limit)
     return [
@@ -604,11 +607,11 @@ def load_outcomes(
     c: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
 ) -> list[tuple[Alert, Outcome]]:
     """Hazard alerts that are over and turned out to be of some kinds, by the newest statement; newest first."""
-    a, o = t.alert.c, t.alert_outcome.c
+    a, o = alert.c, alert_outcome.c
     newest = select(func.max(o.id)).group_by(o.alert_id)
     wanted = (
-        select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
-        .join(t.alert_outcome, o.alert_id == a.id)
+        select(alert, o["class"].label("kind"), o.at.label("said_at"))
+        .join(alert_outcome, o.alert_id == a.id)
         .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *match_given(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, and_, func, select
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.store.database.rows import load_records, match_given
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.delivery import notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDe
 
     What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
     """
-    n, e = t.notification.c, t.alert_event.c
+    n, e = notification.c, alert_event.c
     ids = sorted(alert_ids)
     again = (e.from_state == AlertState.ACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
     rose = select(e.alert_id, func.max(e.id).label("event_id")).where(e.alert_id.in_(ids), *again).group_by(e.alert_id)
@@ -79,23 +80,23 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDe
 
 def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:
     """Alerts of which a recipient confirmed a message of one of these events: a word on an earlier one is no answer."""
-    n = t.notification.c
+    n = notification.c
     of_events = (n.event_id.in_(sorted(event_ids)), n.confirmed_at.is_not(None))
     return set(c.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
 
 
 def load_states(c: Connection, alert_ids: Collection[int]) -> dict[int, tuple[AlertState, datetime]]:
     """In which state alerts are, and since when."""
-    a, e = t.alert.c, t.alert_event.c
+    a, e = alert.c, alert_event.c
     entered = (e.alert_id == a.id, e.to_state == a.state, e.from_state.is_distinct_from(e.to_state))
-    wanted = select(a.id, a.state, func.max(e.at).label("since")).join(t.alert_event, and_(*entered))
+    wanted = select(a.id, a.state, func.max(e.at).label("since")).join(alert_event, and_(*entered))
     rows = c.execute(wanted.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
     return {row.id: (AlertState(row.state), row.since) for row in rows}
 
 
 def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:
     """Site and key of the open alarms that nobody confirmed an alert."""
-    a = t.alert.c
+    a = alert.c
     over = str(AlertState.RETURNED_UNACKNOWLEDGED)
     rows = c.execute(select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), a.state != over))
     return {(row.site, row.key) for row in rows}
@@ -119,12 +120,12 @@ class PutAsideAlert:
 
 def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> list[PutAsideAlert]:
     """Alerts that are put aside, by number."""
-    a, e = t.alert.c, t.alert_event.c
+    a, e = alert.c, alert_event.c
     wanted = (
         select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.state, e.at, e.actor, e.until_at)
         .add_columns(a.reason, a.reason_id, a.reason_values)
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
-        .join(t.alert_event, e.alert_id == a.id)
+        .join(alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
         .where(e.from_state != e.to_state, *match_given(a.site, site))  # a note changes nothing
         .order_by(a.id, e.sequence.desc())

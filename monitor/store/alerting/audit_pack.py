@@ -16,7 +16,12 @@ from monitor.store.database.audit import find_seal
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.database.seals import GoneRow, find_unsealed, load_seals
 from monitor.store.readings.photos import load_photos, load_pictures
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.alerts import alert_event, alert_outcome
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.photos import photo
+from monitor.store.schema.sites import config_version
 from monitor.store.schema.view_rows import PhotoRow
 
 Rows = list[dict[str, Any]]
@@ -60,7 +65,7 @@ def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
 
     A row that is gone cannot say of which alert it was: it is named here too.
     """
-    of_an_alert, e = (t.alert_event, t.alert_outcome, t.notification, t.photo), t.alert_event.c
+    of_an_alert, e = (alert_event, alert_outcome, notification, photo), alert_event.c
     mine = [f"alert {alert_id}: ", f"site_state {site}: "]
     for table in of_an_alert:
         numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
@@ -77,10 +82,10 @@ def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
 
 def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
     """Events of alerts that name a decision."""
-    e, a = t.alert_event.c, t.alert.c
+    e, a = alert_event.c, alert_table.c
     wanted = (
         select(e.alert_id, a.ledger, a.key, e.to_level.label("level"), e.reason, e.reason_id, e.reason_values)
-        .join(t.alert, a.id == e.alert_id)
+        .join(alert_table, a.id == e.alert_id)
         .where(e.decision_id == decision_id, *match_given(e.alert_id, alert_id))
         .order_by(e.id)
     )
@@ -94,16 +99,16 @@ def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
     ids = sorted({e.decision_id for e in events if e.decision_id is not None})
     decisions = tuple(load_decision(c, i) for i in ids)
     shas = sorted({d.config_sha256 for d in decisions if d.config_sha256})
-    v, n, o = t.config_version.c, t.notification.c, t.alert_outcome.c
-    versions = _rows(c, select(t.config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
+    v, n, o = config_version.c, notification.c, alert_outcome.c
+    versions = _rows(c, select(config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
     sources = {str(row["sha256"]): str(row.pop("source")) for row in versions}
-    messages = _rows(c, select(t.notification).where(n.alert_id == alert_id).order_by(n.id))
+    messages = _rows(c, select(notification).where(n.alert_id == alert_id).order_by(n.id))
     for message in messages:
         del message["lease_owner"], message["lease_until"]
-    outcomes = _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    outcomes = _rows(c, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
     photos = load_photos(c, 1000, alert_id=alert_id)
-    story = _rows(c, select(t.alert).where(t.alert.c.id == alert_id))[0]
-    written = _rows(c, select(t.alert_event).where(t.alert_event.c.alert_id == alert_id).order_by(t.alert_event.c.id))
+    story = _rows(c, select(alert_table).where(alert_table.c.id == alert_id))[0]
+    written = _rows(c, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id))
     rows = {
         "alert": [story],
         "alert_event": written,
@@ -136,9 +141,9 @@ def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
 def _load_audit(
     c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
 ) -> Rows:
-    e = t.audit_entry.c
+    e = audit_entry.c
     subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
-    wanted = select(t.audit_entry).where(
+    wanted = select(audit_entry).where(
         or_(
             e.subject.in_(subjects),
             and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", *_WORDS])),
@@ -158,7 +163,7 @@ def _load_audit(
 def _load_links(c: Connection, entries: Rows) -> Rows:
     if not entries:
         return []
-    e = t.audit_entry.c
+    e = audit_entry.c
     between = e.id.between(entries[0]["id"], entries[-1]["id"])
     return _rows(c, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
 

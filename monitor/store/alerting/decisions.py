@@ -30,7 +30,14 @@ from monitor.domain.names import unify_names
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
 from monitor.store.database.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.evaluations import decision as decision_table
+from monitor.store.schema.evaluations import evaluation, forecast_chance, rate_now, site_state, station_state
+from monitor.store.schema.forecasts import forecast
+from monitor.store.schema.readings import observation, series, series_latest
+from monitor.store.schema.scenes import scene, scene_change, scene_footprint
+from monitor.store.schema.site_events import report
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
 _BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
@@ -91,28 +98,28 @@ def find_state(c: Connection, site: str) -> StateRow | None:
 
 @cache  # put together once, as those below: they are asked at every look
 def _plan_state() -> Select[Any]:
-    s = t.site_state.c
+    s = site_state.c
     text = type_coerce(s.state, Text).label("text")  # canonical JSON, as its digest is taken of
     return select(text, s.level, s.observability, s.reachable_level).where(s.site == bindparam("of_site"))
 
 
 @cache
 def _plan_station_states() -> Select[Any]:
-    return select(t.station_state).where(t.station_state.c.site == bindparam("of_site"))
+    return select(station_state).where(station_state.c.site == bindparam("of_site"))
 
 
 @cache
 def _plan_rates() -> Select[Any]:
-    r = t.rate_now.c
-    return select(t.rate_now).where(r.site == bindparam("of_site")).order_by(r.criterion, r.station)
+    r = rate_now.c
+    return select(rate_now).where(r.site == bindparam("of_site")).order_by(r.criterion, r.station)
 
 
 @cache
 def _plan_newest() -> Select[Any]:
-    k, s = t.series_latest.c, t.series.c
+    k, s = series_latest.c, series.c
     return (
         select(s.id, s.station, s.quantity, k.observed_at, k.received_at, k.flags)
-        .join(t.series_latest, k.series_id == s.id)
+        .join(series_latest, k.series_id == s.id)
         .where(s.site == bindparam("of_site"))
         .order_by(s.station, s.quantity)
     )
@@ -133,8 +140,8 @@ def save_state(
     sick = sorted(h.station for h in decision.health if h.state != "ok")
     facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": state}
     facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
-    row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
-    save_rows(c, t.site_state, [row])
+    row = fill_row(site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
+    save_rows(c, site_state, [row])
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
@@ -143,7 +150,7 @@ def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, no
     values |= {"level": memory.level, "level_source": memory.level_source}
     first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
     first |= {"observability": memory.observability, "reachable_level": memory.reachable_level or 0}
-    row = upsert(c, t.site_state).values(**values, **first, config_sha256=config_sha256)
+    row = upsert(c, site_state).values(**values, **first, config_sha256=config_sha256)
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
@@ -160,19 +167,19 @@ def save_station_states(
     for h in decision.health:
         before = known.get(h.station)
         newest_at = None if h.newest_s is None else instant(h.newest_s)
-        fresh = fill_row(t.station_state, h, newest_at=newest_at)
+        fresh = fill_row(station_state, h, newest_at=newest_at)
         if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
             continue
         since = before.since if before is not None and before.state == h.state else now
         rows.append({"site": site, "since": since, **fresh})
-    save_rows(c, t.station_state, rows)
+    save_rows(c, station_state, rows)
 
 
 def save_chances(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
     """Replace what the criteria on forecasts say, where it differs from what they said before."""
-    k = t.forecast_chance.c
+    k = forecast_chance.c
     shared = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
     rows = [
         shared
@@ -182,12 +189,12 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
         for bound in claim["facts"].get("bounds", ())
         if "chance_from" in bound
     ]
-    names = [x.name for x in t.forecast_chance.columns if x.name != "evaluated_at"]
+    names = [x.name for x in forecast_chance.columns if x.name != "evaluated_at"]
     known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
     if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
-        c.execute(delete(t.forecast_chance).where(k.site == site))
+        c.execute(delete(forecast_chance).where(k.site == site))
         if rows:
-            c.execute(insert(t.forecast_chance), rows)
+            c.execute(insert(forecast_chance), rows)
 
 
 def save_rates(c: Connection, site: str, decision: Decision) -> None:
@@ -197,11 +204,11 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     fresh = {VoteKey(r.criterion, r.station): r for r in decision.rates}
     kept = {k: r for k, r in known.items() if k in votes and k not in fresh}
     rates = {k: replace(r, level=votes[k]["level"], counted=votes[k]["counted"]) for k, r in kept.items()} | fresh
-    r = t.rate_now.c
+    r = rate_now.c
     for key in known.keys() - rates.keys():
         gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
-        c.execute(delete(t.rate_now).where(*gone))
-    save_rows(c, t.rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
+        c.execute(delete(rate_now).where(*gone))
+    save_rows(c, rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
 
 
 def load_rates(c: Connection, site: str) -> list[StationRate]:
@@ -220,20 +227,20 @@ def add_evaluation(
     config_sha256: str,
 ) -> None:
     """Store the instant of an evaluation, what it had seen, what came out and the digest of its memory."""
-    row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
-    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
+    row = fill_row(evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
+    add_row(c, evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
     row = {"site": site, "at": at, "code_version": code_version(), "config_sha256": config_sha256}
-    return add_row(c, t.decision, row, evidence=evidence, evidence_sha256=digest_text(evidence))
+    return add_row(c, decision_table, row, evidence=evidence, evidence_sha256=digest_text(evidence))
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
     """Frozen inputs by id; raises NotFoundError: there are none."""
-    found = find_record(c, DecisionRow, select(t.decision).where(t.decision.c.id == decision_id))
+    found = find_record(c, DecisionRow, select(decision_table).where(decision_table.c.id == decision_id))
     if found is None:
         raise NotFoundError(f"decision {decision_id} does not exist")
     return found
@@ -244,7 +251,7 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
     rows = c.execute(_plan_newest(), {"of_site": site}).all()
     found = {}
-    o, until = t.observation.c, known_at + FUTURE_TOLERANCE
+    o, until = observation.c, known_at + FUTURE_TOLERANCE
     for series_id, station, quantity, observed_at, received_at, flags in rows:
         if received_at > known_at or observed_at > until:
             # the newest row came after the instant asked for: seek what was known then
@@ -263,10 +270,10 @@ def load_forecast_facts(
     c: Connection, site: str, now: datetime, stations: Collection[str], horizons_s: Collection[float]
 ) -> tuple[ForecastFact, ...]:
     """The newest shown issue of each series of these stations, at these horizons: all that criteria ask for."""
-    f, s = t.forecast.c, t.series.c
+    f, s = forecast.c, series.c
     newest = (
         select(f.series_id, func.max(f.issued_at).label("at"))
-        .join(t.series, s.id == f.series_id)
+        .join(series, s.id == f.series_id)
         .where(s.site == site, s.station.in_(sorted(stations)), f.issued_at <= now, f.shown)
         .group_by(f.series_id)
         .subquery()
@@ -274,8 +281,8 @@ def load_forecast_facts(
     rows = c.execute(
         select(s.station, s.quantity, f.data_until, f.target_at, f.horizon_s, f.q10, f.q50, f.q90)
         .add_columns(f.data_value, f.model, f.shown, f.q025, f.q975)  # as `ForecastFact` has them
-        .select_from(t.forecast)
-        .join(t.series, s.id == f.series_id)
+        .select_from(forecast)
+        .join(series, s.id == f.series_id)
         .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
         .where(f.shown, f.horizon_s.in_(sorted(horizons_s)))
         .order_by(s.station, s.quantity, f.target_at, f.model)
@@ -310,10 +317,10 @@ def load_anomaly_facts(
 
 @cache  # put together once: it is asked at every look
 def _plan_anomaly_facts() -> Select[Any]:
-    a, s = t.anomaly.c, t.series.c
+    a, s = anomaly.c, series.c
     newest = (
         select(a.series_id, a.detector, func.max(a.at).label("at"))
-        .join(t.series, s.id == a.series_id)
+        .join(series, s.id == a.series_id)
         .where(s.site == bindparam("site_id"), a.alerted, a.scored_at <= bindparam("known_at"))
         .where(a.at > bindparam("since"), a.at <= bindparam("until"))
         .group_by(a.series_id, a.detector, a.model_hash)
@@ -324,9 +331,9 @@ def _plan_anomaly_facts() -> Select[Any]:
         partition_by=(a.detector, a.model_hash), order_by=(a.at.desc(), s.station, s.quantity)
     )
     found = (
-        select(t.anomaly, s.station, s.quantity, place.label("place"))
+        select(anomaly, s.station, s.quantity, place.label("place"))
         .join(newest, and_(n.series_id == a.series_id, n.detector == a.detector, n.at == a.at))
-        .join(t.series, s.id == a.series_id)
+        .join(series, s.id == a.series_id)
         .subquery()
     )
     f = found.c
@@ -378,13 +385,13 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
 
 @cache  # put together once: it is asked at every look
 def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
-    g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
+    g, s, h = scene_footprint.c, scene.c, scene_change.c
     now: Any = bindparam("now")
     taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)
     return (
-        select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
+        select(scene_change).join(scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
         select(*(k for k in g if k.name != "geometry"), s.name, s.acquired_at, g["class"].label("kind"))
-        .join(t.scene, s.scene_hash == g.scene_hash)
+        .join(scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
         # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
         .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id),
@@ -393,10 +400,10 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
     """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
-    r = t.report.c
+    r = report.c
     is_proven = r.credential != r.via
     rows: Sequence[Any] = c.execute(
-        select(t.report)
+        select(report)
         .where(r.site == site, r.at > since, r.at <= now, r.received_at <= now)
         .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
         .limit(ADVICE_LIMIT)
@@ -424,5 +431,5 @@ def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, in
 
 def find_evidence(c: Connection, alert_id: int) -> str | None:
     """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
-    d, a = t.decision.c, t.alert.c
-    return c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+    d, a = decision_table.c, alert.c
+    return c.execute(select(d.evidence).join(alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()

@@ -12,7 +12,7 @@ from monitor.domain.errors import SlopewardError
 from monitor.domain.extension import find_functions, log_left_out
 from monitor.domain.site import Recipient, Team
 from monitor.store.database.rows import load_records
-from monitor.store.schema import tables as t
+from monitor.store.schema.duty import duty_turn
 
 ON_DUTY: Final = "alerts.on_duty"
 Key = tuple[str, str]  # site and team
@@ -75,6 +75,6 @@ class PlannedDuty:
 
 def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PlannedDuty]:
     """What was laid out and touches a range, by team and time."""
-    d = t.duty_turn.c
-    wanted = select(t.duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
+    d = duty_turn.c
+    wanted = select(duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
     return load_records(c, PlannedDuty, wanted.order_by(d.team, d.from_at))

@@ -33,17 +33,19 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.people.users import require_account, require_person, require_two
-from monitor.store.schema import tables
-from monitor.store.schema import tables as t
+from monitor.store.schema.points import point_delivery
+from monitor.store.schema.readings import observation_flag, offset_entry, series
+from monitor.store.schema.site_events import event_confirmation, report, site_event
+from monitor.store.schema.sites import maintenance
 
-_OF_SITE = (tables.report, tables.site_event, tables.event_confirmation, tables.maintenance, tables.point_delivery)
-_OF_SERIES = (tables.offset_entry, tables.observation_flag)
+_OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
+_OF_SERIES = (offset_entry, observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
 _LATER = {
-    tables.offset_entry.name: ("confirmed_at", "revoked_at"),
-    tables.maintenance.name: ("ended_at",),
-    **dict.fromkeys((tables.site_event.name, tables.event_confirmation.name), ("withdrawn_at",)),
+    offset_entry.name: ("confirmed_at", "revoked_at"),
+    maintenance.name: ("ended_at",),
+    **dict.fromkeys((site_event.name, event_confirmation.name), ("withdrawn_at",)),
 }
 
 
@@ -65,8 +67,7 @@ class ChangeDetector:
             return frozenset()
         wanted = [select(t.c.site).where(_newer(t, before)) for t in _OF_SITE]
         wanted += [
-            select(tables.series.c.site).join(t, t.c.series_id == tables.series.c.id).where(_newer(t, before))
-            for t in _OF_SERIES
+            select(series.c.site).join(t, t.c.series_id == series.c.id).where(_newer(t, before)) for t in _OF_SERIES
         ]
         return frozenset(connection.execute(union(*wanted)).scalars())
 
@@ -117,9 +118,9 @@ def add_event(
     """
     digest = _digest(item)
     facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    if not add_if_absent(c, t.site_event, {**record_to_dict(item), **facts}):
+    if not add_if_absent(c, site_event, {**record_to_dict(item), **facts}):
         return None
-    number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
+    number = int(c.execute(select(site_event.c.id).where(site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
     detail = {"event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via}
     detail |= {} if is_person else {"said_by": by}
@@ -131,7 +132,7 @@ def add_event(
 
 def find_event(c: Connection, item: SiteEvent) -> int | None:
     """The number of the very same event, where it is stored."""
-    return c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == _digest(item))).scalar()
+    return c.execute(select(site_event.c.id).where(site_event.c.digest == _digest(item))).scalar()
 
 
 def _digest(item: SiteEvent) -> str:
@@ -155,7 +156,7 @@ def confirm_event(
             this person has confirmed, or that two have.
     """
     require_person(actor, reason)
-    row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id)).one_or_none()
+    row = c.execute(select(site_event).where(site_event.c.id == event_id)).one_or_none()
     if row is None or site not in {None, row.site}:
         raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
@@ -170,7 +171,7 @@ def confirm_event(
     if known:
         require_two(c, Actor(known[0]), actor, now)
     facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
-    add_row(c, t.event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
+    add_row(c, event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
     detail = facts | {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at)}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
@@ -190,7 +191,7 @@ def withdraw_event(
         RefusedError: no person, no reason, no open account where accounts exist, or it is withdrawn already.
     """
     row = _take_hold(c, event_id, actor, reason)
-    c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
+    c.execute(update(site_event).where(site_event.c.id == event_id).values(**_gone(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
@@ -210,13 +211,13 @@ def withdraw_confirmation(
         RefusedError: no person, no reason, no open account where accounts exist, or the event is withdrawn.
     """
     row = _take_hold(c, event_id, actor, reason)
-    k = t.event_confirmation.c
+    k = event_confirmation.c
     rows = c.execute(select(k.id, k.by).where(k.event_id == event_id, k.withdrawn_at.is_(None))).all()
     mine = [x.id for x in rows if is_same_person(x.by, of)]
     if not mine:
         names = load_words(c, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
-    c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
+    c.execute(update(event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
     detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
     return load_words(c, [event_id], now).get(event_id, ())
@@ -225,7 +226,7 @@ def withdraw_confirmation(
 def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
     """The row of an event that stands, for a person who may take something of it back."""
     require_person(actor, reason)
-    row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id).with_for_update()).one_or_none()
+    row = c.execute(select(site_event).where(site_event.c.id == event_id).with_for_update()).one_or_none()
     if row is None:
         raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
@@ -248,7 +249,7 @@ def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> di
 
     What was taken back by then does not count, nor does what ever was where no instant is given.
     """
-    k = t.event_confirmation.c
+    k = event_confirmation.c
     found: dict[int, tuple[str, ...]] = {}
     wanted = select(k.event_id, k.by).where(k.event_id.in_(events), _stands(k, now)).order_by(k.at, k.id)
     for row in c.execute(wanted if now is None else wanted.where(k.at <= now)):
@@ -276,7 +277,7 @@ def load_event_facts(
     `since`: begin of that time; `now`: its end; `as_reported`: an event counts as known from when people said it was,
     not from when the service heard of it; `strict_s`: for how long an earthquake may make bounds stricter.
     """
-    k = t.event_confirmation.c
+    k = event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
     given = {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST}
     found: Sequence[Any] = c.execute(_plan_event_facts(as_reported), given).all()
@@ -310,14 +311,14 @@ def load_event_facts(
 
 @cache  # put together once: it is asked at every look
 def _plan_event_facts(as_reported: bool) -> Select[Any]:
-    e, k, now = t.site_event.c, t.event_confirmation.c, bindparam("now", type_=t.site_event.c.to_at.type)
+    e, k, now = site_event.c, event_confirmation.c, bindparam("now", type_=site_event.c.to_at.type)
     known_at = func.coalesce(e.known_from, e.received_at) if as_reported else e.received_at
     is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
     is_strict = and_(is_quake, e.from_at >= bindparam("strict_from"), e.value > 0.0, e.value <= PLAUSIBLE_G)
     is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))
     rank = case((is_confirmed, 0), (is_strict, 1), (is_quake, 2), else_=3)
     return (
-        select(t.site_event)
+        select(site_event)
         .where(e.site == bindparam("site_id"), e.to_at >= bindparam("since"), e.from_at <= now, known_at <= now)
         .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
         .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
@@ -327,7 +328,7 @@ def _plan_event_facts(as_reported: bool) -> Select[Any]:
 
 def find_event_kind(c: Connection, event_id: int, site: str) -> str:
     """What kind of event it is; raises NotFoundError where that site has none of that number."""
-    e = t.site_event.c
+    e = site_event.c
     kind = c.execute(select(e.kind).where(e.id == event_id, e.site == site)).scalar()
     if kind is None:
         raise NotFoundError(f"there is no event {event_id} of {site}; see `slopeward events list`")

@@ -12,7 +12,16 @@ from forecasting.message import gather
 from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
 from monitor.store.readings.observations import STORED, SeriesRow
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event, alert_outcome
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.evaluations import decision, evaluation
+from monitor.store.schema.forecasts import forecast
+from monitor.store.schema.movement import failure_time
+from monitor.store.schema.points import point_delivery
+from monitor.store.schema.readings import observation, observation_flag, offset_entry, series, series_latest
+from monitor.store.schema.scenes import scene, scene_change, scene_footprint
+from monitor.store.schema.site_events import event_confirmation, report, site_event
+from monitor.store.schema.sites import config_version, maintenance
 
 PAGE: Final = 2000
 LIVE: Final = timedelta(days=2)  # a newest reading that came within this time was live; later ones were read in
@@ -70,7 +79,7 @@ def read_rows(
     c: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
 ) -> Iterator[PastRow]:
     """Every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
-    o = t.observation.c
+    o = observation.c
     base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
@@ -85,7 +94,7 @@ def read_rows(
 
 def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow | None:
     """The last revision of the newest epoch at or before an instant that is not stamped in the future."""
-    o = t.observation.c
+    o = observation.c
     row = c.execute(
         select(*STORED)
         .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
@@ -97,15 +106,15 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
 
 def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
     """Every offset ever declared for a series, by epoch."""
-    e = t.offset_entry.c
-    found = c.execute(select(t.offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
+    e = offset_entry.c
+    found = c.execute(select(offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
     return [OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found]
 
 
 def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
     """Every later flag of a series, in the order they became known."""
-    f = t.observation_flag.c
-    found = c.execute(select(t.observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
+    f = observation_flag.c
+    found = c.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
     return [
         FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason_id == OF_FILE.id)
         for r in found
@@ -114,7 +123,7 @@ def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
 
 def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:
     """What people did to the memory of a site in [from_at, to_at], oldest first."""
-    d = t.decision.c
+    d = decision.c
     query = (
         select(d.at, d.evidence)
         .where(d.site == site, d.at >= from_at, d.at <= to_at, d.evidence.like('%"act":"%'))
@@ -132,21 +141,21 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
 
 def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
     """Every version of the site's file that was loaded: (loaded_at, text), oldest first."""
-    v = t.config_version.c
+    v = config_version.c
     return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
 
 
 def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
     """Stored instants of evaluation in [from_at, to_at] with what called for them."""
-    e = t.evaluation.c
+    e = evaluation.c
     query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
     return [*c.execute(query)]
 
 
 def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
     """Real alerts of a site that stood at some time in [from_at, to_at], with their newest outcome."""
-    a, e, u = t.alert.c, t.alert_event.c, t.alert_outcome.c
-    query = select(t.alert).where(
+    a, e, u = alert.c, alert_event.c, alert_outcome.c
+    query = select(alert).where(
         a.site == site, ~a.exercise, a.raised_at <= to_at, a.closed_at.is_(None) | (a.closed_at >= from_at)
     )
     found = []
@@ -160,28 +169,28 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
 def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
     """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
     of_site = [
-        (t.report, ("received_at", "at")),
-        (t.site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
-        (t.event_confirmation, ("at", "withdrawn_at")),
-        (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
-        (t.point_delivery, ("received_at",)),
+        (report, ("received_at", "at")),
+        (site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
+        (event_confirmation, ("at", "withdrawn_at")),
+        (maintenance, ("added_at", "from_at", "to_at", "ended_at")),
+        (point_delivery, ("received_at",)),
     ]
     of_series = [
-        (t.offset_entry, ("known_from", "confirmed_at", "revoked_at")),
-        (t.observation_flag, ("known_from",)),
-        (t.forecast, ("issued_at",)),
-        (t.failure_time, ("issued_at", "withdrawn_at")),
-        (t.anomaly, ("scored_at", "at")),
+        (offset_entry, ("known_from", "confirmed_at", "revoked_at")),
+        (observation_flag, ("known_from",)),
+        (forecast, ("issued_at",)),
+        (failure_time, ("issued_at", "withdrawn_at")),
+        (anomaly, ("scored_at", "at")),
     ]
     wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]
     wanted += [
-        select(x.c[n]).join(t.series, t.series.c.id == x.c.series_id).where(t.series.c.site == site)
+        select(x.c[n]).join(series, series.c.id == x.c.series_id).where(series.c.site == site)
         for x, names in of_series
         for n in names
     ]
     wanted += [
-        select(x.c[name]).join(t.scene, t.scene.c.scene_hash == x.c.scene_hash).where(t.scene.c.site == site)
-        for x, name in ((t.scene_footprint, "detected_at"), (t.scene_change, "judged_at"))
+        select(x.c[name]).join(scene, scene.c.scene_hash == x.c.scene_hash).where(scene.c.site == site)
+        for x, name in ((scene_footprint, "detected_at"), (scene_change, "judged_at"))
     ]
     found: set[datetime] = set()
     for query in wanted:
@@ -192,7 +201,7 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
 
 def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
     """Rows of a site observed in (from_at, to_at]: what a replay will read."""
-    o, s = t.observation.c, t.series.c
+    o, s = observation.c, series.c
     mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
     return int(c.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
 
@@ -203,7 +212,7 @@ def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
     Where the newest reading came much later than it was made (an old record read in), the end is its epoch: the silence
     since then is nobody's.
     """
-    o, s = t.observation.c, t.series.c
+    o, s = observation.c, series.c
     ids = c.execute(select(s.id).where(s.site == site)).scalars().all()
     spans = [
         c.execute(select(func.min(o.observed_at), func.max(o.observed_at)).where(o.series_id == i)).one() for i in ids
@@ -211,7 +220,7 @@ def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
     known = [(a, b) for a, b in spans if a is not None]
     if not known:
         return None
-    k = t.series_latest.c
+    k = series_latest.c
     received_at = c.execute(select(func.max(k.received_at)).where(k.series_id.in_(ids))).scalar()
     newest_at = max(b for _, b in known)
     if received_at is not None and newest_at < received_at <= newest_at + LIVE:

@@ -16,7 +16,8 @@ from monitor.domain.names import fold_name, is_same_person
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, load_records, match_given
 from monitor.store.people.users import require_person, require_two
-from monitor.store.schema import tables as t
+from monitor.store.schema.sites import maintenance
+from monitor.store.schema.sites import station as station_table
 
 WHO_AND_WHY: Final = Template("act.who_and_why", "who and why are needed: give a name and a reason")
 _NO_STATION: Final = Template("maintenance.no_station", "{site} declares no station '{station}'; it has: {names}")
@@ -78,7 +79,7 @@ def add_maintenance(
             time lies in the past, is empty or too long.
     """
     require_person(actor, reason)
-    s = t.station.c
+    s = station_table.c
     known = c.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
     if station not in known:
         raise NotFoundError(_NO_STATION(site=site_id, station=station, names=NameList(tuple(known))))
@@ -89,7 +90,7 @@ def add_maintenance(
     if second is not None:
         require_two(c, actor, second, now)
     facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
-    number = add_row(c, t.maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
+    number = add_row(c, maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
     detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at)}
     add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
     return number
@@ -104,13 +105,13 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
     """
     if not fold_name(actor.name) or not reason.strip():
         raise RefusedError(WHO_AND_WHY())
-    m = t.maintenance.c
+    m = maintenance.c
     found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(_NONE(number=number))
     if found.ended_at is not None or found.to_at <= now:
         return False
-    c.execute(update(t.maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
+    c.execute(update(maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
     add_audit(c, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
     return True
 
@@ -119,16 +120,16 @@ def load_maintenance(
     c: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
-    m = t.maintenance.c
+    m = maintenance.c
     which = (*match_given(m.site, site_id), *(() if everything else _standing(now)))
-    return load_records(c, Maintenance, select(t.maintenance).where(*which).order_by(m.from_at, m.id))
+    return load_records(c, Maintenance, select(maintenance).where(*which).order_by(m.from_at, m.id))
 
 
 def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Maintenance]:
     """Windows that touch a range, as they were in the end, oldest first: the newest 500."""
-    m = t.maintenance.c
+    m = maintenance.c
     until = func.coalesce(m.ended_at, m.to_at)
-    query = select(t.maintenance).where(m.site == site, m.from_at < to_at, until > from_at)
+    query = select(maintenance).where(m.site == site, m.from_at < to_at, until > from_at)
     return load_records(c, Maintenance, query.order_by(m.from_at.desc()).limit(500))[::-1]
 
 
@@ -144,12 +145,12 @@ def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[
 
 @cache  # put together once: it is asked at every look
 def _plan_facts() -> Select[Any]:
-    m = t.maintenance.c
+    m = maintenance.c
     now: Any = bindparam("now")
     lasts = m.from_at <= now, m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
-    return select(t.maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.from_at, m.id)
+    return select(maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.from_at, m.id)
 
 
 def _standing(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    m = t.maintenance.c
+    m = maintenance.c
     return m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)

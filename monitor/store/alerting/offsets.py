@@ -18,7 +18,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, read_record
 from monitor.store.people.users import require_account, require_independent
 from monitor.store.readings.observations import is_second
-from monitor.store.schema.tables import offset_entry, series
+from monitor.store.schema.readings import offset_entry, series
 
 FACTS_KEPT: Final = timedelta(days=366)
 _NO_SERIES: Final = Template("series.none", "there is no series {series}")

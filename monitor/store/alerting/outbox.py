@@ -30,8 +30,9 @@ from monitor.domain.language.subjects import change_essence, mark_delayed, mark_
 from monitor.domain.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import columns_of, fill_row, load_records, read_record
-from monitor.store.schema import tables as t
-from monitor.store.schema.tables import alert, alert_event, notification, site
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.delivery import digest, notification
+from monitor.store.schema.sites import site
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.QUEUED: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),
@@ -613,7 +614,7 @@ FAILED = "failed"
 
 def count_tries(c: Connection, site: str, recipient: str, day: str) -> int | None:
     """How often the digest of a day was tried; None when it was sent."""
-    d = t.digest.c
+    d = digest.c
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     row = c.execute(select(d.state, d.attempts).where(*mine)).one_or_none()
     return 0 if row is None else None if row.state == SENT else int(row.attempts)
@@ -623,10 +624,10 @@ def note_try(
     c: Connection, site: str, recipient: str, day: str, channel: str, error: str | None, now: datetime
 ) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
-    d = t.digest.c
+    d = digest.c
     values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED}
     values |= make_error_columns("error", error)
-    row = insert(c, t.digest).values(site=site, recipient=recipient, day=day, attempts=1, **values)
+    row = insert(c, digest).values(site=site, recipient=recipient, day=day, attempts=1, **values)
     keys = ["site", "recipient", "day"]
     c.execute(row.on_conflict_do_update(index_elements=keys, set_=values | {"attempts": d.attempts + 1}))
 

@@ -11,7 +11,7 @@ from monitor.domain.alert import DeliveryState
 from monitor.domain.logs import redact
 from monitor.store.alerting.outbox import ERROR_LIMIT, make_error_columns
 from monitor.store.database.rows import add_row
-from monitor.store.schema.tables import channel_test, notification
+from monitor.store.schema.delivery import channel_test, notification
 
 AGAIN: Final = timedelta(seconds=60)  # after the provider could not deliver
 MOST_TRIES: Final = 3

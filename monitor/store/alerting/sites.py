@@ -22,7 +22,11 @@ from monitor.store.database.rows import (
     read_record,
     save_rows,
 )
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.site_events import site_event
+from monitor.store.schema.sites import config_version, maintenance, site_proposal
+from monitor.store.schema.sites import site as site_table
+from monitor.store.schema.sites import station as station_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +52,23 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
     values = {name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")}
     values |= {"levels": levels, "config_sha256": site.version, "active": True}
-    current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
-    save_rows(c, t.site, [values])
-    c.execute(update(t.station).where(t.station.c.site == site.id).values(declared=False))
-    own = [k.name for k in t.station.c if k.name not in {"site", "declared"}]
+    current = c.execute(
+        select(site_table.c.config_sha256, site_table.c.active).where(site_table.c.id == site.id)
+    ).one_or_none()
+    save_rows(c, site_table, [values])
+    c.execute(update(station_table).where(station_table.c.site == site.id).values(declared=False))
+    own = [k.name for k in station_table.c if k.name not in {"site", "declared"}]
     rows = [{name: getattr(station, name) for name in own} for station in site.stations]
-    save_rows(c, t.station, [{"site": site.id, "declared": True, **row} for row in rows])
+    save_rows(c, station_table, [{"site": site.id, "declared": True, **row} for row in rows])
     if current is not None and current.config_sha256 == site.version:
         return False
     row: dict[str, Any] = {"site": site.id, "sha256": site.version, "source": site.source, "author": author}
     row |= {"reason": reason, "loaded_at": now, "code_version": code_version()}
-    c.execute(insert(c, t.config_version).values(row).on_conflict_do_nothing())
+    c.execute(insert(c, config_version).values(row).on_conflict_do_nothing())
     return True
 
 
-_OF_SITE: Final = {"alert": t.alert, "event": t.site_event, "maintenance": t.maintenance, "proposal": t.site_proposal}
+_OF_SITE: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
 
 
 def find_site_of(kind: str, c: Connection, number: int) -> str | None:
@@ -73,23 +79,23 @@ def find_site_of(kind: str, c: Connection, number: int) -> str | None:
 
 def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteSummary]:
     """Sites by id."""
-    wanted = select(t.site).order_by(t.site.c.id)
+    wanted = select(site_table).order_by(site_table.c.id)
     if active_only:
-        wanted = wanted.where(t.site.c.active)
+        wanted = wanted.where(site_table.c.active)
     return [read_record(SiteSummary, r, levels=tuple(level["name"] for level in r.levels)) for r in c.execute(wanted)]
 
 
 def load_place_names(c: Connection) -> dict[str, set[str]]:
     """What each site is called, retired ones too: its id, its name, its stations; by id."""
-    found = {row.id: {row.id, row.name} for row in c.execute(select(t.site.c.id, t.site.c.name))}
-    for row in c.execute(select(t.station.c.site, t.station.c.id)):
+    found = {row.id: {row.id, row.name} for row in c.execute(select(site_table.c.id, site_table.c.name))}
+    for row in c.execute(select(station_table.c.site, station_table.c.id)):
         found.setdefault(row.site, {row.site}).add(row.id)
     return found
 
 
 def load_site_source(c: Connection, config_sha256: str) -> str:
     """The text of a site file by its hash; raises NotFoundError: that version was never loaded here."""
-    wanted = select(t.config_version.c.source).where(t.config_version.c.sha256 == config_sha256).limit(1)
+    wanted = select(config_version.c.source).where(config_version.c.sha256 == config_sha256).limit(1)
     found = c.execute(wanted).scalar()
     if found is None:
         raise NotFoundError(f"no site file with hash {config_sha256} was ever loaded into this database")
@@ -104,12 +110,12 @@ def find_version(c: Connection, site_id: str) -> str | None:
 
 @cache  # put together once: it is asked at every look
 def _plan_version() -> Select[Any]:
-    return select(t.site.c.config_sha256).where(t.site.c.id == bindparam("of_site"))
+    return select(site_table.c.config_sha256).where(site_table.c.id == bindparam("of_site"))
 
 
 def mark_inactive(c: Connection, site_id: str) -> None:
     """Take a site off the active list; its history stays."""
-    c.execute(update(t.site).where(t.site.c.id == site_id).values(active=False))
+    c.execute(update(site_table).where(site_table.c.id == site_id).values(active=False))
 
 
 PROPOSED: Final = "proposed"
@@ -146,21 +152,21 @@ class Proposal:
 
 def add_proposal(c: Connection, proposal: Proposal) -> int:
     """Store a proposal; returns its number."""
-    return add_row(c, t.site_proposal, fill_row(t.site_proposal, proposal))
+    return add_row(c, site_proposal, fill_row(site_proposal, proposal))
 
 
 def load_proposals(
     c: Connection, site: str | frozenset[str] | None = None, *, everything: bool = False
 ) -> list[Proposal]:
     """Proposals that wait, oldest first; all where asked for."""
-    p = t.site_proposal.c
+    p = site_proposal.c
     which = (*match_given(p.site, site), *(() if everything else (p.state == PROPOSED,)))
-    return load_records(c, Proposal, select(t.site_proposal).where(*which).order_by(p.id))
+    return load_records(c, Proposal, select(site_proposal).where(*which).order_by(p.id))
 
 
 def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
     """One proposal; locked for who decides it; raises NotFoundError: there is none of that number."""
-    wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
+    wanted = select(site_proposal).where(site_proposal.c.id == number)
     found = find_record(c, Proposal, wanted.with_for_update() if lock else wanted)
     if found is None:
         raise NotFoundError(_NONE(number=number))
@@ -173,14 +179,14 @@ def mark_decided(
     """Write what became of a proposal; `second_by` names who made it two people where two were needed."""
     values = {"state": state, "approved_by": by, "second_by": second_by, "decided_at": now}
     values |= message_columns("decision_reason", reason)
-    c.execute(update(t.site_proposal).where(t.site_proposal.c.id == number).values(values))
+    c.execute(update(site_proposal).where(site_proposal.c.id == number).values(values))
 
 
 def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> None:
     """Put aside the other proposals of a site: they were compared with a version that is no longer in force."""
-    p, because = t.site_proposal.c, message_columns("decision_reason", _OTHER(number=by_number))
+    p, because = site_proposal.c, message_columns("decision_reason", _OTHER(number=by_number))
     c.execute(
-        update(t.site_proposal)
+        update(site_proposal)
         .where(p.site == site, p.state == PROPOSED, p.id != by_number)
         .values(state=SUPERSEDED, decided_at=now, **because)
     )
@@ -188,7 +194,7 @@ def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> 
 
 def find_version_at(c: Connection, site: str, at: datetime) -> str:
     """The hash of the site file that was in force at an instant; raises NotFoundError."""
-    k = t.config_version.c
+    k = config_version.c
     query = select(k.sha256).where(k.site == site, k.loaded_at <= at).order_by(k.loaded_at.desc(), k.id.desc())
     found = c.execute(query.limit(1)).scalar()
     if found is None:
@@ -198,7 +204,7 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
 
 def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:
     """The stations on the slope that the files of some sites declare, by site."""
-    s = t.station.c
+    s = station_table.c
     found: dict[str, set[str]] = {}
     for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
         found.setdefault(row.site, set()).add(row.id)

@@ -9,7 +9,10 @@ from sqlalchemy import Connection, func, or_, select, tuple_
 
 from forecasting.message import gather
 from monitor.domain.instants import format_iso, is_silent, join_spans
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import evaluation
+from monitor.store.schema.ingest import outage
+from monitor.store.schema.movement import failure_time, movement
+from monitor.store.schema.readings import series
 from monitor.store.service_state import find_stamp
 
 LONGEST: Final = timedelta(days=400)
@@ -19,7 +22,7 @@ ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
-_MOVEMENT: Final = [k for k in t.movement.c if k.name not in {"id", "series_id", "state"}]
+_MOVEMENT: Final = [k for k in movement.c if k.name not in {"id", "series_id", "state"}]
 
 
 class StageSegment(TypedDict):
@@ -121,7 +124,7 @@ def load_silences(
     An outage is written down when it is over; one that goes on begins at the last sign of life of the core, or at the
     last decision of the site: a person may decide while the core is away.
     """
-    o = t.outage.c
+    o = outage.c
     away = select(o.from_at, o.back_at).where(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
@@ -129,7 +132,7 @@ def load_silences(
     core = find_stamp(c, "core")
     until = min(to_at, now)
     if core is not None and core[0] < until and is_silent(core, until):
-        e = t.evaluation.c
+        e = evaluation.c
         decided = c.execute(select(func.max(e.at)).where(e.site == site, e.at > core[0], e.at <= until)).scalar()
         spans.append((core[0] if decided is None else decided + TICK, FOREVER))
     return join_spans(spans)
@@ -151,7 +154,7 @@ def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, dateti
 def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
     """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
     from_at = max(from_at, to_at - LONGEST)
-    e = t.evaluation.c
+    e = evaluation.c
     found = select(e.at, e.level, e.observability)
     before = found.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())
     first = c.execute(before.limit(1)).one_or_none()
@@ -179,10 +182,10 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
 
 def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[StageSegment]]:
     """Segments of equal stage by station, oldest first."""
-    m, s = t.movement.c, t.series.c
+    m, s = movement.c, series.c
     rows = c.execute(
         select(s.station, m.at, m.stage, m.trend)
-        .join(t.series, s.id == m.series_id)
+        .join(series, s.id == m.series_id)
         .where(s.site == site, m.at > max(from_at, to_at - LONGEST), m.at <= to_at)
         .order_by(m.at.desc())
         .limit(10 * ROWS_MOST)
@@ -201,19 +204,17 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
 
 def list_judged(c: Connection, site: str) -> set[str]:
     """Stations whose movement was ever judged."""
-    s = t.series.c
-    query = select(s.station).where(
-        s.site == site, select(t.movement.c.id).where(t.movement.c.series_id == s.id).exists()
-    )
+    s = series.c
+    query = select(s.station).where(s.site == site, select(movement.c.id).where(movement.c.series_id == s.id).exists())
     return set(c.execute(query).scalars())
 
 
 def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[MovementUpdate]:
     """How a station moved, update by update, oldest first."""
-    m, s = t.movement.c, t.series.c
+    m, s = movement.c, series.c
     rows = c.execute(
         select(s.quantity, *_MOVEMENT)
-        .join(t.series, s.id == m.series_id)
+        .join(series, s.id == m.series_id)
         .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
         .order_by(m.at.desc())
         .limit(ROWS_MOST)
@@ -228,16 +229,14 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[Newest
 
 def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[NewestMovement]]:
     """By site the newest update of each series up to an instant with the failure window that stands."""
-    m, s, w = t.movement.c, t.series.c, t.failure_time.c
+    m, s, w = movement.c, series.c, failure_time.c
     # a seek for each series: over all their rows it took most of the time of a page
-    last = t.movement.alias().c
-    newest = (
-        select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(t.series).scalar_subquery()
-    )
+    last = movement.alias().c
+    newest = select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(series).scalar_subquery()
     rows = c.execute(
         select(s.site, s.id.label("series_id"), s.station, s.quantity, *_MOVEMENT)
-        .select_from(t.series)
-        .join(t.movement, (m.series_id == s.id) & (m.at == newest))
+        .select_from(series)
+        .join(movement, (m.series_id == s.id) & (m.at == newest))
         .where(s.site.in_(sites))
         .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
     ).all()
@@ -268,7 +267,7 @@ def load_velocities(
     c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime
 ) -> dict[int, list[tuple[datetime, float]]]:
     """Velocities of some series as they were judged, in mm/day, oldest first."""
-    m = t.movement.c
+    m = movement.c
     rows = c.execute(
         select(m.series_id, m.at, m.velocity_mm_per_day)
         .where(m.series_id.in_(series_ids), m.at > from_at, m.at <= to_at, m.velocity_mm_per_day.is_not(None))
@@ -282,10 +281,10 @@ def load_velocities(
 
 def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
-    w, s = t.failure_time.c, t.series.c
+    w, s = failure_time.c, series.c
     rows = c.execute(
         select(s.quantity, *(k for k in w if k.name not in {"id", "series_id"}))
-        .join(t.series, s.id == w.series_id)
+        .join(series, s.id == w.series_id)
         .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
         .order_by(w.data_until.desc(), w.id.desc())
         .limit(ROWS_MOST)

@@ -13,7 +13,8 @@ from monitor.domain.alert import TOKEN, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.locks import take_turn
-from monitor.store.schema.tables import audit_entry, decision
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.evaluations import decision
 
 FIRST: Final = "0" * 64
 SEAL: Final = "decision.freeze"

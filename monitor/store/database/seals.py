@@ -34,7 +34,22 @@ from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event, alert_outcome
+from monitor.store.schema.anomalies import anomaly_budget, anomaly_label
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.drills import drill
+from monitor.store.schema.duty import duty_handover, duty_override, duty_rota
+from monitor.store.schema.evaluations import decision, site_state
+from monitor.store.schema.models import model_proof, model_transition
+from monitor.store.schema.outlines import footprint_review, scene_outline
+from monitor.store.schema.people import api_token, first_signature, recovery_code, second_factor, user_account
+from monitor.store.schema.photos import photo
+from monitor.store.schema.readings import offset_entry
+from monitor.store.schema.reports import issued_report
+from monitor.store.schema.site_events import event_confirmation, report, site_event
+from monitor.store.schema.sites import config_version, maintenance, site_proposal
+from monitor.store.schema.types import Instant, Json
 
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"
@@ -63,7 +78,7 @@ class SealedTable:
     def columns(self) -> list[Any]:
         """The sealed columns, instants and JSON as they are spelled: an altered one may be neither."""
         return [
-            type_coerce(k, String).label(k.name) if isinstance(k.type, t.Instant | t.Json) else k
+            type_coerce(k, String).label(k.name) if isinstance(k.type, Instant | Json) else k
             for k in self.table.c
             if k.name not in self.left_out
         ]
@@ -85,43 +100,41 @@ class SealedTable:
 SEALED: Final = {
     one.table.name: one
     for one in (
-        SealedTable(t.alert),
-        SealedTable(t.alert_event, only_added=True),
-        SealedTable(t.alert_outcome, only_added=True),
+        SealedTable(alert),
+        SealedTable(alert_event, only_added=True),
+        SealedTable(alert_outcome, only_added=True),
         SealedTable(
-            t.notification,
+            notification,
             frozenset({"attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"}),
         ),
-        SealedTable(t.decision, frozenset({"evidence"}), only_added=True),
+        SealedTable(decision, frozenset({"evidence"}), only_added=True),
+        SealedTable(site_state, frozenset(site_state.c.keys()) - {"site", "level", "level_source", "since", "state"}),
+        SealedTable(user_account),
+        SealedTable(api_token),
+        SealedTable(first_signature),
+        SealedTable(second_factor, frozenset({"last_step"})),
+        SealedTable(recovery_code),
+        SealedTable(config_version, frozenset({"source"}), only_added=True),
+        SealedTable(site_event),
+        SealedTable(event_confirmation),
+        SealedTable(report),
+        SealedTable(photo, frozenset({"picture", "small"}), only_added=True),
+        SealedTable(offset_entry),
+        SealedTable(maintenance),
+        SealedTable(site_proposal, frozenset({"source"})),
+        SealedTable(drill),
+        SealedTable(duty_rota, only_added=True),
+        SealedTable(duty_override),
+        SealedTable(duty_handover),
+        SealedTable(footprint_review, frozenset({"geometry"}), only_added=True),
         SealedTable(
-            t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since", "state"}
-        ),
-        SealedTable(t.user_account),
-        SealedTable(t.api_token),
-        SealedTable(t.first_signature),
-        SealedTable(t.second_factor, frozenset({"last_step"})),
-        SealedTable(t.recovery_code),
-        SealedTable(t.config_version, frozenset({"source"}), only_added=True),
-        SealedTable(t.site_event),
-        SealedTable(t.event_confirmation),
-        SealedTable(t.report),
-        SealedTable(t.photo, frozenset({"picture", "small"}), only_added=True),
-        SealedTable(t.offset_entry),
-        SealedTable(t.maintenance),
-        SealedTable(t.site_proposal, frozenset({"source"})),
-        SealedTable(t.drill),
-        SealedTable(t.duty_rota, only_added=True),
-        SealedTable(t.duty_override),
-        SealedTable(t.duty_handover),
-        SealedTable(t.footprint_review, frozenset({"geometry"}), only_added=True),
-        SealedTable(
-            t.scene_outline, frozenset({"min_lon", "min_lat", "max_lon", "max_lat"})
+            scene_outline, frozenset({"min_lon", "min_lat", "max_lon", "max_lat"})
         ),  # they follow from its geometry
-        SealedTable(t.model_transition, only_added=True),
-        SealedTable(t.anomaly_label, only_added=True),
-        SealedTable(t.anomaly_budget, only_added=True),
-        SealedTable(t.model_proof, only_added=True),
-        SealedTable(t.issued_report, frozenset({"facts"}), only_added=True),
+        SealedTable(model_transition, only_added=True),
+        SealedTable(anomaly_label, only_added=True),
+        SealedTable(anomaly_budget, only_added=True),
+        SealedTable(model_proof, only_added=True),
+        SealedTable(issued_report, frozenset({"facts"}), only_added=True),
     )
 }
 
@@ -233,7 +246,7 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
 
     `resealed`: takes a line for each row that never changes and was sealed again with another content.
     """
-    e = t.audit_entry.c
+    e = audit_entry.c
     fixed = tuple(f"{name} " for name, sealed in SEALED.items() if sealed.only_added)
     found: dict[str, tuple[str | None, int]] = {}
     wanted = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)

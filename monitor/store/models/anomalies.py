@@ -17,8 +17,8 @@ from monitor.domain.site import Site
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.database.rows import insert_rows, message_to_cells
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
-from monitor.store.schema import tables as t
-from monitor.store.schema.tables import anomaly, series
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.readings import series
 
 if TYPE_CHECKING:
     from detection.anomaly.certain.unit_jump import UnitChange
@@ -67,7 +67,7 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     values = [
         (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *message_to_cells(r.compared_with)) for r in rows
     ]
-    return insert_rows(c, t.anomaly, values, unless_there=True)
+    return insert_rows(c, anomaly, values, unless_there=True)
 
 
 def latest_by_series(
@@ -135,7 +135,7 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
     One ends when the readings are again what they were, and when work on the station begins. Where the site file
     declares another unit than the stored one, there is none.
     """
-    a = t.anomaly.c
+    a = anomaly.c
     query = select(a.series_id, a.at).where(a.series_id.in_(series_ids), a.at <= now, a.detector == CHECK, a.alerted)
     alerts = c.execute(query.order_by(a.series_id, a.at)).all()
     if not alerts:

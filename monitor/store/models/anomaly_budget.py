@@ -23,7 +23,8 @@ from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
 from monitor.store.readings.observations import load_ids
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly, anomaly_budget
+from monitor.store.schema.readings import series
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
@@ -100,7 +101,7 @@ def measure_detectors(
     What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
     the motion do not count: their thresholds have no factor.
     """
-    newest, b = load_newest(c, site.id), t.anomaly_budget.c
+    newest, b = load_newest(c, site.id), anomaly_budget.c
     acts = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON).group_by(b.detector)
     acted = dict(c.execute(acts).all())
     spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
@@ -123,15 +124,15 @@ def measure_detectors(
 
 def load_newest(c: Connection, site: str) -> dict[str, Row[Any]]:
     """The newest row of each detector."""
-    b = t.anomaly_budget.c
+    b = anomaly_budget.c
     newest = select(func.max(b.id)).where(b.site == site).group_by(b.detector)
-    return {r.detector: r for r in c.execute(select(t.anomaly_budget).where(b.id.in_(newest)))}
+    return {r.detector: r for r in c.execute(select(anomaly_budget).where(b.id.in_(newest)))}
 
 
 def load_budgets(c: Connection, site: str) -> list[Any]:
     """Everything that was kept of a site, oldest first, with its evidence."""
-    b = t.anomaly_budget.c
-    return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
+    b = anomaly_budget.c
+    return list(c.execute(select(anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
 def read_rate(row: Any) -> correction.FalseAlarmRate | None:
@@ -178,8 +179,8 @@ def add_budget(
     rate = measured.rate
     rates = {"rate": rate and rate.value, "rate_low": rate and rate.low, "rate_high": rate and rate.high}
     facts = {"site": site, "at": now, "factor_before": measured.factor, "factor": factor, "reason": reason}
-    row = fill_row(t.anomaly_budget, measured, **rates, **facts, by=actor.name, by_kind=actor.kind)
-    add_row(c, t.anomaly_budget, row, evidence=measured.evidence_to_json(is_fixed=is_fixed))
+    row = fill_row(anomaly_budget, measured, **rates, **facts, by=actor.name, by_kind=actor.kind)
+    add_row(c, anomaly_budget, row, evidence=measured.evidence_to_json(is_fixed=is_fixed))
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
         add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)
@@ -213,11 +214,11 @@ def _load_alarms(
     others: Collection[int],
 ) -> tuple[tuple[correction.Alarm, ...], tuple[tuple[int, str], ...], int]:
     """Alarms above the counted threshold with the place of each, and how many shown ones health explains."""
-    a, s = t.anomaly.c, t.series.c
+    a, s = anomaly.c, series.c
     factor = func.coalesce(a.factor, 1.0)
     rows = c.execute(
         select(a.series_id, s.station, a.at, a.score, a.threshold, factor.label("factor"), a.alerted)
-        .join(t.series, s.id == a.series_id)
+        .join(series, s.id == a.series_id)
         .where(s.site == site.id, a.detector == detector, a.at > since, a.at <= now, a.score * factor > a.threshold)
         .where(or_(a.alerted, a.score <= a.threshold))  # an echo belongs to what was shown before
         .order_by(a.series_id, a.at)
@@ -258,10 +259,10 @@ def _count_epochs(
     c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
 ) -> Counter[int]:
     """Epochs of each series that were scored, without those in which the instrument was not well."""
-    a, s = t.anomaly.c, t.series.c
+    a, s = anomaly.c, series.c
 
     def count(*where: Any) -> Counter[int]:
-        query = select(a.series_id, func.count()).join(t.series, s.id == a.series_id).group_by(a.series_id)
+        query = select(a.series_id, func.count()).join(series, s.id == a.series_id).group_by(a.series_id)
         rows = c.execute(query.where(s.site == site.id, a.detector == detector, *where))
         return Counter({r[0]: int(r[1]) for r in rows})
 

@@ -22,7 +22,8 @@ from monitor.store.database.rows import add_row
 from monitor.store.models.anomalies import CHECK, WrongUnit, find_newest_alert, list_wrong_units
 from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly, anomaly_label
+from monitor.store.schema.readings import series as series_table
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
 MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
@@ -75,8 +76,8 @@ def load_runs(
     are the same from whatever day it is looked at. All that is said of a series while its unit is wrong is one
     happening under that name, since its first reading so.
     """
-    a, pause_of = t.anomaly.c, find_pauses(site)
-    chosen = t.series.c.site == site.id if series_ids is None else a.series_id.in_(series_ids)
+    a, pause_of = anomaly.c, find_pauses(site)
+    chosen = series_table.c.site == site.id if series_ids is None else a.series_id.in_(series_ids)
     rows = _go_back(c, _read_alerts(c, chosen, a.at > since, a.at <= now), since, pause_of)
     ids = {row.series_id for row in rows}
     first = min((row.at for row in rows), default=since)
@@ -90,12 +91,12 @@ def load_runs(
 
 
 def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
-    a, s = t.anomaly.c, t.series.c
+    a, s = anomaly.c, series_table.c
     scored_at = type_coerce(a.scored_at, String).label("scored_at")  # nothing reads it as an instant
     rest = [k for k in a if k.name != "scored_at"]
     query = (
         select(*rest, scored_at, s.station, s.quantity)
-        .join(t.series, s.id == a.series_id)
+        .join(series_table, s.id == a.series_id)
         .where(a.alerted, *where)
         .order_by(a.series_id, a.at, a.detector)
     )
@@ -107,7 +108,7 @@ def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause_of: Call
 
     Each step back is twice as long as the one before, and asks for the series alone that were not at their begin yet.
     """
-    a, found = t.anomaly.c, list(rows)
+    a, found = anomaly.c, list(rows)
     begins: dict[int, Any] = {}
     for row in rows:
         begins.setdefault(row.series_id, row)
@@ -273,8 +274,8 @@ class DismissedAlarms:
 
 def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, DismissedAlarms]:
     """What was dismissed of each series of a site, without those of which nothing was."""
-    k, s = t.anomaly_label.c, t.series.c
-    query = select(k.series_id).join(t.series, s.id == k.series_id)
+    k, s = anomaly_label.c, series_table.c
+    query = select(k.series_id).join(series_table, s.id == k.series_id)
     ids = set(c.execute(query.where(s.site == site.id, k.verdict == DISMISSED, k.to_at > since)).scalars())
     found: dict[int, DismissedAlarms] = {}
     standing: dict[int, dict[str, datetime]] = {}
@@ -326,11 +327,11 @@ def _speaks_of(label: Any, run: AnomalyRun) -> bool:
 
 def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
     """What people said of some series since an instant, by series, the newest word first; not what was withdrawn."""
-    k = t.anomaly_label.c
+    k = anomaly_label.c
     found: dict[int, list[Any]] = {}
     withdrawn: list[Any] = []
     lasts = or_(k.to_at >= since, k.verdict == WITHDRAWN)
-    query = select(t.anomaly_label).where(k.series_id.in_(series_ids), lasts).order_by(k.id.desc())
+    query = select(anomaly_label).where(k.series_id.in_(series_ids), lasts).order_by(k.id.desc())
     for row in c.execute(query):
         if row.verdict == WITHDRAWN:
             withdrawn.append(row)
@@ -389,7 +390,7 @@ def add_label(
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
     last, from_at, given = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
-        k = t.anomaly_label.c
+        k = anomaly_label.c
         mine = k.series_id == run.series_id, k.from_at <= run.to_at, k.to_at >= run.from_at
         newest = c.execute(select(k.id, k.verdict, k.by).where(*mine).order_by(k.id.desc()).limit(1)).first()
         # a second tap says no more
@@ -406,7 +407,7 @@ def add_label(
         from_at = min([run.from_at, *(k.from_at for k in words if _speaks_of(k, run))])
     facts = {"verdict": verdict, "cause": cause, "note": note}
     where = {"series_id": run.series_id, "from_at": from_at, "to_at": run.to_at}
-    number = add_row(c, t.anomaly_label, facts, where, by=actor.name, at=now)
+    number = add_row(c, anomaly_label, facts, where, by=actor.name, at=now)
     detail = {
         "label": number,
         "quantity": run.quantity,

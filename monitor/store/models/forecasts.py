@@ -14,7 +14,9 @@ from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import conformal_state, forecast, forecast_score, forecast_withheld
+from monitor.store.schema.movement import failure_time
+from monitor.store.schema.readings import series
 from monitor.store.score_sums import find_spans, sum_up
 
 
@@ -92,20 +94,20 @@ class ForecastScore:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    return add_all_absent(c, t.forecast, [record_to_dict(row) for row in rows])
+    return add_all_absent(c, forecast, [record_to_dict(row) for row in rows])
 
 
 def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
     """Those of these series that have been forecast."""
-    f = t.forecast.c
-    any_of = select(f.id).where(f.series_id == t.series.c.id, f.hindcast.is_(False)).exists()
-    return set(c.execute(select(t.series.c.id).where(t.series.c.id.in_(numbers), any_of)).scalars())
+    f = forecast.c
+    any_of = select(f.id).where(f.series_id == series.c.id, f.hindcast.is_(False)).exists()
+    return set(c.execute(select(series.c.id).where(series.c.id.in_(numbers), any_of)).scalars())
 
 
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
     found: dict[str, str] = {}
-    named = c.execute(select(t.series.c.id, t.series.c.station).where(t.series.c.site == site))
+    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
     stations = {r.id: r.station for r in named}
     for series_id, row in latest_movement(c, site, now).items():
         before = found.get(stations[series_id])
@@ -129,12 +131,12 @@ class WithheldRow:
 def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datetime) -> None:
     """Record why forecasts were not given, or not shown."""
     if entries:
-        c.execute(insert(c, t.forecast_withheld), [record_to_dict(one) | {"issued_at": issued_at} for one in entries])
+        c.execute(insert(c, forecast_withheld), [record_to_dict(one) | {"issued_at": issued_at} for one in entries])
 
 
 def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
     """The models whose past has been scored of any of these series, each with the newest issue of it."""
-    f = t.forecast.c
+    f = forecast.c
     query = (
         select(f.model, func.max(f.issued_at).label("newest"))
         .where(f.series_id.in_(numbers), f.hindcast)
@@ -147,11 +149,11 @@ def load_unscored(
     c: Connection, site: str, until: datetime, since: datetime, *, hindcast: bool = False
 ) -> list[UnscoredForecast]:
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
-    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    f, k, s = forecast.c, forecast_score.c, series.c
     query = (
-        select(t.forecast)
-        .join(t.series, s.id == f.series_id)
-        .outerjoin(t.forecast_score, k.forecast_id == f.id)
+        select(forecast)
+        .join(series, s.id == f.series_id)
+        .outerjoin(forecast_score, k.forecast_id == f.id)
         .where(s.site == site, f.target_at > since, f.target_at <= until)
         .where(k.forecast_id.is_(None), f.hindcast.is_(hindcast))
         .order_by(f.target_at, f.id)
@@ -167,7 +169,7 @@ def load_situations(
 
     `wet`: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
-    w, s = t.failure_time.c, t.series.c
+    w, s = failure_time.c, series.c
     found: dict[int, str | None] = {}
     known: dict[tuple[int, datetime], bool] = {}
     for one in waiting:
@@ -217,9 +219,9 @@ def score_forecast(
 def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
     values = [record_to_dict(score) | {"scored_at": now} for score in scores]
-    new = insert(c, t.forecast_score).on_conflict_do_nothing().returning(t.forecast_score.c.forecast_id)
+    new = insert(c, forecast_score).on_conflict_do_nothing().returning(forecast_score.c.forecast_id)
     added = set(c.execute(new, values).scalars()) if values else set()
-    sum_up(c, find_spans(c, t.forecast_score.c.forecast_id.in_(added)))
+    sum_up(c, find_spans(c, forecast_score.c.forecast_id.in_(added)))
     return added
 
 
@@ -234,7 +236,7 @@ def name_intervals(model: str, model_hash: str) -> str:
 
 def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], ConformalState]:
     """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
-    query = select(t.conformal_state).where(t.conformal_state.c.series_id.in_(series_ids))
+    query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
     return {(r.series_id, r.model, r.horizon_s, r.nominal): ConformalState.from_json(r.state) for r in c.execute(query)}
 
 
@@ -245,4 +247,4 @@ def save_conformal(
     for (series_id, model, horizon_s, nominal), state in states.items():
         key = {"series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal}
         values = {"alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now}
-        save_rows(c, t.conformal_state, [key | values])
+        save_rows(c, conformal_state, [key | values])

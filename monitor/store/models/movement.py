@@ -12,7 +12,10 @@ from forecasting.message import message_columns, read_columns
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import read_record
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.forecasts import forecast
+from monitor.store.schema.movement import failure_time, movement
+from monitor.store.schema.readings import observation_flag, offset_entry, series
 
 INVERSE_VELOCITY = "inverse_velocity"
 FORECAST = "forecast"
@@ -97,37 +100,35 @@ def add_update(
     `c`: inside a write transaction: row, withdrawals and windows are there together or not at all; `windows`: what it
     issues; `withdrawn`: method -> why what stood before no longer does.
     """
-    if not add_if_absent(c, t.movement, {**asdict(row), "state": dict(row.state)}):
+    if not add_if_absent(c, movement, {**asdict(row), "state": dict(row.state)}):
         return None
     gone = tuple(m for m, why in (withdrawn or {}).items() if mark_withdrawn(c, row.series_id, m, row.at, why))
     if windows:
-        c.execute(insert(c, t.failure_time), [asdict(w) for w in windows])
+        c.execute(insert(c, failure_time), [asdict(w) for w in windows])
     return gone
 
 
 def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, MovementRow]:
     """The newest update of each series up to an instant, by series id."""
-    m, s = t.movement.c, t.series.c
+    m, s = movement.c, series.c
     newest = (
         select(m.series_id, func.max(m.at).label("at"))
-        .join(t.series, s.id == m.series_id)
+        .join(series, s.id == m.series_id)
         .where(s.site == site, m.at <= now)
         .group_by(m.series_id)
         .subquery()
     )
     rows = c.execute(
-        select(t.movement)
-        .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
-        .order_by(m.series_id)
+        select(movement).join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at)).order_by(m.series_id)
     )
     return {r.series_id: read_record(MovementRow, r) for r in rows}
 
 
 def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, reason: str) -> int:
     """Withdraw what still stands of a series by one method; returns how many rows that were."""
-    f = t.failure_time.c
+    f = failure_time.c
     done = c.execute(
-        update(t.failure_time)
+        update(failure_time)
         .where(f.series_id == series_id, f.method == method, f.withdrawn_at.is_(None), f.issued_at <= now)
         .values(withdrawn_at=now, **message_columns("withdrawn_reason", reason))
     )
@@ -156,19 +157,19 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
 
 @cache  # put together once: it is asked at every look
 def _plan_failure_facts() -> Select[Any]:
-    f, s = t.failure_time.c, t.series.c
+    f, s = failure_time.c, series.c
     now: Any = bindparam("now")
     newest = (
         select(f.series_id, f.method, func.max(f.id).label("id"))
-        .join(t.series, s.id == f.series_id)
+        .join(series, s.id == f.series_id)
         .where(s.site == bindparam("site_id"), f.issued_at <= now, or_(f.withdrawn_at.is_(None), f.withdrawn_at > now))
         .group_by(f.series_id, f.method)
         .subquery()
     )
     return (
-        select(t.failure_time, s.station, s.quantity)
+        select(failure_time, s.station, s.quantity)
         .join(newest, newest.c.id == f.id)
-        .join(t.series, s.id == f.series_id)
+        .join(series, s.id == f.series_id)
         .order_by(s.station, s.quantity, f.method)
     )
 
@@ -176,7 +177,7 @@ def _plan_failure_facts() -> Select[Any]:
 def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, ShownForecast]:
     """The newest shown issue of each series up to an instant, by series id."""
     found = {}
-    f = t.forecast.c
+    f = forecast.c
     for series_id in series_ids:
         newest = c.execute(
             select(func.max(f.issued_at)).where(f.series_id == series_id, f.issued_at <= now, f.shown)
@@ -184,7 +185,7 @@ def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime)
         if newest is None:
             continue
         rows = c.execute(
-            select(t.forecast)
+            select(forecast)
             .where(f.series_id == series_id, f.issued_at == newest, f.shown)
             .order_by(f.target_at, f.model)
         ).all()
@@ -206,7 +207,7 @@ def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime)
 def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:
     """What people said of each series up to an instant, as one word that changes with every offset and flag."""
     marks = dict.fromkeys(series_ids, "")
-    e, f = t.offset_entry.c, t.observation_flag.c
+    e, f = offset_entry.c, observation_flag.c
     for of, at in ((e, e.known_from), (e, e.revoked_at), (e, e.confirmed_at), (f, f.known_from)):
         query = select(of.series_id, func.max(of.id), func.count()).where(at <= now, of.series_id.in_(series_ids))
         for series_id, newest, count in c.execute(query.group_by(of.series_id)):
@@ -216,15 +217,15 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
 
 def save_stage(c: Connection, site: str, stage: str, trend: str) -> None:
     """Show the site's stage and trend; the first evaluation makes the row, until then there is nothing to show."""
-    c.execute(update(t.site_state).where(t.site_state.c.site == site).values(movement_stage=stage, trend=trend))
+    c.execute(update(site_state).where(site_state.c.site == site).values(movement_stage=stage, trend=trend))
 
 
 def find_rise(c: Connection, site: str) -> datetime | None:
     """Since when the site stands above its lowest level; None where it does not."""
-    s = t.site_state.c
+    s = site_state.c
     return c.execute(select(s.since).where(s.site == site, s.level > 0)).scalar()
 
 
 def find_stage(c: Connection, site: str) -> str | None:
     """The site's stage as it is shown, or None before the first update."""
-    return c.execute(select(t.site_state.c.movement_stage).where(t.site_state.c.site == site)).scalar()
+    return c.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()

@@ -19,7 +19,8 @@ from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
-from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
+from monitor.store.schema.models import model, model_gate, model_transition
+from monitor.store.schema.scenes import scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")

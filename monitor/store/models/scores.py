@@ -14,7 +14,8 @@ from forecasting.serving.records import ScoredError
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion
 from monitor.store.database.rows import match_given
-from monitor.store.schema.tables import forecast, forecast_score, series
+from monitor.store.schema.forecasts import forecast, forecast_score
+from monitor.store.schema.readings import series
 
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
 

@@ -11,31 +11,34 @@ from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
 from monitor.domain.instants import format_iso
 from monitor.store.database.rows import fill_row, save_rows
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.forecasts import forecast, forecast_score, season
+from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.views import load_view
 
 
 def count_issues(c: Connection) -> dict[str, int]:
     """Issues of each forecasting model, hindcasts left out."""
-    f = t.forecast.c
+    f = forecast.c
     query = select(f.model, func.count(f.issued_at.distinct())).where(~f.hindcast).group_by(f.model)
     return {str(model): int(count) for model, count in c.execute(query)}
 
 
 def find_peak_level(c: Connection) -> int:
     """The highest level that a hazard alert ever reached; 0 before the first."""
-    a = t.alert.c
+    a = alert.c
     return int(c.execute(select(func.max(a.peak_level)).where(a.ledger == AlertCategory.HAZARD)).scalar() or 0)
 
 
 def load_newest_issues(c: Connection) -> Sequence[Row[Any]]:
     """Forecasts of the newest issue of each model with station, quantity and unit, by model, series and horizon."""
-    f, s = t.forecast.c, t.series.c
+    f, s = forecast.c, series_table.c
     newest = select(f.model, func.max(f.issued_at).label("at")).where(~f.hindcast).group_by(f.model).subquery()
     query = (
-        select(t.forecast, s.station, s.quantity, s.unit)
+        select(forecast, s.station, s.quantity, s.unit)
         .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .join(t.series, s.id == f.series_id)
+        .join(series_table, s.id == f.series_id)
         .where(~f.hindcast)
         .order_by(f.model, f.series_id, f.horizon_s)
     )
@@ -44,14 +47,14 @@ def load_newest_issues(c: Connection) -> Sequence[Row[Any]]:
 
 def load_hindcast_errors(c: Connection) -> Sequence[Any]:
     """Model, series, issue, horizon and error of each scored hindcast of a series in mm."""
-    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    f, k, s = forecast.c, forecast_score.c, series_table.c
     query = select(f.model, f.series_id, f.issued_at, f.horizon_s, k.error).where(f.hindcast, s.unit == "mm")
-    return c.execute(query.join(t.forecast_score, k.forecast_id == f.id).join(t.series, s.id == f.series_id)).all()
+    return c.execute(query.join(forecast_score, k.forecast_id == f.id).join(series_table, s.id == f.series_id)).all()
 
 
 def summarize_anomalies(c: Connection) -> Sequence[Any]:
     """Of each detector: scores, alarms, series, series with an alarm, its first alarm, and its budget."""
-    a = t.anomaly.c
+    a = anomaly.c
     alarms, places = func.sum(case((a.alerted, 1), else_=0)), func.count(distinct(case((a.alerted, a.series_id))))
     series, first_at = func.count(distinct(a.series_id)), func.min(case((a.alerted, a.at)))
     query = select(a.detector, func.count(), alarms, series, places, first_at, func.max(a.budget))
@@ -77,13 +80,13 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
         day_parts = [[k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)]
         facts = {"series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at}
         facts |= {"code_version": code_version(), "components": components, "day_parts": day_parts}
-        save_rows(c, t.season, [fill_row(t.season, one, **facts)])
+        save_rows(c, season, [fill_row(season, one, **facts)])
 
 
 def load_computed(c: Connection, site: str) -> dict[int, datetime]:
     """When each series of a site was split last."""
-    found = select(t.season.c.series_id, t.season.c.computed_at).join(t.series, t.series.c.id == t.season.c.series_id)
-    return {row.series_id: row.computed_at for row in c.execute(found.where(t.series.c.site == site))}
+    found = select(season.c.series_id, season.c.computed_at).join(series_table, series_table.c.id == season.c.series_id)
+    return {row.series_id: row.computed_at for row in c.execute(found.where(series_table.c.site == site))}
 
 
 def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
@@ -103,8 +106,8 @@ def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
 
 def list_with_day(c: Connection, site: str) -> frozenset[str]:
     """Stations of which a series has a season of the day."""
-    n, s = t.season.c, t.series.c
+    n, s = season.c, series_table.c
     rows = c.execute(
-        select(s.station).join(t.season, n.series_id == s.id).where(s.site == site, n.day_range.is_not(None))
+        select(s.station).join(season, n.series_id == s.id).where(s.site == site, n.day_range.is_not(None))
     )
     return frozenset(rows.scalars())

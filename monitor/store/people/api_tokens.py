@@ -14,7 +14,7 @@ from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_duration, format_iso
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
-from monitor.store.schema.tables import api_token, user_account
+from monitor.store.schema.people import api_token, user_account
 
 SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope -> the role it reaches at most
 LONGEST_S: Final = 366 * 86400.0

@@ -21,7 +21,8 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people import users
-from monitor.store.schema.tables import alert, first_signature
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.people import first_signature
 
 VALID: Final = timedelta(hours=4)
 T = TypeVar("T")

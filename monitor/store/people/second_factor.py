@@ -13,7 +13,7 @@ from forecasting.message import Template
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.people.users import find_user
-from monitor.store.schema.tables import recovery_code, second_factor
+from monitor.store.schema.people import recovery_code, second_factor
 
 STEP_S: Final = 30
 DIGITS: Final = 6

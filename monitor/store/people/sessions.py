@@ -12,7 +12,7 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.names import fold_name
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import load_records, read_record
-from monitor.store.schema.tables import known_device, password_guess, user_account, web_session
+from monitor.store.schema.people import known_device, password_guess, user_account, web_session
 
 SESSION_S: Final = 12 * 3600.0  # a shift
 IDLE_S: Final = SESSION_S  # without a page asked for by hand

@@ -21,7 +21,9 @@ from monitor.domain.names import fold_name, is_same_person
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import read_record
 from monitor.store.people.sessions import end_sessions, forget_devices
-from monitor.store.schema.tables import audit_entry, site, user_account
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.people import user_account
+from monitor.store.schema.sites import site
 
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
 NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has it

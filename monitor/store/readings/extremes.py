@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS
-from monitor.store.schema.tables import observation, observation_flag, offset_entry
+from monitor.store.schema.readings import observation, observation_flag, offset_entry
 
 _RANK: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _UNNESTED: Final = 'unnest(CAST(:begins AS text[]) COLLATE "C", CAST(:ends AS text[]) COLLATE "C")'

@@ -16,7 +16,7 @@ from forecasting.message import Template, gather
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series, rank
-from monitor.store.schema.tables import observation, observation_flag
+from monitor.store.schema.readings import observation, observation_flag
 
 UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"

@@ -13,7 +13,10 @@ from monitor.domain.instruments.parents import list_children
 from monitor.domain.instruments.watched import NOT_WELL
 from monitor.domain.observation import Link
 from monitor.domain.site import Site
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.instruments import instrument, instrument_finding
+from monitor.store.schema.sites import maintenance
+from monitor.store.schema.sites import station as station_table
 from monitor.store.service_state import load_stamps, stamp
 
 Spans = tuple[tuple[datetime, datetime], ...]
@@ -21,7 +24,7 @@ Spans = tuple[tuple[datetime, datetime], ...]
 
 def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
     """Notices of the board that are open, by key: what each said."""
-    a = t.alert.c
+    a = alert.c
     is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
     mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
     rows = c.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
@@ -30,19 +33,19 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
 
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
     """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
-    i = t.instrument.c
+    i = instrument.c
     return _load_notified(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
 
 
 def load_misdated(c: Connection, site: str) -> frozenset[str]:
     """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
-    f = t.instrument_finding.c
+    f = instrument_finding.c
     return _load_notified(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 
 
 def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
     """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
-    k, pages = t.station.c, load_open_pages(c, site, (state,))
+    k, pages = station_table.c, load_open_pages(c, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
         r.id
@@ -59,9 +62,9 @@ def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -
 
     Spans of one station do not overlap.
     """
-    m, a, e = t.maintenance.c, t.alert.c, t.alert_event.c
+    m, a, e = maintenance.c, alert.c, alert_event.c
     found: dict[str, list[tuple[datetime, datetime]]] = {}
-    for r in c.execute(select(t.maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
+    for r in c.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
         found.setdefault(r.station, []).append((r.from_at, min(r.to_at, r.ended_at or r.to_at)))
     children = {
         f"{parent.kind}:{parent.name}": {station for station, _ in places}

@@ -19,7 +19,8 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import fill_row, load_records, match_given, read_record, record_to_dict, save_rows
 from monitor.store.readings.observations import in_chunks
-from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
+from monitor.store.schema.ingest import quarantine_source, rejected_message, sequence_gap, sequence_state
+from monitor.store.schema.site_events import report
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
 BEGINNING_BYTES: Final = 1 << 16  # of a larger one, to see what it was; its true size is stored beside

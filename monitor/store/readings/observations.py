@@ -25,7 +25,8 @@ from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert_difference
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
-from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
+from monitor.store.schema.readings import observation, observation_flag, offset_entry, series, series_latest
+from monitor.store.schema.sites import station
 from monitor.store.schema.view_rows import ReadingRow
 from monitor.store.schema.views import ColumnSpan, stream_view
 

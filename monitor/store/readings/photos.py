@@ -12,7 +12,9 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, record_to_dict
-from monitor.store.schema.tables import alert, photo, report
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.photos import photo
+from monitor.store.schema.site_events import report
 from monitor.store.schema.view_rows import PhotoRow
 from monitor.store.schema.views import load_view
 

@@ -17,7 +17,8 @@ from monitor.domain.site import Criterion, Site, Station
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, fill_row, insert_rows
 from monitor.store.readings.observations import in_chunks
-from monitor.store.schema import tables as t
+from monitor.store.schema.points import point as point_table
+from monitor.store.schema.points import point_delivery, point_observation, point_set
 
 POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
@@ -85,8 +86,8 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
     Raises:
         RefusedError: it is there with another direction or unit: values of both cannot stand in one set.
     """
-    s = t.point_set.c
-    row = upsert(c, t.point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
+    s = point_set.c
+    row = upsert(c, point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
     c.execute(row.on_conflict_do_nothing())
     found = c.execute(select(s.id, s.direction, s.unit, s.meta).where(s.site == site, s.name == name)).one()
     if (found.direction, found.unit) != (direction, unit):
@@ -96,20 +97,20 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
         )
     known = found.meta or {}
     if meta is not None and set(meta) - set(known):  # a delivery before did not say it
-        c.execute(update(t.point_set).where(s.id == found.id).values(meta={**meta, **known}))
+        c.execute(update(point_set).where(s.id == found.id).values(meta={**meta, **known}))
     return int(found.id)
 
 
 def load_reference(c: Connection, set_id: int) -> tuple[datetime | None, str | None]:
     """The date from which the values of a set count, and the point against which; None where no delivery said it."""
-    meta = c.execute(select(t.point_set.c.meta).where(t.point_set.c.id == set_id)).scalar_one() or {}
+    meta = c.execute(select(point_set.c.meta).where(point_set.c.id == set_id)).scalar_one() or {}
     at = meta.get("reference_at")
     return None if at is None else datetime.fromisoformat(at), meta.get("reference_point")
 
 
 def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> dict[str, float]:
     """What points have on the day (UTC) of an instant, newest revision, by `pid`; points without it are absent."""
-    o = t.point_observation.c
+    o = point_observation.c
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found: dict[int, float] = {}
     for ids in in_chunks(list(points.values())):
@@ -124,12 +125,12 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
     """Add the points that are new; returns where each of them is stored by `pid`, at the place first known."""
     if not points:
         return {}
-    p = t.point.c
+    p = point_table.c
     rows = [
         {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude, "height_m": x.height_m}
         for x in points
     ]
-    added = upsert(c, t.point).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
+    added = upsert(c, point_table).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
     found = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
     mark = "?" if c.dialect.name == "sqlite" else "%s"
     for names in in_chunks([x.pid for x in points if x.pid not in found]):
@@ -164,7 +165,7 @@ def add_point_values(
         return PointsAdded()
     received, spelled = format_iso(received_at), {at: format_iso(at) for at in {v.observed_at for v in values}}
     ids = sorted({placed[v.pid].id for v in values if not placed[v.pid].is_new})
-    o = t.point_observation.c
+    o = point_observation.c
     query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
     query = query.where(o.observed_at.between(min(spelled), max(spelled)))
     known = {  # the newest revision of each
@@ -189,7 +190,7 @@ def add_point_values(
             revisions += 1
             revision = before.revision + 1
         rows.append((point_id, spelled[v.observed_at], revision, received, v.value, v.sigma))
-    insert_rows(c, t.point_observation, rows)
+    insert_rows(c, point_observation, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
 
 
@@ -197,8 +198,8 @@ def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
     """Write down that a file of points has come in; the site is evaluated soon after."""
-    row = fill_row(t.point_delivery, added, site=site, point_set_id=set_id, file=file)
-    add_row(c, t.point_delivery, row, received_at=received_at, newest_at=newest_at)
+    row = fill_row(point_delivery, added, site=site, point_set_id=set_id, file=file)
+    add_row(c, point_delivery, row, received_at=received_at, newest_at=newest_at)
 
 
 def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[PointSetRequest]:
@@ -206,20 +207,22 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
 
     `done`: `point_set_id` and, as `id`, the newest delivery for which it was done.
     """
-    d, s = t.point_delivery.c, t.point_set.c
+    d, s = point_delivery.c, point_set.c
     newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)
     latest, before = newest.subquery(), done.subquery()
     rows = c.execute(
         select(s.id, s.name, s.unit, s.meta, d.id.label("delivery"), d.received_at)
         .join(latest, latest.c.point_set_id == s.id)
-        .join(t.point_delivery, d.id == latest.c.id)
+        .join(point_delivery, d.id == latest.c.id)
         .outerjoin(before, before.c.point_set_id == s.id)
         .where(func.coalesce(before.c.id, 0) < latest.c.id)
         .order_by(s.name)
     ).all()
     found = []
     for r in rows:
-        newest_point = c.execute(select(func.max(t.point.c.id)).where(t.point.c.point_set_id == r.id)).scalar() or 0
+        newest_point = (
+            c.execute(select(func.max(point_table.c.id)).where(point_table.c.point_set_id == r.id)).scalar() or 0
+        )
         # half a wavelength, there and back one cycle
         wavelength_mm = r.meta.get("wavelength_mm") if isinstance(r.meta, dict) else None
         jump_mm = None if wavelength_mm is None else float(wavelength_mm) / 2.0
@@ -262,8 +265,8 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
 
 def _points_around(site: Site, near_m: float) -> Select[Any]:
     """Points in the box around all stations, `near_m` wider: a burst has many thousands more."""
-    s, p = t.point_set.c, t.point.c
-    found = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(t.point_set, s.id == p.point_set_id)
+    s, p = point_set.c, point_table.c
+    found = select(p.id, p.latitude, p.longitude, s.name, s.unit).join(point_set, s.id == p.point_set_id)
     places = [(x.latitude, x.longitude) for x in site.stations if x.latitude is not None and x.longitude is not None]
     if not places:
         return found.where(s.site == site.id, s.id != s.id)
@@ -285,14 +288,14 @@ def window_of(criterion: Criterion) -> tuple[float, float]:
 
 def load_places(c: Connection, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
     """Latitude and longitude of points by id."""
-    p = t.point.c
+    p = point_table.c
     query = select(p.id, p.latitude, p.longitude)
     return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(query.where(p.id.in_(some)))}
 
 
 def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:
     """Ids of the points of a set up to one of them, in order."""
-    p = t.point.c
+    p = point_table.c
     return [r[0] for r in c.execute(select(p.id).where(p.point_set_id == set_id, p.id <= until).order_by(p.id))]
 
 
@@ -312,7 +315,7 @@ def find_nearest(stations: Sequence[Station], latitude: float, longitude: float)
 def _measure(
     c: Connection, name: str, station: str, ids: Sequence[int], unit: str, window_s: float, now: datetime
 ) -> PointFact | None:
-    o = t.point_observation.c
+    o = point_observation.c
     within = (o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now, o.received_at <= now)
     query = select(o.point_id, o.observed_at, o.value_raw, o.received_at).where(o.point_id.in_(ids), *within)
     rows = c.execute(query.order_by(o.point_id, o.observed_at, o.revision)).all()

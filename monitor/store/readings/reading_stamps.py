@@ -13,7 +13,7 @@ from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.observation import Reading, is_fit
 from monitor.store.readings import observations
 from monitor.store.readings.observations import SeriesIds
-from monitor.store.schema.tables import observation_flag, offset_entry, series
+from monitor.store.schema.readings import observation_flag, offset_entry, series
 
 Place = tuple[str, str]  # station and quantity
 Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs

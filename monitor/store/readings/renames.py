@@ -17,7 +17,14 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly_label
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.forecasts import forecast, forecast_month, forecast_score
+from monitor.store.schema.points import point_happening, point_look
+from monitor.store.schema.readings import observation, series
+from monitor.store.schema.service import service_state
+from monitor.store.schema.sites import station as station_table
+from monitor.store.schema.tables import metadata
 from monitor.store.score_sums import sum_up_joined
 
 ACTION: Final = "station.rename"
@@ -27,7 +34,7 @@ _CLASH: Final = Template(
     "{old} and {new} are two instruments: {n} readings of {quantity} differ at common instants, the first of {at}",
 )
 _LABELS: Final = Template("rename.labels", "people have judged anomalies of {quantity} of {old} and of {new}")
-_SERIES: Final = t.series.c
+_SERIES: Final = series.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
 
 def load_renamings(c: Connection) -> list[Renaming]:
     """All renamings, oldest first."""
-    e = t.audit_entry.c
+    e = audit_entry.c
     found = []
     for row in c.execute(select(e.at, e.detail).where(e.action == ACTION).order_by(e.id)):
         detail = json.loads(row.detail)
@@ -113,21 +120,21 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
             _join(c, *pair.ids)
             count += 1
     # every table whose rows name a station of a site: one that is added later is renamed as well
-    for table in (one for one in t.metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c}):
+    for table in (one for one in metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c}):
         k = table.c
         mine = and_(k.site == site, k.station == old)
         other = table.alias()
         for names in _list_keys(table):
             if "station" in names:  # what the new id has already
                 same = [other.c[n] == (new if n == "station" else k[n]) for n in names]
-                if table is not t.series:
+                if table is not series:
                     c.execute(delete(table).where(mine, exists().where(*same)))
                 mine = and_(mine, ~exists().where(*same))
         count += c.execute(update(table).where(mine).values(station=new)).rowcount
-    h, scan = t.point_happening, t.point_look.c
+    h, scan = point_happening, point_look.c
     looks = select(scan.id).where(scan.site == site)
     count += c.execute(update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)).rowcount
-    s, end = t.service_state, f":{site}/{old}"
+    s, end = service_state, f":{site}/{old}"
     stamps = set(c.execute(select(s.c.name)).scalars())
     for name in (one for one in stamps if one.endswith(end)):
         fresh = f"{name.removesuffix(end)}:{site}/{new}"
@@ -139,7 +146,7 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         count += c.execute(update(s).where(s.c.name == name).values(name=fresh, detail=detail)).rowcount
     is_left = c.execute(select(func.count()).where(_SERIES.site == site, _SERIES.station == old)).scalar_one()
     if not is_left:
-        c.execute(delete(t.station).where(t.station.c.site == site, t.station.c.id == old))
+        c.execute(delete(station_table).where(station_table.c.site == site, station_table.c.id == old))
     return count
 
 
@@ -149,7 +156,7 @@ def _list_keys(table: Table) -> list[list[str]]:
 
 
 def _find_pairs(c: Connection, site: str, old: str, new: str) -> list[_Pair]:
-    rows = c.execute(select(t.series).where(_SERIES.site == site, _SERIES.station.in_((old, new)))).all()
+    rows = c.execute(select(series).where(_SERIES.site == site, _SERIES.station.in_((old, new)))).all()
     mine = {(row.station, row.quantity): row for row in rows}
     return [
         _Pair(mine[old, quantity], row)
@@ -163,7 +170,7 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
     if pair.old.unit != pair.new.unit:
         yield _UNIT(**names, unit=pair.old.unit, other=pair.new.unit)
     stays, goes = pair.ids
-    o, other = t.observation.c, t.observation.alias()
+    o, other = observation.c, observation.alias()
     at_once, same = _match(other.c, stays)
     count, first = c.execute(
         select(func.count(), func.min(o.observed_at)).where(
@@ -172,13 +179,13 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
     ).one()
     if count:
         yield _CLASH(**names, n=Figure(count, "d"), at=Timestamp.of(first))
-    k = t.anomaly_label.c  # sealed: such rows never change
+    k = anomaly_label.c  # sealed: such rows never change
     if len(c.execute(select(k.series_id).where(k.series_id.in_(pair.ids)).distinct()).all()) > 1:
         yield _LABELS(**names)
 
 
 def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], Sequence[ColumnElement[bool]]]:
-    o = t.observation.c
+    o = observation.c
     return (
         (other.series_id == series_id, other.observed_at == o.observed_at),
         (other.value_raw == o.value_raw, other.sigma.is_not_distinct_from(o.sigma)),
@@ -186,25 +193,25 @@ def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], S
 
 
 def _join(c: Connection, stays: int, goes: int) -> None:
-    if c.execute(select(func.count()).where(t.anomaly_label.c.series_id == goes)).scalar_one():
+    if c.execute(select(func.count()).where(anomaly_label.c.series_id == goes)).scalar_one():
         stays, goes = goes, stays
     join_latest(c, stays, goes)
-    o, other = t.observation.c, t.observation.alias()
+    o, other = observation.c, observation.alias()
     at_once, _ = _match(other.c, stays)
-    c.execute(delete(t.observation).where(o.series_id == goes, exists().where(*at_once)))
-    for table in t.metadata.sorted_tables:
+    c.execute(delete(observation).where(o.series_id == goes, exists().where(*at_once)))
+    for table in metadata.sorted_tables:
         k = table.c
-        if "series_id" not in k or table in (t.anomaly_label, t.forecast_month):
+        if "series_id" not in k or table in (anomaly_label, forecast_month):
             continue
         twin = table.alias()
         for names in _list_keys(table):
             if "series_id" in names:
                 same = [twin.c[n] == (stays if n == "series_id" else k[n]) for n in names]
                 doomed = and_(k.series_id == goes, exists().where(*same))
-                if table is t.forecast:
-                    score = t.forecast_score
+                if table is forecast:
+                    score = forecast_score
                     c.execute(delete(score).where(score.c.forecast_id.in_(select(k.id).where(doomed))))
                 c.execute(delete(table).where(doomed))
         c.execute(update(table).where(k.series_id == goes).values(series_id=stays))
     sum_up_joined(c, stays, goes)
-    c.execute(delete(t.series).where(_SERIES.id == goes))
+    c.execute(delete(series).where(_SERIES.id == goes))

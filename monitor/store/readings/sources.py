@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from monitor.store.database.rows import find_record, load_records, record_to_dict, save_rows
-from monitor.store.schema.tables import source_file, source_poll
+from monitor.store.schema.sources import source_file, source_poll
 
 TEXT_LIMIT: Final = 500
 

@@ -11,7 +11,7 @@ from detection.geojson import Geometry
 from forecasting.message import Template, message_columns
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import load_records, match_given, record_to_dict
-from monitor.store.schema.tables import scene, scene_change, scene_footprint
+from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 
 NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 

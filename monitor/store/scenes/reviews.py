@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from detection.geojson import Geometry
 from monitor.store.database.rows import match_given, read_record
-from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
+from monitor.store.schema.outlines import footprint_review, scene_outline
+from monitor.store.schema.scenes import scene, scene_footprint
 
 UNSURE: Final = 0.5
 """A footprint waits for a look when its mean probability is below threshold + this share of what is left to 1."""

@@ -14,7 +14,8 @@ from monitor.domain.instants import format_iso
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
-from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
+from monitor.store.schema.readings import observation, observation_flag, series
+from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 from monitor.store.schema.view_rows import MarkedFootprint
 
 _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()

@@ -1,103 +1,36 @@
-"""All tables. `metadata` is complete once this module is imported."""
+"""Import the modules of all tables, so that `metadata` is complete.
 
-# ruff: noqa: F401, PLC0414
-from monitor.store.schema.alerts import alert as alert
-from monitor.store.schema.alerts import alert_event as alert_event
-from monitor.store.schema.alerts import alert_outcome as alert_outcome
-from monitor.store.schema.anomalies import anomaly as anomaly
-from monitor.store.schema.anomalies import anomaly_budget as anomaly_budget
-from monitor.store.schema.anomalies import anomaly_label as anomaly_label
-from monitor.store.schema.audit import audit_entry as audit_entry
-from monitor.store.schema.delivery import channel_test as channel_test
-from monitor.store.schema.delivery import digest as digest
-from monitor.store.schema.delivery import notification as notification
-from monitor.store.schema.drills import drill as drill
-from monitor.store.schema.duty import duty_handover as duty_handover
-from monitor.store.schema.duty import duty_override as duty_override
-from monitor.store.schema.duty import duty_rota as duty_rota
-from monitor.store.schema.duty import duty_turn as duty_turn
-from monitor.store.schema.evaluations import decision as decision
-from monitor.store.schema.evaluations import evaluation as evaluation
-from monitor.store.schema.evaluations import forecast_chance as forecast_chance
-from monitor.store.schema.evaluations import rate_now as rate_now
-from monitor.store.schema.evaluations import site_state as site_state
-from monitor.store.schema.evaluations import station_state as station_state
-from monitor.store.schema.forecasts import conformal_state as conformal_state
-from monitor.store.schema.forecasts import forecast as forecast
-from monitor.store.schema.forecasts import forecast_month as forecast_month
-from monitor.store.schema.forecasts import forecast_score as forecast_score
-from monitor.store.schema.forecasts import forecast_withheld as forecast_withheld
-from monitor.store.schema.forecasts import season as season
-from monitor.store.schema.ingest import outage as outage
-from monitor.store.schema.ingest import outage_station as outage_station
-from monitor.store.schema.ingest import quarantine_source as quarantine_source
-from monitor.store.schema.ingest import rejected_message as rejected_message
-from monitor.store.schema.ingest import sequence_gap as sequence_gap
-from monitor.store.schema.ingest import sequence_state as sequence_state
-from monitor.store.schema.instruments import instrument as instrument
-from monitor.store.schema.instruments import instrument_finding as instrument_finding
-from monitor.store.schema.instruments import instrument_month as instrument_month
+Import `metadata` from here to create, compare, copy or walk all tables. Import a single table from the module of its
+subject. Table names are singular; names of the public views (`views.py`) are plural or composed of several words.
+"""
+
+from monitor.store.schema import (  # noqa: F401 - importing a module registers its tables with `metadata`
+    alerts,
+    anomalies,
+    audit,
+    delivery,
+    drills,
+    duty,
+    evaluations,
+    forecasts,
+    ingest,
+    instruments,
+    models,
+    movement,
+    outlines,
+    people,
+    photos,
+    points,
+    readings,
+    reports,
+    scenes,
+    service,
+    site_events,
+    sites,
+    sources,
+    storage,
+    telephony,
+)
 from monitor.store.schema.metadata import metadata
-from monitor.store.schema.models import model as model
-from monitor.store.schema.models import model_gate as model_gate
-from monitor.store.schema.models import model_proof as model_proof
-from monitor.store.schema.models import model_transition as model_transition
-from monitor.store.schema.movement import failure_time as failure_time
-from monitor.store.schema.movement import movement as movement
-from monitor.store.schema.outlines import footprint_review as footprint_review
-from monitor.store.schema.outlines import scene_outline as scene_outline
-from monitor.store.schema.outlines import scene_unsure as scene_unsure
-from monitor.store.schema.people import api_token as api_token
-from monitor.store.schema.people import first_signature as first_signature
-from monitor.store.schema.people import known_device as known_device
-from monitor.store.schema.people import password_guess as password_guess
-from monitor.store.schema.people import recovery_code as recovery_code
-from monitor.store.schema.people import second_factor as second_factor
-from monitor.store.schema.people import user_account as user_account
-from monitor.store.schema.people import web_session as web_session
-from monitor.store.schema.photos import photo as photo
-from monitor.store.schema.points import point as point
-from monitor.store.schema.points import point_anomaly as point_anomaly
-from monitor.store.schema.points import point_delivery as point_delivery
-from monitor.store.schema.points import point_forecast as point_forecast
-from monitor.store.schema.points import point_happening as point_happening
-from monitor.store.schema.points import point_issue as point_issue
-from monitor.store.schema.points import point_issue_horizon as point_issue_horizon
-from monitor.store.schema.points import point_look as point_look
-from monitor.store.schema.points import point_map as point_map
-from monitor.store.schema.points import point_observation as point_observation
-from monitor.store.schema.points import point_rate as point_rate
-from monitor.store.schema.points import point_set as point_set
-from monitor.store.schema.points import point_square as point_square
-from monitor.store.schema.readings import observation as observation
-from monitor.store.schema.readings import observation_flag as observation_flag
-from monitor.store.schema.readings import observation_summary as observation_summary
-from monitor.store.schema.readings import offset_entry as offset_entry
-from monitor.store.schema.readings import reading_gap as reading_gap
-from monitor.store.schema.readings import series as series
-from monitor.store.schema.readings import series_latest as series_latest
-from monitor.store.schema.reports import issued_report as issued_report
-from monitor.store.schema.reports import report_mail as report_mail
-from monitor.store.schema.scenes import scene as scene
-from monitor.store.schema.scenes import scene_change as scene_change
-from monitor.store.schema.scenes import scene_footprint as scene_footprint
-from monitor.store.schema.service import job_run as job_run
-from monitor.store.schema.service import service_check as service_check
-from monitor.store.schema.service import service_state as service_state
-from monitor.store.schema.site_events import event_confirmation as event_confirmation
-from monitor.store.schema.site_events import report as report
-from monitor.store.schema.site_events import site_event as site_event
-from monitor.store.schema.sites import config_version as config_version
-from monitor.store.schema.sites import maintenance as maintenance
-from monitor.store.schema.sites import site as site
-from monitor.store.schema.sites import site_proposal as site_proposal
-from monitor.store.schema.sites import station as station
-from monitor.store.schema.sources import source_file as source_file
-from monitor.store.schema.sources import source_poll as source_poll
-from monitor.store.schema.storage import backup_run as backup_run
-from monitor.store.schema.storage import retention_run as retention_run
-from monitor.store.schema.telephony import push_subscription as push_subscription
-from monitor.store.schema.telephony import reply as reply
-from monitor.store.schema.telephony import reply_code as reply_code
-from monitor.store.schema.telephony import siren_order as siren_order
-from monitor.store.schema.types import INSTANT_WIDTH, BigId, Instant, Json
+
+__all__ = ["metadata"]

@@ -9,17 +9,20 @@ from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
-from monitor.store.schema import tables as t
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.readings import observation, observation_flag, offset_entry, series_latest
+from monitor.store.schema.site_events import event_confirmation, report, site_event
 
 # Instants by which people or decisions wait or know. What was frozen as evidence, alerts and their events stay.
 ANCHORED: Final = (
-    (t.notification, ("queued_at", "next_attempt_at", "lease_until")),
-    (t.report, ("received_at",)),
-    (t.site_event, ("received_at", "withdrawn_at")),
-    (t.event_confirmation, ("at", "withdrawn_at")),
-    (t.observation_flag, ("known_from",)),
-    (t.offset_entry, ("known_from",)),
-    (t.series_latest, ("received_at",)),
+    (notification, ("queued_at", "next_attempt_at", "lease_until")),
+    (report, ("received_at",)),
+    (site_event, ("received_at", "withdrawn_at")),
+    (event_confirmation, ("at", "withdrawn_at")),
+    (observation_flag, ("known_from",)),
+    (offset_entry, ("known_from",)),
+    (series_latest, ("received_at",)),
 )
 # Of a memory: what our clock wrote. Deadlines of votes and instants of steps are times of data.
 OWN_INSTANTS: Final = frozenset({"started_s", "since_s", "seen_s", "known_s", "asked", "common", "unheard"})
@@ -36,15 +39,15 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
     delta, limit = timedelta(seconds=back_s), now + SLACK
     moved: dict[str, int] = {}
     # before its newest instant is moved, each series tells whether any of its rows came in the wrong time
-    series = c.execute(select(t.series_latest.c.series_id).where(t.series_latest.c.received_at > limit)).scalars().all()
-    o = t.observation.c
+    series = c.execute(select(series_latest.c.series_id).where(series_latest.c.received_at > limit)).scalars().all()
+    o = observation.c
     for series_id in series:
         late = c.execute(
             select(o.observed_at, o.revision, o.received_at).where(o.series_id == series_id, o.received_at > limit)
         ).all()
         for one in late:
             key = and_(o.series_id == series_id, o.observed_at == one.observed_at, o.revision == one.revision)
-            c.execute(update(t.observation).where(key).values(received_at=one.received_at - delta))
+            c.execute(update(observation).where(key).values(received_at=one.received_at - delta))
         moved["observation"] = moved.get("observation", 0) + len(late)
     for table, columns in ANCHORED:
         keys = list(table.primary_key.columns)
@@ -56,11 +59,11 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
                 c.execute(update(table).where(where).values({name: row.instant - delta}))
             if rows:
                 moved[table.name] = moved.get(table.name, 0) + len(rows)
-    s = t.site_state.c
+    s = site_state.c
     for known in c.execute(select(s.site, s.state)).all():
         state = _move_back(known.state, epoch_s(now) + SLACK.total_seconds(), back_s)
         if state != known.state:
-            c.execute(update(t.site_state).where(s.site == known.site).values(state=state))
+            c.execute(update(site_state).where(s.site == known.site).values(state=state))
             moved["site_state"] = moved.get("site_state", 0) + 1
     add_audit(c, SERVICE, "clock.set_back", "service:clock", {"seconds": back_s, "rows": moved}, now)
     return moved
@@ -86,7 +89,7 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
         now: the present by the right clock.
         received_from: only those received since then; else those of the last days.
     """
-    o, f = t.observation.c, t.observation_flag.c
+    o, f = observation.c, observation_flag.c
     taken = set(
         c.execute(
             select(f.series_id, f.observed_at, f.revision).where(f.flag == "-future", f.known_from > now - 2 * BACK)
@@ -103,5 +106,5 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
     ]
     for row in rows:
         facts = {"flag": "-future", "known_from": now, "by": SERVICE.name, "reason": BEHIND}
-        add_row(c, t.observation_flag, fill_row(t.observation_flag, row, **facts))
+        add_row(c, observation_flag, fill_row(observation_flag, row, **facts))
     return len(rows)

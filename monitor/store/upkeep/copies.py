@@ -14,7 +14,7 @@ from monitor.domain.instants import format_iso
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row
-from monitor.store.schema.tables import backup_run
+from monitor.store.schema.storage import backup_run
 from monitor.store.upkeep import backup, proof
 
 PROVEN, MADE, FAILED = "proven", "made", "failed"

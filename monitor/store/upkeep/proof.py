@@ -23,7 +23,17 @@ from monitor.store.database import audit
 from monitor.store.database.audit import SEAL, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.anomalies import anomaly
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.forecasts import forecast, forecast_withheld
+from monitor.store.schema.movement import failure_time
+from monitor.store.schema.readings import observation, observation_flag, offset_entry, series, series_latest
+from monitor.store.schema.reports import issued_report
+from monitor.store.schema.sites import config_version
+from monitor.store.schema.tables import metadata
+from monitor.store.schema.types import INSTANT_WIDTH, Instant
 from monitor.store.upkeep import backup, migrate
 from monitor.store.upkeep.used_readings import find_altered
 
@@ -189,16 +199,16 @@ def main(words: list[str]) -> int:
 
 # child column -> parent table: references that are no foreign keys, because their rows come by the million
 _REFERENCES: Final = tuple(
-    (table.c.series_id, t.series.c.id)
+    (table.c.series_id, series.c.id)
     for table in (
-        t.observation,
-        t.observation_flag,
-        t.series_latest,
-        t.offset_entry,
-        t.forecast,
-        t.forecast_withheld,
-        t.failure_time,
-        t.anomaly,
+        observation,
+        observation_flag,
+        series_latest,
+        offset_entry,
+        forecast,
+        forecast_withheld,
+        failure_time,
+        anomaly,
     )
 )
 
@@ -222,18 +232,18 @@ def verify(
         *find_unsealed(connection),
         *find_altered(connection, note),
         *_verify_references(connection),
-        *(finding for table in t.metadata.sorted_tables for finding in _verify_values(connection, table)),
+        *(finding for table in metadata.sorted_tables for finding in _verify_values(connection, table)),
     ]
 
 
 def _verify_hashes(connection: Connection) -> Iterator[str]:
-    d, v = t.decision.c, t.config_version.c
+    d, v = decision.c, config_version.c
     frozen = connection.execute(select(d.id, d.evidence, d.evidence_sha256).execution_options(yield_per=500))
     for row in frozen:
         if hashlib.sha256(row.evidence.encode()).hexdigest() != row.evidence_sha256:
             yield f"decision {row.id}: the frozen evidence does not match its hash"
     # against the hash that the audit log chains: who alters both must rewrite the log
-    e = t.audit_entry.c
+    e = audit_entry.c
     hashes = {f"decision:{row.id}": row.evidence_sha256 for row in connection.execute(select(d.id, d.evidence_sha256))}
     sealed = connection.execute(select(e.subject, e.detail).where(e.action == SEAL).execution_options(yield_per=2000))
     for subject, detail in sealed:
@@ -244,7 +254,7 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for version in connection.execute(select(v.id, v.site, v.source, v.sha256)):
         if hashlib.sha256(version.source.encode()).hexdigest() != version.sha256:
             yield f"config version {version.id} of {version.site}: the stored file does not match its hash"
-    r = t.issued_report.c
+    r = issued_report.c
     kept = select(r.id, r.facts, r.facts_sha256).execution_options(yield_per=50)
     for issued in connection.execute(kept):
         if hashlib.sha256(issued.facts.encode()).hexdigest() != issued.facts_sha256:
@@ -253,7 +263,7 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
 
 def _verify_orders(connection: Connection) -> Iterator[str]:
     """A sealed decision that changed the hazard level has written an event of an alert."""
-    d, e, a = t.decision.c, t.alert_event.c, t.audit_entry.c
+    d, e, a = decision.c, alert_event.c, audit_entry.c
     subjects = {*connection.execute(select(a.subject).where(a.action == SEAL)).scalars()}
     cited = select(e.decision_id).where(e.decision_id.is_not(None))
     for i in connection.execute(select(d.id).where(d.id.not_in(cited)).order_by(d.id)).scalars().all():
@@ -293,11 +303,11 @@ def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
     for column in table.columns:
         if isinstance(column.type, Double):
             checks[f"{column.name}: {{}} values are not finite"] = ~column.between(-1e300, 1e300)
-        elif isinstance(column.type, t.Instant):
+        elif isinstance(column.type, Instant):
             spelled = type_coerce(column, String)
             checks[f"{column.name}: {{}} times are not in the one spelling"] = (
-                func.length(spelled) != t.INSTANT_WIDTH
-            ) | (func.substr(spelled, t.INSTANT_WIDTH, 1) != "Z")
+                func.length(spelled) != INSTANT_WIDTH
+            ) | (func.substr(spelled, INSTANT_WIDTH, 1) != "Z")
     if not checks:
         return
     counts = connection.execute(select(*(func.count(case((bad, 1))) for bad in checks.values()))).one()

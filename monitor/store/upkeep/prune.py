@@ -17,7 +17,14 @@ from monitor.store.database.engine import Database
 from monitor.store.people.sessions import are_forgotten, is_strange
 from monitor.store.readings.messages import prune_quarantine
 from monitor.store.readings.observations import load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import decision, evaluation
+from monitor.store.schema.forecasts import forecast, forecast_score, forecast_withheld
+from monitor.store.schema.people import known_device, password_guess, web_session
+from monitor.store.schema.photos import photo
+from monitor.store.schema.readings import observation, observation_flag, observation_summary, series, series_latest
+from monitor.store.schema.service import job_run
+from monitor.store.schema.storage import retention_run
 from monitor.store.score_sums import delete_scores, order_scores
 
 AIM_S: Final = 0.03  # of a transaction: ingest waits for it at most once
@@ -72,7 +79,7 @@ class RetentionResult:
 
 def load_cited(connection: Connection) -> Spans:
     """The spans of time that frozen evidence names, merged: rows within them stay, whoever's they are."""
-    rows = connection.execute(select(t.decision.c.evidence).execution_options(yield_per=500)).scalars()
+    rows = connection.execute(select(decision.c.evidence).execution_options(yield_per=500)).scalars()
     return tuple(join_spans(span for evidence in rows for span in _spans(evidence)))
 
 
@@ -121,7 +128,7 @@ class RetentionRun:
         ]
         if results:
             with self._db.write() as c:
-                c.execute(insert(t.retention_run), results)
+                c.execute(insert(retention_run), results)
         return self.done
 
     def removed(self) -> dict[str, int]:
@@ -146,30 +153,30 @@ class RetentionRun:
 
     def _list_tables(self, cited: Spans) -> Iterator[tuple[Table, ColumnElement[bool], datetime | None]]:
         limits, now = self._limits, self._now
-        yield t.web_session, t.web_session.c.expires_at <= now, now
-        yield t.known_device, is_strange(now), now
-        yield t.password_guess, are_forgotten(now), now
+        yield web_session, web_session.c.expires_at <= now, now
+        yield known_device, is_strange(now), now
+        yield password_guess, are_forgotten(now), now
         if (limit := limits.photos_before_at) is not None:
-            p, a = t.photo.c, t.alert.c
+            p, a = photo.c, alert.c
             is_open = select(a.id).where(a.id == p.alert_id, a.closed_at.is_(None)).exists()
-            yield t.photo, and_(p.added_at < limit, ~is_open), limit
-        f, s = t.forecast.c, t.forecast_score.c
+            yield photo, and_(p.added_at < limit, ~is_open), limit
+        f, s = forecast.c, forecast_score.c
         if (limit := limits.scores_before_at) is not None:
             issued = select(f.issued_at).where(f.id == s.forecast_id).scalar_subquery()
-            yield t.forecast_score, and_(s.observed_at < limit, *_uncited(cited, issued, limit)), limit
+            yield forecast_score, and_(s.observed_at < limit, *_uncited(cited, issued, limit)), limit
         if (limit := limits.forecasts_before_at) is not None:
             is_unscored = and_(
                 f.issued_at < limit, f.target_at < limit, ~select(s.forecast_id).where(s.forecast_id == f.id).exists()
             )
-            yield t.forecast, and_(is_unscored, *_uncited(cited, f.issued_at, limit)), limit
-            yield t.forecast_withheld, t.forecast_withheld.c.issued_at < limit, limit
-            e, d = t.evaluation.c, t.decision.c
+            yield forecast, and_(is_unscored, *_uncited(cited, f.issued_at, limit)), limit
+            yield forecast_withheld, forecast_withheld.c.issued_at < limit, limit
+            e, d = evaluation.c, decision.c
             decided = select(d.id).where(d.site == e.site, d.at == e.at).exists()
-            yield t.evaluation, and_(e.at < limit, *_uncited(cited, e.at, limit), ~decided), limit
-            yield t.job_run, and_(t.job_run.c.started_at < limit, t.job_run.c.state != "running"), limit
+            yield evaluation, and_(e.at < limit, *_uncited(cited, e.at, limit), ~decided), limit
+            yield job_run, and_(job_run.c.started_at < limit, job_run.c.state != "running"), limit
 
     def _sweep_table(self, table: Table, may_go: ColumnElement[bool], before_at: datetime | None) -> None:
-        key, are_scores = next(iter(table.primary_key.columns)), table is t.forecast_score
+        key, are_scores = next(iter(table.primary_key.columns)), table is forecast_score
         while True:
             found = select(key).where(may_go).limit(KEYS)
             with self._db.read() as c:
@@ -192,9 +199,9 @@ class RetentionRun:
     # ---- readings --------------------------------------------------------------------------------------------------
     def _sweep_observations(self, cited: Spans) -> None:
         """Series by series, for the key starts with the series; the newest epoch of a series always stays."""
-        s, latest, limit = t.series.c, t.series_latest.c, self._limits.observations_before_at
+        s, latest, limit = series.c, series_latest.c, self._limits.observations_before_at
         default = None if limit is None else Thinning(limit, 0)
-        query = select(s.id, s.site, s.quantity, latest.observed_at).join(t.series_latest, latest.series_id == s.id)
+        query = select(s.id, s.site, s.quantity, latest.observed_at).join(series_latest, latest.series_id == s.id)
         with self._db.read() as c:
             every = c.execute(query.order_by(s.id)).all()
         for one in every:
@@ -227,9 +234,9 @@ class RetentionRun:
             if count != _count(c, series_id, start, until):
                 return 0  # a late one came between: the next run takes them together
             made = {"series_id": series_id, "made_at": self._now}
-            c.execute(insert(t.observation_summary), [{**row, **made} for row in rows])
+            c.execute(insert(observation_summary), [{**row, **made} for row in rows])
             self.done[what].summaries += len(rows)
-        for table in (t.observation_flag, t.observation):
+        for table in (observation_flag, observation):
             removed = int(c.execute(delete(table).where(_lies(table, series_id, start, until))).rowcount)
         return removed
 
@@ -239,8 +246,8 @@ _Summaries = tuple[int, list[dict[str, object]]]
 
 def _find_end(c: Connection, series_id: int, start: datetime, end: datetime, rows: int, span_s: int) -> datetime | None:
     """Up to where so many rows of a span of time reach, whole spans of summaries; None where it has none."""
-    found = select(t.observation.c.observed_at).where(_lies(t.observation, series_id, start, end))
-    found = found.order_by(t.observation.c.observed_at)
+    found = select(observation.c.observed_at).where(_lies(observation, series_id, start, end))
+    found = found.order_by(observation.c.observed_at)
     first = c.execute(found.limit(1)).scalar()
     if first is None:
         return None
@@ -263,8 +270,8 @@ def _make_summaries(c: Connection, series_id: int, start: datetime, until: datet
 
 
 def _count(c: Connection, series_id: int, start: datetime, until: datetime) -> int:
-    lies = _lies(t.observation, series_id, start, until)
-    return int(c.execute(select(func.count()).select_from(t.observation).where(lies)).scalar_one())
+    lies = _lies(observation, series_id, start, until)
+    return int(c.execute(select(func.count()).select_from(observation).where(lies)).scalar_one())
 
 
 def _floor_at(at: datetime, span_s: int) -> datetime:

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 from monitor.domain.instants import Span, format_iso, join_spans, parse
 from monitor.store.readings.observations import change_flags
 from monitor.store.readings.renames import call_today, load_renamings
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import decision as decision_table
+from monitor.store.schema.readings import observation, observation_flag, series
 
 AT_ONCE: Final = 100_000  # readings in memory
 MOST: Final = 20  # lines of a series
@@ -61,9 +62,9 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
 
     `note`: called with how many decisions were compared, and of how many.
     """
-    d, s = t.decision.c, t.series.c
+    d, s = decision_table.c, series.c
     ids = {(r.site, f"{r.station}.{r.quantity}"): r.id for r in c.execute(select(s.site, s.station, s.quantity, s.id))}
-    total = int(c.execute(select(func.count()).select_from(t.decision)).scalar_one())
+    total = int(c.execute(select(func.count()).select_from(decision_table)).scalar_one())
     renamings = load_renamings(c)
     frozen = select(d.id, d.site, d.at, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
     found: defaultdict[Name, UsedSpan] = defaultdict(UsedSpan)
@@ -82,7 +83,7 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
 
 
 def _compare(c: Connection, series_id: int | None, stretch: UsedSpan) -> Iterator[str]:
-    o, f = t.observation.c, t.observation_flag.c
+    o, f = observation.c, observation_flag.c
     rows: dict[Key, UsedReading] = {}
     later: defaultdict[Key, list[str]] = defaultdict(list)
     for begin, end in join_spans(stretch.windows, _APART):

@@ -32,7 +32,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.readings.observations import add_observations, load_series
-from monitor.store.schema import tables as t
+from monitor.store.schema.readings import series
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
 from tests.bench.record import read_figures, record, spend
@@ -119,7 +119,7 @@ def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: fl
     with db.write() as c:
         f, end = Filler(c), int(epoch_s(NOW))
         c.execute(
-            insert(t.series),
+            insert(series),
             [
                 {"site": site.id, "station": s.id, "quantity": q, "unit": unit, "created_at": NOW - 400 * DAY}
                 for site in sites

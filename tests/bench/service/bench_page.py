@@ -25,7 +25,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import series
+from monitor.store.schema.readings import series
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import record
 from tests.bench.service import bench_service

@@ -26,8 +26,8 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.schema.readings import series
 from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
@@ -80,7 +80,7 @@ def fill_history(c: Connection, rows: int) -> None:
     """Observations of all series, hourly up to now."""
     f = Filler(c)
     c.execute(
-        insert(t.series),
+        insert(series),
         [
             {"site": SITE, "station": f"S{s:03d}", "quantity": q, "unit": "mm", "created_at": NOW}
             for s in range(STATIONS)

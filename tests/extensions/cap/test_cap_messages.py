@@ -20,7 +20,10 @@ from monitor.extensions.cap.rules import NAMESPACE, find_faults
 from monitor.extensions.cap.signature import make_key, verify_cap
 from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.movement import failure_time
+from monitor.store.schema.readings import series as series_table
+from monitor.store.schema.sites import site as site_table
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
@@ -126,16 +129,16 @@ def test_the_channel_carries_hazards_only():
 @pytest.fixture
 def hazard(failed):
     with failed.read() as c:
-        return c.execute(select(t.alert.c.id).where(t.alert.c.ledger == AlertCategory.HAZARD)).scalar_one()
+        return c.execute(select(alert_table.c.id).where(alert_table.c.ledger == AlertCategory.HAZARD)).scalar_one()
 
 
 def add_window(slope, *, trusted=True, ahead=HOUR):
     now = slope.now
     window = (now + ahead, now + 2 * ahead, now + 3 * ahead)
     with slope.database.write() as c:
-        series = c.execute(select(t.series.c.id).where(t.series.c.station == "G1")).scalar_one()
+        series = c.execute(select(series_table.c.id).where(series_table.c.station == "G1")).scalar_one()
         row = FailureRow(series, now, now, *window, 3, 3, 0.9, 100.0, trusted, "", "inverse_velocity", None)
-        c.execute(t.failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
+        c.execute(failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 
 def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
@@ -160,7 +163,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
     add_window(slope)
     slope.take(type(slope.site)(**{**{n: getattr(slope.site, n) for n in slope.site.__slots__}, "name": "Other"}))
     with failed.write() as c:
-        c.execute(update(t.alert).where(t.alert.c.id == hazard).values(level=0))
+        c.execute(update(alert_table).where(alert_table.c.id == hazard).values(level=0))
         changed = {"from_state": "x", "from_level": 3, "to_level": 0}
         alerts._add_event(c, hazard, slope.now + HOUR, ADA, "all quiet", "closed", **changed)
         alerts.set_outcome(c, hazard, "false_instrument", ADA, "a fox", slope.now + 2 * HOUR)
@@ -171,7 +174,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
     slope.take(parse_site(TEXT.replace("North bench", "Elsewhere").replace("green", "calm"), "bench.toml"))
     with failed.write() as c:  # a later file, and then nobody watches any more
         assert compose(c, PLAIN, hazard) == cancel
-        c.execute(update(t.site).values(active=False))
+        c.execute(update(site_table).values(active=False))
     with failed.read() as c:
         assert (compose(c, PLAIN, hazard), compose(c, PLAIN, hazard, str(chain[-1].sequence + 1))) == (cancel, end)
         with pytest.raises(RefusedError, match="watched no more"):
@@ -187,7 +190,7 @@ def test_a_trusted_window_known_at_the_message_stands_in_it(database):
     add_window(slope, ahead=timedelta(hours=12))
     slope.live(10, {"G1": 150.0, "G2": 140.0})
     with database.read() as c:
-        number = c.execute(select(t.alert.c.id).where(t.alert.c.ledger == AlertCategory.HAZARD)).scalar_one()
+        number = c.execute(select(alert_table.c.id).where(alert_table.c.ledger == AlertCategory.HAZARD)).scalar_one()
         root = read(compose(c, PLAIN, number, languages=["it", "en"]))
     assert [e.text for e in root.iter(f"{{{NAMESPACE}}}onset")] == ["2026-03-02T14:00:00-00:00"] * 2
     assert find(root, "info/certainty").text == "Likely"
@@ -221,7 +224,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
         assert client.get("/sites/other/cap/feed.atom").status_code == 404
         for odd in ("/alerts/99/cap/1.xml", f"/alerts/{hazard}/cap/cancel.xml", f"/alerts/{hazard}/cap/x.xml"):
             assert client.get(odd).status_code == 404, odd
-        tell(failed, lambda c: c.execute(update(t.alert).values(exercise=True)))
+        tell(failed, lambda c: c.execute(update(alert_table).values(exercise=True)))
         assert b"<entry>" not in client.get("/cap/feed.atom").content
         drills = client.get("/cap/feed.atom?exercises=true").content
         assert drills.count(b"EXERCISE [North bench]") == drills.count(b'term="Exercise"') == len(entries)

@@ -21,7 +21,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import add_user
-from monitor.store.schema import tables as t
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.duty import duty_handover
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
@@ -85,13 +86,13 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
         assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # one is not two
         assert "/handovers/1/sign" not in bo.read()
         with watched.write() as c:  # the account's name was written otherwise then
-            c.execute(update(t.duty_handover).values(outgoing="Bo"))
+            c.execute(update(duty_handover).values(outgoing="Bo"))
         page = bo.read()
         assert "/handovers/1/sign" not in page
         assert "A hand-over waits for your signature" not in page
         assert "/handovers/1/withdraw" in page
         with watched.write() as c:
-            c.execute(update(t.duty_handover).values(outgoing="bo"))
+            c.execute(update(duty_handover).values(outgoing="bo"))
         ada = Browser(client, "ada")
         page = ada.read()
         assert "bo signed at 2026-03-06 10:00" in page
@@ -205,8 +206,8 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
         state, reason = alarm()
     assert state == "unacknowledged"
     with watched.write() as c:
-        mine = t.notification.c.alert_id == 1
-        c.execute(update(t.notification).where(mine).values(state="confirmed", confirmed_at=now[0]))  # of level 2
+        mine = notification.c.alert_id == 1
+        c.execute(update(notification).where(mine).values(state="confirmed", confirmed_at=now[0]))  # of level 2
         raise_alert(c, 3, now[0])
     assert alarm() == (state, reason), "red: nobody has confirmed that"
     with watched.write() as c:
@@ -277,7 +278,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 1, T0)
-        c.execute(update(t.notification).values(state="confirmed", confirmed_at=T0 + MINUTE))
+        c.execute(update(notification).values(state="confirmed", confirmed_at=T0 + MINUTE))
         acknowledge(c, 1, Actor("mori"), "seen", T0 + MINUTE)
     assert say() == (["R. Mori"], ["R. Mori"], T0)
     with watched.write() as c:

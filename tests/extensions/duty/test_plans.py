@@ -17,7 +17,7 @@ from monitor.service.core import Core
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema import tables as t
+from monitor.store.schema.duty import duty_rota
 from monitor.store.schema.views import load_view
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
@@ -123,7 +123,7 @@ def test_core_follows_the_plans_of_its_sites(watched):
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
-        c.execute(update(t.duty_rota).values(**wrong))
+        c.execute(update(duty_rota).values(**wrong))
         raise_alert(c, 2, T0)
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     rosters = ask(watched, load_rosters, [CREW], T0)

@@ -27,7 +27,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies, load_held
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly_label
+from monitor.store.schema.delivery import notification
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
@@ -173,7 +174,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     said = keys(bench)
     assert {k for k in said if k.endswith("calibration")} == {"health:instrument:logger:L1:calibration"}
     assert "health:instrument:G1:battery" in said
-    told = ask(bench, lambda c: c.execute(select(t.notification.c.body)).scalars().all())
+    told = ask(bench, lambda c: c.execute(select(notification.c.body)).scalars().all())
     assert sum("G1, G2, G3" in body for body in told) == 1
     run(bench, ServiceConfig(), SITE, NOW + HOUR)
     assert keys(bench) == said, "nothing is said twice"
@@ -188,7 +189,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
 def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacement(bench):
     def told(name):
         with bench.read() as c:
-            bodies = c.execute(select(t.notification.c.body).order_by(t.notification.c.id)).scalars().all()
+            bodies = c.execute(select(notification.c.body).order_by(notification.c.id)).scalars().all()
         return [b for b in bodies if b.startswith((f"{name}:", f"{name} ", f"station {name} ", f"over: {name}"))]
 
     evaluate_site(bench, SITE, NOW, "start")
@@ -375,7 +376,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         found = bo.get("/api/v1/sites/north-bench/instruments").json()
     assert {r["instrument"]: r["state"] for r in found}["G1"] == "battery"
     with filled_database.write() as c:
-        c.execute(t.anomaly_label.update().where(t.anomaly_label.c.cause == "weather").values(note=" =HYPERLINK(1)"))
+        c.execute(anomaly_label.update().where(anomaly_label.c.cause == "weather").values(note=" =HYPERLINK(1)"))
     file = tmp_path / "labels.csv"
     assert run_verb(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
     rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))

@@ -31,7 +31,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.readings.instruments import load_open_pages
 from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.delivery import notification
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
@@ -297,7 +298,7 @@ def play(database, readings, begin, end, seen=lambda _: None):
 
 def list_told(database):
     with database.read() as c:
-        rows = c.execute(select(t.alert.c.key).join(t.notification, t.notification.c.alert_id == t.alert.c.id))
+        rows = c.execute(select(alert.c.key).join(notification, notification.c.alert_id == alert.c.id))
         return sorted(set(rows.scalars()))
 
 

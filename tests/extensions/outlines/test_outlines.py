@@ -30,7 +30,7 @@ from monitor.store.models.registry import add_model
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
-from monitor.store.schema.tables import model_proof
+from monitor.store.schema.models import model_proof
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import footprint_row, scene_row, square, tell
 from tests.tables import tabulated

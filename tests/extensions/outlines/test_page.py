@@ -9,7 +9,7 @@ from monitor.extensions.outlines import files as uploads
 from monitor.extensions.outlines.store import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
-from monitor.store.schema.tables import scene
+from monitor.store.schema.scenes import scene
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
 from tests.data.store_rows import ask, square

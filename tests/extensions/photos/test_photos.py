@@ -24,7 +24,8 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings import photos as kept
 from monitor.store.readings.photos import PhotoMetadata, add_photo
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from monitor.web.routes import acts
@@ -203,7 +204,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         with filled_database.read() as c:
             [row] = load_view(c, "photos", alert_id=alert)
             assert (row["by"], row["latitude"], row["taken"]) == ("bo", 46.2, "2026-03-01 06:58:00")
-            e = t.audit_entry.c
+            e = audit_entry.c
             added = select(e.detail).where(e.action == "photo.add", e.subject == f"alert:{alert}")
             assert (json.loads(c.execute(added).scalar_one())["sha256"], verify_chain(c)) == (row["sha256"], [])
             assert list_alterations(c, alert, "north-bench") == []
@@ -252,7 +253,7 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
 
     assert sweep() == 1
     with filled_sqlite.write() as c:
-        c.execute(update(t.alert).where(t.alert.c.id == alert).values(level=0))
+        c.execute(update(alert_table).where(alert_table.c.id == alert).values(level=0))
         close_alert(c, alert, Actor("bo"), "over", NOW)
     assert sweep() == 0
     assert not [line for line in ask(filled_sqlite, list_alterations, alert, "north-bench") if line.startswith("photo")]
@@ -261,7 +262,7 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
 def find_open(database):
     """The open hazard alert of north-bench."""
     with database.read() as c:
-        a = t.alert.c
+        a = alert_table.c
         return c.execute(
             select(a.id).where(a.site == "north-bench", a.ledger == "hazard", a.closed_at.is_(None))
         ).scalar_one()

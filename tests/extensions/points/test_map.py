@@ -12,7 +12,7 @@ from monitor.extensions.points import routes
 from monitor.extensions.points.store import maps as point_maps
 from monitor.extensions.points.store.rates import load_rates
 from monitor.store.readings import points
-from monitor.store.schema import tables as t
+from monitor.store.schema.points import point, point_observation
 from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW
 from tests.integration.web.served import serving
@@ -37,7 +37,7 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
         for n in range(6):
             at = NOW - timedelta(days=10 * n)
             c.execute(
-                t.point_observation.insert(),
+                point_observation.insert(),
                 [
                     {"point_id": i, "observed_at": at, "revision": 0, "received_at": at, "value_raw": -0.1 * k * 10 * n}
                     for k, i in enumerate(ids.values())
@@ -45,7 +45,7 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
                 ],
             )
         c.execute(
-            t.point_observation.insert().values(
+            point_observation.insert().values(
                 point_id=ids["q0"], observed_at=NOW, revision=1, received_at=NOW, value_raw=50.0
             )
         )
@@ -92,9 +92,9 @@ def test_one_point_has_its_series_and_its_forecast_or_the_reason_for_none(client
     assert (found["height_m"], found["direction"], found["unit"]) == (900.5, "los-towards", "mm")
     assert [bool(one["reason"]) for one in found["forecast"]] == [False, False, True]
     with filled_database.write() as c:
-        ids = c.execute(select(t.point.c.id).where(t.point.c.pid == "p0")).scalars().all()
+        ids = c.execute(select(point.c.id).where(point.c.pid == "p0")).scalars().all()
         c.execute(
-            t.point_observation.insert().values(
+            point_observation.insert().values(
                 point_id=ids[0], observed_at=NOW - timedelta(days=2), revision=9, received_at=NOW, value_raw=-0.9
             )
         )

@@ -42,7 +42,12 @@ from monitor.extensions.reports.store import load_issue, load_issues, load_mails
 from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import evaluation
+from monitor.store.schema.movement import movement as movement_table
+from monitor.store.schema.reports import issued_report, report_mail
+from monitor.store.schema.site_events import report
 from monitor.store.schema.views import load_view
 from monitor.web.parts.documents import find_policy
 from tests.conftest import STORY_ON_SQLITE, free_port
@@ -64,7 +69,7 @@ def add_looks(database):
     digest=x
 """
     with database.write() as c:
-        c.execute(t.evaluation.delete().where(t.evaluation.c.site == SITE))
+        c.execute(evaluation.delete().where(evaluation.c.site == SITE))
         insert_rows(c, NOW, rows, looks)
 
 
@@ -110,16 +115,14 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
         alerts.set_outcome(c, hazard["id"], "true", ADA, "it fell", later)
         alerts.add_note(c, hazard["id"], ADA, "seen", later)
         c.execute(
-            update(t.notification)
-            .where(t.notification.c.state == "failed_final")
-            .values(state="delivered", sent_at=later)
+            update(notification).where(notification.c.state == "failed_final").values(state="delivered", sent_at=later)
         )
         c.execute(
-            insert(t.report).values(
+            insert(report).values(
                 site=SITE, at=NOW - DAY, received_at=later, kind="crack", text="late", by="x", digest="9" * 64
             )
         )
-        c.execute(update(t.alert).where(t.alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
+        c.execute(update(alert).where(alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
     assert digest_of(gather(database)) == digest
     assert digest_of(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
     with database.read() as c, pytest.raises(NotFoundError, match="not watched yet"):
@@ -210,12 +213,12 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
     # a mail server that is away for two days ends the tries
     with database.write() as c:
         c.execute(
-            update(t.report_mail).values(state="failed_retry", next_attempt_at=NOW, queued_at=NOW - timedelta(days=3))
+            update(report_mail).values(state="failed_retry", next_attempt_at=NOW, queued_at=NOW - timedelta(days=3))
         )
     with pytest.raises(JobError):
         issuing.run(database, plan(free_port()), None, later + timedelta(hours=3))
     with database.read() as c:
-        assert set(c.execute(select(t.report_mail.c.state)).scalars()) == {"failed_final"}
+        assert set(c.execute(select(report_mail.c.state)).scalars()) == {"failed_final"}
     # of a time that passed while the service was away for days nothing is made
     assert issuing.run(
         database, plan(mail.port, more='[[report]]\nkind = "weekly"\nweekday = "wednesday"\n'), None, later
@@ -236,7 +239,7 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
     facts["now"]["level"] = 2
     assert find_state(facts, "en", LATE).action, "what was called for is not called off"
     with database.write() as c:
-        c.execute(t.evaluation.delete().where(t.evaluation.c.at > NOW - timedelta(hours=8)))
+        c.execute(evaluation.delete().where(evaluation.c.at > NOW - timedelta(hours=8)))
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
     assert "UNKNOWN (last decision" in mail.mails[0][1]["Subject"]
 
@@ -244,7 +247,7 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
 @STORY_ON_SQLITE
 def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_still_shown(database):
     with database.write() as c:
-        c.execute(update(t.movement).values(velocity_window_s=115200.0))
+        c.execute(update(movement_table).values(velocity_window_s=115200.0))
     facts = gather(database)
     assert " in 32 h</td>" in render_report(facts, "x", "en", NOW)
     for one in facts["movement"]:
@@ -270,12 +273,12 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
             ],
             NOW,
         )
-        row = dict(c.execute(select(t.alert).where(t.alert.c.ledger == "health")).mappings().first())
-        chain = dict(c.execute(select(t.alert_event).where(t.alert_event.c.alert_id == row["id"])).mappings().first())
+        row = dict(c.execute(select(alert).where(alert.c.ledger == "health")).mappings().first())
+        chain = dict(c.execute(select(alert_event).where(alert_event.c.alert_id == row["id"])).mappings().first())
         for number in range(900, 904):
             facts = {"id": number, "site": SITE, "raised_at": at, "closed_at": None, "key": f"health:{number}"}
-            c.execute(insert(t.alert).values(row | facts | {"exercise": False}))
-            c.execute(insert(t.alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
+            c.execute(insert(alert).values(row | facts | {"exercise": False}))
+            c.execute(insert(alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
     monkeypatch.setattr(report_facts, "MOST", 3)
     facts = gather(database)
     moved = {row["quantity"]: row["change"] for row in facts["movement"] if row["station"] == "G9"}
@@ -314,7 +317,7 @@ def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
     monkeypatch.setattr(issuing, "gather_facts", gather_facts)
     monkeypatch.setattr(issuing, "make_document", poison(make_document, SITE))
     with database.write() as c:
-        c.execute(update(t.report_mail).values(state="failed_retry", next_attempt_at=NOW))
+        c.execute(update(report_mail).values(state="failed_retry", next_attempt_at=NOW))
     with pytest.raises(JobError, match="2 reports were not made or not mailed, the first: ValueError: poisoned"):
         issuing.run(database, config, None, later)
     subjects = [message["Subject"] for _, message in mail.mails]
@@ -392,7 +395,7 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     assert movement
     assert all("velocity_window_s" in one for one in movement)
     with database.write() as c:
-        c.execute(t.evaluation.delete())
+        c.execute(evaluation.delete())
     status, said = call("prove", "2")
     assert (status, "another one in days, now, segments: rows" in said) == (1, True), said
     with database.read() as c:
@@ -401,7 +404,7 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     assert issue.facts_sha256 in issuing.make_document(database, issue, timedelta(days=1))[0], (
         "what was said, though rows are gone"
     )
-    issued, older = t.issued_report, "made by version 0.1.0"
+    issued, older = issued_report, "made by version 0.1.0"
     for values, expected, text in (
         ({"code_version": "0.1.0"}, 3, f"{older}, what it said is stored and gives its digest"),
         ({"facts": "{}"}, 1, "what is stored of it was altered"),

@@ -20,7 +20,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.people import users
 from monitor.store.people.second_factor import add_second_factor, code_of
 from monitor.store.people.users import bind_person
-from monitor.store.schema import tables as t
+from monitor.store.schema.audit import audit_entry
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell
@@ -461,4 +461,4 @@ def test_a_setting_that_cannot_work_is_refused(text, line):
 def test_the_database_holds_no_secret_of_the_provider(browse, filled_database):
     assert come(browse()).status_code == 200
     with filled_database.read() as c:
-        assert SECRET not in str(c.execute(select(t.audit_entry)).all())
+        assert SECRET not in str(c.execute(select(audit_entry)).all())

@@ -46,7 +46,8 @@ from monitor.extensions.sources.take import SourceTarget
 from monitor.service.alarms import AlarmConditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file
-from monitor.store.schema import tables as t
+from monitor.store.schema.ingest import quarantine_source, rejected_message
+from monitor.store.schema.readings import observation
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
@@ -100,7 +101,7 @@ def look(here):
 
 def values(database):
     with database.read() as c:
-        rows = c.execute(select(t.observation.c.observed_at, t.observation.c.revision, t.observation.c.value_raw))
+        rows = c.execute(select(observation.c.observed_at, observation.c.revision, observation.c.value_raw))
         return sorted((row.observed_at.day, row.revision, row.value_raw) for row in rows)
 
 
@@ -130,12 +131,12 @@ def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(here, se
         server.files["/day.csv"] += f"2026-03-0{k},G1,displacement_mm,1\n".encode()
         assert poll.poll_source(source, here, {}).rejected == k
     with db.read() as c:
-        waiting = c.execute(select(t.rejected_message.c.code, t.rejected_message.c.times)).all()
-        kept = c.execute(select(t.quarantine_source.c.kept_rows)).scalar_one()
+        waiting = c.execute(select(rejected_message.c.code, rejected_message.c.times)).all()
+        kept = c.execute(select(quarantine_source.c.kept_rows)).scalar_one()
     assert (waiting, kept, values(db)) == ([("no_zone", 1)], 1, [(1, 0, 1.0), (2, 0, 2.0), (2, 1, 2.5), (3, 0, 3.0)])
     with db.read() as c:
         state, files = find_poll(c, "logger"), load_files(c, "logger")
-        said = c.execute(select(t.observation.c.extra).where(t.observation.c.revision == 1)).scalar_one()
+        said = c.execute(select(observation.c.extra).where(observation.c.revision == 1)).scalar_one()
     assert (state.success_at, state.error, state.rows_new, state.rows_all) == (NOW, None, 0, 4)
     assert files["day.csv"].size == len(server.files["/day.csv"])
     assert "source test" in json.dumps(said)
@@ -526,7 +527,7 @@ def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(he
     look(here)
     with here.db.read() as c:
         reasons = {name: file.reason for name, file in load_files(c, "inbox/north").items()}
-        waiting = [row.code for row in c.execute(select(t.rejected_message.c.code))]
+        waiting = [row.code for row in c.execute(select(rejected_message.c.code))]
     assert reasons["logger_a.csv"] is None
     assert sorted(value for *_, value in values(here.db)) == [1.0, 2.0], waiting
     assert "line 5 begins another part of the file" in reasons["logger_b.csv"]
@@ -549,7 +550,7 @@ def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_no
         server.files[f"/{year}/day.csv"] = (HEAD + ROWS[0] + ROWS[1].replace("2.0", f"x{year}")).encode()
     source = source_of(server, url=server.url, files=["2025/day.csv", "2026/day.csv"])
     assert poll.poll_source(source, here, {}).errors == []
-    waiting = select(t.rejected_message.c.client)
+    waiting = select(rejected_message.c.client)
     files = {row.client for row in ask(here.db, lambda c: c.execute(waiting))}
     assert files == {"file:source test/2025/day.csv", "file:source test/2026/day.csv"}
     metres = "".join(f"2026-02-{k:02}T00:00:00Z,G1,displacement_mm,{k}000000.0\n" for k in range(1, 29))

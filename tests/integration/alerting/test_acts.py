@@ -13,7 +13,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
+from monitor.store.schema.delivery import notification
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
@@ -46,7 +46,7 @@ def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk,
     with desk.write() as c:
         for level in levels:
             change(c, level, site=site)
-        found = c.execute(select(t.notification.c.level).order_by(t.notification.c.id)).scalars().all()
+        found = c.execute(select(notification.c.level).order_by(notification.c.id)).scalars().all()
     assert found == told
 
 

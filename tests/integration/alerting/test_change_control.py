@@ -33,7 +33,9 @@ from monitor.store.alerting.maintenance import (
 from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user, disable_user
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.sites import config_version, site_proposal
 from tests.data.site_text import criterion, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -182,8 +184,8 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
     assert (file.read_text(), in_force(bench), list(tmp_path.glob(".*"))) == (LOOSE, LOOSE, [])
     with bench.database.read() as c:
         done = load_proposal(c, found.id)
-        version = c.execute(select(t.config_version).where(t.config_version.c.sha256 == done.sha256)).one()
-        e = t.audit_entry.c
+        version = c.execute(select(config_version).where(config_version.c.sha256 == done.sha256)).one()
+        e = audit_entry.c
         actions = c.execute(select(e.action, e.actor).where(e.action != "rows.seal").order_by(e.id)).all()
         assert verify_chain(c) == []
     assert (done.state, done.approved_by, done.second_by) == ("approved", "Bo", "Bo")
@@ -193,7 +195,7 @@ def test_a_loosening_needs_somebody_else(bench, tmp_path):
 
 def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_path):
     found = suggest(bench, TIGHT)
-    tell(bench.database, lambda c: c.execute(t.site_proposal.update().values(source=LOOSE)))
+    tell(bench.database, lambda c: c.execute(site_proposal.update().values(source=LOOSE)))
     with pytest.raises(RefusedError, match="was altered in the database"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
     assert in_force(bench) == SITE_TEXT
@@ -225,7 +227,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert "reads these any more: G1 (level-1)" in asked.reason, "a person must decide"
     set_level(database, site, 0, BO, "nothing moves", bench.now)
     assert bench.live(2).decision.memory.unheard == {}
-    assert "site.set_apart" in ask(database, lambda c: c.execute(select(t.audit_entry.c.action)).scalars().all())
+    assert "site.set_apart" in ask(database, lambda c: c.execute(select(audit_entry.c.action)).scalars().all())
 
 
 def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
@@ -378,13 +380,13 @@ def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
     assert load(core) == SITE_TEXT
     core.alarms.write_pending()
     with core.db.read() as c:
-        alarm = c.execute(select(t.alert).where(t.alert.c.key == "health:config:bench:unapproved")).one()
+        alarm = c.execute(select(alert).where(alert.c.key == "health:config:bench:unapproved")).one()
     assert (alarm.site, alarm.level) == ("status", 2)
     assert f"slopeward sites propose bench {tmp_path}/sites/bench.toml --by" in alarm.reason
     (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
     assert load(core) == SITE_TEXT
     core.alarms.write_pending()
-    assert ask(core.db, lambda c: c.execute(select(t.alert.c.level).where(t.alert.c.id == alarm.id)).scalar()) == 0
+    assert ask(core.db, lambda c: c.execute(select(alert.c.level).where(alert.c.id == alarm.id)).scalar()) == 0
 
 
 def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
@@ -442,12 +444,12 @@ def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_pat
 
 
 def spoil(bench):
-    tell(bench.database, lambda c: c.execute(t.config_version.update().values(source="levels = 'of an older program'")))
+    tell(bench.database, lambda c: c.execute(config_version.update().values(source="levels = 'of an older program'")))
 
 
 def told(core):
     core.alarms.write_pending()
-    return {a.key: a for a in ask(core.db, lambda c: c.execute(select(t.alert).where(t.alert.c.level > 0)))}
+    return {a.key: a for a in ask(core.db, lambda c: c.execute(select(alert).where(alert.c.level > 0)))}
 
 
 def test_a_version_that_cannot_be_read_any_more_is_told_and_its_level_stands(core, bench):

@@ -17,7 +17,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import audit_entry
+from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import bounds, criterion, head, series, station

@@ -17,7 +17,8 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import confirm_event, withdraw_confirmation
 from monitor.store.people.users import add_user
-from monitor.store.schema import tables as t
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.people import user_account
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask
@@ -44,7 +45,7 @@ def stand_behind(slope, *people, event=1):
 
 
 def log_of(slope, action):
-    e = t.audit_entry.c
+    e = audit_entry.c
     with slope.database.read() as c:
         rows = c.execute(select(e.actor, e.actor_kind, e.detail).where(e.action == action).order_by(e.id)).all()
     return [(r.actor, r.actor_kind, json.loads(r.detail)) for r in rows]
@@ -103,7 +104,7 @@ def test_who_may_stand_behind_an_event(slope):
         for who in ("Ada", "Bo", "Eve"):
             add_user(c, who, "long enough a password", "viewer" if who == "Eve" else "operator", slope.now)
         add_user(c, "Guest", "long enough a password", "operator", slope.now)
-        c.execute(update(t.user_account).where(t.user_account.c.name == "Guest").values(sites=["elsewhere"]))
+        c.execute(update(user_account).where(user_account.c.name == "Guest").values(sites=["elsewhere"]))
     for event, who, said in (
         (1, ADA, "explains nothing"),
         (2, Actor("Eve"), "no open account"),

@@ -35,7 +35,12 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import verify_chain
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.readings import observation
+from monitor.store.schema.sites import config_version
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
@@ -95,7 +100,7 @@ def test_what_comes_later_changes_nothing_and_is_listed(bench):
         key = find_series_id(c, "bench", "G2", "crack_opening")
         add_flag(c, key, decided - HOUR, "spike", bench.now)
         enter_offset(c, key, decided - 3 * HOUR, 25.0, bench.now, kind=KINDS[0], reason="new anchor")
-        c.execute(t.observation.delete().where(t.observation.c.observed_at == decided - 7 * HOUR))
+        c.execute(observation.delete().where(observation.c.observed_at == decided - 7 * HOUR))
     bench.take(parse_site(SITE_TEXT.replace("over = 80.0", "over = 800.0"), "bench.toml"))
     bench.live(3)
 
@@ -119,7 +124,7 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     copy = tmp_path / ("copy.db" if bench.database.is_sqlite else "copy.dump")
     back_up(bench.database, copy)
     with bench.database.write() as c:
-        for table in (t.notification, t.alert_event, t.alert, t.decision):
+        for table in (notification, alert_event, alert_table, decision):
             c.execute(table.delete())
     restore(bench.database, copy)
     alert, _ = hazard(bench)
@@ -156,12 +161,12 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, explain):
         assert text != row.evidence
         digest = hashlib.sha256(text.encode()).hexdigest()
         for sha in (row.evidence_sha256, digest):  # who alters the hash as well still does not fit the audit log
-            alter(bench, t.decision, evidence=text, evidence_sha256=sha)
+            alter(bench, decision, evidence=text, evidence_sha256=sha)
             assert any("altered" in line for line in recompute_all(bench.database, alert)), name
             assert any(f"decision {row.id}" in x or f"decision:{row.id}" in x for x in ask(bench.database, verify))
     status, said = explain()
     assert (status, "recomputed: the frozen inputs were altered" in said) == (1, True)
-    alter(bench, t.decision, evidence=row.evidence, evidence_sha256=row.evidence_sha256)
+    alter(bench, decision, evidence=row.evidence, evidence_sha256=row.evidence_sha256)
     assert (explain()[0], ask(bench.database, verify)) == (0, [])
 
 
@@ -185,12 +190,12 @@ def test_an_altered_threshold_or_event_is_found(bench, explain):
     alert, row = hazard(bench)
     whole = {"source": SITE_TEXT}
     for table, altered, sane, said in (
-        (t.config_version, {"source": SITE_TEXT.replace("80.0", "81.0")}, whole, "site file was altered"),
-        (t.config_version, {"source": "no toml ["}, whole, "site file was altered"),
-        (t.decision, {"config_sha256": "0" * 64}, {"config_sha256": row.config_sha256}, "no site file with hash 000"),
-        (t.alert_event, {"to_level": 1}, {"to_level": 3}, "the event says level 1, the decision 3"),
-        (t.alert_event, {"reason": "nothing"}, {"reason": alert.reason}, "the event's reason is not the decision's"),
-        (t.alert, {"acknowledged_by": "Eve"}, {"acknowledged_by": None}, "altered: alert 1: the row was altered"),
+        (config_version, {"source": SITE_TEXT.replace("80.0", "81.0")}, whole, "site file was altered"),
+        (config_version, {"source": "no toml ["}, whole, "site file was altered"),
+        (decision, {"config_sha256": "0" * 64}, {"config_sha256": row.config_sha256}, "no site file with hash 000"),
+        (alert_event, {"to_level": 1}, {"to_level": 3}, "the event says level 1, the decision 3"),
+        (alert_event, {"reason": "nothing"}, {"reason": alert.reason}, "the event's reason is not the decision's"),
+        (alert_table, {"acknowledged_by": "Eve"}, {"acknowledged_by": None}, "altered: alert 1: the row was altered"),
     ):
         alter(bench, table, **altered)
         status, text = explain()
@@ -208,7 +213,7 @@ def test_what_a_person_decided_is_recomputed_as_well(bench):
     frozen = json.loads(row.evidence)
     frozen["after"]["floor"] = 2
     with bench.database.engine.begin() as c:  # past the service
-        c.execute(update(t.decision).where(t.decision.c.id == row.id).values(evidence=json.dumps(frozen)))
+        c.execute(update(decision).where(decision.c.id == row.id).values(evidence=json.dumps(frozen)))
     assert len(recompute_all(bench.database, alert)) >= 2
 
 
@@ -416,7 +421,7 @@ def test_the_command_packs_and_checks(bench, tmp_path, capsys):
     assert run_verb(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
     assert run_verb(["alerts", "export", "99", "--to", str(tmp_path / "y.zip"), "--config", config]) == 1
     assert run_verb(["alerts", "export", "--config", config]) == 2
-    assert ask(bench.database, lambda c: c.execute(select(t.alert.c.id)).scalar()) == 1
+    assert ask(bench.database, lambda c: c.execute(select(alert_table.c.id)).scalar()) == 1
 
 
 @ON_BOTH

@@ -24,7 +24,7 @@ from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.anomaly_budget import load_factors, measure_detectors, set_factor
 from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly_budget
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
@@ -135,8 +135,8 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
     correct(watched, SITE, NOW + 98 * DAY)
     assert ask(watched, load_factors, SITE) == {"rules": 1.0}
     with watched.write() as c:
-        row = t.anomaly_budget.c
-        c.execute(t.anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
+        row = anomaly_budget.c
+        c.execute(anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
     capsys.readouterr()
     assert run_verb(["anomalies", "budget", "--site", "bench", "--recompute", "--config", service]) == 1
     assert capsys.readouterr().out.count("DIFFERS") == 1
@@ -167,7 +167,7 @@ def test_no_correction_where_anomalies_count_for_the_level(watched):
     voting = parse_site(TEXT.replace('level = "yellow"', 'level = "yellow"\nrole = "witness"'), "bench.toml")
     say(watched, ["dismissed"] * 99)
     assert correct(watched, voting, NOW) == []
-    (row,) = ask(watched, lambda c: c.execute(select(t.anomaly_budget)).all())
+    (row,) = ask(watched, lambda c: c.execute(select(anomaly_budget)).all())
     assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
     assert row.rate > 0.1
 

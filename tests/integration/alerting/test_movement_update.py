@@ -29,7 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import add_forecasts
 from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.readings import series
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
@@ -388,7 +388,7 @@ def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(
 
 def issue(db, day, gains_mm):
     with db.write() as c:
-        series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
+        series_id = c.execute(select(series.c.id).where(series.c.station == "A")).scalar()
         known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}
         rows = []
         for days, gain in zip((1, 7, 30), gains_mm, strict=True):

@@ -25,8 +25,10 @@ from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, re
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
-from monitor.store.schema.tables import alert, audit_entry, notification
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import bounds, criterion, head, series, station, table
@@ -131,9 +133,9 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
     assert (later.level, later.observability, slope.open_keys()["health:site:cannot_see"]) == (3, "blind", 2)
     with slope.database.read() as c:
         (alert,) = load_alerts(c, "bench", ledger="hazard")
-        told = c.execute(select(t.notification).where(t.notification.c.alert_id == alert.id)).all()
+        told = c.execute(select(notification).where(notification.c.alert_id == alert.id)).all()
         events = load_alert_events(c, alert.id)
-        row = c.execute(select(t.site_state)).one()
+        row = c.execute(select(site_state)).one()
     assert [e.to_level for e in events] == sorted({e.to_level for e in events}), "the level only rose"
     told_events = {n.event_id for n in told}
     assert {e.id for e in events if e.to_level >= 2} == told_events, "a level was raised and nobody told"

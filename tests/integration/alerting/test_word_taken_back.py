@@ -21,7 +21,8 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import add_user, set_sites
-from monitor.store.schema.tables import audit_entry, decision
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.evaluations import decision
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
 from tests.integration.alerting.test_scenes import HOUR, NEAR, Slope, place

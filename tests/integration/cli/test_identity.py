@@ -36,7 +36,10 @@ from monitor.store.people.users import (
     require_independent,
     set_sites,
 )
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.people import first_signature, password_guess
 from tests.conftest import ON_BOTH
 from tests.data.forked import fork, run_forked
 from tests.data.store_rows import ask, tell
@@ -89,12 +92,12 @@ def call(monkeypatch, capsys):
 
 
 def level_of(bench):
-    return ask(bench.database, lambda c: c.execute(select(t.site_state.c.level)).scalar_one())
+    return ask(bench.database, lambda c: c.execute(select(site_state.c.level)).scalar_one())
 
 
 def entries(bench, action):
     """(actor, detail) of each entry of the audit log of that action; the log and what it seals are whole."""
-    e = t.audit_entry.c
+    e = audit_entry.c
     with bench.database.read() as c:
         rows = c.execute(select(e.actor, e.detail).where(e.action == action).order_by(e.id)).all()
         assert (verify_chain(c), list(find_unsealed(c))) == ([], [])
@@ -106,12 +109,17 @@ LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
 
 def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(bench, call, monkeypatch):
     with bench.database.read() as c:
-        number = c.execute(select(t.alert.c.id).where(t.alert.c.ledger == "hazard")).scalar_one()
+        number = c.execute(select(alert_table.c.id).where(alert_table.c.ledger == "hazard")).scalar_one()
     proved = acts.prove
 
     def rise_meanwhile(db, *given, **own):
         who = proved(db, *given, **own)
-        tell(db, lambda c: c.execute(update(t.alert).where(t.alert.c.id == number).values(level=t.alert.c.level + 1)))
+        tell(
+            db,
+            lambda c: c.execute(
+                update(alert_table).where(alert_table.c.id == number).values(level=alert_table.c.level + 1)
+            ),
+        )
         return who
 
     monkeypatch.setattr(acts, "prove", rise_meanwhile)
@@ -167,7 +175,7 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
     assert (status, "wrong passwords were given before" in said) == (3, True), said
     assert 1 <= len(waits) <= 2
     assert all(0.0 < wait <= sessions.LONGEST_S for wait in waits)
-    assert ask(accounts.database, lambda c: c.execute(select(t.password_guess)).all()) == []
+    assert ask(accounts.database, lambda c: c.execute(select(password_guess)).all()) == []
 
 
 def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
@@ -222,10 +230,10 @@ def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accoun
     assert call(*LOWER, who="Ada")[0] == 3
     assert call(*orange, who="Bo")[0] == 3  # another act: Bo is the first of it
     with accounts.database.write() as c:
-        c.execute(t.first_signature.update().values(signed_at=NOW - timedelta(hours=5)))
+        c.execute(first_signature.update().values(signed_at=NOW - timedelta(hours=5)))
     assert call(*LOWER, who="Bo")[0] == 3  # Ada's has lapsed
     with accounts.database.write() as c:
-        c.execute(t.first_signature.update().values(height=2))  # something asks for more by now
+        c.execute(first_signature.update().values(height=2))  # something asks for more by now
     assert (call(*LOWER, who="Ada")[0], level_of(accounts), call(*LOWER, who="Bo")[0]) == (3, 3, 0)
     assert level_of(accounts) == 0
 
@@ -292,14 +300,14 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     def make(user, scope, sites=None):
         return tell(database, add_api_token, user, "gateway", scope, sites, 3600.0, NOW)
 
-    alert = ask(database, lambda c: c.execute(select(t.alert.c.id).order_by(t.alert.c.id)).scalars().first())
+    alert = ask(database, lambda c: c.execute(select(alert_table.c.id).order_by(alert_table.c.id)).scalars().first())
     ack = ("alerts", "ack", alert, "--reason", "on my way")
     number, token = make("Ada", "act")
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", token)
     assert call(*ack)[0] == 0
     assert call("report", "add", "--site", "bench", "--kind", "crack", "--text", "wider", "--by", "Ada")[0] == 0
     with database.read() as c:
-        acts = c.execute(select(t.audit_entry.c.actor, t.audit_entry.c.detail).order_by(t.audit_entry.c.id)).all()
+        acts = c.execute(select(audit_entry.c.actor, audit_entry.c.detail).order_by(audit_entry.c.id)).all()
     by_token = [(who, json.loads(told)) for who, told in acts if '"proof":"token"' in told]
     assert [(who, told["via"]) for who, told in by_token] == [("Ada", "token")] * 2
     status, _, said = call("level", "set", "bench", "yellow", "--reason", "it is over")

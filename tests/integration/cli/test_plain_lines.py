@@ -13,7 +13,7 @@ from monitor.domain.alert import AlertState
 from monitor.domain.instants import parse
 from monitor.domain.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import alert
+from monitor.store.schema.alerts import alert
 from monitor.web.parts.templating import format_minute, render_text
 from tests.data.watched_slope import write_service
 from tests.property.test_stored_names_in_messages import find_stored_names

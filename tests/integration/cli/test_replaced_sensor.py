@@ -12,7 +12,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.readings.observations import find_series_id, load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.readings import offset_entry
 from tests.data.watched_slope import HOUR, WatchedSlope, write_service
 
 
@@ -43,7 +43,7 @@ def test_a_replaced_sensor_proposes_its_offset_and_applies_nothing(slope, capsys
     assert abs(float(found[1]) - 25.0) < 3.0 * float(found[2]) < 3.0
     assert "may be motion of the 4h between, which stays" in out
     with slope.database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.offset_entry)).scalar_one() == 0
+        assert c.execute(select(func.count()).select_from(offset_entry)).scalar_one() == 0
     command = shlex.split(next(line for line in out.splitlines() if "offsets add" in line))
     assert call(slope, capsys, *command[1:], "--by", "Ada")[0] == 0
     with slope.database.read() as c:

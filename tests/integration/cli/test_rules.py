@@ -30,7 +30,8 @@ from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
-from monitor.store.schema.tables import metadata, user_account
+from monitor.store.schema.people import user_account
+from monitor.store.schema.tables import metadata
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT

@@ -25,7 +25,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.jobs.forecasts import checkpoints
 from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import user_account
+from monitor.store.schema.people import user_account
 from tests.conftest import REPOSITORY
 from tests.contract.test_verbs import list_commands
 from tests.data.filled import PASSWORD

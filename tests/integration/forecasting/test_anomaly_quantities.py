@@ -24,7 +24,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly as anomaly_table
+from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
@@ -249,22 +250,22 @@ def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database
 
 def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: Database, site: Site) -> None:
     """To the last bit, threshold and words with them."""
-    a = t.anomaly.c
+    a = anomaly_table.c
 
     def list_rows() -> list[tuple[object, ...]]:
         with database.read() as c:
             query = select(s.station, a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, a.compared_with).join(
-                t.series, s.id == a.series_id
+                series_table, s.id == a.series_id
             )
             rows = c.execute(query.where(s.quantity == "displacement").order_by(s.station, a.at, a.detector))
             return [tuple(row) for row in rows]
 
-    s = t.series.c
+    s = series_table.c
     serve(database, site, STATIONS, range(FAULT), spoil)
     serve(database, site, STATIONS, range(FAULT, FAULT + 24), spoil)
     with_others = list_rows()
     assert len(with_others) > 100
-    tell(database, lambda c: c.execute(delete(t.anomaly)))
+    tell(database, lambda c: c.execute(delete(anomaly_table)))
     forget(database, site.id)
     moves = [tuple(x for x in one.series if x.quantity == "displacement") for one in site.stations]
     stations = [replace(one, series=own) for one, own in zip(site.stations, moves, strict=True)]

@@ -18,7 +18,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import forecast, forecast_withheld
+from monitor.store.schema.readings import series
 from monitor.worker import compute
 from tests.conftest import create_schema
 from tests.data import site_text
@@ -66,7 +67,7 @@ def fill(database: Database, site: Site, rows: dict[float, int], seed: int = 1) 
 
 def issued(database: Database, site: Site) -> dict[tuple, dict]:
     """What was stored of each forecast, but for numbers that name the site."""
-    f, s = t.forecast, t.series
+    f, s = forecast, series
     query = select(f, s.c.station).join(s, s.c.id == f.c.series_id).where(s.c.site == site.id, ~f.c.hindcast)
     with database.read() as c:
         found = c.execute(query).mappings()
@@ -139,7 +140,7 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
     fill(database, site, {HOUR: 24 * 30, 6 * DAY: 60, 7 * DAY: 60})
     later = END + timedelta(days=11)  # hourly readings stopped long ago; the next pass of the satellite was missed
     run.run(database, config, site, later)
-    w, s = t.forecast_withheld, t.series
+    w, s = forecast_withheld, series
     with database.read() as c:
         query = select(s.c.station, w.c.reason).join(s, s.c.id == w.c.series_id)
         told = dict(c.execute(query.where(w.c.model == "auto")).all())

@@ -34,7 +34,10 @@ from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
 from monitor.store.models.scores import load_errors
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly as anomaly_table
+from monitor.store.schema.forecasts import conformal_state, forecast, forecast_score, forecast_withheld
+from monitor.store.schema.models import model, model_gate
+from monitor.store.schema.readings import observation
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
@@ -111,8 +114,8 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, confi
     with pytest.raises(JobError, match=r"names 'G9\.displacement', which is no part of the question"):
         job.run(database, config, site, now)
     with database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.forecast)).scalar() == 0
-        assert c.execute(select(func.count()).select_from(t.anomaly)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(forecast)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
 
 
 def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monkeypatch):
@@ -124,13 +127,13 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
         real.setattr(compute, "run", IN_A_PROCESS)
         said = run.run(database, config, site, now)
     assert "gru not trained yet" in said
-    f = t.forecast.c
+    f = forecast.c
     with database.read() as c:
-        rows = c.execute(select(t.forecast)).all()
+        rows = c.execute(select(forecast)).all()
         counted = select(f.series_id, f.horizon_s, func.count()).where(f.shown)
         shown = c.execute(counted.group_by(f.series_id, f.horizon_s)).all()
-        withheld = c.execute(select(t.forecast_withheld.c.reason).distinct()).scalars().all()
-        before = {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()}
+        withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
+        before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert ({r.model for r in rows}, len(rows)) == ({"persistence", "drift", "lld", "auto"}, 4 * 3 * 2)
     stages = {(r["station"], r["stage"]) for r in ask(database, load_view, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
@@ -144,9 +147,9 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
     later = fill(database, site, 2, first_day=200)
     assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
-        joined = select(t.forecast_score, f.q50, f.data_value).join(t.forecast, f.id == t.forecast_score.c.forecast_id)
+        joined = select(forecast_score, f.q50, f.data_value).join(forecast, f.id == forecast_score.c.forecast_id)
         scores = c.execute(joined).all()
-        after = {tuple(r[:4]): r.n for r in c.execute(select(t.conformal_state)).all()}
+        after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert len(scores) == 12
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
@@ -162,7 +165,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monk
     assert len(grown) == 12 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
     assert run.rescore(database, config, site, later).startswith("0 scored")
-    assert {tuple(r[:4]): r.n for r in ask(database, lambda c: c.execute(select(t.conformal_state)).all())} == after
+    assert {tuple(r[:4]): r.n for r in ask(database, lambda c: c.execute(select(conformal_state)).all())} == after
 
 
 def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(database, config, site, tmp_path):
@@ -183,7 +186,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(datab
     assert f"failed: {why}" in said
     assert "\n" not in said
     with database.read() as c:
-        models = set(c.execute(select(t.forecast.c.model)).scalars())
+        models = set(c.execute(select(forecast.c.model)).scalars())
         assert models - {"kinematic"} == {"persistence", "drift", "lld", "auto"}
         assert (find_model(c, path.stem).state, load_transitions(c, path.stem)[-1].reason) == ("retired", why)
         panels = train._list_panels(c, site)
@@ -194,10 +197,10 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(database, config,
     now = fill(database, site, 100)
     assert run.run(database, config, site, now + timedelta(days=30)) == "no recent displacement readings"
     run.run(database, config, site, now + timedelta(days=4, hours=1))
-    assert ask(database, lambda c: c.execute(select(func.count()).select_from(t.forecast)).scalar()) == 0
+    assert ask(database, lambda c: c.execute(select(func.count()).select_from(forecast)).scalar()) == 0
     # a datum that the lane takes for fresh is found, however its upload is late: three steps are allowed
     run.run(database, config, site, now + timedelta(days=2, hours=12))
-    assert ask(database, lambda c: c.execute(select(func.count()).select_from(t.forecast)).scalar()) > 0
+    assert ask(database, lambda c: c.execute(select(func.count()).select_from(forecast)).scalar()) > 0
 
 
 def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(database, config, site):
@@ -206,9 +209,9 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(data
     lost = {"G1": range(141, 199, 2), "G2": range(190, 200)}
     with database.write() as c:
         for station, days in lost.items():
-            o, series_id = t.observation.c, find_series_id(c, "jobs", station, "displacement")
+            o, series_id = observation.c, find_series_id(c, "jobs", station, "displacement")
             at = [START + timedelta(days=d) for d in days]
-            c.execute(delete(t.observation).where(o.series_id == series_id, o.observed_at.in_(at)))
+            c.execute(delete(observation).where(o.series_id == series_id, o.observed_at.in_(at)))
     run.run(database, config, site, now)
     with database.read() as c:
         why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G2")}
@@ -228,15 +231,15 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(data
 
 def check_past(database: Database, now: datetime, said: str) -> None:
     """On the day it starts a site knows what each model is worth, from rows that know nothing of what came after."""
-    f = t.forecast.c
+    f = forecast.c
     with database.read() as c:
-        rows = c.execute(select(t.forecast)).all()
+        rows = c.execute(select(forecast)).all()
         skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
         latest = load_view(c, "latest_forecast")
-        gates = c.execute(select(func.count()).select_from(t.model_gate)).scalar()
-        fed = c.execute(select(func.count()).select_from(t.conformal_state)).scalar()
+        gates = c.execute(select(func.count()).select_from(model_gate)).scalar()
+        fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
         ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
-        unscored = c.execute(select(func.count()).where(f.id.not_in(select(t.forecast_score.c.forecast_id)))).scalar()
+        unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
     assert rows, said
     assert all(r.hindcast and not r.shown for r in rows)
     assert {r.model for r in rows} >= {"persistence", "drift", "lld", "auto", "gru"}
@@ -249,17 +252,15 @@ def check_past(database: Database, now: datetime, said: str) -> None:
 
 
 def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, site):
-    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), t.forecast.c
+    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), forecast.c
     seen, before = list[datetime](), 0
     for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False)):
         if days == 121:  # a run was killed between its forecasts and their scores
-            tell(database, lambda c: c.execute(t.forecast_score.delete()))
+            tell(database, lambda c: c.execute(forecast_score.delete()))
         said = run_hindcast(database, config, site, fill(database, site, days - before, before))
         assert ("forecasts of the past" in said) == is_scored, (days, said)
         with database.read() as c:
-            assert not c.execute(
-                select(func.count()).where(f.id.not_in(select(t.forecast_score.c.forecast_id)))
-            ).scalar()
+            assert not c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
         before = days
         with database.read() as c:
             issued = [at for at in c.execute(select(f.issued_at).distinct()).scalars() if at not in seen]
@@ -274,13 +275,13 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
     """The share of a network in `auto` can be counted again from the database, as it was known at the issue."""
     since, later = START - timedelta(days=1), now + timedelta(hours=1)
     run.run(database, config, site, later)
-    f, told = t.forecast.c, list[dict]()
+    f, told = forecast.c, list[dict]()
     for at in (now, later):
         with database.read() as c:
             (found,) = read_site(c, site, at, ["gru"])
             errors = load_errors(c, {s.series_id: s.label for s in found.samples}, ["gru"], at, since)
             labels = {s.series_id: s.label for s in found.samples}
-            rows = c.execute(select(t.forecast).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
+            rows = c.execute(select(forecast).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
         answers = {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash}
         horizons_s = sorted({h for _, h, _ in answers})
         shares = compute_network_weights(lay_panel(found.record), errors, horizons_s, answers)
@@ -299,7 +300,7 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     now = fill(database, site, 336)
     said = train.run(database, config, site, now)
     with database.read() as c:
-        kinds = {r.kind: r for r in c.execute(select(t.model).where(t.model.c.state != "retired")).all()}
+        kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
     check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
@@ -307,12 +308,12 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
     with database.read() as c:
-        f = t.forecast.c
+        f = forecast.c
         live = (f.model == "gru", ~f.hindcast)
         hashes = c.execute(select(f.model_hash).where(*live).distinct()).scalars().all()
         reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
-        mine = (t.model.c.kind == "gru", t.model.c.state != "retired")
-        states = c.execute(select(t.model.c.state).where(*mine)).scalars().all()
+        mine = (model.c.kind == "gru", model.c.state != "retired")
+        states = c.execute(select(model.c.state).where(*mine)).scalars().all()
     assert (hashes, states, {shown for _, shown in reasons}) == ([kinds["gru"].model_hash], ["shadow"], {False})
     told = r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest"
     assert all(re.fullmatch(told, why) for why, _ in reasons)
@@ -322,7 +323,7 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     check_shares(database, config, site, now)
     anomaly.run(database, config, site, now)
     with database.read() as c:
-        a = t.anomaly.c
+        a = anomaly_table.c
         detectors = dict(c.execute(select(a.detector, func.count()).group_by(a.detector)).all())
     assert set(detectors) == {"persistence-z", "ae"}
     assert min(detectors.values()) > 10

@@ -28,7 +28,10 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
 from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.forecasts import forecast as forecast_table
+from monitor.store.schema.forecasts import forecast_score
+from monitor.store.schema.readings import series
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from tests.conftest import ON_BOTH
@@ -61,8 +64,8 @@ class Slope:
         with database.write() as c:
             save_site(c, self.site, "test", "test", START)
             common = {"site": "jobs", "quantity": "displacement", "unit": "mm", "created_at": START}
-            c.execute(insert(t.series), [common | {"station": f"G{i}"} for i in range(3)])
-            self.series = list(c.execute(select(t.series.c.id).order_by(t.series.c.station)).scalars())
+            c.execute(insert(series), [common | {"station": f"G{i}"} for i in range(3)])
+            self.series = list(c.execute(select(series.c.id).order_by(series.c.station)).scalars())
 
     def register(self, model_hash: str, at: datetime = START, *, verdict=OPEN, kind="gru") -> None:
         card = {"gates": {"86400": verdict, "604800": verdict}}
@@ -84,7 +87,7 @@ class Slope:
         rows = [forecast_row(series_id, issued, FAN, horizon_s, **facts) for series_id in self.series]
         with self.database.write() as c:
             assert add_forecasts(c, rows) == 3
-            f = t.forecast.c
+            f = forecast_table.c
             mine = (f.model == kind, f.model_hash == model_hash, f.issued_at == issued, f.horizon_s == horizon_s)
             numbers = c.execute(select(f.id).where(*mine)).scalars().all()
             scores = [ForecastScore(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
@@ -103,7 +106,7 @@ class Slope:
 
     def alerts(self):
         with self.database.read() as c:
-            a = t.alert.c
+            a = alert.c
             return {r.key: r.closed_at for r in c.execute(select(a.key, a.closed_at).where(a.ledger == "health"))}
 
 
@@ -189,7 +192,7 @@ def test_a_bad_record_ends_it_at_once_with_an_alarm_and_only_the_shadow_leads_ba
     steps = [x[1:] for x in slope.history(A) if x[0] == 86400.0]
     assert steps == [(None, "shadow"), ("shadow", "active"), ("active", "shadow"), ("shadow", "active")]
     with slope.database.read() as c:
-        a = t.alert.c
+        a = alert.c
         assert c.execute(select(a.state).where(a.key == key)).scalar() == "returned_unacknowledged"
 
 
@@ -296,13 +299,13 @@ def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: 
         slope.forecast("", day, error=1.0, inside=day % 2 == 0, shown=True, kind="auto")
     slope.judge(31)
     assert slope.alerts()[key] is None
-    reason = ask(slope.database, lambda c: c.execute(select(t.alert.c.reason).where(t.alert.c.key == key)).scalar())
+    reason = ask(slope.database, lambda c: c.execute(select(alert.c.reason).where(alert.c.key == key)).scalar())
     assert reason == "80 % intervals shown at 1 d held 50% over 30 scored issue times, 50% at G0.displacement"
     for day in range(30, 60):
         slope.forecast("", day, error=1.0, inside=day % 5 != 0, shown=True, kind="auto")
     slope.judge(61)
     with slope.database.read() as c:
-        assert c.execute(select(t.alert.c.state).where(t.alert.c.key == key)).scalar() == "returned_unacknowledged"
+        assert c.execute(select(alert.c.state).where(alert.c.key == key)).scalar() == "returned_unacknowledged"
 
 
 @pytest.fixture
@@ -336,7 +339,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
     assert issue(slope)[1] == {"auto"}
     with slope.database.read() as c:
         assert find_model(c, A).state == "shadow"
-        f = t.forecast.c
+        f = forecast_table.c
         kept = c.execute(select(func.count()).where(f.model_hash == A, ~f.shown)).scalar()
         facts = load_forecast_facts(c, "jobs", now, {"G0", "G1", "G2"}, {86400.0})
     assert kept == 12, "stored at every horizon and station, alone and in its blend, shown nowhere"
@@ -381,7 +384,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 
     assert run_forked(die_before_the_intervals) == signal.SIGKILL
     with slope.database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(forecast_score)).scalar() == 0
         assert load_conformal(c, slope.series) == before
     assert run.rescore(slope.database, slope.config, slope.site, later).startswith("12 scored")
     after = ask(slope.database, load_conformal, slope.series)
@@ -390,8 +393,8 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
     run.run(Database(url), slope.config, slope.site, later)
     with slope.database.read() as c:
-        f = t.forecast.c
-        for r in c.execute(select(t.forecast).where(f.issued_at == later, f.horizon_s == 86400.0)):
+        f = forecast_table.c
+        for r in c.execute(select(forecast_table).where(f.issued_at == later, f.horizon_s == 86400.0)):
             assert r.margin_80 == margin(after[r.series_id, r.model, 86400.0, 0.8])
 
 
@@ -402,7 +405,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     rows = [forecast_row(slope.series[0], START + k * DAY / 4, FAN, **LLD) for k in range(260)]
     with slope.database.write() as c:
         add_forecasts(c, rows)
-        numbers = c.execute(select(t.forecast.c.id)).scalars().all()
+        numbers = c.execute(select(forecast_table.c.id)).scalars().all()
         scores = [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers]
         add_scores(c, scores, START + 70 * DAY)
     days = str((datetime.now(UTC) - START).days + 2)
@@ -483,7 +486,7 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
 
     def count():
         with slope.database.read() as c:
-            return c.execute(select(func.count()).where(t.forecast.c.model_hash == A)).scalar_one()
+            return c.execute(select(func.count()).where(forecast_table.c.model_hash == A)).scalar_one()
 
     assert "no memory" in issue_forecasts(slope.database, slope.config, slope.site, now)
     assert (count(), ask(slope.database, find_model, A).state) == (0, "candidate")

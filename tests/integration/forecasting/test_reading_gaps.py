@@ -20,7 +20,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.readings.gaps import GapCandidate, load_gaps
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
@@ -89,7 +89,7 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(datab
     assert findings(database) == [("gap", "tilt x: 12 readings missing until 2026-01-21 12:00 UTC")]
     with database.read() as c:
         assert load_runs(c, site, START, START + 30 * DAY) == []
-        assert c.execute(select(func.count()).select_from(t.alert)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(alert)).scalar() == 0
         (row,) = load_view(c, "reading_gaps", site="kinds")
     assert (row["station"], row["missing"], row["filled_at"]) == ("T1", 12, None)
     if at_once:

@@ -18,7 +18,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.anomalies import anomaly as anomaly_table
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, enter_offset, tell
@@ -50,7 +50,7 @@ def look(database: Database, site: Site, day: int) -> str:
 
 
 def stored(database: Database) -> dict[tuple[int, datetime, str], tuple[float, str, bool]]:
-    a = t.anomaly.c
+    a = anomaly_table.c
     rows = ask(database, lambda c: c.execute(select(a.series_id, a.at, a.detector, a.score, a.kind, a.alerted)).all())
     return {(r.series_id, r.at, r.detector): (r.score, r.kind, r.alerted) for r in rows}
 
@@ -88,7 +88,7 @@ def test_run_after_run_finds_what_one_look_finds(database, begun, monkeypatch):
     assert "0 scores" in look(database, begun, 189)
     said = {(r["detector"], r["compared_with"]) for r in ask(database, load_view, "anomalies", site="jobs")}
     assert {("rules", "its last 7 to 10 days"), ("flatline", "its usual resolution")} <= said
-    tell(database, lambda c: c.execute(delete(t.anomaly)))
+    tell(database, lambda c: c.execute(delete(anomaly_table)))
     anomaly_state.forget(database, begun.id)
     look(database, begun, 189)
     at_once = stored(database)
@@ -205,7 +205,7 @@ def test_a_dismissed_alarm_holds_nothing_back_until_somebody_confirms_it(databas
     assert list_over(database, alerted=True)[-1] == START + (ECHO + 2) * DAY
     assert not list_over(database, alerted=False)
     with database.write() as c:
-        c.execute(delete(t.anomaly).where(t.anomaly.c.at >= START + ECHO * DAY))
+        c.execute(delete(anomaly_table).where(anomaly_table.c.at >= START + ECHO * DAY))
         add_label(c, stepped.id, happening, "confirmed", "step", ada, "", until)
     anomaly_state.forget(database, stepped.id)
     look(database, stepped, ECHO + 3)

@@ -11,7 +11,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.jobs.forecasts import run, train
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.registry import load_models
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import forecast, forecast_withheld
 from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.forecasts.zero_shot_files import write_files, write_package
@@ -38,7 +38,7 @@ def read_site(place):
 
 def list_reasons(database):
     with database.read() as c:
-        return {tuple(row) for row in c.execute(select(t.forecast_withheld.c.model, t.forecast_withheld.c.reason))}
+        return {tuple(row) for row in c.execute(select(forecast_withheld.c.model, forecast_withheld.c.reason))}
 
 
 def test_it_is_trained_issued_and_listed_by_its_own_name(database, place, tmp_path):
@@ -54,8 +54,8 @@ def test_it_is_trained_issued_and_listed_by_its_own_name(database, place, tmp_pa
     assert (row.kind, row.state) == (name, "candidate")
     run.run(database, config, site, now + timedelta(hours=6))
     with database.read() as c:
-        rows = c.execute(select(t.forecast).where(t.forecast.c.model == name, ~t.forecast.c.hindcast)).all()
-        past = c.execute(select(t.forecast).where(t.forecast.c.model == name, t.forecast.c.hindcast)).all()
+        rows = c.execute(select(forecast).where(forecast.c.model == name, ~forecast.c.hindcast)).all()
+        past = c.execute(select(forecast).where(forecast.c.model == name, forecast.c.hindcast)).all()
     assert len(rows) == 3 * 2
     assert {(one.model_hash, bool(one.shown)) for one in rows} == {(row.model_hash, False)}
     assert past, "its past is scored as that of a network"
@@ -74,7 +74,7 @@ def test_a_torn_file_is_said_by_check_and_forecast_job_and_others_go_on(database
     run.run(database, config, site, now)
     assert {m: r for m, r in list_reasons(database) if ":" in m} == {"zero-shot:unread": f"not trained: {line}"}
     with database.read() as c:
-        assert "auto" in set(c.execute(select(t.forecast.c.model)).scalars())
+        assert "auto" in set(c.execute(select(forecast.c.model)).scalars())
     assert line in train.run(database, config, site, now)
     order = train.TrainingOrder("zero-shot:unread")
     assert train.train_one(database, config, site, order, now) == (line, False)

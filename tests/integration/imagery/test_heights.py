@@ -23,7 +23,8 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox, worker
 from monitor.store.alerting.sites import save_site
-from monitor.store.schema import tables as t
+from monitor.store.schema.scenes import scene as scene_table
+from monitor.store.schema.scenes import scene_change
 from tests.data.drawn_scenes import PLACE, make_config, of_drawings, work_here
 from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import change_raster, write_raster
@@ -137,7 +138,7 @@ def look(database, config, scene, dem, name="b"):
     shutil.copytree(scene, Path(config.paths.inbox) / site.id / name)
     said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert "footprints" in said, said
-    return ask(database, lambda c: c.execute(select(t.scene.c.run).where(t.scene.c.name == name)).scalar_one())
+    return ask(database, lambda c: c.execute(select(scene_table.c.run).where(scene_table.c.name == name)).scalar_one())
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -146,7 +147,7 @@ def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, groun
     assert [one["file"] for one in run["dem"]["tiles"]] == ["east.tif", "west.tif"]
     assert not [one for one in gather(run["warnings"]) if "terrain" in one]
     assert config.paths.relief_of("bench").read_bytes().startswith(b"PMTiles")
-    out_dir = Path(ask(database, lambda c: c.execute(select(t.scene.c.out_dir)).scalar_one()))
+    out_dir = Path(ask(database, lambda c: c.execute(select(scene_table.c.out_dir)).scalar_one()))
     found = json.loads((out_dir / MAKING).read_text())
     assert found["terrain"] == {"covered_share": 1.0}
     assert found["polygons"][0]["mean_slope_deg"] > 5
@@ -193,5 +194,5 @@ def test_a_date_that_is_judged_again_has_the_heights_that_it_was_read_with(datab
     look(database, config, ground / "b", ground / "tiles")
     look(database, config, ground / "a", ground / "tiles", "a")  # it was taken before, and comes late
     assert given == ["b", "a", "b"]
-    changes = ask(database, lambda c: c.execute(select(t.scene_change.c.change)).scalars().all())
+    changes = ask(database, lambda c: c.execute(select(scene_change.c.change)).scalars().all())
     assert changes == ["new"]  # alone at first, then after the date that came late

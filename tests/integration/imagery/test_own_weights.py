@@ -27,7 +27,7 @@ from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import digest_settings
 from monitor.store.models.registry import add_model, find_model, load_own_weights, load_transitions
-from monitor.store.schema.tables import model_proof
+from monitor.store.schema.models import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
 from tests.data.surveys.rasters import change_raster, write_raster

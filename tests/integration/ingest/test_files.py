@@ -21,7 +21,8 @@ from monitor.cli.main import run_verb
 from monitor.ingest.files.tables import Layout, find_fault, open_rows
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
-from monitor.store.schema.tables import observation, user_account
+from monitor.store.schema.people import user_account
+from monitor.store.schema.readings import observation
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import add_flag
 

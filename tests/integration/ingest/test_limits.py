@@ -20,7 +20,7 @@ from monitor.ingest.replay import replay_rejected
 from monitor.store.readings import messages
 from monitor.store.readings.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.ingest import rejected_message, sequence_state
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep import prune
 
@@ -236,7 +236,7 @@ def test_counts_of_stations_that_are_not_let_in_are_not_kept(pipeline, database)
     for n in range(30):
         nothing = BrokerMessage(f"slopeward/v1/north/Y{n}/obs", empty, NOW, "live")
         pipeline.store([counted(1, n, f"X{n}", f"l{n}"), nothing])
-    assert count(database, t.sequence_state) == 3
+    assert count(database, sequence_state) == 3
 
 
 # ---- rubbish ---------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_rubbish_of_one_sender_is_bounded_and_counted_beyond(database, clock):
     mine, other = "slopeward/v1/north/G9", "slopeward/v1/north/G2"
     kept = sources(database)[mine]
     assert kept["kept_bytes"] <= 1_000_000
-    assert kept["kept_rows"] == count(database, t.rejected_message) == 48
+    assert kept["kept_rows"] == count(database, rejected_message) == 48
     assert kept["unkept"] == sum(o.unkept for o in outcomes) == 152
     # the share of the others is theirs
     assert pipeline.store([BrokerMessage(f"{other}/obs", b"{", NOW, "live")]).unkept == 0
@@ -285,5 +285,5 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before
     prune_all(NOW + timedelta(days=91))
-    assert (count(database, t.rejected_message), sources(database)) == (0, {})
+    assert (count(database, rejected_message), sources(database)) == (0, {})
     assert pipeline.store([rubbish(n) for n in range(10)]).unkept == 0

@@ -13,7 +13,7 @@ from monitor.store.readings.observations import (
     load_readings,
     load_series,
 )
-from monitor.store.schema.tables import series_latest
+from monitor.store.schema.readings import series_latest
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.store_rows import add_flag, ask, tell
 

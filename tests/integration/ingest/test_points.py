@@ -28,8 +28,8 @@ from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, load_point_facts
-from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.schema.points import point_observation
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import ask, tell
@@ -72,7 +72,7 @@ def take(database, path, now, declared=DESC, site=SITE):
 
 
 def count(database):
-    return ask(database, lambda c: c.execute(select(func.count()).select_from(t.point_observation)).scalar_one())
+    return ask(database, lambda c: c.execute(select(func.count()).select_from(point_observation)).scalar_one())
 
 
 def rejected(database):
@@ -352,7 +352,7 @@ def deliver(database, values, reference_at, *, point=None, now=NEWEST + 30 * DAY
 
 def stored(database):
     with database.read() as c:
-        o = t.point_observation.c
+        o = point_observation.c
         rows = c.execute(select(o.observed_at, o.value_raw).order_by(o.observed_at, o.revision))
         return {row.observed_at: row.value_raw for row in rows}
 

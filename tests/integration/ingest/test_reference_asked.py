@@ -18,7 +18,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.people import countersign
 from monitor.store.people.users import add_user
-from monitor.store.schema.tables import user_account
+from monitor.store.schema.people import user_account
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from tests.data.filled import PASSWORD

@@ -28,7 +28,10 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.readings import observation, series, series_latest
+from monitor.store.schema.sites import station as station_table
+from monitor.store.schema.tables import metadata
 from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
@@ -54,12 +57,12 @@ def rename(slope, text=RENAMED):
 
 def list_rows(c, name):
     found = {}
-    for table in t.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         keys = {k.name for k in table.c}
         if {"site", "station"} <= keys:
             count = c.execute(select(func.count()).where(table.c.station == name)).scalar_one()
             found |= {table.name: count} if count else {}
-    is_there = c.execute(select(func.count()).where(t.station.c.id == name)).scalar_one()
+    is_there = c.execute(select(func.count()).where(station_table.c.id == name)).scalar_one()
     return found | ({"station": 1} if is_there else {})
 
 
@@ -82,7 +85,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         level, memory = find_state(c, "bench").level, Memory.read(find_state(c, "bench").state)
         before = list_rows(c, "G1")
         assert {"series", "station", "station_state", "maintenance", "report", "rate_now"} <= before.keys()
-        frozen = c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all()
+        frozen = c.execute(select(decision.c.evidence).order_by(decision.c.id)).scalars().all()
     assert level > 0
     assert any("G1" in key for key in memory.votes)
     rename(slope)
@@ -94,13 +97,13 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert {k.station for k in after.supporters} == {"H1", "G2"}
         assert "epoch0:bench/H1" in load_stamps(c)
         assert "epoch0:bench/G1" not in load_stamps(c)
-        assert c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all() == frozen
+        assert c.execute(select(decision.c.evidence).order_by(decision.c.id)).scalars().all() == frozen
         assert (recompute_every(c), list(verify(c))) == ([], [])
     assert evaluate_site(slope.database, slope.site, slope.now, "data").level == level
     slope.live(6, {"H1": 150.0, "G2": 140.0})
     with slope.database.read() as c:
         assert (recompute_every(c), list(verify(c))) == ([], [])
-        last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
+        last = max(n for n, e in c.execute(select(decision.c.id, decision.c.evidence)).all() if "G1" in e)
         row = load_decision(c, last)
         found = decide_as_of(c, row, load_site_source(c, row.config_sha256), None)
         assert not [d for d in found.departures if d.kind in {"gone", "altered", "late"}], found.departures
@@ -155,7 +158,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
         series_id = find_series_id(c, "bench", "H1", "crack_opening")
         values = [r.value_raw for r in load_readings(c, series_id, None, at + HOUR, slope.now + 3 * HOUR)]
         assert (len(values), values[-2:]) == (7, [1.25, 1.5])
-        assert c.execute(select(t.observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
+        assert c.execute(select(observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
 
 
 @ON_BOTH
@@ -175,14 +178,14 @@ def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_th
     rename(slope)
     with slope.database.write() as c:
         assert (list_rows(c, "G1"), find_series_id(c, "bench", "H1", "crack_opening")) == ({}, first)
-        assert c.execute(select(func.count()).where(t.observation.c.series_id == first)).scalar_one() == 5 + 3 + 1
-        latest = c.execute(select(t.series_latest.c.observed_at).where(t.series_latest.c.series_id == first)).scalar()
+        assert c.execute(select(func.count()).where(observation.c.series_id == first)).scalar_one() == 5 + 3 + 1
+        latest = c.execute(select(series_latest.c.observed_at).where(series_latest.c.series_id == first)).scalar()
         assert latest == slope.now + HOUR > newest
         late = Observation("bench", "H1", "crack_opening", "mm", slope.now + 2 * HOUR, slope.now + 2 * HOUR, 9.5)
         assert add_observations(c, [late], slope.now, known).stored == 1  # by the series that it knew
         assert list(verify(c)) == []
     with slope.database.read() as c:
-        orphans = select(func.count()).where(t.observation.c.series_id.not_in(select(t.series.c.id)))
+        orphans = select(func.count()).where(observation.c.series_id.not_in(select(series.c.id)))
         assert c.execute(orphans).scalar_one() == 0
 
 
@@ -216,7 +219,7 @@ def find_id(slope, station):
 
 
 def value_at(slope):
-    k = t.observation.c
+    k = observation.c
     with slope.database.read() as c:
         mine = and_(k.series_id == find_id(slope, "G1"), k.observed_at == slope.now)
         return c.execute(select(k.value_raw).where(mine)).scalar_one()

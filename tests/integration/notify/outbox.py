@@ -14,7 +14,9 @@ from sqlalchemy import insert, select
 from monitor.domain.site import Level, Site
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
-from monitor.store.schema.tables import alert, alert_event, notification, site
+from monitor.store.schema.alerts import alert, alert_event
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.sites import site
 from tests.conftest import free_port
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -17,8 +17,8 @@ from monitor.store.alerting.answers import load_put_aside
 from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema import tables as t
-from monitor.store.schema.tables import alert, notification
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.delivery import notification
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0
@@ -139,7 +139,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
     ]
     with desk.write() as c:
         assert run_stages(c, "log:mori", DeliveryContext(T0 + HOUR, 0)) == []
-        n = t.notification.c
+        n = notification.c
         why = c.execute(select(n.last_error).where(n.alert_id == number, n.channel == "log:mori")).scalar_one()
         assert "until the work is over" in why
         end_maintenance(c, 1, ADA, "done", T0 + HOUR)
@@ -156,7 +156,7 @@ def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
         store.follow_maintenance(c, "bench", SERVICE, T0)
         change(c, 0, now=T0 + HOUR)
         assert store.find_alert(c, number).state == "closed"
-        assert set(c.execute(select(t.notification.c.state)).scalars()) == {"superseded"}
+        assert set(c.execute(select(notification.c.state)).scalars()) == {"superseded"}
         worse = change(c, 1, now=T0 + HOUR)
         store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
         change(c, 2, now=T0 + HOUR)  # what is urgent is never hidden by work

@@ -23,7 +23,7 @@ from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, shelve, unshelve_due
 from monitor.store.alerting.duty import list_chain
 from monitor.store.alerting.sites import save_site
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
 from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, head, series, station
 from tests.data.store_rows import ask, tell
@@ -222,7 +222,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
     with watched.write() as c:
         raise_alert(c, 2, now[0], "health:x", AlertCategory.HEALTH)
         acknowledge(c, 1, BO, "on the way", now[0])
-        c.execute(update(t.alert).values(state="unacknowledged"))
+        c.execute(update(alert).values(state="unacknowledged"))
     assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
 
 

@@ -20,7 +20,7 @@ from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.store.alerting.alerts import UNDELIVERED, acknowledge, find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.alerting.receipts import add_test
-from monitor.store.schema.tables import alert
+from monitor.store.schema.alerts import alert
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import (

@@ -16,7 +16,8 @@ from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
 from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
-from monitor.store.schema.tables import alert, decision, site_state
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import decision, site_state
 from tests.conftest import wait_for
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell

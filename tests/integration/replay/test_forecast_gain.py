@@ -23,7 +23,8 @@ from monitor.store.models.forecasts import add_forecasts
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.models.registry import GateRow, add_model, change_gate, find_model
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import forecast, forecast_score
+from monitor.store.schema.models import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
@@ -72,8 +73,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     fact = prove()
     assert fact.why == "forecasts of 1 d were scored at 0 issue times, 30 are needed", "lead alone is not enough"
     with database.write() as c:
-        for row in c.execute(select(t.forecast.c.id, t.forecast.c.target_at)).all():
-            c.execute(insert(t.forecast_score).values(forecast_id=row.id, observed_at=row.target_at, **SCORE))
+        for row in c.execute(select(forecast.c.id, forecast.c.target_at)).all():
+            c.execute(insert(forecast_score).values(forecast_id=row.id, observed_at=row.target_at, **SCORE))
     fact = prove()
     assert (fact.passed, fact.why, fact.weights) == (True, "", fact.weights_now)
     assert find_unproven([fact], epoch_s(now)) == {}
@@ -107,7 +108,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     assert "f counts in this replay; the service takes it as advice: the test of forecasts on" in said.out
     with database.read() as c:
         kept = load_view(c, "model_proofs", site="slope")
-        (terms,) = [r["terms"] for r in c.scalars(select(t.model_proof.c.result).where(t.model_proof.c.by == "Ada"))]
+        (terms,) = [r["terms"] for r in c.scalars(select(model_proof.c.result).where(model_proof.c.by == "Ada"))]
     assert (kept[-1]["by"], terms["known"], terms["lead_s"], terms["labels"]) == ("Ada", "received", 30 * DAY, 1)
     assert len(terms["labels_sha256"]) == 64
     # nobody chooses the terms of his own test, and what is refused leaves the proof as it was

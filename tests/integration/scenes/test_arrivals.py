@@ -22,7 +22,7 @@ from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
-from monitor.store.schema import tables as t
+from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data import site_text
@@ -59,7 +59,7 @@ def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, confi
     for name in "ab":
         arrive(config, drawn / name, name, site.id)
     inbox.run(database, config, site, MAY_12 + timedelta(hours=1))
-    runs = {row.name: row.run for row in ask(database, lambda c: c.execute(select(t.scene.c.name, t.scene.c.run)))}
+    runs = {row.name: row.run for row in ask(database, lambda c: c.execute(select(scene.c.name, scene.c.run)))}
     assert "index_outlines" not in runs["a"]["change"]["outputs"], "there is no date before"
     change = runs["b"]["change"]
     assert Path(change["outputs"]["index_outlines"]).is_file()
@@ -101,7 +101,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     with database.read() as c:
         rows = c.execute(text_of("SELECT susceptibility, susceptibility_map FROM scene_polygons")).all()
-        run = c.execute(select(t.scene.c.run, t.scene.c.scene_hash)).one()
+        run = c.execute(select(scene.c.run, scene.c.scene_hash)).one()
     assert rows
     sha256 = hash_file(prior)
     assert {row.susceptibility_map for row in rows} == {sha256}
@@ -130,7 +130,7 @@ def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config,
     arrive(config, drawn / "b", "b")
     assert "footprints" in inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     with database.read() as c:
-        run = c.execute(select(t.scene.c.run)).scalar_one()
+        run = c.execute(select(scene.c.run)).scalar_one()
         assert c.execute(text_of("SELECT count(susceptibility) FROM scene_polygons")).scalar_one() == 0
     assert [one for one in run["warnings"] if "no susceptibility" in one and "gone.tif" in one]
     assert run["prior"] is None

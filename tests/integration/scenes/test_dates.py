@@ -29,7 +29,11 @@ from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, ReadScene
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.scenes.arrivals import load_scenes, save_scene
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.models import model as model_table
+from monitor.store.schema.readings import observation, series
+from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import (
     SITE,
@@ -57,7 +61,7 @@ def drawn(tmp_path_factory):
 
 
 def counts(database):
-    tables = (t.scene, t.scene_footprint, t.scene_change, t.observation, t.model)
+    tables = (scene, scene_footprint, scene_change, observation, model_table)
     with database.read() as c:
         return {x.name: c.execute(select(func.count()).select_from(x)).scalar() for x in tables}
 
@@ -84,7 +88,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
     prove_outlines(database, site, MAY_7)
     assert evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick").level == 1
     with database.read() as c:
-        reason = c.execute(select(t.alert.c.reason).where(t.alert.c.ledger == "hazard")).scalar_one()
+        reason = c.execute(select(alert.c.reason).where(alert.c.ledger == "hazard")).scalar_one()
         evidence = c.execute(text("SELECT evidence FROM alert_history WHERE ledger = 'hazard'")).scalar()
     sentence = f"grew by {second['grown_m2']:,.0f} m² since 12 May, nearest station {second['distance_m']:,.0f} m"
     assert sentence in reason
@@ -94,7 +98,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, drawn):
 
 def assert_recomputes(database):
     with database.read() as c:
-        ids = c.execute(select(t.decision.c.id)).scalars().all()
+        ids = c.execute(select(decision.c.id)).scalars().all()
         assert ids
         for one in ids:
             row = load_decision(c, one)
@@ -127,9 +131,9 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
     (found,) = polygons(database)
     assert (found["model"], found["change"], found["caution"]) == ("index", "new", "no network was used")
     with database.read() as c:
-        (run,) = c.execute(select(t.scene.c.run).where(t.scene.c.name == "b")).scalars()
-        taken = and_(t.observation.c.series_id == t.series.c.id, t.observation.c.observed_at == MAY_12)
-        quantities = set(c.execute(select(t.series.c.quantity).join(t.observation, taken)).scalars())
+        (run,) = c.execute(select(scene.c.run).where(scene.c.name == "b")).scalars()
+        taken = and_(observation.c.series_id == series.c.id, observation.c.observed_at == MAY_12)
+        quantities = set(c.execute(select(series.c.quantity).join(observation, taken)).scalars())
     run = gather(run)
     assert run["doubts"] == ["no network was used"]
     assert any("change of an index between dates goes on alone, as advice" in line for line in run["warnings"])

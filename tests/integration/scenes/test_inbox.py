@@ -18,7 +18,10 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.outlines import scene_unsure
+from monitor.store.schema.readings import observation
+from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
@@ -50,7 +53,7 @@ def list_changes(database):
 
 
 def alerts(database):
-    a = t.alert.c
+    a = alert.c
     with database.read() as c:
         return {r.key: r.state for r in c.execute(select(a.key, a.state).where(a.closed_at.is_(None)))}
 
@@ -68,8 +71,8 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
     scene_inbox.run(database, config, site, may(19))
     assert list_changes(database) == ["latest new", "late known", "latest grown"]
     with database.read() as c:  # where the model is least sure: of the larger scar, for the other is 2 % of doubt
-        named = select(t.scene.c.name, t.scene_unsure.c.tile).where(t.scene.c.state == "done")
-        same = t.scene.c.scene_hash == t.scene_unsure.c.scene_hash
+        named = select(scene.c.name, scene_unsure.c.tile).where(scene.c.state == "done")
+        same = scene.c.scene_hash == scene_unsure.c.scene_hash
         assert c.execute(named.where(same)).all() == [("latest", 0)]
 
 
@@ -264,7 +267,7 @@ def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
     assert "which is no part of the question" in scene_inbox.run(database, config, site, may(13))
     assert polygons(database) == []
     with database.read() as c:
-        assert c.execute(select(func.count()).select_from(t.observation)).scalar() == 0
+        assert c.execute(select(func.count()).select_from(observation)).scalar() == 0
 
 
 def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
@@ -283,7 +286,7 @@ def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
     said = scene_inbox.run(database, config, site, may(7) + HOUR)
     assert said.endswith("; read coarser: at 10 m, the scene has 0.5 m")
     with database.read() as c:
-        (run,) = c.execute(select(t.scene.c.run)).scalars()
+        (run,) = c.execute(select(scene.c.run)).scalars()
         (row,) = rows.load_dates(c, site.id)
         facts = load_footprint_facts(c, site.id, may(1), may(8))
     assert [str(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]

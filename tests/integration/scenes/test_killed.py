@@ -23,7 +23,11 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.versions import SUPERSEDED
-from monitor.store.schema import tables as t
+from monitor.store.schema.models import model
+from monitor.store.schema.readings import observation
+from monitor.store.schema.readings import series as series_table
+from monitor.store.schema.scenes import scene as scene_table
+from monitor.store.schema.scenes import scene_change, scene_footprint
 from monitor.store.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE
@@ -72,13 +76,13 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
 
 def list_rows(url: str) -> dict[str, list]:
     """What is stored of scenes, by its meaning: without numbers that a database gives."""
-    values = select(t.series.c.station, t.series.c.quantity, t.observation.c.observed_at, t.observation.c.value_raw)
+    values = select(series_table.c.station, series_table.c.quantity, observation.c.observed_at, observation.c.value_raw)
     asked = {
-        "scene": select(t.scene),
-        "footprint": select(t.scene_footprint),
-        "change": select(t.scene_change),
-        "model": select(t.model.c.model_hash, t.model.c.kind, t.model.c.task),
-        "observation": values.join(t.observation, t.observation.c.series_id == t.series.c.id),
+        "scene": select(scene_table),
+        "footprint": select(scene_footprint),
+        "change": select(scene_change),
+        "model": select(model.c.model_hash, model.c.kind, model.c.task),
+        "observation": values.join(observation, observation.c.series_id == series_table.c.id),
     }
     database = Database(url)
     with database.read() as c:

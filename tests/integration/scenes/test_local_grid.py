@@ -14,7 +14,7 @@ from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.jobs.scenes import inbox
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.schema import tables as t
+from monitor.store.schema.scenes import scene_footprint
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 from tests.data.surveys.rasters import AT_MINE, COLOURS, CRS, MINE, write_raster
 
@@ -106,7 +106,7 @@ def test_the_watched_folder_places_compares_and_goes_on(tmp_path, database, data
     inbox.run(database, config, site, may(9))
     with database.read() as c:
         rows = {row.name: row for row in load_scenes(c, "bench")}
-        g = t.scene_footprint.c
+        g = scene_footprint.c
         found = c.execute(select(g.change, g.min_lon, g.min_lat, g.scene_hash)).all()
     assert {row.state for row in rows.values()} == {"done"}, [row.error for row in rows.values()]
     assert {r.change for r in found if r.scene_hash == rows["a.tif"].scene_hash} == {"single"}

@@ -14,7 +14,10 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.scenes import scene, scene_footprint
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
@@ -44,10 +47,10 @@ def deliver(database, config, site, day, *boxes, at=None):
 
 def judged(database):
     """What is known today, by day."""
-    g = t.scene_footprint.c
+    g = scene_footprint.c
     with database.read() as c:
-        wanted = select(t.scene.c.name, t.scene_footprint).join(t.scene, t.scene.c.scene_hash == g.scene_hash)
-        return [r for r in c.execute(wanted.order_by(t.scene.c.acquired_at, g.min_lon)) if r.change != "withdrawn"]
+        wanted = select(scene.c.name, scene_footprint).join(scene, scene.c.scene_hash == g.scene_hash)
+        return [r for r in c.execute(wanted.order_by(scene.c.acquired_at, g.min_lon)) if r.change != "withdrawn"]
 
 
 def list_changes(rows):
@@ -108,7 +111,7 @@ def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(
     assert [(r.change, r.judged_at[:10]) for r in history] == [("grown", "2026-05-09"), ("known", "2026-05-10")]
     assert evaluate_site(database, site, late + HOUR, "tick").level == 1
     with database.read() as c:
-        decisions = [load_decision(c, one) for one in c.execute(select(t.decision.c.id)).scalars()]
+        decisions = [load_decision(c, one) for one in c.execute(select(decision.c.id)).scalars()]
         assert decisions
         for row in decisions:
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
@@ -167,7 +170,7 @@ def deliver_version(database, config, site, version, name, at):
 
 def states(database):
     with database.read() as c:
-        rows = c.execute(select(t.scene.c.name, t.scene.c.state).order_by(t.scene.c.acquired_at, t.scene.c.received_at))
+        rows = c.execute(select(scene.c.name, scene.c.state).order_by(scene.c.acquired_at, scene.c.received_at))
         return [tuple(r) for r in rows]
 
 
@@ -195,10 +198,10 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     assert inbox.run(database, config, near_site, may(13) + HOUR) == "nothing is due"
     assert evaluate_site(database, near_site, may(13) + HOUR, "tick").level == 1, "a person lowers it, or its age"
     with database.read() as c:
-        told = c.execute(select(t.alert.c.reason, t.alert.c.state).where(t.alert.c.key == "scene-version:b")).one()
-        queued = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
+        told = c.execute(select(alert.c.reason, alert.c.state).where(alert.c.key == "scene-version:b")).one()
+        queued = c.execute(select(notification.c.body).where(notification.c.ledger == "health")).scalars().all()
         kept = load_view(c, "scene_changes", order_by=["judged_at"], polygon_id=first["polygon_id"])
-        for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
+        for one in c.execute(select(decision.c.id).where(decision.c.config_sha256 != "")).scalars():
             row = load_decision(c, one)
             if "view" in row.evidence:
                 assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
@@ -256,7 +259,7 @@ def test_later_dates_are_judged_against_the_version_that_counts(database, config
 
 
 def rows_of(database, column):
-    g = t.scene_footprint.c
+    g = scene_footprint.c
     return set(ask(database, lambda c: c.execute(select(g[column]).where(g.change != "withdrawn")).scalars()))
 
 

@@ -15,7 +15,7 @@ from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.scenes.arrivals import save_scene
-from monitor.store.schema import tables as t
+from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
@@ -72,13 +72,13 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     with database.write() as c:
         (row,) = (r for r in rows.list_done(c, "bench") if r.name == "20260502.tif")
         other = dict(row.run) | {"model_hash": "n" * 64}
-        c.execute(t.scene.update().where(t.scene.c.scene_hash == row.scene_hash).values(run=other))
+        c.execute(scene.update().where(scene.c.scene_hash == row.scene_hash).values(run=other))
     assert run().startswith("20260502.tif: ")
     assert run() == IDLE
     # radar has no probabilities
     with database.write() as c:
         radar = dict(row.run) | {"model_hash": "r" * 64, "change": {"method": "sar"}}
-        c.execute(t.scene.update().where(t.scene.c.scene_hash == row.scene_hash).values(run=radar))
+        c.execute(scene.update().where(scene.c.scene_hash == row.scene_hash).values(run=radar))
     assert run().startswith("20260502.tif: ")
     assert [(folders[2] / name).exists() for name in SCENE_FILES.values()] == [True, False]
     # one more date: the oldest is no more among the newest, and its tiles go
@@ -87,7 +87,7 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     with database.write() as c:
         values = {**{f: getattr(row, f) for f in type(row).__slots__}, "scene_hash": "4" * 64, "name": image.name}
         values |= {"acquired_at": may(4), "path": str(image), "out_dir": str(folders[4])}
-        c.execute(t.scene.insert().values(**values | {"run": dict(row.run) | {"fingerprint": fingerprint(image)}}))
+        c.execute(scene.insert().values(**values | {"run": dict(row.run) | {"fingerprint": fingerprint(image)}}))
     assert run().startswith("20260504.tif: ")
     assert not list(folders[1].glob("*tiles*"))
     assert (folders[2] / SCENE_FILES["scene"]).exists()
@@ -112,7 +112,7 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     image.write_bytes(image.read_bytes()[:-3000])
     with database.write() as c:
         values = {"run": dict(rows.list_done(c, "bench")[-1].run) | {"fingerprint": fingerprint(image)}}
-        c.execute(t.scene.update().where(t.scene.c.name == image.name).values(**values))
+        c.execute(scene.update().where(scene.c.name == image.name).values(**values))
     assert run().startswith("20260501.tif: no tiles: 20260501.tif: not a raster"), "a place of the server is not shown"
     assert run() == IDLE
     assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
@@ -135,7 +135,7 @@ def test_tiles_wait_for_a_scene_that_is_to_be_read_at_any_site_but_not_for_ever(
     with database.write() as c:
         values = {"scene_hash": "f" * 64, "site": "other", "role": "single", "path": str(came)}
         run_ = {"fingerprint": fingerprint(came)}
-        c.execute(t.scene.insert().values(**values, name=name_of(came), received_at=at, state="failed", run=run_))
+        c.execute(scene.insert().values(**values, name=name_of(came), received_at=at, state="failed", run=run_))
     assert run(at).startswith("20260501.tif"), "what cannot be read holds nothing up"
 
 

@@ -21,7 +21,9 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.scenes import scene
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
 from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import COLOURS, write_raster
@@ -53,7 +55,7 @@ def calls(monkeypatch):
 
 
 def alerts(database):
-    a = t.alert.c
+    a = alert.c
     with database.read() as c:
         return [tuple(r) for r in c.execute(select(a.key, a.state, a.reason).where(a.closed_at.is_(None)))]
 
@@ -89,7 +91,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     ((key, state, reason),) = alerts(database)
     assert (key, state) == ("scene:b", "unacknowledged")
     assert reason.startswith("scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: 100 bytes")
-    assert len(ask(database, lambda c: c.execute(select(t.notification.c.id)).all())) == 1
+    assert len(ask(database, lambda c: c.execute(select(notification.c.id)).all())) == 1
 
     shutil.move(held, entry / "B4.tif")
     assert "footprints" in scene_inbox.run(database, config, site, at + 80 * MINUTE)
@@ -104,7 +106,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     with database.read() as c:
         assert [r.state for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
         assert pages.find_shown_scene(c, "bench") == done
-    tell(database, lambda c: c.execute(delete(t.scene).where(t.scene.c.state == "waiting")))
+    tell(database, lambda c: c.execute(delete(scene).where(scene.c.state == "waiting")))
     ((_, state, reason),) = alerts(database)
     assert (state, reason) == ("returned_unacknowledged", "scene b was read")
     run_verb(["status", "--json"])

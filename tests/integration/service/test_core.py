@@ -29,7 +29,7 @@ from monitor.service.known_database import recognise
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import service_state
+from monitor.store.schema.service import service_state
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import wait_for

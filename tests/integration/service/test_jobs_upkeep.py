@@ -16,7 +16,10 @@ from monitor.service.schedule import Schedule
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import alert, audit_entry, notification, scene
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.scenes import scene
 from monitor.worker import compute
 from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope

@@ -19,7 +19,8 @@ from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.monitoring_gap import OutageWatch
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.storage import backup_run
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
@@ -146,8 +147,8 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
         alarms.write_pending()
         if second == 70:
             with database.read() as c:
-                assert c.execute(select(t.alert.c.key, t.alert.c.level)).all() == [("health:check:backup", 1)]
-    assert ask(database, lambda c: c.execute(select(t.alert.c.level)).scalars().all()) == [0]
+                assert c.execute(select(alert.c.key, alert.c.level)).all() == [("health:check:backup", 1)]
+    assert ask(database, lambda c: c.execute(select(alert.c.level)).scalars().all()) == [0]
 
 
 def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
@@ -163,7 +164,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
     def note(state, hours, detail=""):
         with database.write() as c:
             at = NOW + timedelta(hours=hours)
-            c.execute(insert(t.backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
+            c.execute(insert(backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
 
     assert (copies(0, CONFIG).state, copies(0).state) == (WARN, WARN)
     note("proven", 0)

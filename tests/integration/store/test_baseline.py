@@ -21,7 +21,8 @@ from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.people.users import check_password
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.sites import config_version
 from monitor.store.upkeep import migrate
 from monitor.store.upkeep.proof import verify
 from tests.data.baseline.write import PACK, REVISION, ROWS, SITE
@@ -91,7 +92,7 @@ def test_its_people_and_its_watch_go_on(upgraded):
     with upgraded.read() as c:
         assert check_password(c, "ada", PASSWORD) == "admin"
         before = find_state(c, "bench")
-        in_force = c.execute(select(t.site_state.c.config_sha256).where(t.site_state.c.site == "bench")).scalar_one()
+        in_force = c.execute(select(site_state.c.config_sha256).where(site_state.c.site == "bench")).scalar_one()
         site = parse_site(load_site_source(c, in_force), "bench.toml")
     assert (before.level, evaluate_site(upgraded, site, NOW - 6 * HOUR, "tick").level) == (1, 1)
     with upgraded.read() as c:
@@ -101,7 +102,7 @@ def test_its_people_and_its_watch_go_on(upgraded):
 
 def test_its_audit_pack_is_proven_and_its_site_files_are_read(upgraded):
     assert check_pack(TOLD) == []
-    sources = ask(upgraded, lambda c: c.execute(select(t.config_version.c.sha256, t.config_version.c.source)).all())
+    sources = ask(upgraded, lambda c: c.execute(select(config_version.c.sha256, config_version.c.source)).all())
     assert len(sources) == 3
     assert {parse_site(source, "stored").version for _, source in sources} == {sha for sha, _ in sources}
     assert parse_site(SITE.read_text(encoding="utf-8"), "site.toml").version in {sha for sha, _ in sources}

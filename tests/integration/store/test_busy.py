@@ -25,7 +25,7 @@ from monitor.store.database import engine
 from monitor.store.database.engine import Database, patient
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import job_run, service_state
+from monitor.store.schema.service import job_run, service_state
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build

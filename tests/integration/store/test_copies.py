@@ -24,8 +24,9 @@ from monitor.domain.observation import Observation
 from monitor.jobs import backup as job
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.schema.readings import observation, series
+from monitor.store.schema.storage import backup_run
 from monitor.store.upkeep import backup, copies, proof
 from tests.conftest import STORY_ON_SQLITE, wait_for
 from tests.data.filled import NOW, days
@@ -49,8 +50,8 @@ def reading(k):
 
 def readings_in(database):
     with database.read() as c:
-        found = select(t.observation.c.value_raw).join(t.series, t.series.c.id == t.observation.c.series_id)
-        return {v for (v,) in c.execute(found.where(t.series.c.quantity == "strain"))}
+        found = select(observation.c.value_raw).join(series, series.c.id == observation.c.series_id)
+        return {v for (v,) in c.execute(found.where(series.c.quantity == "strain"))}
 
 
 def test_a_program_that_takes_too_long_is_an_error_of_the_store(monkeypatch):
@@ -174,7 +175,7 @@ def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(fille
 def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
     config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
-    tell(filled_database, lambda c: c.execute(delete(t.backup_run)))
+    tell(filled_database, lambda c: c.execute(delete(backup_run)))
     tries = []
     for quarter in range(4 * 9):
         with pytest.raises(StoreError) as told:

@@ -15,7 +15,9 @@ from monitor.extensions.reports.period import Period
 from monitor.store import pages
 from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.movement import movement
+from monitor.store.schema.readings import series as series_table
 from monitor.web.routes.site.panes import _count_rain
 from tests.data.store_rows import add_flag, ask, tell
 from tests.integration.notify.outbox import add_site
@@ -94,16 +96,16 @@ def fill(c):
     for k in range(SITES):
         site = f"s{k:02d}"
         add_site(c, site)
-        c.execute(insert(t.site_state).values(site=site, **now))
+        c.execute(insert(site_state).values(site=site, **now))
         for station in ("A", "B"):
             series = {"site": site, "station": station, "quantity": "displacement_norm", "unit": "mm"}
-            key = c.execute(insert(t.series).values(created_at=NOW, **series)).inserted_primary_key[0]
+            key = c.execute(insert(series_table).values(created_at=NOW, **series)).inserted_primary_key[0]
             silent = k % 3 == 0 or station == "B"
             for hour, stage in enumerate(("slow", "stable" if silent else "slow")):
                 if k < SITES - 1:
                     at = NOW + timedelta(hours=hour)
                     seen = {"at": at, "data_until": at, "stage": stage, "trend": "steady", "reasons": "", "state": {}}
-                    c.execute(insert(t.movement).values(series_id=key, **seen))
+                    c.execute(insert(movement).values(series_id=key, **seen))
 
 
 def test_the_stage_of_many_sites_is_found_by_few_queries(database):

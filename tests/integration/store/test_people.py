@@ -13,7 +13,8 @@ from monitor.store.alerting import offsets
 from monitor.store.database import audit
 from monitor.store.people import sessions, users
 from monitor.store.readings.observations import find_series_id, load_offsets
-from monitor.store.schema import tables as t
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.people import user_account, web_session
 from tests.conftest import SHIPPED_HASHER, STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 from tests.data.store_rows import enter_offset, tell
@@ -57,7 +58,7 @@ def test_many_writers_at_once_make_one_chain(database):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: write_log(database, 5), range(4)))
     with database.read() as c:
-        assert (audit.verify_chain(c), len(c.execute(select(t.audit_entry.c.id)).all())) == ([], 20)
+        assert (audit.verify_chain(c), len(c.execute(select(audit_entry.c.id)).all())) == ([], 20)
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def test_a_password_opens_only_its_own_account(database):
         assert users.check_password(c, "ada", PASSWORD) == "operator"
         assert users.check_password(c, "ada", "another password") is None
         assert users.check_password(c, "nobody", PASSWORD) is None
-        stored = c.execute(select(t.user_account.c.password_hash)).scalars().all()
+        stored = c.execute(select(user_account.c.password_hash)).scalars().all()
     assert all(kept.startswith("$argon2id$") and PASSWORD not in kept for kept in stored)
 
 
@@ -84,7 +85,7 @@ def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):
         for name in ("ada", "bo", "cy", "dee"):
             users.add_user(c, name, PASSWORD, "viewer", NOW)
         tokens = {name: sessions.open_session(c, name, NOW, 1800.0)[0] for name in ("ada", "bo", "cy", "dee")}
-        kept = set(c.execute(select(t.web_session.c.token_sha256)).scalars())
+        kept = set(c.execute(select(web_session.c.token_sha256)).scalars())
         assert len(set(tokens.values())) == 4
         assert not kept & set(tokens.values())
         assert sessions.find_session(c, tokens["ada"], NOW).name == "ada"
@@ -148,7 +149,7 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
         found = offsets.find_offset(c, first)
         assert (found.author, found.confirmed_by, found.revoked_by, found.unit) == ("ada", "ada", "bo", "mm")
     with filled_database.read() as c:
-        e = t.audit_entry.c
+        e = audit_entry.c
         acts = c.execute(select(e.action).where(e.subject == f"offset:{first}").order_by(e.id)).scalars()
         assert (list(acts), audit.verify_chain(c)) == (["offset.add", "offset.confirm", "offset.revoke"], [])
 

@@ -10,7 +10,8 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import Site, Station
 from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores
 from monitor.store.readings.renames import apply_renames
-from monitor.store.schema import tables as t
+from monitor.store.schema.forecasts import forecast, forecast_month
+from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.view_sql import Dialect
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.data.store_rows import forecast_row, tell
@@ -113,10 +114,12 @@ def test_views_of_scores_answer_as_if_all_scores_were_read(database):
     stations = [("s", k, "displacement_north") for k in ("A", "B", "C")]
     with database.write() as c:
         for site, station, quantity in stations:
-            c.execute(insert(t.series).values(site=site, station=station, quantity=quantity, unit="mm", created_at=NOW))
-        numbers = sorted(c.execute(select(t.series.c.id)).scalars())
+            c.execute(
+                insert(series_table).values(site=site, station=station, quantity=quantity, unit="mm", created_at=NOW)
+            )
+        numbers = sorted(c.execute(select(series_table.c.id)).scalars())
         add_forecasts(c, [draw_forecast(r, r.choice(numbers)) for _ in range(500)])
-        rows = list(c.execute(select(t.forecast.c.id, t.forecast.c.target_at)))
+        rows = list(c.execute(select(forecast.c.id, forecast.c.target_at)))
     r.shuffle(rows)
     cuts = sorted(r.sample(range(1, len(rows)), 6))
     for start, end in zip([0, *cuts], cuts, strict=False):
@@ -132,5 +135,5 @@ def test_views_of_scores_answer_as_if_all_scores_were_read(database):
     assert tell(database, apply_renames, site, Actor("ada"), NOW, merge=True) == {"A": "C"}
     assert_equal_rows(database)
     with database.read() as c:
-        kept = set(c.execute(select(t.forecast_month.c.series_id)).scalars())
-        assert kept <= set(c.execute(select(t.series.c.id)).scalars())
+        kept = set(c.execute(select(forecast_month.c.series_id)).scalars())
+        assert kept <= set(c.execute(select(series_table.c.id)).scalars())

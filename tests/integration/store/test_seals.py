@@ -10,8 +10,11 @@ from monitor.store.alerting import alerts, outbox
 from monitor.store.database import audit
 from monitor.store.database.seals import SEALED, digest_row, find_unsealed, write_seals
 from monitor.store.people import users
-from monitor.store.schema import tables as t
-from monitor.store.schema.tables import Instant
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.tables import metadata
+from monitor.store.schema.types import Instant
 from monitor.store.upkeep import clock_steps
 from monitor.store.upkeep.proof import verify
 from tests.conftest import STORY_ON_SQLITE
@@ -72,7 +75,7 @@ def edit(table, column, key):
 
 
 def test_each_table_is_sealed_or_says_why_not():
-    every = set(t.metadata.tables)
+    every = set(metadata.tables)
     assert set(SEALED) | set(NOT_SEALED) == every
     assert not set(SEALED) & set(NOT_SEALED)
     for sealed in SEALED.values():
@@ -89,7 +92,7 @@ def test_each_edit_of_each_sealed_column_is_named(filled_database):
             row = c.execute(select(*sealed.keys).limit(1)).mappings().first()
             assert row is not None, f"{name}: the story has no row for it, so the test would prove nothing"
             if name == "notification":
-                delivered = select(t.notification.c.id).where(t.notification.c.state == "delivered")
+                delivered = select(notification.c.id).where(notification.c.state == "delivered")
                 row = c.execute(delivered).mappings().first()
             for column in sealed.table.c:
                 if column.primary_key or column.name in sealed.left_out:
@@ -141,7 +144,7 @@ def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(fille
     def count_seals():
         with filled_database.read() as c:
             assert findings(c) == []
-            return len(c.execute(select(t.audit_entry.c.id).where(t.audit_entry.c.action == "rows.seal")).all())
+            return len(c.execute(select(audit_entry.c.id).where(audit_entry.c.action == "rows.seal")).all())
 
     with filled_database.write() as c:
         unheard = outbox.load_unacknowledged(c)[0]
@@ -171,7 +174,7 @@ def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(fille
 def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_database):
     tell(filled_database, alerts.add_note, 1, BO, "looked at again", NOW)
     with filled_database.read() as c:
-        e = t.audit_entry.c
+        e = audit_entry.c
         note, seal = reversed(c.execute(select(e.action, e.detail).order_by(e.id.desc()).limit(2)).all())
     assert (note.action, seal.action) == ("alert.note", "rows.seal")
     event = json.loads(note.detail)["event"]
@@ -191,7 +194,7 @@ def test_a_forged_seal_of_a_row_that_never_changes_is_named(filled_database):
     with filled_database.engine.connect() as c, c.begin():
         without_keys(c)
         c.execute(text("UPDATE alert_event SET reason = 'nothing moved' WHERE id = 1"))
-        row = c.execute(select(t.alert_event).where(t.alert_event.c.id == 1)).mappings().one()
+        row = c.execute(select(alert_event).where(alert_event.c.id == 1)).mappings().one()
         write_seals(c, {"alert_event 1": digest_row("alert_event", row)}, NOW)
         assert audit.verify_chain(c) == [], "the log itself is consistent"
         (finding,) = findings(c)

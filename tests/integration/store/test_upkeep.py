@@ -25,8 +25,12 @@ from monitor.domain.observation import Observation
 from monitor.service.one_core import hold_alone
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
-from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.evaluations import decision, evaluation
+from monitor.store.schema.forecasts import forecast, forecast_score
+from monitor.store.schema.people import web_session
+from monitor.store.schema.readings import observation, series, series_latest
 from monitor.store.upkeep import backup, migrate, prune, publish
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
@@ -128,7 +132,7 @@ def test_not_a_number_never_gets_in(filled_database):
     bad = {"series_id": 1, "observed_at": NOW, "revision": 7, "received_at": NOW, "flags": ""}
     for value in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(Exception, match=r"(?i)constraint"), filled_database.write() as c:
-            c.execute(insert(t.observation).values(value_raw=value, **bad))
+            c.execute(insert(observation).values(value_raw=value, **bad))
 
 
 # ---- pruning ---------------------------------------------------------------------------------------------------
@@ -154,19 +158,19 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
     far = NOW + days(400)
     session = {"token_sha256": "0" * 64, "user_name": "ada", "created_at": NOW, "expires_at": NOW, "seen_at": NOW}
     with filled_database.write() as c:
-        c.execute(update(t.evaluation).values(at=NOW - days(39)))
-        c.execute(insert(t.web_session).values(**session))
-        scored, every = count(c, t.forecast_score), count(c, t.observation)
-        cited_at = {row.data_time for row in c.execute(select(t.alert_event.c.data_time))}
-        kept = epochs_of(c, t.observation, t.observation.c.observed_at.in_(cited_at))
+        c.execute(update(evaluation).values(at=NOW - days(39)))
+        c.execute(insert(web_session).values(**session))
+        scored, every = count(c, forecast_score), count(c, observation)
+        cited_at = {row.data_time for row in c.execute(select(alert_event.c.data_time))}
+        kept = epochs_of(c, observation, observation.c.observed_at.in_(cited_at))
     removed = prune_all(filled_database, prune.RetentionLimits(far, far))
     assert (removed["web_session"], removed["evaluation"], removed["forecast"] > 0) == (1, 2, True)
     with filled_database.read() as c:
-        assert kept | epochs_of(c, t.series_latest) <= epochs_of(c, t.observation)
-        assert removed["observation"] == every - count(c, t.observation) > 3000
+        assert kept | epochs_of(c, series_latest) <= epochs_of(c, observation)
+        assert removed["observation"] == every - count(c, observation) > 3000
         # forecasts issued at an instant that evidence names stay too: 27 Feb 06:00 and the like
-        assert count(c, t.forecast_score) == scored
-        assert count(c, t.forecast_score, t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id))) == 0
+        assert count(c, forecast_score) == scored
+        assert count(c, forecast_score, forecast_score.c.forecast_id.not_in(select(forecast.c.id))) == 0
         assert verify(c) == []
 
 
@@ -179,7 +183,7 @@ def test_what_is_young_or_kept_forever_stays(filled_database):
 
 def readings_of(c, station, quantity):
     series_id = observations.find_series_id(c, "north-bench", station, quantity)
-    o = t.observation.c
+    o = observation.c
     return c.execute(
         select(o.observed_at, o.value_raw, o.flags).where(o.series_id == series_id).order_by(o.observed_at)
     ).all()
@@ -241,14 +245,14 @@ def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
 
 def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
     """The span is left to the next run: what was counted is no longer what is there."""
-    real, came, o = prune._make_summaries, [], t.observation.c
+    real, came, o = prune._make_summaries, [], observation.c
 
     def slip_in(c, series_id, start, *rest):
         found = real(c, series_id, start, *rest)
         if not came:
             mine = select(func.min(o.observed_at)).where(o.series_id == series_id, o.observed_at >= start)
             with filled_database.read() as r:
-                one = r.execute(select(t.series).where(t.series.c.id == series_id)).one()
+                one = r.execute(select(series).where(series.c.id == series_id)).one()
                 came.append(r.execute(mine).scalar() + timedelta(seconds=7))
             item = Observation(one.site, one.station, NORTH, one.unit, came[0], NOW, 4.25)
             tell(filled_database, observations.add_observations, [item], NOW)
@@ -256,15 +260,15 @@ def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_datab
 
     monkeypatch.setattr(prune, "_make_summaries", slip_in)
     prune_all(filled_database, THINNED)
-    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 1
+    assert ask(filled_database, count, observation, o.observed_at == came[0]) == 1
     monkeypatch.undo()
     prune_all(filled_database, THINNED, NOW + timedelta(seconds=1))
-    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 0
+    assert ask(filled_database, count, observation, o.observed_at == came[0]) == 0
     assert ask(filled_database, verify) == []
 
 
 def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled_database):
-    far, scored = NOW + days(400), ask(filled_database, count, t.forecast_score)
+    far, scored = NOW + days(400), ask(filled_database, count, forecast_score)
     removed = prune_all(filled_database, prune.RetentionLimits(None, None, scores_before_at=far))
     assert 0 < removed["forecast_score"] <= scored
     assert prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))["forecast"] > 0
@@ -278,7 +282,7 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
     )
     facts = {"site": "s", "at": NOW, "code_version": "1", "config_sha256": "", "evidence_sha256": ""}
     with database.write() as c:
-        c.execute(insert(t.decision), [{**facts, "id": k, "evidence": one} for k, one in enumerate(texts, 1)])
+        c.execute(insert(decision), [{**facts, "id": k, "evidence": one} for k, one in enumerate(texts, 1)])
         spans = [[one.isoformat()[:16] for one in span] for span in prune.load_cited(c)]
     assert spans == [["2026-01-05T00:00", "2026-01-05T12:00"], ["2026-02-01T00:00", "2026-02-01T00:00"]]
 
@@ -339,7 +343,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
             acts = "SELECT actor_kind, action, subject FROM audit_log WHERE action <> 'rows.seal'"
             assert c.execute(text(acts)).all() == [("person", "user.add", "user:ada")]
         with database.write() as c:
-            c.execute(insert(t.series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
+            c.execute(insert(series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
         (tmp_path / "configs" / "sites").mkdir(parents=True)
         (tmp_path / "configs" / "sites" / "s.toml").write_text(SITE)
         declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason works".split()

@@ -14,7 +14,9 @@ from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import decision
+from monitor.store.schema.points import point_observation, point_set
+from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
@@ -40,16 +42,16 @@ def slope(database):
 
 
 def list_used(c):
-    s = t.series.c
+    s = series.c
     ids = {f"{r.station}.{r.quantity}": r.id for r in c.execute(select(s.id, s.station, s.quantity))}
-    frozen = [json.loads(one) for one in c.execute(select(t.decision.c.evidence)).scalars()]
+    frozen = [json.loads(one) for one in c.execute(select(decision.c.evidence)).scalars()]
     rows = [pair for one in frozen if "view" in one for pair in one["view"]["readings"].items()]
     return sorted({(ids[name], name, row[0]) for name, some in rows for row in some})
 
 
 @ON_SQLITE
 def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
-    o = t.observation.c
+    o = observation.c
     with slope.database.write() as c:
         assert list(find_altered(c)) == []
         used = list_used(c)
@@ -58,7 +60,7 @@ def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
             key = and_(o.series_id == series_id, type_coerce(o.observed_at, String) == at)
             label, values = list(EDITS.items())[k % len(EDITS)]
             moved = values or {"observed_at": slope.now + HOUR}
-            for act in (update(t.observation).where(key).values(moved), delete(t.observation).where(key)):
+            for act in (update(observation).where(key).values(moved), delete(observation).where(key)):
                 with c.begin_nested() as attempt:
                     assert c.execute(act).rowcount == 1
                     (line,) = find_altered(c)
@@ -68,7 +70,7 @@ def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
         with c.begin_nested() as attempt:
             c.execute(text("DELETE FROM observation WHERE observed_at = :at").bindparams(at=at))
             assert sum("the row is gone" in line for line in verify(c)) == 2
-            c.execute(delete(t.observation))
+            c.execute(delete(observation))
             assert [line for line in find_altered(c) if "more readings" in line]
             assert len(list(find_altered(c))) == 2 * (MOST + 1)
             attempt.rollback()
@@ -106,19 +108,19 @@ def test_a_flag_that_a_decision_saw_is_missed(slope):
     for _ in range(20):  # until a decision is frozen that saw it
         slope.live(1)
     with slope.database.write() as c:
-        assert any('"doubtful"' in one for one in c.execute(select(t.decision.c.evidence)).scalars())
+        assert any('"doubtful"' in one for one in c.execute(select(decision.c.evidence)).scalars())
         assert list(find_altered(c)) == []
-        c.execute(delete(t.observation_flag))
+        c.execute(delete(observation_flag))
         assert "flags were doubtful and are none" in "\n".join(find_altered(c))
 
 
 @pytest.mark.parametrize("count", [3, MANY + 1])
 def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count):
     rows = [(k, "s", f"\\N\t{k}\r\n'é", "los", "mm") for k in range(count)]
-    tell(database, insert_rows, t.point_set, rows)
+    tell(database, insert_rows, point_set, rows)
     with pytest.raises(IntegrityError), database.write() as c:
-        insert_rows(c, t.point_set, rows)
-    found = ask(database, lambda c: c.execute(select(t.point_set.c.name).order_by(t.point_set.c.id)).scalars().all())
+        insert_rows(c, point_set, rows)
+    found = ask(database, lambda c: c.execute(select(point_set.c.name).order_by(point_set.c.id)).scalars().all())
     assert found == [row[2] for row in rows]
 
 
@@ -126,9 +128,9 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count)
 def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
     rows = [(k, "s", f"{k}", "los", "mm") for k in range(count)]
     with database.write() as c:
-        assert insert_rows(c, t.point_set, rows[:2], unless_there=True) == 2
-        assert insert_rows(c, t.point_set, [(*row[:3], "up", row[4]) for row in rows], unless_there=True) == count - 2
-        found = c.execute(select(t.point_set.c.direction).order_by(t.point_set.c.id)).scalars().all()
+        assert insert_rows(c, point_set, rows[:2], unless_there=True) == 2
+        assert insert_rows(c, point_set, [(*row[:3], "up", row[4]) for row in rows], unless_there=True) == count - 2
+        found = c.execute(select(point_set.c.direction).order_by(point_set.c.id)).scalars().all()
     assert found == ["los"] * 2 + ["up"] * (count - 2)
 
 
@@ -137,12 +139,12 @@ def test_numbers_keep_their_last_bit(database, count):
     odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
     at = "2026-01-01T00:00:00.000000Z"
     rows = [(2**62 + k, at, k, at, odd[k % 7], None if k % 2 else odd[k % 5]) for k in range(count)]
-    tell(database, insert_rows, t.point_observation, rows)
+    tell(database, insert_rows, point_observation, rows)
     found = ask(database, lambda c: c.exec_driver_sql("SELECT * FROM point_observation ORDER BY point_id").all())
     assert [tuple(row) for row in found] == rows
     for bad in (float("nan"), float("inf")):
         with pytest.raises(IntegrityError), database.write() as c:
-            insert_rows(c, t.point_observation, [(1, at, k, at, bad, None) for k in range(count)])
+            insert_rows(c, point_observation, [(1, at, k, at, bad, None) for k in range(count)])
 
 
 @pytest.mark.parametrize("count", [6, MANY + 2])
@@ -150,7 +152,7 @@ def test_whole_numbers_beside_others_are_numbers_all_the_same(database, count):
     """A decoder gives 3 for 3.0: the driver knows no list of both."""
     at, mixed = "2026-01-01T00:00:00.000000Z", (3, 0.5, None)
     rows = [(k, at, k, at, mixed[k % 2], mixed[k % 3]) for k in range(count)]
-    tell(database, insert_rows, t.point_observation, rows)
+    tell(database, insert_rows, point_observation, rows)
     with database.read() as c:
         found = c.exec_driver_sql("SELECT value_raw, sigma FROM point_observation ORDER BY point_id").all()
     assert [tuple(row) for row in found] == [row[4:] for row in rows]

@@ -17,8 +17,10 @@ from monitor.domain.instants import format_iso
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
 from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
-from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.forecasts import forecast_score
+from monitor.store.schema.sites import site, station
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from monitor.store.score_sums import find_spans, sum_up
 from tests.data.filled import NOW, days
@@ -200,7 +202,7 @@ def test_the_views_see_what_decisions_see(filled_database):
 
 def test_a_baseline_that_made_no_error_gives_no_skill_and_never_an_invented_one(filled_database):
     with filled_database.write() as c:
-        c.execute(t.forecast_score.update().values(baseline_error=0.0))
+        c.execute(forecast_score.update().values(baseline_error=0.0))
         sum_up(c, find_spans(c, true()))
     assert {r["skill"] for r in ask(filled_database, views.load_view, "forecast_skill")} == {None}
 
@@ -208,13 +210,13 @@ def test_a_baseline_that_made_no_error_gives_no_skill_and_never_an_invented_one(
 def add_site(c):
     levels = [{"number": 0, "name": "green", "action": "", "auto_lower": False}]
     place = {"latitude": 1.0, "longitude": 2.0, "timezone": "UTC"}
-    c.execute(insert(t.site).values(id="new", name="New", config_sha256="a" * 64, active=True, levels=levels, **place))
+    c.execute(insert(site).values(id="new", name="New", config_sha256="a" * 64, active=True, levels=levels, **place))
 
 
 def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
     with database.write() as c:
         add_site(c)
-        c.execute(insert(t.station).values(site="new", id="S1", on_slope=True, declared=True))
+        c.execute(insert(station).values(site="new", id="S1", on_slope=True, declared=True))
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")
         (health,) = views.load_view(c, "station_health")
@@ -228,7 +230,7 @@ def test_advice_waits_for_nobody(database):
     row |= {"raised_at": NOW, "reason": "x", "rule_version": "1"}
     with database.write() as c:
         add_site(c)
-        c.execute(insert(t.alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
+        c.execute(insert(alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
     (status,) = ask(database, views.load_view, "site_status")
     assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
 

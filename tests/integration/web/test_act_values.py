@@ -18,7 +18,8 @@ from monitor.domain.errors import RefusedError
 from monitor.store.alerting import maintenance, offsets
 from monitor.store.people import users
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import alert, report, site_event
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.site_events import report, site_event
 from monitor.web.parts.collect import find_card
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import tell

@@ -43,7 +43,12 @@ from monitor.store.people.api_tokens import add_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, add_second_factor, code_of, has_second_factor
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
+from monitor.store.schema.anomalies import anomaly_budget
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.drills import drill
+from monitor.store.schema.duty import duty_handover
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.outlines import scene_outline
 from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
 from tests.conftest import take_turns

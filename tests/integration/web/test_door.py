@@ -19,7 +19,8 @@ from monitor.config.service import parse_service
 from monitor.domain.errors import ConfigError
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import disable_user
-from monitor.store.schema import tables as t
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.people import known_device
 from monitor.web import app
 from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build
@@ -112,7 +113,7 @@ def token(browser):
 
 
 def acts(database, name="bo"):
-    e = t.audit_entry.c
+    e = audit_entry.c
     with database.read() as c:
         assert verify_chain(c) == []
         found = c.execute(select(e.action, e.detail).where(e.subject == f"user:{name}", e.actor == name).order_by(e.id))
@@ -312,9 +313,9 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
 
     assert (come("bo"), come("cy")) == (303, 429)
     with filled_database.write() as c:
-        assert device[login.DEVICE] not in c.execute(select(t.known_device.c.token_sha256)).scalars().all()
+        assert device[login.DEVICE] not in c.execute(select(known_device.c.token_sha256)).scalars().all()
         disable_user(c, "bo", NOW)
-        assert c.execute(select(t.known_device)).all() == []
+        assert c.execute(select(known_device)).all() == []
 
 
 def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):

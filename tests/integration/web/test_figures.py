@@ -12,7 +12,8 @@ from monitor.alerting.acts.table import API, list_acts
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.local_time import format_local
-from monitor.store.schema.tables import failure_time, movement, station_state
+from monitor.store.schema.evaluations import station_state
+from monitor.store.schema.movement import failure_time, movement
 from monitor.store.schema.views import load_view
 from tests.data.figures import bare_figures_of_page
 from tests.data.rows import insert_rows

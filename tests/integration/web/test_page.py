@@ -21,7 +21,9 @@ from monitor.domain.observation import Observation
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import alert, scene, site_state
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.scenes import scene
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from monitor.web.parts import collect

@@ -27,7 +27,11 @@ from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert as alert_table
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.delivery import notification
+from monitor.store.schema.people import api_token, user_account
+from monitor.store.schema.tables import metadata
 from monitor.store.service_state import stamp
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
@@ -104,7 +108,7 @@ def make_token(database, user, scope, sites=None, valid_s=3600.0, at=NOW):
 
 def count_rows(database):
     with database.read() as c:
-        return {k: c.execute(select(func.count()).select_from(v)).scalar_one() for k, v in t.metadata.tables.items()}
+        return {k: c.execute(select(func.count()).select_from(v)).scalar_one() for k, v in metadata.tables.items()}
 
 
 def ask(browser, address, places):
@@ -277,7 +281,7 @@ def service_speaks(filled_database):
         apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
         stamp(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
-        wanted = select(t.alert.c.id).where(t.alert.c.site == "status", t.alert.c.closed_at.is_(None))
+        wanted = select(alert_table.c.id).where(alert_table.c.site == "status", alert_table.c.closed_at.is_(None))
         return list(c.execute(wanted).scalars())
 
 
@@ -308,8 +312,10 @@ def test_what_the_service_says_of_itself_names_no_place_of_others(filled_databas
 def test_an_alert_of_another_site_is_not_reached_by_another_spelling_of_its_number(filled_database, places):
     """What reads the address and what checks it must take the same number from it."""
     with filled_database.read() as c:
-        open_one = select(t.alert.c.id).where(t.alert.c.site == "north-bench", t.alert.c.closed_at.is_(None))
-        number = c.execute(open_one.order_by(t.alert.c.id.desc())).scalar()
+        open_one = select(alert_table.c.id).where(
+            alert_table.c.site == "north-bench", alert_table.c.closed_at.is_(None)
+        )
+        number = c.execute(open_one.order_by(alert_table.c.id.desc())).scalar()
     spelt = [one.format(number) for one in ("{}.0", "+{}", "%20{}", "{}%20", "0_{}", "0{}", "{}%0a", "1{:0>30}")]
     form, wrong, before = {"reason": "seen on foot", "answer": "instrument"}, [], count_rows(filled_database)
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address, enter(address, "bo") as browser:
@@ -337,16 +343,16 @@ def people_elsewhere(filled_database):
         for site, key in ("status", "health:broker"), ("north-bench", "health:X9:silent"):
             change = health_alarm(key, 2, "the broker is away", is_open=True)
             apply_changes(c, [change], ChangeContext(site, None, [ida], Actor("slopeward", "service"), NOW, "1"))
-        c.execute(t.notification.update().where(t.notification.c.recipient == ida.name).values(last_error=refused))
+        c.execute(notification.update().where(notification.c.recipient == ida.name).values(last_error=refused))
         stamp(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
-        return c.execute(select(func.max(t.alert.c.id)).where(t.alert.c.site == "status")).scalar()
+        return c.execute(select(func.max(alert_table.c.id)).where(alert_table.c.site == "status")).scalar()
 
 
 @pytest.mark.usefixtures("of_the_lake")
 def test_mail_addresses_are_read_by_accounts_of_all_sites_alone(filled_database, places, people_elsewhere):
     own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
     with filled_database.read() as c:
-        newest = select(func.max(t.alert.c.id)).where(t.alert.c.site == "north-bench")
+        newest = select(func.max(alert_table.c.id)).where(alert_table.c.site == "north-bench")
         alerts = [people_elsewhere, c.execute(newest).scalar()]
 
     def read(browser):
@@ -389,7 +395,7 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
         tell(filled_database, take_away, "ida")
         with filled_database.write() as c:
             assert users.find_user(c, "ada") == ada
-            c.execute(t.user_account.delete().where(t.user_account.c.name == "ida"))
+            c.execute(user_account.delete().where(user_account.c.name == "ida"))
             users.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW)
     with filled_database.write() as c:
         users.set_password(c, "ida", PASSWORD)
@@ -410,7 +416,7 @@ def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
     groups, sites = {"chiefs": "admin"}, {"chiefs": ["lake-slope"]}
     people = [users.ForeignPerson("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
     with filled_database.write() as c:
-        c.execute(t.user_account.delete())
+        c.execute(user_account.delete())
         assert users.admit_person(c, people[0], groups, sites, NOW) == "p1"
         assert users.find_user(c, "p1").sites == {"lake-slope"}
         users.set_sites(c, "p1", None)
@@ -425,9 +431,9 @@ def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
 def test_of_a_token_only_the_hash_is_stored(filled_database):
     number, token = make_token(filled_database, "bo", "act")
     with filled_database.read() as c:
-        row = c.execute(select(t.api_token).where(t.api_token.c.id == number)).one()
+        row = c.execute(select(api_token).where(api_token.c.id == number)).one()
         assert token not in str(row)
-        entries = str(c.execute(select(t.audit_entry)).all())
+        entries = str(c.execute(select(audit_entry)).all())
     assert token not in entries
     assert row.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
 

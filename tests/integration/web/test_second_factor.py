@@ -22,7 +22,8 @@ from monitor.store.people.second_factor import (
     remove_second_factor,
 )
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
-from monitor.store.schema import tables as t
+from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.people import password_guess, recovery_code, second_factor
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, post, serving, solve
@@ -72,7 +73,7 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
         assert log_in(code(steps=-2)).status_code == 401
     with filled_database.read() as c:
         assert (verify_chain(c), [line for line in find_unsealed(c) if "second_factor" in line]) == ([], [])
-        for table in (t.audit_entry, t.second_factor):
+        for table in (audit_entry, second_factor):
             assert secret not in str(c.execute(select(table)).all()), "the database holds it sealed"
 
 
@@ -107,11 +108,11 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
         with filled_database.write() as c:
             note_code(c, "bo", clock(), failed=True)
             waits.append(code_wait_s(c, "Bo", clock()))
-            c.execute(t.password_guess.delete().where(are_forgotten(clock() + timedelta(hours=3))))  # housekeeping
+            c.execute(password_guess.delete().where(are_forgotten(clock() + timedelta(hours=3))))  # housekeeping
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:
-        e = t.audit_entry.c
+        e = audit_entry.c
         refusals = c.execute(select(e.detail).where(e.action == "login.refused").order_by(e.id)).scalars()
         why = [json.loads(detail).get("why") for detail in refusals]
     assert why == [WRONG_CODE] * 5 + [CODE_WAITS] * 3 + [WRONG_CODE]
@@ -165,7 +166,7 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
     with filled_database.read() as c:
         assert verify_chain(c) == []
         assert [line for line in find_unsealed(c) if "second_factor" in line or "recovery" in line] == []
-        rows = str([c.execute(select(table)).all() for table in (t.audit_entry, t.second_factor, t.recovery_code)])
+        rows = str([c.execute(select(table)).all() for table in (audit_entry, second_factor, recovery_code)])
         assert not [code for code in spare if code in rows or code.replace("-", "") in rows]
 
 

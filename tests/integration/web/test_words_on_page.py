@@ -14,7 +14,7 @@ from monitor.store.alerting.offsets import load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import audit_entry
+from monitor.store.schema.audit import audit_entry
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.integration.web.test_acts import memory_of, raise_question

@@ -13,7 +13,8 @@ from monitor.domain.topics import ROOT
 from monitor.extensions.instruments.states import ACTIONS
 from monitor.extensions.instruments.store.readings import load_newest_stamps
 from monitor.store.readings.messages import DENIED
-from monitor.store.schema import tables as t
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.ingest import rejected_message
 from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import DeniedMessages, find_stamp
@@ -60,7 +61,7 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     findings = _group(load_view(c, "instrument_findings", order_by=("since",), **only))
     months = _group(load_view(c, "instrument_availability", order_by=("-month",), **only))
     rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
-    a, causes = t.alert.c, dict[int, Parent]()
+    a, causes = alert.c, dict[int, Parent]()
     for number, name in c.execute(select(a.id, a.key).where(a.id.in_({row["parent_alert_id"] for row in rows}))):
         kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901
         if kind in PARENTS:
@@ -101,7 +102,7 @@ def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | Non
 
     The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
     """
-    r = t.rejected_message.c
+    r = rejected_message.c
     topic = f"{ROOT}/{row['site']}/{row['instrument']}/"
     newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
     refused = c.execute(

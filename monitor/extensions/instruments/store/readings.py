@@ -10,13 +10,16 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, literal_colu
 
 from monitor.domain.instants import EPOCH, epoch_s
 from monitor.store.database.rows import fill_row, save_rows
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import station_state
+from monitor.store.schema.instruments import instrument, instrument_finding, instrument_month
+from monitor.store.schema.readings import observation, series
+from monitor.store.schema.sites import station as station_table
 
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
 WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week, two in a minute
 
 # asked of every instrument at each look: to build such a question takes longer than to answer it, so each is built once
-_O: Final = t.observation.c
+_O: Final = observation.c
 _OF_SERIES_WITHIN: Final = (
     _O.series_id == bindparam("series_id"),
     _O.observed_at > bindparam("from_at"),
@@ -24,7 +27,7 @@ _OF_SERIES_WITHIN: Final = (
 )
 _HOURS: Final = (
     select(
-        func.substr(_O.observed_at, 1, 13, type_=t.station.c.id.type).label("hour"),
+        func.substr(_O.observed_at, 1, 13, type_=station_table.c.id.type).label("hour"),
         func.min(_O.value_raw),
         func.max(_O.value_raw),
         func.avg(_O.value_raw),
@@ -110,14 +113,14 @@ def load_hours(
 
 def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datetime) -> datetime | None:
     """When something of a few series came last, of what was measured since an instant; None where nothing was."""
-    o = t.observation.c
+    o = observation.c
     found = c.execute(select(func.max(o.received_at)).where(o.series_id.in_(series_ids), o.observed_at > since))
     return found.scalar()
 
 
 def load_newest_stamps(c: Connection, site: str, station: str) -> list[Any]:
     """The reading with the newest stamp of each series of a station, with when it came: a seek each."""
-    ids = c.execute(select(t.series.c.id).where(t.series.c.site == site, t.series.c.station == station)).scalars().all()
+    ids = c.execute(select(series.c.id).where(series.c.site == site, series.c.station == station)).scalars().all()
     return [row for one in ids if (row := c.execute(_LAST, {"series_id": one, "from_at": EPOCH}).first()) is not None]
 
 
@@ -166,12 +169,12 @@ def count_epochs(
     c: Connection, site: str, from_at: datetime, to_at: datetime
 ) -> dict[tuple[int, str], tuple[int, str]]:
     """Epochs of every series by month, with the first of them."""
-    o, s = t.observation.c, t.series.c
-    month = func.substr(o.observed_at, 1, 7, type_=t.station.c.id.type).label("month")
-    first = func.min(o.observed_at, type_=t.station.c.id.type)
+    o, s = observation.c, series.c
+    month = func.substr(o.observed_at, 1, 7, type_=station_table.c.id.type).label("month")
+    first = func.min(o.observed_at, type_=station_table.c.id.type)
     rows = c.execute(
         select(o.series_id, month, func.count(), first)
-        .join(t.series, s.id == o.series_id)
+        .join(series, s.id == o.series_id)
         .where(s.site == site, o.observed_at >= from_at, o.observed_at <= to_at, o.revision == 0)
         .group_by(o.series_id, literal_column("month"))
     )
@@ -180,15 +183,15 @@ def count_epochs(
 
 def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     """Since when each series is known."""
-    s = t.series.c
+    s = series.c
     return dict(c.execute(select(s.id, s.created_at).where(s.site == site)).all())
 
 
 def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssessment], now: datetime) -> None:
     """Write what was found; `since` of a finding that goes on stays, and what is not found any more is gone."""
-    f = t.instrument_finding.c
-    before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
-    c.execute(delete(t.instrument_finding).where(f.site == site))
+    f = instrument_finding.c
+    before = {(r.station, r.state): r.since for r in c.execute(select(instrument_finding).where(f.site == site))}
+    c.execute(delete(instrument_finding).where(f.site == site))
     rows = [
         {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action}
         | {"since": since or before.get((one.station, state), now)}
@@ -196,24 +199,24 @@ def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssess
         for state, rank, since, reason, action in one.findings
     ]
     if rows:
-        c.execute(insert(t.instrument_finding), rows)
+        c.execute(insert(instrument_finding), rows)
     kept = [one.station for one in judged]
-    c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    save_rows(c, t.instrument, [fill_row(t.instrument, one, site=site, judged_at=now) for one in judged])
+    c.execute(delete(instrument).where(instrument.c.site == site, instrument.c.station.not_in(kept)))
+    save_rows(c, instrument, [fill_row(instrument, one, site=site, judged_at=now) for one in judged])
 
 
 def load_found(c: Connection, site: str, *states: str) -> dict[str, datetime]:
     """Since when the last look finds instruments in one of these states."""
-    f = t.instrument_finding.c
+    f = instrument_finding.c
     return dict(c.execute(select(f.station, f.since).where(f.site == site, f.state.in_(states))).all())
 
 
 def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> None:
     """Write the shares of months; earlier months stay as they were."""
-    save_rows(c, t.instrument_month, [{"site": site, **asdict(one)} for one in months])
+    save_rows(c, instrument_month, [{"site": site, **asdict(one)} for one in months])
 
 
 def load_silent(c: Connection, site: str) -> frozenset[str]:
     """Stations of which nothing is heard."""
-    s = t.station_state.c
+    s = station_state.c
     return frozenset(c.execute(select(s.station).where(s.site == site, s.state == "silent")).scalars())

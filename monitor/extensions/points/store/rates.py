@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Float, String, cast, func, select, type_coerce
 
 from monitor.domain.quantities import convert
-from monitor.store.schema import tables as t
+from monitor.store.schema.points import point, point_observation
 
 MOST: Final = 5000  # of one answer; where there are more, an even share of them
 FULL_WINDOW: Final = timedelta(days=365)  # up to which an answer holds as many
@@ -56,7 +56,7 @@ def load_rates(
 
     Of very many there is an even share.
     """
-    p = t.point.c
+    p = point.c
     where = points_in(set_id, box)
     inside = int(c.execute(select(func.count()).where(*where)).scalar_one())
     step = max(1, ceil(inside / find_most(window or at - _find_oldest(c, set_id, at))))
@@ -69,7 +69,7 @@ def load_rates(
 
 def points_in(set_id: int, box: Box | None) -> list[ColumnElement[bool]]:
     """What holds of the points of a set in a box."""
-    p = t.point.c
+    p = point.c
     where = [p.point_set_id == set_id]
     if box is not None:
         where += [p.latitude.between(box[1], box[3]), p.longitude.between(box[0], box[2])]
@@ -78,7 +78,7 @@ def points_in(set_id: int, box: Box | None) -> list[ColumnElement[bool]]:
 
 def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
     """The oldest acquisition of the first point of a set: all share their dates."""
-    p, o = t.point.c, t.point_observation.c
+    p, o = point.c, point_observation.c
     first = select(p.id).where(p.point_set_id == set_id).order_by(p.id).limit(1).scalar_subquery()
     oldest = select(o.observed_at).where(o.point_id == first, o.observed_at < at).order_by(o.observed_at).limit(1)
     return c.execute(oldest).scalar() or at - FULL_WINDOW
@@ -88,7 +88,7 @@ def fit_points(
     c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
 ) -> dict[int, PointTrend]:
     """The line of each point, from the newest revision of each value that was known at an instant."""
-    o, later = t.point_observation.c, t.point_observation.alias()
+    o, later = point_observation.c, point_observation.alias()
     days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(
         later.c.point_id == o.point_id,

@@ -14,7 +14,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.people.users import find_account, load_users
-from monitor.store.schema.tables import push_subscription
+from monitor.store.schema.telephony import push_subscription
 from monitor.store.service_state import find_stamp, stamp
 
 MOST_OF_ONE: Final = 20  # devices of a person

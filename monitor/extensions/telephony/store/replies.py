@@ -21,7 +21,8 @@ from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import fill_row
-from monitor.store.schema.tables import alert_event, reply, reply_code
+from monitor.store.schema.alerts import alert_event
+from monitor.store.schema.telephony import reply, reply_code
 
 GOOD_FOR_S: Final = 4 * 3600.0
 KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 from monitor.domain.alert import Notification
 from monitor.store.alerting.receipts import note_received, note_test
 from monitor.store.database.rows import add_row, fill_row, load_records, read_record
-from monitor.store.schema.tables import siren_order
+from monitor.store.schema.telephony import siren_order
 
 ON, OFF, TEST = "on", "off", "test"
 _LONGEST: Final = 100  # characters of what a device says

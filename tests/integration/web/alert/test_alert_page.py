@@ -11,7 +11,8 @@ from monitor.store.alerting.alerts import add_note
 from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
 from monitor.store.database.engine import Database
 from monitor.store.people import users
-from monitor.store.schema.tables import alert, decision
+from monitor.store.schema.alerts import alert
+from monitor.store.schema.evaluations import decision
 from monitor.web.parts import headline
 from monitor.web.parts.collect import list_story
 from tests.data.filled import PASSWORD

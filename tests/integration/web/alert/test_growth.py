@@ -23,7 +23,7 @@ from monitor.notify.value_now import find_now
 from monitor.store import pages
 from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
+from monitor.store.schema.delivery import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from tests.data.site_text import table
@@ -54,8 +54,8 @@ def hazard_of(own):
 
 
 def list_messages(own, *, of=None):
-    n = t.notification.c
-    rows = ask(own, lambda c: c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all())
+    n = notification.c
+    rows = ask(own, lambda c: c.execute(select(notification).where(n.ledger == "hazard").order_by(n.id)).all())
     return [r for r in rows if of is None or r.event_id == of]
 
 
@@ -206,12 +206,12 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
         slope.fail()
         for _ in run_away(slope, 7):
             pass
-        n = t.notification.c
+        n = notification.c
         with own.read() as c:
             alert = find_alert(c, hazard_of(own)["alert_id"])
             events = load_alert_events(c, alert.id)
             last = next(e for e in reversed(events) if e.from_level == e.to_level)
-            sent = c.execute(select(t.notification).where(n.event_id == last.id).order_by(n.id)).all()
+            sent = c.execute(select(notification).where(n.event_id == last.id).order_by(n.id)).all()
             steps = list_steps(alert, events, None)
         assert (sorted(r.channel for r in sent), len({(r.subject, r.body) for r in sent})) == (sorted(channels), 1)
         assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
@@ -228,11 +228,11 @@ def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(sl
     now = [slope.now + HOUR]
     dispatcher = Dispatcher(slope.database, {"bench": slope.site}, lambda: now[0])
     dispatcher.escalate_once(now[0])
-    n = t.notification.c
+    n = notification.c
 
     def read_alarm():
         with slope.database.read() as c:
-            row = c.execute(select(t.notification).where(n.ledger == "health").order_by(n.id.desc())).first()
+            row = c.execute(select(notification).where(n.ledger == "health").order_by(n.id.desc())).first()
             return row.body.splitlines(), find_now(c, "bench", 3)
 
     first, _ = read_alarm()

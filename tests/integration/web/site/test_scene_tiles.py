@@ -9,7 +9,7 @@ from pmtiles.tile import zxy_to_tileid
 
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
-from monitor.store.schema import tables as t
+from monitor.store.schema.scenes import scene, scene_footprint
 from monitor.web.routes.site import scenes
 from tests.data.filled import HASHES, NOW
 from tests.integration.web.served import serving
@@ -22,7 +22,7 @@ BOUNDS = (8.9, 46.19, 8.92, 46.21)
 def folder(filled_database, tmp_path):
     """Results of the scene of the story, with two tiles of the image."""
     with filled_database.write() as c:
-        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
+        c.execute(scene.update().where(scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
     content = [(zxy_to_tileid(0, 0, 0), b"all"), (zxy_to_tileid(1, 1, 0), b"north-east")]
     write_archive(tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, metadata={}))
     return tmp_path
@@ -71,14 +71,14 @@ def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch
 def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
     """p1 new, p2 and p3 of a line of before; p4 of the earlier image alone; then p2 is seen again on a later one."""
     with filled_database.write() as c:
-        rows = {row.polygon_id: dict(row._mapping) for row in c.execute(t.scene_footprint.select())}
-        old = dict(c.execute(t.scene.select().where(t.scene.c.scene_hash == HASHES["scene"])).one()._mapping)
+        rows = {row.polygon_id: dict(row._mapping) for row in c.execute(scene_footprint.select())}
+        old = dict(c.execute(scene.select().where(scene.c.scene_hash == HASHES["scene"])).one()._mapping)
         later = {"scene_hash": "l" * 64, "name": "later", "acquired_at": NOW - timedelta(days=1)}
-        c.execute(t.scene.insert().values(**old | later | {"out_dir": None}))
+        c.execute(scene.insert().values(**old | later | {"out_dir": None}))
         seen = {"scene_hash": "l" * 64, "polygon_id": "q2", "parent_id": "p2"}
-        c.execute(t.scene_footprint.insert().values(**rows["p2"] | seen))
+        c.execute(scene_footprint.insert().values(**rows["p2"] | seen))
         gone = {"scene_hash": "l" * 64, "polygon_id": "q1", "root_id": "p1", "change": "vanished"}
-        c.execute(t.scene_footprint.insert().values(**rows["p1"] | gone))
+        c.execute(scene_footprint.insert().values(**rows["p1"] | gone))
 
     def ages(scene_hash):
         found = client.get(f"/api/v1/sites/north-bench/scenes/{scene_hash}/landslides.geojson").json()
@@ -103,15 +103,15 @@ def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
 def test_what_another_image_of_the_same_instant_shows_is_not_confirmed_by_this_one(client, filled_database):
     """A second tile of the same pass shows p1 in two parts and one more; and one lies beside this image."""
     with filled_database.write() as c:
-        row = c.execute(t.scene_footprint.select().where(t.scene_footprint.c.polygon_id == "p1")).one()._mapping
-        old = dict(c.execute(t.scene.select().where(t.scene.c.scene_hash == HASHES["scene"])).one()._mapping)
+        row = c.execute(scene_footprint.select().where(scene_footprint.c.polygon_id == "p1")).one()._mapping
+        old = dict(c.execute(scene.select().where(scene.c.scene_hash == HASHES["scene"])).one()._mapping)
         box = [row["min_lon"] - 0.001, row["min_lat"] - 0.001, row["max_lon"] + 0.001, row["max_lat"] + 0.001]
         run = {**old["run"], "outputs": {"bounds": box}}
-        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run))
+        c.execute(scene.update().where(scene.c.scene_hash == HASHES["scene"]).values(run=run))
         for name, days in (("same", 0), ("next", 1)):
             when = old["acquired_at"] + timedelta(days=days)
-            c.execute(t.scene.insert().values(**old | {"scene_hash": name, "name": name, "acquired_at": when}))
-        at = lambda **other: t.scene_footprint.insert().values(**{**row, "scene_hash": "same"} | other)  # noqa: E731
+            c.execute(scene.insert().values(**old | {"scene_hash": name, "name": name, "acquired_at": when}))
+        at = lambda **other: scene_footprint.insert().values(**{**row, "scene_hash": "same"} | other)  # noqa: E731
         c.execute(at(polygon_id="a", root_id=None))
         c.execute(at(polygon_id="far", root_id=None, min_lon=1.0, max_lon=1.1))
         for name in ("b1", "b2"):

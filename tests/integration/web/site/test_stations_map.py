@@ -10,7 +10,7 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema import tables as t
+from monitor.store.schema.evaluations import site_state
 from tests.data.filled import NOW
 from tests.integration.web.served import serving
 
@@ -44,7 +44,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
         moves = MovementRow(ids["east"], newest, NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {})
         add_update(c, moves, [])
         memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
-        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.to_json()))
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.to_json()))
     found = facts_of(client)
     assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
     assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
