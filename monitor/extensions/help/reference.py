@@ -27,9 +27,8 @@ from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.criteria.tables import CriterionTable
 from monitor.domain.instants import format_duration
 from monitor.domain.terms import Duration, Horizon, find_table, find_tables
-from monitor.extensions.help.store import list_columns
+from monitor.extensions.help.store import describe_views
 from monitor.store.database.engine import Database
-from monitor.store.schema import views
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 
@@ -221,22 +220,43 @@ def list_paths(db: Database) -> list[str]:
     return lines
 
 
-def list_views(db: Database) -> list[str]:
-    """Every public view with its columns, their units and what they mean."""
-    upgrade(db)
+# The order in which the page of views lists its questions.
+QUESTIONS: Final = (
+    "How do all slopes stand?",
+    "Which stations move fastest now, and how near is the next level?",
+    "When may a slope fail?",
+    "What was measured, and what is missing?",
+    "How deep does it slip?",
+    "What will it do next, and how likely is a bound to be crossed?",
+    "Why is there no forecast, and from when on?",
+    "Was the forecast right?",
+    "What is usual for the season and the hour?",
+    "What is alarmed, what happened to it, and was it true?",
+    "Who was notified, did it arrive, and who answered?",
+    "Who is on duty, and what was handed over or exercised?",
+    "Which instruments need something?",
+    "What looked odd, and how often was that right?",
+    "Where did the ground change on an image?",
+    "What do satellite points do?",
+    "What did people see, declare or correct?",
+    "Which site file was in force, and what was proposed?",
+    "What could not be read, or came late?",
+    "Is the service well, and who did what?",
+)
+
+
+def list_views(_db: Database) -> list[str]:
+    """List every public view with its columns, their units and meanings."""
+    views = describe_views()
+    links_by_question: dict[str, list[str]] = {question: [] for question in QUESTIONS}
+    for view in views:
+        links_by_question[view.question].append(f"[`{view.name}`](#{view.name})")
+    index: list[tuple[str, ...]] = [(question, ", ".join(links)) for question, links in links_by_question.items()]
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
-    known = read_meanings(views)
-    index: list[tuple[str, ...]] = [
-        (question, ", ".join(f"[`{one}`](#{one})" for one in names)) for question, names in known["questions"].items()
-    ]
     lines += ["## By question", "", *table(("question", "views"), index)]
-    with db.read() as c:
-        for name in sorted(views.NAMES):
-            view = known["views"][name]
-            meanings = known["columns"] | view.get("columns", {})
-            pairs = {one: meanings[one] for one in list_columns(c, name)}
-            rows = [(f"`{one}`", *(["", it] if isinstance(it, str) else it)) for one, it in pairs.items()]
-            lines += [f"## {name}", "", view["about"], "", *table(("column", "unit", "meaning"), rows)]
+    for view in sorted(views, key=lambda view: view.name):
+        rows: list[tuple[str, ...]] = [(f"`{name}`", unit, meaning) for name, unit, meaning in view.columns]
+        lines += [f"## {view.name}", "", view.about, "", *table(("column", "unit", "meaning"), rows)]
     return lines
 
 

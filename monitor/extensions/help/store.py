@@ -1,11 +1,14 @@
-"""What the help asks databases: an index of its sections in memory, and the columns of the public views."""
+"""Search index of the help sections, and the descriptions of the public views."""
 
 import sqlite3
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Boolean, Column
+
+from monitor.store.schema.view_tables.all import view_metadata
 
 BEGIN, END = "\x01", "\x02"  # round what was looked for, in an excerpt
 _FIND: Final = """
@@ -34,6 +37,28 @@ class HelpIndex:
             return self._index.execute(_FIND, (BEGIN, END, wanted)).fetchall()
 
 
-def list_columns(c: Connection, view: str) -> list[Any]:
-    """The columns of a view, in their order."""
-    return list(c.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": view}).scalars())
+@dataclass(frozen=True, slots=True)
+class ViewDescription:
+    """What the reference shows of a public view."""
+
+    name: str
+    about: str
+    question: str
+    columns: list[tuple[str, str, str]]  # name, unit, meaning
+
+
+def describe_views() -> list[ViewDescription]:
+    """Return every public view with its columns."""
+    return [
+        ViewDescription(
+            view.name,
+            view.comment or "",
+            view.info["question"],
+            [(column.name, _find_unit(column), column.comment or "") for column in view.c],
+        )
+        for view in view_metadata.tables.values()
+    ]
+
+
+def _find_unit(column: Column[Any]) -> str:
+    return "boolean" if isinstance(column.type, Boolean) else str(column.info.get("unit", ""))

@@ -7,15 +7,6 @@ rounded so that the order of addition does not show, and the text is the same on
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Boolean
-
-from monitor.store.schema.tables import metadata
-
-# columns that SQLite answers with numbers, in whatever view
-BOOLEANS: Final = {"cut", "settled"} | {
-    column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, Boolean)
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Dialect:

@@ -1,16 +1,17 @@
 """Make, drop, check and read the public views, and remember who was granted to read them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, overload
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Column, Connection, Table, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from forecasting.message import gather
 from monitor.domain.errors import NotFoundError, StoreError
 from monitor.store.schema import view_rows as r
-from monitor.store.schema.view_sql import BOOLEANS, view_sql
+from monitor.store.schema.view_sql import view_sql
+from monitor.store.schema.view_tables.all import view_metadata
 
 _MARK: Final = "slopeward view"
 # the number of connections and the room for sorting hold against anybody; the times are what a session starts with, and
@@ -30,7 +31,6 @@ _ADVISORY: Final = (
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 NAMES: Final = tuple(view_sql(sqlite=True))
-_COLUMNS: Final[dict[str, tuple[str, ...]]] = {}  # of views that were read: the same as long as this program runs
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -152,58 +152,43 @@ def stream_view(
 
     `block`: rows that are held at a time; 0: all.
     """
-    equals = {one: value for one, value in equals.items() if value is not None}
-    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *([within.column] if within else [])])
-    several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
-    terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
-    values = {**equals, **several}
-    for term, key, instant in _write_span(within):
-        terms.append(term)
-        values[key] = instant
-    query = f"SELECT {_list_columns(connection, name, without)} FROM {name}"  # noqa: S608 - names are checked
-    query += _write_clauses(terms, order_by, limit)
-    bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
-    # a cursor of the server only where many rows are taken one after the other: it costs two questions more
+    view = _find_view(name)
+    query = select(*(column for column in view.c if column.name != without))
+    for column_name, value in equals.items():
+        column = _find_column(view, column_name)
+        if isinstance(value, frozenset):
+            query = query.where(column.in_(sorted(value)))
+        elif value is not None:
+            query = query.where(column == value)
+    if within is not None:
+        column = _find_column(view, within.column)
+        if within.after is not None:
+            query = query.where(column > within.after)
+        if within.until is not None:
+            query = query.where(column <= within.until)
+    for key in order_by:
+        column = _find_column(view, key.removeprefix("-"))
+        query = query.order_by(column.desc() if key.startswith("-") else column)
+    if limit is not None:
+        query = query.limit(limit)
+    # A server-side cursor costs two more round trips, so it is used only if the caller reads in blocks.
     options = {"yield_per": block} if block else {}
-    found = connection.execute(bound, values, execution_options=options)
-    names = tuple(found.keys())
-    booleans = [(k, name) for k, name in enumerate(names) if name in BOOLEANS]
-    for row in found if block else found.all():
-        truths = {name: bool(row[k]) for k, name in booleans if row[k] is not None}
-        yield dict(zip(names, row, strict=True)) | truths
+    result = connection.execute(query, execution_options=options)
+    names = tuple(result.keys())
+    for row in result if block else result.all():
+        yield dict(zip(names, row, strict=True))
 
 
-def _check_names(name: str, columns: Iterable[str]) -> None:
-    """Refuse a view that is none of ours, and columns that are no names.
-
-    They are never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing.
-    """
-    if name not in NAMES:
+def _find_view(name: str) -> Table:
+    if name not in view_metadata.tables:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
-    if odd := [one for one in columns if not one.isidentifier()]:
-        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+    return view_metadata.tables[name]
 
 
-def _write_span(within: ColumnSpan | None) -> Iterator[tuple[str, str, str]]:
-    if within is not None and within.after is not None:
-        yield f"{within.column} > :range_after", "range_after", within.after
-    if within is not None and within.until is not None:
-        yield f"{within.column} <= :range_until", "range_until", within.until
-
-
-def _write_clauses(terms: Sequence[str], order_by: Sequence[str], limit: int | None) -> str:
-    order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
-    clauses = f" WHERE {' AND '.join(terms)}" if terms else ""
-    clauses += f" ORDER BY {order}" if order else ""
-    return clauses + ("" if limit is None else f" LIMIT {int(limit)}")
-
-
-def _list_columns(connection: Connection, name: str, without: str) -> str:
-    if not without:
-        return "*"
-    if name not in _COLUMNS:
-        _COLUMNS[name] = tuple(connection.execute(text(f"SELECT * FROM {name} LIMIT 0")).keys())  # noqa: S608 - checked
-    return ", ".join(f'"{one}"' for one in _COLUMNS[name] if one != without)
+def _find_column(view: Table, name: str) -> Column[Any]:
+    if name not in view.c:
+        raise NotFoundError(f"there is no column {name!r} in view {view.name}")
+    return view.c[name]
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Boolean, func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
@@ -31,6 +31,7 @@ from monitor.store.schema.evaluations import decision, evaluation
 from monitor.store.schema.forecasts import forecast, forecast_score
 from monitor.store.schema.people import web_session
 from monitor.store.schema.readings import observation, series, series_latest
+from monitor.store.schema.view_tables.all import view_metadata
 from monitor.store.upkeep import backup, migrate, prune, publish
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
@@ -453,8 +454,8 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     out.row_factory = sqlite3.Row
     for name in views.NAMES:
         rows = [dict(row) for row in out.execute(f"SELECT * FROM {name}")]
-        is_true = views.BOOLEANS
-        found = [{k: bool(v) if k in is_true and v is not None else v for k, v in row.items()} for row in rows]
+        booleans = {k.name for k in view_metadata.tables[name].c if isinstance(k.type, Boolean)}
+        found = [{k: bool(v) if k in booleans and v is not None else v for k, v in row.items()} for row in rows]
         assert sorted(found, key=str) == told[name], name
         assert counts[name] == len(found)
     tables = {row[0] for row in out.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

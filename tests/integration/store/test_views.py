@@ -2,18 +2,17 @@
 
 import json
 import re
-import tomllib
 from decimal import Decimal
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from sqlalchemy import insert, text, true
+from sqlalchemy import Boolean, insert, text, true
 
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
+from monitor.extensions.help.reference import QUESTIONS
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
 from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
@@ -21,7 +20,8 @@ from monitor.store.schema import views
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.forecasts import forecast_score
 from monitor.store.schema.sites import site, station
-from monitor.store.schema.view_sql import BOOLEANS, view_sql
+from monitor.store.schema.view_sql import view_sql
+from monitor.store.schema.view_tables.all import view_metadata
 from monitor.store.score_sums import find_spans, sum_up
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
@@ -97,17 +97,16 @@ def test_every_promised_column_exists(database):
     assert not any(missing.values()), missing
 
 
-def test_every_column_has_a_meaning_and_no_other_has(database):
-    found = columns_of(database)
-    known = tomllib.loads((Path(views.__file__).with_name("meanings.toml")).read_text(encoding="utf-8"))
-    assert set(known["views"]) == set(found)
-    assert all(one["about"] for one in known["views"].values())
-    assert sorted(chain(*known["questions"].values())) == sorted(found), "each stands once in the index by question"
-    own = {name: set(one.get("columns", ())) for name, one in known["views"].items()}
-    for name, columns in found.items():
-        assert own[name] <= set(columns) <= own[name] | set(known["columns"]), f"{name}: its line in meanings.toml"
-    used = {one for name, columns in found.items() for one in set(columns) - own[name]}
-    assert set(known["columns"]) == used
+def test_every_view_has_the_declared_columns(database):
+    declared = {name: [column.name for column in view.c] for name, view in view_metadata.tables.items()}
+    assert columns_of(database) == declared
+
+
+def test_every_view_and_column_is_described():
+    for view in view_metadata.tables.values():
+        assert view.comment
+        assert view.info["question"] in QUESTIONS
+        assert [column.name for column in view.c if not column.comment] == []
 
 
 def acts_of(view, rows):
@@ -166,7 +165,8 @@ def test_booleans_filter_and_come_back_as_booleans(filled_database):
     with filled_database.read() as c:
         for name in views.NAMES:
             every = views.load_view(c, name)
-            for column in BOOLEANS & {*every[0]}:
+            booleans = [k.name for k in view_metadata.tables[name].c if isinstance(k.type, Boolean)]
+            for column in booleans:
                 assert {type(row[column]) for row in every} == {bool}, (name, column)
                 count = c.exec_driver_sql(f"SELECT count(*) FROM {name} WHERE {column}").scalar()
                 assert count == sum(row[column] for row in every), (name, column)

@@ -1,0 +1,436 @@
+"""Columns of the public views on forecasts and their scores."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
+
+from monitor.store.schema.metadata import view_metadata
+
+latest_forecast = Table(
+    "latest_forecast",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("unit", Text, comment="unit of the values of this row"),
+    Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
+    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
+    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
+    Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
+    Column("q50", Double, comment="median", info={"unit": "`unit`"}),
+    Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
+    Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
+    Column("model", Text, comment="name of the model"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
+    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
+    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason_id", Text, comment="id of the message in `reason`"),
+    Column("reason_values", Text, comment="values of that message, JSON"),
+    Column(
+        "stage",
+        Text,
+        comment="how the station moved as known at the issue (`movement_history`), null before its first update",
+    ),
+    Column(
+        "novelty",
+        Double,
+        comment=(
+            "how far the motion lay from what calibration saw, as a share of the limit: above 1 is outside; "
+            "null where too little was seen"
+        ),
+    ),
+    Column("replaces", Text, comment="of a `kinematic` row: the model that would be shown; else null"),
+    Column(
+        "weight",
+        Double,
+        comment=(
+            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
+            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
+            "null of others"
+        ),
+        info={"unit": "1"},
+    ),
+    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    comment=(
+        "All targets of the last issue of each model for each series. `WHERE shown` = the forecast; the "
+        "others are kept for comparison. Rows of a network (`gru`) are its own quantiles with its own "
+        "interval. What its gate makes of it and `auto` has rows of its own (`auto+gru`): these alone may "
+        "be shown. When the data end, the last issue stays: look at `data_until`. Rows of `kinematic` are "
+        "there only while the newest issue has them."
+    ),
+    info={"question": "What will it do next, and how likely is a bound to be crossed?"},
+)
+
+forecast_history = Table(
+    "forecast_history",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("unit", Text, comment="unit of the values of this row"),
+    Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
+    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
+    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
+    Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
+    Column("q50", Double, comment="median", info={"unit": "`unit`"}),
+    Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
+    Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
+    Column("model", Text, comment="name of the model"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
+    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
+    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason_id", Text, comment="id of the message in `reason`"),
+    Column("reason_values", Text, comment="values of that message, JSON"),
+    Column(
+        "stage",
+        Text,
+        comment="how the station moved as known at the issue (`movement_history`), null before its first update",
+    ),
+    Column(
+        "novelty",
+        Double,
+        comment=(
+            "how far the motion lay from what calibration saw, as a share of the limit: above 1 is outside; "
+            "null where too little was seen"
+        ),
+    ),
+    Column("replaces", Text, comment="of a `kinematic` row: the model that would be shown; else null"),
+    Column(
+        "weight",
+        Double,
+        comment=(
+            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
+            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
+            "null of others"
+        ),
+        info={"unit": "1"},
+    ),
+    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    comment="The same for every issue: what was believed at any moment.",
+    info={"question": "What will it do next, and how likely is a bound to be crossed?"},
+)
+
+forecast_chances = Table(
+    "forecast_chances",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("criterion", Text, comment="id of the criterion"),
+    Column("station", Text, comment="station id"),
+    Column("level", Integer, comment="level of the bound, 0 = lowest"),
+    Column("level_name", Text, comment="its name"),
+    Column(
+        "over_mm_per_day",
+        Double,
+        comment="the bound: mean velocity downslope until the horizon",
+        info={"unit": "mm/day"},
+    ),
+    Column("horizon_s", Double, comment="from the newest reading to the target", info={"unit": "s"}),
+    Column(
+        "chance_from",
+        Double,
+        comment="chance of more than the bound; 0 where the bound lies above the outer quantile",
+        info={"unit": "1"},
+    ),
+    Column(
+        "chance_to",
+        Double,
+        comment="the same as `chance_from`, or the upper end where the quantiles say no more",
+        info={"unit": "1"},
+    ),
+    Column("probability", Double, comment="chance above which the bound counts as crossed", info={"unit": "1"}),
+    Column("crossed", Boolean, comment="whether it does"),
+    Column("model", Text, comment="whose forecast it is"),
+    Column("data_until", Text, comment="newest reading that the forecast used", info={"unit": "time"}),
+    Column("evaluated_at", Text, comment="evaluation that wrote the row", info={"unit": "time"}),
+    comment=(
+        "What each criterion `forecast` said at the newest evaluation that changed it: one row per "
+        "station and level that has a forecast of its horizon. A row goes when its forecast does. Rows of "
+        "another version of the site file are left out."
+    ),
+    info={"question": "What will it do next, and how likely is a bound to be crossed?"},
+)
+
+why_not_shown = Table(
+    "why_not_shown",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column(
+        "horizon_s",
+        Double,
+        comment="the horizon that is meant, the soonest of a network; null where it is every one",
+        info={"unit": "s"},
+    ),
+    Column("issued_at", Text, comment="the issue", info={"unit": "time"}),
+    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason_id", Text, comment="id of the message in `reason`"),
+    Column("reason_values", Text, comment="values of that message, JSON"),
+    Column(
+        "lacking",
+        Text,
+        comment='what is lacking, such as "30 of the last 60 days; 42 are needed"; null where nothing can be done',
+    ),
+    Column("lacking_id", Text, comment="id of the message in `lacking`"),
+    Column("lacking_values", Text, comment="values of that message, JSON"),
+    Column(
+        "earliest_at",
+        Text,
+        comment="when it can be shown at the earliest, if all that is lacking comes; null where nobody knows",
+        info={"unit": "time"},
+    ),
+    comment=(
+        "Of the newest issue every series and model that has no shown forecast: forecasts that were "
+        "withheld, networks that are not trained, or not let through."
+    ),
+    info={"question": "Why is there no forecast, and from when on?"},
+)
+
+forecast_vs_observed = Table(
+    "forecast_vs_observed",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("unit", Text, comment="unit of the values of this row"),
+    Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
+    Column("data_until", Text, comment="newest epoch it used", info={"unit": "time"}),
+    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
+    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
+    Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
+    Column("q50", Double, comment="median", info={"unit": "`unit`"}),
+    Column("q90", Double, comment="90 % quantile", info={"unit": "`unit`"}),
+    Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
+    Column("model", Text, comment="name of the model"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
+    Column("baseline", Text, comment="best simple baseline on the recent past of this series"),
+    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+    Column("data_value", Double, comment="value at `data_until`: what persistence says", info={"unit": "`unit`"}),
+    Column("shown", Boolean, comment="this row is the forecast the page shows"),
+    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason_id", Text, comment="id of the message in `reason`"),
+    Column("reason_values", Text, comment="values of that message, JSON"),
+    Column(
+        "stage",
+        Text,
+        comment="how the station moved as known at the issue (`movement_history`), null before its first update",
+    ),
+    Column("observed_at", Text, comment="epoch of the observation used", info={"unit": "time"}),
+    Column("observed", Double, comment="what came", info={"unit": "`unit`"}),
+    Column("error", Double, comment="`observed - q50`", info={"unit": "`unit`"}),
+    Column("baseline_error", Double, comment="`observed - baseline_q50`", info={"unit": "`unit`"}),
+    Column("persistence_error", Double, comment="`observed - data_value`", info={"unit": "`unit`"}),
+    Column("inside_80", Boolean, comment="between `q10` and `q90`"),
+    Column("inside_95", Boolean, comment="between `q025` and `q975`"),
+    Column("pinball", Double, comment="mean pinball loss of the five quantiles", info={"unit": "`unit`"}),
+    Column("winkler_80", Double, comment="Winkler score of the 80 % interval", info={"unit": "`unit`"}),
+    Column("scored_at", Text, comment="when it was scored", info={"unit": "time"}),
+    Column("crps", Double, comment="continuous ranked probability score, or null", info={"unit": "`unit`"}),
+    Column("pit", Double, comment="probability that the fan gave to less than what came, or null", info={"unit": "1"}),
+    Column("situation", Text, comment="what it was up against, see `forecast_scores`"),
+    Column(
+        "weight",
+        Double,
+        comment=(
+            "of a blend `auto+NETWORK`: the share of the network, the rest is the simple average; of `auto`: "
+            "that of networks in it; of `kinematic`: its own share, the rest is the model that it replaces; "
+            "null of others"
+        ),
+        info={"unit": "1"},
+    ),
+    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    comment="Forecasts whose target was observed, with their score. Errors are observed minus forecast.",
+    info={"question": "Was the forecast right?"},
+)
+
+forecast_skill = Table(
+    "forecast_skill",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("month", Text, comment="`YYYY-MM` of `target_at`"),
+    Column(
+        "hindcast",
+        Boolean,
+        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+    ),
+    Column("n", BigInteger, comment="scored forecasts"),
+    Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
+    Column("mae_persistence", Double, comment="the same of persistence", info={"unit": "unit of the series"}),
+    Column(
+        "mae_best_baseline", Double, comment="the same of the best simple baseline", info={"unit": "unit of the series"}
+    ),
+    Column(
+        "skill",
+        Double,
+        comment="`1 - mae / mae_best_baseline`; null where the baseline made no error",
+        info={"unit": "1"},
+    ),
+    comment=(
+        "Scores by month of the target, all checkpoints of a model together (`model_gates` keeps them "
+        "apart). Rounded to 1e-6."
+    ),
+    info={"question": "Was the forecast right?"},
+)
+
+forecast_skill_by_stage = Table(
+    "forecast_skill_by_stage",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("month", Text, comment="`YYYY-MM` of `target_at`"),
+    Column(
+        "hindcast",
+        Boolean,
+        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+    ),
+    Column("stage", Text, comment="stage as known at the issue; null where the station had never been looked at"),
+    Column("n", BigInteger, comment="scored forecasts"),
+    Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
+    Column(
+        "mae_best_baseline", Double, comment="the same of the best simple baseline", info={"unit": "unit of the series"}
+    ),
+    Column(
+        "skill",
+        Double,
+        comment="`1 - mae / mae_best_baseline`; null where the baseline made no error",
+        info={"unit": "1"},
+    ),
+    Column("covered_80", Double, comment="share inside the 80 % interval", info={"unit": "1"}),
+    Column("covered_95", Double, comment="share inside the 95 % interval", info={"unit": "1"}),
+    comment=(
+        "Scores by how the station moved when the forecast was issued (creep, intermediate, progressive, "
+        "step, unknown) and by month of the target. Rounded to 1e-6."
+    ),
+    info={"question": "Was the forecast right?"},
+)
+
+forecast_scores = Table(
+    "forecast_scores",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("month", Text, comment="`YYYY-MM` of `target_at`"),
+    Column(
+        "hindcast",
+        Boolean,
+        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+    ),
+    Column(
+        "situation",
+        Text,
+        comment=(
+            "the first that fits at the issue: `critical`, `accelerating`, `after a step`, `after rain`, "
+            "`steady`, `creep`. Critical: a trusted failure window of the station stood. After rain: three "
+            "days among the wettest tenth of four months. Null where nobody had looked"
+        ),
+    ),
+    Column("n", BigInteger, comment="scored forecasts"),
+    Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
+    Column("mae_persistence", Double, comment="the same of persistence", info={"unit": "unit of the series"}),
+    Column(
+        "pinball", Double, comment="mean quantile loss over the five quantiles", info={"unit": "unit of the series"}
+    ),
+    Column(
+        "crps",
+        Double,
+        comment="mean continuous ranked probability score; lower is better",
+        info={"unit": "unit of the series"},
+    ),
+    Column(
+        "interval_score_80",
+        Double,
+        comment="mean Winkler score of the 80 % interval; lower is better",
+        info={"unit": "unit of the series"},
+    ),
+    Column("covered_80", Double, comment="share inside the 80 % interval", info={"unit": "1"}),
+    Column("covered_95", Double, comment="share inside the 95 % interval", info={"unit": "1"}),
+    Column(
+        "pit_below_10",
+        Double,
+        comment="share that came below the 10 % quantile: honest fans have 0.1",
+        info={"unit": "1"},
+    ),
+    Column(
+        "pit_above_90",
+        Double,
+        comment="share that came above the 90 % quantile: honest fans have 0.1",
+        info={"unit": "1"},
+    ),
+    comment=("Scores of whole fans, by what the forecast was up against and by month of the target. Rounded to 1e-6."),
+    info={"question": "Was the forecast right?"},
+)
+
+forecast_coverage = Table(
+    "forecast_coverage",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("month", Text, comment="`YYYY-MM` of `target_at`"),
+    Column(
+        "hindcast",
+        Boolean,
+        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+    ),
+    Column("nominal", Double, comment="share that should be inside", info={"unit": "1"}),
+    Column("covered", Double, comment="share that was inside", info={"unit": "1"}),
+    Column("width", Double, comment="mean width of the interval", info={"unit": "unit of the series"}),
+    Column("n", BigInteger, comment="scored forecasts"),
+    comment=(
+        "How often the intervals held, by month of the target; two rows per group, nominal 0.8 and 0.95. "
+        "Rounded to 1e-6."
+    ),
+    info={"question": "Was the forecast right?"},
+)
+
+forecast_coverage_rolling = Table(
+    "forecast_coverage_rolling",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("model", Text, comment="name of the model"),
+    Column("horizon_s", Double, comment="`target_at - data_until`", info={"unit": "s"}),
+    Column("target_at", Text, comment="target of the newest of the 30", info={"unit": "time"}),
+    Column("issued_at", Text, comment="its issue", info={"unit": "time"}),
+    Column("shown", Boolean, comment="whether it was the one that people saw"),
+    Column(
+        "hindcast",
+        Boolean,
+        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+    ),
+    Column("covered_80", Double, comment="share of the 30 inside the 80 % interval", info={"unit": "1"}),
+    Column("covered_95", Double, comment="share of the 30 inside the 95 % interval", info={"unit": "1"}),
+    Column("n", Integer, comment="how many there are, 30 at most"),
+    comment=(
+        "How often the intervals of the newest 30 scored forecasts held, at each scored target. It is "
+        "counted when a target is scored. Ask for one station, model and horizon: three years of all of "
+        "them are 78,000 rows."
+    ),
+    info={"question": "Was the forecast right?"},
+)

@@ -1,0 +1,24 @@
+"""Columns of the public views on the state of the service."""
+
+from sqlalchemy import Column, Double, Table, Text
+
+from monitor.store.schema.metadata import view_metadata
+
+service_checks = Table(
+    "service_checks",
+    view_metadata,
+    Column("name", Text, comment="subject, such as `backup` or `broker.queue`"),
+    Column("state", Text, comment="`ok`, `warn`, `bad`"),
+    Column("since", Text, comment="since when it is in this state", info={"unit": "time"}),
+    Column("checked_at", Text, comment="when it was looked at", info={"unit": "time"}),
+    Column("value", Double, comment="figure, where there is one", info={"unit": "`unit`"}),
+    Column("unit", Text, comment="its unit"),
+    Column("found", Text, comment="what was found"),
+    Column("found_id", Text, comment="id of the message in `found`"),
+    Column("found_values", Text, comment="values of that message, JSON"),
+    Column("remedy", Text, comment="what to do; empty where nothing is"),
+    Column("remedy_id", Text, comment="id of the message in `remedy`"),
+    Column("remedy_values", Text, comment="values of that message, JSON"),
+    comment="What the service stands on, as it was found last.",
+    info={"question": "Is the service well, and who did what?"},
+)
