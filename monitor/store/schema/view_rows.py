@@ -1,4 +1,8 @@
-"""Rows of public views as the code reads them: instants and JSON as text, what has an id and values as a message."""
+"""Row types of `load_view`: the columns of public views that the code reads.
+
+Instants and JSON are text. The columns `NAME`, `NAME_id` and `NAME_values` of a message are one entry `NAME`. Tests
+compare names and types with the columns in `view_tables`.
+"""
 
 from typing import NotRequired, TypedDict
 
@@ -6,10 +10,11 @@ from detection.geojson import Geometry
 
 
 class SiteStatusRow(TypedDict):
-    """Of `site_status`."""
+    """A row of `site_status`."""
 
     site: str
-    level: int | None  # and what follows of it: None where it was never evaluated
+    # None for a site that was never evaluated, as are the columns that result from an evaluation.
+    level: int | None
     level_name: str | None
     level_source: str | None
     since: str | None
@@ -27,7 +32,7 @@ class SiteStatusRow(TypedDict):
 
 
 class StationHealthRow(TypedDict):
-    """Of `station_health`."""
+    """A row of `station_health`."""
 
     site: str
     station: str
@@ -38,7 +43,7 @@ class StationHealthRow(TypedDict):
 
 
 class ReadingRow(TypedDict):
-    """Of `latest_observation` and `observation_history`."""
+    """A row of `latest_observation` or `observation_history`."""
 
     site: str
     station: str
@@ -56,7 +61,7 @@ class ReadingRow(TypedDict):
 
 
 class AlertRow(TypedDict):
-    """Of `active_alerts` and `alert_history`; the pages read it without its evidence."""
+    """A row of `active_alerts` or `alert_history`. Pages load it without the column `evidence`."""
 
     alert_id: int
     site: str
@@ -78,7 +83,7 @@ class AlertRow(TypedDict):
 
 
 class MessageRow(TypedDict):
-    """Of `notification_status` and `deliveries`, what both of them have."""
+    """Columns that `notification_status` and `deliveries` have in common."""
 
     notification_id: int
     alert_id: int
@@ -93,7 +98,7 @@ class MessageRow(TypedDict):
 
 
 class DeliveryRow(MessageRow):
-    """Of `deliveries`."""
+    """A row of `deliveries`."""
 
     kind: str
     received_at: str | None
@@ -101,7 +106,7 @@ class DeliveryRow(MessageRow):
 
 
 class AlertEventRow(TypedDict):
-    """Of `alert_events`."""
+    """A row of `alert_events`."""
 
     alert_id: int
     at: str
@@ -114,7 +119,7 @@ class AlertEventRow(TypedDict):
 
 
 class PhotoRow(TypedDict):
-    """Of `photos`."""
+    """A row of `photos`."""
 
     photo_id: int
     site: str
@@ -125,7 +130,7 @@ class PhotoRow(TypedDict):
 
 
 class InstrumentRow(TypedDict):
-    """Of `instrument_health`."""
+    """A row of `instrument_health`."""
 
     site: str
     instrument: str
@@ -153,7 +158,7 @@ class InstrumentRow(TypedDict):
 
 
 class FindingRow(TypedDict):
-    """Of `instrument_findings`."""
+    """A row of `instrument_findings`."""
 
     site: str
     instrument: str
@@ -164,7 +169,7 @@ class FindingRow(TypedDict):
 
 
 class AvailabilityRow(TypedDict):
-    """Of `instrument_availability`."""
+    """A row of `instrument_availability`."""
 
     site: str
     instrument: str
@@ -174,7 +179,7 @@ class AvailabilityRow(TypedDict):
 
 
 class IssuedForecastRow(TypedDict):
-    """Of `latest_forecast`."""
+    """A row of `latest_forecast`."""
 
     station: str
     quantity: str
@@ -199,15 +204,16 @@ class IssuedForecastRow(TypedDict):
 
 
 class MarkedFootprint(TypedDict):
-    """What a model found on a scene."""
+    """A footprint with the model that detected it."""
 
     model_hash: str
     method: str
-    unproven: NotRequired[bool]  # no test speaks for its network
+    # Set by the caller: the model has no passed test for this site.
+    unproven: NotRequired[bool]
 
 
 class ScenePolygonRow(MarkedFootprint):
-    """Of `scene_polygons`, its outline read."""
+    """A row of `scene_polygons`. The caller deserialises `geometry`."""
 
     polygon_id: str
     change: str
@@ -223,7 +229,7 @@ class ScenePolygonRow(MarkedFootprint):
 
 
 class WhyNotShownRow(TypedDict):
-    """Of `why_not_shown`: a series and model without a shown forecast."""
+    """A row of `why_not_shown`: a series and a model without a shown forecast."""
 
     site: str
     station: str
@@ -237,7 +243,7 @@ class WhyNotShownRow(TypedDict):
 
 
 class ModelGateRow(TypedDict):
-    """Of `model_gates`: how a forecaster stands at a horizon."""
+    """A row of `model_gates`: the release state of a model at one horizon."""
 
     model: str
     model_hash: str
@@ -247,7 +253,7 @@ class ModelGateRow(TypedDict):
 
 
 class PointIssueRow(TypedDict):
-    """Of `point_forecast_issues`: an issue at a horizon; of one that failed there is none."""
+    """A row of `point_forecast_issues`: an issue at one horizon. An issue that failed has no horizon."""
 
     point_set: str
     issue_id: int
@@ -265,7 +271,7 @@ class PointIssueRow(TypedDict):
 
 
 class PointForecastRow(TypedDict):
-    """Of `point_forecasts`: a point at a horizon; without quantiles where its forecast is withheld."""
+    """A row of `point_forecasts`: a point at one horizon. A withheld forecast has no quantiles."""
 
     pid: str
     latitude: float

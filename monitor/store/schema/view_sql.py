@@ -1,7 +1,7 @@
-"""The SQL text of every public view: what people and programs may rely on (docs/reference/sql.md).
+"""The SELECT statement of every public view. Users rely on their names and columns; see docs/reference/sql.md.
 
-Rules: no column depends on the clock, none walks the observation history with a window function, sums and means are
-rounded so that the order of addition does not show, and the text is the same on both databases but for `Dialect`.
+No column depends on the clock. No view reads the observation history with a window function. Sums and means are rounded,
+so that the order of addition makes no difference. Expressions that differ between the databases are in `Dialect`.
 """
 
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The few places where the two databases write the same thing differently."""
+    """Expressions that SQLite and PostgreSQL write differently."""
 
     sqlite: bool
 
     def rounded(self, number: str, places: int) -> str:
-        """A double rounded to decimal places; never negative zero."""
+        """Round a double to decimal places. The result is never negative zero."""
         if self.sqlite:
             return f"(round({number}, {places}) + 0.0)"
         return f"(CAST(round(CAST({number} AS numeric), {places}) AS double precision) + 0.0)"
 
     def level_name(self, levels: str, level: str) -> str:
-        """Name of a level out of the canonical JSON list of a site's levels."""
+        """Look up the name of a level in the JSON list of a site's levels."""
         if self.sqlite:
             return f"json_extract({levels}, '$[' || {level} || '].name')"
         return f"(CAST({levels} AS jsonb) -> {level} ->> 'name')"
 
     def days_between(self, day: str, instant: str) -> str:
-        """Days from a day to the day of an instant."""
+        """Count the days from a day to the day of an instant."""
         if self.sqlite:
             return f"CAST(julianday(substr({instant}, 1, 10)) - julianday({day}) AS integer)"
         return f"(CAST(substr({instant}, 1, 10) AS date) - CAST({day} AS date))"
 
     def seconds_between(self, earlier: str, later: str) -> str:
-        """Whole seconds from one instant to another."""
+        """Count the whole seconds from one instant to another."""
         if self.sqlite:
             return f"CAST(round((julianday({later}) - julianday({earlier})) * 86400) AS integer)"
         return (
@@ -41,17 +41,17 @@ class Dialect:
         )
 
     def before(self, text: str, sign: str) -> str:
-        """The part of a text before a sign; the whole where it has none."""
+        """Return the part of a text before a character, or the whole text if the character does not occur."""
         if self.sqlite:
             return f"substr({text}, 1, instr({text} || '{sign}', '{sign}') - 1)"
         return f"split_part({text}, '{sign}', 1)"
 
     def hexadecimal(self, octets: str) -> str:
-        """Bytes as lower-case hexadecimal text."""
+        """Format bytes as lower-case hexadecimal text."""
         return f"lower(hex({octets}))" if self.sqlite else f"encode({octets}, 'hex')"
 
     def flags(self, row: str) -> str:
-        """Flags of a revision: those of its arrival and every later one; the newest word on a flag counts."""
+        """Combine the flags that a revision arrived with and later ones. The newest entry of a flag decides."""
         key = f"series_id = {row}.series_id AND observed_at = {row}.observed_at AND revision = {row}.revision"
         if self.sqlite:
             joined = "group_concat(flag, ',')"
@@ -69,28 +69,29 @@ class Dialect:
   ) every_word GROUP BY flag HAVING max(set_by) > max(withdrawn_by) ORDER BY flag) standing) END"""
 
     def rows_of(self, column: str) -> str:
-        """Join each list of a JSON list of lists as `row_of`."""
+        """Join a JSON list of lists; each inner list becomes a row `row_of`."""
         if self.sqlite:
             return f"JOIN json_each({column}) row_of"
         return f"CROSS JOIN LATERAL jsonb_array_elements(CAST({column} AS jsonb)) AS row_of(value)"
 
     def item(self, index: int) -> str:
-        """One value of `row_of`."""
+        """Return one value of the inner list `row_of`."""
         return f"json_extract(row_of.value, '$[{index}]')" if self.sqlite else f"(row_of.value ->> {index})"
 
     def entry(self, column: str, key: str) -> str:
-        """What JSON holds by a key, as `rows_of` takes it."""
+        """Return the value of a key of a JSON object, as an argument for `rows_of`."""
         return f"json_extract({column}, '$.{key}')" if self.sqlite else f"(CAST({column} AS jsonb) -> '{key}')"
 
     def number(self, index: int) -> str:
-        """One value of `row_of` as a double."""
+        """Return one value of the inner list `row_of` as a double."""
         return f"CAST({self.item(index)} AS double precision)"
 
     def newest_issues(self) -> str:
-        """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one.
+        """Join `series s` with the rows `f` of the newest issue of each model.
 
-        PostgreSQL expects as many forecasts of each series as the mean has: `OFFSET 0` keeps it from reading all, and
-        the name of the index keeps SQLite from it, which prefers one that holds every column.
+        A recursive query finds the models of a series one after the other by index seeks, without a scan of all
+        forecasts. On PostgreSQL, `OFFSET 0` prevents a plan that reads them all, because the planner assumes that every
+        series has the average number of forecasts. SQLite would choose the covering index, so the index is named.
         """
         models = """WITH RECURSIVE m(model) AS (
     SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id)
@@ -115,7 +116,7 @@ _EXPERIENCE: Final = "f.novelty, f.replaces, f.weight, f.hindcast"
 
 
 def view_sql(*, sqlite: bool) -> dict[str, str]:
-    """The SELECT of every view by name."""
+    """Return the SELECT statement of every view by name, for SQLite or for PostgreSQL."""
     d = Dialect(sqlite)
     return {
         **_observation_views(d),
@@ -152,7 +153,7 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 
 
 def _profile_views(d: Dialect) -> dict[str, str]:
-    """Depth profiles: each stands whole with a reading of the series `depth_count`."""
+    """Return the views on depth profiles. The whole profile is stored with the reading of the series `depth_count`."""
     of_rows = (
         "depth_m displacement_mm displacement_b_mm rate_mm_per_day rate_b_mm_per_day checksum_mm reading reading_change"
     )
@@ -191,7 +192,7 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
     THEN {d.rounded("1 - (sum(g.error) / sum(g.n)) / (sum(g.baseline_error) / sum(g.n))", 6)} END AS skill"""
 
     return {
-        # the kinematic forecast stands only while it is issued: an old one must not be read as shown
+        # A kinematic forecast is valid only until the next issue of the series, so an older one is left out.
         "latest_forecast": f"""SELECT {_FORECAST}, {_EXPERIENCE} FROM series s {d.newest_issues()}
   WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast)""",
         "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
@@ -266,7 +267,7 @@ FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {d.level_name("p.levels", "c.level")} AS level_name,
   c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at
 FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site = c.site AND t.config_sha256 = c.config_sha256""",
-        # the second part: what was judged and is no station of the site any more
+        # The second part lists stations that have a state but are no longer in the site file.
         "station_health": f"""SELECT k.site AS site, k.id AS station, {health}
 FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
 UNION ALL SELECT h.site, h.station, {health} FROM station_state h
@@ -277,7 +278,7 @@ WHERE NOT EXISTS (SELECT 1 FROM station k WHERE k.site = h.site AND k.id = h.sta
 
 
 def _movement_now(d: Dialect) -> str:
-    """What votes measured last, else the stage of movement alone, where no criterion with a vote reads the series."""
+    """Return the view on current movement: the rate measured by each vote, or only the stage if no vote reads a series."""
     share = "coalesce(abs({0}.rate) / nullif(abs({0}.bound), 0), 0)".format
     mine = "(q.quantity = r.quantity OR r.quantity = 'displacement' AND substr(q.quantity, 1, 12) = 'displacement')"
     newest = "SELECT max(n.at) FROM movement n WHERE n.series_id"
@@ -308,7 +309,7 @@ WHERE p.active AND k.declared AND k.on_slope
 
 
 def _instrument_views(d: Dialect) -> dict[str, str]:
-    # what a decision sees speaks before what a job found, but for maintenance, which explains both
+    # The state from decisions takes precedence over findings of the job. Maintenance takes precedence over both.
     shown = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
     either = (
         shown.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")

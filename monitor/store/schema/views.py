@@ -1,4 +1,4 @@
-"""Make, drop, check and read the public views, and remember who was granted to read them."""
+"""Create, drop, check and read the public views, and manage who may read them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from monitor.store.schema.view_sql import view_sql
 from monitor.store.schema.view_tables.all import view_metadata
 
 _MARK: Final = "slopeward view"
-# the number of connections and the room for sorting hold against anybody; the times are what a session starts with, and
-# it may change them: `monitor.store.upkeep.readers` ends what lasts longer
+# Limits of a reader's role on PostgreSQL. A session cannot change the connection limit and `temp_file_limit`. It can
+# change the timeouts, so `monitor.store.upkeep.readers` ends sessions that exceed them.
 READER_LIMITS: Final = (
     "CONNECTION LIMIT 5",
     "SET statement_timeout = '60s'",
@@ -24,7 +24,7 @@ READER_LIMITS: Final = (
     "SET default_transaction_read_only = on",
     "SET temp_file_limit = '1GB'",
 )
-# what everybody may do by default, and by which one login uses up locks or disk of the whole server
+# Functions that every role may call by default. With them, one login could use up the locks or the disk of the server.
 _ADVISORY: Final = (
     "SELECT CAST(p.oid AS regprocedure) FROM pg_proc p WHERE p.pronamespace = CAST('pg_catalog' AS regnamespace)"
     " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
@@ -36,7 +36,7 @@ Grants = dict[str, frozenset[str]]  # role -> views it may read
 
 
 def create_views(connection: Connection) -> None:
-    """Make every view; none may exist."""
+    """Create every view. None of them may exist."""
     for name, statement in _statements(connection).items():
         connection.exec_driver_sql(statement)
         if connection.dialect.name == "postgresql":
@@ -44,10 +44,10 @@ def create_views(connection: Connection) -> None:
 
 
 def drop_views(connection: Connection) -> None:
-    """Drop every view that this program or an older one made; a migration may then rename what lies under them.
+    """Drop every view that this or an earlier version of Slopeward created, so that migrations can change the tables.
 
     Raises:
-        StoreError: somebody's own view stands on one of them.
+        StoreError: a view of someone else depends on one of them.
     """
     for name in _installed(connection):
         try:
@@ -55,12 +55,12 @@ def drop_views(connection: Connection) -> None:
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", "") == "2BP01":
                 detail = str(error.orig).splitlines()[0]
-                raise StoreError(f"drop your own view first, it stands on one of ours: {detail}") from error
+                raise StoreError(f"a view of your own depends on a public view; drop it first: {detail}") from error
             raise
 
 
 def views_are_current(connection: Connection) -> bool:
-    """Whether the views in the database are exactly those of this program."""
+    """Return whether the views in the database are exactly those of this version."""
     return _installed(connection) == {name: _mark(sql) for name, sql in _statements(connection).items()}
 
 
@@ -113,24 +113,29 @@ def load_view(
     without: str = "",
     **equals: Any,
 ) -> list[Any]:
-    """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
+    """Load rows of a view as dictionaries.
 
-    What has an id and values beside it is read as a message.
+    Rows are the same on both databases: booleans are `bool`; instants and JSON are text. A text with the columns
+    `NAME_id` and `NAME_values` becomes one `Message` under `NAME`. The row types are declared in `view_rows.py`.
 
     Args:
-        order_by: columns, a leading `-` for descending.
-        without: a column that is not read, so that a long text costs neither memory nor time.
-        equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
+        connection: an open connection.
+        name: the name of the view.
+        order_by: names of columns, with a leading `-` for descending order.
+        limit: the largest number of rows.
+        without: the name of a column to leave out, because its text is long.
+        equals: for each column the value that rows must have, a frozenset of allowed values, or None for any value.
+            Instants are passed as text.
 
     Raises:
-        NotFoundError: no such view.
+        NotFoundError: there is no such view or column.
     """
     rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals)
     return [gather(row) for row in rows]
 
 
 class ColumnSpan(NamedTuple):
-    """Rows alone where a column lies after an instant and at or before another, both in their spelled form."""
+    """A range of instants, passed as text: `after` is exclusive, `until` inclusive, None means unbounded."""
 
     column: str
     after: str | None = None
@@ -148,9 +153,20 @@ def stream_view(
     block: int = 0,
     **equals: Any,
 ) -> Iterator[dict[str, Any]]:
-    """The same row by row, as long as the transaction stays open, and with each column as it is stored.
+    """Yield rows of a view one by one while the transaction is open. Texts are not combined into messages.
 
-    `block`: rows that are held at a time; 0: all.
+    Args:
+        connection: an open connection.
+        name: the name of the view.
+        order_by: as for `load_view`.
+        limit: as for `load_view`.
+        without: as for `load_view`.
+        within: the range in which an instant of the rows must be.
+        block: how many rows to hold in memory at a time. 0 means all.
+        equals: as for `load_view`.
+
+    Raises:
+        NotFoundError: there is no such view or column.
     """
     view = _find_view(name)
     query = select(*(column for column in view.c if column.name != without))
@@ -192,7 +208,7 @@ def _find_column(view: Table, name: str) -> Column[Any]:
 
 
 def load_grants(connection: Connection) -> Grants:
-    """Which roles may read which of our views; empty on SQLite."""
+    """Return which roles may read which public views. The result is empty on SQLite."""
     if connection.dialect.name != "postgresql":
         return {}
     rows = connection.execute(
@@ -210,7 +226,7 @@ def load_grants(connection: Connection) -> Grants:
 
 
 def grant_views(connection: Connection, grants: Grants) -> None:
-    """Grant again what was granted before the views were made anew; who could read all, reads all."""
+    """Restore grants after the views were created again. A role that could read every view can read new views too."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     for role, views in grants.items():
         grantee = "PUBLIC" if role == "PUBLIC" else quote(role)
@@ -219,15 +235,16 @@ def grant_views(connection: Connection, grants: Grants) -> None:
 
 
 def grant_readonly(connection: Connection, role: str) -> None:
-    """Let an existing PostgreSQL role read every view, and nothing else of ours.
+    """Allow an existing PostgreSQL role to read every public view, and no table.
 
     Raises:
-        StoreError: SQLite, or no such role.
+        StoreError: the database is SQLite, which has no roles.
+        NotFoundError: there is no such role.
     """
     if connection.dialect.name != "postgresql":
-        raise StoreError("SQLite knows no roles; give readers a copy of the views: slopeward db publish FILE")
+        raise StoreError("SQLite has no roles; give readers a copy of the views: slopeward db publish FILE")
     if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is None:
-        raise NotFoundError(f"there is no role {role!r}; make it: CREATE ROLE {role} LOGIN PASSWORD '...'")
+        raise NotFoundError(f"there is no role {role!r}; create it: CREATE ROLE {role} LOGIN PASSWORD '...'")
     schema = connection.execute(text("SELECT current_schema()")).scalar_one()
     quote = connection.dialect.identifier_preparer.quote_identifier
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quote(str(schema))} TO {quote(role)}")
@@ -235,17 +252,20 @@ def grant_readonly(connection: Connection, role: str) -> None:
 
 
 def limit_reader(connection: Connection, role: str) -> list[str]:
-    """Bound what a reader takes from the service: connections, times, room for sorting, locks and files of its own.
+    """Limit the connections, query times, temporary files and locks of a reader's role.
 
     Returns:
-        The statements that this account may not run; an administrator of the server must. Empty when all is done.
+        The statements for which this account lacks the privilege, and which an administrator of the server has to run.
+        Empty if every limit is set.
     """
     quote = connection.dialect.identifier_preparer.quote_identifier
     limits = (f"ALTER ROLE {quote(role)} {limit}" for limit in READER_LIMITS)
     refused = [f"{statement};" for statement in limits if not _try(connection, statement)]
     for statement in _shared_rights(connection, role):
         _try(connection, statement)
-    refused += [f"{statement};" for statement in _shared_rights(connection, role)]  # a refused REVOKE is no error
+    refused += [
+        f"{statement};" for statement in _shared_rights(connection, role)
+    ]  # PostgreSQL ignores a REVOKE without the privilege
     me, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
     return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(me)};"]
 
@@ -262,7 +282,7 @@ def _try(connection: Connection, statement: str) -> bool:
 
 
 def _shared_rights(connection: Connection, role: str) -> list[str]:
-    """What takes from the role the rights by which it could use up what all share, in this database alone."""
+    """Return the statements that revoke rights with which the role could exhaust resources shared with others."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     database, may_make = connection.execute(
         text("SELECT current_database(), has_database_privilege(:role, current_database(), 'TEMP')"), {"role": role}
@@ -275,9 +295,9 @@ def _shared_rights(connection: Connection, role: str) -> list[str]:
 
 
 def end_readers(connection: Connection) -> None:
-    """End the sessions that hold our views open, where they are of readers whom this account may end.
+    """End sessions of readers that hold a lock on a public view, as far as this account may end them.
 
-    A transaction that somebody left open over a view would keep it from being made anew, and the service from starting.
+    An open transaction that has read a view would block replacing the view, and with it the start of the service.
     """
     if connection.dialect.name != "postgresql":
         return

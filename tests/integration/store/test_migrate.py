@@ -216,7 +216,7 @@ def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_
 def test_a_view_of_somebody_else_on_ours_stops_the_upgrade_with_its_name(postgresql_url, newer_program):
     with Database(postgresql_url) as db:
         tell(db, lambda c: c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status"))
-        with pytest.raises(StoreError, match="drop your own view first"):
+        with pytest.raises(StoreError, match="a view of your own depends on a public view"):
             migrate.upgrade(db)
         tell(db, lambda c: c.exec_driver_sql("DROP VIEW my_board"))
         migrate.upgrade(db)
