@@ -20,8 +20,10 @@ SHOWN: Final = LEVELS | QUANTITIES | KINDS | {*MOTION, *SIGHT, "over", "under"}
 def extract(fileobj: IO[bytes], keywords: object, comment_tags: object, options: object) -> Iterator[Found]:
     """The same texts for babel, which loses its way in nested template literals."""
     del keywords, comment_tags, options
-    for number, line in enumerate(fileobj.read().decode().splitlines(), 1):
-        yield from ((number, "tr", m[1], []) for m in _CALL.finditer(line))
+    source = fileobj.read().decode()
+    for call in _CALL.finditer(source):
+        line_number = source.count("\n", 0, call.start()) + 1
+        yield line_number, "tr", call[1], []
 
 
 @cache
