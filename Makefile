@@ -12,8 +12,9 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 QUICK_FLAGS ?=
 LOCK_FLAGS ?=
+WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -57,11 +58,16 @@ soak: setup servers ## Run the long tests: repeated kills, locks, memory for an 
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
-lint: setup ## Run ruff, the formatter, the import contracts and the check of declared dependencies
+lint: setup ## Lint and check formatting (Python, scripts, styles), import contracts and declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --quiet --check .
+	$(BIN)/oxfmt --check $(WEB_SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+
+format: setup ## Format Python, scripts and styles in place
+	$(BIN)/ruff format .
+	$(BIN)/oxfmt $(WEB_SOURCES)
 
 type: setup ## Run mypy in strict mode
 	$(BIN)/mypy

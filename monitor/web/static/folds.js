@@ -1,32 +1,55 @@
-/* On a phone, and where an alert is open, the parts that are not urgent begin folded; without scripts, and where there is room, they are open. */
+/**
+ * On a phone, and where an alert is open, the parts that are not urgent begin folded; without
+ * scripts, and where there is room, they are open.
+ */
 "use strict";
 (() => {
   const narrow = window.matchMedia("(max-width: 700px)");
-  const urgent = "urgent" in document.getElementById("main").dataset;  // what wakes somebody stands on the first screens
+  const urgent = "urgent" in document.getElementById("main").dataset; // what wakes somebody stands on the first screens
   const parts = [...document.querySelectorAll("details.fold[open]")];
   const asked = location.hash.slice(1);
-  const fold = () => parts.forEach((part) => { part.open = !((narrow.matches && !part.matches(".stays")) || (urgent && part.matches(".panel, .tacit"))) || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
+  const fold = () =>
+    parts.forEach((part) => {
+      part.open =
+        !((narrow.matches && !part.matches(".stays")) || (urgent && part.matches(".panel, .tacit"))) ||
+        (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null);
+    });
   fold();
   narrow.addEventListener("change", fold);
   // a link to a folded part opens it, and what it lies in
   const reveal = () => {
-    for (let part = document.getElementById(location.hash.slice(1))?.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+    for (
+      let part = document.getElementById(location.hash.slice(1))?.closest("details");
+      part;
+      part = part.parentElement.closest("details")
+    ) {
+      part.open = true;
+    }
   };
   window.addEventListener("hashchange", reveal);
   reveal();
 })();
 
 /* What is large is loaded when it is opened: `data-load` names a page and the part of it. */
-"use strict";
+("use strict");
 for (const fold of document.querySelectorAll("details[data-load]")) {
   const load = async () => {
-    const room = fold.querySelector(".loads"), [address, part] = fold.dataset.load.split("#");
-    if (!fold.open || !room || room.dataset.asked) return;
+    const room = fold.querySelector(".loads");
+    const [address, part] = fold.dataset.load.split("#");
+    if (!fold.open || !room || room.dataset.asked) {
+      return;
+    }
     room.dataset.asked = "1";
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html" } });
-      if (answer.ok) room.replaceWith(...new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part).children);
-    } catch { delete room.dataset.asked; }  // the link leads there
+      if (answer.ok) {
+        room.replaceWith(
+          ...new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part).children,
+        );
+      }
+    } catch {
+      delete room.dataset.asked;
+    } // the link leads there
   };
   fold.addEventListener("toggle", load);
   load();

@@ -1,128 +1,406 @@
-// Pictures of movement from /api/v1/.../ribbon, /movement and /rain: ribbon, velocity, inverse velocity, window, angle, rain.
+// Pictures of movement from /api/v1/.../ribbon, /movement and /rain: ribbon, velocity, inverse
+// velocity, window, angle, rain.
 "use strict";
 (() => {
   const { css, level, show, seconds, minute, instant, load, picture, find, key, whenColoursChange, spans } = Slopeward;
   const site = document.getElementById("main").dataset.site;
   const figures = [...document.querySelectorAll("figure[data-plot]")];
-  let span = "30d", cache = new Map();
+  let span = "30d";
+  let cache = new Map();
   const range = (from, to) => tr("{from} to {to}", { from: instant(from), to: instant(to) });
   const ask = (path) => {
-    if (!cache.has(path)) cache.set(path, load(`/api/v1/sites/${site}/${path}`));
+    if (!cache.has(path)) {
+      cache.set(path, load(`/api/v1/sites/${site}/${path}`));
+    }
     return cache.get(path);
   };
   const ends = (found) => ({ from: seconds(found.from), to: seconds(found.to) });
-  const stages = { creep: "--lv-0", intermediate: "--lv-1", progressive: "--lv-3", step: "--advice", unknown: "--lv-u" };
+  const stages = {
+    creep: "--lv-0",
+    intermediate: "--lv-1",
+    progressive: "--lv-3",
+    step: "--advice",
+    unknown: "--lv-u",
+  };
 
   // one row for the level, one for each station's stage
   function ribbon(found) {
-    const rows = [tr("level"), ...Object.keys(found.stages)], layers = new Map();
+    const rows = [tr("level"), ...Object.keys(found.stages)];
+    const layers = new Map();
     const block = (row, s, colour, name, text) => {
-      if (!layers.has(name)) layers.set(name, { blocks: [], colour, name });
-      const from = seconds(s.from_at), to = seconds(s.to_at);
-      layers.get(name).blocks.push({ row: rows.length - 1 - rows.indexOf(row), from, to, colour, text: `${row}: ${text}, ${range(from, to)}` });
+      if (!layers.has(name)) {
+        layers.set(name, { blocks: [], colour, name });
+      }
+      const from = seconds(s.from_at);
+      const to = seconds(s.to_at);
+      layers.get(name).blocks.push({
+        row: rows.length - 1 - rows.indexOf(row),
+        from,
+        to,
+        colour,
+        text: `${row}: ${text}, ${range(from, to)}`,
+      });
     };
     for (const s of found.ribbon) {
       const name = tr(found.levels.find((v) => v.number === s.level)?.name ?? String(s.level));
-      block(tr("level"), s, level(found.levels, s.level), name, tr("{level}, sight {sight}", { level: name, sight: tr(s.observability) }));
+      block(
+        tr("level"),
+        s,
+        level(found.levels, s.level),
+        name,
+        tr("{level}, sight {sight}", { level: name, sight: tr(s.observability) }),
+      );
     }
-    for (const [station, segments] of Object.entries(found.stages)) for (const s of segments) block(station, s, css(stages[s.stage] ?? "--lv-u"), tr(s.stage), tr("{stage}, trend {trend}", { stage: tr(s.stage), trend: tr(s.trend) }));
-    return { says: found.ribbon.length ? "" : tr("Not evaluated in this range."), latest: "", rows: rows.length,
-      spec: { x: ends(found), y: { rows: [...rows].reverse(), range: [-0.6, rows.length - 0.4] }, layers: [...layers.values()] } };
+    for (const [station, segments] of Object.entries(found.stages)) {
+      for (const s of segments) {
+        block(
+          station,
+          s,
+          css(stages[s.stage] ?? "--lv-u"),
+          tr(s.stage),
+          tr("{stage}, trend {trend}", { stage: tr(s.stage), trend: tr(s.trend) }),
+        );
+      }
+    }
+    return {
+      says: found.ribbon.length ? "" : tr("Not evaluated in this range."),
+      latest: "",
+      rows: rows.length,
+      spec: {
+        x: ends(found),
+        y: { rows: [...rows].reverse(), range: [-0.6, rows.length - 0.4] },
+        layers: [...layers.values()],
+      },
+    };
   }
 
-  const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : `${Number((s / 86400).toPrecision(3))} d`;
-  const within = (text, s) => s ? tr("{value} in {span}", { value: text, span: hours(s) }) : text;
-  const bound = (found, kind, unit) => found.bounds.filter((b) => b.kind === kind).map((b) => {
-    const name = tr(String(found.levels.find((v) => v.number === b.level)?.name ?? b.level));
-    return { bound: b.value, colour: level(found.levels, b.level), width: 2, dash: "dash", label: `${name} ${show(b.value)}`, name: within(`${name} ${tr("over")} ${show(b.value)} ${unit}`, b.window_s) };
-  });
+  const hours = (s) =>
+    s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : `${Number((s / 86400).toPrecision(3))} d`;
+  const within = (text, s) => (s ? tr("{value} in {span}", { value: text, span: hours(s) }) : text);
+  const bound = (found, kind, unit) =>
+    found.bounds
+      .filter((b) => b.kind === kind)
+      .map((b) => {
+        const name = tr(String(found.levels.find((v) => v.number === b.level)?.name ?? b.level));
+        return {
+          bound: b.value,
+          colour: level(found.levels, b.level),
+          width: 2,
+          dash: "dash",
+          label: `${name} ${show(b.value)}`,
+          name: within(`${name} ${tr("over")} ${show(b.value)} ${unit}`, b.window_s),
+        };
+      });
   const stamps = (rows) => rows.map((r) => seconds(r.data_until ?? r.at));
-  const line = (rows, column, name, unit, colour) => ({ line: [stamps(rows), rows.map((r) => r[column])], dots: rows.length < 200 ? 2 : 0, colour, name, unit });
-  const told = (row) => row ? `${tr("{stage}, trend {trend}", { stage: tr(row.stage), trend: tr(row.trend) })}: ${row.reasons}` : tr("Nothing was judged so far.");
+  const line = (rows, column, name, unit, colour) => ({
+    line: [stamps(rows), rows.map((r) => r[column])],
+    dots: rows.length < 200 ? 2 : 0,
+    colour,
+    name,
+    unit,
+  });
+  const told = (row) =>
+    row
+      ? `${tr("{stage}, trend {trend}", { stage: tr(row.stage), trend: tr(row.trend) })}: ${row.reasons}`
+      : tr("Nothing was judged so far.");
   // every figure beside a picture is of this one row: the newest update, also where the range holds none
   const newest = (found) => found.newest[0];
-  const own = (found) => newest(found) ? found.movement.filter((r) => r.quantity === newest(found).quantity) : [];
-  const ofStage = (value, unit) => typeof value === "number" ? tr("{value} (stage)", { value: `${show(value)} ${unit}` }) : "";
-  const ofBounds = (found, column, unit) => found.rates.filter((r) => typeof r[column].at(-1) === "number").map((r) => within(`${show(r[column].at(-1))} ${unit}`, r.window_s));
+  const own = (found) => (newest(found) ? found.movement.filter((r) => r.quantity === newest(found).quantity) : []);
+  const ofStage = (value, unit) =>
+    typeof value === "number" ? tr("{value} (stage)", { value: `${show(value)} ${unit}` }) : "";
+  const ofBounds = (found, column, unit) =>
+    found.rates
+      .filter((r) => typeof r[column].at(-1) === "number")
+      .map((r) => within(`${show(r[column].at(-1))} ${unit}`, r.window_s));
   // the velocity over the window of each bound, in the colour of its level
-  const bounded = (found, column, unit, name, width) => found.rates.map((r) => ({
-    line: [r.at.map(seconds), r[column]], dots: r.at.length < 40 ? 2 : 0, width, unit, name: name(hours(r.window_s)),
-    colour: level(found.levels, found.bounds.find((b) => b.kind === "velocity" && b.window_s === r.window_s)?.level ?? 0),
-  }));
+  const bounded = (found, column, unit, name, width) =>
+    found.rates.map((r) => ({
+      line: [r.at.map(seconds), r[column]],
+      dots: r.at.length < 40 ? 2 : 0,
+      width,
+      unit,
+      name: name(hours(r.window_s)),
+      colour: level(
+        found.levels,
+        found.bounds.find((b) => b.kind === "velocity" && b.window_s === r.window_s)?.level ?? 0,
+      ),
+    }));
 
   function velocity(found) {
-    const rows = own(found).filter((r) => r.velocity_mm_per_day !== null), last = newest(found), unit = "mm/day";
+    const rows = own(found).filter((r) => r.velocity_mm_per_day !== null);
+    const last = newest(found);
+    const unit = "mm/day";
     const edge = (sign) => rows.map((r) => r.velocity_mm_per_day + sign * (r.velocity_error_mm_per_day ?? 0));
-    const band = rows.length ? [{ band: [stamps(rows), edge(-1), edge(1)], colour: css("--forecast"), alpha: 0.22, name: tr("± 1 standard error") }] : [];
+    const band = rows.length
+      ? [
+          {
+            band: [stamps(rows), edge(-1), edge(1)],
+            colour: css("--forecast"),
+            alpha: 0.22,
+            name: tr("± 1 standard error"),
+          },
+        ]
+      : [];
     return {
-      says: told(last), latest: [...ofBounds(found, "rate", unit), ofStage(last?.velocity_mm_per_day, unit)].filter(Boolean).join(" · "),
-      spec: { x: ends(found), y: { unit }, layers: [...band, ...bound(found, "velocity", unit), ...bounded(found, "rate", unit, (of) => tr("velocity in {span}", { span: of }), 1.6), line(rows, "velocity_mm_per_day", tr("velocity of the stage"), unit, css("--curve"))] },
+      says: told(last),
+      latest: [...ofBounds(found, "rate", unit), ofStage(last?.velocity_mm_per_day, unit)].filter(Boolean).join(" · "),
+      spec: {
+        x: ends(found),
+        y: { unit },
+        layers: [
+          ...band,
+          ...bound(found, "velocity", unit),
+          ...bounded(found, "rate", unit, (of) => tr("velocity in {span}", { span: of }), 1.6),
+          line(rows, "velocity_mm_per_day", tr("velocity of the stage"), unit, css("--curve")),
+        ],
+      },
     };
   }
 
   function inverse(found) {
-    const rows = own(found).filter((r) => r.inverse_velocity_day_per_mm !== null), last = newest(found), window = last?.window, unit = "day/mm";
-    const layers = [...bounded(found, "inverse", unit, (of) => `1 / ${tr("velocity in {span}", { span: of })}`, 1.2), line(rows, "inverse_velocity_day_per_mm", `1 / ${tr("velocity of the stage")}`, unit, css("--curve"))];
+    const rows = own(found).filter((r) => r.inverse_velocity_day_per_mm !== null);
+    const last = newest(found);
+    const window = last?.window;
+    const unit = "day/mm";
+    const layers = [
+      ...bounded(found, "inverse", unit, (of) => `1 / ${tr("velocity in {span}", { span: of })}`, 1.2),
+      line(rows, "inverse_velocity_day_per_mm", `1 / ${tr("velocity of the stage")}`, unit, css("--curve")),
+    ];
     const x = ends(found);
-    if (window) x.to = Math.max(x.to, seconds(window.window_to));
-    if (window && typeof last.inverse_velocity_day_per_mm === "number") layers.push({ line: [[seconds(last.data_until ?? last.at), seconds(window.window_mid)], [last.inverse_velocity_day_per_mm, 0]], colour: css("--forecast"), width: 2, dash: "dash", dots: 3, name: tr("to the middle of the window"), text: () => tr("if the acceleration goes on") });
-    return { says: typeof last?.inverse_velocity_day_per_mm === "number" ? tr("Where the slope moves beyond its noise. A straight fall to zero is what the method asks for.") : tr("At the newest update the slope does not move beyond its noise."),
-      latest: [...ofBounds(found, "inverse", unit), ofStage(last?.inverse_velocity_day_per_mm, unit)].filter(Boolean).join(" · "), spec: { x, y: { unit, zero: true }, layers } };
+    if (window) {
+      x.to = Math.max(x.to, seconds(window.window_to));
+    }
+    if (window && typeof last.inverse_velocity_day_per_mm === "number") {
+      layers.push({
+        line: [
+          [seconds(last.data_until ?? last.at), seconds(window.window_mid)],
+          [last.inverse_velocity_day_per_mm, 0],
+        ],
+        colour: css("--forecast"),
+        width: 2,
+        dash: "dash",
+        dots: 3,
+        name: tr("to the middle of the window"),
+        text: () => tr("if the acceleration goes on"),
+      });
+    }
+    return {
+      says:
+        typeof last?.inverse_velocity_day_per_mm === "number"
+          ? tr("Where the slope moves beyond its noise. A straight fall to zero is what the method asks for.")
+          : tr("At the newest update the slope does not move beyond its noise."),
+      latest: [...ofBounds(found, "inverse", unit), ofStage(last?.inverse_velocity_day_per_mm, unit)]
+        .filter(Boolean)
+        .join(" · "),
+      spec: { x, y: { unit, zero: true }, layers },
+    };
   }
 
   // each issue as a bar from the start to the end of its window; the line is "now": a window below it has passed
   function drift(found) {
-    const rows = found.windows, by = (method, trusted) => rows.filter((r) => r.method === method && r.trusted === trusted), x = ends(found);
-    const bars = (part, name, colour, alpha) => part.length ? [
-      { line: [part.flatMap((r) => Array(3).fill(seconds(r.data_until))), part.flatMap((r) => [seconds(r.window_from), seconds(r.window_to), null])], colour, width: 3, alpha: 0.45 * alpha, mute: true },
-      { points: [part.map((r) => seconds(r.data_until)), part.map((r) => seconds(r.window_mid))], shape: part.map((r) => r.withdrawn_at ? "cross" : "round"), size: 3.5, colour, alpha, name,
-        text: (k) => `${range(seconds(part[k].window_from), seconds(part[k].window_to))}${part[k].reasons ? `. ${part[k].reasons}` : ""}${part[k].withdrawn_at ? `. ${tr("withdrawn: {reason}", { reason: part[k].withdrawn_reason ?? "" })}` : ""}` },
-    ] : [];
-    const layers = [{ line: [[x.from, x.to], [x.from, x.to]], colour: css("--muted"), width: 1.2, dash: "dot", mute: true, aside: rows.length > 0, name: tr("the newest datum of each issue") },
-      ...bars(by("inverse_velocity", true), tr("inverse velocity"), css("--forecast"), 1), ...bars(by("inverse_velocity", false), tr("inverse velocity, not trusted"), css("--muted"), 0.7),
-      ...bars(by("forecast", true), tr("forecast"), css("--advice"), 1), ...bars(by("forecast", false), tr("forecast, not trusted"), css("--advice"), 0.5)];
-    const last = rows.at(-1), window = newest(found)?.window, over = window && window.window_to <= found.to;
-    return { latest: window ? range(seconds(window.window_from), seconds(window.window_to)) : tr("none"),
-      says: window ? over ? tr("The window ended {at}.", { at: minute(seconds(window.window_to)) }) : window.trusted ? tr("Trusted: every condition of the method holds.") : tr("Not trusted: {reason}.", { reason: window.reasons }) : !rows.length ? tr("No window was ever issued in this range.") : last.withdrawn_at ? tr("Withdrawn {at}: {reason}.", { at: minute(seconds(last.withdrawn_at)), reason: last.withdrawn_reason ?? "" }) : tr("No window stands."),
-      spec: { x, y: { dates: true }, layers: rows.length ? layers : [] } };
+    const rows = found.windows;
+    const by = (method, trusted) => rows.filter((r) => r.method === method && r.trusted === trusted);
+    const x = ends(found);
+    const bars = (part, name, colour, alpha) =>
+      part.length
+        ? [
+            {
+              line: [
+                part.flatMap((r) => Array(3).fill(seconds(r.data_until))),
+                part.flatMap((r) => [seconds(r.window_from), seconds(r.window_to), null]),
+              ],
+              colour,
+              width: 3,
+              alpha: 0.45 * alpha,
+              mute: true,
+            },
+            {
+              points: [part.map((r) => seconds(r.data_until)), part.map((r) => seconds(r.window_mid))],
+              shape: part.map((r) => (r.withdrawn_at ? "cross" : "round")),
+              size: 3.5,
+              colour,
+              alpha,
+              name,
+              text: (k) =>
+                `${range(seconds(part[k].window_from), seconds(part[k].window_to))}${part[k].reasons ? `. ${part[k].reasons}` : ""}${part[k].withdrawn_at ? `. ${tr("withdrawn: {reason}", { reason: part[k].withdrawn_reason ?? "" })}` : ""}`,
+            },
+          ]
+        : [];
+    const layers = [
+      {
+        line: [
+          [x.from, x.to],
+          [x.from, x.to],
+        ],
+        colour: css("--muted"),
+        width: 1.2,
+        dash: "dot",
+        mute: true,
+        aside: rows.length > 0,
+        name: tr("the newest datum of each issue"),
+      },
+      ...bars(by("inverse_velocity", true), tr("inverse velocity"), css("--forecast"), 1),
+      ...bars(by("inverse_velocity", false), tr("inverse velocity, not trusted"), css("--muted"), 0.7),
+      ...bars(by("forecast", true), tr("forecast"), css("--advice"), 1),
+      ...bars(by("forecast", false), tr("forecast, not trusted"), css("--advice"), 0.5),
+    ];
+    const last = rows.at(-1);
+    const window = newest(found)?.window;
+    const over = window && window.window_to <= found.to;
+    return {
+      latest: window ? range(seconds(window.window_from), seconds(window.window_to)) : tr("none"),
+      says: window
+        ? over
+          ? tr("The window ended {at}.", { at: minute(seconds(window.window_to)) })
+          : window.trusted
+            ? tr("Trusted: every condition of the method holds.")
+            : tr("Not trusted: {reason}.", { reason: window.reasons })
+        : !rows.length
+          ? tr("No window was ever issued in this range.")
+          : last.withdrawn_at
+            ? tr("Withdrawn {at}: {reason}.", {
+                at: minute(seconds(last.withdrawn_at)),
+                reason: last.withdrawn_reason ?? "",
+              })
+            : tr("No window stands."),
+      spec: { x, y: { dates: true }, layers: rows.length ? layers : [] },
+    };
   }
 
   function angle(found) {
-    const rows = own(found).filter((r) => r.tangential_angle_deg !== null), last = newest(found), known = typeof last?.tangential_angle_deg === "number", unit = tr("degrees");
-    return { latest: known ? `${show(last.tangential_angle_deg)}°` : "", spec: { x: ends(found), y: { unit, range: [0, 92] }, layers: [...bound(found, "tangential_angle", unit), line(rows, "tangential_angle_deg", tr("tangential angle"), unit, css("--curve"))] },
-      says: known ? tr("Against a uniform creep of {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise.") };
+    const rows = own(found).filter((r) => r.tangential_angle_deg !== null);
+    const last = newest(found);
+    const known = typeof last?.tangential_angle_deg === "number";
+    const unit = tr("degrees");
+    return {
+      latest: known ? `${show(last.tangential_angle_deg)}°` : "",
+      spec: {
+        x: ends(found),
+        y: { unit, range: [0, 92] },
+        layers: [
+          ...bound(found, "tangential_angle", unit),
+          line(rows, "tangential_angle_deg", tr("tangential angle"), unit, css("--curve")),
+        ],
+      },
+      says: known
+        ? tr("Against a uniform creep of {value}, as reviewed for this station.", {
+            value: `${show(last.v_eq_mm_per_day)} mm/day`,
+          })
+        : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise."),
+    };
   }
 
   function rain(found) {
     const layers = [];
     for (const c of found.curves) {
-      const whose = found.curves.length > 1 ? ` (${c.station})` : "", at = (rows) => rows.filter((r) => r.intensity_mm_per_h > 0);
+      const whose = found.curves.length > 1 ? ` (${c.station})` : "";
+      const at = (rows) => rows.filter((r) => r.intensity_mm_per_h > 0);
       const drawn = (rows) => [rows.map((r) => r.duration_h), rows.map((r) => r.intensity_mm_per_h)];
-      const text = (rows) => (k) => `${tr("{intensity} over {span}", { intensity: `${show(rows[k].intensity_mm_per_h)} mm/h`, span: `${show(rows[k].duration_h)} h` })}${rows[k].sum_mm === undefined ? "" : `, ${show(rows[k].sum_mm)} mm`}`;
-      const most = at(c.most), now = at(c.now);
-      layers.push({ line: drawn(c.curve), text: text(c.curve), name: `${c.criterion}${whose}`, colour: level(found.levels, c.level), width: 2.5 });
-      layers.push({ line: drawn(most), text: text(most), name: `${tr("most in this range")}${whose}`, colour: css("--rain"), width: 1.5, dash: "dot" });
-      layers.push({ points: drawn(now), text: text(now), name: `${tr("now")}${whose}`, colour: css("--rain"), shape: "round" });
+      const text = (rows) => (k) =>
+        `${tr("{intensity} over {span}", { intensity: `${show(rows[k].intensity_mm_per_h)} mm/h`, span: `${show(rows[k].duration_h)} h` })}${rows[k].sum_mm === undefined ? "" : `, ${show(rows[k].sum_mm)} mm`}`;
+      const most = at(c.most);
+      const now = at(c.now);
+      layers.push({
+        line: drawn(c.curve),
+        text: text(c.curve),
+        name: `${c.criterion}${whose}`,
+        colour: level(found.levels, c.level),
+        width: 2.5,
+      });
+      layers.push({
+        line: drawn(most),
+        text: text(most),
+        name: `${tr("most in this range")}${whose}`,
+        colour: css("--rain"),
+        width: 1.5,
+        dash: "dot",
+      });
+      layers.push({
+        points: drawn(now),
+        text: text(now),
+        name: `${tr("now")}${whose}`,
+        colour: css("--rain"),
+        shape: "round",
+      });
     }
-    const sentence = (c, w) => tr("{depth} of rain in {span} until {at}: {percent} % of the bound of {bound} ({level}), known for {known} % of that time.", { depth: `${show(w.sum_mm)} mm`, span: `${show(w.duration_h)} h`, at: c.newest_at ? minute(seconds(c.newest_at)) : "–", percent: w.percent, bound: `${show(w.bound_mm)} mm`, level: tr(found.levels.find((v) => v.number === c.level)?.name ?? String(c.level)), known: w.known_percent });
-    const says = found.curves.map((c) => `${c.station}: ${c.worst === null ? tr("no rain was measured.") : c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.")}`).join(" ");
+    const sentence = (c, w) =>
+      tr(
+        "{depth} of rain in {span} until {at}: {percent} % of the bound of {bound} ({level}), known for {known} % of that time.",
+        {
+          depth: `${show(w.sum_mm)} mm`,
+          span: `${show(w.duration_h)} h`,
+          at: c.newest_at ? minute(seconds(c.newest_at)) : "–",
+          percent: w.percent,
+          bound: `${show(w.bound_mm)} mm`,
+          level: tr(found.levels.find((v) => v.number === c.level)?.name ?? String(c.level)),
+          known: w.known_percent,
+        },
+      );
+    const says = found.curves
+      .map(
+        (c) =>
+          `${c.station}: ${c.worst === null ? tr("no rain was measured.") : c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.")}`,
+      )
+      .join(" ");
     const durations = layers.flatMap((l) => (l.line ?? l.points)[0]);
-    return { says, latest: "", spec: { x: { from: Math.min(1, ...durations), to: Math.max(10, ...durations), log: true, title: tr("duration, h") }, y: { unit: "mm/h", log: true }, layers } };
+    return {
+      says,
+      latest: "",
+      spec: {
+        x: { from: Math.min(1, ...durations), to: Math.max(10, ...durations), log: true, title: tr("duration, h") },
+        y: { unit: "mm/h", log: true },
+        layers,
+      },
+    };
   }
 
   // what a day of the last two months usually does, by the hour of the site
   function usualDay(found) {
-    const whole = found.series.filter((r) => r.day?.season.length), split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
-    if (!split) return { latest: "", says: tr("No season of the day: it needs readings every three hours or faster."), spec: null };
-    const { unit } = split, midnight = 86400 * Math.floor(seconds(split.last_at) / 86400);
-    const into = (s) => { const [h, m] = minute(s).slice(11).split(":").map(Number); return 3600 * h + 60 * m; };
-    const from = midnight - into(midnight), parts = split.day.hour_utc.map((h, k) => [into(midnight + 3600 * h), split.day.season[k]]).sort((a, b) => a[0] - b[0]);
+    const whole = found.series.filter((r) => r.day?.season.length);
+    const split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
+    if (!split) {
+      return {
+        latest: "",
+        says: tr("No season of the day: it needs readings every three hours or faster."),
+        spec: null,
+      };
+    }
+    const { unit } = split;
+    const midnight = 86400 * Math.floor(seconds(split.last_at) / 86400);
+    const into = (s) => {
+      const [h, m] = minute(s).slice(11).split(":").map(Number);
+      return 3600 * h + 60 * m;
+    };
+    const from = midnight - into(midnight);
+    const parts = split.day.hour_utc
+      .map((h, k) => [into(midnight + 3600 * h), split.day.season[k]])
+      .sort((a, b) => a[0] - b[0]);
     parts.unshift([parts.at(-1)[0] - 86400, parts.at(-1)[1]]);
     parts.push([parts[1][0] + 86400, parts[1][1]]);
     return {
       latest: `${show(split.day_range)} ${unit}`,
-      says: tr("{quantity}: within a day it moves by {value}, as in the last two months; strength of that season {strength}.", { quantity: tr(split.quantity.replaceAll("_", " ")), value: `${show(split.day_range)} ${unit}`, strength: show(split.day_strength) }),
-      spec: { x: { from, to: from + 86399, day: true }, y: { unit }, layers: [{ line: [parts.map((p) => from + p[0]), parts.map((p) => p[1])], dots: 2, width: 1.6, colour: css("--forecast"), name: tr("season of the day"), unit }] },
+      says: tr(
+        "{quantity}: within a day it moves by {value}, as in the last two months; strength of that season {strength}.",
+        {
+          quantity: tr(split.quantity.replaceAll("_", " ")),
+          value: `${show(split.day_range)} ${unit}`,
+          strength: show(split.day_strength),
+        },
+      ),
+      spec: {
+        x: { from, to: from + 86399, day: true },
+        y: { unit },
+        layers: [
+          {
+            line: [parts.map((p) => from + p[0]), parts.map((p) => p[1])],
+            dots: 2,
+            width: 1.6,
+            colour: css("--forecast"),
+            name: tr("season of the day"),
+            unit,
+          },
+        ],
+      },
     };
   }
 
@@ -131,80 +409,181 @@
     const whole = found.series.filter((r) => !r.reason).sort((a, b) => b.season_range - a.season_range);
     const split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
     const first = found.series.find((r) => r.quantity.startsWith("displacement")) ?? found.series[0];
-    if (!split) return { latest: "", says: first ? tr("No season: {reason}.", { reason: first.reason }) : tr("Not split so far: it is done by night."), spec: null };
-    const { value, trend, season, remainder } = split.components, at = split.components.at.map(seconds), { unit } = split;
+    if (!split) {
+      return {
+        latest: "",
+        says: first
+          ? tr("No season: {reason}.", { reason: first.reason })
+          : tr("Not split so far: it is done by night."),
+        spec: null,
+      };
+    }
+    const { value, trend, season, remainder } = split.components;
+    const at = split.components.at.map(seconds);
+    const { unit } = split;
     const part = (y, name, colour, more) => ({ line: [at, y], name, colour, width: 1.6, unit, ...more });
     const x = { from: at[0], to: at.at(-1) };
     return {
       latest: tr("season of {value} in a year", { value: `${show(split.season_range)} ${unit}` }),
-      says: tr("{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.", { quantity: tr(split.quantity.replaceAll("_", " ")), season: show(split.season_strength), trend: show(split.trend_strength), method: split.method }),
-      spec: { x, y: { unit }, layers: [part(value, tr("observed"), css("--muted"), { alpha: 0.6 }), part(trend, tr("trend"), css("--curve"))] },
-      below: { x, y: { unit }, layers: [part(season, tr("season"), css("--forecast")), part(remainder, tr("remainder"), css("--advice"), { alpha: 0.7, dash: "dot" })] },
+      says: tr(
+        "{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.",
+        {
+          quantity: tr(split.quantity.replaceAll("_", " ")),
+          season: show(split.season_strength),
+          trend: show(split.trend_strength),
+          method: split.method,
+        },
+      ),
+      spec: {
+        x,
+        y: { unit },
+        layers: [part(value, tr("observed"), css("--muted"), { alpha: 0.6 }), part(trend, tr("trend"), css("--curve"))],
+      },
+      below: {
+        x,
+        y: { unit },
+        layers: [
+          part(season, tr("season"), css("--forecast")),
+          part(remainder, tr("remainder"), css("--advice"), { alpha: 0.7, dash: "dot" }),
+        ],
+      },
     };
   }
 
   const movement = (f) => `movement/${f.dataset.station}?span=${span}`;
   const pictures = {
-    season: [(f) => `season/${f.dataset.station}`, season], day: [(f) => `season/${f.dataset.station}`, usualDay], rain: [() => `rain?span=${span}`, rain], ribbon: [() => `ribbon?span=${span}`, ribbon],
-    velocity: [movement, velocity], inverse: [movement, inverse], window: [movement, drift], angle: [movement, angle],
+    season: [(f) => `season/${f.dataset.station}`, season],
+    day: [(f) => `season/${f.dataset.station}`, usualDay],
+    rain: [() => `rain?span=${span}`, rain],
+    ribbon: [() => `ribbon?span=${span}`, ribbon],
+    velocity: [movement, velocity],
+    inverse: [movement, inverse],
+    window: [movement, drift],
+    angle: [movement, angle],
   };
 
   // one picture or two below each other, in the room that the page keeps for them
   function fill(plot, specs) {
-    const hosts = specs.map((_, k) => plot.children[k]?.classList.contains("half") ? plot.children[k] : Object.assign(document.createElement("div"), { className: "half" }));
-    for (const node of plot.querySelectorAll(".half")) if (!hosts.includes(node)) { node.plot?.destroy(); node.remove(); }
+    const hosts = specs.map((_, k) =>
+      plot.children[k]?.classList.contains("half")
+        ? plot.children[k]
+        : Object.assign(document.createElement("div"), { className: "half" }),
+    );
+    for (const node of plot.querySelectorAll(".half")) {
+      if (!hosts.includes(node)) {
+        node.plot?.destroy();
+        node.remove();
+      }
+    }
     plot.append(...hosts);
     return hosts;
   }
 
   async function draw(figure) {
-    const plot = figure.querySelector(".plot"), [path, make] = pictures[figure.dataset.plot], turn = figure.turn = (figure.turn ?? 0) + 1, said = figure.querySelector(".says");
+    const plot = figure.querySelector(".plot");
+    const [path, make] = pictures[figure.dataset.plot];
+    const turn = (figure.turn = (figure.turn ?? 0) + 1);
+    const said = figure.querySelector(".says");
     let found;
-    try { found = await ask(path(figure)); } catch (error) {
+    try {
+      found = await ask(path(figure));
+    } catch (error) {
       cache.delete(path(figure));
       said.textContent = tr("The figures could not be loaded: {reason}", { reason: error.message });
       return;
     }
-    if (turn !== figure.turn) return; // somebody chose anew meanwhile
-    const { spec, below, says, latest, rows } = make(found), specs = [spec, below].filter((s) => s?.layers.some((l) => (l.line ?? l.points ?? l.band ?? [l.blocks ?? []])[0].length)); // a bound alone shows nothing
-    if (rows) plot.style.height = `${Math.max(110, 60 + 24 * rows)}px`;
-    const hosts = fill(plot, specs), text = says || "\u00a0";
-    specs.forEach((s, k) => picture(hosts[k], s, {
-      bare: k < specs.length - 1,
-      read: (at, u) => { // what stands under the pointer takes the place of the sentence
-        const read = at === null ? [] : find(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
-        said.textContent = read.length ? `${s.x.log ? "" : `${s.x.day ? minute(at).slice(11) : instant(at)} · `}${read.map((r) => s.y.rows ? r.text : `${r.layer.name}: ${r.text}`).join(" · ")}` : text;
-      },
-    }));
+    if (turn !== figure.turn) {
+      return;
+    } // somebody chose anew meanwhile
+    const { spec, below, says, latest, rows } = make(found);
+    const specs = [spec, below].filter((s) =>
+      s?.layers.some((l) => (l.line ?? l.points ?? l.band ?? [l.blocks ?? []])[0].length),
+    ); // a bound alone shows nothing
+    if (rows) {
+      plot.style.height = `${Math.max(110, 60 + 24 * rows)}px`;
+    }
+    const hosts = fill(plot, specs);
+    const text = says || "\u00a0";
+    specs.forEach((s, k) =>
+      picture(hosts[k], s, {
+        bare: k < specs.length - 1,
+        read: (at, u) => {
+          // what stands under the pointer takes the place of the sentence
+          const read = at === null ? [] : find(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
+          said.textContent = read.length
+            ? `${s.x.log ? "" : `${s.x.day ? minute(at).slice(11) : instant(at)} · `}${read.map((r) => (s.y.rows ? r.text : `${r.layer.name}: ${r.text}`)).join(" · ")}`
+            : text;
+        },
+      }),
+    );
     figure.classList.toggle("empty", !specs.length); // it folds to one line that says why
     figure.querySelector(".key").replaceWith(key(specs.flatMap((s) => s.layers)));
     said.textContent = text;
     const newest = figure.querySelector(".latest");
-    if (newest) newest.textContent = latest;
-    plot.setAttribute("aria-label", `${plot.dataset.name ??= plot.getAttribute("aria-label")} ${figure.dataset.station ?? ""}: ${latest} ${says}`);
+    if (newest) {
+      newest.textContent = latest;
+    }
+    plot.setAttribute(
+      "aria-label",
+      `${(plot.dataset.name ??= plot.getAttribute("aria-label"))} ${figure.dataset.station ?? ""}: ${latest} ${says}`,
+    );
     figure.drawn = true;
     figure.dataset.drawn = "1";
   }
 
   // pictures are drawn when they come near, anew when the range, the colours or the data change
-  const watch = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      target.near = isIntersecting;
-      if (isIntersecting && !target.drawn && !target.busy) { target.busy = true; draw(target).finally(() => { target.busy = false; }); }
+  const watch = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        target.near = isIntersecting;
+        if (isIntersecting && !target.drawn && !target.busy) {
+          target.busy = true;
+          draw(target).finally(() => {
+            target.busy = false;
+          });
+        }
+      }
+    },
+    { rootMargin: "300px" },
+  );
+  const again = () => {
+    for (const f of figures) {
+      f.drawn = false;
+      if (f.near) {
+        draw(f);
+      }
     }
-  }, { rootMargin: "300px" });
-  const again = () => { for (const f of figures) { f.drawn = false; if (f.near) draw(f); } };
+  };
   // one station at a time: that of the address, else the fastest
   const stations = document.querySelector("select[name=station]");
-  const choose = () => { for (const f of figures) if (f.dataset.station) f.dataset.station = stations.value; };
+  const choose = () => {
+    for (const f of figures) {
+      if (f.dataset.station) {
+        f.dataset.station = stations.value;
+      }
+    }
+  };
   const asked = new URLSearchParams(location.search).get("station");
   if (stations) {
-    if ([...stations.options].some((o) => o.value === asked)) stations.value = asked;
+    if ([...stations.options].some((o) => o.value === asked)) {
+      stations.value = asked;
+    }
     choose();
-    stations.addEventListener("change", () => { choose(); again(); });
+    stations.addEventListener("change", () => {
+      choose();
+      again();
+    });
   }
-  for (const figure of figures) watch.observe(figure);
+  for (const figure of figures) {
+    watch.observe(figure);
+  }
   whenColoursChange(again);
-  spans((chosen) => { span = chosen; again(); });
-  setInterval(() => { cache = new Map(); again(); }, 60000);
+  spans((chosen) => {
+    span = chosen;
+    again();
+  });
+  setInterval(() => {
+    cache = new Map();
+    again();
+  }, 60000);
 })();
