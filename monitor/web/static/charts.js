@@ -90,16 +90,21 @@
         dots: 2.5,
         width: 2,
         name: tr("forecast ({model})", { model: f.forecast.model }),
-        text: (k) =>
-          k === 0
-            ? `${show(f.forecast.data_value, unit)} ${unit}`
-            : `${show(t.q50[k - 1], unit)} ${unit}, 80 % ${tr("{from} to {to}", { from: show(t.q10[k - 1], unit), to: show(t.q90[k - 1], unit) })}`,
+        text: (k) => {
+          if (k === 0) {
+            return `${show(f.forecast.data_value, unit)} ${unit}`;
+          }
+          const range = tr("{from} to {to}", { from: show(t.q10[k - 1], unit), to: show(t.q90[k - 1], unit) });
+          return `${show(t.q50[k - 1], unit)} ${unit}, 80 % ${range}`;
+        },
       });
     }
     // where a level stands, its bound alone: who is woken asks how far beyond that the slope moves
     const own = f.thresholds.filter((b) => b.level === Number(box.dataset.level));
     for (const b of own.length ? own : f.thresholds) {
-      const text = `${tr(b.name)} ${tr(b.side)} ${show(b.value, unit)}${unit ? ` ${unit}` : ""}${b.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`;
+      const perDay = unit ? "/day" : ` ${tr("per day")}`;
+      const figure = `${show(b.value, unit)}${unit ? ` ${unit}` : ""}${b.ray ? perDay : ""}`;
+      const text = `${tr(b.name)} ${tr(b.side)} ${figure}`;
       const look = { colour: level(f.levels, b.level), name: text, label: text, width: 2, alpha: 0.9 };
       layers.push(
         b.ray
@@ -335,12 +340,17 @@
       : last === undefined
         ? tr("no reading in this range")
         : `${show(last, unit)} ${unit}`;
-    stack.setAttribute(
-      "aria-label",
-      f.series
-        ? every(f)
-        : `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: words(f.quantity), station: f.station, count: f.total, value: `${show(last, unit)} ${unit}` })} ${sentences(f)}`,
-    );
+    if (f.series) {
+      stack.setAttribute("aria-label", every(f));
+    } else {
+      const summary = tr("{quantity} of {station}: {count} readings, newest {value}.", {
+        quantity: words(f.quantity),
+        station: f.station,
+        count: f.total,
+        value: `${show(last, unit)} ${unit}`,
+      });
+      stack.setAttribute("aria-label", `${summary} ${sentences(f)}`);
+    }
     table(f);
   }
 
@@ -427,7 +437,8 @@
         const x = X(r.from);
         const wide = Math.max(X(r.to) - x, 2);
         const name = found.levels.find((v) => v.number === r.level)?.name ?? String(r.level);
-        const said = `${tr("{level}, sight {sight}", { level: tr(name), sight: tr(r.seen) })}: ${tr("{from} to {to}", { from: instant(r.from), to: instant(r.to) })}`;
+        const state = tr("{level}, sight {sight}", { level: tr(name), sight: tr(r.seen) });
+        const said = `${state}: ${tr("{from} to {to}", { from: instant(r.from), to: instant(r.to) })}`;
         svg.append(
           draw("rect", { x, y: 26, width: wide, height: 14, class: `rb-${place(found.levels, r.level)}` }, said),
           draw("rect", { x, y: 42, width: wide, height: 6, class: `seen-${r.seen}` }, said),

@@ -456,7 +456,9 @@ window.SlopewardMap = (() => {
     const place = Object.assign(document.createElement("output"), { className: "mapplace", ariaLive: "off" });
     view.append(north, place);
     const say = ({ lng, lat }) => {
-      place.textContent = `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? "S" : "N"}, ${Math.abs(lng).toFixed(5)}° ${lng < 0 ? "W" : "E"}`;
+      const latitude = `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? "S" : "N"}`;
+      const longitude = `${Math.abs(lng).toFixed(5)}° ${lng < 0 ? "W" : "E"}`;
+      place.textContent = `${latitude}, ${longitude}`;
     };
     const draw = () => {
       const b = map.getBounds();

@@ -221,8 +221,17 @@
               colour,
               alpha,
               name,
-              text: (k) =>
-                `${range(seconds(part[k].window_from), seconds(part[k].window_to))}${part[k].reasons ? `. ${part[k].reasons}` : ""}${part[k].withdrawn_at ? `. ${tr("withdrawn: {reason}", { reason: part[k].withdrawn_reason ?? "" })}` : ""}`,
+              text: (k) => {
+                const row = part[k];
+                const sentences = [range(seconds(row.window_from), seconds(row.window_to))];
+                if (row.reasons) {
+                  sentences.push(row.reasons);
+                }
+                if (row.withdrawn_at) {
+                  sentences.push(tr("withdrawn: {reason}", { reason: row.withdrawn_reason ?? "" }));
+                }
+                return sentences.join(". ");
+              },
             },
           ]
         : [];
@@ -296,8 +305,14 @@
       const whose = found.curves.length > 1 ? ` (${c.station})` : "";
       const at = (rows) => rows.filter((r) => r.intensity_mm_per_h > 0);
       const drawn = (rows) => [rows.map((r) => r.duration_h), rows.map((r) => r.intensity_mm_per_h)];
-      const text = (rows) => (k) =>
-        `${tr("{intensity} over {span}", { intensity: `${show(rows[k].intensity_mm_per_h)} mm/h`, span: `${show(rows[k].duration_h)} h` })}${rows[k].sum_mm === undefined ? "" : `, ${show(rows[k].sum_mm)} mm`}`;
+      const text = (rows) => (k) => {
+        const { intensity_mm_per_h: intensity, duration_h: duration, sum_mm: sum } = rows[k];
+        const rate = tr("{intensity} over {span}", {
+          intensity: `${show(intensity)} mm/h`,
+          span: `${show(duration)} h`,
+        });
+        return sum === undefined ? rate : `${rate}, ${show(sum)} mm`;
+      };
       const most = at(c.most);
       const now = at(c.now);
       layers.push({
@@ -336,12 +351,13 @@
           known: w.known_percent,
         },
       );
-    const says = found.curves
-      .map(
-        (c) =>
-          `${c.station}: ${c.worst === null ? tr("no rain was measured.") : c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.")}`,
-      )
-      .join(" ");
+    const summary = (c) => {
+      if (c.worst === null) {
+        return tr("no rain was measured.");
+      }
+      return c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.");
+    };
+    const says = found.curves.map((c) => `${c.station}: ${summary(c)}`).join(" ");
     const durations = layers.flatMap((l) => (l.line ?? l.points)[0]);
     return {
       says,
@@ -510,9 +526,15 @@
         read: (at, u) => {
           // what stands under the pointer takes the place of the sentence
           const read = at === null ? [] : find(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
-          said.textContent = read.length
-            ? `${s.x.log ? "" : `${s.x.day ? minute(at).slice(11) : instant(at)} · `}${read.map((r) => (s.y.rows ? r.text : `${r.layer.name}: ${r.text}`)).join(" · ")}`
-            : text;
+          if (!read.length) {
+            said.textContent = text;
+            return;
+          }
+          const values = read.map((r) => (s.y.rows ? r.text : `${r.layer.name}: ${r.text}`));
+          if (!s.x.log) {
+            values.unshift(s.x.day ? minute(at).slice(11) : instant(at));
+          }
+          said.textContent = values.join(" · ");
         },
       }),
     );

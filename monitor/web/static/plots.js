@@ -546,11 +546,20 @@ window.Slopeward = (() => {
       const dash = (DASHES[l.dash] ?? l.dash ?? []).join(" ") || "none";
       const thick = l.band || l.bars || l.blocks ? 9 : 2.5;
       const item = document.createElement("li");
-      const shape = l.points
-        ? l.shape !== "cross"
-          ? `<circle cx="13" cy="6" r="4" fill="${l.colour}"/>`
-          : `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${l.colour}" stroke-width="2.5"/>`
-        : `<path d="M1 6 H25" stroke="${l.colour}" stroke-width="${thick}" stroke-dasharray="${dash}" opacity="${l.alpha ?? 1}"/>${l.hatched ? `<path d="M3 10 L9 2 M11 10 L17 2 M19 10 L25 2" stroke="${l.hatched}" class="hatched"/>` : ""}`;
+      let shape;
+      if (!l.points) {
+        const opacity = l.alpha ?? 1;
+        shape =
+          `<path d="M1 6 H25" stroke="${l.colour}" stroke-width="${thick}"` +
+          ` stroke-dasharray="${dash}" opacity="${opacity}"/>`;
+        if (l.hatched) {
+          shape += `<path d="M3 10 L9 2 M11 10 L17 2 M19 10 L25 2" stroke="${l.hatched}" class="hatched"/>`;
+        }
+      } else if (l.shape === "cross") {
+        shape = `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${l.colour}" stroke-width="2.5"/>`;
+      } else {
+        shape = `<circle cx="13" cy="6" r="4" fill="${l.colour}"/>`;
+      }
       item.innerHTML = `<svg viewBox="0 0 26 12" aria-hidden="true">${shape}</svg>`;
       item.append(name);
       list.append(item);
