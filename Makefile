@@ -13,6 +13,7 @@ PYTEST_FLAGS ?=
 QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
+TEMPLATES := $(wildcard monitor/web/templates monitor/extensions/*/templates)
 
 .PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
@@ -58,16 +59,18 @@ soak: setup servers ## Run the long tests: repeated kills, locks, memory for an 
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
-lint: setup ## Lint and check formatting (Python, scripts, styles), import contracts and declared dependencies
+lint: setup ## Lint and check formatting (Python, scripts, styles, templates), import contracts and declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/oxfmt --check $(WEB_SOURCES)
+	$(BIN)/djangofmt --check $(TEMPLATES)
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
-format: setup ## Format Python, scripts and styles in place
+format: setup ## Format Python, scripts, styles and templates in place
 	$(BIN)/ruff format .
 	$(BIN)/oxfmt $(WEB_SOURCES)
+	$(BIN)/djangofmt $(TEMPLATES)
 
 type: setup ## Run mypy in strict mode
 	$(BIN)/mypy

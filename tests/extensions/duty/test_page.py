@@ -30,6 +30,7 @@ from tests.data.store_rows import ask
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import Clock
 from tests.integration.web.test_door import serving as serving_at
+from tests.markup import flatten_html
 
 WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
 MINUTE = timedelta(minutes=1)
@@ -310,7 +311,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         bo = Browser(client, "bo")
         page = bo.read("/alerts/1")
         assert 'action="/alerts/1/shelve"' in page
-        assert '<option value="24h">24 h</option></select>' in page
+        assert '<option value="24h">24 h</option></select>' in flatten_html(page)
         assert "/alerts/1/take-out" not in page  # a hazard
         assert bo.send("/alerts/1/shelve", **{"for": "72h"}, reason="blasting").status_code == 409
         assert bo.send("/alerts/1/shelve", **{"for": "8h"}, reason="blasting").status_code == 303

@@ -54,6 +54,7 @@ from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, NOW
 from tests.data.rows import insert_rows
 from tests.integration.web.served import log_in, serving
+from tests.markup import flatten_html
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")
@@ -231,11 +232,11 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
     assert find_state(facts, "en", LATE).line == "ORANGE"
     facts["now"] |= {"level": 0, "observability": "blind"}
     assert find_state(facts, "en", LATE).line == "GREEN, blind"
-    assert 'now lv-u">Level<b>green, blind' in render_report(facts, "x", "en", NOW)
+    assert 'now lv-u">Level<b>green, blind' in flatten_html(render_report(facts, "x", "en", NOW))
     facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
     said = find_state(facts, "en", LATE)
     assert (said.line, said.action) == ("UNKNOWN (last decision 2026-02-28 19:00: GREEN)", "")
-    assert 'now lv-u">Level<b>unknown</b>last decision' in render_report(facts, "x", "en", NOW)
+    assert 'now lv-u">Level<b>unknown</b>last decision' in flatten_html(render_report(facts, "x", "en", NOW))
     facts["now"]["level"] = 2
     assert find_state(facts, "en", LATE).action, "what was called for is not called off"
     with database.write() as c:
@@ -249,7 +250,7 @@ def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_stil
     with database.write() as c:
         c.execute(update(movement_table).values(velocity_window_s=115200.0))
     facts = gather(database)
-    assert " in 32 h</td>" in render_report(facts, "x", "en", NOW)
+    assert " in 32 h</td>" in flatten_html(render_report(facts, "x", "en", NOW))
     for one in facts["movement"]:
         del one["velocity_window_s"]
     assert " in 32 h" not in render_report(facts, "x", "en", NOW)

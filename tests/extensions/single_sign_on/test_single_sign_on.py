@@ -106,12 +106,12 @@ def come(browser, to="/"):
 
 
 def said(answer):
-    return html.unescape(re.search(r'role="alert">([^<]+)', answer.text)[1])
+    return html.unescape(re.search(r'role="alert">([^<]+)', answer.text)[1].strip())
 
 
 def who(browser):
     found = re.search(r'<a class="name" href="/account" title="(\w+)">([^<]*)', browser.get("/").text)
-    return None if found is None else (found[2], found[1])
+    return None if found is None else (found[2].strip(), found[1])
 
 
 def entries(database, action):

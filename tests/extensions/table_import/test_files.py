@@ -248,7 +248,7 @@ def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path,
         answer = ada.post(f"/files/{ada.send(name, content)}/answers")
         assert answer.headers["location"].startswith("/files?told="), "nothing was understood"
         text = ada.browser.get(answer.headers["location"]).text
-        told = html.unescape(re.search(r'class="told" role="status">([^<]*)', text)[1])
+        told = html.unescape(re.search(r'class="told" role="status">([^<]*)', text)[1].strip())
         assert "<script>alert" not in text
         assert 20 < len(told) < 400
         assert not [word for word in (str(tmp_path), "Traceback", "monitor.") if word in told], told

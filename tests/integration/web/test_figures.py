@@ -18,6 +18,7 @@ from monitor.store.schema.views import load_view
 from tests.data.figures import bare_figures_of_page
 from tests.data.rows import insert_rows
 from tests.integration.web.served import NOW, client, database, filled, log_in, story
+from tests.markup import flatten_html
 
 __all__ = ["client", "database", "filled"]  # fixtures
 
@@ -113,8 +114,8 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
         [window] = [w for w in load_view(c, "failure_windows", site="north-bench") if w["withdrawn_at"] is None]
     assert status["observability"] == "full"
     assert f"every series that votes reports; {states.count('ok')} of {len(states)} stations ok" in text
-    assert f"<dt>Stage</dt><dd>{status['movement_stage']}<" in text
-    [row] = re.findall(r'<tr data-station="G1".*?</tr>', text, re.DOTALL)
+    assert f"<dt>Stage</dt><dd>{status['movement_stage']}<" in flatten_html(text)
+    [row] = re.findall(r'<tr data-station="G1".*?</tr>', flatten_html(text))
     # the newest row says nothing of velocity: an older figure beside it would be of another moment
     assert rows[0]["velocity_mm_per_day"] is None
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
@@ -128,9 +129,11 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     with database.write() as c:
         values = {"velocity_mm_per_day": 372.0, "inverse_velocity_day_per_mm": 1 / 372}
         c.execute(update(movement).where(movement.c.velocity_mm_per_day.is_(None)).values(values))
-    [row] = re.findall(r'<tr data-station="G1".*?</tr>', client.get("/sites/north-bench").text, re.DOTALL)
+    page = flatten_html(client.get("/sites/north-bench").text)
+    [row] = re.findall(r'<tr data-station="G1".*?</tr>', page)
     assert re.findall(r'<td class="num">(\S+?)[ <]', row) == ["372", "0.00269"]
-    said = re.search(r'id="h-why".*?<p>(.*?)</p>', client.get("/sites/north-bench/movement").text, re.DOTALL)[1]
+    page = flatten_html(client.get("/sites/north-bench/movement").text)
+    said = re.search(r'id="h-why".*?<p>(.*?)</p>', page)[1]
     assert "nothing asks for more" not in said or said.startswith("green")
 
 
