@@ -29,7 +29,7 @@ from forecasting.data.series import (
     split_by_interval,
 )
 from forecasting.errors import RecipeError
-from forecasting.hydrology.rain_amounts import count_undeclared
+from forecasting.hydrology.undeclared_rain import count_undeclared
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")

@@ -11,7 +11,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
-from forecasting.hydrology.rain_amounts import count_up, drop_totals, pick_sums
+from forecasting.hydrology.rain_counters import count_up
+from forecasting.hydrology.rain_sums import drop_totals, resolve_sums
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import Watched, find_watched_motion, is_forecast
 from monitor.domain.observation import Reading, Timed, is_fit
@@ -97,7 +98,7 @@ def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime
     fit: Iterable[tuple[float, float]]
     if spec.quantity == "rain" and spec.stamp == "interval_end":
         rows = [(epoch_s(r.observed_at), r.value, None if r.first is None else r.first.value) for r in sound]
-        fit = pick_sums(drop_totals(rows, spec.interval_s), spec.interval_s)
+        fit = resolve_sums(drop_totals(rows, spec.interval_s), spec.interval_s).rows
     else:
         fit = ((epoch_s(r.observed_at), r.value) for r in sound)
         fit = count_up(list(fit), spec.interval_s).known if spec.stamp == "counter" else fit

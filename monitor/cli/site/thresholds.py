@@ -268,11 +268,11 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
     gauge = make_gauge(rows, spec)
     if gauge is None:
         raise RefusedError(f"{fell.name}: no reading of rain is left")
-    if gauge.overlaps_s:
-        at = format_iso(from_epoch_s(gauge.overlaps_s[0]))
+    if gauge.doubtful_s:
+        at = format_iso(from_epoch_s(gauge.doubtful_s[0]))
         raise RefusedError(
-            f"{fell.name}: sums of {format_duration(interval_s)} cover more time than passed, first at {at}: leave "
-            "what comes twice out of the file"
+            f"{fell.name}: sums of {format_duration(interval_s)} arrive faster than that, first at {at}: remove "
+            "duplicates and other sums from the file"
         )
     _print_left_out(fell.name, left_out, 0 if stamp == "counter" else len(rows) - len(gauge.times_s))
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)

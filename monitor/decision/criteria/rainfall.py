@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template
-from monitor.decision.criteria.rain_gauge import Gauge, make_gauge, read_outlooks
+from monitor.decision.criteria.rain_gauge import Gauge, gauge_of, read_outlooks
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
@@ -93,7 +93,7 @@ def assess_rain(
     spec = windows.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
-    gauge = make_gauge(windows.list_rain(station, criterion.quantity, spec), spec)
+    gauge = gauge_of(windows, station, criterion.quantity, spec)
     if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)
@@ -106,10 +106,7 @@ def assess_rain(
             for f in measure(criterion, outlook)
             if f["duration_s"] >= outlook.block_s
         ]
-    # where more time is covered than passed a sum says too much: it holds a level and raises none
-    back_s = dict(criterion.params).get("lag_s", 0.0)
-    over = [f for f in facts if f["ratio"] > 1.0]
-    raise_level = max((f["level"] for f in over if not gauge.is_overlapping(f["duration_s"] + back_s)), default=0)
+    raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
     # thin coverage makes the sum a lower bound: enough to raise, never to lower
     recover = criterion.recover
     hold_level = max([f["level"] for f in facts if f["ratio"] >= recover or f["coverage"] < needed], default=0)

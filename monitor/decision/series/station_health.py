@@ -7,7 +7,8 @@ from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, cast
 
-from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
+from forecasting.hydrology.rain_amounts import UnknownReason
+from forecasting.hydrology.rain_sums import resolve_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
@@ -53,17 +54,24 @@ _SCATTERS: Final = Template(
     "over and lowers none by itself. A person may lower the level, or others that raised it and were in sight for the "
     "whole time of recovery; after {n} readings like these its noise is learnt anew",
 )
-_OVERLAPS: Final = Template(
-    "health.sums_overlap",
-    "its sums cover more time than passed: they come more often than each {duration}, or twice. Its rain raises no "
-    "level until that is mended: look at `interval` in the site file, and at what else brings its sums",
+_FASTER: Final = Template(
+    "health.sums_faster",
+    "its sums arrive faster than each {duration}. All of its rain counts, so a sum may be too high, and the time "
+    "counts as not measured, so its rain lowers no level. Correct `interval` in the site file, or stop the second "
+    "source of its sums",
+)
+_TIPS: Final = Template(
+    "health.rain_tips",
+    "each of its rows is one tip of the gauge, but the site file declares sums of {duration}. All tips count, and time "
+    'without tips counts as not measured, so its rain lowers no level. Declare `stamp = "event"` in the site file',
 )
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
 COARSE: Final = "coarse"  # its last digit hides motion over a bound
-OVERLAP: Final = "overlap"  # its sums cover more time than passed
+OVERLAP: Final = "overlap"  # its sums arrive faster than declared
+TIPS: Final = "tips"  # its rows are tips, and sums are declared
 BLIND: Final = frozenset({AT_STOP, COARSE})  # it cannot show rest, and what it showed of motion counts
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
@@ -113,7 +121,7 @@ def examine(
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
-            problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
+            problems = [one for one in (_examine_rain(windows, spec), found or hidden) if one is not None]
             for one in problems:
                 if one.state != "unknown":
                     place = f"{station.id}.{spec.quantity}"
@@ -122,7 +130,7 @@ def examine(
                     key, condition = f"health:{place}:{name}", Condition("health", one.urgency, one.since_s, text)
                     conditions[key] = condition
                 if one is not hidden or is_whole:
-                    shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
+                    shown = "verify" if one.state in {*BLIND, OVERLAP, TIPS} else one.state
                     states.append((shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)))
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, known, (station.id, spec.quantity))
@@ -190,16 +198,20 @@ def _explain_burst(
     return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
-def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
-    """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
+def _examine_rain(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
+    """Return the problem of a gauge whose rows are not the sums of intervals that the site file declares."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
-    rows = windows.list_rain(spec.station, spec.quantity, spec)
-    if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
+    sums = resolve_sums(windows.list_rain(spec.station, spec.quantity, spec), spec.interval_s)
+    if sums.are_tips:
+        state, template = TIPS, _TIPS
+    elif any(interval.reason is UnknownReason.FASTER for interval in sums.unknown):
+        state, template = OVERLAP, _FASTER
+    else:
         return None
-    known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")
+    known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{state}")
     since_s = windows.now_s if known is None else known.since_s
-    return SeriesProblem(OVERLAP, _OVERLAPS(duration=Duration(spec.interval_s)), since_s)
+    return SeriesProblem(state, template(duration=Duration(spec.interval_s)), since_s)
 
 
 def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Collection[tuple[str, str]]) -> bool:

@@ -8,7 +8,7 @@ from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
 
-from forecasting.hydrology.rain_amounts import drop_totals
+from forecasting.hydrology.rain_sums import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
 from monitor.decision.series.noise import Burst, LateBends, find_burst, is_stuck
@@ -356,17 +356,36 @@ class _Row:
 
 
 def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[tuple[float, float]]:
-    """Epoch seconds and values of the sound readings of a gauge; where a total came over a sum, that sum stays."""
+    """Return epoch seconds and values of the sound readings of a gauge.
+
+    Where a total replaced the sum of an interval, the first value of that interval counts.
+    """
     rows: list[tuple[float, float, float | None]] = []
     for r in readings:
-        # a reading without flags is the rule: it is not asked about one by one
-        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
+        if _is_sound_rain(r):
             at_s = seconds(r.observed_at)
             if at_s <= now_s:
                 rows.append((at_s, r.value, None if r.first is None else r.first.value))
     if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
         return drop_totals(rows, spec.interval_s)
     return [(at_s, value) for at_s, value, _ in rows]
+
+
+def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[float]:
+    """Return the times of tips that are not sound: what fell then is unknown, and no other reading shows that.
+
+    The sums of intervals and the differences of counters show by their coverage that a reading is missing.
+    """
+    if spec.stamp != "event":
+        return []
+    refused = [seconds(r.observed_at) for r in readings if not _is_sound_rain(r)]
+    return [at_s for at_s in refused if at_s <= now_s]
+
+
+def _is_sound_rain(reading: Reading) -> bool:
+    # most readings have no flags
+    is_unflagged = not reading.flags or all(flag in HARMLESS for flag in reading.flags)
+    return 0.0 <= reading.value < LARGEST and is_unflagged
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:

@@ -75,7 +75,7 @@ def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     measured: list[tuple[float, float, float, float]] = []
     times_s, newest = gauge.times_s, len(gauge.times_s) - 1
     total, index = 0.0, newest
-    late = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
+    late = gauge.slack_s
     count = int(to_s / gauge.interval_s)
     bounds_mm = _list_bounds_mm(params.get("c", 0.0), params["a"], params["b"], gauge.interval_s, count)
     for n in range(1, count + 1):

@@ -22,7 +22,7 @@ from forecasting.message import Duration, Figure, Message, MessageList, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, make_gauge
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
 from monitor.decision.criteria.rain_table import Coverage, find_spec
 from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
@@ -173,16 +173,14 @@ def _from_water(criterion: Criterion, windows: DecisionContext, station: str) ->
 def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
     spec = windows.site.series(station, criterion.quantity)
-    gauge = None if spec is None else make_gauge(windows.list_rain(station, criterion.quantity, spec), spec)
+    gauge = None if spec is None else gauge_of(windows, station, criterion.quantity, spec)
     if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]
     coverage = gauge.total(params["span_s"])[1]
     safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
-    # sums that cover more time than passed say too much: they hold a level and raise none
-    raising = [] if gauge.is_overlapping(params["span_s"]) else [safety]
-    bounds = _hold(criterion, raising, 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
+    bounds = _hold(criterion, [safety], 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
     further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
     known = Figure(100.0 * coverage, ".0f")
     reason = (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from forecasting.hydrology.rain_amounts import count_up
+from forecasting.hydrology.rain_counters import count_up
 from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.decision.criteria.scope import wanted_series
@@ -103,7 +103,7 @@ def test_a_counter_is_differences_with_resets_and_corrections_and_a_gap_loses_no
         ([5.0, 5.2, 0.0, 0.2, 0.2, 0.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.4]),  # a reset
         ([70.0, 70.2, 0.0, 70.4, 70.4, 70.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.2]),  # a reading of nothing
         ([70.0, 70.2, 9e6, 70.4, 70.4, 70.6], [0.0, 0.2, 0.2, 0.0, 0.2]),  # a reading of nonsense
-        ([70.0, 70.2, 9e6, 9e6 + 0.2, 9e6 + 0.4, 9e6 + 0.4], [0.0, 0.2, 0.2, 0.2, 0.0]),  # another counter
+        ([70.0, 70.2, 9e6, 9e6 + 0.2, 9e6 + 0.4, 9e6 + 0.4], [0.0, 0.2, 0.0, 0.2, 0.2, 0.0]),  # another counter
     ):
         assert count_up(list(zip(minutes, values, strict=True)), 60.0).amounts_mm == pytest.approx(expected)
     hours = [100.0] * 24 + [60.0, 60.0, 61.0, 61.0, 61.0]
@@ -115,29 +115,77 @@ def test_a_counter_is_differences_with_resets_and_corrections_and_a_gap_loses_no
     assert {f["coverage"] for f in dip.facts["levels"]} == {1.0}
 
 
-def test_sums_that_come_twice_count_once_and_those_that_overlap_raise_nothing():
+def test_sums_that_come_twice_count_once():
     twice = [H * i + late for i in range(30) for late in (0.0, 0.1 * H)]
-    often = [0.5 * H * i for i in range(60)]
-    for times, mm, most, level in ((twice, 1.0, 24.0, 0), (twice, 1.4, 33.6, 1), (often, 2.0, 96.0, 0)):
-        readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in times)
-        word = ask(site(SUM), view(R1__rain=readings), T0 + times[-1])
+    for mm, most, level in ((1.0, 24.0, 0), (1.4, 33.6, 1)):
+        readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in twice)
+        word = ask(site(SUM), view(R1__rain=readings), T0 + twice[-1])
         assert word.facts["levels"][0]["sum_mm"] == pytest.approx(most, rel=0.05)
         assert word.raise_level == level
-        assert word.facts["levels"][0]["coverage"] <= 1.0
-    assert word.hold_level == 1, "it lowers nothing either"
+        assert word.facts["levels"][0]["coverage"] == 1.0
 
 
-def test_sums_that_cover_more_time_than_passed_are_told_once():
-    place = site(SUM)
+@tabulated("every_s", [600.0, 1200.0, 1800.0])
+def test_sums_that_come_faster_than_declared_raise_and_are_not_known(every_s):
+    dry = [(T0 + H * i, 0.0) for i in range(20)]
+    wet = [(dry[-1][0] + every_s * i, every_s / 600.0 * (1.5 + 0.1 * (i % 3))) for i in range(1, int(4 * H / every_s))]
+    readings = tuple(Reading(instant(t), instant(t), 0, mm, 0.0, mm, None, ()) for t, mm in [*dry, *wet])
+    word = ask(site(SUM), view(R1__rain=readings), wet[-1][0])
+    assert word.facts["levels"][0]["sum_mm"] == pytest.approx(sum(mm for _, mm in wet))
+    assert word.raise_level == 2
+    assert all(fact["coverage"] < 1.0 for fact in word.facts["levels"])
+    later = tuple(readings) + rows([0.0] * 3, H, wet[-1][0] + H)
+    word = ask(site(SUM), view(R1__rain=later), wet[-1][0] + 3 * H)
+    assert (word.raise_level, word.hold_level) == (1, 2)
+
+
+def draw_tips(seconds_between, hours, chance):
+    at_s, found = T0, []
+    while at_s < T0 + hours * H:
+        found.append(at_s)
+        at_s += round(chance.uniform(0.5, 1.5) * seconds_between, 1)
+    return tuple(Reading(instant(t), instant(t), 0, 0.2, 0.0, 0.2, None, ()) for t in found)
+
+
+@tabulated("stamp", ["interval_end", "event"])
+def test_tips_count_whatever_is_declared(stamp):
+    readings = draw_tips(60.0, 4.0, random.Random(9))
+    word = ask(site(SUM, stamp), view(R1__rain=readings), seconds(readings[-1].observed_at))
+    assert word.facts["levels"][0]["sum_mm"] == pytest.approx(0.2 * len(readings))
+    assert word.raise_level == 2
+
+
+def test_tips_that_are_refused_are_unknown():
+    readings = draw_tips(300.0, 30.0, random.Random(9))
+    refused = tuple(
+        replace(r, flags=("out_of_range",)) if k % 3 == 0 and k > 100 else r for k, r in enumerate(readings)
+    )
+    whole, thin = (
+        ask(site(SUM, "event"), view(R1__rain=told), seconds(readings[-1].observed_at)) for told in (readings, refused)
+    )
+    assert whole.facts["levels"][0]["coverage"] == 1.0
+    assert thin.facts["levels"][0]["coverage"] < 0.2, "a refused tip hides the rain of the interval before it"
+
+
+def list_told(place, told_rows, key):
+    """Changes of a condition while readings arrive one by one."""
     memory, told = Memory(), []
-    for look in range(26, 60):
-        readings = rows([2.0] * look, 0.5 * H)
-        decision = decide(place, memory, view(R1__rain=readings), readings[-1].observed_at)
+    for count in range(20, len(told_rows) + 1, 4):
+        decision = decide(place, memory, view(R1__rain=told_rows[:count]), told_rows[count - 1].observed_at)
         memory = decision.memory
-        assert memory.level == 0
-        told += [change for change in decision.changes if "overlap" in change.key and change.open]
-    assert len(told) == 1
-    assert "cover more time than passed" in str(told[0].evidence)
+        told += [change for change in decision.changes if key in change.key and change.open]
+    return told
+
+
+def test_sums_that_come_faster_are_told_once():
+    (told,) = list_told(site(SUM), rows([2.0, 2.2] * 30, 0.5 * H), "overlap")
+    assert "faster" in str(told.evidence)
+    assert "Correct `interval`" in str(told.evidence)
+
+
+def test_tips_declared_as_sums_are_told_once():
+    (told,) = list_told(site(SUM), draw_tips(400.0, 8.0, random.Random(3)), ":tips")
+    assert 'stamp = "event"' in str(told.reason)
 
 
 def test_a_counter_has_no_upper_range_and_tips_of_an_event_gauge_count_in_their_window():
@@ -618,8 +666,6 @@ def test_no_kind_counts_what_did_not_fall(kind, seed):
     once = list(zip(at, fell, strict=True))
     again = sorted([*once, *((t + 0.05 * H, v) for t, v in once if chance.random() < 0.5 and t < now)])
     assert judge("interval_end", again) == judge("interval_end", once)
-    often = sorted([*once, *((t - 0.5 * H, v + 40.0) for t, v in once)])
-    assert judge("interval_end", often)[0] == 0
     total, counted = 90.0, []
     for t, v in once:
         total += v
