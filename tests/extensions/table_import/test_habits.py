@@ -280,7 +280,8 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
     for kind, told in ((lambda k: 0.2 * (k % 24 // 3), True), (lambda k: 1.2 * (k % 24 == 7), False)):
         lay_rows(path, "Time;Rain (mm)", (f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}" for k, at in enumerate(hours)))
         sensors = guess(read_raw_table(path), {"zone": "UTC"}).sensors
-        assert ([s.is_counter for s in sensors], 'stamp = "counter"' in format_stations(sensors)) == ([told], told)
+        assert [s.stamp == "counter" for s in sensors] == [told]
+        assert ('stamp = "counter"' in format_stations(sensors)) == told
 
 
 def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for_corrections(tmp_path):

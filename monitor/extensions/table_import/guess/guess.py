@@ -12,7 +12,6 @@ from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
@@ -49,6 +48,7 @@ from monitor.extensions.table_import.guess.questions import (
     name_own,
     require,
 )
+from monitor.extensions.table_import.guess.rain_stamp import RainStamp, find_rain_stamp
 from monitor.extensions.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.extensions.table_import.guess.sharing import ROWS, find_owner
 from monitor.extensions.table_import.guess.times import Times, describe_gaps, describe_untimed, find_times
@@ -178,8 +178,9 @@ class SensorGuess:
     quantity: str
     unit: str
     interval_s: float | None
-    is_counter: bool = False  # rain that only rises: a counter, not sums
+    stamp: str = ""  # of rain: `counter` or `event`; sums of intervals need none
     motion: MotionGuess | None = None
+    silence_s: float | None = None  # what `max_silence` is, if it does not follow from the interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -763,11 +764,15 @@ def _list_sensors(
     found = []
     for rule in rules:
         steps = _list_steps(table, mapping.station, times, rule.name)
-        is_counter = mapping.station is None and _is_counter(table, rule, mapping, times)
+        stamps = _find_stamps(table, rule, mapping, times)
         for place, own in steps.items():
             step = own or usual
-            every = None if step is None else step.total_seconds()
-            found.append(SensorGuess(rule.station or place, rule.quantity, rule.unit, every, is_counter))
+            rain = stamps.get(place, RainStamp())
+            every = rain.interval_s if step is None or rain.interval_s else step.total_seconds()
+            station = rule.station or place
+            found.append(
+                SensorGuess(station, rule.quantity, rule.unit, every, stamp=rain.stamp, silence_s=rain.silence_s)
+            )
     return tuple(found)
 
 
@@ -786,14 +791,19 @@ def _list_steps(table: RawTable, station: str | None, times: Times, kind: str | 
     return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 
-def _is_counter(table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
-    """Whether a column of rain only rises, as a sum since the beginning does, or since the last midnight."""
+def _find_stamps(table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> dict[str, RainStamp]:
+    """How the rain of a column is counted, by the station of its rows ("" without a column of stations)."""
     if rule.quantity != "rain":
-        return False
-    values = list_numbers(
-        table, rule.name, Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
-    )
-    if len(times.parsed) != len(values):  # without times that begin anew each day are not known
-        return adds_up(list(enumerate(values))) is True
-    rows = sorted((at.replace(tzinfo=UTC).timestamp(), value) for at, value in zip(times.parsed, values, strict=True))
-    return adds_up(rows) is True
+        return {}
+    numerals = Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
+    values = list_numbers(table, rule.name, numerals)
+    if len(times.parsed) != len(values):  # some cells are empty, so rows and times do not correspond
+        return {"": find_rain_stamp(enumerate(values))} if mapping.station is None else {}
+    cells = [""] * table.rows if mapping.station is None else table.columns[mapping.station]
+    if len(cells) != len(values):
+        return {}
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for cell, at, value in zip(cells, times.parsed, values, strict=True):
+        place = name_station(str(cell)) if mapping.station is not None else ""
+        rows.setdefault(place, []).append((at.replace(tzinfo=UTC).timestamp(), value))
+    return {place: find_rain_stamp(own) for place, own in rows.items()}

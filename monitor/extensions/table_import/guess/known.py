@@ -14,6 +14,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import.guess.calendar import request_instants
 from monitor.extensions.table_import.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
 from monitor.extensions.table_import.guess.questions import FileQuestion, Interview
+from monitor.extensions.table_import.guess.rain_stamp import RAIN, find_rain_stamp
 from monitor.extensions.table_import.guess.times import describe_gaps
 from monitor.extensions.table_import.guess.together import name_some
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
@@ -48,16 +49,14 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
         options = _settle_solutions(path, options, talk)
     if talk.questions:
         return TableGuess(None, (("layout", form),), tuple(talk.questions), (), form, options)
-    series, count, refused = _gather(list_values(path, form, options))
+    series, rain, count, refused = _gather(list_values(path, form, options))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
         options = replace(options, places=tuple(StationPlace(station, *place) for station in stations))
     request_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
-        SensorGuess(*key, None if step is None else step.total_seconds())
-        for key, (step, _, _) in sampled.items()
-        if key[1] in QUANTITIES
+        _describe_sensor(key, step, rain.get(key, ())) for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
     )
     facts = _describe(form, options, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
@@ -67,19 +66,39 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, options)
 
 
-def _gather(values: Iterable[CheckedValue]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:
-    """Instants of the series of a file, how many values were looked at, and why some are refused."""
+def _describe_sensor(key: _Key, step: timedelta | None, rain: Iterable[tuple[float, float]]) -> SensorGuess:
+    usual_s = None if step is None else step.total_seconds()
+    stamp = find_rain_stamp(rain)
+    return SensorGuess(*key, stamp.interval_s or usual_s, stamp=stamp.stamp, silence_s=stamp.silence_s)
+
+
+def _gather(
+    values: Iterable[CheckedValue],
+) -> tuple[dict[_Key, list[datetime]], dict[_Key, list[tuple[float, float]]], int, list[str]]:
+    """Return the instants of each series of a file, the readings of rain, the count of values, and refused values."""
     series: dict[_Key, list[datetime]] = {}
+    rain: dict[_Key, list[tuple[float, float]]] = {}
     refused: list[str] = []
     count = 0
     for count, value in enumerate(islice(values, SAMPLE_VALUES), 1):  # noqa: B007 - the last one is the answer
         if value.error or value.at is None:
             refused.append(value.error)
             continue
-        times = series.setdefault((value.station, value.quantity, value.unit), [])
-        if len(times) < TIMES_KEPT:
-            times.append(value.at)
-    return series, count, refused
+        key = (value.station, value.quantity, value.unit)
+        times = series.setdefault(key, [])
+        if len(times) >= TIMES_KEPT:
+            continue
+        times.append(value.at)
+        if value.quantity == RAIN and (amount := _to_amount(value.value)) is not None:
+            rain.setdefault(key, []).append((value.at.timestamp(), amount))
+    return series, rain, count, refused
+
+
+def _to_amount(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
 
 
 def _describe(

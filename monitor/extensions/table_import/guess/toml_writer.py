@@ -14,6 +14,10 @@ from monitor.ingest.files.reader import ImportOptions
 
 DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
+STAMP_REASONS: Final = {
+    "counter": "it only rises: a sum since the beginning",
+    "event": "each row is one tip; let the gauge send a zero every few hours, so that its silence is noticed",
+}
 
 
 def format_mapping(mapping: TableMapping, file: str) -> str:
@@ -90,10 +94,12 @@ def format_stations(
             lines += _format_direction(in_space[station], in_frame=in_frame) if station in in_space else []
         for sensor in _join_components(own, is_in_space=station in in_space):
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
-            lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
+            if sensor.stamp:
+                lines.append(f"stamp = {quote(sensor.stamp)}  # {STAMP_REASONS[sensor.stamp]}")
             if sensor.interval_s:
+                silence_s = sensor.silence_s or SILENCE * sensor.interval_s
                 lines += [f'interval = "{format_duration(max(1, round(sensor.interval_s)))}"']
-                lines += [f'max_silence = "{format_duration(max(1, round(SILENCE * sensor.interval_s)))}"']
+                lines += [f'max_silence = "{format_duration(max(1, round(silence_s)))}"']
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
