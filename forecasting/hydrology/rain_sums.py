@@ -48,9 +48,12 @@ TOTAL_SPANS_S: Final = (HOUR_S, 3.0 * HOUR_S, 6.0 * HOUR_S, 12.0 * HOUR_S, DAY_S
 # Totals of tenths of a millimetre that were rounded agree within this.
 TOTAL_TOLERANCE_MM: Final = 0.06
 TOTAL_TOLERANCE_SHARE: Final = 0.005
-# Wet rows that the total of many intervals has at least, and how its number of rows may differ from that of intervals.
+# Intervals that a total has at least, and by which share its number of rows may differ from that of its intervals.
 TOTAL_MIN_PARTS: Final = 2
 TOTAL_ROWS_TOLERANCE: Final = 0.2
+# So many rows at one time of the hour or day equal the sum of the rows before, in this share of the wet hours or days.
+TOTAL_MIN_COUNT: Final = 3
+TOTAL_WET_SHARE: Final = 0.75
 # Wet parts that an interval with a total has at least, and how many of such intervals there are: amounts may agree by
 # chance.
 INTERVAL_MIN_PARTS: Final = 3
@@ -180,45 +183,76 @@ def _is_on_beat(group: Sequence[Row], beat_s: float | None, interval_s: float) -
 
 
 def _drop_close_totals(rows: Sequence[Row], interval_s: float, left_out: list[LeftOutRow]) -> list[Row]:
-    """Drop rows that follow too early and equal the sum of the rows before them, over an interval, an hour or a day."""
-    kept: list[Row] = []
+    """Drop the totals of an hour or a day that are stored between the sums that they are made of.
+
+    A row may equal the sum of the rows before it by chance. Totals do so each hour or each day.
+    """
+    remaining = list(rows)
+    for span_s in TOTAL_SPANS_S:
+        if span_s >= TOTAL_MIN_PARTS * interval_s:
+            totals = _find_totals(remaining, span_s, interval_s)
+            left_out += [LeftOutRow(*row, LeftOutReason.TOTAL) for row in totals]
+            remaining = [row for row in remaining if row not in totals]
+    return remaining
+
+
+def _find_totals(rows: Sequence[Row], span_s: float, interval_s: float) -> set[Row]:
+    """Return the rows that follow the row before too early and are totals of a span."""
+    parts: list[Row] = []
+    totals: list[Row] = []
     shortest_s = (1.0 - CLOCK_TOLERANCE) * interval_s
     for number, (at_s, value) in enumerate(rows):
-        is_early = bool(kept) and at_s - kept[-1][0] < shortest_s
-        is_followed_early = number + 1 < len(rows) and rows[number + 1][0] - at_s < shortest_s
-        if value > 0.0 and (is_early or is_followed_early) and _is_total(kept, at_s, value, interval_s):
-            left_out.append(LeftOutRow(at_s, value, LeftOutReason.TOTAL))
+        gap_s = at_s - rows[number - 1][0] if number else interval_s
+        next_gap_s = rows[number + 1][0] - at_s if number + 1 < len(rows) else interval_s
+        is_close = min(gap_s, next_gap_s) < shortest_s
+        if value > 0.0 and is_close and _is_total(parts, at_s, value, span_s, interval_s):
+            totals.append((at_s, value))
         else:
-            kept.append((at_s, value))
-    return kept
+            parts.append((at_s, value))
+    if len(totals) < TOTAL_MIN_COUNT:
+        return set()
+    for reference_s, _ in totals:
+        agreeing = [row for row in totals if _has_phase(row, reference_s, span_s, interval_s)]
+        first_s, last_s = agreeing[0][0] - span_s, agreeing[-1][0]
+        wet_spans = {
+            -(-(at_s - first_s) // span_s) for at_s, value in parts if value > 0.0 and first_s < at_s <= last_s
+        }
+        if len(agreeing) >= max(TOTAL_MIN_COUNT, TOTAL_WET_SHARE * len(wet_spans)):
+            return set(agreeing)
+    return set()
 
 
-def _is_total(before: Sequence[Row], at_s: float, value: float, interval_s: float) -> bool:
-    """Return whether a value equals the sum of the rows before it within one of the usual spans."""
-    if not before:
+def _has_phase(row: Row, reference_s: float, span_s: float, interval_s: float) -> bool:
+    return _distance(row[0], reference_s, span_s) <= CLOCK_TOLERANCE * interval_s
+
+
+def _is_total(before: Sequence[Row], at_s: float, value: float, span_s: float, interval_s: float) -> bool:
+    """Return whether a value equals the sum of the rows before it within a span."""
+    if not before or value <= 2.0 * TOTAL_TOLERANCE_MM:  # almost nothing equals nothing
         return False
-    last_s = before[-1][0]
-    for span_s in TOTAL_SPANS_S:
-        expected = span_s / interval_s
-        if expected < TOTAL_MIN_PARTS:
-            continue
-        # a total may be stored a little later than the last of its parts
-        for end_s in (at_s, last_s + 0.5 * interval_s):
-            parts = _collect_before(before, end_s, span_s)
-            is_complete = abs(len(parts) - expected) <= TOTAL_ROWS_TOLERANCE * expected
-            wet = sum(mm > 0.0 for mm in parts)
-            if is_complete and wet >= TOTAL_MIN_PARTS and _agrees(fsum(parts), value):
-                return True
+    expected = span_s / interval_s
+    # a total may be stored a little later than the last of its parts
+    for end_s in (at_s, before[-1][0] + 0.5 * interval_s):
+        parts = _collect_before(before, end_s, span_s)
+        is_complete = abs(len(parts) - expected) <= TOTAL_ROWS_TOLERANCE * expected
+        if is_complete and _agrees(fsum(mm for _, mm in parts), value) and _are_regular(parts, interval_s):
+            return True
     return False
 
 
-def _collect_before(before: Sequence[Row], at_s: float, span_s: float) -> list[float]:
+def _collect_before(before: Sequence[Row], at_s: float, span_s: float) -> list[Row]:
     found = []
-    for row_s, mm in reversed(before):
-        if row_s <= at_s - span_s:
+    for row in reversed(before):
+        if row[0] <= at_s - span_s:
             break
-        found.append(mm)
+        found.append(row)
     return found
+
+
+def _are_regular(newest_first: Sequence[Row], interval_s: float) -> bool:
+    """Return whether rows are sums of the declared interval, and not parts of it."""
+    shortest_s = (1.0 - TOTAL_ROWS_TOLERANCE) * interval_s
+    return all(later - earlier >= shortest_s for (later, _), (earlier, _) in pairwise(newest_first))
 
 
 def _agrees(total: float, value: float) -> bool:
