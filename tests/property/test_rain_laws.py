@@ -7,6 +7,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 from math import fsum
 
 import pytest
@@ -215,7 +216,7 @@ def keep_first_of_interval(rows, interval_s):
 
 
 def count_falls_as_nothing(rows, interval_s):
-    amounts = [0.0, *(max(0.0, b - a) for (_, a), (_, b) in zip(rows, rows[1:], strict=False))]
+    amounts = [0.0, *(max(0.0, b - a) for (_, a), (_, b) in pairwise(rows))]
     return CounterAmounts(tuple(t for t, _ in rows), tuple(amounts))
 
 
