@@ -113,6 +113,29 @@ class _RestartClock:
         return abs(from_s - instant_s) <= ON_CLOCK_S and is_last
 
 
+@dataclass(slots=True)
+class _Run:
+    """Falls that may have happened at one instant of a period: in the `width_s` seconds before `latest_s`."""
+
+    falls: list[int]
+    latest_s: float
+    width_s: float
+
+    def add(self, fall: int, at_s: float, span_s: float, period_s: float) -> bool:
+        """Add a fall that happened in the `span_s` seconds before `at_s`; return False if no common instant is left."""
+        ahead_s = (at_s - self.latest_s) % period_s
+        behind_s = (self.latest_s - at_s) % period_s
+        if ahead_s < span_s:
+            self.width_s = min(self.width_s, span_s - ahead_s)
+        elif behind_s < self.width_s:
+            self.latest_s = at_s
+            self.width_s = min(self.width_s - behind_s, span_s)
+        else:
+            return False
+        self.falls.append(fall)
+        return True
+
+
 def count_up(rows: Sequence[Row], interval_s: float) -> CounterAmounts:
     """Return what fell between the readings of a counter.
 
@@ -369,51 +392,35 @@ class _CounterReader:
             clocks: list[_RestartClock] = []
             explained = 0
             for number, run in enumerate(runs):
-                first = 1 if number == 0 else runs[number - 1][-1] + 1
-                last = len(self.values) - 1 if number == len(runs) - 1 else runs[number + 1][0] - 1
+                first = 1 if number == 0 else runs[number - 1].falls[-1] + 1
+                last = len(self.values) - 1 if number == len(runs) - 1 else runs[number + 1].falls[0] - 1
                 clock = self._check_clock(run, period_s, first, last)
                 if clock is not None:
                     clocks.append(clock)
-                    explained += len(run)
+                    explained += len(run.falls)
             if explained > most_explained:
                 best, most_explained = clocks, explained
         return best
 
-    def _group_falls(self, falls: Sequence[int], period_s: float) -> list[list[int]]:
-        runs: list[list[int]] = []
+    def _group_falls(self, falls: Sequence[int], period_s: float) -> list["_Run"]:
+        """Group falls into runs that may share one instant of the period."""
+        runs: list[_Run] = []
         for fall in falls:
-            if runs and self._find_phase([*runs[-1], fall], period_s) is not None:
-                runs[-1].append(fall)
-            else:
-                runs.append([fall])
+            at_s = self.times_s[fall]
+            span_s = at_s - self.times_s[fall - 1]
+            if not (runs and runs[-1].add(fall, at_s, span_s, period_s)):
+                runs.append(_Run([fall], at_s, span_s))
         return runs
 
-    def _find_phase(self, falls: Sequence[int], period_s: float) -> float | None:
-        """Return the latest instant of the period at which each of the falls may have happened; None if there is none.
-
-        A fall happens after the reading before and not later than the reading that shows it.
-        """
-        best: tuple[float, float] | None = None
-        for candidate in falls:
-            phase_s = self.times_s[candidate]
-            slack = [(self.times_s[fall] - phase_s) % period_s for fall in falls]
-            spans = [self.times_s[fall] - self.times_s[fall - 1] for fall in falls]
-            if all(rest < span_s for rest, span_s in zip(slack, spans, strict=True)):
-                latest = (max(slack), phase_s)
-                best = latest if best is None else min(best, latest)
-        return None if best is None else best[1] % period_s
-
-    def _check_clock(self, falls: Sequence[int], period_s: float, first: int, last: int) -> _RestartClock | None:
-        phase_s = self._find_phase(falls, period_s)
-        if phase_s is None:
-            return None
+    def _check_clock(self, run: "_Run", period_s: float, first: int, last: int) -> _RestartClock | None:
+        falls = run.falls
         chance = 1.0
         for fall in falls[1:]:
             chance *= min(1.0, (self.times_s[fall] - self.times_s[fall - 1]) / period_s)
         if len(falls) < 2 or chance > RESTART_CHANCE:
             return None
         shows_rain = any(self.values[fall] > 0.0 for fall in falls)
-        clock = _RestartClock(period_s, phase_s, first, last, shows_rain)
+        clock = _RestartClock(period_s, run.latest_s % period_s, first, last, shows_rain)
         passes = [
             index
             for index in range(first, last + 1)

@@ -12,6 +12,7 @@ Rows that follow each other faster than the declared interval are one of these, 
 Cases 2 and 5 are a fault of the declaration. The caller notifies somebody.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from math import fsum
@@ -53,6 +54,8 @@ TOTAL_MIN_PARTS: Final = 2
 TOTAL_ROWS_TOLERANCE: Final = 0.2
 # So many rows at one time of the hour or day equal the sum of the rows before, in this share of the wet hours or days.
 TOTAL_MIN_COUNT: Final = 3
+# A total is close to two rows at most. If a larger share of the rows are close to each other, they are no totals.
+TOTAL_MOST_CLOSE: Final = 2.0 / 3.0
 TOTAL_WET_SHARE: Final = 0.75
 # Wet parts that an interval with a total has at least, and how many of such intervals there are: amounts may agree by
 # chance.
@@ -188,6 +191,10 @@ def _drop_close_totals(rows: Sequence[Row], interval_s: float, left_out: list[Le
     A row may equal the sum of the rows before it by chance. Totals do so each hour or each day.
     """
     remaining = list(rows)
+    shortest_s = (1.0 - CLOCK_TOLERANCE) * interval_s
+    close = sum(later - earlier < shortest_s for (earlier, _), (later, _) in pairwise(rows))
+    if close > TOTAL_MOST_CLOSE * len(rows):
+        return remaining
     for span_s in TOTAL_SPANS_S:
         if span_s >= TOTAL_MIN_PARTS * interval_s:
             totals = _find_totals(remaining, span_s, interval_s)
@@ -199,16 +206,18 @@ def _drop_close_totals(rows: Sequence[Row], interval_s: float, left_out: list[Le
 def _find_totals(rows: Sequence[Row], span_s: float, interval_s: float) -> set[Row]:
     """Return the rows that follow the row before too early and are totals of a span."""
     parts: list[Row] = []
+    parts_s: list[float] = []
     totals: list[Row] = []
     shortest_s = (1.0 - CLOCK_TOLERANCE) * interval_s
     for number, (at_s, value) in enumerate(rows):
         gap_s = at_s - rows[number - 1][0] if number else interval_s
         next_gap_s = rows[number + 1][0] - at_s if number + 1 < len(rows) else interval_s
         is_close = min(gap_s, next_gap_s) < shortest_s
-        if value > 0.0 and is_close and _is_total(parts, at_s, value, span_s, interval_s):
+        if is_close and _is_total(parts, parts_s, at_s, value, span_s, interval_s):
             totals.append((at_s, value))
         else:
             parts.append((at_s, value))
+            parts_s.append(at_s)
     if len(totals) < TOTAL_MIN_COUNT:
         return set()
     for reference_s, _ in totals:
@@ -226,33 +235,28 @@ def _has_phase(row: Row, reference_s: float, span_s: float, interval_s: float) -
     return _distance(row[0], reference_s, span_s) <= CLOCK_TOLERANCE * interval_s
 
 
-def _is_total(before: Sequence[Row], at_s: float, value: float, span_s: float, interval_s: float) -> bool:
+def _is_total(
+    before: Sequence[Row], before_s: Sequence[float], at_s: float, value: float, span_s: float, interval_s: float
+) -> bool:
     """Return whether a value equals the sum of the rows before it within a span."""
     if not before or value <= 2.0 * TOTAL_TOLERANCE_MM:  # almost nothing equals nothing
         return False
     expected = span_s / interval_s
     # a total may be stored a little later than the last of its parts
-    for end_s in (at_s, before[-1][0] + 0.5 * interval_s):
-        parts = _collect_before(before, end_s, span_s)
-        is_complete = abs(len(parts) - expected) <= TOTAL_ROWS_TOLERANCE * expected
-        if is_complete and _agrees(fsum(mm for _, mm in parts), value) and _are_regular(parts, interval_s):
+    for end_s in (at_s, before_s[-1] + 0.5 * interval_s):
+        first = bisect_right(before_s, end_s - span_s)
+        if abs(len(before) - first - expected) > TOTAL_ROWS_TOLERANCE * expected:
+            continue
+        parts = before[first:]
+        if _agrees(fsum(mm for _, mm in parts), value) and _are_regular(parts, interval_s):
             return True
     return False
 
 
-def _collect_before(before: Sequence[Row], at_s: float, span_s: float) -> list[Row]:
-    found = []
-    for row in reversed(before):
-        if row[0] <= at_s - span_s:
-            break
-        found.append(row)
-    return found
-
-
-def _are_regular(newest_first: Sequence[Row], interval_s: float) -> bool:
+def _are_regular(rows: Sequence[Row], interval_s: float) -> bool:
     """Return whether rows are sums of the declared interval, and not parts of it."""
     shortest_s = (1.0 - TOTAL_ROWS_TOLERANCE) * interval_s
-    return all(later - earlier >= shortest_s for (later, _), (earlier, _) in pairwise(newest_first))
+    return all(later - earlier >= shortest_s for (earlier, _), (later, _) in pairwise(rows))
 
 
 def _agrees(total: float, value: float) -> bool:
