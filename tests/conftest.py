@@ -19,8 +19,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from argon2 import PasswordHasher
-from argon2.profiles import CHEAPEST
 from fastapi import routing
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
@@ -29,7 +27,6 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from monitor.store.database import engine as engines
 from monitor.store.database.engine import Database
-from monitor.store.people import users
 from monitor.store.schema.tables import metadata
 from monitor.worker import compute
 from monitor.worker.compute import LIBRARIES
@@ -47,11 +44,6 @@ gc.set_threshold(50_000, 20, 20)
 # one thread a process, as the workers have it: more only wait for each other where the machine is shared
 for library in LIBRARIES:
     os.environ.setdefault(library, "1")
-
-# A password costs 64 MiB and a tenth of a second by design; the tests make and try hundreds in their own process.
-# What the service itself takes is in test_store_people.py.
-SHIPPED_HASHER = users._HASHER
-users._HASHER = PasswordHasher.from_parameters(CHEAPEST)  # type: ignore[misc]
 
 # Each test has its own database, and an engine compiles each statement for itself: a fifth of the processor time of a
 # test that asks much. Here all engines of one kind share what one of them compiled.

@@ -8,12 +8,12 @@ from axe_playwright_python.sync_playwright import Axe
 
 from monitor.config.service import parse_service
 from monitor.store.database.engine import Database
-from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.browser.test_axe_browser import find_low, run
 from tests.browser.test_web_browser import Watch, chromium
+from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
 from tests.data.watched_slope import WalkedSlope
@@ -45,7 +45,7 @@ def red(tmp_path_factory):
     for hours in (36, 3, 1, 0):
         slope.hear_until(END - timedelta(hours=hours))
     with db.write() as c:
-        add_user(c, "bo", PASSWORD, "operator", END)
+        add_account(c, "bo", PASSWORD, "operator", END)
     with db.read() as c:
         assert load_view(c, "site_status")[0]["level_name"] == "red"
         [hazard] = load_view(c, "active_alerts", ledger="hazard")

@@ -37,6 +37,7 @@ from monitor.store.schema.outlines import scene_unsure
 from monitor.store.schema.readings import observation_flag, series
 from monitor.store.schema.reports import issued_report
 from monitor.store.schema.scenes import scene
+from tests.data.accounts import add_account
 from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -119,7 +120,7 @@ def fill_connection(c: Connection) -> dict[str, Any]:
     sites.save_site(c, north, "ada", "first version", START)
     sites.save_site(c, lake, "ada", "first version", START)
     for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer"), ("dee", "viewer")):
-        users.add_user(c, name, PASSWORD, role, START)
+        add_account(c, name, PASSWORD, role, START)
         add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
     users.disable_user(c, "dee", NOW - days(10))
     # as sealed with a key that is lost

@@ -28,6 +28,7 @@ from monitor.store.alerting import alerts, offsets
 from monitor.store.alerting.decisions import load_report_facts
 from monitor.store.people import users
 from monitor.store.readings.messages import add_report
+from tests.data.accounts import add_account
 from tests.data.filled import NOW
 
 LETTERS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
@@ -90,9 +91,9 @@ def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
 
 def test_an_account_is_not_opened_twice_under_another_spelling(database):
     with database.write() as c:
-        users.add_user(c, "ada", "long enough 1", "operator", NOW)
+        add_account(c, "ada", "long enough 1", "operator", NOW)
         with pytest.raises(RefusedError, match="one person"):
-            users.add_user(c, "Ada", "long enough 1", "operator", NOW)
+            add_account(c, "Ada", "long enough 1", "operator", NOW)
         users.require_account(c, "ADA")
 
 

@@ -38,7 +38,7 @@ _NOT_HIS_SITE: Final = Template(
 )
 _NOT_TWO: Final = Template("people.not_two", "two people with names are needed")
 _ONE_PERSON: Final = Template("people.one_person", "a second person is needed, and '{name}' is the first one")
-_HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
+HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,13 @@ def add_user(
     role: str,
     now: datetime,
     sites: Iterable[str] | None = None,
+    hasher: PasswordHasher = HASHER,
 ) -> None:
-    """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
+    """Create an account. Without a password, the person signs in through an identity provider.
+
+    Args:
+        sites: the sites on which the account may act; None for all sites.
+        hasher: hashes the password. The hash contains its parameters, so `check_password` needs no hasher.
 
     Raises:
         NotFoundError: no such site.
@@ -81,7 +86,7 @@ def add_user(
     if same is not None:
         other = "" if same == name else f" as {same!r}: spellings that differ in case only are one person"
         raise RefusedError(f"user {name!r} exists already{other}")
-    hashed = NO_PASSWORD if password is None else _hash(name, password)
+    hashed = NO_PASSWORD if password is None else _hash(name, password, hasher)
     wanted = None if sites is None else _check_sites(connection, sites)
     row = insert(user_account).values(name=name, password_hash=hashed, role=role, created_at=now, sites=wanted)
     try:
@@ -93,7 +98,7 @@ def add_user(
 
 def set_password(connection: Connection, name: str, password: str) -> None:
     """Give a new password and end all sessions of the user; raises RefusedError: the password is weak."""
-    _change(connection, name, password_hash=_hash(name, password))
+    _change(connection, name, password_hash=_hash(name, password, HASHER))
     end_sessions(connection, name)
     forget_devices(connection, name)
 
@@ -230,7 +235,7 @@ def check_password(connection: Connection, name: str, password: str) -> str | No
     row = connection.execute(select(user_account).where(user_account.c.name == name)).first()
     try:
         stored = NO_PASSWORD if row is None else row.password_hash
-        _HASHER.verify(_nobody() if stored == NO_PASSWORD else stored, password)
+        HASHER.verify(_nobody() if stored == NO_PASSWORD else stored, password)
     except (VerificationError, InvalidHashError):
         return None
     if row is None or row.disabled_at is not None:
@@ -322,7 +327,7 @@ def _read(row: Row[Any]) -> User:
     return read_record(User, row, sites=sites, has_password=row.password_hash != NO_PASSWORD)
 
 
-def _hash(name: str, password: str) -> str:
+def _hash(name: str, password: str, hasher: PasswordHasher) -> str:
     """The hash of a password that nobody guesses; an attacker tries the name of the account first.
 
     Raises:
@@ -336,12 +341,12 @@ def _hash(name: str, password: str) -> str:
     if found["score"] < NEEDED_SCORE:
         warning = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
         raise RefusedError(_EASY(reason=warning[0].lower() + warning[1:] if warning else _FOUND_SOON()))
-    return _HASHER.hash(password)
+    return hasher.hash(password)
 
 
 @cache
 def _nobody() -> str:
-    return _HASHER.hash(secrets.token_hex(16))
+    return HASHER.hash(secrets.token_hex(16))
 
 
 SHORTEST: Final = 8

@@ -38,10 +38,10 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.outbox import QueuedMessage, claim_due
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
-from monitor.store.people import users
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import metadata
 from tests.conftest import LEAST_CEILING_S, ON_SQLITE, wait_for
+from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
@@ -330,7 +330,7 @@ def bench(database):
     slope.live(3, looks=1)
     with database.write() as c:
         for name, role in (("bo", "operator"), ("cy", "viewer")):
-            users.add_user(c, name, PASSWORD, role, START)
+            add_account(c, name, PASSWORD, role, START)
     return slope
 
 

@@ -20,12 +20,12 @@ from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
-from monitor.store.people.users import add_user
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.duty import duty_handover
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
+from tests.data.accounts import add_account
 from tests.data.store_rows import ask
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import Clock
@@ -48,7 +48,7 @@ def watched(database):
     with database.write() as c:
         save_site(c, SITE, "ada", "test", T0 - DAY)
         for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer")):
-            add_user(c, name, WORDS[name], role, T0 - 9 * DAY)
+            add_account(c, name, WORDS[name], role, T0 - 9 * DAY)
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, T0)
     return database
 

@@ -27,7 +27,7 @@ from monitor.extensions.duty.rota import (
     who_is_on_duty,
 )
 from monitor.store.alerting.sites import save_site
-from monitor.store.people.users import add_user
+from tests.data.accounts import add_account
 from tests.data.store_rows import tell
 from tests.data.watched_slope import write_service
 from tests.integration.notify.test_duty import SITE
@@ -229,7 +229,7 @@ def test_a_plan_and_a_swap(call):
 def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monkeypatch):
     with database.write() as c:
         for name, role in (("ada", "admin"), ("bo", "operator")):
-            add_user(c, name, WORDS, role, datetime.now(UTC) - timedelta(days=3))
+            add_account(c, name, WORDS, role, datetime.now(UTC) - timedelta(days=3))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS)
     assert call("plan", "bench", "-", "--by", "ada", "--reason", "spring", text=PLAN)[0] == 0
     status, out, _ = call("hand-over", "show", "bench")

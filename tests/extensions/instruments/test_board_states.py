@@ -18,8 +18,8 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.jobs import anomaly
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
-from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
+from tests.data.accounts import add_account
 from tests.data.site_text import criterion, head, series, station, table
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter
@@ -105,7 +105,7 @@ def test_each_state_comes_of_real_messages_and_stands_on_the_page(database):
     site = replace(site, decoders=(Binding("homie/{station}/$state", "plain"),))
     with database.write() as c:
         save_site(c, site, "test", "test", NOW - DAYS * DAY)
-        add_user(c, "bo", PASSWORD, "operator", NOW)
+        add_account(c, "bo", PASSWORD, "operator", NOW)
     speak(Pipeline(database, {"bench": site}, lambda: end))
     with database.write() as c:
         add_maintenance(c, "bench", "maintenance", NOW - STEP, NOW + DAY, Actor("bo"), "a new mast", NOW - STEP)

@@ -11,9 +11,9 @@ from monitor.extensions.instruments.states import ACTIONS, RANKS
 from monitor.extensions.instruments.store.readings import InstrumentAssessment, save_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.people.users import add_user
 from monitor.store.readings.observations import add_observations
 from monitor.web.access.rules import RULES
+from tests.data.accounts import add_account
 from tests.extensions.instruments.test_instruments import HEAD, SITE, STATION, say
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter, send
@@ -41,7 +41,7 @@ def address(database):
     with database.write() as c:
         save_site(c, site, "test", "test", NOW)
         save_instruments(c, "bench", [judge(n, *wrong.get(n, ())) for n in names], NOW)
-        add_user(c, "bo", PASSWORD, "operator", NOW)
+        add_account(c, "bo", PASSWORD, "operator", NOW)
         series = {}
         for name in names[:70]:
             add_observations(c, say(name, NOW - timedelta(hours=6), 12.4), NOW)

@@ -16,6 +16,7 @@ from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.schema.views import load_view
 from monitor.web.access.guard import LARGEST_PART, csrf_token
+from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
@@ -43,7 +44,7 @@ def bench(database, tmp_path):
     (tmp_path / "sites/bench.toml").write_text(SITE_TEXT)
     with database.write() as c:
         for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer"), ("dee", "operator")):
-            users.add_user(c, name, PASSWORD, role, START)
+            add_account(c, name, PASSWORD, role, START)
         for name, site in (("bo", "bench"), ("dee", "elsewhere")):
             c.execute(users.user_account.update().where(users.user_account.c.name == name).values(sites=[site]))
     return slope

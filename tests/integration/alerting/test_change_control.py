@@ -32,10 +32,11 @@ from monitor.store.alerting.maintenance import (
 )
 from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
-from monitor.store.people.users import add_user, disable_user
+from monitor.store.people.users import disable_user
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.sites import config_version, site_proposal
+from tests.data.accounts import add_account
 from tests.data.site_text import criterion, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -241,13 +242,13 @@ def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
 
 def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
     found = suggest(bench, LOOSE)
-    tell(bench.database, add_user, "Bo", "long enough 1", "operator", START)
+    tell(bench.database, add_account, "Bo", "long enough 1", "operator", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
         suggest(bench, LOOSE)
     assert suggest(bench, TIGHT).state == "proposed"
-    tell(bench.database, add_user, "Ada", "long enough 1", "admin", START)
+    tell(bench.database, add_account, "Ada", "long enough 1", "admin", START)
     with pytest.raises(RefusedError, match="'Cy' has no open account"):
         approve(bench.database, tmp_path, found.id, Actor("Cy"), "fine", START)
     approve(bench.database, tmp_path, found.id, BO, "fine", START)
@@ -524,7 +525,7 @@ def test_what_may_not_be_is_refused(bench):
 def test_where_accounts_exist_both_people_need_one(bench):
     with bench.database.write() as c:
         for name, role in (("Ada", "operator"), ("Bo", "operator"), ("Cy", "viewer")):
-            add_user(c, name, "long enough 1", role, START)
+            add_account(c, name, "long enough 1", role, START)
     for nobody in ("Di", "Cy"):
         with pytest.raises(RefusedError, match="no open account as operator"):
             add(bench, second=Actor(nobody))

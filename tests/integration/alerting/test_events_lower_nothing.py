@@ -16,11 +16,11 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import confirm_event, withdraw_confirmation
-from monitor.store.people.users import add_user
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.people import user_account
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
+from tests.data.accounts import add_account
 from tests.data.store_rows import ask
 from tests.data.watched_slope import recompute_every, write_service
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR
@@ -102,8 +102,8 @@ def test_who_may_stand_behind_an_event(slope):
     publish_event(slope, slope.now, by="USGS")
     with slope.database.write() as c:
         for who in ("Ada", "Bo", "Eve"):
-            add_user(c, who, "long enough a password", "viewer" if who == "Eve" else "operator", slope.now)
-        add_user(c, "Guest", "long enough a password", "operator", slope.now)
+            add_account(c, who, "long enough a password", "viewer" if who == "Eve" else "operator", slope.now)
+        add_account(c, "Guest", "long enough a password", "operator", slope.now)
         c.execute(update(user_account).where(user_account.c.name == "Guest").values(sites=["elsewhere"]))
     for event, who, said in (
         (1, ADA, "explains nothing"),

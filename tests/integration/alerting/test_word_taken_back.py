@@ -20,10 +20,11 @@ from monitor.store.alerting.history import load_past_acts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
-from monitor.store.people.users import add_user, set_sites
+from monitor.store.people.users import set_sites
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.evaluations import decision
 from tests.conftest import ON_BOTH
+from tests.data.accounts import add_account
 from tests.data.store_rows import ask, tell
 from tests.integration.alerting.test_scenes import HOUR, NEAR, Slope, place
 
@@ -80,7 +81,7 @@ def test_a_first_word_taken_back_counts_with_nobody(asked):
 def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_another_site_does_not(asked):
     with asked.database.write() as c:
         for name, role in (("Ada", "operator"), ("Bo", "admin"), ("Cy", "admin")):
-            add_user(c, name, WORDS, role, asked.now)
+            add_account(c, name, WORDS, role, asked.now)
         set_sites(c, "Bo", ["bench"])
         c.exec_driver_sql("UPDATE user_account SET sites = '[\"elsewhere\"]' WHERE name = 'Cy'")
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
@@ -153,7 +154,7 @@ def test_what_was_taken_back_recomputes_and_a_replay_does_the_same(stepped):
 def test_to_take_movement_back_takes_two_while_a_high_level_is_at_stake(stepped):
     with stepped.database.write() as c:
         for name in ("Ada", "Bo"):
-            add_user(c, name, WORDS, "operator", stepped.now)
+            add_account(c, name, WORDS, "operator", stepped.now)
     assert verify(stepped.database, stepped.site, "G1", "movement", ADA, "cracks on foot", stepped.now).level == 2
     with pytest.raises(NeedsSecondError, match='one person may not take "movement" back while red is at stake'):
         withdraw(stepped, "G1", ADA)

@@ -30,7 +30,6 @@ from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, 
 from monitor.store.people.users import (
     COOLING,
     DONE,
-    add_user,
     disable_user,
     enable_user,
     require_independent,
@@ -41,6 +40,7 @@ from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.people import first_signature, password_guess
 from tests.conftest import ON_BOTH
+from tests.data.accounts import add_account
 from tests.data.forked import fork, run_forked
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope, write_service
@@ -70,7 +70,7 @@ def bench(database, tmp_path, monkeypatch):
 def accounts(bench):
     with bench.database.write() as c:
         for name, role in ROLES.items():
-            add_user(c, name, WORDS[name], role, NOW)
+            add_account(c, name, WORDS[name], role, NOW)
     return bench
 
 
@@ -240,7 +240,7 @@ def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accoun
 
 def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
-    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert (call("people", "users", "disable", "Ada", **CHIEF)[0], call(*LOWER, who="Bo")[0]) == (0, 3)
     assert level_of(accounts) == 3
 
@@ -257,7 +257,7 @@ def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_bes
 # ---- accounts --------------------------------------------------------------------------------------------------
 def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
     add = ("people", "users", "add", "eve", "--role", "operator")
-    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert (call(*add)[0], call(*add, who="Ada")[0]) == (1, 1)
     assert call("people", "users", "enable", "Bo", who="Ada")[0] == 1
     assert call("people", "users", "bind", "Ada", "--os-user", "nobody", who="Ada")[0] == 1
@@ -277,7 +277,7 @@ def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeyp
 
 def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
-    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call("people", "users", "passwd", "Bo", who="Cy")[0] == 1
     assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 0
     assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
@@ -329,8 +329,8 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
     slope = WatchedSlope(database)
     with database.write() as c:
         for name, role in ROLES.items():
-            add_user(c, name, WORDS[name], role, NOW)
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+            add_account(c, name, WORDS[name], role, NOW)
+        add_account(c, "Root-1", WORDS["Root-1"], "admin", NOW)
     service = write_service(tmp_path, database)
 
     def call(*words, user=None, **more):
@@ -380,7 +380,7 @@ def settled(bench, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     with bench.database.write() as c:
         for name, role in {"Root-1": "admin", **ROLES}.items():
-            add_user(c, name, WORDS["Bo"] if name in {"Ada", "Cy"} else WORDS[name], role, then)
+            add_account(c, name, WORDS["Bo"] if name in {"Ada", "Cy"} else WORDS[name], role, then)
         disable_user(c, "Bo", then)
     return bench
 
@@ -424,7 +424,7 @@ def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled
 
 def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
-    tell(bench.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
+    tell(bench.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
     for name in ("Bo", "Dan"):
         assert call("people", "users", "add", name, "--role", "operator", **CHIEF)[0] == 0
     assert (call(*LOWER, who="Bo")[0], call(*LOWER, "--by", "Dan", password=WORDS["Bo"])[0]) == (3, 0)
@@ -467,7 +467,7 @@ def test_a_second_factor_counts_from_its_first_code_on_and_gives_codes_for_a_los
     assert not [code for code in out.split() if code in str(entries(vault, "user.totp"))]
     # another one, and none, is an admin's: who knows the password alone does not do away with it
     assert call("people", "users", "totp", "Ada", who="Ada")[0] == 1
-    tell(vault.database, add_user, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
+    tell(vault.database, add_account, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
     assert "take it away first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
     assert call("people", "users", "totp-off", "Ada", who="Ada")[0] == 1
     assert call("people", "users", "totp-off", "Ada", who="Root-1")[0] == 0

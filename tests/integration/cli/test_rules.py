@@ -27,12 +27,12 @@ from monitor.extensions.sources.polled import PollSummary, follow
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.people.countersign import TwoPersonAct, keep_first
-from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
 from monitor.store.schema.people import user_account
 from monitor.store.schema.tables import metadata
 from tests.conftest import ON_BOTH
+from tests.data.accounts import add_account
 from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT
 
@@ -229,7 +229,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
         return {command: call(command) for command in SHOWN}
 
     with bench.database.write() as c:
-        add_user(c, "Ed", WORDS["Ed"], "operator", NOW)
+        add_account(c, "Ed", WORDS["Ed"], "operator", NOW)
         c.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
     assert {status for status, _ in look().values()} == {0}
     tell(bench.database, lambda c: c.execute(user_account.update().values(sites=["elsewhere"])))
@@ -247,7 +247,7 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
     """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""
     with bench.database.write() as c:
         for name, role in (("Ada", "admin"), ("Cy", "viewer"), ("Ed", "admin")):
-            add_user(c, name, WORDS[name], role, NOW)
+            add_account(c, name, WORDS[name], role, NOW)
         c.execute(user_account.update().where(user_account.c.name == "Ed").values(sites=["elsewhere"]))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     before = count_rows(bench.database)
@@ -273,7 +273,7 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
 
 
 def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench, files, monkeypatch, capsys):
-    tell(bench.database, add_user, "Ada", WORDS["Ada"], "admin", NOW)
+    tell(bench.database, add_account, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
     monkeypatch.setattr("monitor.store.people.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test

@@ -20,9 +20,9 @@ from monitor.cli.identity import name_helper
 from monitor.cli.main import run_verb
 from monitor.ingest.files.tables import Layout, find_fault, open_rows
 from monitor.store.database.engine import Database
-from monitor.store.people.users import add_user
 from monitor.store.schema.people import user_account
 from monitor.store.schema.readings import observation
+from tests.data.accounts import add_account
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import add_flag
 
@@ -507,7 +507,7 @@ def test_who_is_for_one_site_vouches_for_the_units_of_no_other(place, run, tmp_p
     sites = tmp_path / "configs" / "sites"
     (sites / "south.toml").write_text((sites / "north.toml").read_text().replace('"north"', '"south"'))
     with place.write() as c:
-        add_user(c, "ed", "slate piano ember 26", "operator", datetime.now(UTC))
+        add_account(c, "ed", "slate piano ember 26", "operator", datetime.now(UTC))
         c.execute(user_account.update().values(sites=["south"]))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", "slate piano ember 26")
     file = write_long(tmp_path / "g1.csv", {"G1": creep_mm()}, "m")

@@ -17,10 +17,10 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.people import countersign
-from monitor.store.people.users import add_user
 from monitor.store.schema.people import user_account
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
+from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask, tell
@@ -97,7 +97,7 @@ def test_what_a_person_refused_is_asked_about_no_more_and_another_one_is(pipelin
     say(pipeline, REAL, 1)
     say(pipeline, FORGED, 2)
     with database.write() as c:
-        add_user(c, "ada", PASSWORD, "operator", NOW)
+        add_account(c, "ada", PASSWORD, "operator", NOW)
         c.execute(update(user_account).values(os_user=name_os_user()))  # who sits at the keyboard is proved by that
     refuse = ("instruments", "reference", "north", "G1", "kept", "--reason", "nobody touched it", "--by")
     assert (console(*refuse, "Nobody"), console(*refuse, "ada")) == (1, 0)
@@ -135,7 +135,7 @@ def two_people(pipeline, database):
     say(pipeline, REAL, 2)
     with database.write() as c:
         for name in ("ada", "bo"):
-            add_user(c, name, PASSWORD, "operator", NOW)
+            add_account(c, name, PASSWORD, "operator", NOW)
     raised = ask(database, load_view, "alert_history")
     return next(a["alert_id"] for a in raised if a["key"].startswith("health:epoch0:"))
 

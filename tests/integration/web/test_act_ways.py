@@ -52,6 +52,7 @@ from monitor.store.schema.outlines import scene_outline
 from monitor.store.service_state import stamp
 from monitor.web.access.rules import RULES
 from tests.conftest import take_turns
+from tests.data.accounts import add_account
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
 from tests.data.store_rows import ask, square, tell
@@ -151,7 +152,7 @@ def prepare(c, name, k):
         who = f"u{k}-{step}"
         if step == "add":
             return {"name": who, "password": NEW, "role": "operator", "sites": [SITE]}
-        users.add_user(c, who, PASSWORD, "viewer", AN_HOUR_AGO)
+        add_account(c, who, PASSWORD, "viewer", AN_HOUR_AGO)
         if step == "totp.off":
             add_second_factor(c, VAULT, who, NOW)
         if step == "bind":
@@ -236,9 +237,9 @@ def command_words(act, given):
 def desk(database, tmp_path, monkeypatch):
     """Accounts of five roles, the site file, and a service file for commands."""
     with database.write() as c:
-        users.add_user(c, "lou", PASSWORD, "operator", AN_HOUR_AGO)
+        add_account(c, "lou", PASSWORD, "operator", AN_HOUR_AGO)
         users.set_sites(c, "lou", ["lake-slope"])
-        users.add_user(c, "dan", PASSWORD, "operator", AN_HOUR_AGO)
+        add_account(c, "dan", PASSWORD, "operator", AN_HOUR_AGO)
         text = require_in_force(c, SITE).source + TEAM
         save_site(c, parse_site(text, SITE), "ada", "a team", AN_HOUR_AGO)
     (tmp_path / "sites").mkdir()

@@ -39,6 +39,7 @@ from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, R
 from monitor.web.app import ROUTERS, build
 from monitor.web.routes import acts
 from tests.conftest import take_turns
+from tests.data.accounts import add_account
 from tests.data.filled import HASHES, NOW, PASSWORD
 from tests.data.store_rows import square, tell
 from tests.integration.web.served import start_no_child
@@ -552,7 +553,7 @@ def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled
 
 def test_an_admin_of_some_sites_sees_neither_accounts_nor_the_log(filled_database):
     with filled_database.write() as c:
-        users.add_user(c, "zoe", PASSWORD, "admin", NOW)
+        add_account(c, "zoe", PASSWORD, "admin", NOW)
         users.set_sites(c, "ada", ["lake-slope"])
     with serving(filled_database, Clock()) as address, enter(address, "ada") as browser:
         assert [browser.get(path).status_code for path in ("/admin", "/api/v1/audit")] == [403, 403]

@@ -15,6 +15,7 @@ from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.audit import audit_entry
+from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.integration.web.test_acts import memory_of, raise_question
@@ -36,7 +37,7 @@ def asked(filled_database):
 def bind(database, name, *sites):
     with database.write() as c:
         if users.find_user(c, "zoe") is None:  # an admin of all sites is left
-            users.add_user(c, "zoe", PASSWORD, "admin", NOW)
+            add_account(c, "zoe", PASSWORD, "admin", NOW)
         users.set_sites(c, name, sites)
 
 

@@ -10,6 +10,7 @@ from monitor.domain.alert import Actor
 from monitor.store.alerting.sites import find_version, load_proposal, load_proposals
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
+from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
@@ -30,7 +31,7 @@ def bench(database, tmp_path):
     (tmp_path / "bench.toml").write_text(SITE_TEXT)
     with database.write() as c:
         for name, role in (("ada", "operator"), ("bo", "operator"), ("cy", "viewer"), ("eve", "operator")):
-            users.add_user(c, name, PASSWORD, role, START)
+            add_account(c, name, PASSWORD, role, START)
         c.execute(users.user_account.update().where(users.user_account.c.name == "eve").values(sites=["elsewhere"]))
     return slope
 

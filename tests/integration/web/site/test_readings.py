@@ -6,8 +6,8 @@ from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.store.database.audit import load_entries
 from monitor.store.database.engine import Database
-from monitor.store.people import users
 from monitor.store.readings.observations import add_observations, load_readings, load_series
+from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
@@ -23,7 +23,7 @@ def bench(database):
     slope.live(6, looks=1)
     with database.write() as c:
         for name, role in (("bo", "operator"), ("cy", "viewer")):
-            users.add_user(c, name, PASSWORD, role, START)
+            add_account(c, name, PASSWORD, role, START)
     return slope
 
 
@@ -76,7 +76,7 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
     database = Database(sqlite_url)
     WatchedSlope(database, ZONED.replace('interval = "1h"', 'interval = "1h"\nby_hand = true'))
     with database.write() as c:
-        users.add_user(c, "bo", PASSWORD, "operator", START)
+        add_account(c, "bo", PASSWORD, "operator", START)
         times = [START + n * HOUR for n in range(8)]
         add_observations(c, [Observation("bench", "G1", "crack_opening", "mm", at, at, 120.3) for at in times], START)
     clock = Clock(START + 9 * HOUR)
