@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
 from starlette.types import Scope
 
 from forecasting.message import Message, Template, join
@@ -76,6 +77,10 @@ PAGES: Final = (
     live,
 )
 ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), acts.requests, *load_declared("routes"))
+_PAGES_AND_API: Final = APIRouter(dependencies=[Depends(admit)])
+"""All routes behind the access rules. FastAPI resolves their dependencies once, for every application of a process."""
+for _router in ROUTERS:
+    _PAGES_AND_API.include_router(_router)
 
 
 class LastingFiles(StaticFiles):
@@ -107,6 +112,10 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         config: the service file; host and public URL decide which Host headers are answered.
         db: open database; this process reads it, and writes sessions, acknowledgements and reports.
     """
+    static = LastingFiles("max-age=86400", directory=HERE / "static")
+    static.all_directories += list_folders("static")
+    libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
+    require_rules(ROUTERS)
     app = FastAPI(
         title="Slopeward",
         version=code_version(),
@@ -114,7 +123,11 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         redoc_url=None,
         openapi_url=None,
         description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
-        dependencies=[Depends(admit)],
+        routes=[
+            Mount("/static", static, name="static"),
+            Mount("/vendor", libraries, name="vendor"),
+            *_PAGES_AND_API.routes,
+        ],
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
@@ -132,14 +145,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(HeadOnly)
 
     app.add_middleware(LanguageMiddleware, default=config.language.default)
-    static = LastingFiles("max-age=86400", directory=HERE / "static")
-    static.all_directories += list_folders("static")
-    app.mount("/static", static, name="static")
-    libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
-    app.mount("/vendor", libraries, name="vendor")
-    require_rules(ROUTERS)
-    for router in ROUTERS:
-        app.include_router(router)
     app.add_exception_handler(errors.SlopewardError, _answer_known)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
