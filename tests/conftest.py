@@ -19,13 +19,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi import routing
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine.default import DefaultDialect
 
-from monitor.store.database import engine as engines
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
 from monitor.worker import compute
@@ -44,34 +40,6 @@ gc.set_threshold(50_000, 20, 20)
 # one thread a process, as the workers have it: more only wait for each other where the machine is shared
 for library in LIBRARIES:
     os.environ.setdefault(library, "1")
-
-# Each test has its own database, and an engine compiles each statement for itself: a fifth of the processor time of a
-# test that asks much. Here all engines of one kind share what one of them compiled.
-_compiled: dict[str, Any] = {}
-
-
-def _create_engine(url: Any, **options: Any) -> Engine:
-    engine = create_engine(url, query_cache_size=5000, **options)
-    engine._compiled_cache = _compiled.setdefault(engine.name, engine._compiled_cache)
-    return engine
-
-
-engines.create_engine = _create_engine  # type: ignore[attr-defined]
-# a dialect is part of what a compiled statement is found by
-DefaultDialect.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign]
-DefaultDialect.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[assignment, method-assign]
-
-# Each test of the page has an application of its own, and the first requests to one lay out all 240 routes anew: up to
-# a third of a second. Here all applications share what the first of them laid out.
-if hasattr(routing, "_IncludedRouter"):
-    _lay_out, _included = routing._IncludedRouter.effective_candidates, {}  # type: ignore[var-annotated]
-
-    def _find_candidates(self: Any) -> Any:
-        context = self.include_context
-        alike = (id(self.original_router), context.prefix, *(one.dependency for one in context.dependencies))
-        return _lay_out(_included.setdefault(alike, self))
-
-    routing._IncludedRouter.effective_candidates = _find_candidates  # type: ignore[method-assign]
 
 
 def find_fast_folder() -> Path:
