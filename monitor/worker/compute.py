@@ -183,6 +183,11 @@ def stop_all() -> None:
             _kill(process, signal.SIGKILL)
 
 
+def allow_jobs() -> None:
+    """Let jobs start again after `stop_all`, in a process that goes on without the stopped service."""
+    _stopped.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class _WorkerProcess:
     process: subprocess.Popen[bytes]
