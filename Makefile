@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: many tests wait for a process or a clock
 WORKERS ?= 6
+PYTEST := $(BIN)/python -m pytest
+# Each file runs in one worker, in the order of tests/conftest.py.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -47,17 +50,13 @@ demo: setup ## Run the service with a simulated slope that fails (DEMO_FLAGS="--
 	@tests/setup-servers.sh mosquitto || echo "Mosquitto could not be installed; the demo uses a broker that loses its queue at a restart" >&2
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
-# mypy runs beside the first tests, because it uses one core only
-test: setup servers lint ## Run everything: lint, types, import contracts, all tests on SQLite and PostgreSQL
-	@$(MAKE) --no-print-directory type & types=$$!; \
-	tests/run.sh -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
-	wait $$types || { echo "mypy reported errors: run make type" >&2; exit 1; }; exit $$tests
+test: setup servers lint type ## Run everything except the soak tests: lint, types, import contracts, all tests on SQLite and PostgreSQL
+	$(PYTEST) $(PARALLEL) $(PYTEST_FLAGS)
 
-soak: setup servers ## Run the long tests: repeated kills, locks, memory for an hour (hours)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_two_persons.py tests/contract/test_segmenters.py tests/contract/test_extensions.py tests/integration/store/test_people.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
+soak: setup servers ## Run the soak tests, all tests in random order with random examples, and the memory test (hours)
+	$(PYTEST) -m soak --hypothesis-profile random --timeout 7200 $(PYTEST_FLAGS)
+	$(PYTEST) $(PARALLEL) -p randomly --hypothesis-profile random $(PYTEST_FLAGS)
+	$(PYTEST) -q -s --timeout 7200 tests/bench/service/bench_memory.py
 
 lint: setup ## Lint and check formatting (Python, scripts, styles, templates), import contracts and declared dependencies
 	$(BIN)/ruff check .
@@ -94,7 +93,7 @@ release: setup site $(TOOLS)/.installed ## Build dist/: packages, sources, docum
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
 
 release-check: setup ## Install dist/ with Python 3.11 to 3.13, run the tutorial and the demo (SLOPEWARD_RELEASE_EXTRAS="postgresql,demo")
-	SLOPEWARD_RELEASE=dist $(BIN)/python -m pytest -q -p no:randomly tests/end_to_end/test_release_installs.py $(PYTEST_FLAGS)
+	SLOPEWARD_RELEASE=dist $(BIN)/python -m pytest -q tests/end_to_end/test_release_installs.py $(PYTEST_FLAGS)
 
 catalogues: setup ## Extract all translatable texts into the .po files and report how many are translated; new texts appear in English
 	@mkdir -p build
@@ -117,7 +116,7 @@ site: setup $(SITE)/.installed ## Build the documentation site in build/site; ch
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Build the documentation and test it: links, examples, docstrings, completeness of the reference
-	$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_doctests.py tests/architecture
+	$(BIN)/python -m pytest -q tests/unit/test_doctests.py tests/architecture
 
 pictures: setup servers ## Regenerate the screenshots in docs/images (PICTURES="duty map" selects some); look at each before you commit it
 	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)
@@ -129,7 +128,7 @@ recording-check: setup ## Compare the current results with tests/recording/kept 
 	$(BIN)/python -m tests.recording.record --check
 
 bench: setup servers ## Measure the performance of the service, as ratios
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py
+	$(BIN)/python -m pytest -q -s --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py
 	$(BIN)/python -m tests.bench.service.bench_ingest_processes
 	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.service.bench_points

@@ -14,5 +14,5 @@ uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-hea
 uv pip sync --quiet --python "$place/venv/bin/python" "$place/lowest.txt"
 uv pip install --quiet --python "$place/venv/bin/python" --no-deps --no-build-isolation -e .
 mapfile -t tests < <(tests/without_torch.sh tests/unit tests/contract)
-exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider -p no:randomly \
-    -m 'not slow and not server and not browser and not data' "$@" "${tests[@]}"
+exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider \
+    -m 'not soak and not slow and not server and not browser and not data' "$@" "${tests[@]}"

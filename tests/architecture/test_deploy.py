@@ -20,9 +20,9 @@ import yaml
 from monitor.broker.access import Access
 from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
-from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
@@ -176,7 +176,7 @@ class LaidOut:
 @pytest.fixture
 def laid_out(tmp_path, postgresql):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     postgresql.execute("CREATE ROLE slopeward LOGIN PASSWORD 'p'", "CREATE DATABASE slopeward OWNER slopeward")
     found = LaidOut(tmp_path, postgresql.url("slopeward"))
     yield found

@@ -16,9 +16,9 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: F401
-from tests.conftest import ON_SQLITE
 from tests.data import site_text
 from tests.extensions.profiles.test_profiles import DAY, NOW, PROBE, survey
+from tests.fixtures.databases import ON_SQLITE
 from tests.integration.web.served import serving
 
 

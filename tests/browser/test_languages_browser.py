@@ -14,7 +14,6 @@ SAID = {  # a word of the page, one of its data, one of its scripts
 }
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
 def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
     base, _, ids, _ = served

@@ -23,10 +23,10 @@ from monitor.store.service_state import stamp
 from monitor.web.parts import templating
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
-from tests.conftest import absent
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import skip_missing
 from tests.integration.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -38,7 +38,7 @@ expect.set_options(timeout=DRAWN)  # a busy machine is slow and still right
 def browsers():
     """Chromium with WebGL in software, and one without any."""
     if CHROMIUM is None:
-        absent("Chromium")
+        skip_missing("Chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:

@@ -19,11 +19,11 @@ from monitor.store.people import users
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
-from tests.conftest import wait_for
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
+from tests.fixtures.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1).replace(

@@ -10,7 +10,7 @@ import pytest
 from monitor import web
 from monitor.domain.instants import format_age
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401
-from tests.conftest import wait_for
+from tests.fixtures.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 READY = "() => navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"

@@ -13,7 +13,6 @@ from monitor.extensions.points.store import maps as point_maps
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, open_map, pytestmark, watch  # noqa: F401
-from tests.conftest import ON_SQLITE
 from tests.extensions.points.test_point_looks import (
     CONFIG,
     COUNT,
@@ -24,6 +23,7 @@ from tests.extensions.points.test_point_looks import (
     take,
     write,
 )
+from tests.fixtures.databases import ON_SQLITE
 from tests.integration.web.served import serving
 
 AT = DATES[119] + timedelta(days=3)

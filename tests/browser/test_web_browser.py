@@ -23,11 +23,11 @@ from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
-from tests.conftest import absent, wait_for
 from tests.data import filled as story
 from tests.data.figures import bare_figures
 from tests.data.servers.page_server import PageServer
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import skip_missing, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,7 +36,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.fixture(scope="module")
 def chromium():
     if CHROMIUM is None:
-        absent("Chromium")
+        skip_missing("Chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
@@ -379,7 +379,7 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     w.page.goto(base)
     assert not w.page.locator("#stale").is_visible()
     server.stop()
-    wait_for(lambda: not answers(base), what="the server's end")
+    wait_for(lambda: not answers(base), description="the server's end")
     w.page.clock.run_for(45_000)
     w.page.locator("#stale").wait_for(state="visible", timeout=60_000)
     band = w.page.locator("#stale").inner_text()
@@ -429,7 +429,7 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
 
 def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     if (to_text := shutil.which("pdftotext")) is None:
-        absent("pdftotext (Debian package poppler-utils)")
+        skip_missing("pdftotext (Debian package poppler-utils)")
     base, *_ = served
     w = watch()
     page = w.log_in(base, "cy", "/sites/north-bench")

@@ -19,8 +19,8 @@ import pytest
 
 from monitor.domain.extension import call_functions, list_extensions, load
 from monitor.extensions import table
-from tests.conftest import DATABASES
 from tests.data.forked import run_forked
+from tests.fixtures.databases import SQLITE_ONLY
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +189,6 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
 
 
 @pytest.mark.slow
-@pytest.mark.turns
 @pytest.mark.parametrize("copy", range(COPIES))
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""
@@ -213,7 +212,7 @@ def test_a_site_that_names_a_channel_of_a_missing_extension_fails_the_check(tmp_
     assert len(kinds) > 3
 
 
-@pytest.mark.skipif(not os.environ.get("SLOPEWARD_SOAK"), reason="two minutes each: make soak (SLOPEWARD_SOAK)")
+@pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_quick_tests_of_the_core_are_green(tmp_path, name):
     for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
@@ -314,7 +313,7 @@ with core.db.read() as c:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("empty_database_url", DATABASES, indirect=True)
+@pytest.mark.parametrize("empty_database_url", SQLITE_ONLY, indirect=True)
 def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_path, empty_database_url):
     lay_out(tmp_path)
     install(tmp_path / "others")

@@ -27,7 +27,6 @@ from forecasting.neural.learner import Settings
 from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
-from tests.conftest import take_turns
 from tests.data.slopes import rain_to_come
 from tests.tables import tabulated
 
@@ -71,7 +70,6 @@ def answer(forecaster, drivers, panel=None):
     return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
     panel, forecaster = wet(), lively(model)
@@ -91,7 +89,7 @@ def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(mode
     assert np.abs(before - answer(forecaster, replace(panel.drivers, static=facts))).max() > 1e-6
 
 
-@pytest.mark.parametrize("model", take_turns(NETWORKS, 0))
+@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     panel, forecaster = wet(), lively(model)
     drivers = panel.drivers
@@ -108,7 +106,6 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
 def test_stations_in_another_order_are_forecast_the_same(model):
     panel, forecaster = wet(), lively(model)

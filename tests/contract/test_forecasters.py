@@ -19,7 +19,6 @@ from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings, 
 from forecasting.neural.network import QuantileHead
 from forecasting.neural.training import deterministic, directed_supports, prepare, supports, train_network
 from forecasting.registry import NETWORKS, load
-from tests.conftest import take_turns
 
 HORIZONS = (DAY_S, 7 * DAY_S)
 QUICK = Settings(epochs=2, stride=4)
@@ -57,7 +56,6 @@ def untrained(model):
         return NeuralForecaster(recipe, build_network(recipe))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_an_untrained_network_is_its_simple_forecast(model):
     forecaster = untrained(model)
@@ -107,7 +105,7 @@ def test_nothing_that_is_fitted_depends_on_anything_after_calibration():
     assert to_bytes(one, "d") == to_bytes(two, "d")
 
 
-@pytest.mark.parametrize("name", take_turns(NETWORKS, 1))
+@pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_two_runs_give_the_same_bytes_on_any_number_of_threads(name):
     def train(seed=QUICK.seed):
         settings = replace(QUICK, seed=seed, stride=16, batch=4)  # two epochs of four steps: enough to part
@@ -261,7 +259,7 @@ LONG = {"lstm2": 9}
 """Passes of those that want a longer past."""
 
 
-@pytest.mark.parametrize("model", take_turns(NETWORKS, 2))
+@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_learns_what_no_baseline_can_see(model):
     panel = pulsing(300 if model in LONG else 200)
     parts = split(panel.values.shape[0])
@@ -285,7 +283,7 @@ def test_no_two_networks_have_the_same_weights_by_shape():
     assert len(shapes) == len(NETWORKS) >= 21
 
 
-@pytest.mark.parametrize("model", take_turns(NETWORKS, 0))
+@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     with pytest.raises(NotEnoughDataError):
         train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)
@@ -325,7 +323,7 @@ def test_an_edge_leads_from_who_moves_first():
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
 
 
-@pytest.mark.parametrize("model", take_turns(NETWORKS, 1))
+@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model):
     """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
     row, rng = np.arange(500.0), np.random.default_rng(4)

@@ -19,8 +19,8 @@ from monitor.extensions.telephony.web_push import make_key
 from monitor.notify.notifier import channel_settings, open_notifier, read_secret
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
-from tests.conftest import free_port
 from tests.extensions.telephony.push_service import Browser
+from tests.fixtures.waiting import free_port
 from tests.tables import tabulated
 
 RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "exercise": False}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ON_SQLITE
+from tests.fixtures.databases import ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
 STANDS = 'Template("criterion.level", "{quantity}: {value}, bounds {bounds}")'

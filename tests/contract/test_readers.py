@@ -147,7 +147,6 @@ def test_every_reader_has_its_example_and_a_kind_of_content():
         assert callable(opens(name))
 
 
-@pytest.mark.turns
 @ALL
 @pytest.mark.parametrize("is_named", [True, False])
 def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, monkeypatch, capsys):
@@ -255,7 +254,6 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     assert any(line in said for line in lacks)
 
 
-@pytest.mark.turns
 @ALL
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option, tmp_path, monkeypatch, capsys):

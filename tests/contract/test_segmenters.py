@@ -12,7 +12,6 @@ from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.backbones.efficient import make_efficientnet, make_mobilenetv3
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
-from tests.conftest import take_turns
 from tests.tables import tabulated
 
 EVERY = [*SEGMENTERS, *CLASSIFIERS]
@@ -49,7 +48,6 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper
@@ -101,7 +99,7 @@ def test_shipped_weights_of_the_plain_network_keep_their_names():
     assert load_model("generated").network.state_dict().keys() == set(names)
 
 
-@pytest.mark.parametrize("name", take_turns(EVERY, 0))
+@pytest.mark.parametrize("name", sorted(EVERY))
 @pytest.mark.parametrize(("channels", "height", "width"), [(14, 96, 112), (3, 97, 131)])
 def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(name, channels, height, width):
     network = seeded(name, channels)
@@ -128,7 +126,7 @@ def test_a_soft_gate_trains_its_normalisation(name):
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
 
 
-@pytest.mark.parametrize("name", take_turns(EVERY, 1))
+@pytest.mark.parametrize("name", sorted(EVERY))
 @pytest.mark.parametrize("width", [0.03, 0.2])
 def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(name, width):
     network = build(name, 5, 3, width)
@@ -149,7 +147,7 @@ def test_a_siamese_network_sees_each_date_by_one_encoder(name, joined, monkeypat
     assert [level.shape[1] for level in fed[0]] == [joined * 8, joined * 16, joined * 32, joined * 64, 64]
 
 
-@pytest.mark.parametrize("name", take_turns(EVERY, 1))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)
     images, truth = blobs(4, 48)
@@ -168,7 +166,7 @@ def test_at_most_twenty_steps_halve_the_loss(name):
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("name", take_turns(EVERY, 2))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(name, tmp_path):
     network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
     card = {
@@ -205,7 +203,6 @@ def make_averages(network):
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_the_halo_is_the_receptive_field(name, monkeypatch):
     monkeypatch.setattr(
@@ -227,7 +224,6 @@ def test_the_halo_is_the_receptive_field(name, monkeypatch):
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", EXACT)
 def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     entry = SEGMENTERS[name]
@@ -241,7 +237,7 @@ def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     torch.testing.assert_close(tile, whole, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", take_turns(set(SEGMENTERS) - set(EXACT), 0))
+@pytest.mark.parametrize("name", sorted(set(SEGMENTERS) - set(EXACT)))
 def test_a_network_that_is_not_exact_sees_the_far_end(name):
     network = seeded(name, 2, 1 / 16).double().eval()
     scene = torch.randn(1, 2, 1280, 32, dtype=torch.float64)

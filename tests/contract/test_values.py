@@ -222,9 +222,9 @@ def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipel
     ],
 )
 def test_hostile_bare_words_cost_no_time(payload, pipeline):
-    began = time.monotonic()
+    began = time.process_time()
     assert read(pipeline, "json", payload=payload).faults[0].code in {"not_json", "too_large"}
-    assert time.monotonic() - began < 5.0
+    assert time.process_time() - began < 5.0
 
 
 def test_the_traps_can_fail(pipeline):

@@ -176,7 +176,6 @@ def test_an_error_that_is_none_counts_as_none_stated(name, gate):
     assert found[-1] > 0.0
 
 
-@pytest.mark.turns
 @has(t.EDGES)
 @pytest.mark.parametrize("around", AROUND)
 def test_what_stands_around_is_no_content(name, around, gate):

@@ -23,7 +23,7 @@ from monitor.cli.main import run_verb
 from monitor.domain.errors import SlopewardError
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
-from tests.conftest import REPOSITORY, free_port
+from tests.fixtures.waiting import REPOSITORY, free_port
 
 # What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
 HIDE = """

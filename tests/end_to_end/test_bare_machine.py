@@ -19,9 +19,9 @@ from packaging.utils import canonicalize_name
 
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service
-from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.running import Service, hide_mosquitto, publish
 from tests.data.site_text import bounds, criterion, head, series, station, table
+from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 SITE = (
@@ -117,7 +117,7 @@ def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitt
         at = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
         # what runs there knows MQTT 3.1.1 only
         publish(broker_url, [("slopeward/v1/s/R1/obs", {"time": at, "rain_mm": 80.0})], version=4)
-        wait_for(lambda: service.query(hazards), what="the alert")
+        wait_for(lambda: service.query(hazards), description="the alert")
         listed = [json.loads(line) for line in service.call("alerts", "list", "--json").stdout.splitlines()]
         assert [one["site"] for one in listed if one["ledger"] == "hazard"] == ["s"]
         assert urlopen(f"http://127.0.0.1:{service.port}/", timeout=30).status == 200

@@ -16,10 +16,10 @@ from monitor.broker.access import Access, find_access
 from monitor.broker.signing import KEYS_FILE, Keyring, is_signed
 from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
-from tests.conftest import absent, free_port, wait_for
 from tests.data.running import Service
 from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 OBS = "slopeward/v1/s/G1/obs"
@@ -29,7 +29,7 @@ OBS = "slopeward/v1/s/G1/obs"
 def keep_service(folder: Path, template: Path) -> Iterator[Service]:
     """The service with a managed broker on a folder of its own; not started."""
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     sites = {"s": site_file({"G1": "A", "G2": "B"}, "1h")}
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     url = f"sqlite:///{shutil.copy(template, folder / 'slopeward.db')}"

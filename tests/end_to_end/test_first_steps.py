@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
 from tests.data.running import run_line
+from tests.fixtures.waiting import REPOSITORY
 
 # What needs a person at the keyboard, a service that stays, a network, or a client that may not be there.
 ELSEWHERE = (

@@ -34,9 +34,9 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.evaluations import evaluation
-from tests.conftest import ON_SQLITE
 from tests.data.site_text import write_site_toml
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
+from tests.fixtures.databases import ON_SQLITE
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import text
 
 from monitor.store.database.engine import Database
-from tests import conftest
-from tests.conftest import ON_SQLITE
 from tests.data.running import Service, publish
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
+from tests.fixtures import waiting
+from tests.fixtures.databases import ON_SQLITE
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 MINUTE = timedelta(minutes=1)
@@ -71,7 +71,7 @@ def service(database_url: str, mosquitto: Any, tmp_path: Path) -> Iterator[Any]:
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> object:
-    return conftest.wait_for(condition, timeout_s, what, pause_s=PAUSE_S)
+    return waiting.wait_for(condition, timeout_s, what, pause_s=PAUSE_S)
 
 
 def look_at(database_url: str) -> Database:

@@ -201,7 +201,6 @@ def told_in_order() -> list[list[tuple[Any, ...]]]:
     return []
 
 
-@pytest.mark.turns
 @pytest.mark.usefixtures("shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_the_way_it_came_does_not_matter(sqlite_database, postgresql_database, mosquitto, variant, told_in_order):

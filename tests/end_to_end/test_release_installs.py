@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, free_port, wait_for
+from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
 
 PASSWORDS = {"ada": "three words and a hill", "bo": "another slope with larches"}
 # those on PATH, or that lie beside this one

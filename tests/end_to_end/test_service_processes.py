@@ -10,9 +10,9 @@ from monitor.broker.logins import CONFIG, PID_FILE, is_process
 from monitor.config.service import SECRETS
 from monitor.ingest.broker import find_mosquitto
 from monitor.service.child_environment import CORE_ALONE, SHARED
-from tests.conftest import absent, free_port, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 # variable -> which process may know it
@@ -37,7 +37,7 @@ def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
 
 def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broker(sqlite_url, tmp_path, monkeypatch):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     secrets = {name: f"secret-of-{name.lower()}" for name in SETTINGS}
     secrets["SLOPEWARD_SIGNING__KEYS"] = "k1a2b3c:" + "5e" * 32
     secrets["SLOPEWARD_WATCHDOG__PING_URL"] = "http://127.0.0.1:9/secret-of-ping"

@@ -21,16 +21,17 @@ from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.extensions.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto
-from tests import conftest
-from tests.conftest import absent, free_port
 from tests.data.running import Service
+from tests.fixtures import waiting
+from tests.fixtures.soak import with_soak
+from tests.fixtures.waiting import free_port, skip_missing
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 CONNECTED = {"live": True, "backfill": True}
 
 
-def wait_for(condition, what="condition"):
-    return conftest.wait_for(condition, what=what, pause_s=0.05)
+def wait_for(condition, description="the condition"):
+    return waiting.wait_for(condition, description=description, pause_s=0.05)
 
 
 class ManagedService(Service):
@@ -65,7 +66,7 @@ def clean_environment(monkeypatch):
 @pytest.fixture
 def service(tmp_path, request, clean_environment, sqlite_url):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     with ManagedService(tmp_path, sqlite_url, getattr(request, "param", ("north",))) as one:
         yield one
         if one.running:
@@ -80,8 +81,7 @@ def postgresql_service(postgresql_url, tmp_path, clean_environment):
             one.stop()
 
 
-# a service that is killed on PostgreSQL: test_ingest_ledger.py, and this one in `make soak`
-@pytest.mark.parametrize("kind", ["service", *["postgresql_service"] * (len(conftest.DATABASES) > 1)])
+@pytest.mark.parametrize("kind", with_soak("service", "postgresql_service"))
 def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, request):
     """Nor is anything written twice: a second core on the same database is refused meanwhile. So with its broker."""
     service = request.getfixturevalue(kind)
@@ -97,11 +97,11 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     assert (second.returncode, "another service runs on this database" in second.stderr) == (1, True)
     assert "Traceback" not in second.stderr
     service.publish(0, 300)
-    wait_for(lambda: service.count() == 300, what="300 rows")
+    wait_for(lambda: service.count() == 300, description="300 rows")
     core = service.find_child("monitor.service.core")
     os.kill(core, signal.SIGKILL)
     service.publish(300, 300)  # the broker holds them
-    wait_for(lambda: service.count() == 600, what="600 rows")
+    wait_for(lambda: service.count() == 600, description="600 rows")
     assert service.find_child("monitor.service.core") not in (None, core)
     assert "core ended by signal 9" in service.log()
     assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
@@ -112,13 +112,15 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
 def lose_the_broker(service, first):
     pid = int((service.folder / "broker/broker.pid").read_text())
     os.kill(pid, signal.SIGKILL)  # within its autosave interval: it may forget the session
-    wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, what="a new broker")
-    wait_for(lambda: "live: connected" in service.log().rpartition("broker ended")[2], what="the service to come back")
+    wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, description="a new broker")
+    wait_for(
+        lambda: "live: connected" in service.log().rpartition("broker ended")[2], description="the service to come back"
+    )
     service.publish(first, 50)
-    wait_for(lambda: service.count() == first + 50, what="rows after the broker's death")
+    wait_for(lambda: service.count() == first + 50, description="rows after the broker's death")
     if "live: connected, session new" in service.log().rpartition("broker ended")[2]:
         sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
-        wait_for(lambda: service.query(sql), what="the alarm")
+        wait_for(lambda: service.query(sql), description="the alarm")
 
 
 def read_processes(service):
@@ -128,12 +130,15 @@ def read_processes(service):
 def end_in_order(service):
     """Status and page answer, and SIGTERM ends everything in order."""
     wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
-    wait_for(lambda: read_processes(service).get("core", {}).get("ingest", {}).get("connected") == CONNECTED, what="it")
+    wait_for(
+        lambda: read_processes(service).get("core", {}).get("ingest", {}).get("connected") == CONNECTED,
+        description="it",
+    )
     assert {"core", "supervisor", "broker"} >= set(read_processes(service))
     assert service.healthy(), "the page"
     started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     order = [line.rsplit(" ", 2)[-2] for line in service.log().splitlines() if line.endswith(" stopped")]
     assert order == ["web", "core", "broker"]
     assert service.call("status").returncode == 6 or "silent" not in service.call("status").stdout
@@ -151,7 +156,7 @@ def test_a_service_that_cannot_start_ends_with_one_line(service):
 def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_level_falls(service):
     """Core ran on with the old file, and votes under names that mean something else now came back."""
     service.start()
-    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(2,)], what="two sites")
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(2,)], description="two sites")
     file, now = service.folder / "sites/north.toml", datetime.now(UTC)
     loose = file.read_text().replace("red = {over = 100.0", "red = {over = 120.0")
     db = service.database
@@ -160,13 +165,13 @@ def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_leve
     approve(db, file.parent, found.id, Actor("Bo"), "seen", now)
     assert file.read_text() == loose
     seen = f"SELECT level FROM evaluation WHERE config_sha256 = '{found.sha256}'"
-    wait_for(lambda: len(service.query(seen)) > 1, what="evaluations by the approved file")
+    wait_for(lambda: len(service.query(seen)) > 1, description="evaluations by the approved file")
     assert {level for (level,) in service.query(seen)} == {3}
     file.write_text(loose.replace("red = {over = 120.0", "red = {over = 90.0"))
     new = parse_site(file.read_text(), "north.toml").version
     assert service.call("evaluate", "--site", "north").returncode == 0
     used = "SELECT config_sha256 FROM evaluation WHERE site = 'north' ORDER BY id"
-    wait_for(lambda: [sha for (sha,) in service.query(used)].count(new) > 3, what="evaluations by the new file")
+    wait_for(lambda: [sha for (sha,) in service.query(used)].count(new) > 3, description="evaluations by the new file")
     shas = [sha for (sha,) in service.query(used)]
     assert set(shas[shas.index(new) :]) == {new}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
@@ -179,20 +184,20 @@ def lose_site_files(service):
     (service.folder / "sites/south.toml").write_text("[site]\nid = 'south'\nnonsense")
     (service.folder / "sites/east.toml").write_text(write_first_site("east"))
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], what="three sites")
+    wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], description="three sites")
     sql = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
-    wait_for(lambda: service.query(sql) == [(2, "status")], what="the alarm")
+    wait_for(lambda: service.query(sql) == [(2, "status")], description="the alarm")
     assert "watching 3 site(s)" in service.log()
     (service.folder / "sites/south.toml").write_text(write_first_site("south"))
     service.process.send_signal(signal.SIGHUP)
     over = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
-    wait_for(lambda: service.query(over) == [("returned_unacknowledged",)], what="the end of the alarm")
+    wait_for(lambda: service.query(over) == [("returned_unacknowledged",)], description="the end of the alarm")
     (service.folder / "sites/south.toml").unlink()
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:south'"), what="the alarm")
+    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:south'"), description="the alarm")
     assert service.call("sites", "retire", "south", "--reason", "closed", "--by", "me").returncode == 0
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "watching 2 site(s)" in service.log(), what="one site less")
+    wait_for(lambda: "watching 2 site(s)" in service.log(), description="one site less")
 
 
 def find_worker(core):
@@ -231,5 +236,5 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     ((_, error),) = wait_for(lambda: [r for r in service.query(read) if r[0] == "failed"], "the failed scene")
     assert "writes a file larger than its bound" in error
     service.publish(0, 5)
-    wait_for(lambda: service.count() == 5, what="readings after that")
+    wait_for(lambda: service.count() == 5, description="readings after that")
     assert service.find_child("monitor.service.core") == core

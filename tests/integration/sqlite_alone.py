@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from monitor.store.database.engine import Database
-from tests.conftest import DATABASES
+from tests.fixtures.databases import SQLITE_ONLY
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=SQLITE_ONLY)
 def database_url(request: pytest.FixtureRequest) -> str:
     """URL of an own database with the schema."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=SQLITE_ONLY)
 def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open database with the story of tests/data/filled.py."""
     with Database(str(request.getfixturevalue(f"filled_{request.param}_url"))) as opened:

@@ -117,7 +117,6 @@ AMONG = {
 }
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("row", UNDERSTOOD)
 def test_what_is_understood_of_a_measured_file(row, measured):
     name, rows, first, last, step, asked = row.split("|")

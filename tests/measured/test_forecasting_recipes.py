@@ -51,7 +51,6 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
         assert np.isfinite(values).all()  # a month, a row: none slipped, none was averaged with another
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     ("name", "file", "horizon", "gain", "words"),
     [

@@ -118,7 +118,6 @@ def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, 
     assert max(d.level for _, d in looks) == (0 if answer else 1), "unanswered, a lone question is the lowest level"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     ("station", "from_at", "to_at", "on"),
     [

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, take_turns
 from tests.data.running import run_line
+from tests.fixtures.waiting import REPOSITORY
 
 pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(600)]
 BLOCK = re.compile(r"^```(text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -22,14 +22,13 @@ def test_the_worked_case_prints_its_figures(measured, monkeypatch: pytest.Monkey
     data = measured("hokkaido-2018-s2-scene").parents[1]
     monkeypatch.setenv("SLOPEWARD_DATA", str(data))
     monkeypatch.setenv("COLUMNS", "200")
-    series, scene = (REPOSITORY / "docs/tutorial/measured-slope.md").read_text(encoding="utf-8").split("\n## 6.")
+    tutorial = (REPOSITORY / "docs/tutorial/measured-slope.md").read_text(encoding="utf-8")
     printed, figures = "", 0
-    turn = take_turns([scene], 2)  # the dearest command, one day of three
-    for kind, block in BLOCK.findall("\n".join([series, *turn])):
+    for kind, block in BLOCK.findall(tutorial):
         if kind:
             for line in block.splitlines():
                 assert flatten(line) in printed
                 figures += 1
             continue
         printed = flatten("".join(run_line(tmp_path, line) for line in LINE.findall(block)))
-    assert figures == (15 if turn else 13)
+    assert figures == 15

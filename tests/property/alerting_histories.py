@@ -1,7 +1,6 @@
 """Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on."""
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,6 @@ STEP_S = 6 * 3600.0
 DAY_S = 86400.0
 EPOCHS = 48
 RESTART = 5  # looks
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 MAX_SILENCE_S = 2 * DAY_S
 VALID_S = 3 * DAY_S
 SPAN_S = 6 * DAY_S

@@ -7,19 +7,20 @@ from monitor.decision.criteria import rain_gauge
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.series import maintenance, steps, tracks
 from monitor.domain import decision as records
-from tests.property.alerting_histories import DAY_S, SOAK
+from tests.fixtures.soak import with_soak
+from tests.property.alerting_histories import DAY_S
 from tests.property.alerting_laws import Statistics, check_story
 
 PARTS = 2
-STORIES = (10_000 if SOAK else 100) // PARTS
 AT_LEAST = {"top": 0.2, "gaps": 0.2, "down": 0.08, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2}
 AT_LEAST |= {"lowered": 0.1, "covered": 0.02, "alone": 0.1, "pair": 0.03, "disturbed": 0.005}
 
 
+@pytest.mark.parametrize("stories", with_soak(100, 10_000))
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_laws_hold_in_random_stories(part):
+def test_the_laws_hold_in_random_stories(part, stories):
     statistics = Statistics()
-    for seed in range(part * STORIES, (part + 1) * STORIES):
+    for seed in range(part, stories, PARTS):
         check_story(seed, statistics)
     print(f"{statistics.count} stories: " + ", ".join(f"{k} {statistics.share(k):.0%}" for k in AT_LEAST))
     for name, share in AT_LEAST.items():
@@ -105,7 +106,6 @@ FIRST = {
 }
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
     module, attribute, broken = MUTANTS[name]

@@ -258,7 +258,6 @@ MUTANTS = {
 }
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_the_rule_is_caught(name, monkeypatch):
     module, attribute, broken, check = MUTANTS[name]

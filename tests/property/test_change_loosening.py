@@ -8,10 +8,10 @@ import pytest
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.decision.criteria.table import KINDS
 from monitor.domain.site import Criterion, Dwell, Threshold
-from tests.property.alerting_histories import DAY_S, MOVERS, SITE, SOAK, THRESHOLDS, VALID_S, levels, run, seeded
+from tests.fixtures.soak import with_soak
+from tests.property.alerting_histories import DAY_S, MOVERS, SITE, THRESHOLDS, VALID_S, levels, run, seeded
 
 REACHING = (6, 36)  # seeds whose histories reach the top level
-SEEDS = range(100) if SOAK else REACHING
 HIGH = SITE.top_level - 1
 
 
@@ -60,7 +60,7 @@ def play(seed):
     return levels(run(seeded(seed)))
 
 
-def lower(site, seeds=SEEDS):
+def lower(site, seeds):
     """Seeds at which a high level stands lower at some look than with the site as it was."""
     for seed in seeds:
         pairs = zip(play(seed), levels(run(seeded(seed), site)), strict=True)
@@ -68,11 +68,11 @@ def lower(site, seeds=SEEDS):
             yield seed
 
 
-@pytest.mark.turns
+@pytest.mark.parametrize("seeds", with_soak(REACHING, range(100)))
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_called_harmless_lowers_no_high_level(name):
+def test_what_is_called_harmless_lowers_no_high_level(name, seeds):
     assert find_loosening(SITE, HARMLESS[name]) == ()
-    assert list(lower(HARMLESS[name])) == []
+    assert list(lower(HARMLESS[name], seeds)) == []
 
 
 @pytest.mark.parametrize("name", LOOSENING)

@@ -1,6 +1,5 @@
 """Nothing that nobody stands behind lowers a level, at any look of any history."""
 
-import os
 import random
 from dataclasses import replace
 
@@ -9,11 +8,9 @@ import pytest
 from monitor.decision.criteria.table import KINDS
 from monitor.domain.decision import EventFact
 from monitor.domain.site import Criterion, Threshold
-from tests.conftest import TURN
+from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-SEEDS = 400 if SOAK else 18
 T0 = START.timestamp()
 SHAKEN = Criterion(
     "q",
@@ -53,17 +50,18 @@ DERIVED = replace(
 )
 
 
+@pytest.mark.parametrize("histories", with_soak(18, 400))
 @pytest.mark.parametrize("site", [SITE, STRICTER, DERIVED], ids=["plain", "stricter", "derived"])
-def test_events_of_nobody_lower_no_level_at_any_look(site):
-    met, turn = 0, (SITE, STRICTER, DERIVED).index(site) + TURN
-    for seed in (k for k in range(SEEDS) if SOAK or (k // 3 + turn) % 3 == 0):
+def test_events_of_nobody_lower_no_level_at_any_look(site, histories):
+    met = 0
+    for seed in range(histories):
         history = seeded(seed)
         if seed % 3 == 0:  # steps of several stations at once, where an earthquake would explain them
             history = quiet(seed, steps={"A": (20, 90.0 + seed), "B": (20, 80.0), "C": (25, 50.0)})
         looks = run(history, site, alter=told(seed))
         assert find_lower(run(history, site), looks) == [], seed
         met += any(" at the time of " in s.reason for look in looks for s in look.decision.memory.steps.values())
-    assert met >= (SEEDS // 6 if SOAK else 1), "the events met hardly any step"
+    assert met >= histories // 6, "the events met hardly any step"
 
 
 def test_stricter_bounds_take_no_motion_in_leaps_for_steps():

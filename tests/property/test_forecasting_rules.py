@@ -4,7 +4,6 @@ Forecasts of all horizons are one path: it meets the last reading, makes no jump
 No quantile of any forecast passes what was declared that the values of its series cannot pass.
 """
 
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -41,8 +40,8 @@ from tests.bench.forecasting.motion_scenes import control, crack, extensometer, 
 from tests.data.figures import bare_figures
 from tests.data.forecast_rows import row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
+from tests.fixtures.soak import with_soak
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 DEAR, YEARLY = {"auto", "ewa", "local-trend", "trend"}, {"seasonal", "climatology"}
 
@@ -54,27 +53,31 @@ def slopes(rows=250, stations=20, seed=3):
     return Panel(0.0, DAY_S, tuple(f"S{i:02}" for i in range(stations)), values)
 
 
-@pytest.mark.turns
-@pytest.mark.parametrize("name", sorted({*BASELINES, *(NETWORKS if SOAK else ())}))
+@pytest.mark.parametrize(
+    "name", [*sorted(BASELINES), *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(NETWORKS))]
+)
 def test_a_thousand_forecasts_do_not_move_with_their_future(name):
-    count = 1000 if SOAK or name not in DEAR else 250
+    count = 250 if name in DEAR else 1000
     panel = slopes(rows=900 if name in YEARLY else 250, stations=6 if name in NETWORKS else 20)
     (result,) = run_leak_test(panel, [name], HORIZONS[:2] if name in NETWORKS else HORIZONS, count=count)
     assert (result.forecasts >= count, result.changed, result.refits_changed) == (True, 0, 0)
 
 
+@pytest.mark.parametrize("count", with_soak(5, 1000))
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_forecasts_from_components_do_not_move(method):
-    dear = method in {"ceemdan", "emd"}
-    rows = (450 if dear else 1500) if SOAK else 60
-    steps = tuple(range(1, 9 if dear else 4)) if SOAK else (1,)
+def test_forecasts_from_components_do_not_move(method, count):
+    if count == 5:
+        rows, steps = 60, (1,)
+    elif method in {"ceemdan", "emd"}:
+        rows, steps = 450, tuple(range(1, 9))
+    else:
+        rows, steps = 1500, (1, 2, 3)
     rng = np.random.default_rng(1)
     months = np.arange(rows)
     series = 8.0 * months + 30 * np.sin(2 * np.pi * months / 12) + rng.normal(0, 10, rows)
-    count = 1000 if SOAK else 5
     ((result, worth),) = run_decomposition_test(series, steps, period=12, count=count, methods=[method], seed=2)
     assert result.changed == 0
-    assert result.forecasts == worth["issues"] * len(steps) >= (1000 if SOAK else 5)
+    assert result.forecasts == worth["issues"] * len(steps) >= count
     if method != "trailing":  # a trailing mean is the same whenever it is taken
         assert worth["differ"] > 0
 
@@ -90,7 +93,7 @@ NUMBERS = st.integers(0, 10_000)
 
 
 @given(seed=NUMBERS, network=st.floats(0.2, 2.0), wide=st.floats(0.3, 3.0), rows=st.integers(5, 200))
-@settings(max_examples=200 if SOAK else 25, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, wide, rows):
     """Rule 12: else the simple forecast is shown, and the record says why."""
     rng = np.random.default_rng(seed)
@@ -116,7 +119,7 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
     shown=st.lists(st.booleans(), min_size=1, max_size=4),
     simple=st.sets(st.sampled_from(sorted(BASELINES))),
 )
-@settings(max_examples=200 if SOAK else 25, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_closed_network_is_never_the_forecast(seed, shown, simple):
     """Rule 12, of what a site sees: one forecast at most, a closed network never, a simple one where there is one."""
     rng = np.random.default_rng(seed)
@@ -134,7 +137,7 @@ def test_a_closed_network_is_never_the_forecast(seed, shown, simple):
 
 
 @given(seed=NUMBERS, shift=st.integers(-10_000, 10_000))
-@settings(max_examples=10 if SOAK else 3, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_scores_rest_on_movement_not_on_the_level(seed, shift):
     """Rule 13: where the zero of a series lies changes no score."""
     panel = slopes(rows=160, stations=2, seed=seed)
@@ -241,7 +244,7 @@ def find_breach(life, calibration=OPEN):
     cadence_s=st.sampled_from([DAY_S, DAY_S / 24]),
     late=st.integers(1, 8),
 )
-@settings(max_examples=2000 if SOAK else 60, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_is_shown_beat_the_simple_forecast_lately_and_covered(phases, seed, calibrated, cadence_s, late):
     calibration = OPEN if calibrated else CLOSED
     cycles, scored = live(phases, seed, calibration=calibration, cadence_s=cadence_s, late=late)

@@ -22,7 +22,8 @@ from monitor.store.alerting.alerts import (
 from monitor.store.database.audit import verify_chain
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.audit import audit_entry
-from tests.property.alerting_histories import SITE, SOAK, START
+from tests.fixtures.soak import with_soak
+from tests.property.alerting_histories import SITE, START
 
 ADA, BOB, SAME = Actor("ada"), Actor("bob"), Actor(" \uff21d\u200ba\u00a0 ")
 ROBOT = Actor("job", "service")
@@ -103,8 +104,9 @@ def check_acts(database, numbers):
     assert acts > len(numbers) // 2, "hardly anything was done"
 
 
-def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database):
-    count = (10_000 if SOAK else 500) // (1 if database.engine.dialect.name == "sqlite" else 20)
+@pytest.mark.parametrize("acts", with_soak(500, 10_000))
+def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, acts):
+    count = acts // (1 if database.engine.dialect.name == "sqlite" else 20)
     check_acts(database, range(count))
     with database.read() as c:
         assert verify_chain(c) == []

@@ -33,7 +33,8 @@ from monitor.store.readings.observations import (
 )
 from monitor.store.schema.readings import observation, observation_flag
 from tests.data.store_rows import add_flag, enter_offset
-from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
+from tests.fixtures.soak import with_soak
+from tests.property.alerting_histories import SITE, START, STEP_S, run, seeded
 
 ADA = Actor("ada")
 LENGTH = 60  # epochs
@@ -78,8 +79,9 @@ def outcome(walk):
     return walk.kept, [walk.level[k] for k in walk.kept], walk.jumps, walk.aside
 
 
-def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends():
-    settled, agreed = check_walk_in_pieces(range(10_000 if SOAK else 1_000))
+@pytest.mark.parametrize("walks", with_soak(1_000, 10_000))
+def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends(walks):
+    settled, agreed = check_walk_in_pieces(range(walks))
     assert settled > 5, "too few scatters ended at another place"
     assert agreed > 5, "too few epochs agreed on a step within their own errors"
 
@@ -122,9 +124,10 @@ def check_order(memory):
         assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
 
 
+@pytest.mark.parametrize("histories", with_soak(12, 400))
 @pytest.mark.parametrize("part", range(2))
-def test_a_decision_with_tracks_held_is_the_decision_without(part):
-    check_warm_is_cold(range(part, 400 if SOAK else 12, 2))
+def test_a_decision_with_tracks_held_is_the_decision_without(part, histories):
+    check_warm_is_cold(range(part, histories, 2))
 
 
 def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
@@ -211,8 +214,9 @@ def check_held_readings(database, seeds):
         assert looking.is_warm, "nothing was held, so nothing was tested"
 
 
-def test_readings_that_are_held_are_those_that_are_known(database):
-    check_held_readings(database, range(60 if SOAK else 1))
+@pytest.mark.parametrize("histories", with_soak(1, 60))
+def test_readings_that_are_held_are_those_that_are_known(database, histories):
+    check_held_readings(database, range(histories))
 
 
 def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
@@ -251,7 +255,6 @@ def test_going_back_in_time_begins_anew(database):
         assert canonical_json(held.to_json()) == canonical_json(cold.to_json())
 
 
-COUNT = 10_000 if SOAK else 1_000
 HOUR = timedelta(hours=1)
 RANK = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 
@@ -288,8 +291,9 @@ def check_newest_revision_speaks(seeds):
             assert reading.value == value - moved
 
 
-def test_the_newest_revision_speaks_with_offsets_taken_out():
-    check_newest_revision_speaks(range(COUNT))
+@pytest.mark.parametrize("count", with_soak(1_000, 10_000))
+def test_the_newest_revision_speaks_with_offsets_taken_out(count):
+    check_newest_revision_speaks(range(count))
 
 
 @pytest.mark.parametrize(
@@ -369,8 +373,9 @@ def check_known_then(database, seeds):
                 assert r.flags == (("bad",) if bad else ()), f"seed {seed}"
 
 
-def test_the_past_is_told_as_it_was_known(database):
-    check_known_then(database, range(COUNT // (20 if database.engine.dialect.name == "sqlite" else 100)))
+@pytest.mark.parametrize("count", with_soak(1_000, 10_000))
+def test_the_past_is_told_as_it_was_known(database, count):
+    check_known_then(database, range(count // (20 if database.engine.dialect.name == "sqlite" else 100)))
 
 
 @pytest.mark.parametrize("broken", ["load_offsets", "load_later_flags"])

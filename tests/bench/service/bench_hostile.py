@@ -1,6 +1,6 @@
 """Ten thousand damaged payloads of each decoder: none is lost, none stops a decoder, live messages come in as before.
 
-    pytest -q -s -p no:randomly --timeout=1800 tests/bench/service/bench_hostile.py    # ten minutes
+    pytest -q -s --timeout=1800 tests/bench/service/bench_hostile.py    # ten minutes
     BENCH_HOSTILE=300 pytest ...                                                       # a minute, to see that it ends
     BENCH_HOSTILE_RATE=300 pytest ...                                                  # 18 minutes, rows of their own
 

@@ -31,8 +31,8 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.bench.record import record
-from tests.conftest import absent, free_port
 from tests.data.servers.mqtt_client import calling
+from tests.fixtures.waiting import free_port, skip_missing
 
 FIGURES = {}
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))
@@ -152,7 +152,7 @@ class Subscriber:
 def broker(tmp_path):
     """The managed broker: where the service finds it, and the login of a gateway."""
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     child = ManagedBroker(tmp_path / "broker", free_port())
     login, password = child.book.issue("north")
     child.start()

@@ -32,8 +32,10 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.store.database.engine import Database
 from tests.bench.record import read_options, record
 from tests.bench.service.slopes import close_client, open_client
-from tests.conftest import MosquittoServer, PostgresServer, create_schema
 from tests.end_to_end.ingest_only import STATIONS, make_site
+from tests.fixtures.databases import create_schema
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.postgresql import PostgresServer
 
 SITES = tuple(f"s{k}" for k in range(8))
 STALL_S = 120.0

@@ -23,9 +23,9 @@ from monitor.store.database.engine import Database
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_service import resident_mib
 from tests.bench.service.slopes import close_client, open_client
-from tests.conftest import wait_for
 from tests.data.running import Service
 from tests.data.site_text import criterion, head, series, station
+from tests.fixtures.waiting import wait_for
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))
 RATES = [int(rate) for rate in os.environ.get("SOAK_RATES", "100 1000").split()]
@@ -107,7 +107,8 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         service.start()
         core = service.find_child("monitor.service.core")
         wait_for(
-            lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites), what="each site: none is no load"
+            lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites),
+            description="one per site",
         )
         stream = Stream(mosquitto.url, rate)
         stream.start()

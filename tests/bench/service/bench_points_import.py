@@ -21,7 +21,8 @@ from monitor.ingest.files.points import CHUNK
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, add_point_values, open_point_set, place_points
 from tests.bench.record import read_options, record
-from tests.conftest import PostgresServer, create_schema
+from tests.fixtures.databases import create_schema
+from tests.fixtures.postgresql import PostgresServer
 
 DATES = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=6 * k) for k in range(60)]
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

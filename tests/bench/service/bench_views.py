@@ -32,8 +32,8 @@ from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_options, record
-from tests.conftest import PostgresServer
 from tests.data.rows import insert_rows
+from tests.fixtures.postgresql import PostgresServer
 
 LIMIT_MS, MAP_LIMIT_MS = 50.0, 2000.0
 PER_SITE = 10

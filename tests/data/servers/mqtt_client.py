@@ -8,7 +8,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access
-from tests.conftest import wait_for
+from tests.fixtures.waiting import wait_for
 
 
 class Caller:
@@ -60,7 +60,7 @@ class Caller:
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
         """Until it is true; fails when it never is."""
-        wait_for(condition, what=what)
+        wait_for(condition, description=what)
 
     def break_off(self) -> None:
         """Vanish as a broken line does: the broker sends the last will."""

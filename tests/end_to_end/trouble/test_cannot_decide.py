@@ -23,13 +23,14 @@ from sqlalchemy.engine import make_url
 
 from monitor.store.service_state import load_stamps
 from tests.bench.record import read_figures, record
-from tests.conftest import MosquittoServer, PostgresServer, wait_for
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.postgresql import PostgresServer
+from tests.fixtures.waiting import wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 FIRST_MESSAGE_S = 60.0
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 
 
 class Receiver:
@@ -86,14 +87,14 @@ Report = Callable[[str, str, float], None]
 
 
 @pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Report:
-    """Prints how long it took until a person read of it; `make soak` keeps it in docs/benchmarks/first-message.json."""
+def report(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Report:
+    """Print the time until the first message. Soak tests record it in docs/benchmarks/first-message.json."""
 
     def write(story: str, database_url: str, took_s: float) -> None:
         kind = make_url(database_url).get_backend_name()
         with capsys.disabled():
             print(f"\nstory {story}, {kind}: {took_s:.0f} s to the first message")
-        if SOAK:
+        if request.node.get_closest_marker("soak") is not None:
             figures = read_figures("first-message") or {}
             figures[story] = figures.get(story, {}) | {kind: round(took_s, 1)}
             record("first-message", "make soak", figures)
@@ -117,7 +118,7 @@ def gone(database_url: str) -> Iterator[None]:
         return
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain) as holder:
-        wait_for(lambda: lock(holder), what="the tables")
+        wait_for(lambda: lock(holder), description="the tables")
         yield
         holder.rollback()
 

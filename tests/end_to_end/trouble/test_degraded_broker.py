@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from monitor.store.database.engine import Database
-from tests.conftest import free_port, wait_for
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.waiting import free_port, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 

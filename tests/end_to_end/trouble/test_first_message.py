@@ -1,6 +1,6 @@
 """How long until a person reads of what would pass unseen: the whole service, timed by the clock, on both databases.
 
-`make soak` alone runs these (SLOPEWARD_SOAK). In fast time others try the same: test_common_silence,
+Only `make soak` runs these tests. Tests in simulated time cover the same cases: test_common_silence,
 test_late_crossings, test_order, test_claims. A database without writes and a wrong clock are beside this file.
 """
 
@@ -19,13 +19,10 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from monitor.store.service_state import find_stamp, stamp
-from tests import conftest
-from tests.conftest import MosquittoServer, free_port
 from tests.data.running import Service, publish
 from tests.data.site_text import series, station
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import (
-    SOAK,
     Receiver,
     Report,
     evaluated_at,
@@ -35,15 +32,18 @@ from tests.end_to_end.trouble.test_cannot_decide import (
     report,
     running,
 )
+from tests.fixtures import waiting
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.waiting import free_port
 
 __all__ = ["receiver", "report"]
 pytestmark = [
     pytest.mark.server,
     pytest.mark.slow,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not SOAK, reason="long: make soak (SLOPEWARD_SOAK)"),
+    pytest.mark.soak,
 ]
-wait_for = partial(conftest.wait_for, timeout_s=600.0)  # what is timed here may take long; what came is on record
+wait_for = partial(waiting.wait_for, timeout_s=600.0)  # what is timed here may take long; what came is on record
 HOUR = timedelta(hours=1)
 LIVE_S = 2.0
 CONTROL = station("C1", series("displacement", "mm", "15s", max_silence="1h"), on_slope=False)
@@ -59,7 +59,7 @@ def test_the_slope_falls_silent(database_url, mosquitto, tmp_path, receiver, rep
     """Both instruments go at red; a station beside the slope speaks on, and each may be silent for an hour."""
     with running(tmp_path, database_url, mosquitto.url, receiver, change=lambda text: text + CONTROL) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - 2.1 * HOUR)
-        wait_for(lambda: evaluated_at(service), what="the first evaluation")
+        wait_for(lambda: evaluated_at(service), description="the first evaluation")
         began, value = time.monotonic(), 0.0
         move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
         while not receiver.find_red() or time.monotonic() - began < 20.0:
@@ -82,8 +82,8 @@ def test_a_failure_that_came_as_a_backlog(database_url, mosquitto, tmp_path, rec
     day = lambda text: text.replace('50.0, window = "2h"', '50.0, window = "1d"')  # noqa: E731  so far back is looked
     with running(tmp_path, database_url, mosquitto.url, receiver, change=day) as service:
         move(mosquitto.url, 0.0, 3.0, now - 10 * HOUR)
-        wait_for(lambda: stored(service) == 74, what="the quiet readings")
-        wait_for(lambda: evaluated_at(service), what="the first evaluation")
+        wait_for(lambda: stored(service) == 74, description="the quiet readings")
+        wait_for(lambda: evaluated_at(service), description="the first evaluation")
         time.sleep(3)
         service.stop()
         with service.database.write() as c:
@@ -93,11 +93,11 @@ def test_a_failure_that_came_as_a_backlog(database_url, mosquitto, tmp_path, rec
         move(mosquitto.url, 60.0, 8.0, now - 2 * HOUR)
         woke = time.monotonic()
         service.start()
-        wait_for(lambda: receiver.find("nobody could be warned"), what="a human to hear of it")
+        wait_for(lambda: receiver.find("nobody could be warned"), description="a human to hear of it")
         at, told = receiver.find("nobody could be warned")[0]
         report("a failure that came as a backlog", database_url, at - woke)
         assert "mm/day" in told["body"]
-        wait_for(lambda: receiver.find("nobody watched from"), what="the gap to be told")
+        wait_for(lambda: receiver.find("nobody watched from"), description="the gap to be told")
         assert not receiver.find("now green"), "nobody can see what it is now"
 
 
@@ -152,7 +152,7 @@ def test_a_channel_that_cannot_deliver(
         if way != "has no address":
             began = time.monotonic()
             move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
-        wait_for(lambda: receiver.find(words), what="a human to hear of it")
+        wait_for(lambda: receiver.find(words), description="a human to hear of it")
         at, _ = receiver.find(words)[0]
         report(f"a channel that {way}", database_url, at - began)
 
@@ -165,7 +165,7 @@ def test_slow_receivers(database_url, mosquitto, tmp_path, receiver, report):
         began = time.monotonic()
         for site in sites:
             move(mosquitto.url, 60.0, 3.0, datetime.now(UTC), site)
-        wait_for(lambda: {one["site"] for one in receiver.find_red()} == set(sites), what="red of each site")
+        wait_for(lambda: {one["site"] for one in receiver.find_red()} == set(sites), description="red of each site")
         reds = [at for at, one in receiver.messages if one["level_name"] == "red" and one["ledger"] == "hazard"]
         report("slow receivers, the first of six", database_url, min(reds) - began)
         report("slow receivers, the last of six", database_url, max(reds) - began)
@@ -184,17 +184,17 @@ def test_a_site_that_publishes_for_others(database_url, mosquitto, tmp_path, rec
         evil = evil.replace('["log"]', '["mqtt:slopeward/v1/s/state"]')
     with running(tmp_path, database_url, mosquitto.url, receiver) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - 2.1 * HOUR)
-        wait_for(lambda: evaluated_at(service), what="the first evaluation")
+        wait_for(lambda: evaluated_at(service), description="the first evaluation")
         states, stop = listen(mosquitto.url, "slopeward/v1/s/state")
-        wait_for(lambda: states, what="the state of the site")
+        wait_for(lambda: states, description="the state of the site")
         (service.folder / "sites/evil.toml").write_text(evil)
         began = time.monotonic()
         os.kill(service.group, signal.SIGHUP)
-        wait_for(lambda: receiver.find("evil.toml"), what="a human to hear of it")
+        wait_for(lambda: receiver.find("evil.toml"), description="a human to hear of it")
         at, told = receiver.find("evil.toml")[0]
         report(way, database_url, at - began)
         assert "slopeward/v1/" in told["body"]
         move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
-        wait_for(receiver.find_red, what="red of the other site")
+        wait_for(receiver.find_red, description="red of the other site")
         stop()
         assert all(states), "a retained state was cleared"

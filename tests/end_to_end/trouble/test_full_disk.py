@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from monitor.store.database.engine import Database
-from tests.conftest import wait_for
 from tests.data.running import publish
 from tests.end_to_end.trouble.test_cannot_decide import evaluated_at, move, receiver, running
+from tests.fixtures.waiting import wait_for
 from tests.integration.service.test_disk_reserve import fill
 
 __all__ = ["receiver"]

@@ -11,10 +11,12 @@ import pytest
 
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
-from tests.conftest import MosquittoServer, PostgresServer, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import health
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.postgresql import PostgresServer
+from tests.fixtures.waiting import wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]
 TAKEN_OVER = "another core has taken this database over"
@@ -43,22 +45,24 @@ def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
         first = find_core()
         assert first is not None
         restart()
-        wait_for(lambda: "the turn of the core is taken anew" in service.log(), what="the turn to be taken anew")
+        wait_for(lambda: "the turn of the core is taken anew" in service.log(), description="the turn to be taken anew")
         with (tmp_path / "second.log").open("wb") as log:
             second = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
         try:
             # it has tried and waits: were the turn free, it would have it by now
-            wait_for(lambda: count_waiting(second), what="the second core to try")
+            wait_for(lambda: count_waiting(second), description="the second core to try")
             os.kill(first, signal.SIGSTOP)
             restart()
             wait_for(lambda: find_core() == second.pid, 40, "the second core to decide")
             os.kill(first, signal.SIGCONT)
-            wait_for(lambda: TAKEN_OVER in service.log(), what="the first one to say that it decides nothing")
+            wait_for(lambda: TAKEN_OVER in service.log(), description="the first one to say that it decides nothing")
             # a busy machine may take a minute until here: then the supervisor has replaced the core that hung
-            wait_for(lambda: TAKEN_OVER in str(health(service)) or not is_running(first), what="the page to say it")
+            wait_for(
+                lambda: TAKEN_OVER in str(health(service)) or not is_running(first), description="the page to say it"
+            )
             assert health(service)[0] == 503 or not is_running(first)
             before = count_evaluations()
-            wait_for(lambda: count_evaluations() > before + 1, what="the second core to go on")
+            wait_for(lambda: count_evaluations() > before + 1, description="the second core to go on")
             assert find_core() == second.pid
         finally:
             with contextlib.suppress(ProcessLookupError):

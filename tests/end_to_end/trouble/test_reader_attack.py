@@ -12,8 +12,10 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import MosquittoServer, PostgresServer, wait_for
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, evaluated_at, move, receiver, running
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.postgresql import PostgresServer
+from tests.fixtures.waiting import wait_for
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(200)]

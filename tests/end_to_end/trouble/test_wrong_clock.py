@@ -24,10 +24,12 @@ from monitor.store.schema.readings import observation
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.clock_steps import set_back
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE, MosquittoServer, free_port, take_turns, wait_for
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, Report, evaluated_at, move, receiver, report
+from tests.fixtures.databases import ON_SQLITE
+from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.waiting import free_port, wait_for
 
 __all__ = ["receiver", "report"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -79,7 +81,7 @@ def core_running(
         core.stopping.set()
         watching.join(10)
         core.stop()
-        compute._stopped.clear()  # it is this process that goes on, with jobs of other tests
+        compute.allow_jobs()  # this process runs the remaining tests
         del os.environ["HOOK"]
 
 
@@ -262,7 +264,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("way", "words"), [(way, WAYS[way]) for way in take_turns(WAYS, 0, of=2)])
+@pytest.mark.parametrize(("way", "words"), WAYS.items())
 def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words):
     """The supervisor's clocks are ours to set: until now they were two hours behind, so that it comes back to today."""
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")

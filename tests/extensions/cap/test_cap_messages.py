@@ -24,9 +24,9 @@ from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.movement import failure_time
 from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.sites import site as site_table
-from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
+from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
 from tests.tables import tabulated

@@ -12,6 +12,7 @@ import pytest
 
 from monitor.extensions.demo import demo
 from tests.data.running import hide_mosquitto, hurry_services
+from tests.fixtures.soak import with_soak
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 SHORT = """
@@ -28,26 +29,24 @@ story.TAIL = story.TAIL.replace(', "7d"]', "]").replace("month = 0.5", "month = 
 from monitor.cli.main import main
 main(sys.argv[1:])
 """
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
-# `make soak` plays all three networks; what sets them apart is in tests/contract/test_forecasters.py
-NETWORKS = ("gru", "lstm", "graph-gru") if SOAK else ("gru",)
+NETWORKS = ("gru", "lstm", "graph-gru")
 ONE_NETWORK = """
 from monitor.extensions.demo import worth
 story.TAIL = story.TAIL.replace('"gru", "lstm", "graph-gru"', '"gru"')
 demo.NETWORKS = worth.NETWORKS = ("gru",)
 from monitor.cli.main import main
 """
-if not SOAK:
-    SHORT = SHORT.replace("from monitor.cli.main import main\n", ONE_NETWORK.lstrip())
 
 
-def run_demo(folder, before=()):
+def run_demo(folder, networks, before=()):
     # of the tutorial's installation, which is not the demonstration's
     environment = os.environ | {"SLOPEWARD_DATABASE__URL": "sqlite:////nowhere/x.db", "SLOPEWARD_WEB__PORT": "1"}
-    if not SOAK:
+    program = SHORT
+    if networks != NETWORKS:
+        program = SHORT.replace("from monitor.cli.main import main\n", ONE_NETWORK.lstrip())
         environment = hurry_services(environment)
     done = subprocess.run(
-        [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo")],
+        [*before, sys.executable, "-c", program, "demo", "--once", "--json", "--folder", str(folder / "demo")],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -70,13 +69,14 @@ def _read(path):
 
 
 @pytest.mark.timeout(1260)
-def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
-    status, counted, words = run_demo(tmp_path, before=hide_mosquitto())
+@pytest.mark.parametrize("networks", with_soak(("gru",), NETWORKS))
+def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path, networks):
+    status, counted, words = run_demo(tmp_path, networks, before=hide_mosquitto())
     assert status == 0, "\n".join([*map(str, counted["trouble"]), words])
     assert counted["observations"] > 12_000
-    assert {"auto", *NETWORKS, "lld", "persistence"} <= set(counted["forecasters"])
+    assert {"auto", *networks, "lld", "persistence"} <= set(counted["forecasters"])
     assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
-    for name in NETWORKS:
+    for name in networks:
         assert counted["forecasters"][name]["own"]["horizons"], "what it forecasts by itself"
         assert counted["forecasters"][name]["past"]["n"] > 0, "what it erred, beside a straight line"
     assert "errors on the past" in words

@@ -30,8 +30,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.fixtures.databases import ON_BOTH
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)

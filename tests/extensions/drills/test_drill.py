@@ -40,13 +40,14 @@ from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import metadata
-from tests.conftest import LEAST_CEILING_S, ON_SQLITE, wait_for
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import START, WatchedSlope
+from tests.fixtures.databases import ON_SQLITE
+from tests.fixtures.waiting import MINIMUM_TIMEOUT_S, wait_for
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
@@ -161,13 +162,15 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real,
             real,
             site,
             ADA,
-            DrillOptions(speed=1e9, hold_s=LEAST_CEILING_S),
+            DrillOptions(speed=1e9, hold_s=MINIMUM_TIMEOUT_S),
             clock=lambda: datetime.now(UTC),
             wait=wait,
             on_turn=lambda at, change: seen.append((at, change)),
         )
         took_s = time.monotonic() - began_s
-        wait_for(lambda: any(b["exercise"] and b["level"] == 0 for b in listener.bodies), what="the end of the drill")
+        wait_for(
+            lambda: any(b["exercise"] and b["level"] == 0 for b in listener.bodies), description="the end of the drill"
+        )
     finally:
         dispatcher.stop(5)
     assert ([x.level for _, x in seen], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)

@@ -30,8 +30,8 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import stream_view
 from monitor.worker import compute
-from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW
+from tests.fixtures.databases import STORY_ON_BOTH
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"

@@ -30,11 +30,11 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.anomalies import anomaly_label
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 from tests.markup import flatten_html

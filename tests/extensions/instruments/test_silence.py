@@ -35,11 +35,11 @@ from monitor.store.schema.alerts import alert
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from tests.conftest import ON_BOTH
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START
 from tests.extensions.instruments.test_instruments import DAY, HEAD, HOUR, keys
+from tests.fixtures.databases import ON_BOTH
 from tests.tables import tabulated
 
 NOW = parse("2026-03-15T12:00:00Z")

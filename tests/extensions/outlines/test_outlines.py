@@ -31,8 +31,8 @@ from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.models import model_proof
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import footprint_row, scene_row, square, tell
+from tests.fixtures.databases import ON_BOTH
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

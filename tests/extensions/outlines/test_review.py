@@ -22,10 +22,10 @@ from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.upkeep.migrate import upgrade
-from tests.conftest import ON_SQLITE
 from tests.data.asked_detection import detect
 from tests.data.store_rows import footprint_row, scene_row, tell
 from tests.data.tiny_recipe import tiny
+from tests.fixtures.databases import ON_SQLITE
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
 WHO = Actor("R. Mori", "person")

@@ -13,8 +13,8 @@ from monitor.extensions.points.store import maps as point_maps
 from monitor.extensions.points.store.rates import load_rates
 from monitor.store.readings import points
 from monitor.store.schema.points import point, point_observation
-from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW
+from tests.fixtures.databases import STORY_ON_BOTH
 from tests.integration.web.served import serving
 from tests.integration.web.test_door import serving as serving_at
 from tests.integration.web.test_rules import enter

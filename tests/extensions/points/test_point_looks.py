@@ -26,10 +26,10 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.points import point_anomaly, point_forecast, point_issue, point_square
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_BOTH
 from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 
 START = datetime(2022, 1, 3, tzinfo=UTC)
 DATES = [START + timedelta(days=6 * k) for k in range(126)]
@@ -122,7 +122,7 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
         assert again == kept.found, "the same rows come again from the database"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_path):
     at = DATES[30]
     take(bench, write(tmp_path / "a.csv", draw(), 30), at)
@@ -133,7 +133,7 @@ def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_p
     assert f"{COUNT} points looked at in 39 new acquisitions" in look(bench, DATES[116]), "as if it were the first one"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(points, "STORED", 5)
     monkeypatch.setattr(points, "AT_ONCE", 60)
@@ -148,7 +148,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
     assert replace(kept.found.happenings[0], members=()).points == 12
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
     at, right = DATES[116], points.detect_alarms
     for name in ("a", "b"):
@@ -208,7 +208,7 @@ def test_points_that_came_in_are_forecast_once(bench, tmp_path):
     assert kept == COUNT, "one row per point, the newest"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
     issue(bench, AT)
@@ -221,7 +221,7 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
     assert list(ask(bench, lambda c: c.execute(select(point_issue.c.digest)).scalars())) == [whole]
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp_path):
     values = draw()
     values[7, 110:] = np.nan
@@ -237,7 +237,7 @@ def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp
     assert set(reasons) == {"p007", "p008", "p009"}
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 40), DATES[40])
     assert issue(bench, DATES[40]) == "sentinel: not forecast: 40 acquisitions: at least 42 are needed"
@@ -257,7 +257,7 @@ def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench,
     assert newest["reason"] == "nothing holds"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
     monkeypatch.setattr(point_forecasts, "AT_ONCE", 100)
@@ -278,7 +278,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
         assert (len(load_view(c, "point_forecasts")), len(load_view(c, "point_forecast_issues"))) == (3 * COUNT, 3)
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_url, capsys):
     (tmp_path / "configs" / "sites").mkdir(parents=True)
     (tmp_path / "configs" / "sites" / "bench.toml").write_text(TEXT)
@@ -328,7 +328,7 @@ def look_map(db, box=ALL):
 
 
 @ON_BOTH
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
     values = np.round(draw(), 1)
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
@@ -363,7 +363,7 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
 
 
 @ON_BOTH
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(point_map, "POINTS_MOST", 40)
     monkeypatch.setattr(point_maps, "POINTS_MOST", 40)
@@ -398,7 +398,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_run_that_broke_off_leaves_the_map_that_stood(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(point_map, "POINTS_MOST", 40)
     monkeypatch.setattr(point_maps, "POINTS_MOST", 40)

@@ -21,9 +21,9 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE, stamp
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.web.served import serving
 from tests.tables import tabulated
 

@@ -50,9 +50,10 @@ from monitor.store.schema.reports import issued_report, report_mail
 from monitor.store.schema.site_events import report
 from monitor.store.schema.views import load_view
 from monitor.web.parts.documents import find_policy
-from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, NOW
 from tests.data.rows import insert_rows
+from tests.fixtures.databases import STORY_ON_SQLITE
+from tests.fixtures.waiting import free_port
 from tests.integration.web.served import log_in, serving
 from tests.markup import flatten_html
 

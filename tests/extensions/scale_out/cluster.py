@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from monitor.extensions.scale_out import cluster
 from monitor.extensions.scale_out.cluster import DaskCluster
-from tests.conftest import REPOSITORY, free_port
+from tests.fixtures.waiting import REPOSITORY, free_port
 
 Process = subprocess.Popen[bytes]
 

@@ -20,9 +20,9 @@ from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.worker import compute
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
-from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, may, request_scene
 from tests.extensions.scale_out.cluster import FarCluster, start_cluster
+from tests.fixtures.waiting import wait_for
 
 BODY = """
 import os, time
@@ -109,7 +109,9 @@ def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) 
     path = tmp_path / "pid"
     with pytest.raises(JobError, match="killed at its limit of 6 s"):  # a busy machine begins late
         compute.run(SLEEP, {"path": str(path), "s": 60}, 6, cluster=far.where)
-    wait_for(lambda: not Path(f"/proc/{path.read_text().split()[0]}").exists(), what="the end of the job's process")
+    wait_for(
+        lambda: not Path(f"/proc/{path.read_text().split()[0]}").exists(), description="the end of the job's process"
+    )
 
 
 def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +139,7 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path:
     compute.run(SLEEP, {"path": str(before), "s": 1.5}, 60, cluster=far.where)
     thread = Thread(target=ask)
     thread.start()
-    wait_for(begun(1), what="the job to begin")
+    wait_for(begun(1), description="the job to begin")
     second = far.start("second")
     os.kill(far.first.pid, signal.SIGKILL)
     thread.join(60)
@@ -145,10 +147,10 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path:
     assert begun(2)(), "it ran again from its beginning"
     thread = Thread(target=ask)
     thread.start()
-    wait_for(begun(3), what="the job to begin")
+    wait_for(begun(3), description="the job to begin")
     third = far.start("third")
     second.kill()
-    wait_for(begun(4), what="the job to begin again")
+    wait_for(begun(4), description="the job to begin again")
     third.kill()
     thread.join(60)
     far.first = far.start("fourth")  # tests run in any order: the others need one

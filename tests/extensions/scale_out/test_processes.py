@@ -21,10 +21,10 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
-from tests.conftest import free_port, wait_for
 from tests.data.store_rows import ask, tell
 from tests.end_to_end.ingest_only import STATIONS
 from tests.end_to_end.ingest_only import make_site as make_eight_stations
+from tests.fixtures.waiting import free_port, wait_for
 from tests.integration.ingest.test_mosquitto import T0, count, publisher
 
 __all__ = ["publisher"]

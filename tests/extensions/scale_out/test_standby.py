@@ -31,10 +31,10 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
-from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 
 
 def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
@@ -105,7 +105,7 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
         with pytest.raises(StoreBusyError), cut_off.write() as c:
             add_audit(c, SERVICE, "test", "test", {}, NOW)
             cable.cut()
-            wait_for(lambda: take_over(second), what="the one that stands by to take over")
+            wait_for(lambda: take_over(second), description="the one that stands by to take over")
             assert not cut_off.holds(), "what it would send now is not its own"
             tell(db, add_audit, SERVICE, "test", "after", {}, NOW)
             cable.mend()
@@ -133,7 +133,7 @@ def test_a_core_that_only_starts_anew_keeps_its_turn(postgresql_url, hasty):
         assert take_over(anew), "the grace is for the others"
         anew.give_up()
         began_s = time.monotonic()
-        wait_for(lambda: take_over(second), what="the other one, as nobody came back")
+        wait_for(lambda: take_over(second), description="the other one, as nobody came back")
         assert time.monotonic() - began_s < 5.0
         second.give_up()
 

@@ -18,11 +18,11 @@ import pytest
 
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
-from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, health, receiver
+from tests.fixtures.waiting import wait_for
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -92,7 +92,7 @@ class Turn:
         """What ends the other gives `one` the turn in time, less what a thread of it stood in line for a processor."""
         before, since_s, name = one.list_queued_s(), time.monotonic(), one.folder.name
         end_other()
-        wait_for(lambda: self.is_active(name), what=f"{name} to decide: {what}", pause_s=0.1)
+        wait_for(lambda: self.is_active(name), description=f"{name} to decide: {what}", pause_s=0.1)
         took_s = time.monotonic() - since_s
         queued_s = max((s - before.get(thread, 0.0) for thread, s in one.list_queued_s().items()), default=0.0)
         print(f"{what}: taken over after {took_s:.1f} s, of them {queued_s:.1f} s in line for a processor")
@@ -105,12 +105,12 @@ def test_one_decides_and_the_other_takes_over(postgresql, postgresql_url, mosqui
     with two_services(tmp_path, postgresql_url, mosquitto.url, receiver, far) as (a, b):
         a.start()
         b.start()
-        wait_for(lambda: "standby:b" in turn.stamps(), what="the stamp of the one that stands by")
+        wait_for(lambda: "standby:b" in turn.stamps(), description="the stamp of the one that stands by")
         wait_for(
             lambda: print(told := health(b)[1]) or told["reasons"] == [],  # what it says is shown where it never ends
             timeout_s=180.0,
             pause_s=1.0,
-            what="the one that decides to have read what waited with the broker",
+            description="the one that decides to have read what waited with the broker",
         )
         told = health(b)[1]
         assert (told["active"]["name"], list(told["standby"]), told["status"]) == ("a", ["b"], "ok")
@@ -122,17 +122,24 @@ def test_one_decides_and_the_other_takes_over(postgresql, postgresql_url, mosqui
             a.start()  # stands by from now on
             turn.check_takeover(a, lambda: os.killpg(b.group, signal.SIGSTOP), "SIGSTOP")
             jump(mosquitto.url)
-            wait_for(receiver.find_red, what="red to be told by the one that took over")
+            wait_for(receiver.find_red, description="red to be told by the one that took over")
             os.killpg(b.group, signal.SIGCONT)
-            wait_for(lambda: "another core has taken this database over" in b.log(), what="the other one to see it")
-            wait_for(lambda: "standby:b" in turn.stamps() and turn.is_active("a"), what="the other one to stand by")
+            wait_for(
+                lambda: "another core has taken this database over" in b.log(), description="the other one to see it"
+            )
+            wait_for(
+                lambda: "standby:b" in turn.stamps() and turn.is_active("a"), description="the other one to stand by"
+            )
             turn.check_takeover(b, cable.cut, "network cut")
             cable.mend()
-            wait_for(lambda: "standby:a" in turn.stamps() and turn.is_active("b"), what="the other one to stand by")
+            wait_for(
+                lambda: "standby:a" in turn.stamps() and turn.is_active("b"), description="the other one to stand by"
+            )
             postgresql.stop("fast")
             postgresql.start()
             wait_for(
-                lambda: turn.is_active("a") or turn.is_active("b"), what="one of the two to decide after a restart"
+                lambda: turn.is_active("a") or turn.is_active("b"),
+                description="one of the two to decide after a restart",
             )
         finally:
             stream.stop()
@@ -146,7 +153,7 @@ def look_at_all(db: Database, stream: Stream, receiver: Receiver) -> None:
     """Nothing is missing, and nothing was sent twice."""
     count = "SELECT count(DISTINCT observed_at) FROM observation WHERE value_raw < 1000 AND value_raw >= 0"
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-        wait_for(lambda: c.exec_driver_sql(count).scalar() == stream.sent, what="every reading to be stored")
+        wait_for(lambda: c.exec_driver_sql(count).scalar() == stream.sent, description="every reading to be stored")
     keys = [body["idempotency_key"] for _, body in receiver.messages if body["site"] == "s"]
     assert len(keys) == len(set(keys)), "nothing is sent by both"
 

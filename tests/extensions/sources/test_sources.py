@@ -51,10 +51,10 @@ from monitor.store.schema.readings import observation
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
-from tests.conftest import absent, free_port
 from tests.data.servers.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask
+from tests.fixtures.waiting import free_port, skip_missing
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(
@@ -577,7 +577,7 @@ def test_odd_texts_of_a_server_do_not_keep_other_sources_out(here, server, monke
 def sshd(tmp_path):
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None or os.geteuid() != 0:
-        absent("sshd (openssh-server), run as root")
+        skip_missing("sshd (openssh-server), run as root")
     Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("host", "other", "me"):
         subprocess.run(

@@ -27,11 +27,11 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.points import load_point_facts
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.surveys.stacks import write_stack
 from tests.data.watched_slope import SITE_TEXT, write_service
+from tests.fixtures.databases import ON_BOTH
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)

@@ -12,10 +12,10 @@ from monitor.config.service import scan_sites
 from monitor.extensions.surveys.stations import StationDisplacement, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
-from tests.conftest import ON_BOTH
 from tests.data.site_text import series, station
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
+from tests.fixtures.databases import ON_BOTH
 
 MOVED = series("displacement", "mm", "30d", source="image correlation")
 STATION = station("P1", MOVED, latitude=PLACE[1], longitude=PLACE[0], azimuth_deg=116.0)

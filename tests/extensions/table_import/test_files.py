@@ -140,7 +140,7 @@ def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada,
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
@@ -165,7 +165,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert (entry.actor, entry.detail["file"]) == ("bo", "risse.csv")
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, ada):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
     upload, text = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
@@ -187,7 +187,7 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     assert "Not judged" not in text, "an example judges cracks"
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_bounds_that_are_given_with_a_table_stand_in_the_site_file(page, ada, tmp_path):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k / 10};{k}.1" for k in range(60)]
     upload, _ = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
@@ -253,7 +253,7 @@ def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path,
         assert "<script>alert" not in text
         assert 20 < len(told) < 400
         assert not [word for word in (str(tmp_path), "Traceback", "monitor.") if word in told], told
-        request.getfixturevalue("without_walls")  # the first of them was read by a process of its own
+        request.getfixturevalue("jobs_in_process")  # the first of them was read by a process of its own
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
@@ -268,7 +268,7 @@ def test_a_workbook_is_understood_behind_walls(page, ada, tmp_path):
     assert "station E1: crack opening in mm" in text, text[100:900]
 
 
-@pytest.mark.usefixtures("without_walls")
+@pytest.mark.usefixtures("jobs_in_process")
 def test_positions_of_a_network_make_a_site_by_the_page(page, ada, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     upload, text = ada.look("CHAN.tenv3", Path(lay_nevada()).read_bytes())

@@ -444,7 +444,6 @@ MONTHS = {"de": "Jan Feb März", "de, three letters": "Jan Feb Mrz", "en": "Janu
 MONTHS |= {"it": "gen feb mar", "fr": "janv. févr. mars", "es": "ene feb mar"}
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("language", MONTHS)
 @pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
 def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):

@@ -119,7 +119,6 @@ SLOPES = MappingProxyType(
 )
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("slope", SLOPES)
 def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, tmp_path):
     columns, how, highest = SLOPES[slope]
@@ -133,7 +132,6 @@ def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, t
     assert judged(site) == names - bases, "each station that may move is judged, and no base alone"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(16))
 def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tmp_path):
     rng = random.Random(seed)
@@ -153,7 +151,6 @@ def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tm
 
 
 # mm on a day: what no slope does, or not yet
-@pytest.mark.turns
 @pytest.mark.parametrize(
     "wander",
     [lambda day: 0.0, lambda day: 6 * sin(day / 58), lambda day: 6 * sin(day * 6.283), lambda day: 400 * (day == 50)],

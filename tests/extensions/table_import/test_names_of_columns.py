@@ -119,7 +119,6 @@ def test_words_for_below_a_mark_count_downward_in_any_language(header, is_depth)
     assert may_count_downward(header, read_name(header).quantity) is is_depth
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):
@@ -281,7 +280,6 @@ def test_a_distance_to_water_counts_downward(tmp_path, header):
     assert not may_count_downward("Distance to prism (m)", "displacement_distance")
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(12))
 def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_path, seed):
     rng = random.Random(seed)

@@ -77,7 +77,6 @@ def test_words_that_call_no_reading_bad_are_not_asked_about(tmp_path, words):
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Status", lines(spell)))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("fill", ["-777", "-55.0", "-1"])
 @pytest.mark.parametrize(
     "line",
@@ -162,7 +161,6 @@ def test_a_discharge_of_few_litres_is_no_quality(tmp_path):
     assert "flag:Q (m3/s)" not in list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm);Q (m3/s)", lines(spell)))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("gap", [timedelta(0), timedelta(days=9)])
 @pytest.mark.parametrize("name", ["P2", "Station B77", "Sondaggio 4"])
 def test_a_line_of_words_among_the_rows_may_begin_an_instrument(tmp_path, name, gap):
@@ -173,7 +171,6 @@ def test_a_line_of_words_among_the_rows_may_begin_an_instrument(tmp_path, name, 
     assert not list_keys(lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", [*lines(), "", "end of the report", name]))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("head", ["S/N", "Sensor serial", "Seriennummer", "Matricola"])
 @pytest.mark.parametrize("words", [("1234", "5678"), ("A12", "B77")])
 def test_another_serial_number_from_a_row_on_may_be_another_instrument(tmp_path, head, words):
@@ -217,7 +214,6 @@ def test_columns_with_times_of_their_own_do_not_take_those_of_others(tmp_path, h
     assert len(guess(lay(tmp_path / "g.csv", head, late(0)), UTC).sensors) == 2
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", ["Rain_{:02d} (mm)", "Rain {}h (mm)", "Rain {:02d}:00 (mm)"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, first):
@@ -266,7 +262,6 @@ def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head
         assert [s.quantity for s in guess(table, UTC | {f"quantity:{column}": quantity}).sensors] == [quantity]
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -286,7 +281,6 @@ def test_columns_that_differ_by_what_was_done_with_the_values_are_no_two_witness
     assert len(guess(lay(tmp_path / "g.csv", "Date;Crack Upper (mm);Crack Lower (mm)", lines(spell)), UTC).sensors) == 2
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     "head",
     [

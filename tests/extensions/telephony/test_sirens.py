@@ -28,9 +28,9 @@ from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting.outbox import OpenAlert, SentNotification
 from monitor.store.schema.views import load_view
-from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, site_with
 from tests.integration.notify.siren_device import Siren
 

@@ -14,9 +14,9 @@ from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_ale
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.delivery import notification
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.alerting.test_scenes import T0, make_site
 
 SITE = make_site(G1="BASE-1", G2="BASE-2")

@@ -38,10 +38,11 @@ from monitor.store.models.movement import save_stage
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_runs
-from tests.conftest import ON_BOTH, wait_for
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, forecast_row
 from tests.data.watched_slope import write_service
+from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.waiting import wait_for
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START

@@ -19,10 +19,10 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, WatchedSlope, recompute_every
+from tests.fixtures.databases import ON_BOTH
 
 FALL = {"G1": 150.0, "G2": 140.0}
 ADA, BO = Actor("Ada", "person"), Actor("Bo", "person")

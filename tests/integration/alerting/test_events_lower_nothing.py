@@ -19,10 +19,10 @@ from monitor.store.alerting.events import confirm_event, withdraw_confirmation
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.people import user_account
 from monitor.store.upkeep.proof import verify
-from tests.conftest import ON_BOTH
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask
 from tests.data.watched_slope import recompute_every, write_service
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR
 
 JUMP = {"G1": 200.0, "G2": 180.0}

@@ -44,11 +44,11 @@ from monitor.store.schema.sites import config_version
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
-from tests.conftest import DATABASES, ON_BOTH, take_turns
 from tests.data.seized import without_keys
 from tests.data.site_text import criterion
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
+from tests.fixtures.databases import ON_BOTH, SQLITE_ONLY
 
 ADA, BO = Actor("Ada"), Actor("Bo")
 
@@ -59,7 +59,7 @@ def fail(database):
     return slope
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=SQLITE_ONLY)
 def bench(request, open_copy):
     database, failed = open_copy(request.param, fail)
     return failed.in_copy(database)
@@ -224,8 +224,6 @@ KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "a
 def test_every_kernel_of_arithmetic_decides_the_same_to_the_last_bit(bench, tmp_path):
     has = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text()))
     kernels = [name for name, needs in KERNELS.items() if needs in has]
-    if not os.environ.get("SLOPEWARD_SOAK"):
-        kernels = [kernels[0], kernels[-1]]  # the plainest and the widest
     settings = [{"OPENBLAS_CORETYPE": name} for name in kernels]
     settings[0] |= {"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F X86_V3 X86_V4"}
     words = ["alerts", "explain", str(hazard(bench)[0].id), "--recompute"]
@@ -309,7 +307,7 @@ def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
     pack(bench)
     assert ask(bench.database, verify) == []
     silent = []
-    for edit, named in take_turns(EDITS, 0):
+    for edit, named in EDITS:
         with bench.database.engine.connect() as c, c.begin() as attempt:
             without_keys(c)
             assert c.execute(text(edit)).rowcount == 1, edit

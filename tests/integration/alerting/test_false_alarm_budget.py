@@ -27,10 +27,10 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.anomalies import anomaly_budget
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
+from tests.fixtures.databases import ON_BOTH
 
 NOW = parse("2026-06-30T12:00:00Z")
 DAY, ADA = timedelta(days=1), Actor("Ada")

@@ -26,9 +26,9 @@ from monitor.store.readings.observations import (
     load_readings,
     stream_readings,
 )
-from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import tell
+from tests.fixtures.databases import ON_BOTH
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")

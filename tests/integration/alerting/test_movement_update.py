@@ -31,9 +31,9 @@ from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema.readings import series
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, forecast_row, tell
+from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)

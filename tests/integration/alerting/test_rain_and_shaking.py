@@ -16,9 +16,9 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
-from tests.conftest import ON_BOTH
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)

@@ -30,10 +30,10 @@ from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import recompute_every, write_service
+from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)

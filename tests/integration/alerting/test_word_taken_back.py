@@ -23,9 +23,9 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import set_sites
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.evaluations import decision
-from tests.conftest import ON_BOTH
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.alerting.test_scenes import HOUR, NEAR, Slope, place
 
 ADA, BO, CY = Actor("Ada"), Actor("Bo"), Actor("Cy")

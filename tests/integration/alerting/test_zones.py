@@ -19,10 +19,10 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
-from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, footprint_row, scene_row, tell
+from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)

@@ -18,8 +18,8 @@ from monitor.domain.site import Binding, Level, Recipient, Site, Station
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
-from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 pytestmark = pytest.mark.server
 LEVELS = (Level(0, "green", False),)
@@ -35,7 +35,7 @@ REFUSED = "Not authorized"
 @pytest.fixture
 def house(tmp_path, sqlite_url):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     port = free_port()
     config = parse_service(f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\ndata = "{tmp_path}/broker"\n', "test")
     broker = ManagedBroker(tmp_path / "broker", port, find_sites=lambda: SITES)
@@ -56,7 +56,7 @@ def house(tmp_path, sqlite_url):
     made.make_ingest = lambda: Ingest(context)
     made.ingest = made.make_ingest()
     made.ingest.start()
-    wait_for(lambda: all(made.ingest.status()["connected"].values()), what="ingest")
+    wait_for(lambda: all(made.ingest.status()["connected"].values()), description="ingest")
     yield made
     made.ingest.stop()
     broker.stop()
@@ -78,7 +78,7 @@ def test_a_station_says_its_own_readings_and_nothing_else(house):
         for topic in [*others.split(), "south/state", "north/G1/obs/x", "doctor/x"]:
             assert one.publish(f"slopeward/v1/{topic}", READING, retain=True) == REFUSED, topic
         assert (one.publish("gateway/up"), one.publish("$SYS/broker/x")) == (REFUSED, REFUSED)
-    wait_for(lambda: house.ingest.status()["messages"] == 2, what="both messages")
+    wait_for(lambda: house.ingest.status()["messages"] == 2, description="both messages")
 
 
 def test_what_comes_while_the_service_is_away_waits_for_it(house):
@@ -89,7 +89,7 @@ def test_what_comes_while_the_service_is_away_waits_for_it(house):
             assert one.publish("slopeward/v1/north/G1/obs", READING.replace("06:", f"0{n}:")) == "Success"
     house.ingest = house.make_ingest()
     house.ingest.start()
-    wait_for(lambda: house.ingest.status()["messages"] == 3, what="what waited")
+    wait_for(lambda: house.ingest.status()["messages"] == 3, description="what waited")
     ours = [(house.broker.folder / "mosquitto.conf"), *(Path(__file__).parents[3] / "deploy").glob("*.conf")]
     assert len(ours) == 3
     assert not [path for path in ours if "\nper_listener_settings" in path.read_text()]
@@ -124,7 +124,7 @@ def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house
                 assert thief.is_in
                 assert thief.publish("slopeward/v1/north/G1/obs", READING) == "Success"
         assert kept.ends == []
-    wait_for(lambda: house.ingest.status()["messages"] == 3, what="the messages")
+    wait_for(lambda: house.ingest.status()["messages"] == 3, description="the messages")
     assert [one.epoch for one in house.ingest._sessions.values()] == before
 
 
@@ -167,7 +167,7 @@ def test_what_no_decoder_would_read_does_not_come_in(house):
         time.sleep(0.5)
     with calling(house.site) as one:
         assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
-    wait_for(lambda: house.ingest.status()["messages"] == 1, what="the small message")
+    wait_for(lambda: house.ingest.status()["messages"] == 1, description="the small message")
 
 
 def test_secrets_are_read_by_nobody_else_and_stand_in_no_log_and_no_command(house):
@@ -219,14 +219,14 @@ def test_retained_messages_under_ever_new_names_do_not_stay_with_the_broker(hous
             gateway.publish(f"slopeward/v1/north/X{n}/obs", large, retain=True)
         gateway.publish("slopeward/v1/north/G1/obs", large, retain=True)
         gateway.publish("slopeward/v1/north/Y/backfill/obs", large, retain=True)
-        wait_for(lambda: house.ingest.status()["messages"] == 42, what="all of them read")
-        wait_for(lambda: retained(house) == kept, what="the clearing")
+        wait_for(lambda: house.ingest.status()["messages"] == 42, description="all of them read")
+        wait_for(lambda: retained(house) == kept, description="the clearing")
         house.ingest.stop()
         gateway.publish("slopeward/v1/north/Z1/obs", large, retain=True)
     assert retained(house) == kept | {"slopeward/v1/north/Z1/obs"}
     house.ingest = house.make_ingest()
     house.ingest.start()
-    wait_for(lambda: retained(house) == kept, what="the clearing after a start")
+    wait_for(lambda: retained(house) == kept, description="the clearing after a start")
     with house.ingest._db.read() as c:
         rejected = c.exec_driver_sql("SELECT count(*) FROM rejected_message").scalar()
     assert rejected == 0, "what was cleared is no message"

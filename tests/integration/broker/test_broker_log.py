@@ -21,9 +21,9 @@ from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLo
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
-from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import tell
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 WRONG = [f"slopeward/v1/{place}/obs" for place in ("north/G1/", "other/G1", "north/g1")] + ["a/'b', ... (5 bytes))"]
 OWN = "slopeward/v1/north/G1/obs"
@@ -32,7 +32,7 @@ OWN = "slopeward/v1/north/G1/obs"
 @pytest.fixture
 def broker(tmp_path):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     made = ManagedBroker(tmp_path / "broker", free_port())
     yield made
     made.stop()
@@ -48,7 +48,7 @@ def send(broker, password, topics, protocol=MQTTProtocolVersion.MQTTv311):
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
         client.publish(topic, b"a reading", qos=1)
-        wait_for(lambda topic=topic: topic in reasons, what=topic)
+        wait_for(lambda topic=topic: topic in reasons, description=topic)
         client.disconnect()
         client.loop_stop()
     return reasons

@@ -17,8 +17,8 @@ from monitor.config.first_site import write_first_site
 from monitor.config.service import ServiceConfig, load_service, load_site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.store.service_state import stamp
-from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 from tests.integration.notify.outbox import T0
 
 pytestmark = pytest.mark.server
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.server
 def house(tmp_path, sqlite_url, monkeypatch):
     """A folder with two sites and a service file; `write(broker_section)` gives what it says."""
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
         monkeypatch.delenv(name)
     (tmp_path / "sites").mkdir()
@@ -105,7 +105,7 @@ def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys
     )
     process = subprocess.Popen([find_mosquitto(), "-c", house.folder / "m.conf"], stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: answers(service), what="Mosquitto")
+        wait_for(lambda: answers(service), description="Mosquitto")
         assert [state for state, _ in see(service)] == ["ok", "ok"]
         north = Access(port=door, username="north", password=shown[0]["password"])
         with calling(north) as gateway:

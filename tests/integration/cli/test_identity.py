@@ -39,11 +39,11 @@ from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.people import first_signature, password_guess
-from tests.conftest import ON_BOTH
 from tests.data.accounts import add_account
 from tests.data.forked import fork, run_forked
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope, write_service
+from tests.fixtures.databases import ON_BOTH
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one
 WORDS = {

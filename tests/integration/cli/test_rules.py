@@ -31,10 +31,10 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
 from monitor.store.schema.people import user_account
 from monitor.store.schema.tables import metadata
-from tests.conftest import ON_BOTH
 from tests.data.accounts import add_account
 from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT
+from tests.fixtures.databases import ON_BOTH
 
 CLI = Path(rules.__file__).parent
 NOW = datetime.now(UTC)

@@ -14,9 +14,9 @@ from monitor.config.first_site import write_first_site
 from monitor.store.database import engine
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
-from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
+from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
 
 
 @pytest.fixture

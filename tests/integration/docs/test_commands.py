@@ -26,12 +26,12 @@ from monitor.jobs.forecasts import checkpoints
 from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
 from monitor.store.schema.people import user_account
-from tests.conftest import REPOSITORY
 from tests.contract.test_verbs import list_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
 from tests.data.surveys import clouds, images, radar
 from tests.data.surveys.rasters import write_raster
+from tests.fixtures.waiting import REPOSITORY
 from tests.integration.ingest.test_grids import write_mintpy, write_rain, write_tif
 from tests.integration.ingest.test_points import write_long as write_points
 from tests.integration.ingest.test_rtklib import HEAD, LLH
@@ -57,6 +57,7 @@ ELSEWHERE = {
     "slopeward alerts verify": "a step that waits: test_corrections",
     "slopeward sites map susceptibility": "a map below a scene: test_maps",
     "slopeward notify cap verify": "a message that a service signed: test_cap",
+    "slopeward scenes detect flight": "weights for cracks, which are not shipped: test_cracks",
 }
 TODAY = datetime.now(UTC).date()
 SATURDAY = TODAY + timedelta(days=6 - (TODAY.weekday() + 1) % 7 or 7)
@@ -297,7 +298,6 @@ def enter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checkpoints, "TrainingRequest", partial(checkpoints.TrainingRequest, epochs=1, stride=4))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("page", sorted(list_pages()))
 def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(shutil.copytree(watch, tmp_path / "watch"))

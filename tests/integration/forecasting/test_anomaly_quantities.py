@@ -27,9 +27,9 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema.anomalies import anomaly as anomaly_table
 from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -190,7 +190,6 @@ def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: 
     assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
 def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""

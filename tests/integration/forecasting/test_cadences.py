@@ -21,10 +21,10 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema.forecasts import forecast, forecast_withheld
 from monitor.store.schema.readings import series
 from monitor.worker import compute
-from tests.conftest import create_schema
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
 from tests.data.store_rows import ask
+from tests.fixtures.databases import create_schema
 
 END = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86400.0

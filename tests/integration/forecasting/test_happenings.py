@@ -18,9 +18,9 @@ from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
 from tests.extensions.instruments.test_instruments import NOW, SITE
+from tests.fixtures.databases import ON_BOTH
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ADA = Actor("Ada")

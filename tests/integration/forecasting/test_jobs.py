@@ -104,7 +104,6 @@ def read_own(checkpoint, panel, horizons_s):
     return {(name, h): made[s, at.index(h)] for s, name in enumerate(seen.stations) for h in horizons_s}
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("surge", [0.0, 400.0], ids=["steady", "a leap that no path allows"])
 def test_the_row_of_a_network_is_a_forward_pass_of_its_checkpoint_with_its_interval(model, surge):
     made, _, _ = model
@@ -135,7 +134,6 @@ def with_weight(made, folder, weight, *, shown=True):
     return str(write(folder, Path(made.path).read_bytes(), card))
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, weight):
     made, _, _ = model

@@ -22,10 +22,10 @@ from monitor.store.readings.gaps import GapCandidate, load_gaps
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -20,8 +20,8 @@ from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.anomalies import anomaly as anomaly_table
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, enter_offset, tell
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)

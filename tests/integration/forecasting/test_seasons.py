@@ -14,8 +14,8 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.models.seasons import load_season, save_seasons
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.extensions.instruments.test_instruments import HEAD, STATION
+from tests.fixtures.databases import ON_BOTH
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 

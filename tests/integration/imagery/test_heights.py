@@ -153,7 +153,6 @@ def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, groun
     assert found["polygons"][0]["mean_slope_deg"] > 5
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", ["gone", "elsewhere", "a corner of the scene", "one file"])
 def test_heights_of_a_site_hold_no_scene_back(database, config, ground, tmp_path, kind):

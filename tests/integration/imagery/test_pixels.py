@@ -106,7 +106,6 @@ def halve(grid):
 TILTED = Grid(Affine(9.6, 2.8, *PLACE.transform[2:3], 2.8, -9.6, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("place", [PLACE, TILTED, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)])
 def test_a_finer_image_is_read_at_the_pixels_of_the_training_by_itself(drawn, tmp_path, able, place):
     """What is found lies on the image's own pixels, is as large as at 10 m, and nodata stays what it was."""
@@ -135,7 +134,6 @@ def test_a_coarser_image_is_read_so_too_and_says_that_small_things_may_be_missed
     assert answer["polygons"]
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("pixel_m", [3.9, 8.0, 12.5, 20.3])
 def test_pixels_near_those_of_the_training_and_far_from_them_are_read_as_they_are(drawn, tmp_path, able, pixel_m):
     grid = Grid(Affine(pixel_m, 0, PLACE.transform[2], 0, -pixel_m, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
@@ -246,7 +244,6 @@ def run_verb_of(capsys, *words):
     return code, said.out, said.err
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(("pixel_m", "how"), [(2.5, {}), (0.5, {}), (2.5, {"degrees": True}), (0.5, {"oblong": 4.0})])
 def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
     path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"

@@ -23,8 +23,8 @@ from monitor.domain.site import Level, Site
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
-from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.file_server import sign
+from tests.fixtures.waiting import free_port, skip_missing, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -37,7 +37,7 @@ def port():
 @pytest.fixture
 def managed(tmp_path, port):
     if find_mosquitto() is None:
-        absent("Mosquitto")
+        skip_missing("Mosquitto")
     broker = ManagedBroker(tmp_path / "broker", port)
     yield broker
     broker.stop()
@@ -94,7 +94,9 @@ def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port)
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 100)
     kept, published_ns = managed.folder / "mosquitto.db", time.time_ns()
-    wait_for(lambda: kept.exists() and kept.stat().st_mtime_ns > published_ns, what="what the broker saves by itself")
+    wait_for(
+        lambda: kept.exists() and kept.stat().st_mtime_ns > published_ns, description="what the broker saves by itself"
+    )
     os.kill(managed.pid, signal.SIGKILL)
     managed.stop()
     managed.start()
@@ -161,7 +163,7 @@ SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (),
 def guarded(tmp_path):
     """Mosquitto with TLS, password file and no anonymous access."""
     if not (find_mosquitto() and shutil.which("openssl") and shutil.which("mosquitto_passwd")):
-        absent("Mosquitto with mosquitto_passwd, or openssl,")
+        skip_missing("Mosquitto with mosquitto_passwd, or openssl,")
     port = free_port()
     cert, key, passwords = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "passwords"
     sign(cert, key, "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
@@ -172,7 +174,7 @@ def guarded(tmp_path):
         f"cafile {cert}\ncertfile {cert}\nkeyfile {key}\n{'user root' if os.geteuid() == 0 else ''}\n"
     )
     process = subprocess.Popen([find_mosquitto(), "-c", config], stderr=subprocess.DEVNULL)
-    wait_for(lambda: is_open(port), what="Mosquitto")
+    wait_for(lambda: is_open(port), description="Mosquitto")
     yield SimpleNamespace(port=port, cert=str(cert))
     process.terminate()
     process.wait(60)

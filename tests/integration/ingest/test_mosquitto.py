@@ -21,9 +21,10 @@ from monitor.ingest import pipeline
 from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.store.database.engine import Database
-from tests.conftest import ON_BOTH, REPOSITORY, wait_for
 from tests.data.payloads import published
 from tests.data.store_rows import ask
+from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.waiting import REPOSITORY, wait_for
 
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -14,8 +14,8 @@ from monitor.store.readings.observations import (
     load_series,
 )
 from monitor.store.schema.readings import series_latest
-from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.store_rows import add_flag, ask, tell
+from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)

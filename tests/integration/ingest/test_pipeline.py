@@ -25,9 +25,9 @@ from monitor.store.readings.messages import (
     note_sequences,
 )
 from monitor.store.readings.observations import add_observations
-from tests.conftest import ON_BOTH
 from tests.data.payloads import published
 from tests.data.store_rows import tell
+from tests.fixtures.databases import ON_BOTH
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())

@@ -30,9 +30,9 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.schema import views
 from monitor.store.schema.points import point_observation
-from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,9 +22,9 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT
+from tests.fixtures.databases import ON_BOTH
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -34,9 +34,9 @@ from monitor.store.schema.sites import station as station_table
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, recompute_every
+from tests.fixtures.databases import ON_BOTH
 
 ADA = Actor("Ada")
 # a rename as people write it: the table of the station, and the criterion that names it

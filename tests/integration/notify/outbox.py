@@ -17,7 +17,7 @@ from monitor.notify.verdict import DeliveryLimits
 from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.sites import site
-from tests.conftest import free_port
+from tests.fixtures.waiting import free_port
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 # that nobody confirmed is in tests/extensions/duty/test_page.py, that nobody was reached in test_order.py

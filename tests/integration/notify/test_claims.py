@@ -29,8 +29,9 @@ from monitor.store.alerting.outbox import (
 from monitor.store.database.engine import Database
 from monitor.store.schema.delivery import notification
 from monitor.store.upkeep.clock_steps import set_back
-from tests.conftest import ON_BOTH, wait_for
 from tests.data.store_rows import tell
+from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -78,7 +79,7 @@ def test_rows_that_somebody_altered_delay_no_message(database, hooks):
         for n, values in enumerate(NEVER.values()):
             add_message(c, add_alert(c, key=f"k{n}"), f"webhook:OK{n}", at=clock(), **values)
     with running(database, {f"OK{n}": f"{hooks.base}/ok" for n in range(len(NEVER))}):
-        wait_for(lambda: set(states(database).values()) == {"delivered"}, what=str([*NEVER]))
+        wait_for(lambda: set(states(database).values()) == {"delivered"}, description=str([*NEVER]))
     assert len(hooks.got) == len(NEVER)
 
 

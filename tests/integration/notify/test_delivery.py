@@ -33,11 +33,11 @@ from monitor.store.alerting.outbox import claim_due, mark_failed
 from monitor.store.alerting.receipts import load_tested, note_test
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
-from tests.conftest import wait_for
 from tests.contract.test_notify_channels import SITE
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
 from tests.extensions.telephony.test_telephone import NUMBER, TOKEN, provider
+from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import (
     T0,
     add_alert,

@@ -18,9 +18,9 @@ from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.evaluations import decision, site_state
-from tests.conftest import wait_for
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import T0, add_alert, add_event, add_site
 
 
@@ -51,7 +51,7 @@ def wait_said(ear, topic, count=1, last=None):
         found = find_said(ear, topic)
         return found if len(found) >= count and (last or {}).items() <= found[-1].items() else None
 
-    return wait_for(come, what=topic)
+    return wait_for(come, description=topic)
 
 
 def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):

@@ -18,9 +18,9 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
-from tests.conftest import ON_BOTH
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset
+from tests.fixtures.databases import ON_BOTH
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

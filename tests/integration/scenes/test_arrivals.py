@@ -24,10 +24,10 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
 from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.drawn_scenes import arrive, of_drawings
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import ON_BOTH
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
 SITE = site_text.head("{id}", "Bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + site_text.station(

@@ -34,7 +34,6 @@ from monitor.store.schema.evaluations import decision
 from monitor.store.schema.models import model as model_table
 from monitor.store.schema.readings import observation, series
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
-from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import (
     SITE,
     add_site,
@@ -48,6 +47,7 @@ from tests.data.drawn_scenes import (
 )
 from tests.data.store_rows import ask, footprint_row, scene_row, tell
 from tests.data.surveys.radar import Ground
+from tests.fixtures.databases import ON_BOTH
 
 MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))
 

@@ -23,11 +23,11 @@ from monitor.store.schema.outlines import scene_unsure
 from monitor.store.schema.readings import observation
 from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 from tests.data.surveys.fine_scene import write_fine
+from tests.fixtures.databases import ON_BOTH
 
 HOUR = timedelta(hours=1)
 SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)

@@ -19,10 +19,10 @@ from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import decision
 from monitor.store.schema.scenes import scene, scene_footprint
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
 from tests.data.store_rows import ask
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
+from tests.fixtures.databases import ON_BOTH
 
 HOUR = timedelta(hours=1)
 SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)

@@ -25,8 +25,8 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.delivery import notification
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
-from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"

@@ -20,7 +20,7 @@ from monitor.service.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.schema.views import load_view
-from tests.conftest import wait_for
+from tests.fixtures.waiting import wait_for
 from tests.integration.web.served import NOW, serving
 
 FLOOD = "the cellar of the service stands {cm} cm under water"

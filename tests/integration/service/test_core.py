@@ -32,9 +32,9 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.service import service_state
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
-from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
+from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 

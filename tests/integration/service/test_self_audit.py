@@ -23,9 +23,9 @@ from monitor.store.schema.alerts import alert
 from monitor.store.schema.storage import backup_run
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
-from tests.conftest import wait_for
 from tests.data.rows import insert_rows
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 CONFIG = parse_service("", "t")

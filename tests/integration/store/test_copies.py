@@ -28,9 +28,10 @@ from monitor.store.schema import views
 from monitor.store.schema.readings import observation, series
 from monitor.store.schema.storage import backup_run
 from monitor.store.upkeep import backup, copies, proof
-from tests.conftest import STORY_ON_SQLITE, wait_for
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import STORY_ON_SQLITE
+from tests.fixtures.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)

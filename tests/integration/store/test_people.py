@@ -15,9 +15,9 @@ from monitor.store.people import sessions, users
 from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.people import user_account, web_session
-from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 from tests.data.store_rows import enter_offset, tell
+from tests.fixtures.databases import STORY_ON_SQLITE
 
 HOUR = timedelta(hours=1)
 

@@ -23,9 +23,9 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import views
 from monitor.store.upkeep import migrate
 from monitor.store.upkeep.readers import ReaderWatch
-from tests.conftest import wait_for
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 
 pytestmark = pytest.mark.server
 SITES = ("north-bench", "lake-slope")
@@ -139,7 +139,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
     sleeps = ThreadPoolExecutor(1).submit(sleeper.execute, "SELECT pg_sleep(600)")
     asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-        wait_for(lambda: c.exec_driver_sql(asleep).first(), what="the long statement to run")
+        wait_for(lambda: c.exec_driver_sql(asleep).first(), description="the long statement to run")
     honest.execute("SELECT * FROM site_status")
     assert watch.follow() == ([], [])
     hoarder.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 600) n")  # no transaction is open

@@ -17,10 +17,10 @@ from monitor.store.schema.tables import metadata
 from monitor.store.schema.types import Instant
 from monitor.store.upkeep import clock_steps
 from monitor.store.upkeep.proof import verify
-from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import STORY_ON_SQLITE
 
 HOUR = timedelta(hours=1)
 READINGS = "series observation observation_flag series_latest point_set point point_observation point_delivery"

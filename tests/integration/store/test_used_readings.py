@@ -20,9 +20,9 @@ from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
-from tests.conftest import ON_SQLITE
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
+from tests.fixtures.databases import ON_SQLITE
 
 EDITS = {
     "value": {"value_raw": 12345.5},

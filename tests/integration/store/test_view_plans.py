@@ -7,6 +7,7 @@ from sqlalchemy import text, true
 
 from monitor.store.database.engine import Database
 from monitor.store.score_sums import find_spans, sum_up
+from tests.fixtures.databases import fill_nothing
 
 pytestmark = pytest.mark.server
 OF_ONE = "site = 's' AND station = 'G7'"
@@ -31,9 +32,9 @@ SCORES = (
 
 
 @pytest.fixture(scope="module")
-def long_past(postgresql):
+def long_past(postgresql, templates):
     """One station with 4,000 scored forecasts, 399 with three, as a server keeps them: vacuumed and counted."""
-    with Database(postgresql.url(postgresql.copy("template_slopeward", "plans"))) as db:
+    with Database(postgresql.url(postgresql.copy(templates("postgresql", fill_nothing)[0], "plans"))) as db:
         with db.write() as c:
             for statement in (SERIES, FORECASTS, SCORES):
                 c.execute(text(statement))

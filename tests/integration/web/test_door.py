@@ -26,8 +26,8 @@ from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build
 from monitor.web.routes.people import login
 from monitor.web.server import make_settings
-from tests.conftest import wait_for
 from tests.data.filled import NOW, PASSWORD
+from tests.fixtures.waiting import wait_for
 
 NAME = "slopeward_session"
 DIRECT = {"trust_env": False, "verify": False, "timeout": 60}
@@ -420,7 +420,10 @@ def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, c
     for settings, expected in (("", connection_limits.OF_ONE_ADDRESS), (proxies, 60)):
         with serving(filled_database, clock, settings) as address:
             opened = [connect(address, "127.0.0.9") for _ in range(60)]
-            wait_for(lambda opened=opened, expected=expected: count_alive(opened) <= expected, what="the others to end")
+            wait_for(
+                lambda opened=opened, expected=expected: count_alive(opened) <= expected,
+                description="the others to end",
+            )
             time.sleep(0.5)
             assert count_alive(opened) == expected
             for one in opened:
@@ -439,8 +442,8 @@ def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeyp
         host, port = address.removeprefix("http://").split(":")
         one.connect((host, int(port)))
         one.sendall(b"GET /vendor/large.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        assert wait_for(lambda: count_open(int(port)), what="the connection") == 1
-        wait_for(lambda: count_open(int(port)) == 0, what="the end of an answer that nobody reads", pause_s=0.5)
+        assert wait_for(lambda: count_open(int(port)), description="the connection") == 1
+        wait_for(lambda: count_open(int(port)) == 0, description="the end of an answer that nobody reads", pause_s=0.5)
         one.close()
 
 

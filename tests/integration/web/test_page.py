@@ -28,8 +28,8 @@ from monitor.store.service_state import stamp
 from monitor.web.app import build
 from monitor.web.parts import collect
 from monitor.web.server import PageServer, make_settings
-from tests.conftest import wait_for
 from tests.data.store_rows import tell
+from tests.fixtures.waiting import wait_for
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 from tests.markup import flatten_html
 

@@ -17,7 +17,7 @@ from monitor.worker import compute, kernel, sandbox
 from monitor.worker.configured import list_models
 from monitor.worker.records import WorkerTask
 from monitor.worker.sandbox import GIB, MIB, MissingBounds, SandboxLimits
-from tests.conftest import REPOSITORY, wait_for
+from tests.fixtures.waiting import REPOSITORY, wait_for
 
 SECRET = "nobody-may-read-this"
 BODY = """

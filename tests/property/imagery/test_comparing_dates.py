@@ -73,7 +73,6 @@ def put_snow(rng, bands, keep_off):
     return np.where(patches, bands * (1 - cover) + cover * colour[:, None, None], bands), patches
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(4))
 def test_the_season_is_measured_on_the_images_as_they_came(tmp_path, seed):
     rng = np.random.default_rng(seed)
@@ -100,7 +99,6 @@ def test_the_season_is_measured_on_the_images_as_they_came(tmp_path, seed):
     assert forgotten < 0.7 * came
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("when", ["older", "newer"])
 def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
@@ -157,7 +155,6 @@ def test_white_is_looked_for_at_the_pixel_sizes_it_was_measured_at(tmp_path, pix
     assert all(f"pixels of {pixel_m:.3g} m" in one for one in said)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(5))
 def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     """The more two images differ from pixel to pixel, the higher its limit, and the less it compares."""

@@ -1,9 +1,8 @@
-"""Damaged GeoTIFFs: no crash, no false footprint, the output folder unchanged; 500 of them under SLOPEWARD_SOAK=1.
+"""Damaged GeoTIFFs: no crash, no false footprint, the output folder unchanged.
 A thousand VRT files bent to read another file: each is refused, or shows its own folder and nothing else.
 """
 
 import hashlib
-import os
 import random
 import struct
 from pathlib import Path
@@ -20,9 +19,9 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.untrusted import open_raster
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import COLOURS, write_raster
+from tests.fixtures.soak import with_soak
 
 SIZE = 128
-COUNT = 500 if os.environ.get("SLOPEWARD_SOAK") else 36
 # A sector lost or written in another's place needs a checksum to be seen: plain bytes have none.
 SINGLE = ("truncated", "header", "directory", "blocks")
 KINDS = {"deflate": (*SINGLE, "zeroed", "swapped"), "strips": (*SINGLE, "zeroed", "swapped"), "plain": SINGLE}
@@ -68,14 +67,15 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.usefixtures("one_torch_thread")
-def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole):
+@pytest.mark.parametrize("count", with_soak(36, 500))
+def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole, count):
     """What is read in spite of its damage shows no footprint, for on the whole ground there is none."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("kept")
     path = tmp_path / "20240506.tif"
     refused = read = 0
-    for seed in range(COUNT):
+    for seed in range(count):
         rng = np.random.default_rng([2_024, seed])
         layout = sorted(whole)[seed % len(whole)]
         kind = KINDS[layout][seed // len(whole) % len(KINDS[layout])]
@@ -96,11 +96,12 @@ def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole):
         for name in answer["outputs"].values():
             if isinstance(name, str):
                 Path(name).unlink()
-    assert refused > COUNT / 3
+    assert refused > count / 3
     assert read > 0
 
 
-def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_path, whole):
+@pytest.mark.parametrize("count", with_soak(36, 500))
+def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_path, whole, count):
     """ZSTD, LZW and plain blocks carry no checksum: garbage in them decodes to values that may well be real."""
     folder = tmp_path / "scene"
     folder.mkdir()
@@ -108,7 +109,7 @@ def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_
     digest = hashlib.sha256(whole["plain"]).hexdigest()
     listed = f'"a.tif" = {{ size = {len(whole["plain"])}, sha256 = "{digest}" }}\n'
     (folder / "scene.toml").write_text(f"acquired_at = 2024-05-06T00:00:00Z\n[bands]\n{bands}[files]\n{listed}")
-    for seed in range(COUNT):
+    for seed in range(count):
         content = damage(whole["plain"], KINDS["strips"][seed % 6], np.random.default_rng([7, seed]))
         (folder / "a.tif").write_bytes(content)
         if content != whole["plain"]:

@@ -26,7 +26,7 @@ from monitor.decision.series.tracks import Track
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
+from tests.property.alerting_histories import Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
 from tests.tables import tabulated
 
@@ -433,9 +433,9 @@ def check_a_level_stands_while_it_scatters(seeds: range) -> None:
 HELD = decide_module.hold_scattering
 LAWS = {
     check_noise: range(24),
-    check_scatter_makes_no_red: range(400 if SOAK else 10),
+    check_scatter_makes_no_red: range(10),
     check_acceleration_masks_nothing: range(40),
-    check_votes_fall_by_the_upper_end: range(400 if SOAK else 8),
+    check_votes_fall_by_the_upper_end: range(8),
     check_a_level_stands_while_it_scatters: range(4),
 }
 MUTANTS = {
@@ -454,12 +454,18 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_a_law_of_noise_and_scatter_holds(law):
-    law(LAWS[law])
+@pytest.mark.parametrize(
+    ("law", "seeds"),
+    [
+        *LAWS.items(),
+        pytest.param(check_scatter_makes_no_red, range(400), marks=pytest.mark.soak),
+        pytest.param(check_votes_fall_by_the_upper_end, range(400), marks=pytest.mark.soak),
+    ],
+)
+def test_a_law_of_noise_and_scatter_holds(law, seeds):
+    law(seeds)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_variant_is_caught(name, monkeypatch):
     module, attribute, broken, law, seeds = MUTANTS[name]

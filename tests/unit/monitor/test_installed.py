@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from monitor.checks import installation
-from tests.conftest import REPOSITORY
+from tests.fixtures.waiting import REPOSITORY
 
 
 def test_a_distribution_that_wrote_into_our_packages_is_named(monkeypatch):

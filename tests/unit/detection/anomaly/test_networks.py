@@ -19,7 +19,6 @@ def waves(count=200, seed=0):
     return values * mask, mask
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_each_network_learns_the_same_twice(name):
     windows, watch = waves(), waves(40, 1)

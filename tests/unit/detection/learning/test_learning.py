@@ -270,7 +270,6 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
         run.learn(asked, lambda _: None)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     ("made", "kind"),
     [

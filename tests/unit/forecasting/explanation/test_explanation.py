@@ -88,7 +88,6 @@ def test_the_same_network_gives_the_same_record(taught, told):
     assert record.explain(taught, PANEL, PARTS) == told
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("model", ["gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm"])
 def test_every_map_says_that_it_is_no_cause(model):
     panel = replace(PANEL, drivers=None)

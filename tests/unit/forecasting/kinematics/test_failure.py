@@ -1,7 +1,6 @@
 """The failure window, its chance over a bound, and replaced sensors: found beside noise, never from the future."""
 
 import math
-import os
 import random
 from itertools import pairwise
 from math import exp, isfinite, log
@@ -18,11 +17,12 @@ from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
 from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
+from tests.fixtures.soak import with_soak
 from tests.tables import tabulated
 
 DAY = 86_400.0
 HOUR = 3_600.0
-SEEDS = 100 if os.environ.get("SLOPEWARD_SOAK") else 10  # each drawn twice
+CURVES = pytest.mark.parametrize("curves", with_soak(20, 200))
 
 
 def watch(
@@ -120,8 +120,9 @@ def marks_of(seed: int, sigma: float, **more: object) -> list[Mark | None]:
     return mark_issues(issues, curve.failure_s, LEADS)
 
 
-def test_collapses_of_the_classical_law_meet_the_bars() -> None:
-    table = sum_up([marks_of(s, n) for s in range(SEEDS) for n in (0.5, 2.0)], LEADS)
+@CURVES
+def test_collapses_of_the_classical_law_meet_the_bars(curves: int) -> None:
+    table = sum_up([marks_of(s, n) for s in range(curves // 2) for n in (0.5, 2.0)], LEADS)
     assert table["14d"]["issued"] >= 0.85
     assert table["7d"]["issued"] >= 0.95
     for lead in ("14d", "7d"):
@@ -130,17 +131,19 @@ def test_collapses_of_the_classical_law_meet_the_bars() -> None:
         assert table[lead]["inside"] >= 0.9
 
 
-def test_velocities_stamped_mid_window_leave_no_bias() -> None:
-    table = sum_up([marks_of(s, 1.0) for s in range(2 * SEEDS)], LEADS)
+@CURVES
+def test_velocities_stamped_mid_window_leave_no_bias(curves: int) -> None:
+    table = sum_up([marks_of(s, 1.0) for s in range(curves)], LEADS)
     assert abs(table["5d"]["median_error_days"]) <= 1.0
 
 
-def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near() -> None:
-    drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(2 * SEEDS)]
+@CURVES
+def test_collapses_of_other_exponents_with_rain_and_gaps_stay_near(curves: int) -> None:
+    drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(curves)]
     table = sum_up(drawn, LEADS)
     assert table["7d"]["issued"] >= 0.6
     for lead in ("14d", "7d", "5d", "3d"):
-        assert table[lead]["inside"] >= (0.9 if SEEDS > 10 else 0.75)  # twenty curves are few
+        assert table[lead]["inside"] >= (0.9 if curves > 20 else 0.75)  # twenty curves are few
     assert table["3d"]["median_abs_error_days"] <= 3.0
 
 

@@ -275,7 +275,6 @@ def known_by(scored: list[ScoredError], last: int) -> list[ScoredError]:
     return [one for one in scored if one.issued_s + one.horizon_s <= last * DAY_S]
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(6))
 def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> None:
     panel, scored, asked = draw_panel(seed), draw_scored(seed, every=1 + seed % 4), sorted({h * DAY_S for h in AHEAD})
@@ -288,7 +287,6 @@ def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> 
         assert told != compute_network_weights(head, older, asked, KEYS), "what is known is read"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_better_network_leads_and_a_bad_one_has_next_to_nothing(seed: int, every: int) -> None:

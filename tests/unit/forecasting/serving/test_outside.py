@@ -3,7 +3,6 @@ Where the present lies outside what calibration saw, the kinematic forecast step
 Intervals stretch while a station moves faster than usual, and count overlapping errors by their spans.
 """
 
-import os
 from dataclasses import replace
 from itertools import pairwise
 from math import erfc, sqrt
@@ -27,8 +26,8 @@ from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting import motion_scenes
 from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
+from tests.fixtures.soak import with_soak
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 ROWS = 300
 MARK = "record with gaps"
 
@@ -58,8 +57,7 @@ def issue(values: np.ndarray, model: str = "auto"):
     return forecast(Panel(0.0, DAY_S, ("A",), values[:, None]), model, [DAY_S, 7 * DAY_S])
 
 
-@pytest.mark.turns
-@pytest.mark.parametrize("seed", range(30 if SOAK else 9))
+@pytest.mark.parametrize("seed", [*range(9), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(9, 30))])
 def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
     values = draw(seed)
     gappy = cut(values, seed)
@@ -118,7 +116,6 @@ def row(panel, model="lld", horizon_s=DAY_S, **more):
     return replace(make_row(model, horizon_s=horizon_s, reason=f"simple forecast {model}"), **times, **named, **more)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("name", list(motion_scenes.SCENES))
 def test_no_forecast_of_the_five_scenes_is_absurd(name):
     scene = motion_scenes.SCENES[name](1)
@@ -268,9 +265,10 @@ def find_jumps(seed: int) -> tuple[float, float]:
     return max(found[0]), max(found[1])
 
 
-def test_what_steps_in_takes_over_row_by_row():
+@pytest.mark.parametrize("seeds", with_soak(1, 2))
+def test_what_steps_in_takes_over_row_by_row(seeds):
     """Never by more than half of what lies between the two, also when it gives way again; a switch would be seen."""
-    smooth, switched = np.max([find_jumps(seed) for seed in range(2 if SOAK else 1)], axis=0)
+    smooth, switched = np.max([find_jumps(seed) for seed in range(seeds)], axis=0)
     assert smooth <= 0.5 < switched
 
 

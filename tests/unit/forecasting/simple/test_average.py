@@ -3,7 +3,7 @@ Weights over simple forecasts: they follow errors, from the past alone, and neve
 The season of the year: found where years repeat, refused where they do not, and laid on what `auto` forecasts.
 """
 
-import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +24,8 @@ from forecasting.simple.regret import OTHERS, Rule, Shorter, compute_weights, fi
 from forecasting.simple.trend import Trend, follow
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion, foresee
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 RIVALS = ("persistence", "drift", "lld")
-SEEDS = range(8 if SOAK else 2)
+SEEDS = range(2)
 CLEAR, NOISE = 4.0, 1.0
 QUANTILES = ("q025", "q10", "q50", "q90", "q975")
 HOURLY = CADENCES["hourly"]
@@ -37,12 +36,12 @@ def fit(values, cadence: Cadence, rows: int) -> tuple[Auto, Panel]:
     return fit_auto(panel.head(rows), find_calibration(rows), cadence.steps), panel
 
 
-def compare(kind: str, ratio: float, cadence: Cadence) -> tuple[list[float], list[float]]:
+def compare(kind: str, ratio: float, cadence: Cadence, seeds: Sequence[int]) -> tuple[list[float], list[float]]:
     """Per horizon the error of what is served, over the lowest of the three that is known only afterwards."""
     # the change of pace comes at 45 % of the rows at the soonest
     first = round((0.35 if cadence.rows > 100 else 0.5) * cadence.rows)
     errors = {name: [[] for _ in cadence.steps] for name in (*RIVALS, "served", "floor")}
-    for seed in SEEDS if SOAK or cadence.rows <= 100 else SEEDS[:1]:
+    for seed in seeds:
         auto, panel = fit(draw_motion(kind, ratio, cadence, seed), cadence, first)
         origins = np.arange(first - 1, cadence.rows)
         known, calibration = panel.head(first), find_calibration(first)
@@ -59,11 +58,21 @@ def compare(kind: str, ratio: float, cadence: Cadence) -> tuple[list[float], lis
     return (mean["served"] / best).tolist(), (mean["served"] / np.fmax(best, mean["floor"])).tolist()
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["steady", "ramp", "bend", "stop", "step", "white"])
-@pytest.mark.parametrize("name", ["daily", "monthly", *(["hourly"] if SOAK else [])])
-def test_served_is_about_as_good_as_the_best_of_three(name, kind):
-    every = [compare(kind, ratio, CADENCES[name]) for ratio in ((0.1, 3.0, 1000.0) if kind != "white" else (1.0,))]
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        ("daily", range(1)),
+        ("monthly", range(2)),
+        pytest.param("daily", range(8), marks=pytest.mark.soak),
+        pytest.param("monthly", range(8), marks=pytest.mark.soak),
+        pytest.param("hourly", range(8), marks=pytest.mark.soak),
+    ],
+)
+def test_served_is_about_as_good_as_the_best_of_three(name, kind, seeds):
+    every = [
+        compare(kind, ratio, CADENCES[name], seeds) for ratio in ((0.1, 3.0, 1000.0) if kind != "white" else (1.0,))
+    ]
     # of sixty rows a step takes some before it is told from a bend
     assert np.exp(np.log([best for best, _ in every]).mean()) <= (1.15 if kind == "step" else 1.10)
     assert max(max(own) for _, own in every) <= 1.3
@@ -83,7 +92,6 @@ def test_a_tide_is_trusted_once_its_filters_are(period):
     assert np.abs(trend.lean(path, doubt + 1000.0, rest) - truth).mean() > 100.0, "a doubt of the past would be seen"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("ratio", [3.0, 30.0, 1000.0])
 def test_a_stop_is_followed_within_the_rows_that_prove_it(ratio):
     row = np.arange(500.0)
@@ -102,7 +110,6 @@ def draw_slide(slowing: int, seed: int):
     return np.cumsum(pace) + np.random.default_rng(seed).normal(0.0, 0.7, pace.size)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("slowing", [10, 20, 30])
 def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
     def worst(seed: int) -> tuple[float, float]:
@@ -118,7 +125,6 @@ def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
     assert max(np.mean([worst(seed) for seed in SEEDS], axis=0) - bounds) > 0.2, "without end it would"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["bend", "stop", "step"])
 @pytest.mark.parametrize("name", ["hourly", "daily"])
 def test_lines_begin_anew_where_the_pace_changes(name, kind, monkeypatch):
@@ -170,7 +176,6 @@ def test_east_and_north_of_one_slide_obey_one_choice():
     assert (np.abs(auto.predict(values, np.array([239]))[0, :, 2] - truth) < 5.0).all()
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(
     ("begins", "rate"), [(0, 0.4), (0, -30.0), (180, -2.0), (180, 300.0), (236, 2.0), (236, -30.0), (236, 300.0)]
 )

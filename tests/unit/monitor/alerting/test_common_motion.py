@@ -79,7 +79,6 @@ def test_at_the_level_of_noise_a_reference_rarely_raises_before_it_is_asked_abou
     assert early <= 2, f"{early} of 16 drifts raised a level before anybody was asked"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(("rate", "noise"), [(8.0, 2.5), (30.0, 2.5), (60.0, 0.5)])
 @pytest.mark.parametrize("stations", [2, 3])
 def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate, noise, monkeypatch):

@@ -1,14 +1,16 @@
 """An offset that one person alone stands behind lowers neither of the two highest levels, at any look."""
 
-import os
 import random
 from dataclasses import replace
+
+import pytest
 
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import ForecastFact, OffsetFact, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
+from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,
@@ -23,7 +25,6 @@ from tests.property.alerting_histories import (
     seeded,
 )
 
-SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 8
 T0 = START.timestamp()
 HIGH = SITE.top_level - 1
 FALL = {"A": Motion(120.0, 16), "B": Motion(110.0, 16)}
@@ -121,9 +122,10 @@ def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_b
         assert (votes[18], votes[-1]) == (3, level), second
 
 
-def test_offsets_of_one_person_lower_no_high_level_at_any_look():
+@pytest.mark.parametrize("histories", with_soak(8, 400))
+def test_offsets_of_one_person_lower_no_high_level_at_any_look(histories):
     met = 0
-    for seed in range(SEEDS):
+    for seed in range(histories):
         rng = random.Random(seed)
         history = seeded(seed)
         offsets = sorted(
@@ -135,6 +137,6 @@ def test_offsets_of_one_person_lower_no_high_level_at_any_look():
         offsets.sort(key=lambda o: o[1])
         plain = run(history)
         assert find_lower(plain, run(history, alter=declare(offsets))) == [], seed
-        if met < SEEDS // 8:
+        if met < histories // 8:
             met += max(levels(plain)) >= HIGH > max(levels(run(history, alter=declare(offsets, "bo"))))
-    assert met >= SEEDS // 8, "hardly any of the offsets would have hidden a high level"
+    assert met >= histories // 8, "hardly any of the offsets would have hidden a high level"

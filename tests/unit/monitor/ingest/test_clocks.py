@@ -243,7 +243,6 @@ def test_a_record_is_doubted_where_it_ends_after_now_or_begins_before_1950(first
     assert (doubt_span(first, last, NOW) is not None) == cannot_be
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("years", [5, 543, -100])
 @pytest.mark.parametrize("spelled", ["%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
 def test_times_that_cannot_be_are_asked_about_by_the_command_line_and_on_the_page(tmp_path, years, spelled):
@@ -290,7 +289,6 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
             guess(read_raw_table(path), {"zone": "UTC", "dates": "day first"}, NOW)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("begin", [(1970, 1, 1), (1980, 1, 6), (1990, 1, 1), (2000, 1, 1)])
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("lone", [True, False])

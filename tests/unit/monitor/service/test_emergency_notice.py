@@ -18,7 +18,7 @@ from monitor.service import emergency_notice as room
 from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 from monitor.service.supervisor import LAST_LEVEL
-from tests.conftest import wait_for
+from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ADA, BEN = ChannelAddress("ada", "log:a"), ChannelAddress("ben", "log:b")
@@ -64,7 +64,7 @@ class World:
             mine = set(threading.enumerate()) - self.foreign
             return sum(thread.name in {"herald", "told"} for thread in mine)
 
-        wait_for(lambda: count() <= trying, what="the deliveries")
+        wait_for(lambda: count() <= trying, description="the deliveries")
 
 
 @pytest.fixture

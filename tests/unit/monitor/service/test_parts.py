@@ -28,8 +28,8 @@ from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import IDLE, load_runs, start_run
-from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
+from tests.fixtures.waiting import wait_for
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from monitor.domain.errors import AwayError, JobError
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
-from tests.conftest import REPOSITORY, wait_for
+from tests.fixtures.waiting import REPOSITORY, wait_for
 
 BODY = """
 import os, sys, time, threading

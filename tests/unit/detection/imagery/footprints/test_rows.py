@@ -70,7 +70,6 @@ def draw_whole(reader, segmenter):
     return np.where(reader.valid, np.rint(found * np.float32(STEPS)), NODATA).astype(np.uint8)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (30, 700), (256, 20), (513, 33), (780, 415)])
 @pytest.mark.parametrize("columns", [64, 4096])
 def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):

@@ -101,7 +101,6 @@ def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
     assert any("contradict" in w for w in movement.warnings)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("low", [-np.pi, 0.0])
 @pytest.mark.parametrize("fringes", [2, 3, 5])
 def test_wrapped_phases_are_no_movement(tmp_path, low, fringes):

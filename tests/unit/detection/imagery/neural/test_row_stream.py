@@ -56,7 +56,6 @@ def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, 
     assert differ(NETWORKS[which], image, high) < 1e-12
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize(("weights", "most"), [("generated", 1e-5), ("landslide4sense", 1e-5)])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 300), (200, 5), (331, 130)])
 def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height, width):

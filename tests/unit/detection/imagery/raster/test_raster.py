@@ -374,7 +374,6 @@ def scale(transform, step):
     return Affine(a * step, b * step, c, d * step, e * step, f)
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("hidden", ["", "nodata", "alpha"])
 @pytest.mark.parametrize(("step", "turn"), [(0.4, 0), (4.0, 0), (12.3, 25)])

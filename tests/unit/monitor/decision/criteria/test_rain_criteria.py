@@ -649,7 +649,6 @@ def test_every_kind_on_rain_is_walked():
     assert on_rain == set(ON_RAIN), "give the new kind its text here"
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("kind", sorted(ON_RAIN))
 @pytest.mark.parametrize("seed", range(6))
 def test_no_kind_counts_what_did_not_fall(kind, seed):

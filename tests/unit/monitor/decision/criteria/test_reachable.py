@@ -123,7 +123,6 @@ def test_one_gap_takes_no_level_away():
     assert {d.reachable_level for d in looks} == {3}
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("lost", [0.4, 0.5, 0.6])
 def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
     chance = random.Random(7)

@@ -40,7 +40,6 @@ def rough(count, seed=4):
     return [(dice.gauss(0.0, 3.0),) for _ in range(count)]
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("noise_mm", [0.5, 3.0, 8.0])
 def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns(noise_mm):
     looks = play(noise_mm=noise_mm, epochs=OPENING)
@@ -163,7 +162,6 @@ NOISE_MM = 1.0
 LIMIT_MM = 10.0
 
 
-@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(4))
 def test_the_walk_finds_the_steps_of_an_offline_search(seed):
     ruptures = pytest.importorskip("ruptures")
