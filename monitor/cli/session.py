@@ -308,8 +308,15 @@ def read_instant(option: str, text: str) -> datetime:
     return read_option(option, parse, text, "; for example 2026-03-01T06:00:00Z")
 
 
+def shows_progress() -> bool:
+    """Whether stderr is a terminal. A log file or a program that reads stderr gets messages only."""
+    return sys.stderr.isatty()
+
+
 def make_progress_printer() -> Callable[[str, float], None]:
-    """A line on stderr where more than `PROGRESS_EVERY_S` went by since the last one, or a stage has ended late."""
+    """Return a function that prints a progress line on a terminal, at most one per `PROGRESS_EVERY_S`."""
+    if not shows_progress():
+        return lambda _stage, _share: None
     last_s = time.monotonic()
 
     def print_share(stage: str, share: float) -> None:

@@ -15,6 +15,7 @@ from tests.data.surveys.rasters import AT_MINE, COLOURS, CRS, MINE, write_raster
 
 def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("monitor.cli.session.shows_progress", lambda: True)
     rng = np.random.default_rng(4)
     for name, depth in (("old", 0.0), ("new", -0.3)):
         folder = tmp_path / name

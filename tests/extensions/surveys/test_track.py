@@ -83,6 +83,7 @@ def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch)
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations"]
     monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("monitor.cli.session.shows_progress", lambda: True)
     status, _, err = track(second, first, *stations)
     assert "windows 97%" in err
     assert status == 1

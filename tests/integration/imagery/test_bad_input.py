@@ -58,7 +58,7 @@ def run_detect(scene: Path, out: Path, capsys, *more: str) -> tuple[int, str, di
     capsys.readouterr()
     code = run_verb(["scenes", "detect", "--model", "generated", str(scene), "--out", str(out), "--json", *more])
     said = capsys.readouterr()
-    lines = [line for line in said.err.splitlines() if not line.startswith("warning:") and not line.endswith(" %")]
+    lines = [line for line in said.err.splitlines() if not line.startswith("warning:")]
     assert "Traceback" not in said.err
     return code, "\n".join(lines), json.loads(said.out) if said.out else None
 

@@ -1,7 +1,6 @@
 """Rasters as they really come: each is mapped right, or refused or doubted with one line; none is wrong in silence."""
 
 import json
-import math
 import re
 import sqlite3
 import warnings
@@ -459,8 +458,7 @@ def test_a_raster_that_runs_the_other_way_gives_the_same_map_bit_for_bit(tmp_pat
     assert probabilities[0] == probabilities[1]
 
 
-def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn, monkeypatch):
-    monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", math.inf)  # a busy machine would print progress
+def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     good, grey, future = (tmp_path / name for name in ("good.tif", "grey.tif", "future.tif"))
     write(good, drawn)
     write(grey, drawn[:1])
