@@ -50,6 +50,8 @@ demo: setup ## Run the service with a simulated slope that fails (DEMO_FLAGS="--
 	@tests/setup-servers.sh mosquitto || echo "Mosquitto could not be installed; the demo uses a broker that loses its queue at a restart" >&2
 	@$(BIN)/slopeward demo $(DEMO_FLAGS)
 
+# Without bytecode files, each of several hundred processes would compile everything that it imports.
+test soak: export PYTHONDONTWRITEBYTECODE =
 test: setup servers lint type ## Run everything except the soak tests: lint, types, import contracts, all tests on SQLite and PostgreSQL
 	$(PYTEST) $(PARALLEL) $(PYTEST_FLAGS)
 
