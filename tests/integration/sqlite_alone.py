@@ -1,6 +1,7 @@
-"""What is asked of SQL is tried on both databases in `store`, and wherever a module takes `database_url` of all tests.
+"""Fixtures for folders whose tests need one database only: SQLite in every run, PostgreSQL in `make soak`.
 
-Elsewhere one database is enough; `make soak` takes both.
+Tests of SQL run on both databases. They are in tests/integration/store and in every module that uses the fixtures of
+tests/fixtures/databases.py.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ from tests.fixtures.databases import SQLITE_ONLY
 
 @pytest.fixture(params=SQLITE_ONLY)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """URL of an own database with the schema."""
+    """URL of a database with empty tables."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture(params=SQLITE_ONLY)
 def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """An open database with the story of tests/data/filled.py."""
+    """Open a database with the story of tests/data/filled.py."""
     with Database(str(request.getfixturevalue(f"filled_{request.param}_url"))) as opened:
         yield opened
