@@ -136,6 +136,26 @@ def upgrade() -> None:
         comment="append only: a copy that was made, or why there is none",
     )
     op.create_table(
+        "calculation_pending",
+        sa.Column(
+            "id", sa.String(length=64), nullable=False, comment="random: an id that was used again would hide a change"
+        ),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("series", sa.Text(), nullable=False, comment="list of `STATION.quantity`"),
+        sa.Column("from_at", Instant, nullable=False),
+        sa.Column("to_at", Instant, nullable=False),
+        sa.Column("cause", sa.String(length=16), nullable=False, comment="readings, values, redefined"),
+        sa.Column(
+            "keep_before",
+            Instant,
+            nullable=True,
+            comment="stored values before it stay even if they can no longer be computed",
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        comment="calculated series that still have to be computed; a row is deleted once its values are stored",
+    )
+    op.create_index("ix_calculation_pending_site", "calculation_pending", ["site"], unique=False)
+    op.create_table(
         "channel_test",
         sa.Column("id", BigId, nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),

@@ -1,9 +1,9 @@
-"""State of ingest: rejected messages, sequence numbers of loggers, and outages."""
+"""State of ingest: rejected messages, sequence numbers of loggers, outages, and calculations that wait."""
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, false
 
 from monitor.store.schema.metadata import metadata
-from monitor.store.schema.types import BigId, Instant, translatable_text
+from monitor.store.schema.types import BigId, Instant, Json, translatable_text
 
 rejected_message = Table(
     "rejected_message",
@@ -89,4 +89,23 @@ outage_station = Table(
     Column("missing", Integer, nullable=True),
     Column("last_late_at", Instant, nullable=True),
     comment="what became of the readings of an outage; counted again while late ones may come",
+)
+
+calculation_pending = Table(
+    "calculation_pending",
+    metadata,
+    Column("id", String(64), primary_key=True, comment="random: an id that was used again would hide a change"),
+    Column("site", String(64), nullable=False),
+    Column("series", Json, nullable=False, comment="list of `STATION.quantity`"),
+    Column("from_at", Instant, nullable=False),
+    Column("to_at", Instant, nullable=False),
+    Column("cause", String(16), nullable=False, comment="readings, values, redefined"),
+    Column(
+        "keep_before",
+        Instant,
+        nullable=True,
+        comment="stored values before it stay even if they can no longer be computed",
+    ),
+    Index("ix_calculation_pending_site", "site"),
+    comment="calculated series that still have to be computed; a row is deleted once its values are stored",
 )
