@@ -11,6 +11,7 @@ from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.notify.dispatcher import ALL_SITES
 from monitor.store.alerting.alerts import UNDELIVERED
+from monitor.store.database.slow_writes import LONGEST_WRITE_S, SlowWrite
 from monitor.store.readings.sources import PollState
 from monitor.store.upkeep.readers import ReaderWatch
 
@@ -52,6 +53,13 @@ class ReaderStatus(NamedTuple):
     """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
 
     watch: ReaderWatch
+    grew: Grew
+
+
+class WriteTimes(NamedTuple):
+    """Write transactions that held the write lock of the database too long, by name."""
+
+    slow: Mapping[str, SlowWrite]
     grew: Grew
 
 
@@ -147,7 +155,28 @@ def _describe_silence(name: str, state: PollState | None, since: datetime | None
     )
 
 
+def _slow_writes(seen: WriteTimes) -> SubjectState:
+    longest = max(seen.slow.items(), key=lambda item: item[1].longest_s, default=("", SlowWrite(0, 0.0)))
+    return found(
+        is_wrong=seen.grew("slow_writes", sum(one.times for one in seen.slow.values())),
+        name=longest[0],
+        held=Figure(longest[1].longest_s, ".1f", "s"),
+        n=Figure(longest[1].times, "d"),
+        most=Figure(LONGEST_WRITE_S, "g", "s"),
+    )
+
+
 CHECKS: Final = (
+    Check(
+        "database.slow_write",
+        WriteTimes,
+        WARN,
+        "{name} held the write lock of the database for {held} ({n} times longer than {most}): readings wait meanwhile",
+        _slow_writes,
+        todo="report it with the log; a faster disk for the database helps until it is mended",
+        alarm=1,
+        hold_s=GROWN_S,
+    ),
     Check(
         "mqtt.*.refused",
         IntakeStatus,

@@ -32,6 +32,7 @@ from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.database.slow_writes import write_part
 from monitor.store.readings.instruments import save_links
 from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
@@ -316,7 +317,8 @@ class Pipeline:
         found: list[Observation] = []
         for add in find_functions("ingest.readings") if observations else ():
             try:
-                found += add(connection, self.sites, [*observations, *found], added, now, self._ids)
+                with write_part(add.__module__):
+                    found += add(connection, self.sites, [*observations, *found], added, now, self._ids)
             except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken
             except Exception:

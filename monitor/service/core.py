@@ -488,6 +488,7 @@ class Core:
             live.PublisherStatus(self.publisher.status(), grew),
             live.PartTroubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
             live.ReaderStatus(self.readers, grew),
+            live.WriteTimes(self.db.slow_writes.list_slow(), grew),
             live.EvaluationTimes(self.sites, self.evaluation.find_slow()),
             live.EscalationStatus(
                 self.sites,
@@ -546,6 +547,7 @@ class Core:
             "levels": degraded,
             "ingest": _plain(ingest),
             "dispatcher": _plain(self.dispatcher.status()),
+            "slow_writes": {name: slow._asdict() for name, slow in self.db.slow_writes.list_slow().items()},
         }
         with self.db.write() as c:
             began_s = time.monotonic()

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.extras import require
 from monitor.store.database.seals import Sealing
+from monitor.store.database.slow_writes import SlowWrites
 from monitor.store.schema.tables import metadata
 
 P = ParamSpec("P")
@@ -104,6 +105,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.session = session
         self._turnstile = _WriterQueue()
+        self.slow_writes = SlowWrites()
         self.closed_because: str | None = None  # why nothing may be written by this object (yet)
         self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
         self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send
@@ -242,7 +244,7 @@ class Database:
                 try:
                     connection = held.enter_context(self.engine.connect())
                     connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)
-                    held.enter_context(connection.begin())
+                    transaction = connection.begin()
                 except OperationalError as error:
                     if not _is_held(error) or time.monotonic() - began_s >= waits_s:
                         raise
@@ -250,7 +252,9 @@ class Database:
                         log.warning("the database is locked: it is waited for, up to %.0f s", waits_s)
                         is_logged = True
                     continue
-                yield connection
+                # The lock is held from here to the end of the commit.
+                with self.slow_writes.measure(), transaction:
+                    yield connection
                 return
 
     def require_writable(self) -> None:

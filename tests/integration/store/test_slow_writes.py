@@ -1,0 +1,96 @@
+"""Write transactions that hold the write lock too long are reported by the name of what they computed."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.checks import live
+from monitor.checks.table import run_checks
+from monitor.config.service import parse_site
+from monitor.domain.errors import StoreError
+from monitor.ingest import pipeline as pipeline_module
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.database import slow_writes
+from monitor.store.database.engine import Database
+from monitor.store.service_state import stamp
+from tests.data import site_text
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock by which transactions are measured."""
+    seconds = [0.0]
+    monkeypatch.setattr(slow_writes.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def compute_for_long(db: Database, clock_s: list[float], seconds: float) -> None:
+    with db.write() as c:
+        stamp(c, "test", {}, NOW)
+        clock_s[0] += seconds
+
+
+def test_a_slow_write_is_named_and_logged_once(
+    database: Database, clock_s: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    compute_for_long(database, clock_s, 0.9)
+    assert database.slow_writes.list_slow() == {}
+    with caplog.at_level(logging.WARNING):
+        compute_for_long(database, clock_s, 2.5)
+        compute_for_long(database, clock_s, 1.5)
+    name = f"{__name__}:compute_for_long"
+    assert database.slow_writes.list_slow() == {name: (2, 2.5)}
+    assert [record.getMessage().split(" for ")[0] for record in caplog.records] == [
+        f"{name} held the write lock of the database"
+    ]
+
+
+def test_a_transaction_that_fails_is_measured_too(database: Database, clock_s: list[float]) -> None:
+    def fail() -> None:
+        with database.write():
+            clock_s[0] += 3.0
+            raise StoreError("refused")
+
+    with pytest.raises(StoreError):
+        fail()
+    assert list(database.slow_writes.list_slow().values()) == [(1, 3.0)]
+
+
+def test_an_extension_that_computes_in_the_transaction_of_ingest_is_named(
+    database: Database, clock_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(*_: object) -> list[object]:
+        clock_s[0] += 4.0
+        return []
+
+    monkeypatch.setattr(pipeline_module, "find_functions", lambda _place: [compute])
+    text = site_text.head("bench") + site_text.station("T1", site_text.series("temperature", "degC"))
+    site = parse_site(text, "bench.toml")
+    payload = json.dumps({"time": NOW.isoformat(), "temperature_degc": 4.0}).encode()
+    Pipeline(database, {"bench": site}, lambda: NOW).store(
+        [BrokerMessage("slopeward/v1/bench/T1/obs", payload, NOW, "live")]
+    )
+    assert database.slow_writes.list_slow() == {f"monitor.ingest.pipeline:Pipeline._commit ({__name__})": (1, 4.0)}
+
+
+def test_health_tells_it_with_its_name(database: Database, clock_s: list[float]) -> None:
+    counts = {"slow_writes": 0}
+
+    def grew(key: str, count: int) -> bool:
+        before, counts[key] = counts[key], count
+        return count > before
+
+    def look() -> list[str]:
+        seen = live.WriteTimes(database.slow_writes.list_slow(), grew)
+        return [finding.text for finding in run_checks(seen) if finding.is_wrong]
+
+    assert look() == []
+    compute_for_long(database, clock_s, 2.0)
+    [text] = look()
+    assert text.startswith(f"{__name__}:compute_for_long held the write lock of the database for 2.0 s (1 times")
+    assert look() == []
