@@ -97,12 +97,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ServicePart:
-    """A part of core that an extension brings, by `service.parts`(db, config, sites, clock): a list of these."""
+    """A part of the core process that an extension provides.
+
+    The function `service.parts`(db, config, sites, clock, on_stored) of an extension returns a list of these. A part
+    that stores readings calls `on_stored` with a `StoredSites` after its commit, so that the sites are evaluated.
+    """
 
     start: Callable[[], None] = lambda: None
     stop: Callable[[float], None] = lambda _timeout_s: None
     follow: Callable[[], None] = lambda: None  # every 3 s; it is brief, and may fail
     seen: tuple[object, ...] = ()  # what checks look at then
+    on_readings: Callable[[], None] = lambda: None  # called after a commit of readings; returns at once
+    # Whether readings of a site are stored that the part still has to process. Its level does not fall meanwhile.
+    is_behind: Callable[[str], bool] = lambda _site_id: False
 
 
 class Extension(NamedTuple):

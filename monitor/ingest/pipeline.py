@@ -16,7 +16,7 @@ from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.extension import find_functions
-from monitor.domain.instants import EPOCH, format_iso
+from monitor.domain.instants import EPOCH, format_iso, is_silent
 from monitor.domain.observation import Link, Observation
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Binding, Site, gather_recipients
@@ -36,6 +36,7 @@ from monitor.store.database.slow_writes import write_part
 from monitor.store.readings.instruments import save_links
 from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
+from monitor.store.service_state import find_stamp
 
 log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
@@ -324,6 +325,16 @@ class Pipeline:
             except Exception:
                 log.exception("nothing was calculated from %d readings", len(observations))
         return found
+
+    def complete(self) -> None:
+        """Compute what follows from imported readings, unless a service runs on this database and does so itself."""
+        if self._database is None:
+            return
+        core = self._database.run_read(find_stamp, "core")
+        if core is not None and not is_silent(core, self._clock()):
+            return
+        for compute in find_functions("ingest.complete"):
+            compute(self._database, self.sites, self._clock)
 
     def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """After a commit memory holds what the database does."""

@@ -123,6 +123,7 @@ class Core:
         self._parts_end = threading.Event()
         self._ended: dict[str, str] = {}  # threads that nobody told to end, with the reason
         self.sites: dict[str, Site] = {}
+        self.parts: list[ServicePart] = []
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
         self.conditions = AlarmConditions(self.alarms)
@@ -230,6 +231,7 @@ class Core:
             find_pace=self._find_pace,
             on_evaluated=self.commits.note_evaluation,
             on_outdated=self._check_versions,
+            is_behind=self._is_behind,
         )
         self.publisher = StatePublisher(
             self.db,
@@ -252,7 +254,7 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock)
+        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock, self._mark_stored)
         self.parts = [*chain.from_iterable(built)]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
@@ -390,6 +392,12 @@ class Core:
 
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, stored: StoredSites) -> None:
+        """Have the sites evaluated whose readings were stored, and let extensions process these readings."""
+        self._mark_stored(stored)
+        for part in self.parts:
+            part.on_readings()
+
+    def _mark_stored(self, stored: StoredSites) -> None:
         self.evaluation.mark(stored.sites, stored.unvoted)
         self.schedule.first_runs.mark(stored.sites)
 
@@ -416,6 +424,9 @@ class Core:
     def _is_drained(self) -> bool:
         self.clock_watch.go_on_after_suspension()  # before anybody's silence is judged
         return self.ingest.drained()
+
+    def _is_behind(self, site_id: str) -> bool:
+        return any(part.is_behind(site_id) for part in self.parts)
 
     def _on_poisoned(self, site_id: str, reason: str | None) -> None:
         if reason is None:

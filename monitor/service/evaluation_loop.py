@@ -55,6 +55,8 @@ class EvaluationLoop:
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
         on_outdated: called when another version of a site's file is in force than the one it has here.
+        is_behind: whether readings of a site are stored that an extension still has to process, such as inputs of
+            calculated series. The evaluation of that site is `draining` meanwhile.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """
 
@@ -73,7 +75,9 @@ class EvaluationLoop:
         find_pace: Callable[[str], float | None] = lambda _: None,
         on_evaluated: Callable[[], None] = lambda: None,
         on_outdated: Callable[[], None] = lambda: None,
+        is_behind: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._is_behind = is_behind
         self._find_news, self._next_news_s, self._find_pace = find_news, 0.0, find_pace
         self._on_evaluated, self._on_outdated = on_evaluated, on_outdated
         self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
@@ -240,7 +244,7 @@ class EvaluationLoop:
         try:
             pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
             now = self._clock()
-            draining = self._is_draining()
+            draining = self._is_draining() or self._is_behind(site_id)
             result = self._evaluate(self._db, self._sites[site_id], now, trigger, draining=draining)
             self._on_evaluated()
             if draining:

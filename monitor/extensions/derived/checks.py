@@ -1,18 +1,29 @@
-"""Series that should agree and do not: alarms of health."""
+"""Checks of calculated series: sensors that disagree, the processor time they need, and values that are late."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, NameList
+from forecasting.message import Duration, Figure, NameList
 from monitor.checks.check import WARN, Check, SubjectState, found
+from monitor.checks.site_files import SiteFolder
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
-from monitor.extensions.derived.compute import Plan, plan_site
+from monitor.extensions.derived.cost import estimate_cost
+from monitor.extensions.derived.plans import Plan, plan_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 
 LASTS_S: Final = 600.0
+# Calculated values that wait longer than this are late. A large import may need longer; the notice then says so.
+LATE_S: Final = 120.0
+
+
+class CalculationStatus(NamedTuple):
+    """By site for how many seconds its longest waiting calculated value waits, and the name of its dearest series."""
+
+    sites: Mapping[str, Site]
+    list_waits_s: Callable[[], Mapping[str, tuple[float, str]]]
 
 
 class AgreementStatus(NamedTuple):
@@ -49,7 +60,56 @@ def _find_disagreements(seen: AgreementStatus) -> Iterator[SubjectState]:
         )
 
 
+def _find_costs(files: SiteFolder) -> Iterator[SubjectState]:
+    """Compare what the calculated series of each site need with what the service gives them."""
+    sites = [site for site in files.sites if plan_site(site).each]
+    for site in sites:
+        cost = estimate_cost(site, len(sites))
+        if cost is not None:
+            yield found(
+                site.id,
+                is_wrong=cost.share > cost.budget,
+                figure=(round(100.0 * cost.share, 3), "%"),
+                n=Figure(len(plan_site(site).each), "d"),
+                rate=Figure(cost.values_per_minute, ".3g"),
+                share=Figure(100.0 * cost.share, ".2g", "%"),
+                budget=Figure(100.0 * cost.budget, ".2g", "%"),
+                name=cost.dearest,
+                of_name=Figure(100.0 * cost.dearest_share, ".2g", "%"),
+            )
+
+
+def _find_late(seen: CalculationStatus) -> Iterator[SubjectState]:
+    waits_s = seen.list_waits_s()
+    for site_id in seen.sites:
+        wait_s, name = waits_s.get(site_id, (0.0, ""))
+        yield found(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), name=name)
+
+
 CHECKS: Final = (
+    Check(
+        "derived.cost",
+        SiteFolder,
+        WARN,
+        "{n} calculated series give {rate} values per minute and need about {share} of a processor, more than their "
+        "budget of {budget}: the newest values are computed first and others are late; {name} needs most ({of_name})",
+        _find_costs,
+        todo="set `every` in [[derived]], or shorten its windows",
+        fine="{n} calculated series give {rate} values per minute and need about {share} of a processor, of a budget "
+        "of {budget}",
+    ),
+    Check(
+        "derived.*.late",
+        CalculationStatus,
+        WARN,
+        "calculated values of site {site} wait for {wait}: its calculated series need more time than their budget, or "
+        "a long import is being computed; {name} takes most time. The newest values come first",
+        _find_late,
+        todo="slopeward check prints what they need; set `every` in [[derived]], or shorten its windows",
+        alarm=1,
+        after_s=60.0,
+        hold_s=60.0,
+    ),
     Check(
         "derived.*.disagree",
         AgreementStatus,

@@ -11,10 +11,13 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from monitor.domain.instants import parse_duration_s
 from monitor.domain.quantities import convert
@@ -43,9 +46,65 @@ class Sample:
     is_changed: bool = False  # after it had come
 
 
-Used = dict[Sample, float]  # by reading, how much the value changes with it
-Value = tuple[float, Used]
 find_at_s: Final = attrgetter("at_s")
+
+
+class SampleColumns:
+    """The readings of one series as arrays, by rising instant.
+
+    A rate over a day reads a thousand readings for each of its values. Arrays make that fast; sums are taken with
+    `math.fsum` all the same, so that a value depends on its readings alone and not on the processor.
+    """
+
+    def __init__(self, rows: list[Sample]) -> None:
+        self.rows = rows
+        self.at_s: NDArray[np.float64] = np.array([row.at_s for row in rows], dtype=np.float64)
+        self.values: NDArray[np.float64] = np.array([row.value for row in rows], dtype=np.float64)
+        # Standard deviations; NaN where a reading has none.
+        sigmas = [math.nan if row.sigma is None else row.sigma for row in rows]
+        self.sigmas: NDArray[np.float64] = np.array(sigmas, dtype=np.float64)
+        self.flagged: NDArray[np.bool_] = np.array([bool(row.flags) for row in rows], dtype=np.bool_)
+        # Whether a reading was corrected after it had arrived.
+        self.changed: NDArray[np.bool_] = np.array([row.is_changed for row in rows], dtype=np.bool_)
+
+    def extend(self, rows: list[Sample]) -> "SampleColumns":
+        """Return columns that continue with later readings; these columns stay as they are."""
+        added = SampleColumns(rows)
+        longer = SampleColumns([])
+        longer.rows = self.rows + rows
+        for name in ("at_s", "values", "sigmas", "flagged", "changed"):
+            setattr(longer, name, np.concatenate((getattr(self, name), getattr(added, name))))
+        return longer
+
+
+@dataclass(slots=True, eq=False)
+class SampleWindow:
+    """Many readings of one series that a value uses, each with the change of the value per unit of the reading."""
+
+    series: Series
+    columns: SampleColumns
+    picks: NDArray[Any]  # indices of the readings
+    slopes: NDArray[np.float64]  # one for each pick
+
+    @property
+    def newest_s(self) -> float:
+        """Return the instant of the newest reading."""
+        return float(self.columns.at_s[self.picks].max())
+
+    def list_flags(self) -> set[str]:
+        """Return the flags of the readings."""
+        flagged = self.picks[self.columns.flagged[self.picks]]
+        return {flag for index in flagged.tolist() for flag in self.columns.rows[index].flags}
+
+    @property
+    def is_changed(self) -> bool:
+        """Return whether one of the readings was corrected after it had arrived."""
+        return bool(self.columns.changed[self.picks].any())
+
+
+# By reading how much the value changes with it; of a window the factor by which its slopes are multiplied.
+Used = dict[Sample | SampleWindow, float]
+Value = tuple[float, Used]
 
 
 @dataclass(slots=True)
@@ -55,6 +114,14 @@ class InputSamples:
     by_series: Mapping[Series, Sequence[Sample]]  # by rising instant
     within_s: float  # how far away the nearest may lie
     hold_s: float = 0.0  # instead the last one up to the instant counts, so old at most; 0 = the nearest
+    columns: dict[Series, SampleColumns] = field(default_factory=dict)  # filled when a window needs them
+
+    def find_columns(self, series: Series) -> SampleColumns:
+        """Return the readings of a series as arrays."""
+        columns = self.columns.get(series)
+        if columns is None:
+            columns = self.columns[series] = SampleColumns(list(self.by_series[series]))
+        return columns
 
     def find(self, series: Series, at_s: float) -> Sample | None:
         """The reading that stands for an instant; None where none is near enough."""
@@ -88,6 +155,7 @@ class Expression:
     inputs: tuple[Series, ...]  # in the order in which they are named
     units: tuple[Unit, ...]  # of each
     reach_s: float  # how far before its instant it reads
+    windows_s: tuple[float, ...] = ()  # length of each window of `rate` and `fit`
 
 
 def read_expression(
@@ -118,18 +186,56 @@ def read_expression(
         raise ValueError("expected smaller numbers and exponents: it is beyond all that can be computed") from None
     if not reader.inputs:
         raise ValueError("expected a series in it, such as G1.displacement_up")
-    return Expression(part.unit, part.compute, tuple(reader.inputs), tuple(reader.inputs.values()), reader.reach_s)
+    units = tuple(reader.inputs.values())
+    return Expression(part.unit, part.compute, tuple(reader.inputs), units, reader.reach_s, tuple(reader.windows_s))
 
 
 def compute_sigma(used: Used) -> float | None:
-    """The standard deviation of a value; None where that of a reading it rests on is unknown."""
-    total = 0.0
-    for one, slope in used.items():
-        sigma = one.sigma if slope else 0.0
+    """Return the standard deviation of a value; None where that of a reading it depends on is unknown."""
+    windows = [(item, factor) for item, factor in used.items() if isinstance(item, SampleWindow)]
+    columns = {window.series: window.columns for window, _ in windows}
+    squares: list[float] = []
+    points: dict[Series, list[tuple[Sample, float]]] = {}
+    for item, slope in used.items():
+        if isinstance(item, SampleWindow):
+            continue
+        if item.series in columns:
+            points.setdefault(item.series, []).append((item, slope))
+            continue
+        sigma = item.sigma if slope else 0.0
         if sigma is None:
             return None
-        total += (slope * sigma) ** 2
+        squares.append((slope * sigma) ** 2)
+    for series, of_series in columns.items():
+        mine = [(window, factor) for window, factor in windows if window.series == series]
+        of_windows = _square_errors(of_series, mine, points.get(series, []))
+        if of_windows is None:
+            return None
+        squares += of_windows
+    try:
+        total = math.fsum(squares)
+    except OverflowError:
+        return None
     return math.sqrt(total) if math.isfinite(total) else None
+
+
+def _square_errors(
+    columns: SampleColumns, windows: Sequence[tuple[SampleWindow, float]], points: Sequence[tuple[Sample, float]]
+) -> list[float] | None:
+    """Return the squared error that each reading of a series contributes; None where one of them has no sigma.
+
+    Windows of one series overlap, and a reading in two of them is the same reading: its slopes are added first.
+    """
+    slopes = np.zeros(len(columns.rows))
+    for window, factor in windows:
+        slopes[window.picks] += factor * window.slopes
+    for sample, slope in points:
+        slopes[bisect_right(columns.rows, sample.at_s, key=find_at_s) - 1] += slope
+    with np.errstate(all="ignore"):
+        errors = slopes * columns.sigmas
+        squares = errors[slopes != 0.0] ** 2
+    known = columns.sigmas[slopes != 0.0]
+    return None if np.isnan(known).any() else list(squares.tolist())
 
 
 class _Reader:
@@ -137,6 +243,7 @@ class _Reader:
         self._unit_of, self._own, self._instead = unit_of, own, instead
         self.inputs: dict[Series, Unit] = {}
         self.reach_s = 0.0
+        self.windows_s: list[float] = []
 
     def read(self, node: ast.expr, back_s: float = 0.0) -> Part:
         """A part; `back_s`: how far before the instant it is read."""
@@ -255,30 +362,57 @@ class _Reader:
             raise ValueError("expected rate(SERIES, TIME) or fit(SERIES, OTHER, TIME)")
         what, over = series[0], series[1] if len(series) == 2 else None
         units = [self._add_series(one, back_s + span_s) for one in series]
+        self.windows_s.append(span_s)
 
         def compute(samples: InputSamples, at_s: float) -> Value | None:
-            found: list[tuple[float, Sample]] = []
-            used: Used = {}
-            rows = samples.by_series[what]
-            begin, end = (bisect_right(rows, edge_s, key=find_at_s) for edge_s in (at_s - span_s, at_s))
-            for one in rows[begin:end]:
-                other = None if over is None else samples.find(over, one.at_s)
-                if over is None:
-                    found.append((one.at_s - at_s, one))
-                elif other is not None:
-                    found.append((other.value, one))
-                    used[other] = 0.0  # its own error is small beside what it explains, or it explains nothing
-            if len(found) < LEAST_READINGS or found[-1][1].at_s - found[0][1].at_s < span_s / 2.0:
+            columns = samples.find_columns(what)
+            begin, end = np.searchsorted(columns.at_s, (at_s - span_s, at_s), side="right").tolist()
+            if end - begin < LEAST_READINGS:
                 return None
-            middle = math.fsum(x for x, _ in found) / len(found)
-            spread = math.fsum((x - middle) ** 2 for x, _ in found)
+            picks = np.arange(begin, end)
+            used: Used = {}
+            if over is None:
+                x = columns.at_s[begin:end] - at_s
+            else:
+                others = samples.find_columns(over)
+                found = _find_all(samples, others, columns.at_s[begin:end])
+                picks = picks[found >= 0]
+                found = found[found >= 0]
+                x = others.values[found]
+                if len(picks) >= LEAST_READINGS:
+                    # the error of the explaining series is small beside what it explains, or it explains nothing
+                    distinct = np.unique(found)
+                    used[SampleWindow(over, others, distinct, np.zeros(len(distinct)))] = 1.0
+            if len(picks) < LEAST_READINGS or columns.at_s[picks[-1]] - columns.at_s[picks[0]] < span_s / 2.0:
+                return None
+            centred = x - math.fsum(x.tolist()) / len(x)
+            spread = math.fsum((centred * centred).tolist())
             if spread <= 0.0:
                 return None
-            slopes = [((x - middle) / spread, one) for x, one in found]
-            used |= {one: slope for slope, one in slopes}
-            return math.fsum(slope * one.value for slope, one in slopes), used
+            slopes = centred / spread
+            used[SampleWindow(what, columns, picks, slopes)] = 1.0
+            return math.fsum((slopes * columns.values[picks]).tolist()), used
 
         return Part(units[0].times(units[-1] if over else Unit(1.0, (("s", Fraction(1)),)), Fraction(-1)), compute)
+
+
+def _find_all(samples: InputSamples, columns: SampleColumns, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each instant the index of the reading that stands for it, as `InputSamples.find` does; -1 for none."""
+    at_s = columns.at_s
+    if not len(at_s):
+        return np.full(len(instants_s), -1)
+    after = np.searchsorted(at_s, instants_s, side="right")
+    before = after - 1
+    found = np.where(before >= 0, before, 0)
+    if samples.hold_s:
+        is_near = (before >= 0) & (instants_s - at_s[found] <= samples.hold_s)
+        return np.where(is_near, found, -1)
+    following = np.minimum(after, len(at_s) - 1)
+    is_following_nearer = (after < len(at_s)) & (
+        (before < 0) | (at_s[following] - instants_s < instants_s - at_s[found])
+    )
+    found = np.where(is_following_nearer, following, found)
+    return np.where(np.abs(at_s[found] - instants_s) <= samples.within_s, found, -1)
 
 
 def _require_alike(one: Part, other: Part, where: str) -> None:

@@ -12,9 +12,11 @@ EXTENSION: Final = Extension(
     site_tables={"derived": f"{_HERE}.declare:DerivedTable", "relative": f"{_HERE}.relative:RelativeTable"},
     functions={
         "config.tables": f"{_HERE}.declare:expand",
-        "ingest.readings": f"{_HERE}.compute:add_calculated",
+        "ingest.readings": f"{_HERE}.pending:note_readings",
+        "ingest.complete": f"{_HERE}.worker:compute_pending",
+        "service.parts": f"{_HERE}.parts:build_parts",
         "health.subjects": f"{_HERE}.checks:read_agreement",
     },
     checks=(f"{_HERE}.checks:CHECKS",),
-    jobs=(Job("derived", f"{_HERE}.compute:run", lambda _: 60.0, 15.0, light=True),),
+    jobs=(Job("derived", f"{_HERE}.redefined:run", lambda _: 60.0, 15.0, light=True),),
 )

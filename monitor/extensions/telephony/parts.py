@@ -21,7 +21,11 @@ from monitor.store.database.engine import Database
 
 
 def build_parts(
-    db: Database, config: ServiceConfig, sites: Mapping[str, Site], clock: Callable[[], datetime]
+    db: Database,
+    config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+    _on_stored: object = None,
 ) -> list[ServicePart]:
     """The key of push messages, and where they are used the modem and the listener to sirens."""
     parts = [ServicePart(follow=partial(publish_key, db, config, clock))]

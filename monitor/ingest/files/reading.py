@@ -210,6 +210,8 @@ class FileImport:
                     added = insist(partial(self.pipeline.store_rows, observations, [r for r, _ in rejected], who))
                     result.add_stored(added)
                 self.on_progress(result)
+        if result.stored:
+            insist(self.pipeline.complete)
         return result
 
     @property

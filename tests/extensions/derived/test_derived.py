@@ -12,16 +12,19 @@ import pytest
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import find_differences
 from monitor.alerting.evaluate import evaluate_site
+from monitor.checks.check import CheckFinding
 from monitor.config.service import parse_site
 from monitor.decision.series.corrections import is_correction
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, StoreError
-from monitor.domain.observation import Observation
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups, find_unjudged
-from monitor.extensions.derived import compute
-from monitor.extensions.derived.checks import CHECKS, read_agreement
-from monitor.extensions.derived.compute import MADE_FROM, run
+from monitor.extensions.derived import pending
+from monitor.extensions.derived import values as computed_values
+from monitor.extensions.derived.checks import CHECKS, AgreementStatus, read_agreement
+from monitor.extensions.derived.redefined import run
+from monitor.extensions.derived.values import MADE_FROM
+from monitor.extensions.derived.worker import compute_pending
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -64,6 +67,10 @@ def write(*derived: Mapping[str, object]) -> str:
     return BASE + "".join(site_text.table("[[derived]]", **one) for one in derived) + criterion * has_crack
 
 
+def find_disagreements(seen: AgreementStatus) -> list[CheckFinding]:
+    return [finding for check in CHECKS if check.looks_at is AgreementStatus for finding in check.run(seen)]
+
+
 class Bench:
     """A site with its pipeline, and what it reads."""
 
@@ -80,13 +87,24 @@ class Bench:
     def send(self, station: str, hours: float, **values: object) -> None:
         self.send_together([(station, hours, values)])
 
-    def send_together(self, said: Iterable[tuple[str, float, Mapping[str, object]]]) -> None:
+    def send_together(self, said: Iterable[tuple[str, float, Mapping[str, object]]], *, compute: bool = True) -> None:
         self.now += timedelta(seconds=1)
         messages = []
         for station, hours, values in said:
             payload = json.dumps({"time": (NOW + hours * HOUR).isoformat(), **values}).encode()
             messages.append(BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live"))
         assert self.pipeline.store(messages).rejected == 0
+        if compute:
+            self.compute()
+
+    def compute(self) -> None:
+        compute_pending(self.db, {"bench": self.site}, lambda: self.now)
+
+    def renew(self) -> str:
+        """Compute the past of series that were redefined; returns what the job says."""
+        said = run(self.db, None, self.site, self.now)
+        self.compute()
+        return said
 
     def read(self, name: str = "D1.crack_opening") -> dict[float, float]:
         """The values that speak, by hours."""
@@ -143,7 +161,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     assert evaluate_site(bench.db, bench.site, bench.now, "tick").decision.level == 1
 
 
-def test_values_in_any_order_and_together_come_to_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_in_any_order_and_together_come_to_the_same(database: Database) -> None:
     derived = [
         DISTANCE,
         {
@@ -173,9 +191,6 @@ def test_values_in_any_order_and_together_come_to_the_same(database: Database, m
     said += [("B1", h, {"air_pressure_hpa": 1000.0 + h}) for h in range(0, 24, 6)]
     names = ("D1.crack_opening", "P1.water_level", "D1.displacement")
     found = []
-    came: list[bool] = []  # of each value whether the batch itself brought all that it rests on
-    whole = compute._Batch.has_all
-    monkeypatch.setattr(compute._Batch, "has_all", lambda *given: came.append(whole(*given)) or came[-1])
     for turn in range(4):
         with database.write() as c:
             for table in ("observation", "series_latest", "series"):
@@ -186,11 +201,9 @@ def test_values_in_any_order_and_together_come_to_the_same(database: Database, m
         for first in range(0, len(said), 1 if turn < 2 else 3):  # in order three are an hour
             bench.send_together(said[first : first + (1 if turn < 2 else 3)])
         if turn == 1:
-            assert not any(came)
             said.sort(key=lambda one: one[1])
         found.append([bench.read(name) for name in names])
     assert found[0] == found[1] == found[2] == found[3]
-    assert any(came)
     assert len(found[0][0]) == len(found[0][1]) == 24
     assert len(found[0][2]) == 21
 
@@ -203,8 +216,8 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             bench.send(name, hours, displacement_east_mm=value)
     bench.now = NOW + 48 * HOUR
     bench.declare(DISTANCE)
-    assert run(database, None, bench.site, bench.now) == "48 values of calculated series"
-    assert (set(bench.read().values()), run(database, None, bench.site, bench.now)) == ({8.0}, "nothing is due")
+    assert bench.renew() == "the past of 1 calculated series is computed again"
+    assert (set(bench.read().values()), bench.renew()) == ({8.0}, "nothing is due")
     with database.write() as c:
         number = find_series_id(c, "bench", "G1", "displacement_east") or 0
         told = {
@@ -216,14 +229,14 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
         }
         add_offset(c, number, at=NOW + 24 * HOUR, known_from=bench.now, now=bench.now, **told)
     bench.now += HOUR
-    assert (run(database, None, bench.site, bench.now), bench.read()[23.0]) == ("24 values of calculated series", 8.0)
+    assert (bench.renew(), bench.read()[23.0]) == ("the past of 1 calculated series is computed again", 8.0)
     assert bench.read()[24.0] == 4.0
     bench.declare(DISTANCE | {"expression": "G2.displacement_east - G1.displacement_east"})
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.declare(DISTANCE)
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.declare(DISTANCE | {"expression": "G2.displacement_east - G1.displacement_east"})
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     assert bench.read()[0.0] == -8.0
 
 
@@ -283,7 +296,7 @@ def test_what_came_while_nothing_was_calculated_is_computed_once_the_same_file_c
         bench.declare(*derived)
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)
-        run(database, None, bench.site, bench.now)
+        bench.renew()
     assert bench.read() == dict.fromkeys((-3.0, -2.0, -1.0), 8.0)
 
 
@@ -322,9 +335,9 @@ def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_
     bench.send("P1", 0, pore_pressure_kpa=140.0, solution="corrected")
     assert list_asked() == [True, True]
     bench.declare(levels[0], levels[1] | {"expression": "P1.water_level"})
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.declare(*levels)
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     assert list_asked()[1]
 
 
@@ -369,7 +382,7 @@ def test_an_offset_leaves_values_whose_inputs_were_deleted_and_a_new_expression_
     for hours in range(-9, 0):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     with database.write() as c:
         number = find_series_id(c, "bench", "G1", "displacement_east") or 0
         limit = (NOW - 5 * HOUR).isoformat()[:19]
@@ -378,11 +391,11 @@ def test_an_offset_leaves_values_whose_inputs_were_deleted_and_a_new_expression_
         facts = {"size": 4.0, "unit": "mm", "kind": "antenna", "author": author, "reason": "a new antenna"}
         add_offset(c, number, at=NOW - 3 * HOUR, known_from=bench.now, now=bench.now, **facts)
     bench.now += HOUR
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     assert [bench.read()[float(h)] for h in (-9, -4, -2)] == [8.0, 8.0, 4.0]
     assert not any(one.flags for one in bench.rows)
     bench.declare(DISTANCE | {"expression": "2 * (G1.displacement_east - G2.displacement_east)"})
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.read()
     assert [one.flags for one in bench.rows] == [("bad",)] * 4 + [()] * 5
 
@@ -394,11 +407,11 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         bench.send("G1", hours, displacement_east_mm=1.0)
         bench.send("G2", hours, displacement_east_mm=other)
         seen = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
-        [finding] = [one for check in CHECKS for one in check.run(seen)]
+        [finding] = find_disagreements(seen)
         assert (finding.is_wrong, finding.key) == (is_wrong, "derived:bench:D1.crack_opening:disagree")
         assert ("differ by 4 mm, more than 2 mm" in finding.text) == (hours == -1)
     old = read_agreement(database, {"bench": bench.site}, NOW + 30 * HOUR)
-    assert [one for check in CHECKS for one in check.run(old)] == []  # what is silent is told as silent
+    assert find_disagreements(old) == []  # what is silent is told as silent
     with pytest.raises(ConfigError, match="agree_within: expected series of one unit"):
         parse_site(
             write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
@@ -406,28 +419,29 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         )
 
 
-def test_one_series_that_cannot_be_stored_keeps_none_of_the_others_away(database, monkeypatch):
+def test_a_fault_of_one_calculation_keeps_none_of_the_others_away(database, monkeypatch):
     bench = Bench(database)
     bench.send("G1", 0, displacement_east_mm=9.0)
     bench.send("G2", 0, displacement_east_mm=1.0)
-    whole = compute._store
+    compute_values = computed_values.compute_values
 
-    def store(connection: object, rows: list[Observation], *rest: object) -> object:
-        if any(one.quantity == "displacement" for one in rows):
-            raise StoreError("another unit")
-        return whole(connection, rows, *rest)  # type: ignore[arg-type]
+    def fail_for_displacement(site_id, plan, *given):
+        if plan.name == "D1.displacement":
+            raise RuntimeError("a bug")
+        return compute_values(site_id, plan, *given)
 
-    monkeypatch.setattr(compute, "_store", store)
+    monkeypatch.setattr(computed_values, "compute_values", fail_for_displacement)
     bench.declare({**DISTANCE, "quantity": "displacement"}, DISTANCE)
-    assert (run(database, None, bench.site, bench.now), bench.read()) == ("1 values of calculated series", {0.0: 8.0})
+    bench.renew()
+    assert (bench.read(), bench.read("D1.displacement")) == ({0.0: 8.0}, {})
 
 
-def test_a_fault_of_a_calculation_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_while_noting_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
     bench = Bench(database, DISTANCE)
-    monkeypatch.setattr(compute, "plan_site", fail)
+    monkeypatch.setattr(pending, "plan_site", fail)
     bench.send("G1", 0, displacement_east_mm=12.0)
     bench.send("G2", 0, displacement_east_mm=2.0)
     assert (bench.read(), bench.read("G1.displacement_east")) == ({}, {0.0: 12.0})
@@ -455,10 +469,10 @@ def test_a_value_that_can_be_computed_no_more_is_unusable_and_may_come_back(data
         bench.send("G2", hours - 0.2, displacement_east_mm=1.0)
     bench.declare(inverse | {"expression": "G1.displacement_east - '1 mm/kPa' * P1.pore_pressure"})
     bench.send("P1", -1, pore_pressure_kpa=2.0)
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     assert (bench.read()[-1.0], [one.flags for one in bench.rows]) == (1.0, [("bad",)] * 4 + [(), ("bad",)])
     bench.declare(DISTANCE | {"at": "G2.displacement_east"})
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.read()
     assert [(one.observed_at - NOW) / HOUR for one in bench.rows if not one.flags] == [
         -5.2,
@@ -476,7 +490,7 @@ def test_what_rests_on_a_calculated_series_is_computed_anew_with_it(database: Da
     for name, value in (("G1", 9.0), ("G2", 1.0)):
         bench.send(name, 0, displacement_east_mm=value)
     bench.declare(DISTANCE | {"expression": "3 * G1.displacement_east"}, twice)
-    run(database, None, bench.site, bench.now)
+    bench.renew()
     assert bench.read("P1.displacement") == {0.0: 54.0}
 
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from monitor.extensions.derived import compute
+from monitor.extensions.derived import values
+from monitor.extensions.derived.inputs import SiteInputs
+from monitor.extensions.derived.worker import Calculator
 from monitor.store.database.engine import Database
 from tests.extensions.derived.test_derived import DISTANCE, NOW, Bench
 
@@ -129,23 +131,27 @@ def test_any_order_and_batching_comes_to_what_all_readings_say(database: Databas
         assert not any("bad" in one.flags for one in bench.rows)
 
 
-def test_a_value_is_computed_once_and_readings_between_cost_no_query(
+def test_a_value_is_computed_once_and_readings_between_load_no_inputs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(database, DISTANCE | {"every": "6h"})
     made: list[float] = []
-    whole, load = compute._compute_one, compute.load_offset_series
-    monkeypatch.setattr(compute, "_compute_one", lambda *given: made.append(given[3]) or whole(*given))
+    compute_value, load = values._compute_value, SiteInputs.load
+    monkeypatch.setattr(values, "_compute_value", lambda *given: made.append(given[3]) or compute_value(*given))
     looked: list[int] = []
-    monkeypatch.setattr(compute, "load_offset_series", lambda c: looked.append(1) or load(c))
+    monkeypatch.setattr(SiteInputs, "load", lambda *given: looked.append(1) or load(*given))
+    calculator = Calculator(database, {"bench": bench.site}, lambda: bench.now)
     for minute in range(-24 * 60, 0, 30):
         bench.now = NOW + timedelta(minutes=minute)
-        bench.send_together([(name, minute / 60, {"displacement_east_mm": 3.0}) for name in ("G1", "G2")])
+        messages = [(name, minute / 60, {"displacement_east_mm": 3.0}) for name in ("G1", "G2")]
+        bench.send_together(messages, compute=False)
+        calculator.load()
+        calculator.compute_piece()
     assert (len(bench.read()), len(made), len(looked)) == (4, 4, 4)
     spec = bench.site.series("D1", "crack_opening")
     assert spec is not None
     assert (spec.interval_s, spec.max_silence_s) == (6 * 3600.0, 18 * 3600.0)
     bench.declare(DISTANCE | {"every": "12h"})
-    compute.run(database, None, bench.site, bench.now)
+    bench.renew()
     bench.read()
     assert [bool(one.flags) for one in bench.rows] == [False, True, False, True]

@@ -17,7 +17,8 @@ from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent, list_children
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups, find_unjudged
-from monitor.extensions.derived.compute import plan_site
+from monitor.extensions.derived.plans import plan_site
+from monitor.extensions.derived.worker import compute_pending
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state
@@ -65,6 +66,7 @@ def replay(db: Database, site: Site, motions: Mapping[str, Motion], hours: int, 
             levels.append(0)
             continue
         assert pipeline.store(messages).rejected == 0
+        compute_pending(pipeline.database, pipeline.sites, pipeline._clock)
         messages = []
         levels.append(evaluate_site(db, site, now, "observation").decision.level)
     return levels

@@ -191,9 +191,11 @@ def test_an_expression_may_name_what_a_profile_makes(database):
     for week in range(3):
         bench.send(7 * week, **survey(profile, rng, 2.0 * week))
     run(database, None, bench.site, bench.now)
+    bench.pipeline.complete()
     assert [round(one.value) for one in bench.load("crack_opening", "I2")] == [0, 1, 2]
     bench.declare(PROBE | {"zero": (NOW + 10 * DAY).date()})
     run(database, None, bench.site, bench.now)
+    bench.pipeline.complete()
     assert [round(one.value) for one in bench.load("crack_opening", "I2")] == [-2, -1, 0]
 
 

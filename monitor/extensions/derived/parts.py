@@ -1,0 +1,32 @@
+"""The part of the service that computes calculated series."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.extension import ServicePart
+from monitor.domain.site import Site
+from monitor.extensions.derived.checks import CalculationStatus
+from monitor.extensions.derived.worker import CalculationThread
+from monitor.ingest.message import StoredSites
+from monitor.store.database.engine import Database
+
+
+def build_parts(
+    db: Database,
+    _config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+    on_stored: Callable[[StoredSites], None],
+) -> list[ServicePart]:
+    """Return the thread that computes calculated series, also for sites that have none yet."""
+    thread = CalculationThread(db, sites, clock, on_stored)
+    return [
+        ServicePart(
+            start=thread.start,
+            stop=thread.stop,
+            on_readings=thread.wake,
+            is_behind=thread.is_behind,
+            seen=(CalculationStatus(sites, thread.list_waits_s),),
+        )
+    ]
