@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.checks.check import BAD, OK, WARN
+from monitor.checks.check import BAD, NO_FIGURE, OK, WARN
 from monitor.checks.settings import Connections
 from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
@@ -51,7 +51,9 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
             if isinstance(what, Environment) and state == WRONG:  # the service may have another one
                 state = WARN
             wrong |= {one.subject} if state == WRONG else set()
-            if one.is_wrong or (not one.subject and one.text and one.check.area != "sites"):
+            is_general = not one.subject and one.check.area != "sites"
+            # A finding with a figure, such as what calculated channels need, is worth a line when all is well, too.
+            if one.is_wrong or (one.text and (is_general or one.figure != NO_FIGURE)):
                 yield one.subject or one.check.area, state, one.text
     for site in files.sites:
         if site.id not in wrong:

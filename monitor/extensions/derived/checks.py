@@ -71,7 +71,7 @@ def _find_costs(files: SiteFolder) -> Iterator[SubjectState]:
                 is_wrong=cost.share > cost.budget,
                 figure=(round(100.0 * cost.share, 3), "%"),
                 n=Figure(len(plan_site(site).each), "d"),
-                rate=Figure(cost.values_per_minute, ".3g"),
+                rate=Figure(cost.values_per_minute, ".0f" if cost.values_per_minute >= 10.0 else ".2g"),
                 share=Figure(100.0 * cost.share, ".2g", "%"),
                 budget=Figure(100.0 * cost.budget, ".2g", "%"),
                 name=cost.dearest,

@@ -128,6 +128,10 @@ class SiteQueue:
         present = [one for one in self._waiting.values() if one.spans[-1][1] >= self._frontier - PRESENT]
         return min((one.newest_since_s for one in present), default=None)
 
+    def is_present(self, at: datetime) -> bool:
+        """Return whether a value belongs to the present of the site."""
+        return self._frontier is None or at >= self._frontier - PRESENT
+
     def find_dearest(self) -> str:
         """Return the name of the waiting series whose values take longest; empty where none waits."""
         plans = [one.plan for one in self._waiting.values()]

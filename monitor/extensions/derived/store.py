@@ -64,21 +64,15 @@ def load_pending_ids(c: Connection, site: str) -> set[str]:
     return set(c.execute(select(calculation_pending.c.id).where(calculation_pending.c.site == site)).scalars())
 
 
-def load_pending(c: Connection) -> list[PendingRow]:
-    """Return all rows."""
-    rows = c.execute(select(calculation_pending).order_by(calculation_pending.c.site, calculation_pending.c.from_at))
-    return [
-        PendingRow(row.site, row.series, row.from_at, row.to_at, Cause(row.cause), row.keep_before, row.id)
-        for row in rows
-    ]
-
-
-def load_new_pending(c: Connection, known: Collection[str]) -> list[PendingRow]:
-    """Return the rows that are not among the known ones."""
-    ids = set(c.execute(select(calculation_pending.c.id)).scalars())
-    if ids <= set(known):
-        return []
-    return [row for row in load_pending(c) if row.id not in known]
+def load_pending(c: Connection, known: Collection[str] = ()) -> list[PendingRow]:
+    """Return all rows but those whose ids are known."""
+    ids = set(c.execute(select(calculation_pending.c.id)).scalars()) - set(known)
+    found: list[PendingRow] = []
+    for some in in_chunks(sorted(ids), _AT_ONCE):
+        for row in c.execute(select(calculation_pending).where(calculation_pending.c.id.in_(some))):
+            cause = Cause(row.cause)
+            found.append(PendingRow(row.site, row.series, row.from_at, row.to_at, cause, row.keep_before, row.id))
+    return found
 
 
 def delete_pending(c: Connection, ids: Collection[str]) -> None:

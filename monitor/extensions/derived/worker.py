@@ -33,7 +33,7 @@ from monitor.extensions.derived.store import (
     PendingRow,
     add_pending,
     delete_pending,
-    load_new_pending,
+    load_pending,
     load_pending_ids,
 )
 from monitor.extensions.derived.values import Task, TaskResult, compute_tasks, group_by_time, store_values
@@ -109,7 +109,7 @@ class Calculator:
         useless: list[str] = []
         with self._db.read() as c:
             by_site: dict[str, list[PendingRow]] = {}
-            for row in load_new_pending(c, known):
+            for row in load_pending(c, known):
                 by_site.setdefault(row.site, []).append(row)
             for site_id, rows in by_site.items():
                 site = self._sites.get(site_id)
@@ -186,7 +186,8 @@ class Calculator:
         self.used_s[site_id] = self.used_s.get(site_id, 0.0) + spent_s
         if not rows:
             return StoredSites(frozenset(), frozenset())
-        may_vote = any(_may_vote(state.site, row) for row in rows)
+        # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
+        may_vote = any(state.queue.is_present(row.observed_at) and _may_vote(state.site, row) for row in rows)
         return StoredSites(frozenset({site_id}), frozenset() if may_vote else frozenset({site_id}))
 
     def _compute(self, state: _SiteState, tasks: Sequence[Task]) -> list[Observation]:

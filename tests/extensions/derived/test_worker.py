@@ -243,6 +243,8 @@ def test_a_site_is_behind_while_its_newest_values_wait_and_not_for_the_past(monk
     waiting.add(plan, [(NOW, NOW)], Cause.READINGS, None, 10.0)
     waiting.add(plan, [(NOW - 400 * HOUR, NOW - 300 * HOUR)], Cause.REDEFINED, None, 20.0)
     assert (waiting.find_present_s(), waiting.find_oldest_s()) == (10.0, 10.0)
+    assert waiting.is_present(NOW)
+    assert not waiting.is_present(NOW - HOUR)
     assert [task.span for task in waiting.take(9.0)] == [(NOW, NOW)]
     assert (waiting.find_present_s(), waiting.find_oldest_s()) == (None, 20.0)
     waiting.take(9.0)
@@ -298,7 +300,7 @@ def test_check_prints_what_calculated_series_need_and_warns_above_the_budget(tmp
     service = ServiceConfig.model_construct()
     [light] = cost.run(SiteFolder(service, [light_site], {}))
     assert not light.is_wrong
-    assert "1 calculated series give 0.0167 values per minute" in light.text
+    assert "1 calculated series give 0.017 values per minute" in light.text
     assert "of a budget of 50" in light.text
     share = estimate_cost(heavy_site)
     assert share is not None

@@ -148,6 +148,16 @@ def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
     assert loop._take_due() == ("b", "data")
 
 
+def test_a_site_whose_calculated_series_are_behind_is_evaluated_as_while_draining(make_loop):
+    decide, behind = Decisions(), {"a"}
+    loop, _ = make_loop(decide, is_behind=lambda site: site in behind)
+    wait_for(lambda: decide.of("b", "start"))
+    assert {site: draining for site, _, draining in decide.calls} == {"a": True, "b": False}
+    behind.clear()
+    loop.mark(frozenset("a"))
+    wait_for(lambda: any(not draining for _, _, draining in decide.of("a")))
+
+
 def test_every_site_is_evaluated_at_start_again_on_the_tick_and_at_an_expiry_before_it(make_loop):
     decide = Decisions()
     decide.next_due_s = 0.3
