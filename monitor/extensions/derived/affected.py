@@ -68,10 +68,11 @@ def find_affected(
     for place, of_place in touched.items():
         for begin, _ in of_place:
             before[place, begin] = newest.find_before(c, inputs, place, begin)
+        newest.find(c, inputs, place, now)
         newest.note(place, max(end for _, end in of_place))
     affected: dict[Plan, list[Span]] = {}
     for plan in plans.each:
-        if plan.scales.keys().isdisjoint(spans):
+        if not any(place in spans for place in plan.scales):
             continue
         ends = [end for _, end in spans.get(plan.first, ())]
         last = max([*ends, *filter(None, [newest.find(c, inputs, plan.first, now)])], default=None)

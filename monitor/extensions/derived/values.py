@@ -116,7 +116,7 @@ def _compute_task(
             changes.append(_mark_redefined(value) if task.cause is Cause.REDEFINED else value)
     if task.cause is Cause.REDEFINED:
         changes += _withdraw_lost(site, task, there, made.keys(), now)
-    elif not plan.scales.keys().isdisjoint(inputs.revised):
+    elif any(place in inputs.revised for place in plan.scales):
         # Only a corrected input takes a value away. Without a correction the inputs were deleted by retention.
         gaps = [known[at] for at, value in values.items() if value is None and at in known]
         changes += _withdraw(site, plan, gaps, now)

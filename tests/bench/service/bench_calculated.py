@@ -93,11 +93,13 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Publish the messages of each step when it is due."""
-        begun_s, step = time.monotonic(), 0
+        begun_s, step, sent = time.monotonic(), 0, None
         while not self.stopping.wait(max(0.0, begun_s + step * self._every_s - time.monotonic())):
             for topic, body in self._make(step):
-                self.client.publish(topic, json.dumps(body), qos=1)
+                sent = self.client.publish(topic, json.dumps(body), qos=1)
             step += 1
+        if sent is not None:
+            sent.wait_for_publish(10.0)
         close_client(self.client)
 
 
