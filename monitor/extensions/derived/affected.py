@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain.instants import Span, epoch_s, from_epoch_s
-from monitor.extensions.derived.expression import Series
 from monitor.extensions.derived.inputs import SiteInputs
 from monitor.extensions.derived.pending import limit_spans
 from monitor.extensions.derived.plans import Plan, SitePlans
+from monitor.extensions.derived.samples import Series
 from monitor.extensions.derived.values import AHEAD, BIT
 from monitor.store.readings.observations import find_epoch
 

@@ -13,8 +13,9 @@ from monitor.domain.instants import format_duration
 from monitor.domain.quantities import QUANTITIES, convert_difference
 from monitor.domain.site import Calculation, StationId
 from monitor.domain.terms import Duration, Faults
-from monitor.extensions.derived.expression import LONGEST, Expression, Series, read_expression
+from monitor.extensions.derived.expression import LONGEST, Expression, read_expression
 from monitor.extensions.derived.relative import EACH, WHOLE, add_relative
+from monitor.extensions.derived.samples import Series
 from monitor.extensions.derived.units import read_unit
 
 ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant

@@ -9,130 +9,23 @@ each part becomes a function of this module. The error of a value is that of its
 import ast
 import math
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from operator import attrgetter
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from monitor.domain.instants import parse_duration_s
 from monitor.domain.quantities import convert
+from monitor.extensions.derived.samples import InputSamples, Sample, Series, Used, Value
 from monitor.extensions.derived.units import PLAIN, Unit, read_unit
 
 LONGEST: Final = 500  # characters
 PARTS: Final = 200
 _HYPHEN: Final = "an id with a hyphen stands in quotes: 'G-1.displacement_up'"
-LEAST_READINGS: Final = 3  # of a line
 MOST_POWER: Final = 10.0
 MOST_S: Final = 400 * 86400.0  # that an expression reaches back
 _CONSTANT: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?:\s+|(?=[^\W\d_]|[%°]))([^.]+)")
-Series = tuple[str, str]  # station and quantity
 _Function = Callable[[Sequence[float]], tuple[float, Sequence[float]]]  # of values its value and its slopes
-
-
-@dataclass(slots=True, eq=False)
-class Sample:
-    """One reading, in base units; no two are the same."""
-
-    series: Series
-    at_s: float
-    value: float
-    sigma: float | None
-    flags: tuple[str, ...] = ()
-    is_changed: bool = False  # after it had come
-
-
-find_at_s: Final = attrgetter("at_s")
-
-
-class SampleColumns:
-    """The readings of one series as arrays, by rising instant.
-
-    A rate over a day reads a thousand readings for each of its values. Arrays make that fast; sums are taken with
-    `math.fsum` all the same, so that a value depends on its readings alone and not on the processor.
-    """
-
-    def __init__(self, rows: list[Sample]) -> None:
-        self.rows = rows
-        self.at_s: NDArray[np.float64] = np.array([row.at_s for row in rows], dtype=np.float64)
-        self.values: NDArray[np.float64] = np.array([row.value for row in rows], dtype=np.float64)
-        # Standard deviations; NaN where a reading has none.
-        sigmas = [math.nan if row.sigma is None else row.sigma for row in rows]
-        self.sigmas: NDArray[np.float64] = np.array(sigmas, dtype=np.float64)
-        self.flagged: NDArray[np.bool_] = np.array([bool(row.flags) for row in rows], dtype=np.bool_)
-        # Whether a reading was corrected after it had arrived.
-        self.changed: NDArray[np.bool_] = np.array([row.is_changed for row in rows], dtype=np.bool_)
-
-    def extend(self, rows: list[Sample]) -> "SampleColumns":
-        """Return columns that continue with later readings; these columns stay as they are."""
-        added = SampleColumns(rows)
-        longer = SampleColumns([])
-        longer.rows = self.rows + rows
-        for name in ("at_s", "values", "sigmas", "flagged", "changed"):
-            setattr(longer, name, np.concatenate((getattr(self, name), getattr(added, name))))
-        return longer
-
-
-@dataclass(slots=True, eq=False)
-class SampleWindow:
-    """Many readings of one series that a value uses, each with the change of the value per unit of the reading."""
-
-    series: Series
-    columns: SampleColumns
-    picks: NDArray[Any]  # indices of the readings
-    slopes: NDArray[np.float64]  # one for each pick
-
-    @property
-    def newest_s(self) -> float:
-        """Return the instant of the newest reading."""
-        return float(self.columns.at_s[self.picks].max())
-
-    def list_flags(self) -> set[str]:
-        """Return the flags of the readings."""
-        flagged = self.picks[self.columns.flagged[self.picks]]
-        return {flag for index in flagged.tolist() for flag in self.columns.rows[index].flags}
-
-    @property
-    def is_changed(self) -> bool:
-        """Return whether one of the readings was corrected after it had arrived."""
-        return bool(self.columns.changed[self.picks].any())
-
-
-# By reading how much the value changes with it; of a window the factor by which its slopes are multiplied.
-Used = dict[Sample | SampleWindow, float]
-Value = tuple[float, Used]
-
-
-@dataclass(slots=True)
-class InputSamples:
-    """Readings of the series of an expression, and which of them stands for an instant."""
-
-    by_series: Mapping[Series, Sequence[Sample]]  # by rising instant
-    within_s: float  # how far away the nearest may lie
-    hold_s: float = 0.0  # instead the last one up to the instant counts, so old at most; 0 = the nearest
-    columns: dict[Series, SampleColumns] = field(default_factory=dict)  # filled when a window needs them
-
-    def find_columns(self, series: Series) -> SampleColumns:
-        """Return the readings of a series as arrays."""
-        columns = self.columns.get(series)
-        if columns is None:
-            columns = self.columns[series] = SampleColumns(list(self.by_series[series]))
-        return columns
-
-    def find(self, series: Series, at_s: float) -> Sample | None:
-        """The reading that stands for an instant; None where none is near enough."""
-        rows = self.by_series[series]
-        after = bisect_right(rows, at_s, key=find_at_s)
-        one = rows[after - 1] if after else None
-        if self.hold_s:
-            return one if one is not None and at_s - one.at_s <= self.hold_s else None
-        if after < len(rows) and (one is None or rows[after].at_s - at_s < at_s - one.at_s):
-            one = rows[after]
-        return one if one is not None and abs(one.at_s - at_s) <= self.within_s else None
 
 
 Compute = Callable[[InputSamples, float], Value | None]
@@ -192,12 +85,12 @@ def read_expression(
 
 def compute_sigma(used: Used) -> float | None:
     """Return the standard deviation of a value; None where that of a reading it depends on is unknown."""
-    windows = [(item, factor) for item, factor in used.items() if isinstance(item, SampleWindow)]
+    windows = [(item, factor) for item, factor in used.items() if not isinstance(item, Sample)]
     columns = {window.series: window.columns for window, _ in windows}
     squares: list[float] = []
     points: dict[Series, list[tuple[Sample, float]]] = {}
     for item, slope in used.items():
-        if isinstance(item, SampleWindow):
+        if not isinstance(item, Sample):
             continue
         if item.series in columns:
             points.setdefault(item.series, []).append((item, slope))
@@ -208,7 +101,7 @@ def compute_sigma(used: Used) -> float | None:
         squares.append((slope * sigma) ** 2)
     for series, of_series in columns.items():
         mine = [(window, factor) for window, factor in windows if window.series == series]
-        of_windows = _square_errors(of_series, mine, points.get(series, []))
+        of_windows = of_series.square_errors(mine, points.get(series, []))
         if of_windows is None:
             return None
         squares += of_windows
@@ -217,25 +110,6 @@ def compute_sigma(used: Used) -> float | None:
     except OverflowError:
         return None
     return math.sqrt(total) if math.isfinite(total) else None
-
-
-def _square_errors(
-    columns: SampleColumns, windows: Sequence[tuple[SampleWindow, float]], points: Sequence[tuple[Sample, float]]
-) -> list[float] | None:
-    """Return the squared error that each reading of a series contributes; None where one of them has no sigma.
-
-    Windows of one series overlap, and a reading in two of them is the same reading: its slopes are added first.
-    """
-    slopes = np.zeros(len(columns.rows))
-    for window, factor in windows:
-        slopes[window.picks] += factor * window.slopes
-    for sample, slope in points:
-        slopes[bisect_right(columns.rows, sample.at_s, key=find_at_s) - 1] += slope
-    with np.errstate(all="ignore"):
-        errors = slopes * columns.sigmas
-        squares = errors[slopes != 0.0] ** 2
-    known = columns.sigmas[slopes != 0.0]
-    return None if np.isnan(known).any() else list(squares.tolist())
 
 
 class _Reader:
@@ -365,54 +239,12 @@ class _Reader:
         self.windows_s.append(span_s)
 
         def compute(samples: InputSamples, at_s: float) -> Value | None:
-            columns = samples.find_columns(what)
-            begin, end = np.searchsorted(columns.at_s, (at_s - span_s, at_s), side="right").tolist()
-            if end - begin < LEAST_READINGS:
-                return None
-            picks = np.arange(begin, end)
-            used: Used = {}
-            if over is None:
-                x = columns.at_s[begin:end] - at_s
-            else:
-                others = samples.find_columns(over)
-                found = _find_all(samples, others, columns.at_s[begin:end])
-                picks = picks[found >= 0]
-                found = found[found >= 0]
-                x = others.values[found]
-                if len(picks) >= LEAST_READINGS:
-                    # the error of the explaining series is small beside what it explains, or it explains nothing
-                    distinct = np.unique(found)
-                    used[SampleWindow(over, others, distinct, np.zeros(len(distinct)))] = 1.0
-            if len(picks) < LEAST_READINGS or columns.at_s[picks[-1]] - columns.at_s[picks[0]] < span_s / 2.0:
-                return None
-            centred = x - math.fsum(x.tolist()) / len(x)
-            spread = math.fsum((centred * centred).tolist())
-            if spread <= 0.0:
-                return None
-            slopes = centred / spread
-            used[SampleWindow(what, columns, picks, slopes)] = 1.0
-            return math.fsum((slopes * columns.values[picks]).tolist()), used
+            # Arrays take longer to load than a command may take; most sites need none.
+            from monitor.extensions.derived.windows import fit_line
+
+            return fit_line(samples, what, over, at_s, span_s)
 
         return Part(units[0].times(units[-1] if over else Unit(1.0, (("s", Fraction(1)),)), Fraction(-1)), compute)
-
-
-def _find_all(samples: InputSamples, columns: SampleColumns, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each instant the index of the reading that stands for it, as `InputSamples.find` does; -1 for none."""
-    at_s = columns.at_s
-    if not len(at_s):
-        return np.full(len(instants_s), -1)
-    after = np.searchsorted(at_s, instants_s, side="right")
-    before = after - 1
-    found = np.where(before >= 0, before, 0)
-    if samples.hold_s:
-        is_near = (before >= 0) & (instants_s - at_s[found] <= samples.hold_s)
-        return np.where(is_near, found, -1)
-    following = np.minimum(after, len(at_s) - 1)
-    is_following_nearer = (after < len(at_s)) & (
-        (before < 0) | (at_s[following] - instants_s < instants_s - at_s[found])
-    )
-    found = np.where(is_following_nearer, following, found)
-    return np.where(np.abs(at_s[found] - instants_s) <= samples.within_s, found, -1)
 
 
 def _require_alike(one: Part, other: Part, where: str) -> None:

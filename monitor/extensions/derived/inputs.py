@@ -3,15 +3,15 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import CHANGED, Observation, Reading
 from monitor.domain.site import Site
-from monitor.extensions.derived.expression import InputSamples, Sample, SampleColumns, Series
 from monitor.extensions.derived.plans import plan_site
+from monitor.extensions.derived.samples import InputSamples, Sample, Series
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.reading_stamps import Stamp, load_known, load_newer, load_stamps
 
@@ -27,7 +27,7 @@ class _HeldWindow:
     from_at: datetime
     to_at: datetime
     stamp: Stamp  # differs as soon as anything else is known of these readings
-    columns: SampleColumns
+    columns: Any  # `monitor.extensions.derived.windows.SampleColumns`
     is_revised: bool
 
 
@@ -80,7 +80,7 @@ class SiteInputs:
         """
         held = self._renew_held(c, since, to_at, known_at)
         rows: dict[Series, list[Sample]] = {}
-        columns: dict[Series, SampleColumns] = {}
+        columns: dict[Series, Any] = {}
         self.revised = {place for place, window in held.items() if window.is_revised}
         missing = {place: at for place, at in since.items() if place not in held and self.find_id(place) is not None}
         known = load_known(c, self._site.id, missing, to_at, known_at, self._ids) if missing else {}
@@ -92,6 +92,8 @@ class SiteInputs:
             if any(one.revision for one in readings):
                 self.revised.add(place)
         for place, stamp in zip(to_hold, stamps, strict=True):
+            from monitor.extensions.derived.windows import SampleColumns  # arrays are loaded by sites that need them
+
             columns[place] = SampleColumns(rows[place])
             newest_at = known[place][-1].observed_at if known[place] else since[place]
             is_revised = place in self.revised

@@ -7,8 +7,9 @@ from math import ceil, floor
 from typing import Final, NamedTuple
 
 from monitor.domain.site import Calculation, SeriesSpec, Site, once_per_record
-from monitor.extensions.derived.expression import Expression, Series, read_expression
+from monitor.extensions.derived.expression import Expression, read_expression
 from monitor.extensions.derived.relative import list_components
+from monitor.extensions.derived.samples import Series
 from monitor.extensions.derived.units import read_unit
 
 # Instants are stored to the microsecond. Multiples of `every` are compared with this tolerance.

@@ -12,7 +12,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import SeriesSpec, StationId
 from monitor.domain.terms import Duration, Faults, Section, describe_unknown
-from monitor.extensions.derived.expression import Series
+from monitor.extensions.derived.samples import Series
 
 ENDING: Final = "-rel"  # of the id of what stands for a station
 WHOLE, EACH = ".displacement'", ".displacement*'"  # of an expression: by component

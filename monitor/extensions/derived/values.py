@@ -14,9 +14,10 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import Span, epoch_s, format_iso, from_epoch_s
 from monitor.domain.observation import CHANGED, HARMLESS, Observation, Reading
 from monitor.domain.site import Site
-from monitor.extensions.derived.expression import InputSamples, Sample, SampleWindow, Series, Used, compute_sigma
+from monitor.extensions.derived.expression import compute_sigma
 from monitor.extensions.derived.inputs import SiteInputs
 from monitor.extensions.derived.plans import Plan
+from monitor.extensions.derived.samples import InputSamples, Sample, Series, Used
 from monitor.extensions.derived.store import Cause
 from monitor.store.readings.observations import SeriesIds, add_observations, find_epoch, find_series_id, load_readings
 
@@ -209,7 +210,7 @@ def _describe_inputs(used: Used, at_s: float) -> dict[str, object]:
     """Return which inputs were read at another instant than that of the value, and whether one was corrected."""
     newest_s: dict[Series, float] = {}
     for one in used:
-        one_s = one.newest_s if isinstance(one, SampleWindow) else one.at_s
+        one_s = one.at_s if isinstance(one, Sample) else one.newest_s
         newest_s[one.series] = max(one_s, newest_s.get(one.series, -inf))
     apart = {".".join(place): format_iso(from_epoch_s(s)) for place, s in sorted(newest_s.items()) if s != at_s}
     extra: dict[str, object] = {MADE_FROM: apart} if apart else {}

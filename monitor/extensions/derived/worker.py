@@ -23,11 +23,11 @@ from monitor.domain.site import Site
 from monitor.domain.witnesses import is_judged
 from monitor.extensions.derived.affected import NewestInstants, find_affected
 from monitor.extensions.derived.cost import SHARE
-from monitor.extensions.derived.expression import Series
 from monitor.extensions.derived.inputs import SiteInputs
 from monitor.extensions.derived.pending import group_spans, limit_spans
 from monitor.extensions.derived.plans import Plan, plan_site
 from monitor.extensions.derived.queue import SiteQueue, choose_site
+from monitor.extensions.derived.samples import Series
 from monitor.extensions.derived.store import (
     Cause,
     PendingRow,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.extensions.derived.expression import PARTS, InputSamples, Sample, Series, compute_sigma, read_expression
+from monitor.extensions.derived.expression import PARTS, compute_sigma, read_expression
+from monitor.extensions.derived.samples import InputSamples, Sample, Series
 from monitor.extensions.derived.units import read_unit
 from tests.tables import tabulated
 
