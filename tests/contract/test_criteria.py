@@ -1,6 +1,7 @@
 """Every kind of criterion keeps the contract of the seam; a new one is tried as soon as the table lists it."""
 
 import json
+import math
 import pickle
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,10 @@ import monitor.decision.criteria.kinds
 from forecasting.message import Message, gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.config.service import parse_site
+from monitor.decision.criteria import scope
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
+from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.criteria.table import CRITERIA, FILES
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
@@ -132,6 +136,57 @@ def _store_and_read(reason):
     read_back = gather(json.loads(json.dumps(spread({"reason": reason}))))["reason"]
     assert read_back.id == reason.id
     return read_back
+
+
+def long_view(site):
+    """Three times the history that is loaded for a site: rain now and then, everything else in slow waves."""
+    wanted = wanted_series(site)
+    hours = round(3.0 * max(wanted.values(), default=0.0) / 3600.0) + 48
+    readings = {}
+    for station, quantity in wanted:
+        rows = []
+        for k in range(hours + 1):
+            at = NOW - timedelta(hours=hours - k)
+            wave = 1.0 + 0.5 * math.sin(k / 40.0) + 0.001 * (7 * k % 5)
+            value = 0.2 * (k * k % 11) if quantity == "rain" else wave
+            rows.append(Reading(at, at, 0, value, 0.0, value, None, ()))
+        readings[f"{station}.{quantity}"] = tuple(rows)
+    return readings
+
+
+def cut(site, readings):
+    """The readings that the loader of decisions reads, and no others."""
+    spans = wanted_series(site)
+    return {
+        name: tuple(r for r in rows if r.observed_at > anchor_at(NOW, spans[tuple(name.split("."))]))
+        for name, rows in readings.items()
+    }
+
+
+def judge(site, readings):
+    criterion = criterion_of(site)
+    context = DecisionContext(site, DecisionInputs(readings), Memory(), NOW.timestamp())
+    return [
+        (a.station, a.raise_level, a.hold_level, a.has_data, str(a.reason), {**a.facts, "epochs": None})
+        for a in CRITERIA[criterion.kind.id].rule(criterion, context)
+    ]
+
+
+@tabulated("kind", CRITERIA)
+def test_the_declared_history_is_all_that_it_reads(kind):
+    site = read(kind)
+    readings = long_view(site)
+    assert judge(site, readings) == judge(site, cut(site, readings))
+
+
+@tabulated("kind", ["rain_antecedent", "rain_intensity_duration", "rain_learned"])
+def test_a_window_that_is_not_declared_is_noticed(kind, monkeypatch):
+    """A kind whose own window is longer than that of its bounds reads more than the loader would give it."""
+    whole = long_view(read(kind))
+    silent = replace(CRITERIA[kind], history_s=no_window)
+    monkeypatch.setattr(scope, "CRITERIA", {**CRITERIA, kind: silent})
+    site = read(kind)
+    assert judge(site, whole) != judge(site, cut(site, whole))
 
 
 @tabulated("kind", CRITERIA)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from monitor.decision.criteria.tables import CriterionTable
 from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
 from monitor.domain.terms import Section
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ class KindEntry:
         table: Its [[criterion]] in a site file.
         bound: The bound of each level in that table; None where one `level` is named.
         rule: What it says of its stations.
+        history_s: How many seconds of readings before the newest one the rule reads for a criterion. Nothing else
+            decides how much history is loaded for it, so a kind with a window of its own must return that window.
+            `monitor.decision.criteria.history` has functions for the usual cases.
         implied_s: Where advice is raised although the site file is silent: the slowest interval of what moves, in
             seconds, to how long its answer holds, in seconds.
         example: The shortest table that is complete, on a station S1 that has every quantity; the contract test of
@@ -31,4 +35,5 @@ class KindEntry:
     bound: type[Section] | None
     rule: "Rule"
     example: str
+    history_s: Callable[[Criterion], float]
     implied_s: Callable[[float], float] | None = None

@@ -59,7 +59,7 @@ def join_rain(
     if texts:
         role = places.raw.get("role", "advice")
         criterion = replace(criterion, texts=(*criterion.texts, *texts), role=role)
-        criterion = add_params(criterion, forecast_valid_s=valid_s, history_s=valid_s)
+        criterion = add_params(criterion, forecast_valid_s=valid_s)
     _refuse_short(criterion, places, windows_s)
     return criterion
 

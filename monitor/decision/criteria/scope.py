@@ -5,6 +5,7 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
+from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.series.intervals import list_learning
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
@@ -71,19 +72,15 @@ def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: 
 
 
 def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
-    """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context.
+    """How far back a criterion must see: the history that its kind declares, its dwell, the clock of a step, and more.
 
     Where nobody states the noise of a series that may step or stand still, far enough for it to show its scatter.
     """
-    params = dict(criterion.params)
-    windows = [t.window_s for t in criterion.thresholds if t.window_s] + [
-        params.get("duration_to_s", 0.0),
-        params.get("history_s", 0.0),
-    ]
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
     steps = verify_step(spec, criterion) is not None
     shows_noise = not spec.noise_floor and (steps or criterion.kind.followed)
     least_s = SHOWING * spec.interval_s if shows_noise else 0.0
-    seen_s = max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
+    window_s = CRITERIA[criterion.kind.id].history_s(criterion)
+    seen_s = window_s + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
     return max(seen_s, least_s)

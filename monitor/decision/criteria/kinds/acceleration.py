@@ -6,6 +6,7 @@ from typing import Any, Final
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import (
     AGAINST,
     TOO_FEW,
@@ -140,6 +141,7 @@ ENTRY: Final = KindEntry(
     AccelerationTable,
     SpeedBound,
     each_track(assess_acceleration),
+    history_s=longest_window,
     example="""
 stations = ["S1"]
 yellow = {over = 1.0, window = "2d"}

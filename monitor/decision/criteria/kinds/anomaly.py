@@ -4,6 +4,7 @@ from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.tables import AroundTable, LevelName
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.domain.decision import AnomalyFact, DecisionInputs
@@ -91,6 +92,7 @@ ENTRY: Final = KindEntry(
     None,
     assess_anomalies,
     implied_s=lambda slowest_s: max(86400.0, 2.0 * slowest_s),
+    history_s=no_window,
     example="""
 level = "yellow"
 """,

@@ -5,6 +5,7 @@ from typing import Final
 
 from forecasting.message import Duration, Figure, Template
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.decision.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
@@ -69,6 +70,7 @@ ENTRY: Final = KindEntry(
     DrawdownTable,
     OverBound,
     assess_drawdown,
+    history_s=longest_window,
     example="""
 stations = ["S1"]
 yellow = {over = 0.5, window = "1d"}

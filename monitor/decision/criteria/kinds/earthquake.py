@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
 from forecasting.message import Figure, Message, Template, Timestamp, Value
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.scene import AND_MORE
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import CriterionTable, Share, add_params, refuse_falling
@@ -370,6 +371,7 @@ ENTRY: Final = KindEntry(
     EarthquakeTable,
     ShakingBound,
     assess_shaking,
+    history_s=no_window,
     example="""
 yellow = {over = 0.05}
 """,

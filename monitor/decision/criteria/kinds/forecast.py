@@ -12,6 +12,7 @@ from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chanc
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Duration, Figure, Message, Template, join
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import MeasuredTable
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
@@ -237,6 +238,7 @@ ENTRY: Final = KindEntry(
     VelocityForecastTable,
     ForecastBound,
     each_station(assess_forecast),
+    history_s=no_window,
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from forecasting.message import Figure, Template, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
@@ -117,6 +118,7 @@ ENTRY: Final = KindEntry(
     InsarTable,
     DepthBound,
     assess_zones,
+    history_s=no_window,
     example="""
 window = "60d"
 yellow = {over = 1.0}

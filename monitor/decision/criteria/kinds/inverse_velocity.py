@@ -9,6 +9,7 @@ from pydantic import Field
 
 from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import Recovery, StationsTable
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, stations_of
@@ -196,6 +197,7 @@ ENTRY: Final = KindEntry(
     InverseVelocityTable,
     WithinBound,
     each_station(assess_nearness),
+    history_s=no_window,
     example="""
 stations = ["*"]
 yellow = {within = "7d"}

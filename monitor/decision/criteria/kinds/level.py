@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from forecasting.message import Figure, MessageList, Template, Term
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
 from monitor.decision.criteria.tables import LevelBound, MeasuredTable
 from monitor.decision.series.assessment import (
@@ -109,6 +110,7 @@ ENTRY: Final = KindEntry(
     MeasuredTable,
     LevelBound,
     each_station(assess_level),
+    history_s=no_window,
     example="""
 series = "S1.pore_pressure"
 yellow = {over = 15.0}

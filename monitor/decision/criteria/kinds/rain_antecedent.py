@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from forecasting.hydrology.rain_events import antecedent_index
 from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import issue_age
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
@@ -47,7 +48,6 @@ class RainAntecedentTable(RainTable):
             span_s=span,
             recent_s=self.recent,
             weight=self.weight,
-            history_s=span,
         )
 
 
@@ -80,11 +80,17 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [make_fact(t, span_s, index, coverage, t.over or 0.0, **parts) for t in criterion.thresholds]
 
 
+def find_history_s(criterion: Criterion) -> float:
+    """Return the span of the index, or of recent and antecedent rain together, in seconds."""
+    return max(dict(criterion.params)["span_s"], issue_age(criterion))
+
+
 ENTRY: Final = KindEntry(
     rain_kind(id="rain_antecedent", per="", scaled=True),
     RainAntecedentTable,
     DepthBound,
     assess_wetness,
+    history_s=find_history_s,
     example="""
 series = "S1.rain"
 decay = 0.9

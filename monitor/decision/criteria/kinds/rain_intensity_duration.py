@@ -8,6 +8,7 @@ from pydantic import Field
 
 from forecasting.hydrology.rain_events import event_span_s
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import issue_age
 from monitor.decision.criteria.places import Places, find_series, refuse_index
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.decision.criteria.rain_table import Coverage, ExpectedRain, IssueAge, join_rain
@@ -106,6 +107,12 @@ def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | N
     return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
 
 
+def find_history_s(criterion: Criterion) -> float:
+    """Return the longest duration that is compared with the curve, in seconds."""
+    params = dict(criterion.params)
+    return max(params.get("duration_to_s", 864000.0), params.get("dry_gap_s", 0.0), issue_age(criterion))
+
+
 ENTRY: Final = KindEntry(
     Kind(
         id="rain_intensity_duration",
@@ -119,6 +126,7 @@ ENTRY: Final = KindEntry(
     RainCurveTable,
     None,
     each_gauge(measure_curve),
+    history_s=find_history_s,
     example="""
 series = "S1.rain"
 a = 14.8

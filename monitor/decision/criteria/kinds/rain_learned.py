@@ -9,6 +9,7 @@ from pydantic import Field
 
 from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import issue_age, longest_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
@@ -33,9 +34,7 @@ class RainLearnedTable(RainTable):
         """With its one bound, which stands beside `level`."""
         (level,) = criterion.thresholds
         learned = replace(criterion, thresholds=(replace(level, over=self.over, window_s=self.window),))
-        return add_params(
-            super().complete(learned, places), lag_s=self.lag, events=self.events, history_s=self.window + self.lag
-        )
+        return add_params(super().complete(learned, places), lag_s=self.lag, events=self.events)
 
 
 def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
@@ -59,11 +58,17 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [make_fact(threshold, window_s, total, min(coverage, held), threshold.over or 0.0, **further)]
 
 
+def find_history_s(criterion: Criterion) -> float:
+    """Return the window and the lag together, in seconds: the oldest window ends a lag before the newest reading."""
+    return max(longest_window(criterion) + dict(criterion.params)["lag_s"], issue_age(criterion))
+
+
 ENTRY: Final = KindEntry(
     rain_kind(id="rain_learned", scaled=True),
     RainLearnedTable,
     None,
     each_gauge(measure_learned, _LARGEST),
+    history_s=find_history_s,
     example="""
 series = "S1.rain"
 window = "1d"

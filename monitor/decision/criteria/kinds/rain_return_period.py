@@ -16,6 +16,7 @@ from forecasting.hydrology.return_period import (
     years_of_depth,
 )
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_rain_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
@@ -118,6 +119,7 @@ ENTRY: Final = KindEntry(
     RainReturnTable,
     OverBound,
     each_gauge(measure_rarity),
+    history_s=longest_rain_window,
     example="""
 series = "S1.rain"
 quantiles = {1d = [[2.0, 50.0], [10.0, 80.0]]}

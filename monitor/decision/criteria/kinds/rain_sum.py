@@ -3,6 +3,7 @@
 from typing import Final
 
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_rain_window
 from monitor.decision.criteria.rain_gauge import rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import each_gauge, measure_sums
@@ -13,6 +14,7 @@ ENTRY: Final = KindEntry(
     RainTable,
     OverBound,
     each_gauge(measure_sums),
+    history_s=longest_rain_window,
     example="""
 series = "S1.rain"
 yellow = {over = 30.0, window = "1d"}

@@ -3,6 +3,7 @@
 from typing import Final
 
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.decision.criteria.tables import FastTrack, LevelBound, MeasuredTable, Sureness, Window
 from monitor.decision.series.assessment import each_track
@@ -38,6 +39,7 @@ ENTRY: Final = KindEntry(
     RateTable,
     RateBound,
     each_track(assess_rates),
+    history_s=longest_window,
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}

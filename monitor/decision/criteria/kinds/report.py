@@ -6,6 +6,7 @@ from pydantic import Field
 
 from forecasting.message import Figure, Template, Term
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import CriterionTable, LevelName, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext
@@ -79,6 +80,7 @@ ENTRY: Final = KindEntry(
     ReportTable,
     None,
     assess_reports,
+    history_s=no_window,
     example="""
 kinds = ["rockfall"]
 level = "yellow"

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import AroundTable, LevelName, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext
@@ -167,6 +168,7 @@ ENTRY: Final = KindEntry(
     None,
     assess_scenes,
     implied_s=lambda _: 30.0 * 86400.0,
+    history_s=no_window,
     example="""
 level = "yellow"
 """,

@@ -117,7 +117,7 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
                 raise ConfigError(
                     f"{where}.series: infiltration needs rain by interval or counter, {name} sends events"
                 )
-        params["span_s"] = params["history_s"] = table.span
+        params["span_s"] = table.span
         params["ahead_s"] = table.ahead
         if table.ahead is not None:
             # what the pressure will be is a forecast, although the rain has fallen
@@ -308,11 +308,17 @@ def _explain(template: Template, criterion: Criterion, safety: Safety, **further
     )
 
 
+def find_history_s(criterion: Criterion) -> float:
+    """Return the span of rain that method "infiltration" sums up, in seconds; measured water needs none."""
+    return dict(criterion.params).get("span_s", 0.0)
+
+
 ENTRY: Final = KindEntry(
     Kind(id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",)),
     SafetyTable,
     UnderBound,
     assess_safety,
+    history_s=find_history_s,
     example="""
 series = "S1.pore_pressure"
 slope_deg = 30.0

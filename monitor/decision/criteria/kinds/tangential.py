@@ -9,6 +9,7 @@ from pydantic import Field
 from forecasting.kinematics.stages import tangential_angle_deg
 from forecasting.message import Figure, Template
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
@@ -119,6 +120,7 @@ ENTRY: Final = KindEntry(
     TangentialTable,
     AngleBound,
     each_station(assess_angle),
+    history_s=longest_window,
     example="""
 stations = ["S1"]
 yellow = {over = 45.0, window = "2d"}

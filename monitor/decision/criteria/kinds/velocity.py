@@ -11,6 +11,7 @@ from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.decision.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.decision.series.assessment import (
@@ -576,6 +577,7 @@ ENTRY: Final = KindEntry(
     VelocityTable,
     SpeedBound,
     assess_velocities,
+    history_s=longest_window,
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}
