@@ -171,8 +171,7 @@ def find_step_candidates(
             is_open = key in windows.memory.steps or was_answered(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
-            is_sudden = jump.at_s - jump.before_s <= max(silence_s, 2.0 * spec.interval_s)
-            level = max(_find_exceeded(criterion, jump), 1 if is_sudden else 0)
+            level = max(_find_exceeded(criterion, jump), 1 if is_sudden(windows, spec, jump) else 0)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
                 started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
@@ -185,6 +184,11 @@ def find_step_candidates(
                     track.station, jump, level, spec.quantity, before=old, doubt=doubt, mirrored=mirrored is not None
                 )
     return found
+
+
+def is_sudden(windows: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
+    """Whether a jump happened between two readings that follow each other; one across a longer gap may be motion."""
+    return jump.at_s - jump.before_s <= max(windows.find_silence_s(spec), 2.0 * spec.interval_s)
 
 
 def _find_exceeded(criterion: Criterion, jump: Jump) -> int:

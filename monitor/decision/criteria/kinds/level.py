@@ -17,7 +17,7 @@ from monitor.decision.series.assessment import (
     recovery_of,
 )
 from monitor.decision.series.step_clocks import clock_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET, is_sudden
 from monitor.domain.decision import seconds
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
@@ -88,14 +88,17 @@ def read_values(windows: DecisionContext, criterion: Criterion, station: str) ->
     is over, values after such a step are believed as well. So are they after one that one person's offset explains.
     """
     track = windows.track(criterion, station)
+    spec = windows.site.series(station, criterion.quantity)
     values = dict(zip(track.times_s, track.along, strict=True))
-    if not track.jumps or len(track.values[0]) != 1:
+    if spec is None or not track.jumps or len(track.values[0]) != 1:
         return values
     raw = {seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())}
     for jump in track.jumps:
         state = windows.memory.steps.get(StepKey(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
-            if state is not None and (
+            if state is None and not is_sudden(windows, spec, jump):
+                values[at] = raw[at]  # nobody is asked about a change during a long gap: the value counts as it is
+            elif state is not None and (
                 state.state in {BEFORE, *ACTIVE}
                 or (state.state in {EVENT, OFFSET} and windows.now_s >= state.known_s + clock_s(windows.site, station))
             ):
