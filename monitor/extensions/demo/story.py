@@ -32,6 +32,35 @@ author = "simulator"
 reason = "chosen so that a demonstration of minutes climbs all levels; proves nothing about a real slope"
 
 [[criterion]]
+kind = "rate"
+series = "E1.crack_opening"
+yellow = {over = 30.0, window = "6h"}
+dwell = {hits = 2, of = 3, within = "2h"}
+recover = 0.6
+author = "simulator"
+reason = "chosen for the demonstration: every instrument that measures motion is judged"
+
+[[criterion]]
+kind = "rate"
+id = "tilt-x"
+series = "T1.tilt_x"
+yellow = {over = 0.8, window = "6h"}
+dwell = {hits = 2, of = 3, within = "2h"}
+recover = 0.6
+author = "simulator"
+reason = "chosen for the demonstration: every instrument that measures motion is judged"
+
+[[criterion]]
+kind = "rate"
+id = "tilt-y"
+series = "T1.tilt_y"
+yellow = {over = 0.24, window = "6h"}
+dwell = {hits = 2, of = 3, within = "2h"}
+recover = 0.6
+author = "simulator"
+reason = "chosen for the demonstration: every instrument that measures motion is judged"
+
+[[criterion]]
 kind = "rain_intensity_duration"
 series = "R1.rain"
 a = 14.82
