@@ -21,6 +21,7 @@ from forecasting.message import (
 )
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
+from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.ladder import BY_PERSON, LevelState
 from monitor.decision.late_crossings import find_late
 from monitor.decision.lost_levels import describe_lost
@@ -111,7 +112,6 @@ _STANDS_BY: Final = Template("level.stands_by_person", "{level} stays, set by a 
 _STANDS_ALONE: Final = Template("level.stands_alone", "{level} stays: no witness asks for it now")
 _HOLDS: Final = Template("level.holds", "{level} stays: {text}")
 _NOTHING: Final = Template("level.nothing", "nothing asks for more")
-AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
 _NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
 _SUPPORT: Final = Template("level.support", "{station} ({rule})")
 _STEP_AT: Final = Template("level.step_at", "{station} at {at}")

@@ -13,6 +13,12 @@ from monitor.decision.criteria.reachable import shut
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.evidence import describe
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
+from monitor.decision.incomplete_series import (
+    IncompleteSeries,
+    doubt_assessments,
+    find_incomplete,
+    measure_coverage,
+)
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import find_barred
 from monitor.decision.orphaned_votes import find_orphaned_supporters
@@ -126,10 +132,13 @@ def compute_situation(prepared: PreparedSite) -> Situation:
     }
     requested = fuse(site, counted, lambda key: prepared.groups.get(key.station, key.station))
     level_state = find_level(count, steps.steps, rulings, requested)
+    incomplete = find_incomplete(
+        context, count.assessments, steps.steps, statuses, prepared.masks, prepared.series_health
+    )
     return Situation(
         windows=context,
         factor=prepared.factor,
-        assessments=count.assessments,
+        assessments=doubt_assessments(site, count.assessments, incomplete, context.now_s),
         steps=steps.steps,
         disturbed=steps.disturbed,
         sick={**prepared.sick, **count.scattering},
@@ -144,7 +153,9 @@ def compute_situation(prepared: PreparedSite) -> Situation:
         counted=counted,
         requested=requested,
         level_state=level_state,
-        sight=assess_observability(context, level_state, prepared.series_health, steps.steps, prepared.groups),
+        sight=assess_observability(
+            context, level_state, prepared.series_health, steps.steps, prepared.groups, incomplete
+        ),
         corrected=prepared.questions,
     )
 
@@ -181,7 +192,8 @@ def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap)
 
 def assess(windows: DecisionContext) -> list[Assessment]:
     """What every criterion says."""
-    return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
+    found = [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
+    return measure_coverage(windows, found)
 
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:
@@ -216,6 +228,7 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
         heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
         signed=keep_signatures(before, {*steps, *lasting}),
         unheard=outlook.unheard,
+        incomplete=outlook.reasons,
     )
 
 
@@ -362,9 +375,17 @@ def is_clear(
 
 # ---- sight -----------------------------------------------------------------------------------------------------
 def assess_observability(
-    windows: DecisionContext, rung: LevelState, senses: SeriesHealthMap, steps: Steps, groups: Groups
+    windows: DecisionContext,
+    rung: LevelState,
+    senses: SeriesHealthMap,
+    steps: Steps,
+    groups: Groups,
+    incomplete: Mapping[str, IncompleteSeries],
 ) -> Observability:
-    """Observability and reachable level now; while a backlog drains those of before are kept."""
+    """Observability and reachable level now; while a backlog drains those of before are kept.
+
+    "full" needs every voting series to do well and to be known whole, and no moving series that nothing judges.
+    """
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
     voting = find_voting_series(site)
@@ -376,14 +397,38 @@ def assess_observability(
     witnesses = len(reached.top_groups)
     gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
-        return Observability(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
+        return Observability(
+            memory.observability,
+            memory.reachable_level,
+            witnesses,
+            None,
+            gone,
+            None,
+            barriers,
+            rare,
+            dict(memory.incomplete),
+        )
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
     silence = find_common_silence(windows, level, senses, behind)
     blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
-    observability = "blind" if blind else "full" if seen == voting else "degraded"
+    is_full = seen == voting and not incomplete
+    observability = "blind" if blind else "full" if is_full else "degraded"
     since_s = _find_since_s(windows, senses, unseen, gone, voting if blind else None)
-    return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
+    reasons = {name: series.reason for name, series in incomplete.items()}
+    reasons |= {".".join(place): senses[place].reason for place in voting - seen}
+    return Observability(
+        observability,
+        reached.level,
+        witnesses,
+        since_s,
+        gone,
+        silence,
+        barriers,
+        rare,
+        dict(sorted(reasons.items())),
+        incomplete,
+    )
 
 
 def series_behind(site: Site, key: Support, steps: Steps) -> list[tuple[str, str]]:

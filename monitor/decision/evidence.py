@@ -47,6 +47,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
                 "newest_s": w.newest_s,
                 "reason": w.reason,
                 "facts": dict(w.facts),
+                **({} if w.coverage.is_whole else {"coverage": w.coverage.to_json()}),
             }
             for w in situation.assessments
         ],
@@ -58,6 +59,8 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
     }
     if unproven := find_unproven(situation.windows.view.proofs, situation.windows.now_s):
         found["unproven"] = unproven
+    if situation.sight.reasons:
+        found["incomplete"] = dict(situation.sight.reasons)
     if situation.rulings:
         found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:

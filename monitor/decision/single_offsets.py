@@ -62,6 +62,7 @@ def _merge(windows: DecisionContext, declared: Assessment, measured: Assessment)
         hold_level=max(declared.hold_level, holds),
         has_data=declared.has_data or measured.has_data,
         fresh=declared.fresh and measured.fresh,
+        coverage=min(declared.coverage, measured.coverage, key=lambda coverage: coverage.share),
         newest_s=max(newest, default=counts.newest_s),
         measure=(measured if measured.has_data else declared).measure,
         undecided={**{k: why for k, why in explained.undecided.items() if k >= high}, **declared.undecided},

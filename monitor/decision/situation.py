@@ -7,6 +7,7 @@ from forecasting.message import Message
 from monitor.decision.common_silence import CommonSilence
 from monitor.decision.criteria.reachable import Barriers
 from monitor.decision.fusion_rules import RuleStatus
+from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.ladder import LevelState, RequestedLevel
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.neighbours import NeighbourCheck
@@ -30,6 +31,10 @@ class Observability:
     silence: CommonSilence | None = None
     barriers: Barriers = field(default_factory=dict)  # before levels, by what really arrives
     rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)  # series that come too seldom for a level
+    # by `STATION.quantity`: why the site does not see "full"
+    reasons: Mapping[str, Message] = field(default_factory=dict)
+    # by `STATION.quantity`: voting series that are not known whole, and moving series that no criterion judges
+    incomplete: Mapping[str, IncompleteSeries] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

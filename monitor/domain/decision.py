@@ -377,6 +377,8 @@ class Memory:
     unheard: Mapping[Support, float] = field(default_factory=dict)
     # by criterion: the largest rate that people were notified of since the level stands
     reported: Mapping[str, float] = field(default_factory=dict)
+    # by `STATION.quantity`: why the site does not see "full"
+    incomplete: Mapping[str, Message] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -386,6 +388,7 @@ class Memory:
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _record_to_json(v) for k, v in found[name].items()}
+        found["incomplete"] = spread(found["incomplete"])
         return found
 
     def in_order(self) -> "Memory":
@@ -399,7 +402,7 @@ class Memory:
         """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
         renamed = self.to_json()
         for name in _MAPPINGS:
-            if name != "conditions":
+            if name not in {"conditions", "incomplete"}:  # the next evaluation finds both again
                 renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
         return Memory.read(renamed).in_order()
 
@@ -410,6 +413,7 @@ class Memory:
         for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
             name_of = _KEYS.get(name, str)
             known[name] = {name_of(k): kind(**gather(v)) for k, v in known[name].items()}
+        known["incomplete"] = gather(known.get("incomplete", {}))
         for name in ("supporters", "answered", "unheard"):
             known[name] = {read_support(k): v for k, v in known[name].items()}
         return Memory(**known)

@@ -173,7 +173,8 @@ def compute_reachable_level(
 ) -> ReachableLevel:
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
-    What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
+    What models and images suggest does not count here, even when promoted: nobody promises that it comes in time. Nor
+    do observers alone count for the top where instruments measure how the slope moves.
 
     `site`: the declaration; `able`: series that can speak; `groups`: who is independent of whom; `shut`: levels that a
     criterion cannot reach by a witness, whatever that does.
@@ -223,7 +224,9 @@ def _compute_reachable_level(
             for leaf in _affirmed(rule.when):
                 mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
-    return ReachableLevel(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
+    # where instruments measure motion, nobody promises that observers see what these miss
+    is_seen = bool(tops - {OBSERVERS}) or not find_moving_series(site)
+    return ReachableLevel(top if is_seen and len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
 
 
 def _find_highest(voice: VotingWitness, shut: Shut) -> int:

@@ -22,7 +22,7 @@ from forecasting.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
 from monitor.config.service import parse_site
-from monitor.decision.conditions import AND_MORE
+from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.orphaned_votes import list_changed, set_apart
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.canonical import code_version

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from forecasting.message import Message
 from monitor.checks import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
 from monitor.checks.table import (
@@ -33,9 +34,11 @@ from monitor.cli.session import (
     translate_in_zone,
 )
 from monitor.config.service import ServiceConfig, scan_sites
+from monitor.decision.incomplete_series import list_reasons
 from monitor.domain.errors import ConfigError, StoreError
 from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
+from monitor.store.alerting.decisions import load_incomplete
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import PollState, load_polls
@@ -81,6 +84,7 @@ class StoredStatus:
     newest_outage: Mapping[str, Any] | None  # of the view `outages`
     polls: Sequence[PollState]
     awaited: "Sequence[tuple[str, Awaited]]"  # models that wait for readings, by site
+    incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
@@ -90,14 +94,16 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
     with suppress(ConfigError):  # a folder that is not there holds none
         declared = scan_sites(service.paths.sites)[0]
     with db.read() as c:
+        rows = load_view(c, "site_status", order_by=["site"])
         found = StoredStatus(
             stamps=load_stamps(c),
             tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},
-            rows=load_view(c, "site_status", order_by=["site"]),
+            rows=rows,
             waiting=load_waiting(c),
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             polls=load_polls(c),
             awaited=list_awaited(c, declared, now),
+            incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
         )
         zones = find_zones(c, utc=utc)
     sites = [_see(row, found.tops) for row in found.rows]
@@ -117,7 +123,10 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
         "state": verdict.state,
         "reasons": verdict.reasons,
         "at": now,
-        "sites": [dict(row) for row in found.rows],
+        "sites": [
+            {**row, "incomplete": {name: str(reason) for name, reason in found.incomplete[row["site"]].items()}}
+            for row in found.rows
+        ],
         "processes": {
             name: {"at": at, **detail}
             for name, (at, detail) in found.stamps.items()
@@ -149,6 +158,9 @@ def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str])
     outage = found.newest_outage
     if outage is not None and now - (_read(outage["drained_at"]) or now) < RECENT:
         yield f"  {_describe(outage, zones(''))}"
+    for row in found.rows:
+        for reason in list_reasons(found.incomplete[row["site"]]):
+            yield f"  {row['site']} sees {row['observability']}: {translate_in_zone(reason, zones(row['site']))}"
     for scene in found.waiting:
         zone = zones(scene.site)
         since = f"waits since {format_in_zone(scene.received_at, zone)}"

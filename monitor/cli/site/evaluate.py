@@ -8,6 +8,7 @@ import typer
 from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli import session
 from monitor.decision.decide import decide
+from monitor.decision.incomplete_series import summarize_reasons
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
@@ -51,13 +52,16 @@ def evaluate(
         "level_name": site.levels[decision.level].name,
         "observability": decision.observability,
         "reachable_level": decision.reachable_level,
+        "incomplete": dict(decision.memory.incomplete),
         "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
     }
     if session.print_if_json(facts):
         return
+    reasons = summarize_reasons(decision.memory.incomplete)
+    missing = "" if reasons is None else f" ({session.translate_in_zone(reasons, zone)})"
     print(
-        f"{facts['level_name']} | sees: {decision.observability} | reachable: "
+        f"{facts['level_name']} | sees: {decision.observability}{missing} | reachable: "
         f"{site.levels[decision.reachable_level].name}"
     )
     print(session.translate_in_zone(facts["sentence"], zone))

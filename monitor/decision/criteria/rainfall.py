@@ -9,8 +9,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template
+from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, find_rain_losses
 from monitor.decision.criteria.rain_gauge import Gauge, gauge_of, read_outlooks
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
+from monitor.decision.series.coverage import Coverage, format_share
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
 
@@ -98,7 +100,10 @@ def assess_rain(
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)
     needed = dict(criterion.params).get("min_coverage", 0.8)
-    facts = list(measure(criterion, gauge))
+    losses = find_rain_losses(windows, spec, gauge)
+    facts = [losses.lower(fact) for fact in measure(criterion, gauge)]
+    coverage = measure_rain(losses, facts)
+    wettest_mm_per_s = max(gauge.amounts_mm) / gauge.interval_s
     for outlook in outlooks:
         # a window shorter than the reach would need to know when within it the rain falls
         facts += [
@@ -109,7 +114,14 @@ def assess_rain(
     raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
     # thin coverage makes the sum a lower bound: enough to raise, never to lower
     recover = criterion.recover
-    hold_level = max([f["level"] for f in facts if f["ratio"] >= recover or f["coverage"] < needed], default=0)
+    hold_level = max(
+        [
+            f["level"]
+            for f in facts
+            if f["ratio"] >= recover or f["coverage"] < needed or could_hold(f, gauge, recover, wettest_mm_per_s)
+        ],
+        default=0,
+    )
     worst = max(facts, key=itemgetter("ratio"))
     newest_s = gauge.times_s[-1]
     nearest: dict[int, Fact] = {}
@@ -126,6 +138,7 @@ def assess_rain(
         # what was expected and is not told any more is missing, not dry
         fresh=complete and windows.is_fresh(newest_s, spec),
         newest_s=newest_s,
+        coverage=coverage,
         reason=_explain(worst, amount),
         facts={
             "worst": worst,
@@ -136,8 +149,16 @@ def assess_rain(
     )
 
 
+def measure_rain(losses: RainLosses, facts: Sequence[Fact]) -> Coverage:
+    """Return the coverage of the window of which least is known; of equals the longest."""
+    thinnest = min(facts, key=lambda fact: (fact["coverage"], -fact["duration_s"]))
+    longest = max(facts, key=itemgetter("duration_s"))
+    thin, long = (losses.measure(f["duration_s"], f["coverage"]) for f in (thinnest, longest))
+    return thin if thin.share < 1.0 else long
+
+
 def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
-    known = Figure(100.0 * worst["coverage"], ".0f")
+    known = format_share(worst["coverage"])
     rain = amount(depth=Figure(worst["sum_mm"], ".1f"), hours=Figure(worst["duration_s"] / 3600, ".4g"))
     if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
         return _NO_RAINFALL(amount=rain, known=known)

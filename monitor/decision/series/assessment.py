@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Message, Template
+from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.decision.series.intervals import SETTLED, find_silence_s
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
@@ -39,6 +40,7 @@ class Assessment:
         facts: Figures behind it, JSON-ready.
         measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
         undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
+        coverage: How much of its window is known. With less than all of it the result may be lower than the truth.
     """
 
     criterion: str
@@ -52,6 +54,7 @@ class Assessment:
     facts: Mapping[str, Any] = field(default_factory=dict)
     measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
     undecided: Mapping[int, Message] = field(default_factory=dict)
+    coverage: Coverage = WHOLE
 
     @property
     def motion(self) -> Vector | None:

@@ -24,6 +24,7 @@ _FUTURE: Final = Template("reading.future", "stamped in the future")
 _FLAG: Final = Template("reading.flag", "flag {word}")
 _TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
 _OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
+_INCOMPLETE: Final = Template("reading.incomplete", "a component of the epoch is missing")()
 GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
 IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
@@ -247,6 +248,13 @@ class Tracker:
         self._take(shared, [self._join(at, tuple([p.pop(at) for p in self._waiting]), spec) for at in shared], spec)
         return True
 
+    def _list_incomplete(self) -> dict[float, Message]:
+        """Epochs of which a component has not come although newer readings have: they count for nothing."""
+        newest_s = self._newest_s
+        if newest_s is None or not any(self._waiting):
+            return {}
+        return {at_s: _INCOMPLETE for part in self._waiting for at_s in part if at_s < newest_s}
+
     def _take_next(self, news: Sequence[Sequence[Reading]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over one sound epoch that is newer than all others and came whole: the usual case."""
         if [*map(len, news)] != [1] * len(news) or self._walk is None or not self._walk.times:
@@ -311,7 +319,7 @@ class Tracker:
         sigmas += [walk.sigmas[i] for i in kept]
         along += _reach(level, sigmas[len(along) :]) if self._unit is None else _project(level, self._unit)
         errors += [self._errors[i] for i in kept]
-        aside: dict[float, Message] = {}
+        aside = self._list_incomplete()
         for part in self._aside:
             aside |= part
         digits = () if self._joined is None else self._joined.digits
@@ -362,7 +370,7 @@ def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> li
     """
     rows: list[tuple[float, float, float | None]] = []
     for r in readings:
-        if _is_sound_rain(r):
+        if explain_rain_fault(r) is None:
             at_s = seconds(r.observed_at)
             if at_s <= now_s:
                 rows.append((at_s, r.value, None if r.first is None else r.first.value))
@@ -378,14 +386,17 @@ def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: floa
     """
     if spec.stamp != "event":
         return []
-    refused = [seconds(r.observed_at) for r in readings if not _is_sound_rain(r)]
+    refused = [seconds(r.observed_at) for r in readings if explain_rain_fault(r) is not None]
     return [at_s for at_s in refused if at_s <= now_s]
 
 
-def _is_sound_rain(reading: Reading) -> bool:
-    # most readings have no flags
-    is_unflagged = not reading.flags or all(flag in HARMLESS for flag in reading.flags)
-    return 0.0 <= reading.value < LARGEST and is_unflagged
+def explain_rain_fault(reading: Reading) -> Message | None:
+    """Return why a reading of a rain gauge counts for nothing; None if it counts."""
+    # a reading without flags is the rule: it is not asked about one by one
+    for flag in reading.flags:
+        if flag not in HARMLESS:
+            return _FLAG(word=Term(flag))
+    return None if 0.0 <= reading.value < LARGEST else _OUT_OF_RANGE()
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:

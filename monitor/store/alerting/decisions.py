@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
 
-from forecasting.message import read_columns, read_message
+from forecasting.message import Message, gather, read_columns, read_message
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
@@ -94,6 +94,13 @@ def find_state(c: Connection, site: str) -> StateRow | None:
         take_turn(c, f"site:{site}")
     row = c.execute(_plan_state(), {"of_site": site}).one_or_none()
     return None if row is None else StateRow(*row)
+
+
+def load_incomplete(c: Connection, site: str) -> Mapping[str, Message]:
+    """Return by `STATION.quantity` why the site did not see "full" at its last evaluation."""
+    row = find_state(c, site)
+    found: Mapping[str, Message] = {} if row is None else gather(row.state.get("incomplete", {}))
+    return found
 
 
 @cache  # put together once, as those below: they are asked at every look

@@ -15,6 +15,7 @@ from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.table import check_parts
+from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState
@@ -33,7 +34,7 @@ from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import load_answers, load_put_aside, load_states
-from monitor.store.alerting.decisions import find_state, load_rates
+from monitor.store.alerting.decisions import find_state, load_incomplete, load_rates
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
@@ -236,12 +237,15 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
     declared = find_declared(c, card)
+    unjudged = () if declared is None else find_unjudged(declared)
+    incomplete = {name: why for name, why in load_incomplete(c, site_id).items() if name not in unjudged}
     return {
         **_collect_hazards(c, [card], own, now),
         "put_aside": load_put_aside(c, site_id),
         "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
-        "unjudged": () if declared is None else find_unjudged(declared),
+        "unjudged": unjudged,
+        "incomplete": list_reasons(incomplete),
         "card": card,
         "stations": stations,
         "landslides": landslides,

@@ -22,10 +22,12 @@ from forecasting.message import Duration, Figure, Message, MessageList, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.rain_coverage import find_rain_losses
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
 from monitor.decision.criteria.rain_table import Coverage, find_spec
 from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
+from monitor.decision.series.coverage import format_share
 from monitor.domain.errors import ConfigError
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -178,11 +180,13 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]
-    coverage = gauge.total(params["span_s"])[1]
+    losses = find_rain_losses(windows, spec, gauge)
+    whole = {"duration_s": params["span_s"], "coverage": gauge.total(params["span_s"])[1]}
+    coverage: float = losses.lower(whole)["coverage"]
     safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
     bounds = _hold(criterion, [safety], 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
     further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
-    known = Figure(100.0 * coverage, ".0f")
+    known = format_share(coverage)
     reason = (
         _explain(_FROM_RAIN, criterion, safety, known=known)
         if later_s == 0.0
@@ -196,6 +200,7 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         fresh=windows.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=reason,
+        coverage=losses.measure(params["span_s"], coverage),
         facts={"bounds": bounds, **_describe(safety), **further},
     )
 

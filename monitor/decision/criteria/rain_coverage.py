@@ -1,0 +1,166 @@
+"""What is missing of the rain of a gauge: what was lost stays unknown for the whole window of a sum."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from forecasting.hydrology.rain_amounts import UnknownReason
+from forecasting.message import Template, Timestamp
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.coverage import (
+    NO_READING,
+    REMOVED,
+    STARTED,
+    Coverage,
+    Removal,
+    find_silence,
+    measure_union,
+    sort_removals,
+)
+from monitor.decision.series.tracks import explain_rain_fault
+from monitor.domain.decision import seconds
+from monitor.domain.site import SeriesSpec
+
+_UNKNOWN: Final[Mapping[UnknownReason, Template]] = {
+    UnknownReason.RESTART: Template("coverage.restart", "the counter restarted before {at}"),
+    UnknownReason.CORRECTION: Template("coverage.correction", "the counter was set to another value before {at}"),
+    UnknownReason.JUMP: Template("coverage.jump", "the counter rose by more than any rain ever measured at {at}"),
+    UnknownReason.FASTER: Template("coverage.faster", "its sums arrive faster than the declared interval until {at}"),
+    UnknownReason.TIPS: Template("coverage.tips", "its rows are single tips, the newest of {at}"),
+    UnknownReason.BEYOND_RECORD: Template(
+        "coverage.beyond_record", "more rain than ever measured was left out at {at}"
+    ),
+    UnknownReason.REFUSED: Template("coverage.refused", "a tip of {at} was flagged or out of range"),
+}
+# What these lose is no more than rain of one interval, and some gauges lose it each hour.
+_BOUNDED: Final = frozenset({UnknownReason.RESTART, UnknownReason.TIPS})
+
+
+@dataclass(frozen=True, slots=True)
+class RainLosses:
+    """What rules took away from a rain gauge: readings set aside, restarts of its counter, sums that overlap.
+
+    Attributes:
+        removals: Stretches of which the amount is in doubt, oldest first.
+        restarts: Stretches in which a counter restarted, or may have.
+        uncounted: Those removals that `Gauge.coverage` still counts as known.
+        silence_s: The silence that the gauge may keep. A longer one may hide any rain: the result lowers no vote.
+    """
+
+    gauge: Gauge
+    silence_s: float
+    removals: tuple[Removal, ...] = ()
+    restarts: tuple[Removal, ...] = ()
+    uncounted: tuple[Removal, ...] = ()
+
+    def lower(self, fact: Mapping[str, Any], end_s: float | None = None) -> dict[str, Any]:
+        """Return a fact of a window that ends at the newest reading, its coverage lowered by what was taken away."""
+        end_s = self.gauge.times_s[-1] if end_s is None else end_s
+        window_s = fact["duration_s"]
+        if not self.uncounted or window_s <= 0.0:
+            return dict(fact)
+        lost_s = measure_union(self.uncounted, end_s - window_s, float("inf"))
+        return {**fact, "coverage": max(0.0, fact["coverage"] - lost_s / window_s)} if lost_s > 0.0 else dict(fact)
+
+    def measure(self, window_s: float, share: float) -> Coverage:
+        """Return the coverage of a window that ends at the newest reading, of which a share is known."""
+        from_s = self.gauge.times_s[-1] - window_s
+        removals = [r for r in self.removals if r.to_s > from_s]
+        restarts = [r for r in self.restarts if r.to_s > from_s]
+        if not removals and not restarts and share >= 1.0:
+            return Coverage(1.0, window_s)
+        missing = [
+            gap
+            for gap in _find_missing_rain(self.gauge, from_s)
+            if not any(gap.from_s < r.to_s and r.from_s < gap.to_s for r in (*removals, *restarts))
+        ]
+        was_silent = any(gap.to_s - gap.from_s > self.silence_s for gap in missing if gap.from_s > from_s)
+        may_lower = not removals and not was_silent
+        missed = sort_removals([*removals, *restarts, *missing])
+        return Coverage(min(share, 1.0 - 1e-6), window_s, missed, may_lower=may_lower)
+
+
+def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -> RainLosses:
+    """Find what is missing of a gauge: readings set aside, restarts of its counter, sums that overlap, silence."""
+    readings = context.view.readings.get(f"{spec.station}.{spec.quantity}", ())
+    now_s, silence_s = context.now_s, context.find_silence_s(spec)
+    times_s, half_s = gauge.times_s, 0.5 * gauge.interval_s
+    removals: list[Removal] = []
+    restarts: list[Removal] = []
+    uncounted: list[Removal] = []
+    for reading in readings:
+        reason = explain_rain_fault(reading)
+        if reason is None or (at_s := seconds(reading.observed_at)) > now_s:
+            continue
+        place = bisect_left(times_s, at_s)
+        text = REMOVED(at=Timestamp(at_s), text=reason)
+        if place == len(times_s):
+            uncounted.append(Removal(times_s[-1], at_s, text))
+        elif gauge.stamp == "interval_end":
+            near_s = min(abs(t - at_s) for t in times_s[max(0, place - 1) : place + 1])
+            if near_s >= half_s:  # otherwise a sound sum of the same interval stands beside it
+                removals.append(Removal(at_s - gauge.interval_s, at_s, text))
+    for from_s, to_s, why in gauge.unknown:
+        # what a restart loses is bounded like what never came: counters may restart each hour
+        kind = restarts if why in _BOUNDED else removals
+        kind.append(Removal(from_s, to_s, _UNKNOWN[why](at=Timestamp(to_s))))
+    if gauge.stamp == "event":
+        uncounted += [
+            Removal(before_s, at_s, NO_READING(at=Timestamp(before_s), at2=Timestamp(at_s)))
+            for before_s, at_s in pairwise(times_s)
+            if at_s - before_s > silence_s
+        ]
+    if now_s - times_s[-1] > silence_s and not context.view.draining:
+        uncounted.append(find_silence(times_s[-1], now_s))
+    return RainLosses(
+        gauge,
+        silence_s,
+        sort_removals([*removals, *uncounted]),
+        sort_removals(restarts),
+        sort_removals(uncounted),
+    )
+
+
+def find_begin(gauge: Gauge) -> float:
+    """Return the instant from which on a gauge measures: its first sum covers the interval before it."""
+    if gauge.from_s is None:
+        return gauge.times_s[0]
+    return gauge.from_s - gauge.interval_s if gauge.stamp == "interval_end" else gauge.from_s
+
+
+def _find_missing_rain(gauge: Gauge, from_s: float) -> list[Removal]:
+    """Find the stretches of a window in which no reading came."""
+    times_s = gauge.times_s
+    if find_begin(gauge) > from_s:
+        first_s = times_s[0] if gauge.from_s is None else gauge.from_s
+        return [Removal(from_s, first_s, STARTED(at=Timestamp(first_s)))]
+    if gauge.stamp == "event":
+        return []  # while it is dry no tip comes
+    first = max(0, bisect_right(times_s, from_s) - 1)
+    return [
+        Removal(before_s, at_s, NO_READING(at=Timestamp(before_s), at2=Timestamp(at_s)))
+        for before_s, at_s in pairwise(times_s[first:])
+        if at_s - before_s > 1.5 * gauge.interval_s
+    ]
+
+
+def could_hold(fact: Mapping[str, Any], gauge: Gauge, recover: float, wettest_mm_per_s: float) -> bool:
+    """Whether rain in the unknown part of a window could keep its sum over the recovery limit.
+
+    The unknown time before the first reading of a new gauge does not count: no level was reached by rain before it.
+
+    Args:
+        fact: Sum, bound, coverage and duration of a window that ends at the newest reading.
+        wettest_mm_per_s: The hardest rain that the gauge measured in one interval.
+    """
+    duration_s, bound_mm = fact["duration_s"], fact["bound_mm"]
+    if fact["coverage"] >= 1.0 or bound_mm <= 0.0:
+        return False
+    from_s = gauge.times_s[-1] - duration_s
+    before_s = max(0.0, find_begin(gauge) - from_s)
+    unknown_s = (1.0 - fact["coverage"]) * duration_s - before_s
+    hardest_mm_per_s = max(wettest_mm_per_s, bound_mm / duration_s)
+    return bool(unknown_s > 1.0 and fact["sum_mm"] + unknown_s * hardest_mm_per_s >= recover * bound_mm)

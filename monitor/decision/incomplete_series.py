@@ -1,0 +1,217 @@
+"""Voting series of a site that are not known whole: what their criteria miss, and what people have yet to answer.
+
+A site sees "full" only if every series on which a vote may rest is whole and every series of the slope's own motion is
+judged. See `monitor.decision.series.coverage` for what a single criterion misses.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp, join
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
+from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
+from monitor.decision.series.maintenance import MaintenanceMask
+from monitor.decision.series.station_health import SeriesHealthMap
+from monitor.decision.series.step_detector import Jump
+from monitor.decision.series.steps import DOUBTFUL, EVENT, OFFSET
+from monitor.decision.vote_status import VoteStatus
+from monitor.domain.decision import Steps
+from monitor.domain.instruments.parents import Place
+from monitor.domain.keys import StepKey, VoteKey
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+
+AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
+NAMED: Final = 3  # series that one sentence names
+_UNANSWERED_STEP: Final = Template("incomplete.step", "{text}; it is set aside until it is answered")
+_COUNTED_STEP: Final = Template("incomplete.counted_step", "{text}; nobody has answered what it was")
+_UNASKED_JUMP: Final = Template("incomplete.jump", "{size} between {at} and {at2} are not counted as motion")
+_UNSIGNED: Final = Template(
+    "incomplete.unsigned", "one person alone changed its values or declared an offset; a second one must confirm it"
+)()
+_UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
+COUNTED: Final = "counted"
+# Steps whose jump is taken out of the track, and that count for nothing yet or only for the lowest warning level.
+_OPEN: Final = frozenset({"pending", DOUBTFUL, EVENT, OFFSET, COUNTED})
+
+
+@dataclass(frozen=True, slots=True)
+class IncompleteSeries:
+    """A series that is not known whole, and why.
+
+    Attributes:
+        reason: For people, with the share of the window that is known where readings are missing.
+        coverage: What its criteria miss at most; whole where people have yet to answer a question about it.
+        doubted_since_s: What it measured from this instant on is in doubt; None where no result changes by that.
+        doubted_until_s: Until this instant; values as they are stay in doubt until the question is answered.
+    """
+
+    reason: Message
+    coverage: Coverage = WHOLE
+    doubted_since_s: float | None = None
+    doubted_until_s: float = float("inf")
+
+
+def measure_coverage(context: DecisionContext, assessments: Iterable[Assessment]) -> list[Assessment]:
+    """Return the assessments with the coverage of the readings that each was computed from.
+
+    Results on rain bring their coverage along. An assessment whose missing part could hide that a level still stands
+    lowers no vote.
+    """
+    criteria = {c.id: c for c in context.site.criteria}
+    measured = []
+    for assessment in assessments:
+        coverage = assessment.coverage
+        if coverage is WHOLE:
+            coverage = _measure(context, criteria[assessment.criterion], assessment.station)
+        is_fresh = assessment.fresh and coverage.may_lower
+        if coverage is assessment.coverage and is_fresh == assessment.fresh:
+            measured.append(assessment)
+        else:
+            measured.append(replace(assessment, coverage=coverage, fresh=is_fresh))
+    return measured
+
+
+def _measure(context: DecisionContext, criterion: Criterion, station: str) -> Coverage:
+    """Measure the coverage of a criterion that reads the track of one station."""
+    spec = context.site.series(station, criterion.quantity)
+    if criterion.kind.source != "instruments" or spec is None or spec.quantity == "rain":
+        return WHOLE
+    window_s = CRITERIA[criterion.kind.id].history_s(criterion)
+    track = context.track(criterion, station)
+    now_s = float("-inf") if context.view.draining else context.now_s
+    return measure_track(track, criterion, window_s, context.find_silence_s(spec), spec.interval_s, now_s)
+
+
+def find_incomplete(
+    context: DecisionContext,
+    assessments: Assessments,
+    steps: Steps,
+    statuses: Mapping[VoteKey, VoteStatus],
+    masks: Mapping[str, MaintenanceMask],
+    health: SeriesHealthMap,
+) -> dict[str, IncompleteSeries]:
+    """Find the series that are not known whole, by `STATION.quantity`; first the reasons that only people can end."""
+    site = context.site
+    voting = find_voting_series(site)
+    found: dict[Place, IncompleteSeries] = {}
+    for place in sorted(voting):
+        station = place[0]
+        if context.waits(station):
+            found[place] = IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
+        elif (burst := health[place].burst) is not None:
+            found[place] = IncompleteSeries(burst, doubted_since_s=float("-inf"))
+        elif (mask := masks.get(station)) is not None:
+            found[place] = IncompleteSeries(mask.reason)
+    for key, step in steps.items():
+        place = key.station, step.quantity
+        if step.state in _OPEN and place in voting:
+            spec = site.series(*place)
+            before_s = step.at_s - (spec.interval_s if spec else 0.0)
+            text = _COUNTED_STEP(text=step.reason) if step.state == COUNTED else _UNANSWERED_STEP(text=step.reason)
+            found.setdefault(place, IncompleteSeries(text, WHOLE, before_s, step.at_s))
+    for place, jump in _list_unasked_jumps(context, steps):
+        length = Figure(jump.length, ".3g", spec.unit if (spec := site.series(*place)) else "")
+        text = _UNASKED_JUMP(size=length, at=Timestamp(jump.before_s), at2=Timestamp(jump.at_s))
+        found.setdefault(place, IncompleteSeries(text, WHOLE, jump.before_s, jump.at_s))
+    series_of = _list_series(site)
+    for vote_key, status in statuses.items():
+        if status.aside is not None:
+            for place in series_of.get(vote_key, ()):
+                found.setdefault(place, IncompleteSeries(status.aside))
+    for assessment in assessments:
+        for place in series_of.get(assessment.key, ()):
+            known = found.get(place)
+            if not assessment.coverage.is_whole and (
+                known is None or (not known.coverage.is_whole and assessment.coverage.share < known.coverage.share)
+            ):
+                found[place] = IncompleteSeries(assessment.coverage.describe(), assessment.coverage)
+    named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
+    return named | {name: IncompleteSeries(_UNJUDGED) for name in find_unjudged(site) if name not in named}
+
+
+def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tuple[Place, Jump]]:
+    """List jumps that are taken out of a track and that nobody was asked about, while they lie in a window.
+
+    Such a jump lies across a gap and is too small for its length to ask for a level by itself.
+    """
+    site = context.site
+    voting = find_voting_series(site)
+    for criterion in site.criteria:
+        window_s = CRITERIA[criterion.kind.id].history_s(criterion)
+        if not (criterion.kind.followed and window_s > 0.0):
+            continue
+        for station in criterion.stations:
+            spec = site.series(station, criterion.quantity)
+            if spec is None or spec.quantity == "rain" or (station, spec.quantity) not in voting:
+                continue
+            track = context.track(criterion, station)
+            newest_s = track.usable_s or 0.0
+            for jump in track.jumps:
+                if jump.at_s > newest_s - window_s and StepKey(station, jump.at_s) not in steps:
+                    yield (station, spec.quantity), jump
+
+
+def doubt_assessments(
+    site: Site, assessments: Assessments, incomplete: Mapping[str, IncompleteSeries], now_s: float
+) -> list[Assessment]:
+    """Return the assessments, those that rest on doubted readings with a coverage that says so."""
+    doubted = {name: series for name, series in incomplete.items() if series.doubted_since_s is not None}
+    if not doubted:
+        return list(assessments)
+    criteria = {c.id: c for c in site.criteria}
+    series_of = _list_series(site)
+    found = []
+    for assessment in assessments:
+        criterion = criteria[assessment.criterion]
+        names = [".".join(place) for place in series_of.get(assessment.key, ())]
+        name = next((n for n in names if n in doubted), None)
+        found.append(assessment if name is None else _doubt(assessment, criterion, doubted[name], now_s))
+    return found
+
+
+def _doubt(assessment: Assessment, criterion: Criterion, series: IncompleteSeries, now_s: float) -> Assessment:
+    """Return an assessment whose coverage lacks the doubted stretch of its window."""
+    coverage = assessment.coverage
+    own_s = CRITERIA[criterion.kind.id].history_s(criterion)
+    end_s = now_s if assessment.newest_s is None else assessment.newest_s
+    window_s = max(coverage.window_s, own_s)
+    to_s = min(end_s, series.doubted_until_s) if own_s > 0.0 else end_s
+    if series.doubted_since_s is None or (own_s > 0.0 and to_s <= end_s - window_s):
+        return assessment
+    from_s = max(end_s - window_s, series.doubted_since_s)
+    share = 0.0 if window_s <= 0.0 else max(0.0, min(coverage.share - (to_s - from_s) / window_s, 1.0 - 1e-6))
+    removals = (*coverage.removals, Removal(from_s, to_s, series.reason))
+    return replace(assessment, coverage=replace(coverage, share=share, window_s=window_s, removals=removals))
+
+
+def list_reasons(incomplete: Mapping[str, Message]) -> list[Message]:
+    """Return one sentence for each series that is not seen whole: its name, and why.
+
+    Args:
+        incomplete: By `STATION.quantity`, as `Memory.incomplete` holds it.
+    """
+    return [TEXT_OF(name=name, text=reason) for name, reason in sorted(incomplete.items())]
+
+
+def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:
+    """Return the first reasons in one sentence, and how many more there are; None where nothing is missing."""
+    reasons = list_reasons(incomplete)
+    if not reasons:
+        return None
+    listed = join(reasons[:NAMED])
+    return AND_MORE(text=listed, n=len(reasons) - NAMED) if len(reasons) > NAMED else listed
+
+
+def _list_series(site: Site) -> dict[VoteKey, Sequence[Place]]:
+    """List the voting series behind each vote."""
+    voting = find_voting_series(site)
+    return {
+        VoteKey(criterion.id, voice.witness): [voice.series]
+        for criterion in site.criteria
+        if criterion.role != "advice"
+        for voice in list_voting_witnesses(site, criterion)
+        if voice.series is not None and voice.series in voting
+    }

@@ -1,0 +1,123 @@
+"""How much of the window of a criterion is known, and until when a removed reading is in doubt."""
+
+from dataclasses import replace
+
+import pytest
+
+from forecasting.message import Message
+from monitor.decision.criteria.rain_coverage import could_hold
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.incomplete_series import summarize_reasons
+from monitor.decision.series.coverage import Coverage, Removal, measure_track
+from monitor.decision.series.tracks import Track
+from monitor.domain.site import Criterion, Dwell, Threshold
+
+HOUR_S = 3600.0
+FLAGGED = Message("flag broken", "reading.flag", {})
+VELOCITY = Criterion(
+    "v",
+    KINDS["velocity"],
+    ("G1",),
+    "displacement",
+    (Threshold(1, over=5.0, window_s=24 * HOUR_S),),
+    dwell=Dwell(3, 4),
+)
+SPARSE = replace(VELOCITY, dwell=Dwell(1, 1))
+
+
+def make_track(sound_hours, removed_hours=()):
+    """A track with sound and removed readings at these hours."""
+    newest_s = HOUR_S * max([*sound_hours, *removed_hours])
+    return Track(
+        "G1",
+        "displacement",
+        times_s=tuple(HOUR_S * h for h in sound_hours),
+        set_aside=tuple((HOUR_S * h, FLAGGED) for h in removed_hours),
+        newest_s=newest_s,
+    )
+
+
+def measure(track, criterion=VELOCITY, window_hours=24.0, silence_hours=3.0, now_hour=None):
+    now_s = track.newest_s if now_hour is None else now_hour * HOUR_S
+    return measure_track(track, criterion, window_hours * HOUR_S, silence_hours * HOUR_S, HOUR_S, now_s)
+
+
+def test_a_complete_record_is_whole():
+    assert measure(make_track(range(60))) == Coverage()
+
+
+@pytest.mark.parametrize(("followed", "is_whole"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
+def test_a_removed_reading_is_in_doubt_until_the_dwell_is_filled_again(followed, is_whole):
+    coverage = measure(make_track([*range(50), *range(51, 51 + followed)], [50]))
+    assert coverage.is_whole is is_whole
+    assert coverage.may_lower is is_whole
+
+
+def test_a_series_of_sound_and_removed_readings_in_turn_is_never_whole():
+    for newest in range(40, 60):
+        track = make_track([h for h in range(newest + 1) if h % 2], [h for h in range(newest + 1) if not h % 2])
+        assert not measure(track).is_whole
+
+
+@pytest.mark.parametrize(("newest", "is_whole"), [(102, False), (108, False), (114, False), (120, True)])
+def test_a_window_of_few_readings_needs_as_many_as_the_fit(newest, is_whole):
+    track = make_track([h for h in range(0, newest + 1, 6) if h != 96], [96])
+    assert measure(track, SPARSE, silence_hours=18.0).is_whole is is_whole
+
+
+def test_a_gap_lowers_the_coverage_while_it_lies_in_the_window():
+    after = [*range(40), *range(46, 80)]
+    inside = measure(make_track([h for h in after if h <= 50]))
+    assert 0.7 < inside.share < 0.9
+    assert "no reading from" in str(inside.describe())
+    assert measure(make_track(after)).is_whole
+
+
+def test_a_gap_with_sound_readings_on_both_sides_lowers_a_vote_and_one_at_the_edge_does_not():
+    inside = measure(make_track([*range(40), *range(46, 56)]))
+    assert not inside.is_whole
+    assert inside.may_lower
+    edge = measure(make_track([*range(20), *range(34, 54)]))
+    assert not edge.is_whole
+    assert not edge.may_lower
+
+
+def test_a_gap_within_the_allowed_silence_or_a_tenth_of_the_window_counts_as_known():
+    assert measure(make_track([*range(40), *range(42, 56)])).is_whole
+    assert measure(make_track([*range(150), *range(156, 160)]), window_hours=100.0).is_whole
+
+
+def test_the_time_before_the_first_reading_is_not_known():
+    coverage = measure(make_track(range(12)))
+    assert 0.3 < coverage.share < 0.6
+    assert "first reading" in str(coverage.describe())
+
+
+def test_a_silent_series_is_measured_until_now():
+    assert measure(make_track(range(60)), now_hour=62).is_whole
+    silent = measure(make_track(range(60)), now_hour=70)
+    assert silent.share < 0.8
+    assert "no reading since" in str(silent.describe())
+    assert not silent.may_lower
+
+
+@pytest.mark.parametrize(("share", "text"), [(1 / 3, "33 %"), (0.9999999, "99.99 %"), (0.0, "nothing known")])
+def test_a_coverage_below_one_never_reads_100_percent(share, text):
+    coverage = Coverage(share, 3 * HOUR_S, (Removal(0.0, HOUR_S, FLAGGED),))
+    assert text in str(coverage.describe())
+    assert "100 %" not in str(coverage.describe())
+
+
+def test_missing_rain_holds_a_level_where_it_could_have_rained_enough():
+    gauge = Gauge(tuple(HOUR_S * h for h in range(24)), (1.0,) * 24, HOUR_S, "interval_end", 0.0)
+    fact = {"duration_s": 12 * HOUR_S, "bound_mm": 20.0, "sum_mm": 10.0, "coverage": 11 / 12}
+    assert not could_hold(fact, gauge, 0.8, 3.0 / HOUR_S)
+    assert could_hold(fact, gauge, 0.8, 7.0 / HOUR_S)
+    assert not could_hold({**fact, "coverage": 1.0}, gauge, 0.8, 70.0 / HOUR_S)
+
+
+def test_a_summary_names_three_series_and_counts_the_others():
+    reasons = {f"G{n}.displacement": FLAGGED for n in range(5)}
+    assert str(summarize_reasons(reasons)).endswith("and 2 more")
+    assert summarize_reasons({}) is None
