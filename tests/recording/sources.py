@@ -90,6 +90,8 @@ def _without(value: Mapping[str, Any], *names: str) -> Figures:
             found[k] = v is not None
         elif k == "facts":
             found[k] = _numbers(v)
+        elif k == "coverage":
+            found[k] = v["share"]
         elif k not in names:
             found[k] = _without(v, *names) if isinstance(v, Mapping) else v
     return found
