@@ -128,7 +128,8 @@ def _mark_torn(rows: Iterator[Row], path: Path, layout: Layout) -> Iterator[Row]
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         lines = file.read().decode(layout.encoding, errors="replace").splitlines(keepends=True)
     split = None if layout.delimiter == WHITESPACE else layout.delimiter
-    *above, last = [_NUMBER.fullmatch(line.rsplit(split, 1)[-1].strip(' "\r\n')) for line in lines or [""]]
+    last_cells = [line.rsplit(split, 1)[-1].strip(' "\r\n') if line.strip() else "" for line in lines or [""]]
+    *above, last = [_NUMBER.fullmatch(cell) for cell in last_cells]
     decimals = [len(number[1] or "") for number in above if number]
     is_short = last is not None and len(decimals) >= FEWEST_ABOVE and len(last[1] or "") < min(decimals)
     if not is_short or lines[-1].endswith(("\n", "\r")):
