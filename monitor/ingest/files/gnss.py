@@ -5,6 +5,7 @@ Epochs are in GPS time, at most 18 s ahead of UTC; a daily solution counts from 
 Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descriptions that PBO files carry themselves.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import wrap_longitude
 from monitor.ingest.decoders.native import SOLUTIONS
@@ -46,6 +48,12 @@ _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
 _FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # from the first of its days
 _OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
+_CARTESIAN: Final = Template(
+    "gnss.cartesian",
+    "{file}: these are Cartesian positions (X, Y and Z from the centre of the earth), not east, north and up; download "
+    "the .tenv3 file of the same station from the Nevada Geodetic Laboratory and import that file",
+)
+_LEAST_RADIUS_M: Final = 6.3e6  # from the centre of the earth to any station
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,10 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if (named := line.startswith("site YYMMMDD")) or _TENV.match(line):
-            whole = named or len(line.split()) >= _WITH_WHOLE
+            fields = line.split()
+            if not named and _is_cartesian(fields):
+                raise ConfigError(_CARTESIAN(file=str(path)))
+            whole = named or len(fields) >= _WITH_WHOLE
             nevada = _Nevada(7, 14, whole=True, frame=_name_frame(path.name)) if whole else _Nevada(6, 10, whole=False)
             return _walk(path, head if named else head[:-1], lines if named else chain([line], lines), nevada.read)
         if line.startswith("*YYYYMMDD") and station:
@@ -141,6 +152,17 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if len(head) > HEAD_LINES:
             break
     raise ConfigError(f"{path}: no columns of positions; expected {FORMS}")
+
+
+def _is_cartesian(fields: Sequence[str]) -> bool:
+    """Whether three fields in a row are a position measured from the centre of the earth, as in `.txyz2`.
+
+    >>> _is_cartesian("G1AA 24JAN01 2024.0000 4369812.1234 684021.4567 4579904.8765 0.001 0.001 0.001".split())
+    True
+    """
+    numbers = [float(field) for field in fields if re.fullmatch(_FIGURE, field)]
+    triples = zip(numbers, numbers[1:], numbers[2:], strict=False)
+    return any(_LEAST_RADIUS_M < math.hypot(*triple) < 1.1 * _LEAST_RADIUS_M for triple in triples)
 
 
 def _is_neu(f: list[str]) -> bool:
