@@ -279,7 +279,9 @@ def pooled(scores: Sequence[Score], figure: str) -> float:
 
     A skill is 1 - the error of all pairs / that of the reference over the same; folds without a figure are left out.
     """
-    found = [(s, float(getattr(s, figure))) for s in scores if np.isfinite(getattr(s, figure))]
+    # Scores without pairs weigh nothing. A model that never forecasts, such as climatology in a short record, has only
+    # these, and no mean.
+    found = [(s, float(getattr(s, figure))) for s in scores if s.n > 0 and np.isfinite(getattr(s, figure))]
     if not found:
         return float("nan")
     if not figure.startswith("skill_"):

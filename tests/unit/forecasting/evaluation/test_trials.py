@@ -562,3 +562,23 @@ def test_rain_of_a_record_is_what_fell_however_its_gauge_says_it(tmp_path):
     twice = [(t + timedelta(minutes=late), v) for t, v in zip(at, rain, strict=True) for late in (0, 5)]
     np.testing.assert_allclose(read("twice", twice), own)
     np.testing.assert_allclose(read("counter", zip(at, np.cumsum(rain) + 50.0, strict=True))[1:], own[1:])
+
+
+def test_a_model_that_never_forecasts_in_a_short_record_is_listed_without_a_score(tmp_path, capsys):
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    days = [f"{begin + timedelta(days=k):%Y-%m-%dT%H:%MZ}" for k in range(60)]
+    rows = [f"{day},A,displacement,{0.1 * k:.1f},mm" for k, day in enumerate(days)]
+    (tmp_path / "short.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows]) + "\n")
+    words = [
+        "forecast",
+        "backtest",
+        "--data",
+        str(tmp_path / "short.csv"),
+        "--models",
+        "climatology",
+        "--horizons",
+        "1d",
+    ]
+    assert run_verb(words) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("climatology"))
+    assert line.split()[2:4] == ["0", "-"]
