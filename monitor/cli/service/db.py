@@ -151,6 +151,7 @@ def prune_old(
                 "forecasts": limits.forecasts_before_at,
                 "scores": limits.scores_before_at,
                 "quarantine": limits.quarantine_before_at,
+                "photos": limits.photos_before_at,
             }.items():
                 line = (
                     f"{what}: all are kept"

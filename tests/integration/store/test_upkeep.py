@@ -373,6 +373,9 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
             last = "SELECT actor FROM audit_log WHERE action = 'db.restore'"
             assert c.execute(text(last)).scalars().all() == ["ada"]
         assert run("db", "prune")[0] == 4
+        code, out, _ = run("db", "prune", "--dry-run", "--json")
+        named = {json.loads(line)["what"] for line in out.splitlines()}
+        assert (code, named) == (0, {"observations", "forecasts", "scores", "quarantine", "photos"})
         code, _, said = run("db", "grant-readonly", "nobody_of_this_name", "--by", "ada")
         assert (code, len(said.strip().splitlines())) == (1, 1)
 
