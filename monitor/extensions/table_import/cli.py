@@ -143,7 +143,8 @@ def _draft(
     is_renewed = bool(bounds) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
-        in_place = is_renewed or bool(site_id) or (out is None and folder is not None and not folder.is_dir())
+        is_first = folder is not None and not folder.is_dir()
+        in_place = is_renewed or (out is None and (bool(site_id) or is_first))
         if folder is None or in_place:
             return _draft_site((folder or here) / f"{name}.toml", found, answers, bounds, is_renewed=is_renewed)
         draft = _draft_site(here / f"{name}.toml", found, answers, bounds)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.config.site import find_cautions, parse_site
 from monitor.ingest.recognise import find_form
 from tests.data.readers.gnss import list_positions
 
@@ -96,6 +97,22 @@ def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_
     assert "time in each level" in said.out
     assert run_verb([*command[:3], "--answer", "zone=UTC", "--answer", "place=1,2", "--out", "look"]) == 0
     assert "mv look/hang.toml configs/sites/" in capsys.readouterr().err
+
+
+def test_out_is_followed_with_a_site_name_as_well(here, capsys):
+    command = ["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=1,2"]
+    assert run_verb([*command, "--site", "north-bench", "--out", "look"]) == 0
+    assert {p.name for p in Path("look").iterdir()} == {"north-bench.toml", "hang.mapping.toml"}
+    assert not Path("configs/sites/north-bench.toml").exists()
+    assert "mv look/north-bench.toml configs/sites/" in capsys.readouterr().err
+
+
+def test_check_does_not_doubt_bounds_that_the_guess_has_converted(here, capsys):
+    rows = "".join(f"{datetime(2026, 3, 1) + timedelta(hours=k):%Y-%m-%d %H:%M},{0.001 * k:.4f}\n" for k in range(200))
+    Path("creep.csv").write_text("Time (UTC),Crack 1 [in]\n" + rows)
+    assert run_verb(["ingest", "creep.csv", "--guess", "--answer", "place=1,2"]) == 0
+    site = parse_site(Path("configs/sites/creep.toml").read_text(), "creep")
+    assert not [line for line in find_cautions(site) if "converted" in line]
 
 
 def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here, capsys):

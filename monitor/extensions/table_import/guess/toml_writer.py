@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from monitor.domain.instants import format_duration, format_iso
+from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess
 from monitor.extensions.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
@@ -93,7 +94,9 @@ def format_stations(
             in_frame = place is not None and station not in origins  # of the earth: plates drift in it
             lines += _format_direction(in_space[station], in_frame=in_frame) if station in in_space else []
         for sensor in _join_components(own, is_in_space=station in in_space):
-            lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
+            # Bounds count in the canonical unit. The mapping, not the site file, names the unit of the file.
+            unit = sensor.unit if sensor.unit == "index" else QUANTITIES[sensor.quantity].unit
+            lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(unit)}"]
             if sensor.stamp:
                 lines.append(f"stamp = {quote(sensor.stamp)}  # {STAMP_REASONS[sensor.stamp]}")
             if sensor.interval_s:
