@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +138,9 @@ def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractCo
 # ---- at stations -------------------------------------------------------------------------------------------------
 
 
+_OF_A_DAY: Final = {"mm/day": "mm", "m/day": "m"}  # rates of rain, and the unit of the sum of a day
+
+
 @contextmanager
 def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """What a grid says at the stations: the nearest cell, or the mean of the cells within `said.window_m`.
@@ -148,7 +152,8 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
     """
     quantity = str(options.quantity)
     with _open_stack(path, options, ends=quantity == RAIN) as stack:
-        unit = choose_unit(stack.unit, options.unit, stack.name)
+        is_rain_rate = quantity == RAIN and read_unit(stack.unit) in _OF_A_DAY
+        unit = _choose_daily_unit(stack, options) if is_rain_rate else choose_unit(stack.unit, options.unit, stack.name)
         if quantity in QUANTITIES and unit not in UNITS:
             usual = "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
             raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {usual}")
@@ -209,6 +214,31 @@ def _average(values: Array, counts: Any) -> Array:
 
 
 # ---- as points ---------------------------------------------------------------------------------------------------
+
+
+def _choose_daily_unit(stack: GridStack, options: ImportOptions) -> str:
+    """The unit of rain that the file gives per day, where each layer is the sum of one day and a person says so.
+
+    Raises:
+        ConfigError: nobody says so, or the layers are not one day apart.
+    """
+    rate = read_unit(stack.unit)
+    amount = _OF_A_DAY[rate]
+    times = sorted(stack.times)
+    steps = [after - before for before, after in pairwise(times)]
+    day = timedelta(days=1)
+    # A day may be missing among the layers.
+    if steps and (min(steps) != day or any(step % day for step in steps)):
+        raise ConfigError(
+            f"{stack.name}: its unit {rate!r} is a rate and its layers are not one day apart: convert the file to the "
+            f"rain of each interval in {amount}, and import that file"
+        )
+    if options.unit != amount:
+        raise ConfigError(
+            f"{stack.name}: its unit {rate!r} is a rate. If each layer is the rain of the day that ends at its time, "
+            f"give --unit {amount}"
+        )
+    return amount
 
 
 @contextmanager

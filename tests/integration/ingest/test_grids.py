@@ -477,3 +477,20 @@ def test_what_a_file_calls_something_else_is_no_rain(tmp_path, name, attrs, is_r
         assert rows_of(path, quantity="snow_depth", places=at_gauge("interval_end"))
         said["variable"] = name  # who names it means it
     assert len(rows_of(path, **said)) == 60
+
+
+@pytest.mark.parametrize("given", ["mm/day", "mm d-1", "m day-1"])
+def test_daily_rain_given_as_a_rate_is_read_where_a_person_names_the_unit_of_its_sums(tmp_path, given):
+    path = write_rain(tmp_path / "daily.nc", [2.0, 0.5, 3.25], step_h=24, units=given)
+    unit = given.split("/")[0].split()[0]
+    with pytest.raises(ConfigError, match=f"give --unit {unit}$"):
+        rows_of(path, quantity="rain", places=at_gauge("interval_end"))
+    rows = rows_of(path, quantity="rain", unit=unit, places=at_gauge("interval_end"))
+    assert [(value, own) for _, _, value, own in rows] == [(2.0, unit), (0.5, unit), (3.25, unit)]
+
+
+@pytest.mark.parametrize("step_h", [1, 12, 36])
+def test_a_rate_of_rain_whose_layers_are_not_a_day_apart_is_refused(tmp_path, step_h):
+    path = write_rain(tmp_path / "rate.nc", [2.0, 0.5, 3.25], step_h=step_h, units="mm/day")
+    with pytest.raises(ConfigError, match="not one day apart"):
+        rows_of(path, quantity="rain", unit="mm", places=at_gauge("interval_end"))
