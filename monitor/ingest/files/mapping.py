@@ -21,7 +21,7 @@ from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.positions import gps_to_utc
-from monitor.ingest.text.cells import normalise_number
+from monitor.ingest.text.cells import is_nameless, normalise_number
 from monitor.ingest.text.clocks import (
     COUNTS,
     GPS,
@@ -81,6 +81,7 @@ class TimeRule:
     since: datetime | None = None  # what numbers count from, in UTC; None: 1970, or what the format says
     clock: str = ""  # gps: times are in GPS time, up to 18 s ahead of UTC
     era: str = ""  # buddhist: how the years of dates count
+    date_counts_at: timedelta = timedelta(0)  # from 0:00 of a date without a time: 24 h, where it names a whole day
 
     @property
     def column(self) -> str:
@@ -196,6 +197,8 @@ class TimeRule:
         return zero + timedelta(seconds=round(days * 86400))
 
     def _place(self, at: datetime) -> datetime:
+        if self.date_counts_at and at.time() == datetime.min.time():
+            at += self.date_counts_at
         if at.tzinfo is not None:
             return at
         if self.clock == GPS:
@@ -322,6 +325,29 @@ class _TableSection(Section):
     station: _Column | None = None
 
 
+def read_time_of_day(text: str) -> timedelta:
+    """Read a time of the day from 0:00 to 24:00; raises ValueError.
+
+    >>> read_time_of_day("07:30"), read_time_of_day("24:00")
+    (datetime.timedelta(seconds=27000), datetime.timedelta(days=1))
+    """
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)", text.strip())
+    at = timedelta(days=2) if match is None else timedelta(hours=int(match[1]), minutes=int(match[2]))
+    if match is None or int(match[2]) > 59 or at > timedelta(days=1):
+        raise ValueError(f"expected a time from 00:00 to 24:00, got {text!r}")
+    return at
+
+
+def format_time_of_day(at: timedelta) -> str:
+    """Write a time of the day as `read_time_of_day` reads it.
+
+    >>> format_time_of_day(timedelta(hours=7, minutes=30)), format_time_of_day(timedelta(days=1))
+    ('07:30', '24:00')
+    """
+    minutes = round(at.total_seconds() / 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
 class _TimeSection(Section):
     column: Annotated[tuple[_Column, ...], Field(min_length=1), BeforeValidator(_as_list)]
     format: _Text = "iso"
@@ -329,6 +355,7 @@ class _TimeSection(Section):
     since: datetime | None = None
     clock: Literal["", "gps"] = ""
     era: Literal["", "buddhist"] = ""
+    date_counts_at: Annotated[timedelta, BeforeValidator(read_time_of_day)] = timedelta(0)
 
 
 class _ColumnSection(Section):
@@ -371,7 +398,7 @@ def load_mapping(path: Path) -> TableMapping:
     rules = tuple(ColumnRule(**dict(column)) for column in found.column)
     since = time.since if time.since is None or time.since.tzinfo else time.since.replace(tzinfo=UTC)
     zone = None if time.zone is None else ZoneInfo(time.zone)
-    rule = TimeRule(time.column, time.format, zone, since, time.clock, time.era)
+    rule = TimeRule(time.column, time.format, zone, since, time.clock, time.era, time.date_counts_at)
     return TableMapping(rule, rules, layout, table.missing, table.decimal, table.thousands, table.station)
 
 
@@ -397,7 +424,8 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
     """Turn a row of a wide table into neutral rows, each with the error that is known already."""
     error: PayloadError | None = None
     at: object = " ".join(str(row.get(name) or "") for name in mapping.time.columns).strip()
-    named = "" if mapping.station is None else name_station(str(row.get(mapping.station) or ""))
+    names = None if mapping.station is None else row.get(mapping.station)
+    named = "" if is_nameless(names) else name_station(str(names))
     try:
         at = mapping.time.read_row(row)
         if mapping.station is not None and not named:

@@ -41,6 +41,20 @@ def is_plain(text: str) -> bool:
     return is_no_value(text) or is_number(text) or is_time(text)
 
 
+def is_nameless(cell: Any) -> bool:
+    """Whether a cell of a column of names holds no name: it is empty, an error of a spreadsheet, or has no letter.
+
+    Words such as NA, null and inf stand for no value among numbers; among names they are names.
+
+    >>> [is_nameless(cell) for cell in (None, float("nan"), " ", "#N/A", "--", "NA", "null", "P1")]
+    [True, True, True, True, True, False, False, False]
+    """
+    if not isinstance(cell, str):
+        return is_no_value(cell)
+    text = cell.strip()
+    return not text or (is_no_value(text) and (text.startswith("#") or not any(map(str.isalnum, text))))
+
+
 def write_digits(text: str) -> str:
     """A text with the decimal digits of any script as 0 to 9.
 

@@ -374,7 +374,7 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
     expected = {name: error or None for name, _, error in pairs}
     errors = {*expected.values()}
     path = write(tmp_path / "f.csv", head, *(SMALL if name in errors else MOVES for name in names))
-    found = understand(path, {"zone": "UTC"})
+    found = understand(path, {"zone": "UTC", "day": "24:00"})
     assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == expected
 
 
@@ -482,7 +482,7 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
     words = [("#N/A", "NA", "error")[k % 3] if k % 5 == 0 else v for k, v in enumerate(MOVES)]
     rain = ["<0.1" if k % 3 == 0 else v for k, v in enumerate(SMALL)]
     path = write(tmp_path / "f.csv", "Date,Crack 1 (mm),Crack 2 (mm),Rain (mm)", cracks, words, rain)
-    found = understand(path, {"zone": "UTC"})
+    found = understand(path, {"zone": "UTC", "day": "24:00"})
     assert {"-999", "#N/A", "NA", "error", "<0.1"} <= set(found.mapping.missing)
     rows = read_all(path, found.mapping)
     assert len(rows) == 180 - 7 - 12 - 20
@@ -530,7 +530,7 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
     sums = [round(sum(SMALL[: k + 1]), 2) for k in range(len(SMALL))]
     columns = [{"M": MOVES, "S": SMALL, "T": sums}[kind] for kind in kinds]
     path = write(tmp_path / "f.csv", head, *columns)
-    found = understand(path, {"zone": "UTC"})
+    found = understand(path, {"zone": "UTC", "day": "24:00"})
     columns_of = dict(one.split(" = ") for one in series.split("; "))
     assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == columns_of
     rows = read_all(path, keep(found.mapping, path))

@@ -250,7 +250,7 @@ def test_codes_of_errors_are_no_standard_deviations_unless_a_person_says_so(tmp_
         ("Soil moisture (%)", lambda k: f"1{k:02d}.5", True),
         ("VW1 Temp (C);VW1 Freq (Hz)", lambda k: f"9.5;28{k:02d}.5", False),
         ("VW1 Temp (C)", lambda k: f"{'-127' if k % 5 == 0 else '9.5'}", False),
-        ("E (m);N (m);H (m)", lambda k: f"2512345.{k};1123456.{k};789.{k}", False),
+        ("E (m);N (m);H (m)", lambda k: f"0.{k};-1.{k};2.{k}", False),
     ],
 )
 def test_values_that_no_quantity_of_this_name_has_are_asked_about(tmp_path, head, spell, asked):

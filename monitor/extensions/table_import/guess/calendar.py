@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from forecasting.message import Message, Template
+from forecasting.message import Message, Template, Term, Timestamp
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import EPOCH
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
-from monitor.extensions.table_import.guess.times import Times, reread
+from monitor.extensions.table_import.guess.times import YEAR_DAY, Times, reread
+from monitor.ingest.files.mapping import EXCEL, MJD, TimeRule
 from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,
@@ -34,6 +36,20 @@ _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "since J2000": {"since": J2000, "clock": ""},
     "GPS time": {"since": GPS_BEGIN, "clock": GPS},
 }
+_DAY_NUMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "days of a spreadsheet": {"format": EXCEL},
+    "modified Julian days": {"format": MJD, "since": None},
+    "year and day of the year": {"format": YEAR_DAY, "since": None},
+}
+_WHICH_DAYS: Final = Template(
+    "guess.ask.times.numbers",
+    "the numbers of '{column}' can be counted in more than one way; as {way} they end on {at}: what are they?",
+)
+_FRACTIONS: Final = Template(
+    "guess.ask.times.fractions",
+    "the numbers of '{column}' may be a year, a day of the year and a fraction (YYDDD.ddd), which is not read: write "
+    "dates in that case; as {way} they end on {at}: what are they?",
+)
 _RIGHT: Final = Template("guess.ask.times.right", "{doubt}: are the times right?")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
@@ -46,15 +62,48 @@ def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetim
         names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
         talk.request(INSTANTS, _NO_DAYS(), names, names[0])
         return times
+    answered = _DAY_NUMBERS.get(talk.answers.get(INSTANTS, ""))
+    if answered is not None and times.rule.format == answered["format"]:
+        return times
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if _doubt(placed, late, now) is None:
+        if (question := _doubt_numbers(table, times, placed, now)) is not None:
+            fitting = dict(_list_fitting(table, times, now))
+            way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == times.rule.format)
+            answer = talk.request(INSTANTS, question, (way, *fitting))
+            return fitting.get(answer or "", times)
         if (doubt := doubt_century(times.rule.format, placed[-1])) is not None:
             talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
         return times
     fitting = dict(_list_fitting(table, times, now))
     answer = request_instants(placed, talk, now, tuple(fitting), late)
     return times if answer is None else fitting.get(answer, times)
+
+
+def _doubt_numbers(table: RawTable, times: Times, placed: Sequence[datetime], now: datetime) -> Message | None:
+    """Why numbers of five digits that count days may be a year and a day of the year, or the other way round."""
+    form = times.rule.format
+    column = table.title(times.rule.column)
+    last_at = Timestamp.of(placed[-1], "day")
+    rivals = [rival for rival in times.rivals if rival in {EXCEL, YEAR_DAY}]
+    if form in {EXCEL, YEAR_DAY} and rivals:
+        way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == form)
+        return _WHICH_DAYS(column=column, way=Term(way), at=last_at)
+    if form != EXCEL or len(times.rule.columns) > 1:
+        return None
+    days = [text.partition(".")[0] for text in map(str, table.list_cells(times.rule.column))]
+    rule = TimeRule(("day",), YEAR_DAY)
+    read: list[datetime] = []
+    for text in days:
+        try:
+            read.append(rule.read_naive(text).replace(tzinfo=UTC))
+        except PayloadError:
+            return None
+    has_fractions = any("." in text for text in map(str, table.list_cells(times.rule.column)))
+    if not has_fractions or doubt_span(min(read), max(read), now) is not None:
+        return None
+    return _FRACTIONS(column=column, way=Term("days of a spreadsheet"), at=last_at)
 
 
 def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
@@ -76,7 +125,10 @@ def request_instants(
 
 def _list_fitting(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
     """What the times may count, so that all of them lie between 1950 and now."""
-    for name, changes in (_COUNTS if times.rule.format in COUNTS else _ERAS).items():
+    ways = _COUNTS if times.rule.format in COUNTS else _ERAS
+    if times.rule.format in {changes["format"] for changes in _DAY_NUMBERS.values()}:
+        ways = _DAY_NUMBERS
+    for name, changes in ways.items():
         if all(getattr(times.rule, key) == value for key, value in changes.items()):
             continue
         found = reread(table, times, **changes)

@@ -33,10 +33,18 @@ from monitor.extensions.table_import.guess.numerals import (
     Numerals,
     is_empty,
     is_numeric,
+    list_names,
     list_numbers,
+    read_number,
     settle_numerals,
 )
-from monitor.extensions.table_import.guess.odd_rows import refuse_sums, request_factor, request_parts, settle_flags
+from monitor.extensions.table_import.guess.odd_rows import (
+    refuse_midnights,
+    refuse_sums,
+    request_factor,
+    request_parts,
+    settle_flags,
+)
 from monitor.extensions.table_import.guess.questions import (
     EACH,
     LEAVE_OUT,
@@ -51,9 +59,26 @@ from monitor.extensions.table_import.guess.questions import (
 from monitor.extensions.table_import.guess.rain_stamp import RainStamp, find_rain_stamp
 from monitor.extensions.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.extensions.table_import.guess.sharing import ROWS, find_owner
-from monitor.extensions.table_import.guess.times import Times, describe_gaps, describe_untimed, find_times
+from monitor.extensions.table_import.guess.summaries import refuse_readable, set_aside_summaries
+from monitor.extensions.table_import.guess.times import (
+    Times,
+    describe_gaps,
+    describe_untimed,
+    find_times,
+    keep_clock,
+    list_rival_clocks,
+    names_dates_alone,
+    names_months,
+)
 from monitor.extensions.table_import.guess.unfold import fold, unfold
-from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
+from monitor.ingest.files.mapping import (
+    MISSING,
+    ColumnRule,
+    TableMapping,
+    format_time_of_day,
+    name_station,
+    read_time_of_day,
+)
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
@@ -61,6 +86,11 @@ from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
 from monitor.ingest.text.units import read_unit
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
+CLOCK: Final = "clock"
+DAY: Final = "day"
+COORDINATES: Final = "coordinates"
+DISPLACEMENTS: Final = "displacements"
+COORDINATES_FROM_MM: Final = 10_000.0  # displacements begin near zero; no epoch of coordinates lies there
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
@@ -103,6 +133,7 @@ _TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}
 _STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
 _KINDS: Final = Template("guess.kinds", "column '{column}' says what a row measures")
 _MISSING: Final = Template("guess.missing", "{word} × {n}")
+_SUMMARIES: Final = Template("guess.left.summaries", "{n} rows left out, as they are no readings: {labels}")
 _RUNNING_SUM: Final = Template("guess.left.sum", "left out: the running sum of '{column}'")
 _SAME_SENSOR: Final = Template("guess.left.sensor", "left out: of the same sensor as '{column}'")
 _RAIN_TWICE: Final = Template(
@@ -136,6 +167,28 @@ _ODD_ZONE: Final = Template("guess.zone.unknown", "zone: expected a name such as
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
 _WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook counts?")
 _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
+_WHICH_DAY: Final = Template(
+    "guess.ask.day",
+    "'{column}' has dates without a time, and '{rain}' is rain: does the amount of a date fall on that date (answer "
+    "24:00), on the day before (00:00), or until a time of that date (such as 07:00)?",
+)
+_DAY_COUNTS: Final = Template("guess.day", "a date without a time counts at {time} of its day")
+_MONTH_SUMS: Final = Template(
+    "guess.months",
+    "'{rain}' holds the rain of months: write the last day of each month and the time 24:00, and import the file again",
+)
+_ODD_DAY: Final = Template("guess.day.odd", "day: expected a time from 00:00 to 24:00, got '{answer}'")
+_COORDINATES: Final = Template(
+    "guess.ask.coordinates",
+    "every value of '{column}' is more than {least} from zero, as coordinates are and displacements are not: subtract "
+    "the coordinates of one date from those of the same station, and import the differences. Are the values "
+    "displacements all the same?",
+)
+_WHICH_CLOCK: Final = Template(
+    "guess.ask.clock",
+    "column '{column}' has the numbers {first} to {last} on one date: how do they count? hhmm: hours and minutes; "
+    "hhmmss: hours, minutes and seconds",
+)
 _WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
 _WHICH_ZONE: Final = Template(
     "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
@@ -214,6 +267,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     if _is_long_form(table):
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
     table = replace(table, units=_find_units(table) | table.units)
+    table, summaries = set_aside_summaries(table)
     times = find_times(table)
     if times is None:
         raise _refuse(table, describe_untimed(table))
@@ -223,9 +277,13 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     facts = _describe_layout(table)
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
-    refuse_sums(table, times)
+    refuse_readable(table, times, summaries)
     request_factor(table, times.rule.columns[0], talk)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
+    refuse_sums(table, times, station, kinds)
+    refuse_midnights(table, times, station, kinds)
+    if summaries is not None:
+        row_facts.append(("totals", _SUMMARIES(n=Figure(len(summaries.labels), "d"), labels=summaries.list_some())))
     if station is None and not kinds:
         request_parts(table, times, talk)
     if describe_gaps(times.parsed)[0] == timedelta(days=1):
@@ -240,6 +298,10 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
         raise _refuse(table, _ALL_LEFT())
+    rules = _settle_coordinates(table, rules, station, numerals, talk)
+    times = _settle_day(table, times, rules, talk)
+    if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
+        facts.append(("date", _DAY_COUNTS(time=format_time_of_day(times.rule.date_counts_at))))
     if not table.kinds:
         flags = settle_flags(table, [rule.name for rule in rules], talk)
         rules = [replace(rule, only=flags.get(rule.name)) for rule in rules]
@@ -286,7 +348,7 @@ def _settle_rows(
     station = _find_station(table, times, talk)
     named = station
     table, numbers, station, kinds = unfold(table, _find_numbers(table, times, station), station, times.rule.columns)
-    if station is not None and all(is_empty(c) or is_term_of_field(str(c)) for c in table.columns[station]):
+    if station is not None and all(not c or is_term_of_field(c) for c in list_names(table.columns[station])):
         named = station = None
     is_one = station is None or len({str(cell) for cell in table.columns[station]}) == 1  # name of a table, of a site
     values = [n for n in numbers if not is_no_measurement(table.title(n))]
@@ -295,7 +357,7 @@ def _settle_rows(
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []
     if named is not None:
-        many = len({c for c in table.columns[named] if c})
+        many = len(set(filter(None, list_names(table.columns[named]))))
         facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=table.title(named))))
     facts += [("kinds", _KINDS(column=kinds))] if kinds else []
     offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
@@ -456,9 +518,72 @@ def _format_step(step: timedelta) -> Figure:
 
 def _settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
-    times = _settle_zone(_settle_dates(settle_instants(table, times, talk, now), talk), talk)
+    times = _settle_clock(table, settle_instants(table, times, talk, now), talk)
+    times = _settle_zone(_settle_dates(times, talk), talk)
     is_open = any(question.key == INSTANTS for question in talk.questions)
     return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
+
+
+def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
+    """The clock of digits beside one single date, where hhmm and hhmmss explain them as well."""
+    choices = list_rival_clocks(times)
+    if not choices:
+        return times
+    column = times.rule.columns[-1]
+    cells = table.list_cells(column)
+    text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
+    answer = talk.request(CLOCK, text, tuple(choices))
+    return times if answer is None else keep_clock(table, times, answer)
+
+
+def _settle_day(table: RawTable, times: Times, rules: Sequence[ColumnRule], talk: Interview) -> Times:
+    """When the rain of a date without a time has fallen: a reading of rain is the rain until its instant.
+
+    Raises:
+        ConfigError: the answer is no time of the day, or the rain is that of months.
+    """
+    rain = next((table.title(rule.name) for rule in rules if rule.quantity == "rain"), None)
+    if rain is None or not names_dates_alone(table, times):
+        return times
+    if names_months(times):
+        raise _refuse(table, _MONTH_SUMS(rain=rain))
+    answer = talk.request(DAY, _WHICH_DAY(column=times.rule.column, rain=rain))
+    if answer is None:
+        return times
+    try:
+        counts_at = read_time_of_day(answer)
+    except ValueError:
+        raise ConfigError(_ODD_DAY(answer=answer)) from None
+    return replace(times, rule=replace(times.rule, date_counts_at=counts_at))
+
+
+def _settle_coordinates(
+    table: RawTable, rules: list[ColumnRule], station: str | None, numerals: Numerals, talk: Interview
+) -> list[ColumnRule]:
+    """The columns that count, where parts of a motion may be coordinates of a total station."""
+    suspects = [rule for rule in rules if COMPONENT.search(rule.quantity) and rule.quantity.startswith("displacement")]
+    column = next((rule for rule in suspects if _holds_coordinates(table, rule, station, numerals)), None)
+    if column is None:
+        return rules
+    text = _COORDINATES(column=table.title(column.name), least=Figure(COORDINATES_FROM_MM / 1000.0, "g", "m"))
+    if talk.request(COORDINATES, text, (DISPLACEMENTS, LEAVE_OUT)) != LEAVE_OUT:
+        return rules
+    kept = [rule for rule in rules if rule not in suspects]
+    if not kept:
+        raise _refuse(table, _ALL_LEFT())
+    return kept
+
+
+def _holds_coordinates(table: RawTable, rule: ColumnRule, station: str | None, numerals: Numerals) -> bool:
+    """Whether a station has no value near zero in a column."""
+    names = [""] * table.rows if station is None else list_names(table.columns[station])
+    nearest: dict[str, float] = {}
+    for name, cell in zip(names, table.columns[rule.name], strict=True):
+        if is_empty(cell) or str(cell) in numerals.missing or (number := read_number(cell, numerals)) is None:
+            continue
+        size_mm = abs(convert(number, rule.unit, QUANTITIES[rule.quantity].unit))
+        nearest[name] = min(nearest.get(name, size_mm), size_mm)
+    return any(size_mm >= COORDINATES_FROM_MM for size_mm in nearest.values())
 
 
 def _settle_dates(times: Times, talk: Interview) -> Times:
@@ -728,7 +853,7 @@ def _find_station(table: RawTable, times: Times, talk: Interview) -> str | None:
     for name in table.names:
         if name in times.rule.columns or not is_station_column(table.title(name)):
             continue
-        cells = [str(c) for c in table.columns[name] if not is_empty(c)]
+        cells = [cell for cell in list_names(table.columns[name]) if cell]
         kinds = set(cells)
         if len(cells) < 0.9 * table.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
             continue
@@ -779,8 +904,8 @@ def _list_sensors(
 def _list_steps(table: RawTable, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
     """The usual step of each station that a column names, or of the one of a kind of rows."""
     counts = [True] * table.rows if kind is None else [not is_empty(c) for c in table.columns[kind]]
-    cells = [""] * table.rows if station is None else table.columns[station]
-    places = [name_station(str(c)) if does else "" for c, does in zip(cells, counts, strict=True)]
+    cells = [""] * table.rows if station is None else list_names(table.columns[station])
+    places = [name_station(c) if does else "" for c, does in zip(cells, counts, strict=True)]
     own: dict[str, list[datetime]] = {
         p: [] for p, does in zip(places, counts, strict=True) if does and (p or not station)
     }

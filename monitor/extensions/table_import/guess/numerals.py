@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Final
 
 from forecasting.message import Template
@@ -12,7 +13,7 @@ from monitor.domain.quantities import read_trace
 from monitor.extensions.table_import.guess.names import read_name
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
-from monitor.ingest.text.cells import is_number, normalise_number
+from monitor.ingest.text.cells import is_nameless, is_number, normalise_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
@@ -34,6 +35,22 @@ _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrume
 def is_empty(cell: Any) -> bool:
     """Whether a cell says nothing."""
     return is_no_value(cell)
+
+
+def list_names(cells: Sequence[Any]) -> list[str]:
+    """The names in a column of names, row by row; a word such as NA counts where it has as many rows as a name has.
+
+    >>> list_names(["NA", "NB", "NA", "NB"]), list_names(["P1", "P2", "P1", "P2", "NA"] * 2 + ["P1", "P2"] * 9)[4]
+    (['NA', 'NB', 'NA', 'NB'], '')
+    """
+    names = ["" if is_nameless(cell) else str(cell).strip() for cell in cells]
+    counts = Counter(filter(None, names))
+    doubtful = {name for name in counts if is_no_value(name)}
+    if not doubtful or len(counts) < 2:
+        return ["" if name in doubtful else name for name in names]
+    usual = median([n for name, n in counts.items() if name not in doubtful] or counts.values())
+    rare = {name for name in doubtful if 2 * counts[name] < usual}
+    return ["" if name in rare else name for name in names]
 
 
 def is_numeric(cells: Sequence[Any]) -> bool:

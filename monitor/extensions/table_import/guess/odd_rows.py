@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, time
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
@@ -44,6 +44,11 @@ _SCALED: Final = Template(
 )
 _SUMS: Final = Template(
     "guess.sums", "{n} rows have the midnight of their day once more, as sums of days have: take them out"
+)
+_MIDNIGHTS: Final = Template(
+    "guess.midnights",
+    "{n} rows at 0:00 stand behind the other rows of their date, so they seem to be the end of that day, and would be "
+    "stored a day early: write their time as 24:00, or give them the next date, and import the file again",
 )
 _WHOSE_PART: Final = Template(
     "guess.ask.part",
@@ -100,19 +105,63 @@ def _strip(title: str) -> str:
     return re.sub(r"[\W_]+", "", title).casefold()
 
 
-def refuse_sums(table: RawTable, times: Times) -> None:
-    """Refuse sums of days among the rows of the days; raises ConfigError."""
-    clocks = [at.replace(tzinfo=None) for at in times.parsed]
-    known = Counter(clocks)
-    behind = zip(clocks, clocks[1:], clocks[2:], strict=False)  # a midnight behind the rows of its day
-    sums = sum(a > b == datetime.combine(a, time()) and c > a and known[b] > 1 for a, b, c in behind)
-    cells = [cell for cell in table.columns[times.rule.columns[0]] if isinstance(cell, str)]
-    bare = [cell for cell in cells if cell[:1].isdigit() and ":" not in cell]
-    for cell in bare if len(times.rule.columns) == 1 and 2 * len(bare) < len(cells) and not sums else ():
-        with suppress(PayloadError):
-            sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
+def refuse_sums(table: RawTable, times: Times, station: str | None, kinds: str | None) -> None:
+    """Refuse sums of days among the rows of the days; raises ConfigError. For the arguments see `refuse_midnights`."""
+    records = _list_records(table, times, station, kinds)
+    sums = sum(map(_count_sums, records))
+    cells = table.columns[times.rule.columns[0]]
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    bare = [cell for cell in texts if cell[:1].isdigit() and ":" not in cell]
+    if len(times.rule.columns) == 1 and 2 * len(bare) < len(texts) and not sums and len(records) == 1:
+        known = Counter(records[0])
+        for cell in bare:
+            with suppress(PayloadError):
+                sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
     if sums:
         raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
+
+
+def _count_sums(clocks: Sequence[datetime]) -> int:
+    """How many midnights stand behind the rows of their day, and also before them."""
+    known = Counter(clocks)
+    behind = zip(clocks, clocks[1:], clocks[2:], strict=False)
+    return sum(a > b == datetime.combine(a, time()) and c > a and known[b] > 1 for a, b, c in behind)
+
+
+def _list_records(table: RawTable, times: Times, station: str | None, kinds: str | None) -> list[list[datetime]]:
+    """The clocks of each record in the order of its rows; one record where cells of the time cannot all be read."""
+    clocks = [at.replace(tzinfo=None) for at in times.parsed]
+    by = [column for column in (station, kinds) if column is not None]
+    if len(clocks) != table.rows or not by:
+        return [clocks]
+    records: dict[tuple[str, ...], list[datetime]] = {}
+    for row, at in enumerate(clocks):
+        records.setdefault(tuple(str(table.columns[column][row]) for column in by), []).append(at)
+    return list(records.values())
+
+
+def refuse_midnights(table: RawTable, times: Times, station: str | None, kinds: str | None) -> None:
+    """Refuse midnights that are written as 0:00 of the day that they end; raises ConfigError.
+
+    Such a row stands behind the later rows of its own date, and the next date follows. `station` and `kinds` are the
+    columns that name the station and the kind of each row: each record is looked at alone.
+    """
+    count = sum(map(_count_midnights, _list_records(table, times, station, kinds)))
+    if count:
+        raise ConfigError(TEXT_OF(name=str(table.path), text=_MIDNIGHTS(n=Figure(count, "d"))))
+
+
+def _count_midnights(clocks: Sequence[datetime]) -> int:
+    """How many midnights stand behind the other rows of their date."""
+    if clocks and clocks[0] > clocks[-1]:
+        clocks = clocks[::-1]  # the newest first
+    count = 0
+    for index, (before, at) in enumerate(pairwise(clocks), 1):
+        is_midnight = at == datetime.combine(before, time()) and before > at
+        following = clocks[index + 1] if index + 1 < len(clocks) else None
+        if is_midnight and (following is None or following > before):
+            count += 1
+    return count
 
 
 def request_factor(table: RawTable, column: str, talk: Interview) -> None:

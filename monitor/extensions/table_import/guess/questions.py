@@ -12,7 +12,22 @@ LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
 YES, NO = "yes", "no"
 KEYS: Final = (
-    *("axes", "column", "dates", "decimal", "direction", "downward", "error", "factor", "flag", "hours", "part"),
+    *(
+        "axes",
+        "clock",
+        "column",
+        "coordinates",
+        "dates",
+        "day",
+        "decimal",
+        "direction",
+        "downward",
+        "error",
+        "factor",
+        "flag",
+        "hours",
+        "part",
+    ),
     *("place", "quantity", "record", "rows", "same", "set", "sheet", "station", "tilt", "time", "times", "unit"),
     *("which zone", "zone"),
 )

@@ -15,6 +15,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import EMPTY, UNREADABLE
 from monitor.domain.quantities import is_raw
+from monitor.extensions.table_import.guess.names import is_station_column, read_name
 from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (
     BEFORE,
@@ -51,6 +52,11 @@ _TWO_READINGS: Final = Template(
     "guess.look.comma",
     "line {n}: {names} names above rows of {cells} cells; a decimal comma in a table that is separated by commas has "
     "two readings: export it with semicolons",
+)
+_ODD_LINE: Final = Template(
+    "guess.look.odd_line",
+    "line {n} is a row of data with {cells} cells, and most rows have {usual}; a decimal comma makes two cells of one "
+    "number: correct this line and import the file again",
 )
 _TAILED: Final = re.compile(DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
 
@@ -203,9 +209,18 @@ def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
         return [line.split() for line in lines]
     try:
         reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
-        return _fill([[cell.strip() for cell in row] for row in reader])
+        return _fill(_cut_surplus([[cell.strip() for cell in row] for row in reader]))
     except csv.Error:
         return []
+
+
+def _cut_surplus(cells: list[list[str]]) -> list[list[str]]:
+    """Cut the empty cells that commas at the end of a line make beyond the columns of the table."""
+    filled = [row for row in cells if any(row)]
+    width = _usual_width(cells) or 0
+    while width > 1 and not any(len(row) >= width and row[width - 1] for row in filled):
+        width -= 1
+    return [row[:width] if width and not any(row[width:]) else row for row in cells]
 
 
 def _fill(cells: list[list[str]]) -> list[list[str]]:
@@ -327,6 +342,7 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     header = _header_of(cells, first)
     if header is None:
         return _place_without_names(path, cells, layout, first)
+    _refuse_odd_lines(path, cells, range(header + 1, first), first)
     block = [k for k in range(header, first) if any(cells[k])]
     # above it stand words of the whole file, or groups; as wide as they, it is the first that names a time
     header = max(block, key=lambda k: (sum(map(bool, cells[k])), _names_time(cells[k])))
@@ -339,13 +355,28 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     own = cells[header] if keys is names else keys
     named_twice = len(set(filter(None, own))) < sum(map(bool, own))
     titles: dict[str, str] = {}
-    if keys is not names or named_twice:
-        joined = _join_names(cells, [k for k in block if k >= header - 1 and not _is_units(cells[k])], header)
+    if keys is not names or named_twice or _is_continued(cells, block, header):
+        lines = [k for k in block if k >= header - 1 and (not _is_units(cells[k]) or _goes_on(cells[k]))]
+        joined = _join_names(cells, lines, header)
         titles = {k: text for k, text, plain in zip(keys, joined, own, strict=True) if k and text not in {"", plain}}
     below = [cells[k] for k in block if k > header]
     units, notes = _read_below([r for r in below if layout.delimiter != WHITESPACE or len(r) >= len(keys)], keys)
     table = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
     return replace(table, notes=notes)
+
+
+def _refuse_odd_lines(path: Path, cells: Sequence[Sequence[str]], lines: Iterable[int], first: int) -> None:
+    """Refuse rows of data that would be passed over because they have more or fewer cells; raises ConfigError."""
+    width = len(cells[first])
+    timed = _find_timed([row for row in cells if len(row) == width])
+    for index in lines:
+        row = cells[index]
+        if len(row) == width or not any(row):
+            continue
+        has_time = any(column < len(row) and _is_time(row[column]) for column in timed)
+        has_number = any(is_number(cell) for cell in row)
+        if (has_time and has_number) or (not timed and len(row) > 1 and all(is_number(cell) for cell in row if cell)):
+            raise ConfigError(TEXT_OF(name=str(path), text=_ODD_LINE(n=index + 1, cells=len(row), usual=width)))
 
 
 def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
@@ -360,6 +391,7 @@ def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Lay
     if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
         two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
         raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
+    _refuse_odd_lines(path, cells, range(first), first)
     layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
     return _read(path, layout, _above(cells[:first]), {})
 
@@ -386,6 +418,24 @@ def _read_below(rows: Iterable[Sequence[str]], keys: Sequence[str]) -> tuple[dic
 def _is_units(row: Sequence[str]) -> bool:
     full = [cell for cell in row if cell]
     return 2 * sum(_unit(cell) is not None for cell in full) >= len(full)
+
+
+def _is_continued(cells: Sequence[Sequence[str]], block: Sequence[int], header: int) -> bool:
+    """Whether the names go on in another line: below them what is measured, or above them a station for each column."""
+    if any(_goes_on(cells[k]) for k in block if k > header):
+        return True
+    first, *above = cells[header - 1][: len(cells[header])] if header - 1 in block else [""]
+    if first and not is_station_column(first):
+        return False
+    return bool(above) and all(above) and len(set(above)) > 1 and not any(map(_is_data, above))
+
+
+def _goes_on(row: Sequence[str]) -> bool:
+    """Whether a line below the names says more of a column than a unit: a quantity, a name with its unit, an error."""
+    words = [cell for cell in row[1:] if cell and _unit(cell) is None]
+    meanings = [read_name(cell, None) for cell in words]
+    has_units = any(unit_of_header(cell) is not None for cell in words)
+    return has_units or any(meaning.quantity is not None or meaning.is_error for meaning in meanings)
 
 
 def _join_names(cells: Sequence[Sequence[str]], lines: Sequence[int], header: int) -> list[str]:

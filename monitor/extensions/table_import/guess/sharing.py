@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import ConfigError
-from monitor.extensions.table_import.guess.numerals import is_empty
+from monitor.extensions.table_import.guess.numerals import is_empty, list_names
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
@@ -94,7 +94,7 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
 
 
 def _separates_rows(table: RawTable, keys: Sequence[Any], column: str) -> bool:
-    cells = ["" if is_empty(cell) else str(cell) for cell in table.columns[column]]
+    cells = list_names(table.columns[column])
     kinds = set(cells)
     ids = {name_station(kind) for kind in kinds}
     if not 2 <= len(kinds) <= min(KINDS_MOST, table.rows // 2) or "" in ids or len(ids) < len(kinds):

@@ -59,6 +59,8 @@ _OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M")
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M", "%H%M%S")  # only beside a date: alone they are numbers
+_DIGIT_CLOCKS: Final = {"%H": "hours", "%H%M": "hhmm", "%H%M%S": "hhmmss"}
+"""Clocks of digits without a mark between them, and how people call them."""
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
 _OF_SECONDS: Final = re.compile(r"s{1,2}$|se[ckg]", re.IGNORECASE)
@@ -66,9 +68,19 @@ _OF_CLOCK: Final = re.compile(  # a small number behind a date is a measurement 
     r"\d+$|h{1,2}(?:mm?)?$|m(?:[mi]|in\w*)?$|s{1,2}$|se[ckg]|ho?u?r|hora|heure|or[ae]$|st(?:un)?d|uhr|utc|gmt|time|zeit|时|分|秒",
     re.IGNORECASE,
 )
+_BETWEEN_TIMES: Final = re.compile(r"(?<=\d)\s*(?:[-\u2013\u2014/~]|\b(?:to|until|till|bis|a|à|al|hasta)\b)\s*(?=\d)")
+_CLOCK_RANGE: Final = re.compile(
+    r"(.*?)(\d{1,2})(?:[:.h](\d\d))?(?::\d\d)?\s*[-\u2013]\s*(\d{1,2})(?:[:.h](\d\d))?(?::\d\d)?"
+)
+_FROM_TO: Final = Template(
+    "guess.times.from_to",
+    "the cells of '{column}' hold a beginning and an end, such as '{value}': write both in columns of their own, named "
+    "'from' and 'to', and import the file again",
+)
 _DAY_OF_YEAR: Final = re.compile(
     r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
 )
+_OF_YEAR_DAYS: Final = re.compile(r"y{2,4}[ _-]?d{3}|jul|doy|jday", re.IGNORECASE)  # names of columns of YYDDD
 _DAY_MINUTES: Final = 24  # an hhmm beyond it is no number of hours
 _DAY_NUMBERS: Final = (
     (re.compile(r"mjd|mod\w*.?julian", re.IGNORECASE), MJD),
@@ -83,7 +95,9 @@ _LATER: Final = re.compile(  # of what was done with a reading
     re.IGNORECASE,
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|stop\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+YEAR_DAY: Final = "%y%j"  # 26060: the first of March 2026
 _IN_DIGITS: Final = {
+    5: (YEAR_DAY,),
     7: ("%Y%j",),
     8: ("%Y%m%d",),
     10: ("%Y%m%d%H", "%y%m%d%H%M"),
@@ -98,7 +112,8 @@ _SECONDS: Final = ("s", "ms", "us", "ns")
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
 _HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
 _CLOCK_ALONE: Final = re.compile(
-    r"(?:time|(?:uhr)?zeit|ora|heure|hora|hours?|stunden?|hh?mm(?:ss)?|时间)(?:[ _]?\W?(?:h|hr|hh?mm(?:ss)?|utc)\W?)?",
+    r"(?:(?:clock[ _]?)?time|clock|(?:uhr)?zeit|ora|heure|hora|hours?|stunden?|hh?mm(?:ss)?|时间)"
+    r"(?:[ _]?\W?(?:h|hr|hh?mm(?:ss)?|utc)\W?)?",
     re.IGNORECASE,
 )
 _OF_HOURS: Final = re.compile(r"hour|stunde", re.IGNORECASE)  # 13.50 of them is half past one
@@ -152,7 +167,13 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
 
 def find_times(table: RawTable) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one."""
-    found = [t for name in table.names if (t := _read_column(table, name, None)) is not None]
+    ranges = [name for name in table.names if _holds_ranges(table, name)]
+    plain = [name for name in table.names if name not in ranges]
+    found = [t for name in plain if (t := _read_column(table, name, None)) is not None]
+    if ranges and (not found or all(_are_days(times) for times in found)):
+        value = str(table.list_cells(ranges[0])[0])[:60]
+        text = _FROM_TO(column=table.title(ranges[0]), value=value)
+        raise ConfigError(TEXT_OF(name=str(table.path), text=text))
     if not found:  # times of another era: days that no common year has
         ways = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
         found = [t for t in ways if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
@@ -168,6 +189,48 @@ def find_times(table: RawTable) -> Times | None:
     others = [n for n in table.names if n not in {t.rule.column for t in found}]
     texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
     return replace(best, zone=best.zone or _find_zone(texts))
+
+
+def _holds_ranges(table: RawTable, name: str) -> bool:
+    """Whether most cells of a column hold a beginning and an end: two whole times, or two clocks behind one another.
+
+    A clock may be followed by its distance from UTC, as in 2026-03-01 10:00-05:00. A column has few such distances, and
+    its ends move with its beginnings.
+    """
+    texts = [str(cell).strip() for cell in table.list_cells(name)[:TRIED]]
+    if not texts:
+        return False
+    if sum(map(_holds_two_dates, texts)) >= FITS_TIMED * len(texts):
+        return True
+    clocks = [
+        match for text in texts if (match := _CLOCK_RANGE.fullmatch(text)) and _is_clock_range(match, table, name)
+    ]
+    if len(clocks) < FITS_TIMED * len(texts):
+        return False
+    begins = [60 * int(match[2]) + int(match[3] or 0) for match in clocks]
+    ends = [60 * int(match[4]) + int(match[5] or 0) for match in clocks]
+    lengths = {(end - begin) % (24 * 60) for begin, end in zip(begins, ends, strict=True)}
+    return len(lengths) <= 2 and 0 not in lengths and len(set(begins)) > 1 and len(set(ends)) > 1
+
+
+def _holds_two_dates(text: str) -> bool:
+    """Whether a text is two whole dates, each with a clock or without one, and a word or a mark between them."""
+    splits = ((text[: match.start()], text[match.end() :]) for match in _BETWEEN_TIMES.finditer(text))
+    return any(_is_dated(first) and _is_dated(second) for first, second in splits)
+
+
+def _is_dated(text: str) -> bool:
+    """Whether a text begins with a whole date, of three parts."""
+    return is_time(text) and re.match(r"\d{1,4}[-./ ]?(?:\d{1,2}|[^\W\d_]{3,9}\.?)[-./ ]?\d{1,4}", text) is not None
+
+
+def _is_clock_range(match: re.Match[str], table: RawTable, name: str) -> bool:
+    """Whether a text is a range of clocks behind a date or nothing; two whole hours only where the column says time."""
+    if match[1].strip() and not _is_dated(match[1].strip(" T,")):
+        return False
+    has_minutes = match[3] is not None and match[5] is not None
+    is_named = _CLOCK.search(table.title(name)) is not None or _HOUR.search(table.title(name)) is not None
+    return has_minutes or (is_named and not match[1])
 
 
 def _choose_column(table: RawTable, found: Sequence[Times]) -> Times:
@@ -386,11 +449,65 @@ def _join_clock(table: RawTable, day: Times) -> Times | None:
             for d, c in zip(table.columns[date], table.columns[name], strict=True)
             if d is not None and c is not None
         ]
-        forms = [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks]
-        joined = _choose(replace(day.rule, columns=(date, name)), texts, forms)
+        days = [form for form in sorted(dates) if "%H" not in form]
+        rule = replace(day.rule, columns=(date, name))
+        if numeric and len(set(day.parsed)) == 1:
+            joined = _choose_one_day(rule, texts, days, _list_one_day_clocks(table.title(name), cells, clocks))
+        else:
+            joined = _choose(rule, texts, [f"{d} {c}" for d in days for c in clocks])
         if joined is not None and (not numeric or len({at.time() for at in joined.parsed}) > 1):
             return joined
     return None
+
+
+def _list_one_day_clocks(title: str, cells: Sequence[str], clocks: Sequence[str]) -> list[str]:
+    """The clocks that the digits beside one single date may be.
+
+    Several dates tell hhmm from hhmmss, because the nights must fit. On one date 0, 10, ... 50, 100 fits both. Leading
+    zeros or the name of the column decide, else a person.
+    """
+    if not all(cell.isdigit() for cell in cells):
+        return list(clocks)
+    named = [form for form, name in _DIGIT_CLOCKS.items() if name in title.casefold()]
+    longest = max(len(cell) for cell in cells)
+    if longest > len("hhmm"):
+        return ["%H%M%S"]
+    if "%H%M%S" in named:
+        return ["%H%M%S"]
+    if "%H%M" in named or (longest > len("hh") and any(cell.startswith("0") and len(cell) > 1 for cell in cells)):
+        return ["%H%M"]
+    if max(int(cell) for cell in cells) > _DAY_MINUTES:
+        return ["%H%M", "%H%M%S"]
+    steps = {int(b) - int(a) for a, b in pairwise(cells)}
+    is_whole_day = steps == {1} and int(cells[-1]) >= _DAY_MINUTES - 1
+    return ["%H"] if _HOUR.search(title) or is_whole_day or len(cells) == 1 else ["%H", "%H%M"]
+
+
+def _choose_one_day(how: TimeRule, texts: Sequence[str], days: Sequence[str], clocks: Sequence[str]) -> Times | None:
+    """A date and a clock of digits; clocks that explain the cells as well become rivals."""
+    chosen = [found for clock in clocks if (found := _choose(how, texts, [f"{d} {clock}" for d in days])) is not None]
+    if not chosen:
+        return None
+    fewest_back = min(_disorder(found.parsed)[0] for found in chosen)
+    best, *others = [found for found in chosen if _disorder(found.parsed)[0] == fewest_back]
+    forms = [form for found in others for form in (found.rule.format, *found.rivals)]
+    return replace(best, rivals=(*best.rivals, *forms))
+
+
+def list_rival_clocks(times: Times) -> list[str]:
+    """The clocks of digits that the times may have, as people call them; none where there is no doubt."""
+    names = [_DIGIT_CLOCKS.get(form.rpartition(" ")[2]) for form in (times.rule.format, *times.rivals)]
+    known = [name for name in dict.fromkeys(names) if name is not None]
+    return known if len(known) > 1 else []
+
+
+def keep_clock(table: RawTable, times: Times, name: str) -> Times:
+    """The times with the clock of digits that has a name."""
+    forms = (times.rule.format, *times.rivals)
+    kept = [form for form in forms if _DIGIT_CLOCKS.get(form.rpartition(" ")[2]) == name]
+    texts = [tidy_time(text) for text in _join_cells(table, times.rule.columns)]
+    found = _choose(times.rule, texts, kept)
+    return times if found is None else replace(found, zone=times.zone)
 
 
 def _list_clocks(title: str, cells: Sequence[str]) -> tuple[str, ...]:
@@ -472,7 +589,9 @@ def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
 
 
 def _runs(times: Sequence[datetime]) -> bool:
-    return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
+    """Whether times run forward; a midnight behind the other rows of its day is refused later, with its reason."""
+    back = sum(b < a and b != datetime.combine(a, datetime.min.time()) for a, b in pairwise(times))
+    return back <= 0.02 * len(times)
 
 
 def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
@@ -483,7 +602,7 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times
     powers = [power for text in texts if (power := _POWER.fullmatch(text))]
     if powers and max(len(power[1]) for power in powers) < _POWER_LEAST:
         return None  # 1.76822E+12, as spreadsheets show a count of milliseconds: hours of it are lost
-    if how.format in COUNTS:
+    if how.format in {*COUNTS, EXCEL, MJD, YEAR_DAY}:
         return _choose(how, texts, [how.format])  # a person says what it counts
     if (counted := _read_counts(how, texts, table)) is not None:
         return counted
@@ -497,19 +616,25 @@ def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str
         if pattern.search(title):
             return [form]
     is_named = NAMED.search(title) is not None
+    says_year_day = _OF_YEAR_DAYS.search(title) is not None
     low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
     forms = [YEAR] if low >= 1900 and high <= 2100 and not whole else []
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
     # digits that are a day of the calendar in every row count nothing: most numbers are no such day
-    if whole and all(t.isdigit() for t in texts[:50]) and (is_named or len(texts[0]) > 7):
+    if whole and all(t.isdigit() for t in texts[:50]) and (is_named or says_year_day or len(texts[0]) > 7):
         forms = _list_digit_forms(texts) or forms
+        if says_year_day and forms == [YEAR_DAY]:
+            return forms
     return [*forms, EXCEL] if low >= 20_000 and high <= 80_000 and is_named else forms
 
 
 def _list_digit_forms(texts: Sequence[str]) -> list[str]:
     """The forms by which nearly all texts of digits are days of the calendar."""
     read = {form: _parse(texts, form) for form in _IN_DIGITS.get(len(texts[0]), ())}
-    return [form for form, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950]
+    fitting = [form for form, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950]
+    latest = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=366)
+    # Five digits are mostly day numbers; years of two digits that lie ahead of now settle that they are.
+    return [form for form in fitting if form != YEAR_DAY or max(read[form]) <= latest]
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
@@ -614,6 +739,24 @@ def _name_zone(sign: str | None, hours: str, minutes: str | None) -> str | None:
     if sign is None or int(hours) == 0:
         return "UTC"
     return None if minutes not in {None, "00"} else f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"  # POSIX: west
+
+
+def names_dates_alone(table: RawTable, times: Times) -> bool:
+    """Whether the times are dates without a time of the day; a workbook keeps a date as its midnight."""
+    form = times.rule.format.removeprefix(WEEKDAY)
+    if not _are_days(times) or form in COUNTS or form in {YEAR, YEAR_DAY_HHMM} or times.rule.clock:
+        return False
+    if any(part in form for part in ("%H", "%I")):
+        return False
+    cells = table.list_cells(times.rule.columns[0])
+    if any(isinstance(cell, datetime) for cell in cells):
+        return False
+    return all(":" not in str(cell) or _STAMP.match(str(cell)) for cell in cells)
+
+
+def names_months(times: Times) -> bool:
+    """Whether the times are months without a day."""
+    return times.rule.format in _MONTHS
 
 
 def describe_gaps(times: Sequence[datetime]) -> tuple[timedelta | None, int, timedelta | None]:

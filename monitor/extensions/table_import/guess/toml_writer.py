@@ -10,7 +10,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess
 from monitor.extensions.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
-from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.mapping import TableMapping, format_time_of_day
 from monitor.ingest.files.reader import ImportOptions
 
 DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
@@ -49,6 +49,7 @@ def format_mapping(mapping: TableMapping, file: str) -> str:
                 "zone": zone,
                 "clock": rule.clock or None,
                 "era": rule.era or None,
+                "date_counts_at": format_time_of_day(rule.date_counts_at) if rule.date_counts_at else None,
                 "since": None if rule.since is None else rule.since.isoformat(),
             }
         ),
