@@ -213,6 +213,14 @@ def test_days_of_the_year_with_a_fraction_are_asked_for(tmp_path):
     assert "day of the year" in str(question.text)
 
 
+@pytest.mark.parametrize(("decimals", "is_asked"), [(3, True), (4, False)])
+def test_decimal_years_that_may_be_days_of_the_year_are_asked_about(tmp_path, decimals, is_asked):
+    rows = [f"{2025 + (60 + k) / 10**decimals:.{decimals}f},{k}.5" for k in range(50)]
+    path = write(tmp_path, "Date,Crack 1 (mm)", rows)
+    assert bool(understand(path).questions) == is_asked
+    assert not understand(path, times="as they are").questions
+
+
 # ---- lines that are not as wide as the others -----------------------------------------------------------------------
 
 ROWS = [f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%M:%SZ},{2 + 0.05 * k:.3f},{11 + k % 5}.5" for k in range(40)]

@@ -1,5 +1,6 @@
 """Times of a table that cannot be: what they may count instead, and what a person says of them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,7 +11,7 @@ from monitor.domain.instants import EPOCH
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import YEAR_DAY, Times, reread
-from monitor.ingest.files.mapping import EXCEL, MJD, TimeRule
+from monitor.ingest.files.mapping import EXCEL, MJD, YEAR, TimeRule
 from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,
@@ -50,6 +51,12 @@ _FRACTIONS: Final = Template(
     "the numbers of '{column}' may be a year, a day of the year and a fraction (YYDDD.ddd), which is not read: write "
     "dates in that case; as {way} they end on {at}: what are they?",
 )
+_YEAR_POINT_DAY: Final = Template(
+    "guess.ask.times.year_day",
+    "the numbers of '{column}' may be a year and a day of the year (2026.060 for the first of March), which is not "
+    "read: write dates in that case; as decimal years they end on {at}: are they right?",
+)
+_DAYS_OF_A_YEAR: Final = re.compile(r"\d{4}\.(\d{3})")
 _RIGHT: Final = Template("guess.ask.times.right", "{doubt}: are the times right?")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
@@ -68,6 +75,11 @@ def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetim
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if _doubt(placed, late, now) is None:
+        if times.rule.format == YEAR and _may_be_year_point_day(table, times):
+            column = table.title(times.rule.column)
+            text = _YEAR_POINT_DAY(column=column, at=Timestamp.of(placed[-1], "day"))
+            talk.request(INSTANTS, text, (AS_THEY_ARE,))
+            return times
         if (question := _doubt_numbers(table, times, placed, now)) is not None:
             fitting = dict(_list_fitting(table, times, now))
             way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == times.rule.format)
@@ -104,6 +116,12 @@ def _doubt_numbers(table: RawTable, times: Times, placed: Sequence[datetime], no
     if not has_fractions or doubt_span(min(read), max(read), now) is not None:
         return None
     return _FRACTIONS(column=column, way=Term("days of a spreadsheet"), at=last_at)
+
+
+def _may_be_year_point_day(table: RawTable, times: Times) -> bool:
+    """Whether decimal years have three decimals, each of which can be a day of the year."""
+    matches = [_DAYS_OF_A_YEAR.fullmatch(str(cell)) for cell in table.list_cells(times.rule.column)]
+    return all(match is not None and 1 <= int(match[1]) <= 366 for match in matches)
 
 
 def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
