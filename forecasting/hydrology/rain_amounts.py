@@ -209,7 +209,8 @@ def are_tips(rows: Sequence[tuple[float, float]], interval_s: float) -> bool:
     bins = [0] * TIPS_PHASE_BINS
     for at_s, _ in wet:
         bins[int(at_s % interval_s / interval_s * TIPS_PHASE_BINS) % TIPS_PHASE_BINS] += 1
-    return sum(sorted(bins)[-2:]) <= TIPS_MAX_PHASE_SHARE * len(wet)
+    second_largest, largest = sorted(bins)[-2:]
+    return largest + second_largest <= TIPS_MAX_PHASE_SHARE * len(wet)
 
 
 def _is_multiple(value: float, tip_mm: float) -> bool:
