@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ _PAUSE_S: Final = 0.05  # between two looks at the pipe: the broker writes sever
 _LEAVES_S: Final = 2.0
 # what `log_type debug` writes of every message; of it only refusals are of use
 _TALK: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |\t)[^\n]*\n", re.MULTILINE)
+# Received messages that the broker keeps for clients that are away, and changed subscriptions.
+_CHANGE: Final = re.compile(rb"Received (?:SUBSCRIBE|UNSUBSCRIBE|PUBLISH from [^\n]* \(d\d, (?:q[12]|q0, r1))")
 _REFUSAL: Final = re.compile(rb"\d+: Denied PUBLISH from (.+?) \(d\d, q\d, r\d, m\d+, '(.*)", re.DOTALL)
 _SIZE: Final = re.compile(rb"', \.\.\. \((\d+) bytes\)\)\Z")  # a line of 1,000 bytes is cut before it
 
@@ -49,10 +51,12 @@ class BrokerLog:
 
     Args:
         path: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
+        on_change: Called when the broker has received something that it keeps. Must return quickly.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self._on_change = on_change
         self.last_line = ""
         self._denied: dict[tuple[str, str], DeniedTopic] = {}
         self._topics: Counter[str] = Counter()  # by login
@@ -96,6 +100,8 @@ class BrokerLog:
             while chunk := pipe.read(_PIPE_BYTES):
                 whole, end, rest = (rest[:_PIPE_BYTES] + chunk).rpartition(b"\n")
                 try:
+                    if _CHANGE.search(whole):
+                        self._on_change()
                     self._take(_TALK.sub(b"", whole + end))
                 except Exception:  # loop edge: a pipe that nobody reads loses what comes
                     log.exception("the log of the broker")

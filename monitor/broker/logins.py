@@ -121,6 +121,10 @@ class LoginBook:
             book["service"] = {"name": user, "hashed": _hash(secret)}
         return anonymous
 
+    def service_password(self) -> str:
+        """Return the password of the service at the managed broker. `prepare` creates it."""
+        return (self.folder / SERVICE_SECRET).read_text(encoding="ascii").strip()
+
     def doctor_password(self) -> str:
         """The password of the login that may do nothing; empty where nobody made one."""
         try:

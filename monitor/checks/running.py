@@ -1,5 +1,6 @@
 """What the processes wrote last, as any other process reads it; what is known of each site."""
 
+import math
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.domain.extension import has_function
 from monitor.domain.instants import CORE_SILENT, parse
 
+LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 
@@ -104,6 +106,14 @@ def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
         yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
+def _find_unsaved(seen: ProcessStamps) -> Iterator[SubjectState]:
+    """Report the time between two saves of the broker's queue where it has grown."""
+    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    risk_s = facts.get("risk_s")
+    if risk_s is not None:
+        yield found(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
+
+
 def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
     """What our own broker refused since it began; of another broker nobody knows."""
     facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
@@ -190,6 +200,15 @@ CHECKS: Final = (
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
         HOW_TO_INSTALL,
+        degrades=True,
+    ),
+    Check(
+        "broker.unsaved",
+        ProcessStamps,
+        WARN,
+        "a crash of the broker can lose the readings of the last {n} s: many readings wait for the service",
+        _find_unsaved,
+        "find out why the service does not store them (slopeward doctor); until then do not switch off this machine",
         degrades=True,
     ),
     Check(  # MQTT 3.1.1 has no answer but "taken"

@@ -17,16 +17,22 @@ from pathlib import Path
 from typing import Final
 
 from monitor.broker import logins
-from monitor.broker.access import SOCKET
+from monitor.broker.access import SERVICE_USER, SOCKET, Access
 from monitor.broker.broker_log import BrokerLog
 from monitor.domain.errors import BrokerError
 from monitor.domain.extras import require
 from monitor.domain.site import Site
+from monitor.ingest.mqtt import BrokerSession
+from monitor.ingest.queue_saver import QueueSaver
+from monitor.ingest.session_setup import create_sessions
 from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)
-AUTOSAVE_S: Final = 5  # what a crash of the broker or the machine can cost at most
+# `QueueSaver` saves the queue within a second. Mosquitto's own saving is for the case that it cannot.
+AUTOSAVE_S: Final = 60
+SETUP_SOCKET: Final = "setup.sock"  # in `broker.data`, while sessions are created
+DATABASE: Final = "mosquitto.db"  # Mosquitto's default name
 MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
@@ -47,7 +53,9 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
+def format_config(
+    folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False, setup_only: bool = False
+) -> str:
     """The configuration that keeps every session and message over a restart, and lets nobody in without a login.
 
     Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
@@ -55,10 +63,21 @@ def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous
     session of another; the service comes by a socket in its folder, which no other account can open. Logins and access
     lists are common to both: with `per_listener_settings`, Mosquitto from 2.0.12 on drops all that comes for a client
     that is away. With `anonymous` instruments come in without a login, and their client ids are their own choice.
+    With `setup_only` the broker has one socket that neither instruments nor the core use: sessions are created there.
     """
     user = f"user {getpass.getuser()}\n" if os.name == "posix" and os.geteuid() == 0 else ""
     home = folder.resolve()
     names = "" if anonymous else "use_username_as_clientid true\n"
+    if setup_only:
+        listeners = f"listener 0 {SETUP_SOCKET}\n"
+    else:
+        listeners = (
+            "# the service; opened first, so that it is there when the port is\n"
+            f"listener 0 {SOCKET}\n"
+            "# instruments\n"
+            f"listener {port} {host}\n"
+            f"{names}"
+        )
     return (
         '# written by slopeward at each start; to change it run a broker of your own (broker.mode = "external")\n'
         f"{user}"
@@ -77,11 +96,7 @@ def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous
         f"allow_anonymous {'true' if anonymous else 'false'}\n"
         f"password_file {home / logins.PASSWORDS}\n"
         f"acl_file {home / logins.ACL}\n"
-        "# the service; opened first, so that it is there when the port is\n"
-        f"listener 0 {SOCKET}\n"
-        "# instruments\n"
-        f"listener {port} {host}\n"
-        f"{names}"
+        f"{listeners}"
     )
 
 
@@ -95,7 +110,7 @@ class _BrokerProcess(ABC):
                 'for the network set up Mosquitto with deploy/mosquitto.conf and broker.mode = "external"'
             )
         self.folder, self.port, self.host = Path(folder), port, host
-        self.log = BrokerLog(self.folder / "broker.log")
+        self.log = BrokerLog(self.folder / "broker.log", self._note_change)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -127,9 +142,26 @@ class _BrokerProcess(ABC):
                 'or set broker.mode = "external" to use it'
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._prepare_start()
+        self._launch(self.command(), lambda: _accepts(self.host, self.port))
+
+    @abstractmethod
+    def _prepare_start(self) -> None:
+        """Do what must be done before instruments can connect."""
+
+    @abstractmethod
+    def _note_change(self) -> None:
+        """Handle that the broker has received something that it keeps."""
+
+    def _launch(self, command: Sequence[str], is_ready: Callable[[], bool]) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            BrokerError: The process ended, or is not ready in time.
+        """
         with self.log.open_pipe() as out:
             self._process = subprocess.Popen(
-                self.command(),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -145,7 +177,7 @@ class _BrokerProcess(ABC):
                 status = self._process.returncode
                 self.log.close()
                 raise BrokerError(f"the broker ended at once with status {status}: {self._last_line}")
-            if _accepts(self.host, self.port):
+            if is_ready():
                 return
             time.sleep(0.05)
         self.stop()
@@ -209,6 +241,7 @@ class ManagedBroker(_BrokerProcess):
     Args:
         folder: nobody else may read it.
         anonymous: lets instruments in without a login.
+        find_sessions: Returns the sessions of the service. They exist before instruments can connect.
     """
 
     durable = True
@@ -221,13 +254,60 @@ class ManagedBroker(_BrokerProcess):
         *,
         anonymous: bool = False,
         find_sites: Callable[[], Sequence[Site]] = lambda: (),
+        find_sessions: Callable[[], Sequence[BrokerSession]] = lambda: (),
     ) -> None:
         super().__init__(folder, port, host)
         self._anonymous, self._find_sites = anonymous, find_sites
+        self._find_sessions = find_sessions
         self.book = logins.LoginBook(self.folder)
+        self.saver = QueueSaver(self.folder / DATABASE, self._request_save)
+
+    def start(self) -> None:
+        """Create the sessions of the service, then start the broker for instruments."""
+        if self.alive():
+            return
+        super().start()
+        self.saver.start()
+
+    def stop(self, timeout_s: float = _STOP_S) -> None:
+        """Stop the broker, which saves its queue."""
+        self.saver.stop()
+        super().stop(timeout_s)
+
+    def _prepare_start(self) -> None:
+        """Run the broker without the listener for instruments and create the sessions of the service.
+
+        Mosquitto opens listeners only when it starts, so it is started twice.
+        """
+        sessions = self._find_sessions()
+        if not sessions:
+            return
+        self._launch(self._write_config(setup_only=True), lambda: _accepts_unix(self.folder / SETUP_SOCKET))
+        try:
+            create_sessions(self._access(SETUP_SOCKET), sessions, self.folder)
+        finally:
+            super().stop()
+            (self.folder / SETUP_SOCKET).unlink(missing_ok=True)
+
+    def _access(self, socket_name: str) -> Access:
+        return Access(
+            username=SERVICE_USER, password=self.book.service_password(), socket=os.fspath(self.folder / socket_name)
+        )
+
+    def _note_change(self) -> None:
+        self.saver.note_change()
+
+    def _request_save(self) -> None:
+        process = self._process
+        if process is not None:
+            process.send_signal(signal.SIGUSR1)
 
     def command(self) -> list[str]:
         """Write configuration and logins anew and name the configuration."""
+        return self._write_config(setup_only=False)
+
+    def _write_config(self, *, setup_only: bool) -> list[str]:
+        """Write configuration and logins, and return the command that starts the broker with them."""
         program = find_mosquitto()
         if program is None:
             raise BrokerError(
@@ -235,10 +315,11 @@ class ManagedBroker(_BrokerProcess):
                 'demonstration set broker.mode = "demo"'
             )
         is_open = self.prepare()
-        if is_open:
+        if is_open and not setup_only:
             log.warning("the broker lets anybody of this machine publish readings; `slopeward doctor` says more")
-        (self.folder / SOCKET).unlink(missing_ok=True)  # a killed broker leaves it behind
-        text = format_config(self.folder, self.port, self.host, anonymous=is_open)
+        # A killed broker leaves its socket behind.
+        (self.folder / (SETUP_SOCKET if setup_only else SOCKET)).unlink(missing_ok=True)
+        text = format_config(self.folder, self.port, self.host, anonymous=is_open, setup_only=setup_only)
         Path(self.mark()).write_text(text, encoding="utf-8")
         return [program, "-c", self.mark()]
 
@@ -253,9 +334,15 @@ class ManagedBroker(_BrokerProcess):
         return self.book.prepare(self._find_sites(), self._anonymous)
 
     def reload(self) -> None:
-        """Let the broker know of sites that changed; connections stay."""
+        """Apply changed site files; connections stay. The core must not be connected.
+
+        The sessions subscribe to new topics before instruments may publish on them.
+        """
         self.prepare()
-        self.book.reload_broker()
+        try:
+            create_sessions(self._access(SOCKET), self._find_sessions(), self.folder)
+        finally:
+            self.book.reload_broker()
 
     def mark(self) -> str:
         """The path of its configuration."""
@@ -268,6 +355,12 @@ class DemoBroker(_BrokerProcess):
     def command(self) -> list[str]:
         """This interpreter with the module of the demo broker."""
         return [sys.executable, "-P", "-m", "monitor.broker.demo_broker", "--port", str(self.port), "--host", self.host]
+
+    def _prepare_start(self) -> None:
+        """Do nothing: this broker keeps no sessions."""
+
+    def _note_change(self) -> None:
+        """Do nothing: this broker saves nothing."""
 
     def mark(self) -> str:
         """The port, which is its own while it runs."""
@@ -282,13 +375,16 @@ def open_broker(
     *,
     anonymous: bool = False,
     find_sites: Callable[[], Sequence[Site]] = lambda: (),
+    find_sessions: Callable[[], Sequence[BrokerSession]] = lambda: (),
 ) -> ManagedBroker | DemoBroker | None:
     """The broker to start for `broker.mode`; None for an external one. One that is not installed is an error."""
     match mode:
         case "external":
             return None
         case "managed":
-            return ManagedBroker(folder, port, host, anonymous=anonymous, find_sites=find_sites)
+            return ManagedBroker(
+                folder, port, host, anonymous=anonymous, find_sites=find_sites, find_sessions=find_sessions
+            )
         case "demo":
             require("amqtt", BrokerError)
             return DemoBroker(folder, port, host)
@@ -329,3 +425,12 @@ def _accepts(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _accepts_unix(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True

@@ -83,6 +83,22 @@ class BrokerSession:
     is_kept: bool = True  # the broker keeps it, with what comes, while nobody is there
 
 
+def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) -> list[tuple[str, SubscribeOptions]]:
+    """Return the topics of a session with their MQTT 5 subscription options.
+
+    The broker does not return our own messages, and marks retained messages. Topics without a time of measurement use
+    QoS 0: a message that waited would get a wrong time.
+
+    Args:
+        session: Session to subscribe.
+        send_retained: Whether the broker sends retained messages after the subscription.
+    """
+    handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if send_retained else NEVER_RETAINED
+    dated = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True, retainHandling=handling)
+    undated = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=NEVER_RETAINED)
+    return [(topic, undated if topic in session.undated else dated) for topic in session.filters]
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """The broker took us; `session_present` False = it keeps nothing of us."""
@@ -124,6 +140,7 @@ class MqttSession:
         self.epoch = 0
         self.dropped_acknowledgements = 0
         self.cleared = 0
+        self._session = one
         self._access, self._client_id = access, one.client_id
         self._filters, self._undated = one.filters, one.undated
         self._keeps, self._may_connect = keeps, may_connect
@@ -184,10 +201,8 @@ class MqttSession:
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
         if not self._filters:
             self.listening = True
-        elif self._access.mqtt5:  # tells what is retained as it comes, and not what we clear ourselves
-            how = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True)
-            fresh = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=NEVER_RETAINED)
-            client.subscribe([(topic, fresh if topic in self._undated else how) for topic in self._filters])
+        elif self._access.mqtt5:
+            client.subscribe(list_subscriptions(self._session))
         else:
             client.subscribe([(topic, int(topic not in self._undated)) for topic in self._filters])
         self._on_connected_event(Connected(self.name, self._client_id, flags.session_present, self._clock()))

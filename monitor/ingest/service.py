@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Figure, Template, Timestamp
@@ -31,6 +32,7 @@ from monitor.ingest.message import (
 )
 from monitor.ingest.mqtt import BrokerSession, Connected, MqttSession
 from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
+from monitor.ingest.session_setup import load_identity
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.store.service_state import find_stamp, stamp
@@ -117,7 +119,8 @@ class Ingest:
         self._hold = context.hold
         self._db, self._clock = context.db, context.clock
         self._on_stored, self._on_alarm = context.on_stored, context.on_alarm
-        self._client_id: str = context.config.broker.client_id
+        self._broker = context.config.broker
+        self._client_id: str = self._broker.client_id
         limits = getattr(context.config, "limits", None)
         self._pipeline = Pipeline(context.db, context.sites, context.clock, limits, self.takes)
         self._inbox = Inbox()
@@ -391,7 +394,9 @@ class Ingest:
         with self._db.read() as connection:
             known = find_stamp(connection, name)
             ends = [end for end in load_sequence_ends(connection) if self.takes(end.site)]
-        if known is not None and not event.session_present:
+        identity = self._find_identity(event.client_id)
+        is_present = event.session_present and (known is None or known[1].get("identity", "") == identity)
+        if known is not None and not is_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
                 self._on_alarm(_end_session_lost(self._session_key(event.name)))
             since = newest or known[0]
@@ -406,7 +411,13 @@ class Ingest:
             # the next loss is told anew, even where nobody closed the alarm of the last one
             self._on_alarm(_end_session_lost(self._session_key(event.name)))
         with self._db.write() as connection:
-            stamp(connection, name, {"session_present": event.session_present}, event.at)
+            stamp(connection, name, {"session_present": is_present, "identity": identity}, event.at)
+
+    def _find_identity(self, client_id: str) -> str:
+        """Return the identity of a session at the managed broker, else an empty text."""
+        if getattr(self._broker, "mode", "external") != "managed":
+            return ""
+        return load_identity(Path(self._broker.data), client_id)
 
     def _session_key(self, name: str) -> str:
         """The alarm of a session: that of live data keeps the plain name."""

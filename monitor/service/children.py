@@ -23,6 +23,8 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.mqtt import BrokerSession
+from monitor.ingest.service import list_sessions
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.store.service_state import DeniedMessages
 from monitor.worker.kernel import end_with_parent
@@ -256,6 +258,7 @@ class BrokerChild:
             config.broker.port,
             anonymous=config.broker.anonymous,
             find_sites=lambda: read_sites(config),
+            find_sessions=lambda: _list_sessions(config),
         )
         assert broker is not None, "an external broker is nobody's child"
         self._broker, self.durable, self._probed_at = broker, broker.durable, 0.0
@@ -284,6 +287,11 @@ class BrokerChild:
                 self._broker.reload()
             except (SlopewardError, OSError) as error:
                 log.warning("the broker does not know of changed sites: %s", error)
+
+    @property
+    def risk_s(self) -> float | None:
+        """How many seconds of acknowledged messages a crash of the broker can lose; None if it saves nothing."""
+        return self._broker.saver.risk_s if isinstance(self._broker, ManagedBroker) else None
 
     def list_denied(self) -> list[DeniedTopic]:
         """What the broker refused to its clients, newest first."""
@@ -401,6 +409,17 @@ def _describe_end(child: Child) -> Message:
     if status is None:
         return _ENDED(name=child.name)
     return _KILLED(name=child.name, n=-status) if status < 0 else _EXITED(name=child.name, n=status)
+
+
+def _list_sessions(config: ServiceConfig) -> tuple[BrokerSession, ...]:
+    """Return the sessions that the core will use.
+
+    If several processes divide the sites, the database holds the division. Their sessions cannot be created before the
+    core has read it, and a session that no process uses would collect messages for ever.
+    """
+    if config.ingest.processes > 1:
+        return ()
+    return list_sessions(config.broker.client_id, read_sites(config))
 
 
 def read_sites(config: ServiceConfig) -> list[Site]:

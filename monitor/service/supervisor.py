@@ -77,6 +77,7 @@ class BrokerStamp(TypedDict, total=False):
     url: str
     durable: bool
     alive: bool
+    risk_s: float | None  # seconds of acknowledged messages that a crash of the broker can lose
     denied: list[DeniedMessages]
 
 
@@ -265,8 +266,9 @@ class Supervisor:
     def _restart_core(self) -> None:
         self._renew_core.clear()
         log.info("reading configuration and site files again: core starts anew")
-        self._reload_broker()
+        # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()
+        self._reload_broker()
         next(k for k in self.restarters if k.child is self.core).renew()
 
     def _reload_broker(self) -> None:
@@ -338,6 +340,7 @@ class Supervisor:
             "mode": self.broker.mode,
             "durable": self.broker.durable,
             "alive": self.broker.alive(),
+            "risk_s": self.broker.risk_s,
             "denied": self.broker.describe_denied(denied),
         }
 

@@ -94,7 +94,7 @@ def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(d
     make_ingest(db, alarms.write)._note_connection(lost)
     assert open_keys(db) == [SESSION_LOST]
     with db.read() as c:
-        assert find_stamp(c, SESSION)[1] == {"session_present": False}
+        assert find_stamp(c, SESSION)[1] == {"session_present": False, "identity": ""}
         assert len(c.execute(select(notification)).all()) == 1
 
 
