@@ -1,10 +1,13 @@
 """Channel `email:ADDRESS`: one mail by SMTP; the server is named by SLOPEWARD_SMTP__... variables."""
 
+import re
 import smtplib
 import ssl
 from collections.abc import Mapping
+from email.errors import HeaderParseError
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.policy import default as mail_policy
+from email.utils import format_datetime
 from typing import Final
 
 from forecasting.message import Template
@@ -20,6 +23,8 @@ ANSWER_S: Final = 20.0  # of a server that has the whole mail
 TLS_MODES: Final = ("starttls", "tls", "none")
 _FOR: Final = Template("mail.foot", "{site}, for {name}")
 _LOGIN: Final = Template("delivery.email.login", "email: the server refused the login ({code})")
+_HEADERS: Final = mail_policy.header_factory
+_ADDRESSES: Final = re.compile(r"[^\s<>,;:]+@[^\s<>,;:]+")
 _LOGIN_CODES: Final = frozenset({530, 534, 535, 538})  # a password that ran out is repaired by a person: keep trying
 
 
@@ -32,8 +37,7 @@ class MailNotifier:
     """
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
-        if "@" not in parseaddr(address)[1] or not is_line(address):
-            raise ConfigError(f"channel {f'email:{address}'!r}: not a mail address")
+        check_address(address)
         self.recipient = address
         self._host = environ.get(f"{PREFIX}HOST", "")
         if not self._host:
@@ -65,23 +69,63 @@ class MailNotifier:
                 assert server.sock is not None
                 server.sock.settimeout(ANSWER_S)
                 is_sent = True
-                server.send_message(message)
+                refused = server.send_message(message)
         except smtplib.SMTPAuthenticationError as error:
             raise DeliveryError(_LOGIN(code=error.smtp_code)) from error
         except smtplib.SMTPRecipientsRefused as error:
-            code, text = next(iter(error.recipients.values()))
-            raise DeliveryError(f"email: recipient refused ({code} {_plain(text)})", permanent=code >= 500) from error
+            raise _refuse_recipients(error.recipients) from error
         except smtplib.SMTPResponseException as error:
             permanent = error.smtp_code >= 500 and error.smtp_code not in _LOGIN_CODES
             raise DeliveryError(f"email: {error.smtp_code} {_plain(error.smtp_error)}", permanent=permanent) from error
         except (smtplib.SMTPException, OSError) as error:
             is_late = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
             raise DeliveryError(f"email: {type(error).__name__}: {error}", is_whole=is_sent and is_late) from error
+        if refused:
+            # The server has taken the mail for the other recipients only.
+            raise _refuse_recipients(refused)
 
     def _connect(self) -> smtplib.SMTP:
         if self._tls == "tls":
             return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_S, context=ssl.create_default_context())
         return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def check_address(address: str) -> None:
+    """Check that a channel names exactly one mail address.
+
+    A server may take a mail for one of several addresses and refuse the others. Delivery, escalation and
+    acknowledgement are tracked for each channel, so each address needs a channel of its own.
+
+    Raises:
+        ConfigError: There is no address, more than one, or text that does not belong to an address.
+    """
+    channel = f"email:{address}"
+    addresses = _parse_addresses(address)
+    if len(addresses) > 1 or (addresses and len(_ADDRESSES.findall(address)) > 1):
+        raise ConfigError(
+            f"channel {channel!r}: several addresses; write a channel for each: "
+            'channels = ["email:a@example.org", "email:b@example.org"]'
+        )
+    if len(addresses) != 1 or not all(addresses[0].rpartition("@")) or " " in addresses[0]:
+        raise ConfigError(f"channel {channel!r}: not a mail address")
+
+
+def _parse_addresses(text: str) -> list[str]:
+    """Return the mail addresses of a header such as `Anna <a@example.org>`, without names."""
+    if not is_line(text):
+        return []
+    try:
+        header = _HEADERS("To", text)
+    except (IndexError, ValueError, HeaderParseError):  # the parser of Python fails on some incomplete addresses
+        return []
+    return [address.addr_spec for address in header.addresses if address.addr_spec]
+
+
+def _refuse_recipients(refused: Mapping[str, tuple[int, bytes | str]]) -> DeliveryError:
+    """Return the error of a mail that the server did not take for these recipients."""
+    reasons = "; ".join(f"{code} {_plain(text)}" for code, text in refused.values())
+    permanent = all(code >= 500 for code, _ in refused.values())
+    return DeliveryError(f"email: recipient refused ({reasons})", permanent=permanent)
 
 
 def compose(notification: Notification, sender: str, to: str) -> EmailMessage:

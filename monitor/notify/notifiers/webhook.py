@@ -19,6 +19,7 @@ from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import format_iso
 from monitor.domain.language.catalogue import current
 from monitor.notify.notifier import read_secret
+from monitor.notify.notifiers.answers import find_refusal
 
 if TYPE_CHECKING:
     import httpx
@@ -28,6 +29,8 @@ PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 26.0  # of a webhook that has the whole message; with the rest it stays below the lease
+BEGINNING_S: Final = 2.0  # for the body of an answer; with the rest it stays below the lease
+BEGINNING_BYTES: Final = 1 << 16
 LARGEST_ANSWER: Final = 1 << 20
 # of every channel that speaks HTTP
 ANSWERED: Final = Template("delivery.http.answered", "{name}: answered {n}")
@@ -39,8 +42,11 @@ AS_IT_IS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `
 class WebhookNotifier:
     """POSTs a notification with `Idempotency-Key` and, given a secret, `X-Slopeward-Signature: t=...,v1=...`.
 
-    The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970. 2xx is delivered; what
-    `is_final` is not tried again; all else is (`Retry-After` is kept), redirects included, which are not followed.
+    The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970.
+
+    A message is delivered if the status is 2xx and the body of the answer reports no error (`find_refusal`), or
+    contains the text in `ENV_NAME_EXPECTS` if that is set. What `is_final` is not tried again. Everything else is,
+    after `Retry-After` if there is one. Redirects count as failures and are not followed.
     """
 
     kind: ClassVar[str] = "webhook"
@@ -55,11 +61,12 @@ class WebhookNotifier:
         secret = f"{address}_SECRET"
         has_secret = secret in environ or f"{secret}_FILE" in environ
         self._secret = read_secret(environ, secret, self.kind).encode() if has_secret else None
+        self._expected = environ.get(f"{address}_EXPECTS", "")
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
         self._client = httpx.Client(timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
-        """POST and look at the status only; the answer's body is never read."""
+        """POST the message, and check the status and the beginning of the answer."""
         import httpx
 
         content = self._write(notification).encode()
@@ -68,20 +75,26 @@ class WebhookNotifier:
             "User-Agent": "slopeward",
             "Idempotency-Key": notification.idempotency_key,
             "X-Slopeward-Attempt": str(notification.attempts),
+            **AS_IT_IS,
         }
         if self._secret is not None:
             headers["X-Slopeward-Signature"] = sign(self._secret, content, int(time.time()))
         try:
             with self._client.stream("POST", self._url, content=content, headers=headers) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After")
+                is_taken = 200 <= status < 300
+                body = read_beginning(response) if is_taken else b""
         except httpx.TimeoutException as error:
             raise miss_answer(self.kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(
                 f"{self.kind}: {type(error).__name__}: {str(error).replace(self._url, '<url>')}"
             ) from error
-        if 200 <= status < 300:
-            return
+        if is_taken:
+            refusal = find_refusal(self.kind, status, body.replace(self._url.encode(), b"<url>"), self._expected)
+            if refusal is None:
+                return
+            raise DeliveryError(refusal, retry_after_s=read_retry_after(retry_after, datetime.now(UTC)))
         raise refuse(ANSWERED(name=self.kind, n=status), status, retry_after)
 
     def _write(self, notification: Notification) -> str:
@@ -123,6 +136,27 @@ def sign(secret: bytes, content: bytes, at_s: int) -> str:
     """
     digest = hmac.new(secret, f"{at_s}.".encode() + content, hashlib.sha256).hexdigest()
     return f"t={at_s},v1={digest}"
+
+
+def read_beginning(response: "httpx.Response") -> bytes:
+    """Return the beginning of an answer: at most `BEGINNING_BYTES`, and what arrives within `BEGINNING_S`.
+
+    The status has already been received. An answer that breaks off or does not end is judged by its beginning, so that
+    a slow receiver does not get the message again.
+    """
+    import httpx
+
+    response.request.extensions["timeout"]["read"] = BEGINNING_S
+    deadline = time.monotonic() + BEGINNING_S
+    beginning = bytearray()
+    try:
+        for piece in response.iter_raw():
+            beginning += piece
+            if len(beginning) >= BEGINNING_BYTES or time.monotonic() > deadline:
+                break
+    except httpx.HTTPError:
+        pass
+    return bytes(beginning[:BEGINNING_BYTES])
 
 
 def read_answer(answer: "httpx.Response") -> bytes:
