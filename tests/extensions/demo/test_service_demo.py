@@ -103,3 +103,15 @@ def test_what_moves_is_waited_for_and_what_stands_is_given_up(monkeypatch):
     begun = next(clock)
     assert not demo.wait_until(lambda: (False, "the same"), 60.0, stage, 0.0)
     assert next(clock) - begun <= 160
+
+
+@pytest.mark.parametrize(("level", "is_complete"), [(0, False), (1, False), (2, False), (3, True)])
+def test_the_summary_waits_for_the_highest_level_also_without_pytorch(level, is_complete):
+    counted = {
+        "missing": "torch",
+        "observations": 1,
+        "forecasters": {"persistence": {}},
+        "notifications": {"delivered": 1},
+        "top_level": level,
+    }
+    assert demo._has_reached_top(counted) == is_complete
