@@ -20,6 +20,12 @@ SIGHT_WORDS: Final[Mapping[str, Message]] = {
     "degraded": Template("sight.degraded", "some series that can vote give no valid data")(),
     "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
 }
+_BACKLOG: Final = Template(
+    "sight.backlog", "readings that waited are still being stored; this level rests on those stored so far"
+)
+_OLD_READINGS: Final = Template(
+    "sight.old_readings", "the newest reading behind this level is from {at}; the motion since then is unknown"
+)
 _MOVING: Final = Template("headline.moving", "Moving {rate} over {window} at {place}, {level} from {bound}")
 _MOVING_ONE: Final = Template(
     "headline.moving.one", "Moving {rate} over {window} at {place}, {n2} of {n3} stations, {level} from {bound}"
@@ -341,8 +347,25 @@ def find_sight(frozen: FrozenDecision, site: Site | None) -> list[Message]:
     if site is None or "witnesses_available" not in outcome:
         return []
     count = outcome["witnesses_available"]
-    needs, seen = site.fusion.top_needs, str(outcome["observability"])
-    return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
+    needs = site.fusion.top_needs
+    return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), _describe_observability(frozen)])]
+
+
+def _describe_observability(frozen: FrozenDecision) -> str:
+    """Return what a decision could see of the slope.
+
+    While a backlog is stored, the observability is that from before the backlog. A blind site whose level was raised
+    by readings has valid readings, but only old ones.
+    """
+    if (frozen.get("view") or _NOTHING).get("draining"):
+        return _BACKLOG()
+    observability = str((frozen.get("outcome") or _NOTHING)["observability"])
+    if observability == "blind":
+        assessments = read_outcome(frozen).get("words", ())
+        newest = [one["newest_s"] for one in assessments if one["heard"] and one["raise_level"] and one["newest_s"]]
+        if newest:
+            return _OLD_READINGS(at=Timestamp(max(newest), "minute"))
+    return SIGHT_WORDS.get(observability, observability)
 
 
 def find_window(windows: Iterable[SomeWindow], begin: str, end: str, newest: Any) -> SomeWindow | None:

@@ -112,6 +112,30 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
     ]
 
 
+def read_how_sure(frozen):
+    lines = read(make(frozen=frozen)).body.splitlines()
+    return next(line for line in lines if line.startswith("How sure: "))
+
+
+def test_a_level_raised_from_a_backlog_does_not_claim_that_there_is_no_valid_data():
+    outcome = MOVING["outcome"] | {"observability": "blind"}
+    backlog = MOVING | {"view": {"failures": [], "draining": True}, "outcome": outcome}
+    assert "no valid data" not in read_how_sure(backlog)
+    assert read_how_sure(backlog).endswith(
+        "readings that waited are still being stored; this level rests on those stored so far"
+    )
+    old = MOVING | {"outcome": outcome}
+    assert read_how_sure(old).endswith(
+        "the newest reading behind this level is from 2026-03-01 07:00 CET; the motion since then is unknown"
+    )
+
+
+def test_a_blind_site_without_a_reading_behind_its_level_says_so():
+    frozen = freeze({"G1": 0.0, "G2": 0.0})
+    frozen["outcome"]["observability"] = "blind"
+    assert read_how_sure(frozen).endswith("no valid data from the stations behind this level")
+
+
 def test_subject_and_body_in_italian():
     said = read(make(), "it")
     assert said.subject == "ARANCIONE North bench: Close the road. 81.2 mm/day, 2 stazioni. 07:00"
