@@ -60,11 +60,15 @@ def pytest_runtestloop() -> None:
 def measured() -> Callable[[str], Path]:
     """Return a function that finds a file of the measured data and skips the test if it is missing.
 
-    The files are below SLOPEWARD_DATA (default ../shared/data) or its folders timeseries and imagery.
+    The files are below SLOPEWARD_DATA (default ../shared/data) or its folders timeseries and imagery. If CI is set, a
+    missing file fails the test, unless SLOPEWARD_DATA is empty, which states that the build has no measured data.
     """
     root = Path(os.environ.get("SLOPEWARD_DATA", REPOSITORY.parent / "shared" / "data"))
+    has_no_data = os.environ.get("SLOPEWARD_DATA") == ""
 
     def find(path: str) -> Path:
+        if has_no_data:
+            pytest.skip(f"measured data {path} is missing (SLOPEWARD_DATA is empty)")
         for folder in (root, root / "timeseries", root / "imagery"):
             if (folder / path).exists():
                 return folder / path
