@@ -229,6 +229,7 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
         signed=keep_signatures(before, {*steps, *lasting}),
         unheard=outlook.unheard,
         incomplete=outlook.reasons,
+        receptions=situation.windows.list_remembered_receptions(),
     )
 
 

@@ -379,6 +379,8 @@ class Memory:
     reported: Mapping[str, float] = field(default_factory=dict)
     # by `STATION.quantity`: why the site does not see "full"
     incomplete: Mapping[str, Message] = field(default_factory=dict)
+    # by `STATION.quantity`: the newest receptions, where the loaded readings show too few to learn how often it sends
+    receptions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -389,6 +391,7 @@ class Memory:
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _record_to_json(v) for k, v in found[name].items()}
         found["incomplete"] = spread(found["incomplete"])
+        found["receptions"] = {name: list(times_s) for name, times_s in found["receptions"].items()}
         return found
 
     def in_order(self) -> "Memory":
@@ -402,7 +405,7 @@ class Memory:
         """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
         renamed = self.to_json()
         for name in _MAPPINGS:
-            if name not in {"conditions", "incomplete"}:  # the next evaluation finds both again
+            if name not in {"conditions", "incomplete", "receptions"}:  # the next evaluation finds them again
                 renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
         return Memory.read(renamed).in_order()
 
@@ -414,6 +417,7 @@ class Memory:
             name_of = _KEYS.get(name, str)
             known[name] = {name_of(k): kind(**gather(v)) for k, v in known[name].items()}
         known["incomplete"] = gather(known.get("incomplete", {}))
+        known["receptions"] = {name: tuple(times_s) for name, times_s in known.get("receptions", {}).items()}
         for name in ("supporters", "answered", "unheard"):
             known[name] = {read_support(k): v for k, v in known[name].items()}
         return Memory(**known)

@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.decision.series.coverage import WHOLE, Coverage
-from monitor.decision.series.intervals import SETTLED, find_silence_s
+from monitor.decision.series.intervals import (
+    SETTLED,
+    add_remembered,
+    find_silence_s,
+    list_learning,
+    list_receptions,
+    shows_pace,
+)
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
@@ -120,6 +127,7 @@ class DecisionContext:
     _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # quantity and name, by station
     _readings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _silences: dict[tuple[str, str], float] = field(default_factory=dict)
+    _receptions: dict[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -170,13 +178,35 @@ class DecisionContext:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
         if key not in self._silences:
-            named = self.list_readings(spec.station)
-            rows = max((r for q, r in named if is_of(self.site, spec, q)), key=len, default=())
-            epochs_s = [seconds(r.observed_at) for r in rows[-SETTLED - 1 :]]
-            came_s = (seconds((r.first or r).received_at) for r in reversed(rows))
+            epochs_s = [seconds(r.observed_at) for r in self._find_longest(spec)[-SETTLED - 1 :]]
             was_rare = rare_key(key) in self.memory.conditions
-            self._silences[key] = find_silence_s(spec, epochs_s, came_s, was_rare=was_rare)
+            self._silences[key] = find_silence_s(spec, epochs_s, self.list_receptions(spec), was_rare=was_rare)
         return self._silences[key]
+
+    def list_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
+        """Return the newest instants at which readings of a series were received, oldest first."""
+        remembered_s = self.memory.receptions.get(f"{spec.station}.{spec.quantity}", ())
+        return add_remembered(self._list_loaded_receptions(spec), remembered_s, spec.interval_s)
+
+    def list_remembered_receptions(self) -> dict[str, tuple[float, ...]]:
+        """Return by series the receptions that the next evaluation needs and may not find in its readings."""
+        return {
+            f"{spec.station}.{spec.quantity}": receptions_s
+            for spec in list_learning(self.site)
+            if not shows_pace(self._list_loaded_receptions(spec)) and (receptions_s := self.list_receptions(spec))
+        }
+
+    def _list_loaded_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
+        key = (spec.station, spec.quantity)
+        if key not in self._receptions:
+            received_s = (seconds((r.first or r).received_at) for r in reversed(self._find_longest(spec)))
+            self._receptions[key] = list_receptions(received_s, spec.interval_s)
+        return self._receptions[key]
+
+    def _find_longest(self, spec: SeriesSpec) -> Sequence[Reading]:
+        """Return the readings of a series; of a displacement with components, those of the one that has most."""
+        named = self.list_readings(spec.station)
+        return max((readings for quantity, readings in named if is_of(self.site, spec, quantity)), key=len, default=())
 
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
         """What `list_rain` makes of a gauge; of readings that grew only the new ones are looked at."""

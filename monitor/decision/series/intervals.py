@@ -12,14 +12,20 @@ SETTLED: Final = 24  # and by which it is told that they come as declared again,
 MISSED: Final = 2  # but for so many
 ALIKE: Final = 0.1  # readings that come so nearly as often as declared come as declared
 SELDOM: Final = 2.0  # declared intervals: readings that come no oftener lengthen a silence that nobody declared
-LOOKED_AT: Final = 1000  # readings whose receptions tell how often a logger sends what it holds
+BATCHES_LEAST: Final = 2  # intervals between batches that show how often a logger sends
+READINGS_MOST: Final = 10_000  # readings of a series whose receptions are compared in one evaluation
 
 
-def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bool = False) -> float:
+def find_interval_s(
+    times_s: Sequence[float], declared_s: float, *, was_rare: bool = False, least: int = RECENT // 2
+) -> float:
     """How often readings come, seconds, by the newest of them; as declared where few have come.
 
     Those that came too seldom until now do so until nearly all come as declared: a series that loses every second
     reading is rare all the time, not now and again.
+
+    Args:
+        least: With fewer intervals than this the declared one is returned.
 
     >>> find_interval_s([i * 10800.0 for i in range(6)], 3600.0)
     10800.0
@@ -27,7 +33,7 @@ def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bo
     3600.0
     """
     recent = sorted(_measure_steps(times_s[-RECENT - 1 :]))
-    if len(recent) < RECENT // 2:
+    if len(recent) < least:
         return declared_s
     usual_s = recent[(len(recent) - 1) // 2]
     if was_rare:
@@ -49,37 +55,84 @@ def list_learning(site: Site) -> Sequence[SeriesSpec]:
 
 
 def find_silence_s(
-    spec: SeriesSpec, times_s: Sequence[float], received_s: Iterable[float], *, was_rare: bool = False
+    spec: SeriesSpec,
+    times_s: Sequence[float],
+    receptions_s: Sequence[float],
+    *,
+    was_rare: bool = False,
 ) -> float:
-    """The silence, seconds, that a series may keep where nobody declared it: three intervals, as readings really come.
+    """Return how long, in seconds, a series without a declared `max_silence` may be silent.
 
-    A logger that sends once a day what it measured each hour is given its day.
+    The limit is three intervals, either as readings are measured or as they are received, whichever is longer. A logger
+    that sends once a day what it measured every minute may therefore be silent for three days.
 
     Args:
-        times_s: epochs of its newest readings, oldest first.
-        received_s: when each came, the newest first; as few are looked at as show the pace.
+        times_s: Epochs of its newest readings, oldest first.
+        receptions_s: Instants of its newest receptions, oldest first, see `list_receptions`.
 
     >>> spec = SeriesSpec("G1", "displacement", "mm", 3600.0, 10800.0, learns_silence=True)
     >>> find_silence_s(spec, [i * 21600.0 for i in range(6)], [])
     64800.0
-    >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [i // 24 * 86400.0 for i in range(119, -1, -1)])
+    >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [day * 86400.0 for day in range(5)])
     259200.0
     """
-    came_s = _list_receptions(received_s, spec.interval_s)
+    # A logger that sends readings as dense as declared, but many at a time, was recording between two uploads. Fewer
+    # uploads than readings are enough to know its pace.
+    usual_steps_s = sorted(_measure_steps(times_s))
+    in_batches = not usual_steps_s or usual_steps_s[len(usual_steps_s) // 2] < SELDOM * spec.interval_s
+    least = BATCHES_LEAST if in_batches else RECENT // 2
     every_s = max(
-        find_interval_s(times_s, spec.interval_s, was_rare=was_rare), find_interval_s(came_s, spec.interval_s)
+        find_interval_s(times_s, spec.interval_s, was_rare=was_rare),
+        find_interval_s(receptions_s, spec.interval_s, least=least),
     )
     return GONE * every_s if every_s >= SELDOM * spec.interval_s else spec.max_silence_s
 
 
-def _list_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
-    """Instants of receptions, oldest first; what came within half an interval came together."""
+def list_receptions(received_s: Iterable[float], interval_s: float) -> tuple[float, ...]:
+    """Return the instants of the newest receptions of a series, oldest first.
+
+    One reception may bring any number of readings. Readings received within half an interval of each other count as
+    received together.
+
+    Args:
+        received_s: When each of its newest readings was received, the newest first. Iteration stops as soon as enough
+            receptions are found, at the latest after `READINGS_MOST` readings.
+
+    >>> list_receptions([200.0, 199.0, 100.0, 99.0], 60.0)
+    (99.0, 199.0)
+    """
+    return tuple(_join_receptions(islice(received_s, READINGS_MOST), interval_s)[::-1])
+
+
+def add_remembered(
+    receptions_s: Sequence[float], remembered_s: Iterable[float], interval_s: float
+) -> tuple[float, ...]:
+    """Return the newest receptions, completed by those that earlier evaluations found, oldest first.
+
+    A logger that sends a thousand readings at a time has its earlier receptions outside of the readings that an
+    evaluation loads.
+
+    >>> add_remembered([99.0, 199.0], [0.0, 100.0], 60.0)
+    (0.0, 99.0, 199.0)
+    """
+    if shows_pace(receptions_s):
+        return tuple(receptions_s)
+    return tuple(_join_receptions(sorted({*receptions_s, *remembered_s}, reverse=True), interval_s)[::-1])
+
+
+def shows_pace(receptions_s: Sequence[float]) -> bool:
+    """Return whether receptions are enough to show how often a series is received."""
+    return len(receptions_s) > RECENT
+
+
+def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
+    """Return receptions, newest first; those within half an interval of each other are joined to the earliest."""
     found: list[float] = []
-    for at_s in islice(received_s, LOOKED_AT):
+    for at_s in received_s:
         if found and found[-1] - at_s <= interval_s / 2.0:
             found[-1] = min(at_s, found[-1])
-        elif len(found) > RECENT:
+        elif shows_pace(found):
             break
         else:
             found.append(at_s)
-    return found[::-1]
+    return found

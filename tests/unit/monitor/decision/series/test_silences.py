@@ -1,5 +1,6 @@
 """The silence that nobody declared follows how readings really come; one that is declared is obeyed."""
 
+import json
 import random
 
 import pytest
@@ -11,7 +12,7 @@ from monitor.decision.criteria.scope import wanted_series
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, HOUR = 1.8e9, 3600.0
 VELOCITY = '\n[[criterion]]\nkind = "velocity"\nstations = ["G*"]\nyellow = {over = 2.0, window = "7d"}\n'
@@ -104,3 +105,55 @@ def test_a_series_that_no_criterion_reads_so_far_shows_its_pace_too(declared, cr
     text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY + criterion
     wanted = wanted_series(parse_site(text, "bench.toml")).get(("G1", "temperature"), 0.0)
     assert wanted == 60.0 * HOUR if not declared else wanted < 60.0 * HOUR
+
+
+def watch_uploads(
+    *, interval: str, readings_per_upload: int, every_h: int, uploads: int, window: str
+) -> list[Decision]:
+    """Evaluate every two hours a logger that sends a batch of readings every `every_h` hours, then stops."""
+    text = head("bench", levels=FOUR) + station("L1", series("crack_opening", "mm", interval, noise_floor_mm=0.1))
+    rate = criterion("rate", series="L1.crack_opening", yellow={"over": 2.0, "window": window})
+    site = parse_site(text + rate, "bench.toml")
+    memory, readings, decisions = Memory(), (), []
+    reach_s = wanted_series(site)["L1", "crack_opening"]
+    for hour in range(0, (uploads + 4) * every_h, 2):
+        now_s = T0 + hour * HOUR
+        if hour % every_h == 0 and 0 < hour <= uploads * every_h:
+            step_s = every_h * HOUR / readings_per_upload
+            epochs = [instant(now_s - k * step_s) for k in reversed(range(readings_per_upload))]
+            values = [0.02 * (k * 7 % 5) for k in range(readings_per_upload)]
+            readings += tuple(
+                Reading(at, instant(now_s), 0, v, 0.0, v, None, ()) for at, v in zip(epochs, values, strict=True)
+            )
+        # The service loads no more than this.
+        readings = tuple(r for r in readings if r.observed_at.timestamp() > now_s - reach_s)
+        newest = {}
+        if hour >= every_h:
+            last_s = T0 + min(hour // every_h, uploads) * every_h * HOUR
+            newest = {"L1.crack_opening": NewestEpoch(last_s, last_s)}
+        inputs = DecisionInputs({"L1.crack_opening": readings}, newest)
+        decisions.append(decide(site, memory, inputs, instant(now_s)))
+        memory = Memory.read(json.loads(json.dumps(decisions[-1].to_json()["memory"])))
+    return decisions
+
+
+@pytest.mark.parametrize(
+    ("interval", "readings_per_upload", "every_h", "window"),
+    [
+        ("86s", 1000, 24, "6h"),
+        ("86s", 1000, 24, "3d"),
+        ("5m", 144, 12, "6h"),
+        ("15m", 672, 168, "1d"),
+        ("1h", 48, 48, "12h"),
+    ],
+)
+def test_logger_that_sends_batches_is_not_silent_between_uploads(interval, readings_per_upload, every_h, window):
+    decisions = watch_uploads(
+        interval=interval, readings_per_upload=readings_per_upload, every_h=every_h, uploads=10, window=window
+    )
+    key = "health:L1.crack_opening:stale"
+    opened = [2 * i for i, d in enumerate(decisions) for c in d.changes if c.key == key and c.open]
+    before_pace_is_known = 3 * every_h
+    assert [hour for hour in opened if before_pace_is_known < hour <= 10 * every_h] == []
+    assert len(opened) <= 4, "before the first upload, after each of the first two, and at the end"
+    assert 13 * every_h <= opened[-1] <= 13 * every_h + 4, "three pauses after the last upload"
