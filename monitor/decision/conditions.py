@@ -143,6 +143,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
     found |= _list_steps(windows, steps, situation.disturbed.partners)
     found |= situation.disturbed.conditions
+    found |= situation.moving_references
     found |= list_reminders(windows, steps)
     found |= _list_offsets(windows, windows.memory, steps)
     found |= list_waiting(situation)

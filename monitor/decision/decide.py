@@ -24,6 +24,7 @@ from monitor.decision.lost_levels import find_barred
 from monitor.decision.orphaned_votes import find_orphaned_supporters
 from monitor.decision.prepare import PreparedSite, prepare
 from monitor.decision.proof import next_proof_s
+from monitor.decision.reference_motion import find_reference_motion, list_incomplete_references
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext, EvaluationCache
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
 from monitor.decision.series.neighbours import NeighbourCheck, check_neighbours
@@ -132,9 +133,10 @@ def compute_situation(prepared: PreparedSite) -> Situation:
     }
     requested = fuse(site, counted, lambda key: prepared.groups.get(key.station, key.station))
     level_state = find_level(count, steps.steps, rulings, requested)
+    moving_references = find_reference_motion(context, count.assessments, steps.steps)
     incomplete = find_incomplete(
         context, count.assessments, steps.steps, statuses, prepared.masks, prepared.series_health
-    )
+    ) | list_incomplete_references(moving_references)
     return Situation(
         windows=context,
         factor=prepared.factor,
@@ -156,6 +158,7 @@ def compute_situation(prepared: PreparedSite) -> Situation:
         sight=assess_observability(
             context, level_state, prepared.series_health, steps.steps, prepared.groups, incomplete
         ),
+        moving_references=moving_references,
         corrected=prepared.questions,
     )
 

@@ -68,6 +68,7 @@ class Situation:
     requested: RequestedLevel  # what they ask for together
     level_state: LevelState  # where the ladder stands now
     sight: Observability  # what could be seen and raised
+    moving_references: Mapping[str, Condition]  # references that move or jumped with their stations, by alert key
     corrected: Mapping[str, Message]  # questions about values that were changed after they had arrived
 
     @property
