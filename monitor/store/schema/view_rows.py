@@ -29,6 +29,7 @@ class SiteStatusRow(TypedDict):
     active_alerts: int
     unacknowledged: int
     config_version: str
+    relative_to: str | None
 
 
 class StationHealthRow(TypedDict):

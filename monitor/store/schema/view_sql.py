@@ -50,6 +50,14 @@ class Dialect:
         """Format bytes as lower-case hexadecimal text."""
         return f"lower(hex({octets}))" if self.sqlite else f"encode({octets}, 'hex')"
 
+    def joined(self, column: str) -> str:
+        """Join the texts of a column with commas; order the rows in a subquery."""
+        return (
+            f"group_concat({column}, ', ')"
+            if self.sqlite
+            else f"string_agg({column}, ', ' ORDER BY {column} COLLATE \"C\")"
+        )
+
     def flags(self, row: str) -> str:
         """Combine the flags that a revision arrived with and later ones. The newest entry of a flag decides."""
         key = f"series_id = {row}.series_id AND observed_at = {row}.observed_at AND revision = {row}.revision"
@@ -257,12 +265,17 @@ def _state_views(d: Dialect) -> dict[str, str]:
     open_alerts = "SELECT count(*) FROM alert a WHERE a.site = p.id AND a.closed_at IS NULL AND NOT a.exercise"
     health = """h.state, h.since, h.reason, h.reason_id, h.reason_values, h.newest_at, h.expected_interval_s,
   h.missing_share_24h, h.votes"""
+    # `[[relative]]` of a site file makes a station STATION-rel of each station that it measures against a reference.
+    measured = "substr(k.id, 1, length(k.id) - 4)"
+    relative_to = f"""SELECT {d.joined("r.reference")} FROM (SELECT DISTINCT k.reference FROM station k
+  WHERE k.site = p.id AND k.declared AND k.reference IS NOT NULL AND substr(k.id, length(k.id) - 3) = '-rel'
+    AND EXISTS (SELECT 1 FROM station m WHERE m.site = k.site AND m.id = {measured}) ORDER BY k.reference) r"""
     return {
         "site_status": f"""SELECT p.id AS site, t.level, {d.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
   t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
   ({open_alerts}) AS active_alerts,
   ({open_alerts} AND a.ledger <> 'advice' AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
-  coalesce(t.config_sha256, p.config_sha256) AS config_version
+  coalesce(t.config_sha256, p.config_sha256) AS config_version, ({relative_to}) AS relative_to
 FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {d.level_name("p.levels", "c.level")} AS level_name,
   c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at

@@ -52,6 +52,7 @@ def test_reference_that_slides_with_its_stations_is_asked_about_within_one_windo
         status = next(iter(load_view(c, "site_status", site=name)))
         text = next(row["reason"] for row in load_view(c, "active_alerts", site=name) if row["key"] == MOVES)
     assert status["observability"] == "degraded"
+    assert status["relative_to"] == "REF1"
     followers = "G1-rel" if name == "one-follows" else "G1-rel, G2-rel"
     assert f"the reference REF1 moves with the stations measured against it ({followers})" in text
 

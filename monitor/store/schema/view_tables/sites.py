@@ -41,6 +41,14 @@ site_status = Table(
         comment="those of hazard and health that nobody has acknowledged; advice asks for nothing",
     ),
     Column("config_version", Text, comment="SHA-256 of the site file; see `config_versions`"),
+    Column(
+        "relative_to",
+        Text,
+        comment=(
+            "stations whose motion `[[relative]]` takes off: the level does not contain motion that a station shares "
+            "with them; null: absolute"
+        ),
+    ),
     comment="One row per active site; null level = never evaluated. Drills are not counted.",
     info={"question": "How do all slopes stand?"},
 )
