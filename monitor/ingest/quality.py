@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
+from forecasting.message import Message, NameList, Template
 from monitor.domain.alerts.message import name_series
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
@@ -28,7 +28,7 @@ from monitor.domain.instruments.no_value import (
     is_full_scale,
 )
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
-from monitor.domain.quantities import QUANTITIES, convert, convert_difference, is_raw, split_suffix
+from monitor.domain.quantities import OF_DEPTHS, QUANTITIES, convert, convert_difference, is_raw, split_suffix
 from monitor.domain.site import Site
 from monitor.ingest.births import Births
 from monitor.store.readings.flags import load_neighbours
@@ -50,11 +50,23 @@ _NO_KEY: Final = Template("value.key", "'{name}' is neither a quantity with its 
 _NO_QUANTITY: Final = Template(
     "value.quantity", "quantity '{quantity}' is unknown; declare it in the site file under [[quantity]]"
 )
+_NO_DEPTH: Final = Template(
+    "value.depth",
+    "{station} has no depth '{quantity}': its [[profile]] in the site file declares {names}; send {nearest} instead, "
+    "or correct the depths of the [[profile]]",
+)
+_NO_PROFILE: Final = Template(
+    "value.depth.no_profile",
+    "'{quantity}' is a reading of a depth, and {station} has no [[profile]]: declare one in the site file, or correct "
+    "the station",
+)
 _ODD_UNIT: Final = Template("value.unit", "{name}: {problem}")
 _CALCULATED: Final = Template(
     "admission.calculated",
     "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
 )
+_DEPTH_NAME: Final = re.compile(rf"{OF_DEPTHS}([a-z0-9]+)_(\d+)(?:[m._](\d*))?m?")
+DEPTHS_NAMED: Final = 6  # depths of a profile that a message lists in full
 _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too large")
 
 
@@ -115,7 +127,9 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
         quantity = name
     expected = site.expect(station, quantity)
     if expected is None:
-        raise PayloadError("unknown_quantity", _NO_QUANTITY(quantity=quantity))
+        is_depth = _DEPTH_NAME.fullmatch(quantity) is not None
+        reason = _describe_unknown_depth(site, station, quantity) if is_depth else _NO_QUANTITY(quantity=quantity)
+        raise PayloadError("unknown_quantity", reason)
     declared = site.series(station, quantity)
     if declared is not None and declared.is_calculated:
         raise PayloadError("unknown_quantity", _CALCULATED(series=name_series(f"{station}.{quantity}")))
@@ -132,6 +146,37 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     ]
     coarse = NOTED * min(ways, default=inf)
     return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
+
+
+def _describe_unknown_depth(site: Site, station: str, quantity: str) -> Message:
+    """Return which depths the profile of a station declares, and which of them a name most likely means."""
+    declared = site.station(station)
+    names = [one.quantity for one in declared.series if one.quantity.startswith(OF_DEPTHS)] if declared else []
+    names = [name for name in names if _DEPTH_NAME.fullmatch(name)]
+    if not names:
+        return _NO_PROFILE(quantity=quantity, station=station)
+    listed = names if len(names) <= DEPTHS_NAMED else [*names[:2], "...", names[-1]]
+    nearest = _find_nearest_depth(quantity, names)
+    return _NO_DEPTH(station=station, quantity=quantity, names=NameList(tuple(listed)), nearest=nearest)
+
+
+def _find_nearest_depth(quantity: str, names: Sequence[str]) -> str:
+    """Return the declared name with the nearest depth, of the same face where it has one.
+
+    >>> _find_nearest_depth("depth_a_1m0", ["depth_a_0m5", "depth_a_1m", "depth_b_1m"])
+    'depth_a_1m'
+    """
+    given = _DEPTH_NAME.fullmatch(quantity)
+    if given is None:
+        return names[0]
+    faces = [name for name in names if (found := _DEPTH_NAME.fullmatch(name)) and found[1] == given[1]]
+    return min(faces or names, key=lambda name: abs(_read_depth_m(name) - _read_depth_m(quantity)))
+
+
+def _read_depth_m(quantity: str) -> float:
+    """Return the depth in metres that a name such as `depth_a0_12m5` means."""
+    found = _DEPTH_NAME.fullmatch(quantity)
+    return float(f"{found[2]}.{found[3] or 0}") if found else inf
 
 
 _LEAST_RAW: Final = 6999.0  # of counts of a sensor: -99 and 999 are among them as often as any other

@@ -16,7 +16,7 @@ from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.domain.observation import DIGIT, HARMLESS, Reading
+from monitor.domain.observation import DIGIT, HARMLESS, INCOMPLETE, Reading
 from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 
@@ -34,7 +34,10 @@ RECENT: Final = 48  # epochs kept as they came: by them a step is known for moti
 LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
-_FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
+_PART_MISSING: Final = Template(
+    "reading.part_missing", "{value} is incomplete: a part of what it is computed from is missing"
+)
+_FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP, INCOMPLETE: _PART_MISSING}
 Part = TypeVar("Part")
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 

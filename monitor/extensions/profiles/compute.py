@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import Span, epoch_s, format_iso, join_spans, parse
-from monitor.domain.observation import HARMLESS, Observation, Reading
+from monitor.domain.observation import HARMLESS, INCOMPLETE, Observation, Reading
 from monitor.domain.site import Site
 from monitor.extensions.profiles.declare import MADE, DerivedValue, Profile, list_names, list_profiles
 from monitor.extensions.profiles.store import find_epoch
@@ -136,16 +136,19 @@ def _revise(
     """
     facts = (*place, part.quantity, MADE[part.quantity], at, received_at)
     if there is None:
-        return None if part.value is None else Observation(*facts, part.value, part.sigma, extra=part.extra)
-    is_withdrawn = WITHDRAWN in there.flags
+        if part.value is None:
+            return None
+        return Observation(*facts, part.value, part.sigma, flags=part.flags, extra=part.extra)
     if part.value is None:
-        value, flags = there.value_raw + ulp(max(abs(there.value_raw), 1.0)), (WITHDRAWN,)
-        again = Observation(*facts, value, there.sigma, "corrected", flags, extra=there.extra)
-        return None if is_withdrawn else again
+        if WITHDRAWN in there.flags:
+            return None
+        value = there.value_raw + ulp(max(abs(there.value_raw), 1.0))
+        return Observation(*facts, value, there.sigma, "corrected", (WITHDRAWN,), extra=there.extra)
     is_same = abs(part.value - there.value_raw) < SAME and part.sigma == there.sigma and part.extra == there.extra
+    if is_same and WITHDRAWN not in there.flags and (INCOMPLETE in there.flags) == (INCOMPLETE in part.flags):
+        return None
     value = part.value + (there.revision + 1) * ulp(max(abs(part.value), 1.0))
-    again = Observation(*facts, value, part.sigma, "corrected", extra=part.extra)
-    return None if is_same and not is_withdrawn else again
+    return Observation(*facts, value, part.sigma, "corrected", part.flags, extra=part.extra)
 
 
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:

@@ -95,12 +95,16 @@ def list_names(profile: Profile) -> tuple[str, ...]:
 
 
 class DerivedValue(NamedTuple):
-    """A value that follows from a profile; None where nothing does."""
+    """A value computed from a profile; None if it is unknown.
+
+    A value with flags is stored and used by no criterion: the site sees that the newest survey says nothing about it.
+    """
 
     quantity: str
     value: float | None
     sigma: float | None = None
     extra: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 class ProfileTable(Section):

@@ -17,6 +17,8 @@ EXTENSION: Final = Extension(
         "config.tables": f"{_HERE}.declare:expand",
         "ingest.readers": f"{_HERE}.surveys:READERS",
         "ingest.readings": f"{_HERE}.compute:add_profiles",
+        "health.subjects": f"{_HERE}.checks:read_profiles",
     },
+    checks=(f"{_HERE}.checks:CHECKS",),
     jobs=(Job("profiles", f"{_HERE}.compute:run", lambda _: 60.0, 20.0, light=True),),
 )

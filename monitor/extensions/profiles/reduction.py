@@ -14,10 +14,19 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.message import Duration, Figure, Message, Template, message_columns
+from forecasting.message import Duration, Figure, Message, NameList, Template, message_columns
 from monitor.domain.canonical import canonical_json
+from monitor.domain.observation import INCOMPLETE
 from monitor.domain.quantities import UNITS, convert
-from monitor.extensions.profiles.declare import DEPTHS, DISPLACEMENT, FACES, OF_STATE, SLIP_RATE, DerivedValue, Profile
+from monitor.extensions.profiles.declare import (
+    DEPTHS,
+    DISPLACEMENT,
+    FACES,
+    OF_STATE,
+    SLIP_RATE,
+    DerivedValue,
+    Profile,
+)
 
 DAY_S: Final = 86400.0
 LEAST: Final = 8  # steps: of fewer the noise is not known
@@ -26,12 +35,17 @@ PLACES: Final = 4  # decimals of what is stored
 SAME_MM: Final = 1e-6  # a smaller difference comes from rounding
 CENTRAL, OF_CENTRAL = 0.8, 0.6616  # share of depths that make the noise, and their rms in standard deviations
 EXCHANGED: Final = 5.0  # so many times nearer to the zero reading is a survey whose columns were exchanged
+NAMED: Final = 5  # missing depths that a message names
 UNEVEN: Final = 2e-3  # scatter of checksums by length: that of a probe in order is a tenth
 _NO_MOTION: Final = Template("profile.no_motion", "what it reads is no displacement")
 _NO_RATE: Final = Template("profile.no_rate", "no second reading within {window}")
 _FEW: Final = Template("profile.few", "{count} of {least} steps that are needed to know its noise")
 _AT_REST: Final = Template("profile.at_rest", "the largest step, {rate} at {depth}, lies within its noise of {sigma}")
-_UNREAD: Final = Template("profile.unread", "nothing came of {depth}, which may slip: read it again")
+_UNREAD: Final = Template(
+    "profile.unread",
+    "no usable reading of {count} of {total} depths ({depths}): slip there is unknown; read them again, or remove "
+    "depths that are lost from the [[profile]]",
+)
 _CHECKSUM: Final = Template("profile.checksum", "the checksum at {depth} changed by {change}: read it again")
 _EXCHANGED: Final = Template(
     "profile.exchanged",
@@ -62,9 +76,11 @@ class Slip(NamedTuple):
     low_m: float | None
     high_m: float | None
     displacement_mm: float | None  # across it, since the zero reading
-    rate_mm_per_day: float | None  # across it; 0 where the largest step is noise, None where nobody knows
+    rate_mm_per_day: float | None  # across it; 0 if the largest step is noise, None if it is unknown
     sigma_mm_per_day: float | None
     reason: Message | None
+    # the largest rate of the depths that were read, where others are missing: the true one may be larger
+    known_rate_mm_per_day: float | None = None
 
 
 def read_survey(profile: Profile, at_s: float, values: Mapping[str, float]) -> Survey:
@@ -208,12 +224,16 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     rates = compute_rates(surveys)
     if np.isnan(rates).all():
         return _reject(_NO_RATE(window=Duration(profile.window_s)))
-    is_known = ~np.isnan(rates).any(0)
+    is_known: NDArray[np.bool_] = np.logical_not(np.isnan(rates).any(axis=0))
+    missing = _list_missing(profile, is_known)
     count = int(is_known.sum())
     if count < LEAST:
-        return _reject(_FEW(count=count, least=LEAST))
+        few = _reject(_FEW(count=count, least=LEAST))
+        known_rate = float(np.nanmax(np.hypot.reduce(np.where(is_known, rates, 0.0))))
+        return few._replace(known_rate_mm_per_day=known_rate) if missing else few
     noise = [compute_noise(column, _find_rounding(profile, surveys, axis)) for axis, column in enumerate(rates)]
     middles, sigmas = np.array(noise).T[:, :, None]
+    fitted_rates = np.hypot.reduce(_fit_slopes(surveys) - middles)
     sizes = np.hypot.reduce((_fit_slopes(surveys) - middles) / sigmas)  # in standard deviations
     peak = int(np.argmax(np.where(is_known, sizes, -1.0)))
     sigma = float(np.max(sigmas, initial=0.0, where=sigmas < inf))  # depths that all read alike show none
@@ -222,12 +242,10 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     rate = float(np.hypot.reduce((rates - middles)[:, peak]))
     # the noise is itself estimated, from few depths the less well: 8 by drawn profiles of 8 to 120 depths
     bound = sqrt(-2.0 * log(CHANCE / count)) * (1.0 + 8.0 / count)
+    unread = _describe_missing(profile, missing)
     if sizes[peak] <= bound:
-        # a depth that did not come and slipped before, or of which nobody knows; one that fell out long ago counts not
-        was_read = ~np.isnan([one.steps for one in surveys]).all(0).any(0)
-        may_slip = ~is_known & was_read & ~(sizes <= bound)
-        if may_slip.any():
-            return _reject(_UNREAD(depth=Figure(profile.depths_m[int(np.argmax(may_slip))], "g", "m")))
+        if missing:  # the depths that were read are at rest; nothing is known of the others
+            return _reject(unread)._replace(known_rate_mm_per_day=rate)
         why = _AT_REST(rate=Figure(rate, ".2g", "mm/day"), depth=depth, sigma=Figure(sigma, ".2g", "mm/day"))
         return Slip(None, None, None, None, 0.0, sigma, why)
     span_day = (surveys[-1].at_s - surveys[0].at_s) / DAY_S
@@ -242,15 +260,32 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
     near = np.flatnonzero(is_real & (sizes > sizes[peak] - sqrt(8.0)))
     edges = [edge for i in {*run, *near} for edge in profile.bounds_m(int(i))]
     weights = sizes[run]
+    slip_rate = float(np.hypot.reduce((rates - middles)[:, run].sum(1)))
+    # A depth that slipped faster before and was not read now may still do so: the slip elsewhere says too little.
+    slipped = [float(fitted_rates[i]) for i in missing if sizes[i] > bound]
+    if max(slipped, default=0.0) > slip_rate:
+        return _reject(unread)._replace(known_rate_mm_per_day=slip_rate)
     return Slip(
         float(np.average([sum(profile.bounds_m(i)) / 2.0 for i in run], weights=weights)),
         min(edges),
         max(edges),
         float(np.hypot.reduce(surveys[-1].steps[:, run].sum(1))),
-        float(np.hypot.reduce((rates - middles)[:, run].sum(1))),
+        slip_rate,
         sigma * sqrt(len(run)),
-        None,
+        unread if missing else None,
     )
+
+
+def _list_missing(profile: Profile, is_known: NDArray[np.bool_]) -> list[int]:
+    """List the places of declared depths without a rate; the fixed anchor of an extensometer never has one."""
+    expected = profile.outwards[1:] if profile.kind == "extensometer" else profile.outwards
+    return sorted(place for place in expected if not is_known[place])
+
+
+def _describe_missing(profile: Profile, missing: Sequence[int]) -> Message:
+    named = [f"{profile.depths_m[place]:g} m" for place in missing[:NAMED]]
+    depths = NameList((*named, "...") if len(missing) > NAMED else tuple(named))
+    return _UNREAD(count=len(missing), total=len(profile.depths_m), depths=depths)
 
 
 def _reject(reason: Message) -> Slip:
@@ -282,7 +317,10 @@ def list_parts(profile: Profile, surveys: Sequence[Survey], zero: Survey) -> Ite
     moved = ends[0] if profile.axes == 1 else hypot(*ends)
     noise = max(compute_noise(column)[1] for column in newest.steps) * sqrt(count)
     yield DerivedValue(DISPLACEMENT, _round(moved), _round(noise) if 0.0 < noise < 1e6 else None)
-    yield DerivedValue(SLIP_RATE, _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
+    if slip.known_rate_mm_per_day is not None:
+        yield DerivedValue(SLIP_RATE, _round(slip.known_rate_mm_per_day), flags=(INCOMPLETE,))
+    else:
+        yield DerivedValue(SLIP_RATE, _round(slip.rate_mm_per_day), _round(slip.sigma_mm_per_day) or None)
 
 
 def _round(value: float | None) -> float | None:
@@ -292,5 +330,5 @@ def _round(value: float | None) -> float | None:
 def _write_slip(slip: Slip) -> list[Any]:
     """As the view reads it: the numbers, then text, id and values of the reason."""
     reason, template_id, values = message_columns("reason", slip.reason).values()
-    numbers = [_round(one) for one in slip[:-1]]
+    numbers = [_round(one) for one in slip[:6]]
     return [*numbers, reason, template_id, None if values is None else canonical_json(values)]

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site
+from monitor.checks.table import run_alarm_checks
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
+from monitor.extensions.profiles.checks import read_profiles
 from monitor.extensions.profiles.compute import run
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.ingest.message import BrokerMessage
@@ -129,12 +131,11 @@ def test_late_corrected_and_missing_readings_compute_it_again(database):
     for week, one in enumerate(surveys):
         bench.send(7 * week, **one)
     assert [one.value for one in bench.load("depth_count")] == [20.0, 20.0]
-    assert run(database, None, bench.site, bench.now) == "1 values of depth profiles"  # nothing more came for long
+    assert run(database, None, bench.site, bench.now) == "2 values of depth profiles"  # nothing more came for long
     assert bench.load("depth_count")[1].value == 19.0
     assert bench.load("displacement")[-1].value == pytest.approx(4.0, abs=0.5)
-    assert [(one.observed_at - NOW) / DAY for one in bench.load("slip_rate")] == [
-        14.0
-    ]  # it may slip where nothing came
+    rates = [((one.observed_at - NOW) / DAY, one.flags) for one in bench.load("slip_rate")]
+    assert rates == [(7.0, ("incomplete",)), (14.0, ())]  # where nothing came it may slip
     bench.send(7.01, **late)
     assert bench.load("depth_count")[1].value == pytest.approx(20.0)
     assert bench.read("slip_depth")[1]["slip_depth_m"] == 5.25
@@ -270,3 +271,63 @@ def test_what_is_wrong_is_named_with_its_place(change, why):
     with pytest.raises(ConfigError) as caught:
         parse_site(write(PROBE | change), "bench.toml")
     assert why in str(caught.value)
+
+
+def list_wrong(bench, name):
+    """Subjects of one check that are not in order."""
+    statuses = read_profiles(bench.db, {"bench": bench.site}, bench.now)
+    findings = [one for one in run_alarm_checks(statuses) if one.check.id == f"profile.*.{name}"]
+    return [str(one.text) for one in findings if one.is_wrong]
+
+
+def test_survey_with_missing_depths_is_reported_and_moves_no_level(database):
+    yellow = site_text.criterion("level", series="I1.slip_rate", yellow={"over": 0.5}, author="test", reason="test")
+    bench, rng = Bench(database, PROBE, criterion=yellow), random.Random(6)
+    [profile] = list_profiles(bench.site)
+    for week in range(4):
+        bench.send(7 * week, **survey(profile, rng, 7.0 * week))
+        level = evaluate_site(database, bench.site, bench.now, "observation").decision.level
+    assert (level, list_wrong(bench, "missing")) == (1, [])
+    for week in (4, 5, 6):
+        values = survey(profile, rng, 28.0)  # it has come to rest, and the depth that slipped is not read any more
+        del values[profile.name("a0", 9)]
+        bench.send(7 * week, **values)
+        bench.now += timedelta(hours=1)
+        run(database, None, bench.site, bench.now)
+        level = evaluate_site(database, bench.site, bench.now, "observation").decision.level
+    assert level == 1
+    assert bench.load("slip_rate")[-1].flags == ("incomplete",)
+    assert list_wrong(bench, "missing") == [
+        "the newest survey of I1 lacks 1 of 20 depths: whether it slips there is unknown"
+    ]
+
+
+@tabulated(
+    ("sent", "reason"),
+    [
+        ("depth_a0_1m0_mm", "I1 has no depth 'depth_a0_1m0'"),
+        ("depth_a180_1_0_mm", "send depth_a180_1m instead"),
+        ("depth_a0_11m_mm", "send depth_a0_10m instead"),
+        (
+            "depth_a0_0m75_mm",
+            "its [[profile]] in the site file declares depth_a0_0m5, depth_a0_1m, ..., depth_a180_10m",
+        ),
+    ],
+)
+def test_depth_under_another_name_is_refused_with_the_declared_one_and_reported(database, sent, reason):
+    bench = Bench(database, PROBE)
+    payload = json.dumps({"time": NOW.isoformat(), "depth_a0_0m5_mm": 1.0, sent: 2.0}).encode()
+    result = bench.pipeline.store([BrokerMessage("slopeward/v1/bench/I1/obs", payload, bench.now, "live")])
+    assert (result.rejected, len(bench.load("depth_a0_0m5"))) == (1, 1)
+    [told] = list_wrong(bench, "refused")
+    assert reason in told
+    bench.now += 22 * DAY
+    assert list_wrong(bench, "refused") == []
+
+
+def test_depth_of_a_station_without_a_profile_names_the_profile_as_remedy(database):
+    bench = Bench(database, PROBE)
+    payload = json.dumps({"time": NOW.isoformat(), "depth_a0_3m3_mm": 2.0}).encode()
+    bench.pipeline.store([BrokerMessage("slopeward/v1/bench/I2/obs", payload, bench.now, "live")])
+    [row] = ask(database, load_view, "rejected_messages")
+    assert "I2 has no [[profile]]: declare one in the site file" in row["reason"]

@@ -12,6 +12,7 @@ from monitor.extensions.profiles.reduction import (
     Slip,
     accumulate,
     find_slip,
+    list_parts,
     read_survey,
     subtract_zero,
 )
@@ -176,16 +177,59 @@ def test_a_missing_depth_breaks_the_sum_and_not_the_slip():
     assert find_slip(profile, newest).depth_m == pytest.approx(10.75)
 
 
-def test_a_slipping_depth_that_did_not_come_is_not_at_rest_and_one_that_was_at_rest_is():
+def without(surveys, face, places, *, first=0):
+    """The surveys from `first` on without readings at some depths."""
+    return [
+        (
+            at,
+            {name: [None if name == face and i in places else v for i, v in enumerate(c)] for name, c in faces.items()},
+        )
+        if week >= first
+        else (at, faces)
+        for week, (at, faces) in enumerate(surveys)
+    ]
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_slip_rate_is_unknown_while_the_slipping_depth_is_missing(first):
     profile, _, surveys = draw(random.Random(11), slip_mm=5.0, place=20)
-    for place, rate, said in ((20, None, "nothing came of 10.5 m, which may slip: read it again"), (30, 0.5, None)):
-        last = surveys[-1][0], {face: [*column] for face, column in surveys[-1][1].items()}
-        last[1]["b180"][place] = None
-        found = find_slip(profile, reduce(profile, [*surveys[:-1], last]))
-        assert (found.rate_mm_per_day, found.reason) == (rate and pytest.approx(5.0 / 7.0, abs=0.1), said)
-    for _, faces in surveys:
-        faces["a0"][20] = None
-    assert find_slip(profile, reduce(profile, surveys)).rate_mm_per_day == 0.0  # it fell out before the first of them
+    slip = find_slip(profile, reduce(profile, without(surveys, "b180", {20}, first=first)))
+    assert slip.rate_mm_per_day is None
+    assert slip.known_rate_mm_per_day is not None
+    assert str(slip.reason).startswith("no usable reading of 1 of 60 depths (10.5 m): slip there is unknown")
+
+
+@pytest.mark.parametrize("places", [{3}, {3, 4, 5, 40}, set(range(25, 50))])
+@pytest.mark.parametrize("first", [0, 3])
+def test_profile_with_missing_depths_is_not_at_rest(places, first):
+    profile, _, surveys = draw(random.Random(13), slip_mm=0.0)
+    slip = find_slip(profile, reduce(profile, without(surveys, "a0", places, first=first)))
+    assert slip.rate_mm_per_day is None
+    assert f"of {len(places)} of 60 depths" in str(slip.reason)
+
+
+def test_slip_beside_a_missing_depth_is_found_and_said_to_be_a_part():
+    profile, _, surveys = draw(random.Random(11), slip_mm=5.0, place=20)
+    slip = find_slip(profile, reduce(profile, without(surveys, "a0", {30})))
+    assert slip.rate_mm_per_day == pytest.approx(5.0 / 7.0, abs=0.1)
+    assert "of 1 of 60 depths (15.5 m)" in str(slip.reason)
+
+
+def test_every_depth_but_a_few_missing_is_unknown():
+    profile, _, surveys = draw(random.Random(14), slip_mm=0.0, count=20)
+    [*_, rate] = list_parts(
+        profile, reduce(profile, without(surveys, "a0", set(range(14)))), reduce(profile, surveys)[0]
+    )
+    assert (rate.quantity, rate.flags) == ("slip_rate", ("incomplete",))
+
+
+def test_fixed_anchor_of_an_extensometer_is_no_missing_depth():
+    depths = tuple(float(i + 1) for i in range(12))
+    profile = Profile("E1", "extensometer", depths, (1.0,) * 12, "mm", window_s=3.5 * WEEK_S)
+    rng = random.Random(15)
+    surveys = [(week * WEEK_S, {"anchor": [rng.gauss(0.0, 0.02) for _ in depths]}) for week in range(4)]
+    assert find_slip(profile, reduce(profile, surveys)).rate_mm_per_day == 0.0
+    assert find_slip(profile, reduce(profile, without(surveys, "anchor", {4}))).rate_mm_per_day is None
 
 
 def test_a_face_that_was_read_wrong_is_no_slip():
