@@ -7,12 +7,12 @@ import os
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.broker.logins import DOCTOR
 
@@ -30,6 +30,24 @@ _TALK: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |
 _CHANGE: Final = re.compile(rb"Received (?:SUBSCRIBE|UNSUBSCRIBE|PUBLISH from [^\n]* \(d\d, (?:q[12]|q0, r1))")
 _REFUSAL: Final = re.compile(rb"\d+: Denied PUBLISH from (.+?) \(d\d, q\d, r\d, m\d+, '(.*)", re.DOTALL)
 _SIZE: Final = re.compile(rb"', \.\.\. \((\d+) bytes\)\)\Z")  # a line of 1,000 bytes is cut before it
+
+
+# Mosquitto writes this when a client connects with the id of one that is connected: the older connection ends.
+_TAKEOVER: Final = re.compile(rb"\d+: Client (.+) already connected, closing old connection\.?\s*\Z", re.DOTALL)
+# An instrument that lost its connection takes over its own old one, now and then. Two instruments with one client id
+# end each other's connection again and again.
+TAKEOVERS_LEAST: Final = 4
+TAKEOVERS_WITHIN: Final = timedelta(minutes=10)
+MOST_TAKEOVERS: Final = 1000  # of one client id that are kept
+MOST_CLIENTS: Final = 100  # client ids whose takeovers are counted: senders choose them
+
+
+class ContestedClient(NamedTuple):
+    """A client id under which several clients seem to connect: they end each other's connections."""
+
+    client: str
+    times: int  # takeovers within `TAKEOVERS_WITHIN`
+    at: datetime  # of the newest
 
 
 @dataclass(slots=True)
@@ -60,6 +78,7 @@ class BrokerLog:
         self.last_line = ""
         self._denied: dict[tuple[str, str], DeniedTopic] = {}
         self._topics: Counter[str] = Counter()  # by login
+        self._takeovers: dict[str, deque[datetime]] = {}  # newest takeovers by client id
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -88,6 +107,19 @@ class BrokerLog:
         with self._lock:
             return sorted((replace(one) for one in self._denied.values()), key=lambda one: one.at, reverse=True)
 
+    def list_contested(self, now: datetime) -> list[ContestedClient]:
+        """List client ids whose connections were taken over again and again within the last minutes."""
+        with self._lock:
+            recent = {
+                client: [at for at in times if now - at <= TAKEOVERS_WITHIN]
+                for client, times in self._takeovers.items()
+            }
+        return [
+            ContestedClient(client, len(times), times[-1])
+            for client, times in sorted(recent.items())
+            if len(times) >= TAKEOVERS_LEAST
+        ]
+
     def note_stored(self, seen: Iterable[DeniedTopic]) -> None:
         """What `list_denied` gave is in the database."""
         with self._lock:
@@ -114,6 +146,8 @@ class BrokerLog:
             if found := _REFUSAL.match(line.rstrip(b"\n")):
                 self._count(found[1], found[2], now)
             else:
+                if taken_over := _TAKEOVER.match(line):
+                    self._count_takeover(taken_over[1], now)
                 kept.append(line)
         if kept:
             self.last_line = kept[-1].decode("utf-8", "replace").strip()
@@ -128,6 +162,14 @@ class BrokerLog:
                 self.path.replace(f"{self.path}.1")
             with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
                 out.write(lines)
+
+    def _count_takeover(self, client: bytes, now: datetime) -> None:
+        name = client.decode("utf-8", "backslashreplace")[:_NAME_CHARACTERS]
+        with self._lock:
+            if name not in self._takeovers and len(self._takeovers) >= MOST_CLIENTS:
+                quietest = min(self._takeovers, key=lambda one: self._takeovers[one][-1])
+                del self._takeovers[quietest]
+            self._takeovers.setdefault(name, deque(maxlen=MOST_TAKEOVERS)).append(now)
 
     def _count(self, client: bytes, rest: bytes, now: datetime) -> None:
         size = _SIZE.search(rest)

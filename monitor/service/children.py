@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from forecasting.message import Message, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL
-from monitor.broker.broker_log import DeniedTopic
+from monitor.broker.broker_log import ContestedClient, DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.checks import health
 from monitor.config.service import ServiceConfig, scan_sites
@@ -296,6 +297,10 @@ class BrokerChild:
     def list_denied(self) -> list[DeniedTopic]:
         """What the broker refused to its clients, newest first."""
         return self._broker.log.list_denied()
+
+    def list_contested(self, now: datetime) -> list[ContestedClient]:
+        """List client ids under which several clients seem to connect."""
+        return self._broker.log.list_contested(now)
 
     def note_stored(self, denied: Iterable[DeniedTopic]) -> None:
         """These are in the database."""

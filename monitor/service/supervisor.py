@@ -24,6 +24,7 @@ from forecasting.message import Template, Term, Timestamp
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.broker.broker_log import DeniedTopic
 from monitor.checks import health
+from monitor.checks.check import LONGEST
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, load_service
@@ -57,6 +58,16 @@ _SENTENCE: Final = Template("text.sentence", "{text}.")
 _IS_PART: Final = Template(
     "service.notice.is_part", "What was measured meanwhile was read from the broker and is part of these levels."
 )
+_CONTESTED: Final = Template(
+    "service.broker.contested",
+    "verify now: several instruments seem to connect to the broker as '{client}': it closed the older connection {n} "
+    "times within 10 minutes. Messages of both can be lost; give each instrument a login of its own (slopeward broker "
+    "add), and a client id of its own",
+)
+_UNCONTESTED: Final = Template(
+    "service.broker.uncontested", "no connection of the client id '{client}' was taken over within 10 minutes"
+)
+CONTESTED_KEY: Final = "health:broker:client:"
 _NO_LEVEL: Final = Template("service.notice.no_level", "No level is known.")
 
 log = logging.getLogger(__name__)
@@ -127,6 +138,7 @@ class Supervisor:
             children.append(self.web)
         self.restarters = [ProcessRestarter(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
+        self._contested: set[str] = set()  # keys of open alarms about client ids
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
         self.emergency = EmergencyNotifier(
             self._list_addresses,
@@ -295,8 +307,23 @@ class Supervisor:
         facts = {"child": name, "line": line}
         self._lines.append(health_alarm(f"health:process:{name}", 2 * dying, line, is_open=dying, evidence=facts))
 
+    def _check_client_ids(self) -> None:
+        """Raise an alarm for each MQTT client id that several clients use, and end those that are over."""
+        found = [] if self.broker is None else self.broker.list_contested(_now_utc())
+        contested = {f"{CONTESTED_KEY}{one.client[:LONGEST]}": one for one in found}
+        for key in contested.keys() - self._contested:
+            one = contested[key]
+            facts = {"client": one.client, "times": one.times}
+            text = _CONTESTED(client=one.client, n=one.times)
+            self._lines.append(health_alarm(key, 2, text, is_open=True, evidence=facts))
+        for key in self._contested - contested.keys():
+            text = _UNCONTESTED(client=key.removeprefix(CONTESTED_KEY))
+            self._lines.append(health_alarm(key, 0, text, is_open=False))
+        self._contested = set(contested)
+
     def _write(self) -> None:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""
+        self._check_client_ids()
         lines, self._lines = self._lines, []
         denied = [] if self.broker is None else self.broker.list_denied()
         stands_by = self.core.stands_by
@@ -305,6 +332,9 @@ class Supervisor:
             with Database(self.config.database.url) as db:
                 with db.read() as c:  # first: a database that takes no writes still answers what the last levels are
                     self._read_known(c)
+                    if not self._has_written:  # alarms of the run before end once their client ids are quiet
+                        keys = [row["key"] for row in load_view(c, "active_alerts")]
+                        self._contested |= {key for key in keys if key.startswith(CONTESTED_KEY)}
                 with db.write() as c:
                     if lines:
                         apply_changes(

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy import text
 from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
 from monitor.broker.access_probe import try_anonymous, try_foreign
-from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
+from monitor.broker.broker_log import MOST_CLIENTS, MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
@@ -180,3 +181,47 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
     assert [row[:4] for row in rows] == [("login:s.G1", "denied", 2, 7), ("login:s.G2", "denied", 2, 7)]
     assert rows[0].reason == "the broker refused it: s.G1 has no right to publish on this topic"
     assert sources == {"login:s.G1", "login:s.G2"}, "nobody takes the share of another by its topics"
+
+
+def write_log(log, lines):
+    log._take("".join(f"{at}: {line}\n" for at, line in enumerate(lines, 1_772_000_000)).encode())
+
+
+def test_client_id_that_is_taken_over_again_and_again_is_contested(tmp_path):
+    log = BrokerLog(tmp_path / "broker.log")
+    takeover = "Client {} already connected, closing old connection.".format
+    write_log(
+        log, [takeover("logger 7"), takeover("G1"), "New client connected from 10.0.0.7:1883 as G1 (p2, c1, k60)."]
+    )
+    now = datetime.now(UTC)
+    assert log.list_contested(now) == [], "an instrument that reconnects takes over its own connection"
+    write_log(log, [takeover("logger 7")] * 4)
+    [contested] = log.list_contested(now)
+    assert (contested.client, contested.times) == ("logger 7", 5)
+    assert log.list_contested(now + timedelta(minutes=11)) == []
+    assert "logger 7" in (tmp_path / "broker.log").read_text()
+
+
+def test_counted_client_ids_are_bounded(tmp_path):
+    log = BrokerLog(tmp_path / "broker.log")
+    takeover = "Client {} already connected, closing old connection.".format
+    write_log(log, [takeover(f"client-{number}") for number in range(3 * MOST_CLIENTS)])
+    assert len(log._takeovers) == MOST_CLIENTS
+
+
+@pytest.mark.server
+def test_two_clients_with_one_login_are_contested(broker):
+    _, password = broker.book.issue("north", "G1")
+    broker.start()
+    clients = [Client(CallbackAPIVersion.VERSION2) for _ in range(2)]
+    for client in clients:
+        client.username_pw_set("north.G1", password)
+        client.reconnect_delay_set(1, 1)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+    wait_for(lambda: broker.log.list_contested(datetime.now(UTC)), description="takeovers")
+    for client in clients:
+        client.disconnect()
+        client.loop_stop()
+    [contested] = broker.log.list_contested(datetime.now(UTC))
+    assert contested.client == "north.G1", "the managed broker takes the login for the client id"
