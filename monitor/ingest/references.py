@@ -1,8 +1,8 @@
-"""Since when and in which frame a station's GNSS displacement counts: the first holds, a change is asked of a person.
+"""What the readings of a station count from: instant and frame of GNSS displacement, its base station, its device.
 
-The first one seen must not win for ever: whoever spoke first may have been wrong, or somebody else. Nor may a new one
-simply take its place: the values would jump, and nobody would know why. So the kept one goes on counting, what counts
-otherwise waits in the quarantine, and a person says which of both holds.
+The first one received holds. Readings that count from something else wait in the quarantine, and an urgent question
+asks an operator which of the two holds. A new one does not take effect by itself: the values would jump without an
+explanation. Nor does the first one hold for ever: it may have been wrong.
 """
 
 import re
@@ -30,15 +30,27 @@ _ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
 _STATUS_SITE: Final = "status"  # alarms of the service itself
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
+_PARTS: Final = Template("epoch0.parts", "{frame}")
 _OTHER: Final = Template(
     "epoch0.other",
-    "gnss: {station} counts {kept}, got {given}; confirmation required: slopeward instruments reference {site} "
-    "{station} new, or kept",
+    "readings of {station} count {given} instead of {kept}, so they are set aside; confirmation required: slopeward "
+    "instruments reference {site} {station} new, or kept",
+)
+_OTHER_DEVICE: Final = Template(
+    "epoch0.other_device",
+    "{given} sends under the name {station}, which belongs to {kept}, so its readings are set aside; rename one of the "
+    "two on the network server, or after a replacement: slopeward instruments reference {site} {station} new",
 )
 _VERIFY: Final = Template(
     "epoch0.verify",
-    "verify now: GNSS messages of {station} ({site}) count {given}; kept is {kept}, and what counts otherwise waits in "
-    "the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept",
+    "verify now: readings of {station} ({site}) count {given}; kept is {kept}, and readings that count otherwise wait "
+    "in the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept",
+)
+_VERIFY_DEVICE: Final = Template(
+    "epoch0.verify_device",
+    "verify now: two devices send as {station} ({site}): {kept} and {given}; readings of the second wait in the "
+    "quarantine. Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} "
+    "{station} new --reason WHY",
 )
 _ANSWERED: Final = Template("epoch0.answered", "{place} counts {reference}, says {name}: {reason}")
 _ANSWERED_BY_TWO: Final = Template(
@@ -52,9 +64,12 @@ _NOT_ALONE: Final = Template(
 )
 _NO_QUESTION: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
 _NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is kept; there are: {names}")
+HEADS_MOST: Final = 10_000  # heads of streams that are held in memory
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
 
+DEVICE: Final = "device"  # the part of a frame that says which device sends under the name of a station
+BASE: Final = "base"  # the part that says from which base station a position was corrected
 UNNAMED: Final = "?"  # a frame of which parts alone are known
 PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
@@ -103,6 +118,11 @@ class Reference:
             return None
         return Reference(frame, self.epoch0 or other.epoch0)
 
+    @property
+    def device(self) -> str:
+        """The device that sends under the name of the station; empty where nothing says it."""
+        return _fold(_read_parts(self.frame).get(DEVICE, ""))
+
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
         return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
@@ -114,6 +134,8 @@ class Reference:
 
     def describe(self) -> Message:
         """As people read it."""
+        if self.epoch0 is None and self.frame.startswith(f"{UNNAMED}{PART}"):
+            return _PARTS(frame=self.frame.removeprefix(f"{UNNAMED}{PART}"))
         if self.epoch0 is None:
             return _IN_FRAME(frame=self.frame)
         return _SINCE(at=Timestamp.of(self.epoch0, "second"), frame=self.frame)
@@ -139,12 +161,13 @@ class References:
         self._stored: dict[tuple[str, str], Reference] = {}
         self._known: dict[tuple[str, str], Reference] = {}
         self._changed: dict[tuple[str, str], Reference] = {}  # what messages since the last commit say instead
+        self._heads: dict[tuple[str, str], str] = {}  # frame in the newest head of a stream, by site and station
 
     def check(self, site: str, station: str, frame: str, epoch0: datetime | None) -> None:
         """Take the first reference of a station, refuse any other and remember that it was said.
 
         Raises:
-            PayloadError: other_epoch0 or other_frame.
+            PayloadError: other_epoch0, other_frame or other_device.
         """
         self._known[site, station] = self.join(site, station, frame, epoch0)
 
@@ -152,16 +175,28 @@ class References:
         """The reference of a station with what is said of it, which is not taken; any other is refused as by `check`.
 
         Raises:
-            PayloadError: other_epoch0 or other_frame.
+            PayloadError: other_epoch0, other_frame or other_device.
         """
         known, given = self._known.get((site, station)), Reference(frame, epoch0)
         joined = given if known is None else known.join(given)
         if known is not None and joined is None:
             self._changed.setdefault((site, station), given)
+            facts = {"station": station, "site": site, "kept": known.describe(), "given": given.describe()}
+            if given.device != known.device and given.device and known.device:
+                raise PayloadError("other_device", _OTHER_DEVICE(**facts))
             code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
-            problem = _OTHER(station=station, kept=known.describe(), given=given.describe(), site=site)
-            raise PayloadError(code, problem)
+            raise PayloadError(code, _OTHER(**facts))
         return joined or given
+
+    def keep_head(self, site: str, station: str, frame: str) -> None:
+        """Keep the frame that the head of a stream names: lines that follow in messages without a head are in it."""
+        if len(self._heads) >= HEADS_MOST and (site, station) not in self._heads:
+            self._heads.clear()
+        self._heads[site, station] = frame
+
+    def find_head(self, site: str, station: str) -> str:
+        """Return the frame in the newest head of a stream since the service started; empty where none came."""
+        return self._heads.get((site, station), "")
 
     @property
     def is_asking(self) -> bool:
@@ -226,7 +261,8 @@ def request_references(
 
 def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
-    reason = _VERIFY(
+    template = _VERIFY_DEVICE if question.given.device and question.given.device != question.kept.device else _VERIFY
+    reason = template(
         station=question.station, site=question.site, given=question.given.describe(), kept=question.kept.describe()
     )
     return health_alarm(alarm_key(place), 2, reason, is_open=True)

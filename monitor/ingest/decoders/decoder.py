@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
+from forecasting.message import Template, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
@@ -22,6 +23,8 @@ RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits
 ROLLED_MOST: Final = 2
 UNSET_LEAST: Final = timedelta(days=365)  # before its reception: nearer it may be a reading that came late
+REASONS_NAMED: Final = 5  # different reasons that one row of the quarantine lists
+_AND_MORE: Final = Template("payload.more_reasons", "{text} and {n} more")
 Part = TypeVar("Part")
 
 
@@ -98,22 +101,32 @@ def gather(
 
 
 def read_each(parts: Iterable[Part], read: Callable[[Part], Iterable[Observation]]) -> Iterator[Observation]:
-    """What the parts of one item say; raises the first PayloadError after the others were read."""
+    """What the parts of one item say; raises one PayloadError for all bad parts after the others were read."""
     found, bad = gather(parts, read)
     yield from found
     if bad:
-        raise bad[0][1]
+        raise combine_errors(bad)
+
+
+def combine_errors(bad: Sequence[tuple[Any, PayloadError]]) -> PayloadError:
+    """Return one error that names what is wrong with each bad part; its code is that of the first."""
+    reasons = list(dict.fromkeys(error.message for _, error in bad))
+    if len(reasons) == 1:
+        return bad[0][1]
+    listed = join(reasons[:REASONS_NAMED])
+    more = len(reasons) - REASONS_NAMED
+    return PayloadError(bad[0][1].code, _AND_MORE(text=listed, n=more) if more > 0 else listed)
 
 
 def join_fault(
     bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes
 ) -> tuple[MessageFault, ...]:
-    """The bad parts of a message in a payload of their own that can be read again, with the first reason."""
+    """The bad parts of a message in a payload of their own that can be read again, with their reasons."""
     if not bad:
         return ()
-    first = bad[0][1]
-    reason = f"{len(bad)} of {total} {parts}, the first: {first}" if total > 1 else str(first)
-    return (MessageFault(first.code, reason, payload),)
+    error = combine_errors(bad)
+    reason = f"{len(bad)} of {total} {parts}: {error}" if total > 1 else str(error)
+    return (MessageFault(error.code, reason, payload),)
 
 
 def counts_from_reception(binding: Binding) -> bool:

@@ -16,7 +16,7 @@ from monitor.domain.instruments.no_value import is_fill_number, is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, combine_errors, gather
 from monitor.ingest.decoders.strict_json import read_cell, read_object
 from monitor.ingest.message import DecodedMessage, MessageFault
 
@@ -71,9 +71,13 @@ def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage)
 
     found, bad = gather(wanted, read)
     if not found:
-        raise bad[0][1] if bad else PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
-    first = bad[0][1] if bad else None
-    faults = () if first is None else (MessageFault(first.code, first.message, received.message.payload),)
+        raise (
+            combine_errors(bad)
+            if bad
+            else PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
+        )
+    error = combine_errors(bad) if bad else None
+    faults = () if error is None else (MessageFault(error.code, error.message, received.message.payload),)
     return DecodedMessage(tuple(found), faults)
 
 

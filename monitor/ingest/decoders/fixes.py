@@ -11,12 +11,11 @@ from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
 from monitor.ingest.decoders.decoder import ReceivedMessage
-from monitor.ingest.decoders.native import AXES
+from monitor.ingest.decoders.native import AXES, NO_FIX
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import ReadingDetails, error_of_step
 from monitor.ingest.references import PART
 
-NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
 GOOD: Final = frozenset({"fixed", "float", "ppp"})
 LINES_MOST: Final = 1500  # of one message

@@ -24,13 +24,16 @@ from monitor.ingest.decoders.decoder import (
     ReceivedMessage,
     Target,
     check_unit,
+    combine_errors,
     find_target,
     gather,
+    join_fault,
     read_each,
     read_series,
 )
+from monitor.ingest.decoders.lorawan import find_device, name_device
 from monitor.ingest.decoders.strict_json import check_depth, read_json
-from monitor.ingest.message import DecodedMessage, MessageFault
+from monitor.ingest.message import DecodedMessage
 from monitor.ingest.text.units import read_symbol
 
 _LONGEST: Final = 500  # an expression
@@ -76,15 +79,16 @@ def open_json(binding: Binding) -> Decoder:
         _check_quality(body)
         found, bad = gather(items, partial(read, received))
         if not found and len(bad) == len(items):
-            raise bad[0][1]
+            raise combine_errors(bad)
+        if device := find_device(body):  # another device under the name of a station is another instrument
+            for station in sorted({one.station for one in found}):
+                received.references.check(received.site.id, station, name_device(device), None)
         if not bad:
             if not found:
                 raise PayloadError("empty", "none of the values is there")
             return DecodedMessage(tuple(found))
         # which part of the message an item was, nobody knows: the whole waits, and what is stored is known again
-        first = bad[0][1]
-        reason = f"{len(bad)} of {len(items)} items, the first: {first}"
-        return DecodedMessage(tuple(found), (MessageFault(first.code, reason, message.payload),))
+        return DecodedMessage(tuple(found), join_fault(bad, len(items), "items", message.payload))
 
     return decode
 

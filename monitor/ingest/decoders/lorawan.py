@@ -7,25 +7,62 @@ examples (Milesight EM310-TILT, EM320-TILT, EM500-SWL, EM500-PP; Decentlab DL-CT
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.names import is_station
+from monitor.domain.observation import Observation
 from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, combine_errors, gather, join_fault
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails
+from monitor.ingest.references import DEVICE, PART, UNNAMED
 
 Value = tuple[str, str, float, datetime | None]
 """Quantity, unit, number, and its own time where the payload has one."""
 _PAYLOAD_BYTES: Final = 255
+EUI_BYTES: Final = 8
+_EUI: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class Payload(NamedTuple):
+    """What the bytes of an uplink hold: values, and the items that are not understood."""
+
+    values: list[Value]
+    unknown: tuple[PayloadError, ...] = ()
+
+
+class Uplink(NamedTuple):
+    """An uplink as a network server reports it.
+
+    Attributes:
+        station: Name of the device on the network server.
+        device: Its devEui, 16 hexadecimal digits; empty if the server does not report it.
+        at: When the network received it.
+        data: The bytes that the instrument sent; empty for a status.
+        radio: Signal strength (dBm) and signal to noise (dB) at the gateway that received it best.
+        battery: Battery level in percent, if the network server reports it.
+    """
+
+    station: str
+    device: str
+    at: datetime
+    data: bytes
+    radio: tuple[float, float | None] | None
+    battery: float | None
+
+    @property
+    def device_frame(self) -> str:
+        """The device as a part of what its values count from: another device of the same name is another instrument."""
+        return name_device(self.device)
 
 
 def open_lorawan(binding: Binding) -> Decoder:
@@ -33,31 +70,57 @@ def open_lorawan(binding: Binding) -> Decoder:
     return partial(_decode, _INSTRUMENTS[binding.name])
 
 
-def _decode(read: Callable[[bytes], list[Value]], received: ReceivedMessage) -> DecodedMessage:
-    station, at, data, radio, battery = read_uplink(received.message.payload, received.read_time)
-    measured = read(data) if data else []
-    if battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
-        measured.append((BATTERY_LEVEL, "%", battery, None))
-    found = [
-        received.observe(station, received.field(station, quantity, unit), value, own or at)
-        for quantity, unit, value, own in measured
-    ]
+def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> DecodedMessage:
+    """Store what is understood of an uplink; what is not goes to the quarantine by its name."""
+    uplink = read_uplink(received.message.payload, received.read_time)
+    station = uplink.station
+    if uplink.device:
+        received.references.join(received.site.id, received.site.now_called(station), uplink.device_frame, None)
+    payload = read(uplink.data) if uplink.data else Payload([])
+    measured = list(payload.values)
+    if uplink.battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
+        measured.append((BATTERY_LEVEL, "%", uplink.battery, None))
+
+    def observe(one: Value) -> Iterator[Observation]:
+        quantity, unit, number, at = one
+        yield received.observe(station, received.field(station, quantity, unit), number, at or uplink.at)
+
+    found, bad = gather(measured, observe)
+    wrong = [*bad, *((None, error) for error in payload.unknown)]
     if not found:
-        raise PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
-    if radio is not None:
-        extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
-        found.append(
-            received.observe(station, received.field(station, SIGNAL, "dBm"), radio[0], at, ReadingDetails(extra=extra))
+        raise (
+            combine_errors(wrong)
+            if wrong
+            else PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
         )
-    return DecodedMessage(tuple(found))
+    if uplink.radio is not None:
+        signal_dbm, snr_db = uplink.radio
+        extra = None if snr_db is None else canonical_json({"snr_db": snr_db})
+        field = received.field(station, SIGNAL, "dBm")
+        found.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
+    if uplink.device:  # last: an uplink of which nothing is stored must not decide which device a station is
+        received.references.check(received.site.id, received.site.now_called(station), uplink.device_frame, None)
+    parts = len(measured) + len(payload.unknown)
+    return DecodedMessage(tuple(found), join_fault(wrong, parts, "items of the uplink", received.message.payload))
 
 
-def read_uplink(
-    payload: bytes, read: Callable[[Any], datetime] = read_time
-) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
-    """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the best gateway; battery (%).
+def name_device(device: str) -> str:
+    """Return a devEui as a part of what the readings of a station count from."""
+    return PART.join([UNNAMED, f"{DEVICE} {device}"])
 
-    A status of ChirpStack brings a battery and no bytes.
+
+def find_device(body: Any) -> str:
+    """Return the devEui of an uplink of ChirpStack or The Things Stack; empty where it is none."""
+    if not isinstance(body, dict):
+        return ""
+    ids, info = body.get("end_device_ids"), body.get("deviceInfo")
+    if isinstance(ids, dict):
+        return _read_device(ids.get("dev_eui"))
+    return _read_device(info.get("devEui") if isinstance(info, dict) else body.get("devEUI"))
+
+
+def read_uplink(payload: bytes, read: Callable[[Any], datetime] = read_time) -> Uplink:
+    """Read an uplink; a status of ChirpStack brings a battery and no bytes.
 
     Raises:
         PayloadError: it is none (a join), it is simulated, names no device that can be a station, or has no time.
@@ -85,14 +148,32 @@ def read_uplink(
     if not isinstance(name, str) or not is_station(name):
         raise PayloadError("no_station", "the name of the device is no station id (letters, digits, _ and -)")
     if coded is None:
-        return name, read(at), b"", None, battery
+        return Uplink(name, find_device(body), read(at), b"", None, battery)
     try:
         data = base64.b64decode(coded, validate=True) if isinstance(coded, str) else b""
     except (binascii.Error, ValueError):
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
         raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
-    return name, read(at), data, _find_best_radio(gateways), battery
+    return Uplink(name, find_device(body), read(at), data, _find_best_radio(gateways), battery)
+
+
+def _read_device(value: Any) -> str:
+    """Return a devEui as 16 hexadecimal digits; ChirpStack 3 sends its bytes in base64. Empty where it is none.
+
+    >>> _read_device("24E124136B324001"), _read_device("JOEkE2syQAE="), _read_device(None)
+    ('24e124136b324001', '24e124136b324001', '')
+    """
+    if not isinstance(value, str):
+        return ""
+    text = re.sub(r"[-: ]", "", value).lower()
+    if _EUI.fullmatch(text):
+        return text
+    try:
+        octets = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return octets.hex() if len(octets) == EUI_BYTES else ""
 
 
 def _first_time(gateways: Any) -> Any:
@@ -120,50 +201,68 @@ def _as_number(value: Any) -> float | None:
 
 
 # ---- Milesight: channel, type, data -------------------------------------------------------------------------------
+ATTRIBUTES: Final = 0xFF  # the channel of what a device says of itself
+# bytes of types that have one length on all instruments: temperature, humidity, digital input, CO2, air pressure
+_TYPE_BYTES: Final = {0x00: 1, 0x01: 1, 0x67: 2, 0x68: 1, 0x73: 2, 0x75: 1, 0x77: 2, 0x7B: 2, 0x7D: 2}
 _ATTRIBUTES: Final = {0x01: 1, 0x09: 2, 0x0A: 2, 0xFF: 2, 0x16: 8, 0x0F: 1, 0xFE: 1, 0x0B: 1}
 
 
-def read_milesight(data: bytes) -> list[Value]:
-    """Values of a payload of channels.
+def read_milesight(data: bytes) -> Payload:
+    """Read the channels of a payload.
 
-    >>> read_milesight(bytes.fromhex("017564037B0A00"))
+    An unknown channel whose type has a known length is skipped. Behind one of unknown length nothing can be read. Both
+    are returned by their names.
+
+    >>> read_milesight(bytes.fromhex("017564037B0A00")).values
     [('battery_level', '%', 100.0, None), ('pore_pressure', 'kPa', 10.0, None)]
-
-    Raises:
-        PayloadError: a channel is unknown or cut off.
+    >>> read = read_milesight(bytes.fromhex("0367F200037B0A00"))
+    >>> read.values, [str(error) for error in read.unknown]
+    ([('pore_pressure', 'kPa', 10.0, None)], ['channel 0x03 of type 0x67 is not known (bytes f200)'])
     """
-    return list(_walk_milesight(data))
-
-
-def _walk_milesight(data: bytes) -> Iterator[Value]:
+    values: list[Value] = []
+    unknown: list[PayloadError] = []
     rest = data
     while rest:
         channel, kind, rest = rest[0], rest[1] if len(rest) > 1 else -1, rest[2:]
-        length = _ATTRIBUTES.get(kind) if channel == 0xFF else _MILESIGHT_BYTES.get((channel, kind))
+        length = _ATTRIBUTES.get(kind) if channel == ATTRIBUTES else _MILESIGHT_BYTES.get((channel, kind))
+        name = f"channel {channel:#04x} of type {kind & 0xFF:#04x}"
         if length is None:
-            raise PayloadError("bad_payload", f"channel {channel:#04x} of type {kind:#04x} is not known")
+            skipped = _TYPE_BYTES.get(kind)
+            shown = rest if skipped is None else rest[:skipped]
+            tail = " and all that follows" if skipped is None and rest else ""
+            unknown.append(PayloadError("unknown_item", f"{name}{tail} is not known (bytes {shown.hex()})"))
+            if skipped is None:
+                break
+            rest = rest[skipped:]
+            continue
         piece, rest = rest[:length], rest[length:]
         if len(piece) < length:
-            raise PayloadError("bad_payload", f"channel {channel:#04x} is cut off")
-        words = [int.from_bytes(piece[k : k + 2], "little", signed=True) for k in range(0, len(piece) - 1, 2)]
-        match channel, kind:
-            case 0x01, 0x75:
-                yield BATTERY_LEVEL, "%", float(piece[0]), None
-            case 0x03, 0xCF:
-                yield from (
-                    (f"tilt_{axis}", "deg", register / 100, None) for axis, register in zip("xy", words, strict=False)
-                )
-            case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
-                yield from (
-                    (f"tilt_{a}", "deg", (register >> 1) / 100, None) for a, register in zip("xy", words, strict=False)
-                )
-            case 0x03, 0x77 if words[0] & 0xFFFF not in _FAILURES:
-                yield "water_level", "cm", float(words[0] & 0xFFFF), None
-            case 0x03, 0x7B if words[0] & 0xFFFF not in _FAILURES:
-                yield "pore_pressure", "kPa", float(words[0] & 0xFFFF), None
-            case 0x20, 0xCE if words[2] & 0xFFFF not in _FAILURES:
-                at = from_epoch_s(int.from_bytes(piece[:4], "little"))
-                yield "water_level", "cm", float(words[2] & 0xFFFF), at
+            unknown.append(PayloadError("bad_payload", f"{name} is cut off"))
+            break
+        values += _read_channel(channel, kind, piece)
+    return Payload(values, tuple(unknown))
+
+
+def _read_channel(channel: int, kind: int, piece: bytes) -> Iterator[Value]:
+    words = [int.from_bytes(piece[k : k + 2], "little", signed=True) for k in range(0, len(piece) - 1, 2)]
+    match channel, kind:
+        case 0x01, 0x75:
+            yield BATTERY_LEVEL, "%", float(piece[0]), None
+        case 0x03, 0xCF:
+            yield from (
+                (f"tilt_{axis}", "deg", register / 100, None) for axis, register in zip("xy", words, strict=False)
+            )
+        case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
+            yield from (
+                (f"tilt_{a}", "deg", (register >> 1) / 100, None) for a, register in zip("xy", words, strict=False)
+            )
+        case 0x03, 0x77 if words[0] & 0xFFFF not in _FAILURES:
+            yield "water_level", "cm", float(words[0] & 0xFFFF), None
+        case 0x03, 0x7B if words[0] & 0xFFFF not in _FAILURES:
+            yield "pore_pressure", "kPa", float(words[0] & 0xFFFF), None
+        case 0x20, 0xCE if words[2] & 0xFFFF not in _FAILURES:
+            at = from_epoch_s(int.from_bytes(piece[:4], "little"))
+            yield "water_level", "cm", float(words[2] & 0xFFFF), at
 
 
 _FAILURES: Final = frozenset({0xFFFF, 0xFFFD})  # not measured, and out of range (decoder of the maker)
@@ -180,7 +279,7 @@ _MILESIGHT_BYTES: Final = {
 # ---- Decentlab: version, device, flags, words, battery ------------------------------------------------------------
 
 
-def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> list[Value]:
+def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> Payload:
     """Values of a payload of version 2; raises PayloadError for another version or another number of bytes.
 
     `words`: how many the instrument sends, where its first flag is set; `read`: what they mean.
@@ -197,7 +296,7 @@ def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Val
     found = read(numbers[:words]) if flags & 1 else []
     if flags & 2:
         found.append(("battery_voltage", "V", numbers[-1] / 1000, None))
-    return found
+    return Payload(found)
 
 
 def _read_ctd10(words: list[int]) -> list[Value]:
@@ -215,7 +314,7 @@ def _read_zn1(words: list[int]) -> list[Value]:
     return [("crack_opening", "um", ((words[0] + words[1] * 65536) / 8388608 - 1) * 20000, None)]
 
 
-_INSTRUMENTS: Final[dict[str, Callable[[bytes], list[Value]]]] = {
+_INSTRUMENTS: Final[dict[str, Callable[[bytes], Payload]]] = {
     "milesight": read_milesight,
     "decentlab-ctd10": partial(read_decentlab, words=4, read=_read_ctd10),  # water level, temperature
     "decentlab-lid": partial(read_decentlab, words=11, read=_read_lid),  # distance by laser, the median of its samples

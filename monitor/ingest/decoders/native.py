@@ -9,6 +9,7 @@ as none stated.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,17 +19,22 @@ from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.ingest.decoders import strict_json
-from monitor.ingest.decoders.decoder import ReceivedMessage, gather
+from monitor.ingest.decoders.decoder import ReceivedMessage, combine_errors, gather
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails
+from monitor.ingest.references import BASE, PART, UNNAMED
 from monitor.store.readings.messages import SequenceMark
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
 _ENVELOPE: Final = frozenset({"source", "boot_id", "seq", "time_unit", "solution"})
-_MANY: Final = _ENVELOPE | {"samples", "meta"}
-_RESERVED: Final = _ENVELOPE | {"time", "sigma", "values", "gnss", "meta"}
+_MANY: Final = _ENVELOPE | {"samples", "meta", "base", "reference"}
+_BASES: Final = ("base", "reference")  # how a sample and its position name the base station
+_RESERVED: Final = _ENVELOPE | {"time", "sigma", "values", "gnss", "meta", *_BASES}
 _VALUE: Final = frozenset({"value", "unit", "sigma"})
-_GNSS: Final = frozenset({"enu_mm", "cov_mm2", "epoch0", "frame", "solution", "fix", "satellites", "reference"})
+_GNSS: Final = frozenset({"enu_mm", "cov_mm2", "epoch0", "frame", "solution", "fix", "satellites", *_BASES})
+_COARSE_FIXES: Final = frozenset({"single", "autonomous", "spp", "dgps", "sbas", "none", "invalid", "no_fix", "nofix"})
+NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
+DISPLACEMENT: Final = "displacement"
 AXES: Final = ("displacement_east", "displacement_north", "displacement_up")
 _META_LIMIT: Final = 4096
 _NO_STATION: Final = Template("sample.station", "the topic names no station")
@@ -116,6 +122,7 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
     meta = sample.get("meta", body.get("meta"))
     extra = _read_meta(meta) if meta is not None else None
     station = received.place.station
+    base = _read_base(sample, body)
 
     def read(item: tuple[str, Any]) -> Iterator[Observation]:
         name, value = item
@@ -133,6 +140,8 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
         sigma = strict_json.read_sigma(sigmas.get(name, sigma))
         field = received.field(station, name, unit)
         number = strict_json.read_number(value, name)
+        if base and field.quantity.startswith(DISPLACEMENT):
+            received.references.check(received.site.id, station, PART.join([UNNAMED, base]), None)
         yield received.observe(station, field, number, at, ReadingDetails(sigma, solution, extra))
 
     found, bad = gather(_values(sample), read)
@@ -141,11 +150,11 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
     if len(set(names)) != len(names):
         raise PayloadError("double_value", _DOUBLE())
     if gnss is not None:
-        position, of_position = gather([gnss], lambda one: _read_gnss(one, solution, at, extra, received))
+        position, of_position = gather([gnss], lambda one: _read_gnss(one, solution, at, extra, base, received))
         found, bad = [*found, *position], [*bad, *of_position]
     yield from found
     if bad:
-        raise bad[0][1]
+        raise combine_errors(bad)
     if not found:
         raise PayloadError("empty", _EMPTY())
     if stray := sorted(set(sigmas) - {name for name, _ in _values(sample)}):
@@ -181,7 +190,7 @@ def _read_meta(meta: object) -> str:
 
 
 def _read_gnss(
-    gnss: object, solution: str | None, at: datetime, meta: str | None, received: ReceivedMessage
+    gnss: object, solution: str | None, at: datetime, meta: str | None, base: str, received: ReceivedMessage
 ) -> list[Observation]:
     if not isinstance(gnss, dict):
         raise PayloadError("not_object", _GNSS_OBJECT())
@@ -196,7 +205,7 @@ def _read_gnss(
         raise PayloadError("no_epoch0", _NO_EPOCH0())
     epoch0 = received.read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
     facts: dict[str, Any] = {"cov_mm2": covariance, "epoch0": gnss["epoch0"], "frame": frame}
-    for name in ("fix", "reference"):
+    for name in ("fix", *_BASES):
         if gnss.get(name) is not None:
             facts[name] = strict_json.read_text(gnss[name], f"gnss.{name}", 64)
     if gnss.get("satellites") is not None:
@@ -211,9 +220,22 @@ def _read_gnss(
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
         if value is not None
     ]
+    if str(facts.get("fix", "")).lower() in _COARSE_FIXES:
+        found = [replace(one, flags=(*one.flags, NO_FIX)) for one in found]
     if found:  # last: a bad sample must not set the reference
-        received.references.check(received.site.id, station, frame, epoch0)
+        base = _read_base(gnss) or base
+        received.references.check(received.site.id, station, PART.join([frame, base]) if base else frame, epoch0)
     return found
+
+
+def _read_base(*objects: Mapping[str, Any]) -> str:
+    """Return the base station that the first of these names, as a part of a frame; empty where none does."""
+    for one in objects:
+        for name in _BASES:
+            if one.get(name) is not None:
+                text = strict_json.read_text(one[name], name, 64)
+                return f"{BASE} {text.replace(PART.strip(), ',')}"
+    return ""
 
 
 def _read_list(value: object, length: int, name: str) -> list[float | None]:

@@ -21,12 +21,13 @@ from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import read_digit
-from monitor.ingest.references import PART
+from monitor.ingest.references import BASE, PART
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", "DTM", *_DATED)
 # quality of GGA; 6 and beyond are estimates, manual input and simulators
 _KINDS: Final = {1: "single", 2: "dgps", 3: "single", 4: "fixed", 5: "float"}
+_CORRECTED: Final = frozenset({2, 4, 5})  # qualities whose position depends on a differential station
 _SEPARATED_M: Final = 0.05  # geoid and ellipsoid: closer is none, or a receiver without a model of the geoid
 _LONGEST: Final = 120  # characters of a sentence; the standard has 82
 _DAY: Final = timedelta(days=1)
@@ -138,9 +139,20 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
     )
     # without a separation the height may be any: once there is one, it is another height
     heights = f"heights {'ellipsoidal' if abs(separation) >= _SEPARATED_M else 'unseparated'}"
-    frame = PART.join([heights, *([f"datum {datum}"] if datum else [])])
+    frame = PART.join([heights, *([f"datum {datum}"] if datum else []), *_name_base(sentence, quality)])
     count = satellites if 0 <= satellites < 1000 else None
     return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, ELLIPSOID, frame)
+
+
+def _name_base(sentence: Any, quality: int) -> list[str]:
+    """Return the differential station of a corrected position as a part of its frame; none where GGA has no id.
+
+    A position that was corrected from another base contains the error of that base's coordinates.
+    """
+    station = str(sentence.ref_station_id or "").strip()
+    if quality not in _CORRECTED or not station.isalnum():
+        return []
+    return [f"{BASE} {station.lstrip('0') or '0'}"]
 
 
 def _check_place(sentence: Any, latitude: float, longitude: float, height: float) -> None:

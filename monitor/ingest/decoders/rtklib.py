@@ -57,8 +57,12 @@ def open_rtklib(binding: Binding) -> Decoder:
     def decode(received: ReceivedMessage) -> DecodedMessage:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
+        place = received.site.id, received.place.station
+        if frame := read_frame(head):
+            received.references.keep_head(*place, frame)
         declared_system = settings.get("time") or (_LOCAL if received.zone else None)
         known = read_head(head, declared_system, settings.get("positions"))
+        known = known._replace(frame=known.frame or received.references.find_head(*place))
         solutions = [line for line in lines if not line.startswith("%")]
 
         def observe(line: str) -> Iterator[Observation]:

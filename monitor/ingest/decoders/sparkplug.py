@@ -18,7 +18,15 @@ from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.ingest.births import Births, Metric, Node
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, Target, find_target, gather, read_series
+from monitor.ingest.decoders.decoder import (
+    Decoder,
+    ReceivedMessage,
+    Target,
+    combine_errors,
+    find_target,
+    gather,
+    read_series,
+)
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import StationField
@@ -157,7 +165,10 @@ class _SparkplugMessage:
                 yield self.received.observe(*where, read_number(value.number, value.name[:64]), at)
 
         found, bad = gather(values, read)
-        return found, self._fault(bad[0][1].code, str(bad[0][1])) if bad else ()
+        if not bad:
+            return found, ()
+        error = combine_errors(bad)
+        return found, self._fault(error.code, str(error))
 
     def _find_field(self, name: str) -> tuple[str, StationField] | None:
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)

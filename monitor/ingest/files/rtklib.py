@@ -13,8 +13,8 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import DIGIT
 from monitor.domain.site import ELLIPSOID, Origin
-from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, check_height, find_displacement, state_error
-from monitor.ingest.decoders.native import AXES
+from monitor.ingest.decoders.fixes import GOOD, add_parts, check_height, find_displacement, state_error
+from monitor.ingest.decoders.native import AXES, NO_FIX
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
 from monitor.ingest.decoders.rtklib import SolutionHeader, read_frame, read_head, read_height, read_solution
 from monitor.ingest.files.reader import ImportOptions, ReadingLine, find_by_name

@@ -1,0 +1,272 @@
+"""Readings of another device, another base station, and items of an uplink that nobody declared."""
+
+import base64
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitor.alerting.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.instants import format_iso, parse
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.references import answer_reference
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
+from tests.data.site_text import FOUR, criterion, head, series, station, table
+
+NOW = parse("2026-03-10T06:00:00Z")
+MINUTE = timedelta(minutes=1)
+ORIGIN = {"latitude": 46.2, "longitude": 8.9, "height_m": 1000.0, "since": parse("2026-01-01T00:00:00Z")}
+JSON_DECODER = """
+[[decoder]]
+topic = "json/+/up"
+name = "json"
+time = "time"
+device = "deviceInfo.deviceName"
+series = {"object.tilt_x" = "tilt_x_deg", "object.t" = "temperature_degC"}
+"""
+SITE = (
+    head("bench", levels=FOUR)
+    + station("T3", series("tilt_x", "deg", "10m"), series("temperature", "degC", "10m"))
+    + station("P1", series("pore_pressure", "kPa", "10m"))
+    + station("N1", series("displacement", "mm", "1m", max_silence="1h"), origin=ORIGIN)
+    + station("G1", series("displacement", "mm", "1m", max_silence="1h"))
+    + criterion("velocity", stations=["N1", "G1"], yellow={"over": 2.0, "window": "6h"}, author="a", reason="r")
+    + table("[[decoder]]", topic="application/+/device/+/event/up", name="milesight")
+    + table("[[decoder]]", topic="v3/+/devices/+/up", name="milesight")
+    + JSON_DECODER
+    + table("[[decoder]]", topic="gnss/{station}/nmea", name="nmea")
+    + table("[[decoder]]", topic="gnss/{station}/rtklib", name="rtklib")
+)
+
+
+class Bench:
+    """A site and the messages that it receives, one a minute."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.site = parse_site(SITE, "bench.toml")
+        self.now = NOW
+        with database.write() as c:
+            save_site(c, self.site, "Ada", "new", NOW - MINUTE)
+        self.pipeline = Pipeline(database, {"bench": self.site}, lambda: self.now)
+
+    def send(self, topic: str, payload: bytes | dict[str, Any]) -> int:
+        """Store a message and return how many faults went to the quarantine."""
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        return self.pipeline.store([BrokerMessage(topic, raw, self.now, "live")]).rejected
+
+    def tick(self) -> None:
+        self.now += MINUTE
+
+    def count(self, station: str, quantity: str) -> int:
+        return len(self.load("observation_history", station=station, quantity=quantity))
+
+    def load(self, view: Any, **where: Any) -> list[Any]:
+        with self.database.read() as c:
+            return load_view(c, view, **where)
+
+    def list_refused(self) -> list[tuple[str, str]]:
+        return [(row["code"], row["reason"]) for row in self.load("rejected_messages", order_by=["received_at"])]
+
+    def list_questions(self) -> list[str]:
+        return [row["reason"] for row in self.load("active_alerts") if row["key"].startswith("health:epoch0:")]
+
+
+@pytest.fixture
+def bench(database: Database) -> Bench:
+    return Bench(database)
+
+
+def chirpstack(device: str, data: str, at: datetime, name: str = "T3") -> dict[str, Any]:
+    coded = base64.b64encode(bytes.fromhex(data)).decode()
+    return {"deviceInfo": {"deviceName": name, "devEui": device}, "time": format_iso(at), "fPort": 85, "data": coded}
+
+
+def chirpstack_3(device: str, data: str, at: datetime) -> dict[str, Any]:
+    coded = base64.b64encode(bytes.fromhex(data)).decode()
+    eui = base64.b64encode(bytes.fromhex(device)).decode()
+    return {"deviceName": "T3", "devEUI": eui, "rxInfo": [{"time": format_iso(at), "rssi": -80}], "data": coded}
+
+
+def things_stack(device: str, data: str, at: datetime) -> dict[str, Any]:
+    coded = base64.b64encode(bytes.fromhex(data)).decode()
+    uplink = {"f_port": 85, "frm_payload": coded, "received_at": format_iso(at)}
+    return {"end_device_ids": {"device_id": "T3", "dev_eui": device.upper()}, "uplink_message": uplink}
+
+
+def decoded_json(device: str, _: str, at: datetime) -> dict[str, Any]:
+    info = {"deviceName": "T3", "devEui": device}
+    return {"deviceInfo": info, "time": format_iso(at), "object": {"tilt_x": 1.5, "t": 7.0}}
+
+
+TILT = "03D4000001005046"
+FIRST, SECOND = "24e124136b324001", "24e124136b324002"
+
+
+@pytest.mark.parametrize(
+    ("topic", "make"),
+    [
+        ("application/1/device/a/event/up", chirpstack),
+        ("application/1/device/a/event/up", chirpstack_3),
+        ("v3/app/devices/T3/up", things_stack),
+        ("json/T3/up", decoded_json),
+    ],
+)
+def test_second_device_under_one_name_is_set_aside_and_asked_about(bench, topic, make):
+    assert bench.send(topic, make(FIRST, TILT, bench.now)) == 0
+    bench.tick()
+    assert bench.send(topic, make(SECOND, TILT, bench.now)) == 1
+    bench.tick()
+    assert bench.send(topic, make(FIRST, TILT, bench.now)) == 0
+    assert bench.count("T3", "tilt_x") == 2
+    [(code, reason)] = bench.list_refused()
+    assert code == "other_device"
+    assert f"device {SECOND} sends under the name T3, which belongs to device {FIRST}" in reason
+    [question] = bench.list_questions()
+    assert "two devices send as T3 (bench)" in question
+
+
+def test_replaced_device_counts_after_the_question_is_answered(bench):
+    topic = "application/1/device/a/event/up"
+    bench.send(topic, chirpstack(FIRST, TILT, bench.now))
+    bench.tick()
+    bench.send(topic, chirpstack(SECOND, TILT, bench.now))
+    with bench.database.write() as c:
+        answer_reference(c, "bench/T3", Actor("Ada", via="cli"), "replaced", bench.now, accept=True)
+    bench.tick()
+    assert bench.send(topic, chirpstack(SECOND, TILT, bench.now)) == 0
+    assert bench.count("T3", "tilt_x") == 2
+    assert not any("verify now" in question for question in bench.list_questions())
+    bench.tick()
+    assert bench.send(topic, chirpstack(FIRST, TILT, bench.now)) == 1, "the old device is another one now"
+
+
+@pytest.mark.parametrize(
+    ("data", "stored", "names"),
+    [
+        ("0367f200" + TILT, {"tilt_x"}, ["channel 0x03 of type 0x67"]),
+        (TILT + "0599aabbcc", {"tilt_x"}, ["channel 0x05 of type 0x99 and all that follows"]),
+        ("0468630367f200" + TILT, {"tilt_x"}, ["channel 0x04 of type 0x68", "channel 0x03 of type 0x67"]),
+        (TILT + "037b0a", {"tilt_x"}, ["channel 0x03 of type 0x7b is cut off"]),
+    ],
+)
+def test_unknown_items_of_an_uplink_are_quarantined_by_name_and_the_rest_is_stored(bench, data, stored, names):
+    assert bench.send("application/1/device/a/event/up", chirpstack(FIRST, data, bench.now)) == 1
+    assert {row["quantity"] for row in bench.load("latest_observation", station="T3")} >= stored
+    [(_, reason)] = bench.list_refused()
+    assert all(name in reason for name in names), reason
+
+
+def test_all_unknown_values_of_a_message_are_named(bench):
+    body = {"time": format_iso(bench.now), "pore_pressure_kPa": 3.0, "flux_mm": 1.0, "swing": 2.0, "tilt_x_kPa": 1.0}
+    assert bench.send("slopeward/v1/bench/P1/obs", body) == 1
+    assert bench.count("P1", "pore_pressure") == 1
+    [(_, reason)] = bench.list_refused()
+    assert all(name in reason for name in ("flux", "swing", "tilt_x_kPa"))
+
+
+def checksum(text: str) -> str:
+    total = 0
+    for letter in text:
+        total ^= ord(letter)
+    return f"${text}*{total:02X}"
+
+
+def nmea(at: datetime, east_mm: float, base: str, quality: int = 4) -> bytes:
+    minutes = (8.9 - 8) * 60.0 + east_mm / 1000.0 / 77_200.0 * 60.0
+    age = "1.0" if base else ""
+    position = f"{at:%H%M%S}.00,4612.000000,N,008{minutes:09.6f},E,{quality},14,0.7,950.000,M,50.000,M,{age},{base}"
+    day = f"{at:%H%M%S}.00,A,4612.000000,N,00854.000000,E,0.0,0.0,{at:%d%m%y},,"
+    return "\r\n".join([checksum(f"GPRMC,{day}"), checksum(f"GPGGA,{position}")]).encode()
+
+
+def rtklib(at: datetime, east_mm: float, base: str) -> bytes:
+    longitude = 8.9 + east_mm / 1000.0 / 77_200.0
+    head = ["% (lat/lon/height=WGS84/ellipsoidal,Q=1:fix,2:float,5:single,ns=# of satellites)"]
+    head += [f"% ref pos   : {base}"] if base else []
+    head += ["%  UTC                  latitude(deg) longitude(deg)  height(m)   Q  ns"]
+    return "\n".join([*head, f"{at:%Y/%m/%d %H:%M:%S}.000 46.200000000 {longitude:.9f} 1000.0000 1 14"]).encode()
+
+
+def gnss(at: datetime, east_mm: float, base: str, key: str = "reference") -> bytes:
+    block = {"enu_mm": [east_mm, 0.0, 0.0], "epoch0": "2026-01-01T00:00:00Z", "frame": "local", "fix": "fixed"}
+    return json.dumps({"time": format_iso(at), "gnss": block | ({key: base} if base else {})}).encode()
+
+
+def gnss_by_base(at: datetime, east_mm: float, base: str) -> bytes:
+    return gnss(at, east_mm, base, "base")
+
+
+def plain(at: datetime, east_mm: float, base: str) -> bytes:
+    values = dict.fromkeys(("displacement_north_mm", "displacement_up_mm"), 0.0) | {"displacement_east_mm": east_mm}
+    return json.dumps({"time": format_iso(at), **values} | ({"base": base} if base else {})).encode()
+
+
+@pytest.mark.parametrize(
+    ("topic", "make", "bases"),
+    [
+        ("gnss/N1/nmea", nmea, ("0012", "0013")),
+        ("gnss/N1/rtklib", rtklib, ("46.210000000   8.910000000   900.0000", "46.310000000   8.910000000   900.0000")),
+        ("slopeward/v1/bench/G1/obs", gnss, ("REF1", "REF2")),
+        ("slopeward/v1/bench/G1/obs", gnss_by_base, ("REF1", "REF2")),
+        ("slopeward/v1/bench/G1/obs", plain, ("REF1", "REF2")),
+    ],
+)
+def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make, bases):
+    where = "G1" if "G1" in topic else "N1"
+    for _ in range(30):
+        assert bench.send(topic, make(bench.now, 0.0, bases[0])) == 0
+        bench.tick()
+    for _ in range(30):  # the coordinates of the second base are wrong by 40 mm
+        assert bench.send(topic, make(bench.now, 40.0, bases[1])) == 1
+        bench.tick()
+    assert bench.count(where, "displacement_east") == 30
+    [question] = bench.list_questions()
+    assert f"readings of {where} (bench) count" in question
+    assert {code for code, _ in bench.list_refused()} == {"other_frame"}
+    decision = evaluate_site(bench.database, bench.site, bench.now + timedelta(hours=2), "tick").decision
+    assert decision.level == 0
+    assert decision.observability != "full"
+
+
+@pytest.mark.parametrize(
+    ("topic", "make", "base"),
+    [
+        ("gnss/N1/nmea", nmea, "0012"),
+        ("slopeward/v1/bench/G1/obs", gnss, "REF1"),
+        ("slopeward/v1/bench/G1/obs", plain, "REF1"),
+    ],
+)
+def test_message_that_does_not_name_its_base_changes_no_frame(bench, topic, make, base):
+    for named in (base, "", base, ""):
+        assert bench.send(topic, make(bench.now, 0.0, named)) == 0
+        bench.tick()
+    assert bench.list_questions() == []
+
+
+@pytest.mark.parametrize(("fix", "flags"), [("fixed", ""), ("float", ""), ("single", "no_fix"), ("DGPS", "no_fix")])
+def test_position_that_is_good_to_metres_is_no_displacement(bench, fix, flags):
+    block = {"enu_mm": [1.0, 0.0, 0.0], "epoch0": "2026-01-01T00:00:00Z", "frame": "local", "fix": fix}
+    bench.send("slopeward/v1/bench/G1/obs", {"time": format_iso(bench.now), "gnss": block})
+    assert {row["flags"] for row in bench.load("latest_observation", station="G1")} == {flags}
+
+
+def test_lines_of_a_stream_are_in_the_frame_of_its_newest_head(bench):
+    bases = [f"46.{k}10000000   8.910000000   900.0000" for k in (2, 3)]
+    topic = "gnss/N1/rtklib"
+    assert bench.send(topic, rtklib(bench.now, 0.0, bases[0])) == 0
+    columns = b"%  UTC                  latitude(deg) longitude(deg)  height(m)   Q  ns"
+    for base, refused in ((None, 0), (bases[1], 1)):
+        if base is not None:
+            bench.send(topic, f"% ref pos   : {base}\n".encode() + columns)  # the head in a message of its own
+        bench.tick()
+        lines = rtklib(bench.now, 40.0, "").splitlines()[1:]  # without the head
+        assert bench.send(topic, b"\n".join(lines)) == refused
+    assert bench.count("N1", "displacement_east") == 2
+    assert bench.list_refused()[-1][0] == "other_frame"
