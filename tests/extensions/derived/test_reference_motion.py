@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -14,8 +15,11 @@ from monitor.domain.site import Site
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import stamp
 from tests.data.site_text import FOUR, criterion, head, series, station, table
-from tests.extensions.derived.test_relative import HOW, ONE, Motion, replay, rise, write
+from tests.data.store_rows import tell
+from tests.extensions.derived.test_relative import HOW, ONE, START, Motion, replay, rise, write
+from tests.integration.web.served import serving
 from tests.tables import tabulated
 
 T0: Final = 1.8e9
@@ -55,6 +59,17 @@ def test_reference_that_slides_with_its_stations_is_asked_about_within_one_windo
     assert status["relative_to"] == "REF1"
     followers = "G1-rel" if name == "one-follows" else "G1-rel, G2-rel"
     assert f"the reference REF1 moves with the stations measured against it ({followers})" in text
+
+
+def test_page_says_that_the_level_is_relative(database: Database) -> None:
+    site = parse_site(write(ONE, name="slide"), "b.toml")
+    replay(database, site, dict.fromkeys(("G1", "G2", "REF1"), rise(30, 0.0, 60.0)), 54, 0.5, 3)
+    now = START + 54 * timedelta(hours=1)
+    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now)
+    with serving(database, now) as client:
+        page = client.get("/sites/slide").text
+    assert "The level is relative to REF1" in page
+    assert "the reference REF1 moves with the stations measured against it" in page
 
 
 @tabulated(
