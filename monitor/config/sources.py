@@ -56,6 +56,7 @@ class SourceSection(Section):
     station: str = ""
     quantity: str = ""
     variable: str = ""
+    mask: str = ""
     time: str = Field(default="", pattern=r"^(gpst|utc)?$")
     stamp: str = Field(default="", pattern=r"^(interval_end|counter)?$")
     window_m: float | None = Field(default=None, gt=0)

@@ -68,6 +68,7 @@ STATED: Final = {
     "--station": "station",
     "--quantity": "quantity",
     "--variable": "variable",
+    "--mask": "mask",
     "--window": "window_m",
     "--within": "within_m",
     "--time": "time",
@@ -99,6 +100,13 @@ class IngestArguments:
     time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None
     quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None
     variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask",
+            help="Quality layer of a grid whose good cells are used: NAME (not 0), NAME=VALUE, 'NAME>=VALUE', or none",
+        ),
+    ] = None
     window_m: Annotated[
         float | None,
         typer.Option("--window", min=0.0, max=1e6, help="Mean of cells within so many metres; else the nearest"),
@@ -412,11 +420,20 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
     }
     if result.points:
         facts["points"] = result.points
+    if result.mask:
+        facts |= {"mask": result.mask, "masked": result.masked}
+    if result.fills:
+        facts["fills"] = {f"{fill:g}": count for fill, count in sorted(result.fills.items())}
     done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
     counted = f"{result.rows} rows" + (f" of {result.points} points, " if result.points else ", ")
     line = f"{result.file}: {counted}{result.valid} valid, {done}, {result.rejected} rejected"
     if result.missing:
         line += f", {result.missing} without a value"
+    if result.mask:
+        line += f", of these {result.masked} excluded by {result.mask}"
+    if result.fills:
+        numbers = ", ".join(f"{fill:g} ({count} times)" for fill, count in sorted(result.fills.items()))
+        line += f"; taken for fills and left out: {numbers}"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
 

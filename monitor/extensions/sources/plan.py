@@ -94,6 +94,7 @@ def find_form(source: SourceSection) -> str:
         "--station": source.station,
         "--quantity": source.quantity,
         "--variable": source.variable,
+        "--mask": source.mask,
         "--window": source.window_m,
         "--within": source.within_m,
         "--time": source.time,
@@ -139,16 +140,17 @@ def find_faults(
 def make_options(source: SourceSection, site: Site) -> ImportOptions:
     """How the files are to be read; raises ConfigError where the mapping cannot be used."""
     options = ImportOptions(
-        load_mapping(Path(source.mapping)) if source.mapping else None,
-        source.set or None,
-        source.direction or None,
-        source.unit or None,
-        source.station or None,
-        source.quantity or None,
-        source.variable or None,
-        source.window_m,
-        source.within_m,
-        source.time or None,
+        mapping=load_mapping(Path(source.mapping)) if source.mapping else None,
+        point_set=source.set or None,
+        direction=source.direction or None,
+        unit=source.unit or None,
+        station=source.station or None,
+        quantity=source.quantity or None,
+        variable=source.variable or None,
+        mask=source.mask or None,
+        window_m=source.window_m,
+        within_m=source.within_m,
+        time=source.time or None,
         stamp=source.stamp or None,
     )
     return add_places(options, site)

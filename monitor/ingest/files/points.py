@@ -88,6 +88,7 @@ def read_points(file: PointsFile, opened: Opened) -> FileResult:
     began_at = file.clock()
     with opened as (declared, pieces):
         names: set[str] = set()
+        result.mask = declared.mask
         try:
             for chunk in _gather(pieces, declared, result, began_at):
                 names |= chunk.points.keys()
@@ -110,6 +111,7 @@ def _gather(pieces: Iterator[PointLine], declared: ValueMeaning, result: FileRes
     for piece in pieces:
         result.rows += 1
         result.missing += piece.missing
+        result.masked += piece.masked
         chunk.size += len(piece.values) + piece.missing + len(piece.bad) + 1
         chunk.bad += piece.bad
         if piece.point is not None:
@@ -126,8 +128,9 @@ def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
     """Numbers that stand for "no value", alone outside all others of the chunk, are no measurement."""
     fills = find_fills([value.value for value in chunk.values.values()], whole=True)
     for key in [key for key, value in chunk.values.items() if value.value in fills]:
-        del chunk.values[key]
+        fill = chunk.values.pop(key).value
         result.missing += 1
+        result.fills[fill] = result.fills.get(fill, 0) + 1
 
 
 def _take(

@@ -55,6 +55,7 @@ class ImportOptions:
     station: str | None = None  # whose positions a file holds
     quantity: str | None = None  # what the values of a grid are
     variable: str | None = None  # which one of a file of several grids
+    mask: str | None = None  # which quality layer masks a grid: NAME, NAME=VALUE, NAME>=VALUE or none
     window_m: float | None = None  # cells within so many metres of a station are averaged; None: the nearest cell
     within_m: float | None = None  # pixels farther from every station are left out; None: none is
     time: str | None = None  # gpst or utc, where a file of solutions does not say it
@@ -63,6 +64,7 @@ class ImportOptions:
     name: str = ""  # what its owner calls the file, where it lies under another name
     site_file: str = ""  # the text of that of the site, for readers of extensions
     stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
+    companions: tuple[Path, ...] | None = None  # files of `list_companions`; None: list the folder
 
     def call(self, path: Path) -> Path:
         """The file by the name that its owner gave it: some forms say there what their values are."""
@@ -87,6 +89,7 @@ class ValueMeaning:
     wavelength_mm: float | None = None  # of the radar, where the form of the file says it
     reference_at: datetime | None = None  # from which displacements count, where the file says it
     reference_point: str | None = None  # against which they count, where the file says it
+    mask: str = ""  # the quality layers that were applied to them
 
     def check(self, value: PointValue, now: datetime) -> PayloadError | None:
         """Why a value cannot be one, or None; nobody can be asked about one of many points."""
@@ -114,6 +117,7 @@ class PointLine:
     values: tuple[PointValue, ...] = ()
     missing: int = 0
     bad: tuple[BadRow, ...] = ()
+    masked: int = 0  # how many of the missing values a quality layer took away
 
 
 OpenReadings = Callable[[Path, ImportOptions], AbstractContextManager[Iterator[ReadingLine]]]
@@ -135,6 +139,15 @@ class FileReader:
     takes: tuple[str, ...] = ()  # options that may be given
     recognises: str = ""  # dotted path: whether a text that begins so is of this form
     in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
+
+
+_COMPANION: Final = re.compile(r"mask|temporal_?coh|quality", re.IGNORECASE)
+
+
+def list_companions(path: Path) -> tuple[Path, ...]:
+    """List the masks and quality layers that MintPy writes as files beside a time series."""
+    siblings = (file for file in path.parent.glob("*.h5") if file.name != path.name)
+    return tuple(sorted(file for file in siblings if _COMPANION.search(file.stem)))
 
 
 def find_by_name(file: str, names: Iterable[str]) -> str | None:

@@ -57,7 +57,7 @@ READERS: Final[dict[str, FileReader]] = {
         "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
         suffixes=GRID_SUFFIXES,
         needs=("--quantity",),
-        takes=("--unit", "--variable", "--window", "--stamp"),
+        takes=("--unit", "--variable", "--mask", "--window", "--stamp"),
         in_worker=True,
     ),
     "insar-grid": FileReader(
@@ -66,15 +66,15 @@ READERS: Final[dict[str, FileReader]] = {
         Content.POINTS,
         suffixes=GRID_SUFFIXES,
         needs=("--set", "--direction"),
-        takes=("--unit", "--variable", "--within"),
+        takes=("--unit", "--variable", "--mask", "--within"),
         in_worker=True,
     ),
     "mintpy": FileReader(
         f"{GRIDS}:open_mintpy_points",
-        "displacement of MintPy, a geocoded time series in HDF5, every pixel a point",
+        "displacement of MintPy, a geocoded time series in HDF5 or HDF-EOS5, every pixel a point",
         Content.POINTS,
         suffixes=(".h5", ".he5", ".hdf5"),
-        takes=("--set", "--direction", "--unit", "--within"),
+        takes=("--set", "--direction", "--unit", "--mask", "--within"),
         in_worker=True,
     ),
 }

@@ -131,6 +131,9 @@ class FileResult:
     revisions: int = 0
     rejected: int = 0
     missing: int = 0  # cells that say "no measurement"
+    masked: int = 0  # how many of them a quality layer took away
+    mask: str = ""  # that quality layer
+    fills: dict[float, int] = field(default_factory=dict)  # numbers that stand for "no value", with their count
     reasons: dict[str, int] = field(default_factory=dict)
     first_reason: str = ""  # a message
     from_at: datetime | None = None

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,16 @@ from monitor.domain.errors import ConfigError, JobError, PayloadError
 from monitor.domain.names import UNREADABLE, rename_file
 from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.point_rows import read_place
-from monitor.ingest.files.reader import BadRow, Content, ImportOptions, Judged, PointLine, ReadingLine, ValueMeaning
+from monitor.ingest.files.reader import (
+    BadRow,
+    Content,
+    ImportOptions,
+    Judged,
+    PointLine,
+    ReadingLine,
+    ValueMeaning,
+    list_companions,
+)
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
@@ -111,6 +120,7 @@ class ConversionResult:
     declared: tuple[str, str, str] | None = None
     wavelength_mm: float | None = None
     reference: tuple[datetime | None, str | None] = (None, None)
+    mask: str = ""
     refused: str = ""
 
 
@@ -133,7 +143,7 @@ class ConvertedFile:
         found = self.answer
         assert found.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
-            meaning = ValueMeaning(*found.declared, found.wavelength_mm, *found.reference)
+            meaning = ValueMeaning(*found.declared, found.wavelength_mm, *found.reference, found.mask[:REASON_MOST])
             yield meaning, (_read_piece(raw, now) for raw in lines)
 
 
@@ -141,7 +151,7 @@ class ConvertedFile:
 def open_converted(
     path: Path, form: str, options: ImportOptions, plan: ComputeSection, now: datetime
 ) -> Iterator[ConvertedFile]:
-    """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.
+    """Read a file in a sandboxed worker that can open this file (and the masks beside it) and nothing else.
 
     Raises:
         ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
@@ -149,9 +159,13 @@ def open_converted(
     with compute.own_folder() as folder:
         out = folder / "lines"
         source = path.absolute()
+        # the worker cannot list the folder
+        companions = list_companions(source) if form == "mintpy" else ()
         room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
-        terms = SandboxLimits.bound(plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source,), (folder,))
-        request = ConversionRequest(source, form, options, out, now)
+        terms = SandboxLimits.bound(
+            plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source, *companions), (folder,)
+        )
+        request = ConversionRequest(source, form, replace(options, companions=companions), out, now)
         try:
             answer = compute.run(CONVERT, request, plan.job_limit_s, terms=terms)
         except JobError as error:
@@ -196,12 +210,14 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
                         [[v.observed_at, v.value, v.sigma] for v in piece.values],
                         piece.missing,
                         [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
+                        piece.masked,
                     ]
                 )
             )
             lines += 1
     meant = declared.name, declared.direction, declared.unit
-    return ConversionResult(lines, meant, declared.wavelength_mm, (declared.reference_at, declared.reference_point))
+    reference = declared.reference_at, declared.reference_point
+    return ConversionResult(lines, meant, declared.wavelength_mm, reference, declared.mask)
 
 
 # ---- points that the worker wrote, which are not trusted ----------------------------------------------------------
@@ -209,15 +225,15 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
 
 def _read_piece(raw: bytes, now: datetime) -> PointLine:
     try:
-        place, values, missing, bad = json.loads(raw)
+        place, values, missing, bad, masked = json.loads(raw)
         if not all(isinstance(row, dict) for row, *_ in bad):
             raise TypeError
         refused = tuple(BadRow(row, read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad)
         if place is None:
-            return PointLine(None, (), _read_count(missing), refused)
+            return PointLine(None, (), _read_count(missing), refused, _read_count(masked))
         point = read_place(dict(zip(("point", "latitude", "longitude", "height_m"), place, strict=True)))
         found = tuple(_read_value(point.pid, now, *one) for one in values)
-        return PointLine(point, found, _read_count(missing), refused)
+        return PointLine(point, found, _read_count(missing), refused, _read_count(masked))
     except (TypeError, ValueError, AttributeError, RecursionError, PayloadError):
         raise ConfigError(NOT_OF_THEIR_FORM()) from None
 

@@ -15,6 +15,7 @@ from pyproj.exceptions import CRSError
 
 from monitor.domain.errors import ConfigError
 from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
+from monitor.ingest.grids.quality import NONE, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
@@ -42,19 +43,20 @@ class Variable:
 
 
 @contextmanager
-def open_netcdf(path: Path, variable: str | None, *, ends: bool) -> Iterator[GridStack]:
+def open_netcdf(path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE) -> Iterator[GridStack]:
     """Open one variable of a file.
 
     Args:
         variable: its name, where the file holds several grids.
         ends: where times have bounds, the later one counts: values are sums of an interval.
+        mask: the value of `--mask`; None: apply the quality layers whose good values the file names.
 
     Raises:
         ConfigError: it is no netCDF file with such a grid; one line.
     """
     try:
         with _open(path) as variables:
-            yield _read_stack(path.name, variables, variable, ends=ends)
+            yield _read_stack(path.name, variables, variable, ends=ends, mask=mask)
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
 
@@ -90,7 +92,9 @@ def _open(path: Path) -> Iterator[dict[str, Variable]]:
         }
 
 
-def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool) -> GridStack:
+def _read_stack(
+    name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool, mask: str | None
+) -> GridStack:
     values = _choose(name, variables, wanted)
     x_dim, y_dim = (_find_axis(name, variables, values, which) for which in ("x", "y"))
     others = [d for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
@@ -103,6 +107,7 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
     called = next((n for n, v in variables.items() if v is values), "")
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
+    quality = choose_mask(name, _list_quality_layers(variables, values, x_dim, y_dim), mask)
     return GridStack(
         name,
         times,
@@ -116,7 +121,29 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
         may_add_up(called, texts),
         find_no_rain([called, *texts[:2]], " ".join(values.text(n) for n in ("cell_methods", "GRIB_stepType"))),
         _find_reference(name, variables),
+        mask_name="" if quality is None else quality.name,
+        read_good=None if quality is None else quality.read_good,
     )
+
+
+def _list_quality_layers(
+    variables: Mapping[str, Variable], values: Variable, x_dim: str, y_dim: str
+) -> Iterator[QualityLayer]:
+    """List the other variables on the grid of the values: of one time, or of the same times."""
+    ancillary = values.text("ancillary_variables").split()
+    sizes = dict(zip(values.dims, values.shape, strict=True))
+    for name, variable in variables.items():
+        if variable is values or not {x_dim, y_dim} <= set(variable.dims):
+            continue
+        other = [(d, n) for d, n in zip(variable.dims, variable.shape, strict=True) if d not in {x_dim, y_dim}]
+        if any(n > 1 and sizes.get(d) != n for d, n in other):
+            continue
+        read = _make_read(variable, x_dim, y_dim, has_fills=False)
+        rule = None
+        if name in ancillary or is_quality_name(name):
+            texts = {key: variable.text(key) for key in ("flag_meanings", "description", "long_name", "comment")}
+            rule = find_rule(name, {**texts, "flag_values": variable.attrs.get("flag_values", ())})
+        yield QualityLayer(name, read, rule)
 
 
 def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
@@ -245,7 +272,14 @@ def _list_missing(numbers: Array) -> list[Any]:
         return []
 
 
-def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, slice, slice], Array]:
+def _make_read(
+    values: Variable, x_dim: str, y_dim: str, *, has_fills: bool = True
+) -> Callable[[slice, slice, slice], Array]:
+    """Make the function that reads a variable.
+
+    Args:
+        has_fills: numbers that stand out are fills which nobody declared. In a mask they are codes.
+    """
     attrs = values.attrs
     unsigned = values.text("_Unsigned").lower() == "true"  # classic files have no other type for it
 
@@ -278,6 +312,6 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
         found[(limited < low) | (limited > high)] = np.nan
         for value in missing:
             found[raw == value] = np.nan
-        return leave_fills(found, zero=False) * scale + offset
+        return (leave_fills(found, zero=False) if has_fills else found) * scale + offset
 
     return read

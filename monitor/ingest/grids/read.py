@@ -18,6 +18,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, UNITS, convert, is_unit_of
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up, read_unit
+from monitor.ingest.grids.quality import NONE
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.store.readings.points import Point, PointValue
 
@@ -120,6 +121,7 @@ LEAST_SHARE: Final = 0.5  # of the cells of a window that must have a value
 LAYERS_AT_ONCE: Final = 512
 RAIN: Final = "rain"
 MOTION: Final = "displacement"
+_MASKED_QUANTITIES: Final = frozenset({MOTION, "velocity"})
 TOWARDS: Final = "los-towards"
 
 
@@ -129,10 +131,18 @@ def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractCo
     if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
         from monitor.ingest.grids.netcdf import open_netcdf
 
-        return open_netcdf(path, options.variable, ends=ends)
+        return open_netcdf(path, options.variable, ends=ends, mask=_find_mask_option(options))
     if options.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
+    if options.mask not in (None, NONE):
+        raise ConfigError(f"{path}: --mask belongs to netCDF and MintPy files; a GeoTIFF has its own mask")
     return open_geotiff(path, ends=ends)
+
+
+def _find_mask_option(options: ImportOptions) -> str | None:
+    """Return `--mask`. Without it, quality layers mask displacement and velocity, but not rain and other quantities."""
+    is_motion = options.quantity is None or options.quantity in _MASKED_QUANTITIES
+    return options.mask if options.mask is not None or is_motion else NONE
 
 
 # ---- at stations -------------------------------------------------------------------------------------------------
@@ -190,7 +200,7 @@ def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: st
     for first in range(0, len(stack.times), LAYERS_AT_ONCE):
         layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
         found = {
-            station: _average(leave_fills(stack.read(layers, rows, columns), zero=quantity == MOTION), counts)
+            station: _average(stack.read_masked(layers, rows, columns, zero=quantity == MOTION)[0], counts)
             for station, (rows, columns, counts) in cells.items()
         }
         if is_depth:
@@ -268,7 +278,7 @@ def open_mintpy_points(
 
     if options.direction not in (None, TOWARDS):
         raise ConfigError(f"{path}: MintPy counts towards the satellite, not {options.direction}: {TOWARDS}")
-    with open_mintpy(path) as stack:
+    with open_mintpy(path, options.mask, options.companions) as stack:
         unit = choose_unit(stack.unit, options.unit, stack.name)
         yield _declare(stack, options, TOWARDS, unit), _walk(stack, options, now)
 
@@ -279,7 +289,7 @@ def _declare(stack: GridStack, options: ImportOptions, direction: str, unit: str
     if len(set(stack.times)) < len(stack.times):
         raise ConfigError(f"{stack.name}: two layers have the same time")
     name = options.point_set or (Path(options.name or stack.name).stem[:64])
-    return ValueMeaning(name, direction, unit, None, stack.reference_at, stack.reference_point)
+    return ValueMeaning(name, direction, unit, None, stack.reference_at, stack.reference_point, stack.mask_name)
 
 
 def _walk(stack: GridStack, options: ImportOptions, now: datetime) -> Iterator[PointLine]:
@@ -293,9 +303,13 @@ def _walk(stack: GridStack, options: ImportOptions, now: datetime) -> Iterator[P
             wanted &= find_near(latitude, longitude, options.places, options.within_m)
         if not wanted.any():
             continue
-        values = stack.read(slice(0, len(stack.times)), slice(first, first + len(latitude)), whole)
-        values = leave_fills(values, zero=True)
+        rows = slice(first, first + len(latitude))
+        values, rejected = stack.read_masked(slice(0, len(stack.times)), rows, whole, zero=True)
         valid = np.isfinite(values)
+        # pixels of which the mask left no value become no point: only their number is reported
+        fully_rejected = int((rejected & (wanted & ~valid.any(axis=0))).sum())
+        if fully_rejected:
+            yield PointLine(None, missing=fully_rejected, masked=fully_rejected)
         for row, column in zip(*np.nonzero(wanted & valid.any(axis=0)), strict=True):
             count += 1
             if count > MOST_POINTS:
@@ -306,14 +320,17 @@ def _walk(stack: GridStack, options: ImportOptions, now: datetime) -> Iterator[P
                 float(longitude[row, column]),
                 values[:, row, column],
                 valid[:, row, column],
+                int(rejected[:, row, column].sum()),
             )
 
 
-def _make_piece(stack: GridStack, latitude: float, longitude: float, values: Array, valid: Any) -> PointLine:
+def _make_piece(
+    stack: GridStack, latitude: float, longitude: float, values: Array, valid: Any, masked: int
+) -> PointLine:
     """A pixel is called by its place, so that a cut of the same grid has the same points."""
     pid = f"{latitude:.5f} {longitude:.5f}"
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         error = PayloadError("bad_place", f"pixel {pid} is no latitude and longitude")
         return PointLine(None, bad=(BadRow({"point": pid}, error, int(valid.sum())),))
     found = tuple(PointValue(pid, at, float(v)) for at, v, ok in zip(stack.times, values, valid, strict=True) if ok)
-    return PointLine(Point(pid, latitude, longitude), found, int((~valid).sum()))
+    return PointLine(Point(pid, latitude, longitude), found, int((~valid).sum()), masked=masked)

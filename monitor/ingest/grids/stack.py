@@ -43,6 +43,9 @@ class GridStack:
     no_rain: str = ""  # what the file says of its values that sums of rain are not; empty where it says no such thing
     reference_at: datetime | None = None  # the date from which displacements count, where the file says it
     reference_point: str | None = None  # the place against which they count, where the file says it
+    mask_name: str = ""  # the quality layers that `read_good` applies, "" where it is None
+    # which cells a quality layer calls good, shape (layers or 1, rows, columns); None: no quality layer applies
+    read_good: Callable[[slice, slice, slice], NDArray[np.bool_]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no grid, or larger than any that is read."""
@@ -52,6 +55,21 @@ class GridStack:
             steps = np.diff(axis)
             if not 1 <= len(axis) <= MOST_SIDE or not np.isfinite(axis).all() or not (all_up(steps) or all_up(-steps)):
                 raise ConfigError(f"{self.name}: {len(axis)} {name}s that neither rise nor fall are no grid")
+
+    def read_masked(self, layers: slice, rows: slice, columns: slice, *, zero: bool) -> tuple[Array, NDArray[np.bool_]]:
+        """Read values without fills and without the cells that the quality layers reject.
+
+        Args:
+            zero: as in `leave_fills`.
+
+        Returns:
+            the values, NaN where there is none, and where a quality layer took a value away.
+        """
+        values = leave_fills(self.read(layers, rows, columns), zero=zero)
+        if self.read_good is None:
+            return values, np.zeros(values.shape, bool)
+        rejected = np.isfinite(values) & ~np.broadcast_to(self.read_good(layers, rows, columns), values.shape)
+        return np.where(rejected, np.nan, values), rejected
 
     def find_cells(self, place: StationPlace, window_m: float | None) -> tuple[slice, slice, NDArray[np.bool_]] | None:
         """Rows and columns around a station, and which of these cells count; None where it stands outside of the grid.

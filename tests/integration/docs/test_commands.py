@@ -32,6 +32,7 @@ from tests.data.site_text import series, station, table
 from tests.data.surveys import clouds, images, radar
 from tests.data.surveys.rasters import write_raster
 from tests.fixtures.waiting import REPOSITORY
+from tests.integration.ingest.test_grid_masks import write_hdf5, write_netcdf
 from tests.integration.ingest.test_grids import write_mintpy, write_rain, write_tif
 from tests.integration.ingest.test_points import write_long as write_points
 from tests.integration.ingest.test_rtklib import HEAD, LLH
@@ -233,6 +234,15 @@ def make_points() -> None:
     write_tif(Path("stack.tif"), layers, ("20260101", "20260113"), transform=place)
     Path("radar").mkdir()
     write_rain("radar/a.nc", [1.0, 0.0, 2.0, 0.5])
+    Path("masked").mkdir()
+    write_mintpy("masked/timeseries_demErr.h5")
+    good = np.array([[0.9, 0.9, 0.9], [0.9, 0.9, 0.1]])
+    write_hdf5(
+        "masked/temporalCoherence.h5", {"temporalCoherence": good}, X_STEP="0.001", Y_STEP="-0.001", Y_UNIT="degrees"
+    )
+    displacement = np.random.default_rng(1).normal(5.0, 1.0, (3, 4, 4))
+    layover = np.zeros((4, 4), "u1")
+    write_netcdf(Path("masked/stack.nc"), displacement, {"layover_mask": (layover, {}), "los_angle": (layover, {})})
 
 
 def make_study() -> None:
