@@ -121,7 +121,7 @@ class RadarSource(ExitStack):
         self._mask = None if request.mask is None else self._layer(request.mask)
 
     def _layer(
-        self, path: Path, quantity: BandQuantity | None = None, index: int = 1, *, nodata: float | None = None
+        self, path: Path, quantity: BandQuantity | None = None, index: int | None = None, *, nodata: float | None = None
     ) -> Layer:
         with about(path):
             layer = self.enter_context(

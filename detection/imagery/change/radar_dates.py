@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import BandMissingError, ManifestError, RadiometryError, SceneError
 from detection.imagery.raster.raster import inspect
+from detection.imagery.raster.reading.bands import choose_band, find_content
 from detection.imagery.scene.scene import Scene, find_date, read_scene
 from forecasting.message import Template
 
@@ -62,23 +63,39 @@ class RadarDate:
 def read_radar(path: Path, band: int | None = None) -> RadarDate:
     """Read what a radar image is: a raster with tags, or a folder whose `scene.toml` has bands such as VV.
 
-    `band`: of a raster with several; None: by the descriptions of its bands, else the first.
+    `band`: of a raster with several; None: by the names of its bands.
 
-    Raises SceneError: no such band, or something is said of it that cannot be.
+    Raises:
+        SceneError: no such band, or something is said of it that cannot be.
+        RadiometryError: several bands may be the backscatter.
     """
     if path.is_dir():
         return of_scene(read_scene(path))
     facts = inspect(path)
-    names = [(text or "").strip().upper()[:2] for text in facts.descriptions]
+    names = [_find_polarisation(text or "") for text in facts.descriptions]
     if band is None:
-        band = next((names.index(name) + 1 for name in POLARISATIONS if name in names), 1)
+        band = next((names.index(name) + 1 for name in POLARISATIONS if name in names), None)
+    if band is None:
+        band = choose_band(path, facts, "backscatter", "Give --band N")
     if not 1 <= band <= facts.count:
         raise BandMissingError(f"{path}: band {band} was asked for, the file has {facts.count}")
     tags = {key.upper(): value for key, value in facts.tags.items()}
     declared = {key: tags[name] for key, names in TAGS.items() for name in reversed(names) if name in tags}
-    if names[band - 1] in POLARISATIONS:
+    if names[band - 1]:
         declared["polarisation"] = names[band - 1]
     return RadarDate(path, path, band, find_date(path, facts.tags), _read_metadata(path, declared, path.name))
+
+
+def _find_polarisation(name: str) -> str:
+    """Return the polarisation that the name of a band contains, "" for none or for another quantity.
+
+    >>> [_find_polarisation(name) for name in ("VV", "vh (dB)", "Sigma0_VV_db", "gamma0-HH", "coherence VV", "angle")]
+    ['VV', 'VH', 'VV', 'HH', '', '']
+    """
+    if find_content(name) not in (None, "backscatter"):
+        return ""
+    words = re.split(r"[^A-Z0-9]+", name.strip().upper())
+    return next((word[:2] for word in words if word[:2] in POLARISATIONS), "")
 
 
 def of_scene(scene: Scene) -> RadarDate:

@@ -126,7 +126,10 @@ def _read(
     for number, pair in enumerate(stack.pairs):
         if not same_grid(grid, read_grid(pair.unwrapped)):
             raise MismatchedBandsError(f"{pair.unwrapped}: on another grid than {stack.pairs[0].unwrapped.name}")
-        with Layer(pair.unwrapped, grid, quantity=PHASE) as layer, Layer(pair.unwrapped, grid) as stored:
+        with (
+            Layer(pair.unwrapped, grid, quantity=PHASE) as layer,
+            Layer(pair.unwrapped, grid, layer.index) as stored,
+        ):
             phase[number], valid[number] = layer.read(*box)
             zero = stored.read_values(*box) == 0
             warnings += layer.notes

@@ -27,6 +27,7 @@ from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import Layer, burn, strips, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, inspect, read_grid, write_png
+from detection.imagery.raster.reading.bands import choose_band
 from detection.imagery.raster.reading.values import RATE
 from forecasting.whole_file import write_json
 
@@ -208,7 +209,7 @@ def _find_in_one(path: Path, component: str | None) -> tuple[list[tuple[Path, in
         index = next((at for at, names in zip(axes, AXES, strict=True) if component in names), 0)
         if not index and (all(axes) or 1 in axes):
             raise SceneError(f"{path}: its bands say their components, none of them is {component}")
-        return [(path, index or 1)], component
+        return [(path, index or choose_band(path, facts, "velocity"))], component
     if facts.count < 3:
         raise SceneError(f"{path}: {facts.count} bands; east, north and up are needed")
     return [(path, index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU

@@ -18,7 +18,8 @@ from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
-from detection.imagery.raster.raster import read_grid, warp, window_of
+from detection.imagery.raster.raster import inspect, read_grid, warp, window_of
+from detection.imagery.raster.reading.bands import choose_band
 from detection.imagery.raster.reading.values import EMPTY, BandQuantity, open_values
 from detection.imagery.raster.untrusted import open_raster
 
@@ -38,6 +39,7 @@ class Layer(ExitStack):
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
 
     Args:
+        index: number of the band; None: the band whose name says that it contains the quantity, or the only one.
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
         quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
 
@@ -52,13 +54,16 @@ class Layer(ExitStack):
         self,
         path: Path,
         grid: Grid,
-        index: int = 1,
+        index: int | None = None,
         *,
         nearest: bool = False,
         nodata: float | None = None,
         offset: float = 0.0,
         quantity: BandQuantity | None = None,
     ) -> None:
+        if index is None:
+            content = "" if quantity is None else quantity.content
+            index = choose_band(path, inspect(path), content) if content else 1
         self.path, self.grid, self.index = path, grid, index
         self._offset, self.notes = np.float32(offset), list[str]()
         super().__init__()

@@ -24,6 +24,7 @@ from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
+from detection.imagery.raster.reading.bands import COLOURS
 from detection.imagery.raster.reading.fills import ValueStatistics
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.raster.vrt import copy_tree, open_tree
@@ -40,7 +41,6 @@ _NO_HEIGHTS: Final = re.compile(
     r"(?<![a-z])(?:slopes?|aspect|hill_?shade|shaded|curvature|roughness|intensity|ndvi|coherence|density)(?![a-z])",
     re.IGNORECASE,
 )
-COLOURS: Final = frozenset({"red", "green", "blue", "palette"})
 METRES: Final = {
     f"{short if name == 'm' else long}{name}": factor
     for short, long, factor in (
@@ -76,6 +76,7 @@ class BandQuantity:
     # by which a number in a unit that a band says is multiplied; none: what it says is not looked at
     units: Mapping[str, float] = field(default_factory=dict, compare=False)
     zero: bool = False  # 0, or a whole number below it, can be a fill that nobody declared
+    content: str = ""  # what `choose_band` looks for in the names of bands; "": band 1
     apart: float | None = None  # how far away from all others such a fill lies at least; None: a share of their range
     # what to do where values lie beyond low and high
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
@@ -84,14 +85,18 @@ class BandQuantity:
 HEIGHT: Final = BandQuantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
 HEIGHT_ERROR: Final = BandQuantity("errors of heights", 0.0, 9000.0, units=METRES)
 COHERENCES: Final = BandQuantity(
-    "coherences", -0.05, 1.05, hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01"
+    "coherences",
+    -0.05,
+    1.05,
+    content="coherence",
+    hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01",
 )
 SHARE: Final = BandQuantity(
     "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
 )
-PHASE: Final = BandQuantity("phases", -1e6, 1e6, units=RADIANS)
+PHASE: Final = BandQuantity("phases", -1e6, 1e6, units=RADIANS, content="phase")
 RATE: Final = BandQuantity("velocities")
-ANGLE: Final = BandQuantity("angles of incidence", -360.0, 360.0, units=DEGREES)
+ANGLE: Final = BandQuantity("angles of incidence", -360.0, 360.0, units=DEGREES, content="angle")
 BACKSCATTER: Final = BandQuantity("backscatter")
 FACTOR: Final = BandQuantity("values")
 

@@ -1,0 +1,79 @@
+"""Which band of a raster holds a quantity: the file names it, or there is no other band that could."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from detection.imagery.errors import RadiometryError
+from detection.imagery.raster.raster import RasterFacts
+
+COLOURS: Final = frozenset({"red", "green", "blue", "palette"})
+# What a band with such a name contains. The first entry that fits counts: `vel_std` is an error, no velocity.
+_CONTENTS: Final = tuple(
+    (content, re.compile(rf"(?<![a-z])(?:{names})(?![a-z])", re.IGNORECASE))
+    for content, names in (
+        ("mask", r"\w*mask\w*|conn\w*comp\w*|connected\w*|labels?|quality|qa|flags?|count"),
+        ("coherence", r"\w*coherence\w*|coh\w*|corr?|correlation|cc"),
+        (
+            "backscatter",
+            r"\w*(?:sigma|gamma|beta)_?(?:0|n[oa]ught)\w*|backscatter|[hv][hv]\w*|\w*_[hv][hv](?:_db)?",
+        ),
+        ("error", r"errors?|uncertainty|variance|\w*(?:std|stdev|sigma|err)"),
+        ("phase", r"\w*phase|phs|unw\w*|ifg|interferogram"),
+        ("amplitude", r"amp\w*|magnitude|mag|brightness|intensity|power"),
+        ("angle", r"inc|incidence\w*|\w*angle|theta|azimuth\w*"),
+        ("height", r"dem|dtm|dsm|elev\w*|heights?|altitude|z"),
+        ("velocity", r"\w*vel\w*|\w*rates?|speed|v|los\w*"),
+    )
+)
+_PLURALS: Final = {
+    "phase": "phases",
+    "coherence": "coherences",
+    "angle": "angles of incidence",
+    "velocity": "velocities",
+    "backscatter": "backscatter",
+}
+# Other contents that serve as well: images of amplitude are backscatter in another unit.
+_SYNONYMS: Final = {"backscatter": frozenset({"backscatter", "amplitude"})}
+
+
+def find_content(name: str | None) -> str | None:
+    """Return what a band contains by its name, or None.
+
+    >>> [find_content(name) for name in ("unwrapped phase", "Sigma0_VV_db", "vel_std", "amplitude", "band 1", None)]
+    ['phase', 'backscatter', 'error', 'amplitude', None, None]
+    """
+    return next((content for content, pattern in _CONTENTS if pattern.search(name or "")), None)
+
+
+def choose_band(path: Path, facts: RasterFacts, content: str, remedy: str = "") -> int:
+    """Choose the band that contains a quantity: the only one named so, or the only one that could be meant.
+
+    Args:
+        content: one of `_PLURALS`.
+        remedy: how a user names the band; by default it is written into a file of its own.
+
+    Raises:
+        RadiometryError: several bands are plausible, or none is.
+    """
+    accepted = _SYNONYMS.get(content, frozenset({content}))
+    bands = [
+        (number, name, find_content(name))
+        for number, (name, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1)
+        if colour != "alpha"
+    ]
+    named = [number for number, _, found in bands if found in accepted]
+    unknown = [number for number, _, found in bands if found is None]
+    plausible = named or unknown
+    colour = facts.colours[plausible[0] - 1] if plausible else ""
+    if not named and len(plausible) > 1 and colour in COLOURS:
+        raise RadiometryError(f"{path}: band {plausible[0]} is the {colour} of a picture: no {_PLURALS[content]}")
+    if len(plausible) == 1:
+        return plausible[0]
+    listed = ", ".join(f"{number} {name!r}" if name else f"{number} without a name" for number, name, _ in bands)
+    if not plausible:
+        raise RadiometryError(f"{path}: no band contains the {content}; the bands are: {listed}")
+    raise RadiometryError(
+        f"{path}: bands {', '.join(map(str, plausible))} may contain the {content}; the bands are: {listed}. "
+        f"{remedy or 'Write this band alone into a file (gdal_translate -b N)'}, or name the bands in the file"
+    )
