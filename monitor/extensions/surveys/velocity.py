@@ -52,6 +52,9 @@ class VelocityArguments:
     k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0
     minimum_area_m2: Area = 10_000.0
     cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0
+    fill: Annotated[
+        str | None, typer.Option(help="Velocity of points that stands for no value, or none; else found.")
+    ] = None
     until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None
     out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None
     site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None
@@ -71,7 +74,7 @@ def velocity(given: VelocityArguments) -> None:
         placing_by(target),
         tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder,
     ):
-        files, errors, warnings = _open(given.file, tuple(given.sigma_file or ()), given.cell, Path(folder))
+        files, errors, warnings = _open(given.file, tuple(given.sigma_file or ()), given.cell, given.fill, Path(folder))
         factor = _find_factor(given.file[0].name, files[0], given.unit)
         others = {path: _find_factor(path.name, path, given.unit, factor) for path in (*files[1:], *errors)}
         request = VelocityRequest(
@@ -108,17 +111,19 @@ def _read_end(until: str | None, site: str | None) -> datetime | None:
 
 
 def _open(
-    files: list[Path], errors: tuple[Path, ...], cell_m: float, folder: Path
+    files: list[Path], errors: tuple[Path, ...], cell_m: float, fill: str | None, folder: Path
 ) -> tuple[tuple[Path, ...], tuple[Path, ...], list[str]]:
     """The rasters to be read: points are brought onto one first."""
     from detection.imagery.insar.velocity_points import grid_points
 
     if files[0].suffix.lower() != ".csv":
+        if fill is not None:
+            raise SlopewardError(f"{files[0].name}: --fill belongs to points; a raster has nodata")
         return tuple(files), errors, []
     if len(files) > 1:
         raise SlopewardError(f"{files[0].name}: points come in one file")
-    values, sigma, warnings = grid_points(files[0], cell_m, folder)
-    return (values,), errors or ((sigma,) if sigma else ()), warnings
+    gridded = grid_points(files[0], cell_m, folder, fill)
+    return (gridded.velocity,), errors or ((gridded.sigma,) if gridded.sigma else ()), list(gridded.warnings)
 
 
 def _find_place(site: Site, station: Station) -> "MeasuredPlace":

@@ -3,6 +3,7 @@
 A number of the list is one only where it lies outside of all others of its raster or stack, and well away from them.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,14 +11,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Nines, and the ends of 16 and 32 bits.
+# Ends of 16 and 32 bits, short nines, and other numbers that programs write for "no value".
 NUMBERS: Final = frozenset(
     {
-        *(sign * nines for nines in (999.0, 9999.0, 99999.0, 999999.0, 9999999.0) for sign in (-1, 1)),
-        *(-99.99, -999.9, 999.9, -32767.0, 32767.0, -32768.0, 65535.0),
+        *(-99.99, -32767.0, 32767.0, -32768.0, 65535.0),
         *(-2147483647.0, -2147483648.0, 2147483647.0, 4294967295.0),
+        *(sign * number for number in (8888.0, 88888.0, 1e10, 1e15) for sign in (-1, 1)),
     }
 )
+_NINES: Final = re.compile(r"-?9{3,}(?:\.9*0*)?")  # -9999, 9999.9, 999.99
 HUGE: Final = 1e19  # 1e20, 9.97e36 and the ends of floating point: no quantity reaches them
 ENDS_MOST: Final = 8  # of whole numbers below 0: heights below the sea are many of them
 STEPS: Final = 5.0  # typical steps between neighbours that a fill lies away from all others
@@ -30,10 +32,14 @@ def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
 
     >>> is_fill(-9999.0), is_fill(float(np.float32(-3.4028234663852886e38))), is_fill(12.5), is_fill(0.0, zero=True)
     (True, True, False, True)
+    >>> is_fill(9999.9), is_fill(float(np.float32(-9999.9))), is_fill(-999.99), is_fill(99.9), is_fill(-9990.0)
+    (True, True, True, False, False)
     >>> is_fill(-99.0), is_fill(-99.0, below=True), is_fill(-99.5, below=True)
     (False, True, False)
     """
-    if round(value, 4) in NUMBERS or abs(value) >= HUGE or (zero and value == 0):
+    rounded = round(value, 4)
+    is_nines = abs(rounded) < HUGE and _NINES.fullmatch(f"{rounded:.7g}") is not None
+    if rounded in NUMBERS or is_nines or abs(value) >= HUGE or (zero and value == 0):
         return True
     return below and value < 0 and value.is_integer()
 

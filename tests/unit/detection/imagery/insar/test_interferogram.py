@@ -352,7 +352,8 @@ def test_points_are_brought_onto_cells(tmp_path, noise):
         table = csv.writer(file)
         table.writerow(["Longitude", "Latitude", "mean_velocity", "mean_velocity_std"])
         table.writerows([*zip(lon, lat, velocity, np.full(len(lon), 2.0), strict=True), ["x", "y", "", ""]])
-    raster, sigma, warnings = grid_points(path, 80.0, tmp_path)
+    gridded = grid_points(path, 80.0, tmp_path)
+    raster, sigma, warnings = gridded.velocity, gridded.sigma, gridded.warnings
     assert len(warnings) == 1
     found = measure_velocity(VelocityRequest(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,)))
     assert (found.zones[0].kind, found.zones[0].area_m2) == ("up", pytest.approx(AREA_M2, rel=0.2))
