@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.clouds.gridding import BANDS, MARGIN, RIM_M, Rule, choose_rule, find_ground, make_heights, usual_spread
+from detection.clouds.gridding import (
+    BANDS,
+    MARGIN,
+    RIM_M,
+    UNITS,
+    Rule,
+    choose_rule,
+    find_ground,
+    make_heights,
+    usual_spread,
+)
 from detection.clouds.header import CloudError, NoPointsError
 from detection.clouds.spool import (
     CELLS_MOST,
@@ -101,7 +111,13 @@ def grid_clouds(
         tags = {VERTICAL_TAG: place.vertical} if place.vertical else {}
         with replacing(out) as partial:
             write_cog(
-                loose, partial, overviews="average", tags=tags, descriptions=BANDS, vertical_wkt=place.vertical_wkt
+                loose,
+                partial,
+                overviews="average",
+                tags=tags,
+                descriptions=BANDS,
+                units=UNITS,
+                vertical_wkt=place.vertical_wkt,
             )
         sigma_m, per_m2, spread_m = np.median(np.concatenate(samples, axis=1), axis=1)
         found = CloudGrid(

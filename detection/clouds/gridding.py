@@ -94,6 +94,8 @@ def _silent() -> Iterator[None]:
 
 
 BANDS: Final = ("height_m", "sigma_m", "points_per_m2", "spread_m")
+# Heights are metres also where the map is in feet. Without the unit a reader cannot know that.
+UNITS: Final = ("m", "m", "1/m2", "m")
 # The standard error of a median is so many times that of a mean, for normal scatter.
 MEDIAN: Final = float(np.sqrt(np.pi / 2))
 # A plane needs so many points of the cells around; where the 3 x 3 have fewer, wider ones are asked.

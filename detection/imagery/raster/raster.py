@@ -259,21 +259,26 @@ def write_cog(
     overviews: str,
     tags: Mapping[str, str],
     descriptions: tuple[str, ...] = (),
+    units: tuple[str, ...] = (),
     vertical_wkt: str = "",
 ) -> None:
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
 
     Args:
-        source: the GeoTIFF; it gets the tags and descriptions too.
+        source: the GeoTIFF; it gets the tags, descriptions and units too.
         overviews: how they are made: `average`, `mode` or `nearest`.
         vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
-    label_geotiff(source, tags, descriptions, vertical_wkt)
+    label_geotiff(source, tags, descriptions, units, vertical_wkt)
     pack_cog(source, target, overviews=overviews, level=6)
 
 
 def label_geotiff(
-    path: Path, tags: Mapping[str, str], descriptions: tuple[str, ...] = (), vertical_wkt: str = ""
+    path: Path,
+    tags: Mapping[str, str],
+    descriptions: tuple[str, ...] = (),
+    units: tuple[str, ...] = (),
+    vertical_wkt: str = "",
 ) -> None:
     """Write into a GeoTIFF, as it lies there, what it says of itself; see `write_cog`."""
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(path, "r+", driver="GTiff") as edited:
@@ -283,6 +288,8 @@ def label_geotiff(
             edited.crs = CompoundCRS(f"{flat.name} + {heights.name}", [flat, heights]).to_wkt()
         for index, name in enumerate(descriptions, start=1):
             edited.set_band_description(index, name)
+        for index, unit in enumerate(units, start=1):
+            edited.set_band_unit(index, unit)
 
 
 def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:

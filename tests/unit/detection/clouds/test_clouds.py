@@ -141,6 +141,28 @@ def test_a_map_whose_metres_are_none_on_the_ground_is_refused(tmp_path):
         grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(like=tmp_path / "like.tif"))
 
 
+@pytest.mark.parametrize(
+    ("crs", "unit_m", "height_unit", "cell_m"),
+    [
+        ("EPSG:2227+6360", 1200 / 3937, None, 1.0),  # map and heights in US survey feet
+        ("EPSG:2227", 1200 / 3937, "us-ft", 1.0),
+        ("EPSG:2227", 1200 / 3937, "us-ft", 0.5),
+        ("EPSG:32610", 1.0, "m", 1.0),
+    ],
+)
+def test_surfaces_of_clouds_in_any_unit_are_subtracted_in_metres(tmp_path, crs, unit_m, height_unit, cell_m):
+    rng = np.random.default_rng(5)
+    for name, raised in (("a", None), ("b", lambda x, y: np.where(np.hypot(x - 20, y - 20) < 8, -0.5, 0.0))):
+        points = draw(rng, **({} if raised is None else {"raised": raised}))[0]
+        cloud = write_cloud(tmp_path / f"{name}.laz", points, crs=crs, unit_m=unit_m)
+        request = CloudGridRequest(ground="all", height_unit=height_unit, cell_m=cell_m)
+        grid_clouds([cloud], tmp_path / f"{name}.tif", request)
+    assert inspect(tmp_path / "a.tif").units == ("m", "m", "1/m2", "m")
+    found = subtract(tmp_path / "a.tif", tmp_path / "b.tif", minimum_area_m2=10.0)
+    assert found.loss.volume_m3 == pytest.approx(np.pi * 8**2 * 0.5, rel=0.05)
+    assert found.gain.bodies == 0
+
+
 def test_feet_become_metres(tmp_path):
     points = draw(np.random.default_rng(8), per_m2=12)[0]
     foot = 1200 / 3937
