@@ -9,9 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import ndtri
 from shapely.geometry import mapping
 
 from detection.geojson import Geometry
+from detection.imagery.change.surface_grids import choose_grid, read_surface
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT, outline_pixels
@@ -19,17 +21,19 @@ from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer
-from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
+from detection.imagery.raster.raster import inspect, write_geotiff
 from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR
 from forecasting.whole_file import write_json
 
-# The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
-PIXELS_MOST = 60_000_000
 # The band that holds the error of each cell, as point clouds are gridded.
 SIGMA_BAND = "sigma_m"
 RAISE_WARN = 1.2
 # Two-sided 95 % of a normal error.
 CONFIDENCE = 1.96
+# Noise alone puts 5 % of the cells beyond the limit of detection, some of them side by side. A body of fewer cells than
+# this counts only if one of its cells lies so far out that noise reaches it once in twenty comparisons.
+CELLS_LEAST: Final = 10
+CHANCE: Final = 0.05
 # NMAD of a normal error is its standard deviation.
 NMAD = 1.4826
 ROUNDS = 10
@@ -111,7 +115,7 @@ def subtract(
     minimum_area_m2: float = 0.0,
     out_dir: Path | None = None,
 ) -> SurfaceDifference:
-    """Subtract an older surface from a newer one, on the grid of the newer one.
+    """Subtract an older surface from a newer one, on the coarser of their grids (`surface_grids`).
 
     The vertical offset between the surfaces is the median over stable ground, and is taken away. Without named stable
     ground one beyond the limit of detection is not: either the surface lay off or all of it moved, so it counts as
@@ -137,9 +141,7 @@ def subtract(
     """
     if (sigma_older_m is None) != (sigma_newer_m is None):
         raise SceneError("give the errors of both surfaces, or of none")
-    grid = read_grid(newer)
-    if grid.width * grid.height > PIXELS_MOST:
-        raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
+    grid = choose_grid(older, newer)
     warnings = warn_of_heights(*(inspect(path).vertical for path in (older, newer)))
     given = None if sigma_older_m is None or sigma_newer_m is None else float(np.hypot(sigma_older_m, sigma_newer_m))
     difference, new, cells = _read_difference(older, newer, grid, warnings, with_errors=given is None)
@@ -185,7 +187,12 @@ def subtract(
     def err(area_m2: float, sigma_m: float = sigma) -> float:
         return round(float(area_m2 * np.hypot(_mean_error(sigma_m, area_m2, range_m), offset_error)), 3)
 
-    bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
+    bodies, noise = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
+    if noise:
+        warnings.append(
+            f"{len(noise)} bodies of less than {CELLS_LEAST} cells and {sum(noise):,.1f} m³ in all do not stand out of "
+            f"the noise of {valid.sum():,} cells: they are left out"
+        )
     loss, gain = _sum_up(bodies, "loss", err), _sum_up(bodies, "gain", err)
     shift_px = _shift(new, difference, ground, warnings)
     found = SurfaceDifference(
@@ -216,20 +223,15 @@ def _read_difference(
     older: Path, newer: Path, grid: Grid, warnings: list[str], *, with_errors: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float64] | None]:
     """Newer less older, NaN where one is not known, the newer heights, and the error of the difference by cell."""
-    box = (0, 0, grid.width, grid.height)
-    with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
-        new, shown = now.read(*box)
-        old, also = then.read(*box)
-        cells = _read_errors(older, newer, grid) if with_errors else None
-        warnings += [*then.notes, *now.notes]
-        if then.warped:
-            warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
-    valid = shown & also
+    now, then = read_surface(newer, grid, HEIGHT), read_surface(older, grid, HEIGHT)
+    warnings += [*then.notes, *now.notes]
+    valid = now.valid & then.valid
+    cells = _read_errors(older, newer, grid) if with_errors else None
     if cells is not None:
         valid &= np.isfinite(cells)
     if not valid.any():
         raise NoValidPixelsError(f"{older} and {newer} have no valid pixel in common")
-    return np.where(valid, new.astype(np.float64) - old, np.nan), new, cells
+    return np.where(valid, now.values.astype(np.float64) - then.values, np.nan), now.values, cells
 
 
 def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | None:
@@ -239,9 +241,9 @@ def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | 
         names = inspect(path).descriptions
         if SIGMA_BAND not in names:
             return None
-        with Layer(path, grid, names.index(SIGMA_BAND) + 1, quantity=HEIGHT_ERROR) as layer:
-            sigma, known = layer.read(0, 0, grid.width, grid.height)
-        variance += np.where(known & (sigma > 0), sigma.astype(np.float64) ** 2, np.nan)
+        # Errors of neighbouring fine cells may hang together: their mean is the error of the mean at most.
+        sigma = read_surface(path, grid, HEIGHT_ERROR, names.index(SIGMA_BAND) + 1)
+        variance += np.where(sigma.valid & (sigma.values > 0), sigma.values.astype(np.float64) ** 2, np.nan)
     return np.asarray(np.sqrt(variance))
 
 
@@ -307,8 +309,11 @@ def _list_bodies(
     pixel_m2: NDArray[np.float64],
     minimum_m2: float,
     err: Callable[[float, float], float],
-) -> list[SurfaceBody]:
-    found = []
+) -> tuple[list[SurfaceBody], list[float]]:
+    """Outline the bodies of loss and gain; return them, and the volumes of those that noise explains."""
+    found, noise = [], []
+    cells = int(np.isfinite(difference).sum())
+    peak_least = float(ndtri(1 - CHANCE / (2 * max(1, cells))))
     for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
         labels, _ = ndimage.label(beyond, structure=EIGHT)
         for index, place in enumerate(ndimage.find_objects(labels), start=1):
@@ -318,6 +323,10 @@ def _list_bodies(
                 continue
             heights = np.where(body, np.abs(difference[place]), 0.0)
             volume = float((heights * pixel_m2[place[0]]).sum())
+            peak = float((heights[body] / np.maximum(errors[place][body], 1e-9)).max())
+            if np.count_nonzero(body) < CELLS_LEAST and peak < peak_least:
+                noise.append(volume)
+                continue
             parts = outline_pixels(body)
             outline = shapely.union_all(parts)
             left, top = place[1].start, place[0].start
@@ -334,7 +343,7 @@ def _list_bodies(
                     volume_error_m3=err(round(area, 2), float(np.sqrt(np.mean(errors[place][body] ** 2)))),
                 )
             )
-    return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
+    return sorted(found, key=lambda body: (-body.volume_m3, body.kind)), noise
 
 
 def _sum_up(bodies: Sequence[SurfaceBody], kind: str, err: Callable[[float], float]) -> SurfaceTotal:
