@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 from detection.imagery.change.compare import OUTLINES, write_outlines
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import (
+    REGISTERED_PX,
     WHITE_OF,
     Block,
     Image,
     as_it_came,
+    can_register,
+    describe_registration,
     describe_white_ground,
     find_season,
     find_white_ground,
     lay_together,
     list_before,
     make_date_comparison,
+    move_grid,
 )
 from detection.imagery.change.records import (
     NOT_COMPARED,
@@ -44,6 +48,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid
+from detection.imagery.scene.registration import ImageShift
 from forecasting.message import Figure, Message, Template, error_text, join
 
 # Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.
@@ -170,16 +175,28 @@ class _MatchedImage(ExitStack):
 
 
 def _compare(
-    newer: StoredDate, older: StoredDate, now: _MatchedImage, then: _MatchedImage, *, with_network: bool
+    newer: StoredDate,
+    older: StoredDate,
+    now: _MatchedImage,
+    then: _MatchedImage,
+    *,
+    with_network: bool,
+    registered: ImageShift | None = None,
 ) -> tuple[StoredDate, Comparison]:
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
         raise BandMissingError(_COLOURLESS())
     shift, ratios = lay_together(now.came, then.came)
+    if registered is None and shift is not None and can_register(shift):
+        with _MatchedImage(older, move_grid(grid, shift)) as moved:
+            left, _ = lay_together(now.came, moved.came)
+            if left is not None and left.px <= REGISTERED_PX:
+                date, found = _compare(newer, older, now, moved, with_network=with_network, registered=shift)
+                return date, replace(found, warnings=(describe_registration(day, shift), *found.warnings))
     cautions = [*([_BY_INDEX()] if with_network else newer.doubts), *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
-    measured = make_date_comparison(older, shift, ratios, cautions)
+    measured = make_date_comparison(older, shift, ratios, cautions, registered)
     outlines: tuple[KnownOutline, ...] = ()
     warnings: list[Message] = []
     joint, limit = 0, None
@@ -227,7 +244,10 @@ def _find_bare(
     grid = now.grid
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="index-change-")))
-        kept = [stack.enter_context(Layer(Path(date.prob), grid, nodata=NODATA)) for date in (newer, older)]
+        kept = [
+            stack.enter_context(Layer(Path(date.prob), image.grid, nodata=NODATA))
+            for date, image in ((newer, now), (older, then))
+        ]
 
         def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
             pairs = [[image.read(name, *box) for name in RED_GREEN] for image in (now, then)]

@@ -15,10 +15,13 @@ import shapely
 from detection.imagery.change.classification import NOTHING, change_of, classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
+    REGISTERED_PX,
     SHIFT_MOST_PX,
     WHITE_OF,
     Image,
     as_it_came,
+    can_register,
+    describe_registration,
     describe_white_ground,
     find_season,
     find_white_ground,
@@ -26,6 +29,7 @@ from detection.imagery.change.guards import (
     lay_together,
     list_before,
     make_date_comparison,
+    move_grid,
     scene_of,
 )
 from detection.imagery.change.records import (
@@ -50,7 +54,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
 from detection.imagery.scene.border import list_doubtful
-from forecasting.message import Figure, Template, error_text
+from forecasting.message import Figure, Message, Template, error_text
 from forecasting.whole_file import replacing
 
 OUTLINES = "change.geojson"
@@ -186,11 +190,19 @@ def compare(
         if guards:
             own.white, untold = find_white_ground(image, own.day)
             warnings += untold
-        for date in dates if guards else ():
-            _guard(date, own, image, warnings)
-        compared = tuple(make_date_comparison(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
+        if guards:
+            for date in dates:
+                _guard(date, own, image, warnings)
+            dates = [_register(stack, date, own, image, grid, warnings) for date in dates]
+        compared = tuple(make_date_comparison(d.facts, d.shift, d.ratios, d.cautions, d.registered) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid, warnings)
+        reasons = [_describe_shift(d) for d in dates if d.shift is not None and d.shift.px > SHIFT_MOST_PX]
+        warnings += reasons
+        for name, change in changes.items():
+            # an outline that could not be compared carries the reason where the database and the page show it
+            if reasons and change.since_at is None:
+                changes[name] = change.doubted(*reasons)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
@@ -303,7 +315,8 @@ def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: 
 
 def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
     least, kind = threshold_steps(own.facts.threshold), own.facts.classes[0]
-    grid = own.layers[kind].grid
+    # that of a registered date is moved
+    grid = next(iter(date.layers.values())).grid
     try:
         older = image.enter_context(Image(as_it_came(date.facts), grid))  # its white ground is asked for later
         date.shift, date.ratios = lay_together(image, older)
@@ -319,14 +332,34 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
             date.cautions.append("the season of the images could not be compared")
         if date.shift is None:
             date.cautions.append("the shift between the images could not be measured")
-        elif date.shift.px > SHIFT_MOST_PX:
-            warnings.append(
-                _SHIFTED(
-                    day=date.day,
-                    shift=Figure(date.shift.px, ".1f"),
-                    columns=Figure(date.shift.columns, "+.1f"),
-                    rows=Figure(date.shift.rows, "+.1f"),
-                )
-            )
     pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
+
+
+def _register(stack: ExitStack, date: Date, own: Date, image: Image, grid: Grid, warnings: list[str]) -> Date:
+    """Return the date moved onto the newer one if its image is shifted, else the date as it is.
+
+    A date that is still off after the move stays as it is, so no change is claimed against it.
+    """
+    measured = date.shift
+    if measured is None or not can_register(measured):
+        return date
+    moved = _open(stack, date.facts, own, move_grid(grid, measured), [])
+    if moved is None:
+        return date
+    _guard(moved, own, image, [])
+    if moved.shift is None or moved.shift.px > REGISTERED_PX:
+        return date
+    moved.registered = measured
+    warnings.append(describe_registration(date.day, measured))
+    return moved
+
+
+def _describe_shift(date: Date) -> Message:
+    assert date.shift is not None
+    return _SHIFTED(
+        day=date.day,
+        shift=Figure(date.shift.px, ".1f"),
+        columns=Figure(date.shift.columns, "+.1f"),
+        rows=Figure(date.shift.rows, "+.1f"),
+    )

@@ -29,6 +29,7 @@ class Date:
     facts: StoredDate
     layers: dict[str, Layer]
     shift: ImageShift | None = None
+    registered: ImageShift | None = None  # the shift that was corrected; `shift` is what is left
     ratios: tuple[float, ...] | None = None
     cautions: list[str] = field(default_factory=list)
     polygons: list[KnownOutline] = field(default_factory=list)

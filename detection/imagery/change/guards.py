@@ -24,8 +24,16 @@ from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from forecasting.message import Figure, Message, Template
 
-# Above this shift between two images no change is claimed, pixels.
+# Above this shift between two images, pixels, the older one is first moved onto the newer one.
 SHIFT_MOST_PX = 1.5
+# A larger shift is no error of geocoding, and no change is claimed.
+REGISTER_MOST_PX = 24.0
+# A moved image may be off by this much, pixels; otherwise it is distorted, and no change is claimed.
+REGISTERED_PX = 1.0
+REGISTERED: Final = Template(
+    "change.registered",
+    "the image of {day} was {shift} px off ({columns} columns, {rows} rows) and was moved onto the newer image",
+)
 # Share of landslide pixels before over the share after beyond which the two dates do not compare.
 SHARE_RATIO = 5.0
 # Medians of a band may differ by this factor between two dates of one season: below the 1.26 to 1.44 of the measured
@@ -78,12 +86,36 @@ def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stored
 
 
 def make_date_comparison(
-    date: StoredDate, shift: ImageShift | None, ratios: tuple[float, ...] | None, cautions: Sequence[str]
+    date: StoredDate,
+    shift: ImageShift | None,
+    ratios: tuple[float, ...] | None,
+    cautions: Sequence[str],
+    registered: ImageShift | None = None,
 ) -> DateComparison:
     """What was measured between a newer date and this one, for the record."""
     claimed = shift is None or shift.px <= SHIFT_MOST_PX
-    moved = None if shift is None else asdict(shift)
-    return DateComparison(date.scene_hash, date.acquired_at, moved, ratios, tuple(cautions), claimed)
+    moved, corrected = (None if one is None else asdict(one) for one in (shift, registered))
+    return DateComparison(date.scene_hash, date.acquired_at, moved, ratios, tuple(cautions), claimed, corrected)
+
+
+def can_register(shift: ImageShift | None) -> bool:
+    """Return whether a shift is large enough to correct, and small enough to be an error of geocoding."""
+    return shift is not None and SHIFT_MOST_PX < shift.px <= REGISTER_MOST_PX
+
+
+def move_grid(grid: Grid, shift: ImageShift) -> Grid:
+    """Return the grid on which an older image is read so that its pixels match those of the newer image."""
+    return replace(grid, transform=grid.moved(-shift.columns, -shift.rows))
+
+
+def describe_registration(day: str, shift: ImageShift) -> Message:
+    """Return the line that reports a corrected shift."""
+    return REGISTERED(
+        day=day,
+        shift=Figure(shift.px, ".1f"),
+        columns=Figure(shift.columns, "+.1f"),
+        rows=Figure(shift.rows, "+.1f"),
+    )
 
 
 def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None]:

@@ -105,6 +105,7 @@ class DateComparison:
     median_ratios: tuple[float, ...] | None  # of the bands, newer over older; None: not measured
     cautions: tuple[str, ...]  # why change against it is advice only
     claimed: bool  # whether change against it is claimed at all
+    registered_px: Mapping[str, float] | None = None  # by how much it was moved before; `shift_px` is what is left
 
 
 @dataclass(frozen=True, slots=True)

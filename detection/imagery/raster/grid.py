@@ -68,7 +68,7 @@ class Grid:
         lon, lat = into_lonlat(self.crs_wkt).transform(x, y)
         return np.asarray(lon), np.asarray(lat)
 
-    def moved(self, column: int, row: int) -> Affine:
+    def moved(self, column: float, row: float) -> Affine:
         """The transform of the part of the grid that begins at a pixel."""
         a, b, _, d, e = self.transform[:5]
         x, y = apply_affine(self.transform, column, row)

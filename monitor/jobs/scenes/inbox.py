@@ -249,11 +249,25 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
     if read is not None and not (added or changed or values or withdrawn):
         return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
     gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+    for line in _list_unclaimed(answer):
+        log.warning("%s: %s: %s", site.id, name, line)
+        gone += f"; {line}"
     if answer.model == INDEX and not added:
         why = explain_unread(answer.warnings)
         return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
     coarser = f"; {loss}" if (loss := find_coarser(answer.doubts)) else ""
     return f"{added} footprints, {changed} new or grown, {values} values of places{gone}{coarser}"
+
+
+def _list_unclaimed(answer: ReadScene) -> list[str]:
+    """Return a line for each earlier date that no change was claimed against, because the images are too far apart."""
+    return [
+        f"no change is claimed against {one['acquired_at'][:10]}: its image is "
+        f"{math.hypot(one['shift_px']['columns'], one['shift_px']['rows']):.1f} px off"
+        for judged in answer.judgements[:1]
+        for one in judged.described.get("compared", ())
+        if one.get("shift_px") and not one.get("claimed", True)
+    ]
 
 
 def _run_worker(

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from detection.imagery.change import compare
 from detection.imagery.change.dates import DATES_MOST
+from detection.imagery.scene.registration import ImageShift
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
 from monitor.jobs.scenes import inbox as scene_inbox
@@ -318,3 +320,27 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
     monkeypatch.setattr(scene_inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
     scene_inbox.detect_scene(database, config, site, write_date(inbox / "b", may(12), [SCAR]), may(13))
     assert (calls, list_changes(database)) == ([[], [], ["a"]], ["b new"])
+
+
+def test_shift_that_cannot_be_corrected_is_in_the_database_in_the_log_and_in_the_line(
+    database, config, site, inbox, monkeypatch, caplog
+):
+    """The images of two dates are 33 px apart: nobody learns of a landslide as new, so everybody learns why."""
+
+    def measure(date, *_):
+        date.shift = ImageShift(33.0, 0.0, 4)
+
+    monkeypatch.setattr(compare, "_guard", measure)
+    write_date(inbox / "a", may(7), [])
+    scene_inbox.run(database, config, site, may(7) + HOUR)
+    write_date(inbox / "b", may(12), [SCAR])
+    said = scene_inbox.run(database, config, site, may(12) + HOUR)
+    (outline,) = polygons(database)
+    assert outline["change"] == "single"
+    assert "no change is claimed against 2026-05-07: its image lies 33.0 px off" in outline["caution"]
+    assert outline["caution_id"] == "change.shifted_by"
+    line = "no change is claimed against 2026-05-07: its image is 33.0 px off"
+    assert line in said
+    assert [record.getMessage() for record in caplog.records if "no change" in record.getMessage()] == [
+        f"bench: b: {line}"
+    ]

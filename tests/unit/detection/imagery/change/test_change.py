@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely.geometry import mapping
 
+from detection.imagery.change.by_index import compare_by_index
 from detection.imagery.change.classification import (
     change_of,
     choose_parent,
@@ -321,21 +322,62 @@ def drawn(tmp_path_factory):
     return folder, dates
 
 
-def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
-    folder, (before, after) = drawn
-    found = compare(after, [before])
-    assert [w.change for w in found.changes.values()] == ["new"]
-    assert found.warnings == ()
-
-    moved = shutil.copytree(folder / "before", folder / "shifted")
+def shift_date(folder, before, columns, rows, name="shifted"):
+    """The date before with its image and its kept probabilities moved by whole or half pixels."""
+    moved = shutil.copytree(folder / "before", folder / name)
     manifest = (moved / "scene.toml").read_text().split("[files]")[0]
     (moved / "scene.toml").write_text("complete = true\n" + manifest)
+
+    def move(values):
+        moved_values = ndimage.shift(values.astype(float), (0, rows, columns), order=1, mode="nearest")
+        return np.rint(moved_values).astype(values.dtype)
+
     for file in sorted(moved.glob("B*.tif")):
-        change_raster(file, lambda values: np.roll(values, 3, 2))
-    found = compare(after, [replace(before, scene_path=str(moved))])
+        change_raster(file, move)
+    prob = shutil.copy(before.prob, folder / f"{name}.tif")
+    with rasterio.open(before.prob) as source:
+        values, profile, tags = source.read(), source.profile, source.tags()
+    profile = {
+        "driver": "GTiff",
+        **{key: profile[key] for key in ("dtype", "count", "width", "height", "crs", "transform", "nodata")},
+    }
+    with rasterio.open(prob, "w", **profile) as target:
+        target.write(move(values))
+        target.update_tags(**tags)
+    return replace(before, scene_path=str(moved), prob=str(prob))
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1.6, 0), (0, -2), (3, 2.5), (-9, 6)])
+def test_shifted_image_is_registered_and_compared(drawn, columns, rows):
+    folder, (before, after) = drawn
+    expected = compare(after, [before])
+    assert [w.change for w in expected.changes.values()] == ["new"]
+    assert expected.warnings == ()
+    shifted = shift_date(folder, before, columns, rows, f"shifted {columns} {rows}")
+    found = compare(after, [shifted])
+    assert [w.change for w in found.changes.values()] == ["new"]
+    assert [w.caution for w in found.changes.values()] == [w.caution for w in expected.changes.values()]
+    assert "was moved onto the newer image" in found.warnings[0]
+    (measured,) = found.compared
+    assert measured.claimed
+    assert (measured.registered_px["columns"], measured.registered_px["rows"]) == pytest.approx(
+        (-columns, -rows), abs=0.3
+    )
+    assert np.hypot(measured.shift_px["columns"], measured.shift_px["rows"]) < 1.0
+    _, by_index = compare_by_index(after, [shifted])
+    _, by_index_expected = compare_by_index(after, [before])
+    assert len(by_index.changes) == len(by_index_expected.changes)
+    assert by_index.compared[0].claimed
+
+
+def test_image_that_cannot_be_registered_gives_the_reason_as_caution(drawn):
+    folder, (before, after) = drawn
+    found = compare(after, [shift_date(folder, before, 33, 0)])
     assert [w.change for w in found.changes.values()] == ["single"]
-    assert "3.0 px off" in found.warnings[0]
+    assert "33.0 px off" in found.warnings[0]
+    assert [w.caution for w in found.changes.values()] == [found.warnings[0]]
     assert found.compared[0].claimed is False
+    assert found.compared[0].registered_px is None
     assert found.outputs == {}
 
 
