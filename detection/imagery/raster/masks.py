@@ -22,6 +22,14 @@ MASK_BANDS = {
     "data_mask": "mask",
     "alpha": "mask",
 }
+# What the values of each kind of mask mean, for the message about a mask that hides the whole scene.
+MASK_CODES = {
+    "mask": "usable above 0",
+    "clouds": "usable at 0",
+    "classification": "classes of Sentinel-2 level 2A",
+    "qa_pixel": "bits of Landsat Collection 2",
+    "qa60": "bits 10 and 11 of Sentinel-2",
+}
 SHADOW_KINDS = ("shadow", "classification")
 # Bands of PlanetScope's usable data mask (UDM2).
 UDM2_CLEAR, UDM2_SHADOW = 1, 3

@@ -176,7 +176,7 @@ def measure_stretch(
         offset = -SENTINEL_OFFSET
     blocks = _measure_blocks(reader, spectral, block_px, progress, colours if local else (), offset, sums=local)
     if not blocks.moments.count.any():
-        raise NoValidPixelsError("all pixels of the scene are nodata")
+        raise NoValidPixelsError(reader.explain_empty())
     if not (blocks.maxima > 0).any():
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     # blocks without a valid pixel have the value of the nearest one that has one
@@ -357,7 +357,7 @@ def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
         sample = np.concatenate(samples, axis=1)
         if sample.size:
             return np.asarray(sample)
-    raise NoValidPixelsError("all pixels of the scene are nodata")
+    raise NoValidPixelsError(reader.explain_empty())
 
 
 def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card: ModelCard) -> None:

@@ -24,7 +24,7 @@ from detection.imagery.errors import (
 )
 from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.raster.integrity import Checker, make_checker
-from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
+from detection.imagery.raster.masks import MASK_CODES, SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
 from detection.imagery.raster.reading.warped import keep_warped, read_warped_valid
@@ -99,6 +99,8 @@ class BandReader(ExitStack):
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
+            self._scene_masks = len(self._masks)  # masks that `add_mask` adds are none of the scene
+            self._masks_with_ground: set[int] = set()  # numbers of the masks that left a pixel of what was read
         except BaseException:
             self.close()
             raise
@@ -202,14 +204,31 @@ class BandReader(ExitStack):
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
                 values[position] = heights[name]
             valid &= known
-        for kind, (source, index, path) in self._masks:
+        for number, (kind, (source, index, path)) in enumerate(self._masks):
             flags = read_block(source.read, index, window, path)
-            valid &= apply_mask(kind, flags)
+            usable = apply_mask(kind, flags)
+            valid &= usable
+            if number not in self._masks_with_ground and usable.any():
+                self._masks_with_ground.add(number)
             if kind == "mask":  # what a mask does not cover is not usable
                 valid &= _read_valid(source, index, window, path)
         if not valid.all():
             values[:, ~valid] = 0
         return (values if self.names == self._made else values[self._order]), valid
+
+    def explain_empty(self) -> str:
+        """Return why none of the pixels that were read is valid: a mask that hides all of them, or nodata."""
+        hiding = [
+            f"{path.name} ({kind}: {MASK_CODES[kind]})"
+            for number, (kind, (_, _, path)) in enumerate(self._masks[: self._scene_masks])
+            if number not in self._masks_with_ground and kind in MASK_CODES
+        ]
+        if not hiding:
+            return "all pixels of the scene are nodata"
+        return (
+            f"the mask {' and '.join(hiding)} marks every pixel as unusable: does it have other codes? Convert it, or "
+            "leave it out of the scene"
+        )
 
     def _read_bands(
         self, column: int, row: int, width: int, height: int

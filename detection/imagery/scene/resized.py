@@ -75,6 +75,10 @@ class ResizedReader:
         """Read a window of the grid; see `BandReader.read`."""
         return resample(self._reader.read, self._reader.grid, self.grid, (column, row, width, height))
 
+    def explain_empty(self) -> str:
+        """Return why no pixel is valid; see `BandReader.explain_empty`."""
+        return self._reader.explain_empty()
+
 
 def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt | None]:
     """Return what the network reads: the scene itself, or the scene on other pixels, and on which."""

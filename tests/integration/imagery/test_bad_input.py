@@ -147,6 +147,25 @@ def test_nothing_but_nodata(tmp_path, capsys, drawn):
     refused(empty, tmp_path / "out", capsys, 4, "all pixels of the scene are nodata")
 
 
+@pytest.mark.parametrize(
+    ("key", "dtype", "clear", "hidden"),
+    [
+        ("clouds", np.uint8, 7, 95),  # a probability in per cent
+        ("clouds", np.uint8, 64, 66),  # bits of HLS
+        ("qa_pixel", np.uint16, 322, 480),  # Landsat Collection 1
+        ("mask", np.uint8, 0, 0),
+    ],
+)
+def test_mask_in_another_code_is_named(tmp_path, capsys, drawn, key, dtype, clear, hidden):
+    scene = write_folder(tmp_path / "scene", drawn, PLACE)
+    values = np.full((1, SIZE, SIZE), clear, dtype)
+    values[:, :8, :8] = hidden
+    write_geotiff(scene / "codes.tif", values, PLACE)
+    manifest = scene / "scene.toml"
+    manifest.write_text(f'{key} = "codes.tif"\n' + (manifest.read_text() if manifest.exists() else ""))
+    refused(scene, tmp_path / "out", capsys, 4, f"the mask codes.tif ({key}: ")
+
+
 @pytest.mark.parametrize("suffix", [".geojson", ".tif"])
 def test_an_area_of_interest_elsewhere(folder, tmp_path, capsys, suffix):
     aoi = tmp_path / f"aoi{suffix}"
