@@ -98,7 +98,8 @@ LISTED: Final = 5  # removals that evidence lists, the newest
 def format_share(share: float) -> Figure:
     """Return a share as a percentage that reads 100 only if nothing is missing.
 
-    >>> [str(format_share(share)) for share in (0.333, 0.9996, 1.0)]
+    >>> figures = [format_share(share) for share in (0.333, 0.9996, 1.0)]
+    >>> [format(figure.value, figure.form) for figure in figures]
     ['33', '99.96', '100']
     """
     percent = 100.0 * share

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import atan, degrees
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -130,7 +130,8 @@ def check_nothing_else_is(drawn: Drawn, seed: int) -> None:
             assert highest(drawn, size, seed, 0.3 * drawn.noise) == 0, (drawn, size)
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+# Most drawn bounds cannot be reached. Drawing one is cheap, so the others are filtered out.
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(drawn=DRAWN, seed=st.integers(0, 1000))
 def test_a_level_that_can_be_reached_is_reached(drawn, seed):
     assume(drawn.barrier is None)
