@@ -56,6 +56,7 @@ from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
 from tests.data.store_rows import ask, square, tell
 from tests.integration.web.served import database, log_in, serving, start_no_child, token
+from tests.markup import flatten_html
 
 __all__ = ["database"]  # fixture
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -362,7 +363,7 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
 
 def fill_form(page, action):
     """What a form of a page sends where nobody types anything."""
-    form = re.search(rf'<form method="post" action="{action}".*?</form>', page, re.DOTALL)[0]
+    form = re.search(rf'<form method="post" action="{action}".*?</form>', flatten_html(page))[0]
     return dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
 
 
