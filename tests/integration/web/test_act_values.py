@@ -234,7 +234,7 @@ def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zo
     address = re.findall('action="(.*?/acknowledge)"', risen.text)[0]
     assert send(address, reason="seen", seen=now).status_code == 303  # as it came back
     other = send(f"{PAGE}/events/99999/withdraw", reason="seen on foot")
-    main = re.sub("<footer.*", "", other.text).lower().split("<main")[1]
+    main = re.sub("<footer.*", "", other.text, flags=re.DOTALL).lower().split("<main")[1]
     assert (other.status_code, "slopeward" in main) == (404, False)
     body, headers = {"station": "G1", "for": "8d", **WHY}, {"x-csrf-token": csrf}
     italian = client.post(f"/api/v1{PAGE}/maintenance?lang=it", json=body, headers=headers)

@@ -137,7 +137,7 @@ class Shown(HTMLParser):
 @tabulated("name", TEMPLATES)
 def test_no_template_shows_a_text_beside_the_catalogue(name):
     source = TEMPLATES[name].read_text(encoding="utf-8")
-    source = re.sub(r"\{% block live %\}.*?\{% endblock %\}", "", source)  # attributes of <main>
+    source = re.sub(r"\{% block live %\}.*?\{%\s*endblock\s*%\}", "", source, flags=re.DOTALL)  # attributes of <main>
     literal = re.sub(r"\{[{%#].*?[}%#]\}", " ", source, flags=re.DOTALL)
     shown = [t.strip() for t in Shown(literal).texts if LETTERS.search(t)]
     # numbers, units, an example of a name that is typed
