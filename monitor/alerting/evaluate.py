@@ -287,6 +287,8 @@ def _store(
         or seen.memory.newest_s != after.newest_s
         or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
+    # Frozen inputs can hold many thousand readings, so they are serialised before the write lock is taken.
+    frozen = canonical_json(freeze(site, seen.memory, seen.view, decision, now)) if decision.changes else ""
     with db.write() as c:
         current = find_state(c, site.id)
         if (current.digest if current else None) != (row.digest if row else None):
@@ -305,7 +307,6 @@ def _store(
         if moved or trigger != "data":
             add_evaluation(c, site.id, now, trigger, decision, state, seen.known_until, site.version)
         if decision.changes:
-            frozen = canonical_json(freeze(site, seen.memory, seen.view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
                 c,
