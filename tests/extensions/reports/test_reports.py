@@ -2,6 +2,8 @@
 Periods of reports follow the clock of the site: no hour is in two reports, none is in none, in any zone.
 """
 
+import base64
+import hashlib
 import json
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -362,6 +364,9 @@ def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(databas
         assert issue.facts_sha256 in answer.text
         assert answer.headers["content-security-policy"] == find_policy()
         assert "unsafe" not in find_policy()
+        (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}'" in find_policy(), "browsers apply the style sheet"
         assert "Shift report" in client.get(f"/sites/{SITE}/reports/shift.html").text
         for odd in ("9.html", f"{issue.id}.exe", "yearly.html", "%00.html", f"{'9' * 40}.html"):
             assert client.get(f"/sites/{SITE}/reports/{odd}").status_code in {400, 404}, odd
