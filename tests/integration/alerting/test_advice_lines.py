@@ -45,6 +45,7 @@ from tests.fixtures.databases import ON_BOTH
 from tests.fixtures.waiting import wait_for
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
+from tests.markup import flatten_html
 from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START
 
 FILE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
@@ -89,7 +90,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     ids = {fact["id"] for fact in facts if fact["key"].startswith("advice:anomaly")}
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         for path in ("/sites/north-bench", "/", "/alerts"):
-            page = bo.get(path).text
+            page = flatten_html(bo.get(path).text)
             assert page.count("13 suggestions of anomaly") == 1
             assert {int(n) for n in re.findall(r'href="/alerts/(\d+)"', page)} >= ids
             opened = re.search(r"<details><summary>(?:(?!<details>).)*?13 suggestions.*?</details>", page, re.DOTALL)
