@@ -433,6 +433,7 @@ PLAIN = MappingProxyType(
         "detection/imagery/change/radar.py": "marks and masks; images by quantity",
         "detection/imagery/change/tracking.py": "numbers of a picture, and a mask",
         "detection/imagery/change/surface.py": "a mask of stable ground; heights by quantity",
+        "detection/imagery/change/surface_grids.py": "only where a grid lies; heights by quantity",
         "detection/imagery/insar/interferogram.py": "which phases are exactly 0; values by quantity",
         "detection/imagery/data/folder.py": "labelled patches",
         "detection/susceptibility/picture.py": "a map of our own",
