@@ -83,7 +83,7 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
 
 # file, what its README says: rows, first and last day, step; what is asked; below, what must be among the facts
 UNDERSTOOD = """
-outang/monitoring_data.csv|1461|2016-07-01|2020-06-30|every 1 d|quantity:mm, zone
+outang/monitoring_data.csv|1461|2016-07-01|2020-06-30|every 1 d|quantity:mm, zone, day
 bazimen-baijiabao/source_sample.xlsx|300|2017-10-14|2018-08-09|every 1 d|quantity, unit:rain, unit:reservoir_level, zone
 lamosano/df.csv|161|2015-04-10|2020-02-03|every 11 d|quantity, unit:rain, zone
 failure-curves/pftf_synthetic-6h.csv|397|2023-05-01|2023-08-08|every 6 h|unit:displacement
@@ -93,7 +93,7 @@ bowdoin-loggers/drucksens094419_final_storage_1.dat|1517|2014-03-14|2015-07-26|e
 logger-formats/Station_Daily.dat|57|2014-04-11|2014-06-06|every 1 d|zone
 usgs-mukilteo-rain-piezo/waMLP_rain.txt|11575|2015-09-02|2015-12-31|every 15 min|quantity, zone
 usgs-mukilteo-rain-piezo/waMLP_14d.txt|1344|2015-12-18|2015-12-31|every 15 min|quantity, zone
-tailings-pond-rain/envcanada_rainfall.csv|366|2020-01-01|2020-12-31|every 1 d|zone
+tailings-pond-rain/envcanada_rainfall.csv|366|2020-01-01|2020-12-31|every 1 d|zone, day
 dynaslope-markers/surficialdata.csv|1917|2015-06-18|2017-02-16|in a series|quantity, same, zone
 insar-tdot/insar_timeseries.csv|11970|2022-01-10|2024-01-24|in a series|zone
 """.strip().splitlines()
