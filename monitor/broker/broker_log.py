@@ -23,7 +23,7 @@ OTHERS: Final = "(all others)"
 _NAME_CHARACTERS: Final = 200
 _PIPE_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 0.05  # between two looks at the pipe: the broker writes several lines for each message
-# How long `close` waits for the reader, which ends with the broker. On a busy machine the last lines take seconds.
+# How long `close` waits for the reader, which ends with the broker. A busy machine may need seconds for the last lines.
 _LEAVES_S: Final = 10.0
 # what `log_type debug` writes of every message; of it only refusals are of use
 _TALK: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |\t)[^\n]*\n", re.MULTILINE)

@@ -39,7 +39,7 @@ _NONE_KNOWN: Final = Template("coverage.none", "nothing known: {text}")
 TOLERATED_SHARE: Final = 0.1
 # With less of its window known, a fitted rate may be a fifth too low, which is the usual distance to recovery.
 LEAST_KNOWN: Final = 0.5
-# Readings of which a criterion on values as they are needs two at least, whatever its dwell says.
+# A criterion that compares single values needs at least this many sound readings, even if its dwell is shorter.
 LEAST_VALUES: Final = 2
 # A window with fewer than this many times the epochs of the fit is judged on few epochs: each one matters.
 FEW_FITS: Final = 2
