@@ -26,7 +26,7 @@ from tests.browser.test_web_browser import CHROMIUM, Watch, story
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
 from tests.data.store_rows import ask, tell
-from tests.fixtures.waiting import skip_missing
+from tests.fixtures.waiting import skip_missing, wait_for
 from tests.integration.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -106,6 +106,11 @@ def open_map(w, address):
     return w.page.locator(".mapview")
 
 
+def settle(page, drawn="SlopewardMap.shown"):
+    """Wait until a map neither moves nor loads and all it shows is drawn."""
+    page.evaluate(f"new Promise(done => {{ {drawn}.once('idle', () => done()); {drawn}.triggerRepaint(); }})")
+
+
 def count_colours(page):
     """How many different colours a picture of the map has: one that drew nothing has few."""
     import io
@@ -128,7 +133,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     stations, chosen = w.page.get_by_label("Station of the map"), w.page.locator(".mapchosen")
     assert stations.locator("option").all_inner_texts()[1:] == ["E1: red", "G1: orange", "G2", "C1"]
     w.page.evaluate("SlopewardMap.shown.setZoom(SlopewardMap.shown.getZoom() - 4)")  # all marks lie on each other
-    w.page.wait_for_timeout(900)
+    settle(w.page)
     named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['station-names', 'station-asks'] })"
     assert set(w.page.evaluate(f"{named}.map(f => f.properties.station)")) == {"E1", "G1", "G2", "C1"}, "no name hides"
     stations.select_option("E1")
@@ -137,7 +142,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     assert chosen.get_by_role("link", name="in the table").get_attribute("href") == "#station-E1"
     assert w.page.locator(".mapview canvas").get_attribute("aria-label").startswith("Map of the site")
     stations.select_option("G1")
-    w.page.wait_for_timeout(900)  # the map moves there
+    settle(w.page)  # the map moves there
     stations.select_option("")
     box = view.bounding_box()
     w.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -151,8 +156,11 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     w.page.get_by_label("Radar points", exact=True).uncheck()
     expect(w.page.locator(".mapkey")).not_to_contain_text("radar points")
     w.page.get_by_label("Ground", exact=True).uncheck()
+    w.page.evaluate(
+        "() => { window.restyled = new Promise(done => SlopewardMap.shown.once('style.load', () => done())); }"
+    )
     w.page.locator("#theme").click()  # drawn anew, and what was hidden stays so
-    w.page.wait_for_timeout(500)
+    w.page.evaluate("window.restyled")
     for layer in ("ground:relief", "points"):
         assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
 
@@ -304,6 +312,11 @@ def colour_at(page, share):
     return picture.getpixel((int(picture.width * share), int(picture.height * 0.7)))
 
 
+def is_mostly(colour, channel):
+    """Whether one channel of a colour is the brightest, and not as bright as all others."""
+    return colour[channel] == max(colour) > min(colour)
+
+
 def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served, watch, tmp_path):
     base, db = served
     lay_scenes(db, tmp_path)
@@ -315,9 +328,9 @@ def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served,
     for _ in range(10):  # by the keyboard
         slider.press("ArrowRight")
     assert w.page.locator(".swipebar").evaluate("bar => bar.style.left") == "60%"
-    w.page.wait_for_timeout(600)
-    assert max(colour_at(w.page, 0.5)) == colour_at(w.page, 0.5)[2], "the earlier image, left of the handle"
-    assert max(colour_at(w.page, 0.64)) == colour_at(w.page, 0.64)[0], "this image, right of it"
+    blue, red = 2, 0
+    wait_for(lambda: is_mostly(colour_at(w.page, 0.5), blue), description="the earlier image left of the handle")
+    wait_for(lambda: is_mostly(colour_at(w.page, 0.64), red), description="the later image right of the handle")
     bar = w.page.locator(".swipebar").bounding_box()
     view = w.page.locator(".swipe").bounding_box()
     w.page.mouse.move(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
@@ -338,11 +351,10 @@ def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served,
     assert "probability of a landslide (0 to 1)" in w.page.locator(".mapkey").inner_text()
     w.page.emulate_media(color_scheme="dark")
     w.page.set_viewport_size({"width": 390, "height": 900})
-    w.page.wait_for_timeout(300)
+    settle(w.page, "SlopewardScene.map")
     assert run_axe(Axe(), w.page) == []
     assert w.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
     bare = watch(bare=True)
     bare.page.goto(f"{base}/sites/north-bench/scenes/{story.HASHES['scene']}")
-    bare.page.wait_for_timeout(300)
-    assert bare.page.locator("figcaption").count() == 2
+    expect(bare.page.locator("figcaption")).to_have_count(2)
     expect(bare.page.locator("#part-map")).to_be_visible()

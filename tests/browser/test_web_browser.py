@@ -241,7 +241,7 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
     chart.locator(".stack").focus()
     for _ in range(60):
         w.page.keyboard.press("-")
-    w.page.wait_for_timeout(600)
+    w.page.wait_for_load_state("networkidle")
     assert "could not be loaded" not in chart.locator(".says").inner_text()
     assert w.complaints == []
 
