@@ -53,8 +53,11 @@ class SiteFileWatcher:
         except ConfigError as error:
             sites, failures = [], {folder: error}
         found = {site.id for site in sites}
-        with self.db.write() as c:
-            taken = {s.id: take_in(c, s, SERVICE.name, "loaded at start", self.clock()) for s in sites}
+        taken = {}
+        for site in sites:  # a transaction each: no writer waits until all sites are read
+            with self.db.write() as c:
+                taken[site.id] = take_in(c, site, SERVICE.name, "loaded at start", self.clock())
+        with self.db.read() as c:
             known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
         for read in sites:
