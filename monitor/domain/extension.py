@@ -100,7 +100,8 @@ class ServicePart:
     """A part of the core process that an extension provides.
 
     The function `service.parts`(db, config, sites, clock, on_stored) of an extension returns a list of these. A part
-    that stores readings calls `on_stored` with a `StoredSites` after its commit, so that the sites are evaluated.
+    that stores readings calls `on_stored` with a `StoredSites` after its commit, so that the sites are evaluated and
+    other parts process these readings.
     """
 
     start: Callable[[], None] = lambda: None

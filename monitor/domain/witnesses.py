@@ -140,6 +140,11 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
     return not station.on_slope or (spec is not None and (station_id, spec.quantity) in find_voting_series(site))
 
 
+def may_vote(site: Site, station_id: str, quantity: str) -> bool:
+    """Return whether a vote may rest on a series, itself or as a part of the motion of its station."""
+    return quantity.startswith(OF_GROUND) or is_judged(site, station_id, quantity)
+
+
 @once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
     """STATION.quantity of each series of how the slope moves that no voting criterion reads, nor one made of it."""

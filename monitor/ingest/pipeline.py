@@ -18,9 +18,8 @@ from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso, is_silent
 from monitor.domain.observation import Link, Observation
-from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Binding, Site, gather_recipients
-from monitor.domain.witnesses import is_judged
+from monitor.domain.witnesses import may_vote
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
@@ -356,7 +355,7 @@ class Pipeline:
     def _may_vote(self, item: Observation) -> bool:
         """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""
         site = self.sites.get(item.site)
-        return site is None or item.quantity.startswith(OF_GROUND) or is_judged(site, item.station, item.quantity)
+        return site is None or may_vote(site, item.station, item.quantity)
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)

@@ -254,7 +254,7 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock, self._mark_stored)
+        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock, self._on_stored)
         self.parts = [*chain.from_iterable(built)]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
@@ -393,13 +393,10 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, stored: StoredSites) -> None:
         """Have the sites evaluated whose readings were stored, and let extensions process these readings."""
-        self._mark_stored(stored)
-        for part in self.parts:
-            part.on_readings()
-
-    def _mark_stored(self, stored: StoredSites) -> None:
         self.evaluation.mark(stored.sites, stored.unvoted)
         self.schedule.first_runs.mark(stored.sites)
+        for part in self.parts:
+            part.on_readings()
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()

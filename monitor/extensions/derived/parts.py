@@ -7,7 +7,9 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.extension import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.derived.checks import CalculationStatus
-from monitor.extensions.derived.worker import CalculationThread
+from monitor.extensions.derived.cost import SHARE
+from monitor.extensions.derived.worker import Calculator
+from monitor.ingest.calculations import CalculationThread
 from monitor.ingest.message import StoredSites
 from monitor.store.database.engine import Database
 
@@ -20,7 +22,7 @@ def build_parts(
     on_stored: Callable[[StoredSites], None],
 ) -> list[ServicePart]:
     """Return the thread that computes calculated series, also for sites that have none yet."""
-    thread = CalculationThread(db, sites, clock, on_stored)
+    thread = CalculationThread("calculated series", Calculator(db, sites, clock), on_stored, SHARE)
     return [
         ServicePart(
             start=thread.start,

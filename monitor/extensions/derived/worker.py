@@ -2,27 +2,24 @@
 
 Ingest notes in its own transaction which series received readings (`pending`). `Calculator` reads those notes, computes
 a piece of the values in a read transaction, and stores the piece in a short write transaction. A note is deleted after
-everything that follows from it is stored. `CalculationThread` runs a `Calculator` inside the service.
+everything that follows from it is stored. `monitor.ingest.calculations` runs a `Calculator` inside the service.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 
-from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import Span
 from monitor.domain.observation import Observation
-from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
-from monitor.domain.witnesses import is_judged
+from monitor.domain.witnesses import may_vote
 from monitor.extensions.derived.affected import NewestInstants, find_affected
-from monitor.extensions.derived.cost import SHARE
 from monitor.extensions.derived.inputs import SiteInputs
 from monitor.extensions.derived.pending import group_spans, limit_spans
 from monitor.extensions.derived.plans import Plan, plan_site
@@ -37,6 +34,7 @@ from monitor.extensions.derived.store import (
     load_pending_ids,
 )
 from monitor.extensions.derived.values import Task, TaskResult, compute_tasks, group_by_time, store_values
+from monitor.ingest.calculations import WaitingValues
 from monitor.ingest.message import StoredSites
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import in_chunks
@@ -46,25 +44,8 @@ log: Final = logging.getLogger(__name__)
 PIECE_S: Final = 0.2
 # Values in one write transaction: about a tenth of a second on a slow disk.
 ROWS_AT_ONCE: Final = 500
-# Readings that arrive within this time are computed together.
-COALESCE_S: Final = 0.1
-# Notes that other processes write (imports on the command line) are found by looking.
-POLL_S: Final = 2.0
-BUSY_PAUSE_S: Final = 1.0
 # What still waits after this time replaces the notes that it came from, so that their number stays bounded.
 COMPACT_EVERY_S: Final = 30.0
-# A site whose present values wait longer than this is behind: its evaluation lowers nothing.
-BEHIND_S: Final = 5.0
-# After this time the evaluation goes on with what there is. Calculated series count as silent then.
-BEHIND_LIMIT_S: Final = 300.0
-
-
-class WaitingValues(NamedTuple):
-    """Values of one site that still have to be computed. Times are those of the monotonic clock."""
-
-    since_s: float  # since when the longest waiting value waits
-    present_since_s: float | None  # the same for values of the present; None where only the past waits
-    dearest: str  # `STATION.quantity` of the waiting series whose values take longest
 
 
 class _SupersededError(Exception):
@@ -187,8 +168,10 @@ class Calculator:
         if not rows:
             return StoredSites(frozenset(), frozenset())
         # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
-        may_vote = any(state.queue.is_present(row.observed_at) and _may_vote(state.site, row) for row in rows)
-        return StoredSites(frozenset({site_id}), frozenset() if may_vote else frozenset({site_id}))
+        has_votes = any(
+            state.queue.is_present(row.observed_at) and may_vote(state.site, row.station, row.quantity) for row in rows
+        )
+        return StoredSites(frozenset({site_id}), frozenset() if has_votes else frozenset({site_id}))
 
     def _compute(self, state: _SiteState, tasks: Sequence[Task]) -> list[Observation]:
         started_s = time.thread_time()
@@ -310,10 +293,6 @@ class Calculator:
         return found
 
 
-def _may_vote(site: Site, row: Observation) -> bool:
-    return row.quantity.startswith(OF_GROUND) or is_judged(site, row.station, row.quantity)
-
-
 def compute_pending(db: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
     """Compute everything that waits; for imports and replays without a running service."""
     calculator = Calculator(db, sites, clock, is_only=False)
@@ -321,105 +300,3 @@ def compute_pending(db: Database, sites: Mapping[str, Site], clock: Callable[[],
         calculator.load()
         if calculator.compute_piece() is None:
             return
-
-
-class CalculationThread:
-    """Compute calculated series inside the service, during at most `SHARE` of the time.
-
-    Args:
-        on_stored: called after values were stored, so that the sites are evaluated.
-    """
-
-    def __init__(
-        self,
-        db: Database,
-        sites: Mapping[str, Site],
-        clock: Callable[[], datetime],
-        on_stored: Callable[[StoredSites], None],
-    ) -> None:
-        self._calculator = Calculator(db, sites, clock)
-        self._on_stored = on_stored
-        self._condition = threading.Condition()
-        self._stopping = False
-        self._is_woken = True
-        self._load_due_s = 0.0
-        self._behind_since_s: dict[str, float] = {}
-        # Replaced as a whole after each piece, because other threads read it.
-        self._waiting: Mapping[str, WaitingValues] = {}
-        self._thread = threading.Thread(target=self._run, name="calculations", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """End after the piece in hand; what waits is computed after the next start."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-
-    def wake(self) -> None:
-        """Note that readings were stored; returns at once."""
-        with self._condition:
-            self._is_woken = True
-            self._condition.notify_all()
-
-    def is_behind(self, site_id: str) -> bool:
-        """Return whether the newest values of a site still have to be computed, for at most five minutes."""
-        waiting, now_s = self._waiting.get(site_id), time.monotonic()
-        since_s = None if waiting is None else waiting.present_since_s
-        if since_s is None or now_s - since_s <= BEHIND_S:
-            self._behind_since_s.pop(site_id, None)
-            return False
-        return now_s - self._behind_since_s.setdefault(site_id, now_s) < BEHIND_LIMIT_S
-
-    def list_waits_s(self) -> dict[str, tuple[float, str]]:
-        """Return by site for how many seconds its longest waiting value waits, and the name of its dearest series."""
-        now_s = time.monotonic()
-        return {site_id: (now_s - one.since_s, one.dearest) for site_id, one in self._waiting.items()}
-
-    def _run(self) -> None:
-        while not self._stopping:
-            started_s = time.thread_time()
-            pause_s = 0.0
-            try:
-                has_worked = self._work()
-            except StoreBusyError as error:
-                log.warning("calculated series wait for the database: %s", error)
-                has_worked, pause_s = False, BUSY_PAUSE_S
-            except SlopewardError as error:
-                log.warning("calculated series wait: %s", error)
-                has_worked, pause_s = False, BUSY_PAUSE_S
-            except Exception:  # loop edge: the other sites go on
-                log.exception("calculated series")
-                has_worked, pause_s = False, BUSY_PAUSE_S
-            pause_s = max(pause_s, (time.thread_time() - started_s) * (1.0 - SHARE) / SHARE)
-            self._pause(pause_s, until_woken=not has_worked)
-
-    def _work(self) -> bool:
-        now_s = time.monotonic()
-        with self._condition:
-            is_due = now_s >= self._load_due_s and (self._is_woken or now_s >= self._load_due_s + POLL_S)
-            if is_due:
-                self._is_woken = False
-        if is_due:
-            self._load_due_s = now_s + COALESCE_S
-            self._calculator.load()
-        stored = self._calculator.compute_piece()
-        self._waiting = self._calculator.list_waiting()
-        if stored is not None and stored.sites:
-            self._on_stored(stored)
-        return stored is not None
-
-    def _pause(self, pause_s: float, *, until_woken: bool) -> None:
-        """Leave the processor to ingest and evaluation; without work, sleep until readings arrive."""
-        deadline_s = time.monotonic() + pause_s
-        with self._condition:
-            self._condition.wait_for(lambda: self._stopping, timeout=pause_s)
-            if until_woken and not self._stopping:
-                self._condition.wait_for(lambda: self._stopping or self._is_woken, timeout=POLL_S)
-                remaining_s = max(self._load_due_s, deadline_s) - time.monotonic()
-                if remaining_s > 0.0:
-                    self._condition.wait_for(lambda: self._stopping, timeout=remaining_s)

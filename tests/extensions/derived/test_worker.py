@@ -16,7 +16,9 @@ from monitor.extensions.derived.plans import plan_site
 from monitor.extensions.derived.queue import SiteQueue, choose_site
 from monitor.extensions.derived.store import Cause, load_pending
 from monitor.extensions.derived.values import compute_tasks
-from monitor.extensions.derived.worker import CalculationThread, Calculator
+from monitor.extensions.derived.worker import Calculator
+from monitor.ingest import calculations
+from monitor.ingest.calculations import CalculationThread, WaitingValues
 from monitor.ingest.message import BrokerMessage, StoredSites
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.offsets import add_offset
@@ -255,17 +257,18 @@ def test_a_site_is_behind_while_its_newest_values_wait_and_not_for_the_past(monk
 def test_the_evaluation_waits_for_newest_values_for_a_limited_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    thread = CalculationThread(database, {}, lambda: NOW, lambda _: None)
+    calculator = Calculator(database, {}, lambda: NOW)
+    thread = CalculationThread("calculated series", calculator, lambda _: None, SHARE)
     now_s = [1000.0]
-    monkeypatch.setattr(worker.time, "monotonic", lambda: now_s[0])
-    thread._waiting = {"bench": worker.WaitingValues(999.0, 999.0, "D1.crack_opening")}
+    monkeypatch.setattr(calculations.time, "monotonic", lambda: now_s[0])
+    thread._waiting = {"bench": WaitingValues(999.0, 999.0, "D1.crack_opening")}
     assert not thread.is_behind("bench")
-    now_s[0] += worker.BEHIND_S
+    now_s[0] += calculations.BEHIND_S
     assert thread.is_behind("bench")
     assert not thread.is_behind("other")
-    now_s[0] += worker.BEHIND_LIMIT_S
+    now_s[0] += calculations.BEHIND_LIMIT_S
     assert not thread.is_behind("bench")
-    thread._waiting = {"bench": worker.WaitingValues(999.0, None, "D1.crack_opening")}
+    thread._waiting = {"bench": WaitingValues(999.0, None, "D1.crack_opening")}
     assert not thread.is_behind("bench")
     [late] = [check for check in CHECKS if check.looks_at is CalculationStatus]
     sites = {"bench": parse_site(write(DISTANCE), "bench.toml")}
@@ -277,7 +280,7 @@ def test_the_evaluation_waits_for_newest_values_for_a_limited_time(
 def test_values_are_announced_once_they_are_stored(database: Database) -> None:
     bench, came = Bench(database, DISTANCE), []
     send_pairs(bench, range(2))
-    thread = CalculationThread(database, {"bench": bench.site}, lambda: bench.now, came.append)
+    thread = CalculationThread("calculated series", make_calculator(bench), came.append, SHARE)
     assert thread._work()
     assert came == [StoredSites(frozenset({"bench"}), frozenset())]
     assert len(bench.read()) == 2
