@@ -927,6 +927,19 @@ def upgrade() -> None:
         comment="InSAR: thousands of points that share dates; apart from instruments",
     )
     op.create_table(
+        "profile_pending",
+        sa.Column(
+            "id", sa.String(length=64), nullable=False, comment="random: an id that was used again would hide a change"
+        ),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False, comment="the borehole"),
+        sa.Column("from_at", Instant, nullable=False, comment="first instant at which a survey has to be computed"),
+        sa.Column("to_at", Instant, nullable=False, comment="last such instant"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="depth profiles that still have to be computed; a row is deleted once its values are stored",
+    )
+    op.create_index("ix_profile_pending_site", "profile_pending", ["site", "station"], unique=False)
+    op.create_table(
         "push_subscription",
         sa.Column("id", BigId, nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),

@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 from sqlalchemy import text
 
 from monitor.config.service import parse_site
-from monitor.extensions.derived.worker import compute_pending
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -52,7 +51,7 @@ def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F8
             send(station, parts)
         if day % 7 == 0:
             send("I1", {f"{name}_mm": value for name, value in survey(probe, rng, 3.0 * day / 7).items()})
-    compute_pending(database, {"bench": site}, lambda: at)
+    pipeline.complete()
     with database.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
     with database.read() as c:

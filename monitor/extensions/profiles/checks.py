@@ -1,10 +1,10 @@
-"""Health of depth profiles: depths without a reading, and readings under names that the profile does not declare."""
+"""Health of depth profiles: missing depths, readings under undeclared names, and profiles that are computed late."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, NameList
+from forecasting.message import Duration, Figure, NameList
 from monitor.checks.check import WARN, Check, SubjectState, found
 from monitor.domain.site import Site
 from monitor.extensions.profiles.declare import DEPTHS, Profile, list_profiles
@@ -13,6 +13,8 @@ from monitor.store.database.engine import Database
 
 # Refused messages are looked for as far back as this many intervals, so that one wrong message is forgotten again.
 INTERVALS: Final = 3
+# Profiles that wait longer than this are late. A large import may need longer; the notice then says so.
+LATE_S: Final = 120.0
 
 
 class ProfileStatus(NamedTuple):
@@ -35,6 +37,13 @@ class ProfileStatuses(NamedTuple):
     """All profiles of all sites."""
 
     profiles: Sequence[ProfileStatus]
+
+
+class WaitingProfiles(NamedTuple):
+    """By site for how many seconds its longest waiting profile waits, and the borehole."""
+
+    sites: Mapping[str, Site]
+    list_waits_s: Callable[[], Mapping[str, tuple[float, str]]]
 
 
 def read_profiles(db: Database, sites: Mapping[str, Site], now: datetime) -> ProfileStatuses:
@@ -77,6 +86,13 @@ def _find_refused(seen: ProfileStatuses) -> Iterator[SubjectState]:
         )
 
 
+def _find_late(seen: WaitingProfiles) -> Iterator[SubjectState]:
+    waits_s = seen.list_waits_s()
+    for site_id in seen.sites:
+        wait_s, station = waits_s.get(site_id, (0.0, ""))
+        yield found(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), station=station)
+
+
 CHECKS: Final = (
     Check(
         "profile.*.missing",
@@ -95,5 +111,17 @@ CHECKS: Final = (
         _find_refused,
         todo="send the names that the [[profile]] declares, then: slopeward ingest --rejected",
         alarm=1,
+    ),
+    Check(
+        "profile.*.late",
+        WaitingProfiles,
+        WARN,
+        "depth profiles of site {site} wait for {wait}, those of {station} longest: a long import is being computed, "
+        "or the boreholes need more processor time than they get. The newest surveys come first",
+        _find_late,
+        todo="wait for an import to end; otherwise shorten `window` of the [[profile]] or read it less often",
+        alarm=1,
+        after_s=60.0,
+        hold_s=60.0,
     ),
 )

@@ -1,7 +1,7 @@
 """[[profile]] of a site file: the series of an instrument by depth, and those that are made of them."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -32,7 +32,7 @@ SLIP_RATE: Final = "slip_rate"  # across the depth of slip
 MADE: Final = {DEPTHS: "1", DISPLACEMENT: "mm", SLIP_RATE: "mm/day"}
 MOST: Final = 500  # depths
 NEAR_M: Final = 0.006  # so near are depths that are the same: 2 ft are declared as 0.61 m
-MOST_READ: Final = 20_000  # readings for one profile
+MOST_READ: Final = 200_000  # readings in the window of one profile; they are held in memory
 USUAL_WITHIN_S: Final = 43_200.0
 USUAL_READINGS: Final = {"probe": 3.5}  # in a line of the rate
 OFTEN: Final = 24.0  # the same of what reads by itself
@@ -57,6 +57,7 @@ class Profile:
     twist_deg: tuple[tuple[float, float], ...] = ()  # depth, and azimuth of its groove from that of the reference
     within_s: float = 0.0
     window_s: float = 0.0
+    interval_s: float = 0.0
 
     @property
     def faces(self) -> list[str]:
@@ -90,8 +91,18 @@ class Profile:
 
 @lru_cache(maxsize=256)
 def list_names(profile: Profile) -> tuple[str, ...]:
-    """The quantities that are read at all depths."""
+    """The quantities that are read at all depths, face by face."""
     return tuple(profile.name(face, place) for face in profile.faces for place in range(len(profile.depths_m)))
+
+
+@lru_cache(maxsize=256)
+def _set_names(profile: Profile) -> frozenset[str]:
+    return frozenset(list_names(profile))
+
+
+def is_read(profile: Profile, quantity: str) -> bool:
+    """Return whether a quantity is read at one of the depths."""
+    return quantity in _set_names(profile)
 
 
 class DerivedValue(NamedTuple):
@@ -219,6 +230,12 @@ def _list_depths(table: Table, where: str) -> tuple[float, ...]:
 def list_profiles(site: Site) -> Sequence[Profile]:
     """The profiles of a site."""
     return read_profiles(site.source, site.id)
+
+
+@once_per_record
+def map_profiles(site: Site) -> Mapping[str, Profile]:
+    """Return the profiles of a site by their station."""
+    return {profile.station: profile for profile in list_profiles(site)}
 
 
 def read_profiles(text: str, name: str) -> Sequence[Profile]:

@@ -16,9 +16,11 @@ EXTENSION: Final = Extension(
     functions={
         "config.tables": f"{_HERE}.declare:expand",
         "ingest.readers": f"{_HERE}.surveys:READERS",
-        "ingest.readings": f"{_HERE}.compute:add_profiles",
+        "ingest.readings": f"{_HERE}.pending:note_readings",
+        "ingest.complete": f"{_HERE}.worker:compute_pending",
+        "service.parts": f"{_HERE}.parts:build_parts",
         "health.subjects": f"{_HERE}.checks:read_profiles",
     },
     checks=(f"{_HERE}.checks:CHECKS",),
-    jobs=(Job("profiles", f"{_HERE}.compute:run", lambda _: 60.0, 20.0, light=True),),
+    jobs=(Job("profiles", f"{_HERE}.redefined:run", lambda _: 60.0, 20.0, light=True),),
 )

@@ -26,6 +26,7 @@ from monitor.extensions.profiles.declare import (
     SLIP_RATE,
     DerivedValue,
     Profile,
+    list_names,
 )
 
 DAY_S: Final = 86400.0
@@ -88,8 +89,8 @@ def read_survey(profile: Profile, at_s: float, values: Mapping[str, float]) -> S
 
     `values`: by quantity in the unit of the profile, nan or none where nothing usable came.
     """
-    by_face = [[values.get(profile.name(face, i), nan) for i in range(len(profile.depths_m))] for face in profile.faces]
-    steps = read = _find_mm(profile, np.array(by_face))
+    by_face = np.array([values.get(name, nan) for name in list_names(profile)])
+    steps = read = _find_mm(profile, by_face.reshape(len(profile.faces), len(profile.depths_m)))
     checksums = np.full_like(read, np.nan)
     if profile.is_paired:
         steps, checksums = (read[::2] - read[1::2]) / 2.0, read[::2] + read[1::2]
@@ -172,13 +173,11 @@ def accumulate(profile: Profile, column: Array) -> Array:
     return found
 
 
-def compute_rates(surveys: Sequence[Survey]) -> Array:
-    """By axis and depth the slope of a line through steps of surveys, the newest last, mm/day."""
-    return np.where(np.isnan(surveys[-1].steps), np.nan, _fit_slopes(surveys))
+def fit_slopes(surveys: Sequence[Survey]) -> Array:
+    """Return by axis and depth the slope of a line through the steps of surveys, in mm/day.
 
-
-def _fit_slopes(surveys: Sequence[Survey]) -> Array:
-    """The same, also of what did not come last; nan where it came once or never."""
+    It is NaN where fewer than two surveys read a depth.
+    """
     steps, at_day = np.array([one.steps for one in surveys]), np.array([one.at_s / DAY_S for one in surveys])
     is_known = ~np.isnan(steps)
     at_day = np.where(is_known, at_day[:, None, None], 0.0)
@@ -186,6 +185,11 @@ def _fit_slopes(surveys: Sequence[Survey]) -> Array:
     spread = (off**2).sum(0)
     slopes: Array = np.nansum(off * steps, axis=0) / np.where(spread, spread, np.nan)
     return slopes
+
+
+def _drop_unread(newest: Survey, slopes: Array) -> Array:
+    """Leave out the slopes of depths that the newest survey lacks."""
+    return np.where(np.isnan(newest.steps), np.nan, slopes)
 
 
 def compute_noise(column: Array, least: float = 0.0) -> tuple[float, float]:
@@ -211,8 +215,8 @@ def _find_rounding(profile: Profile, surveys: Sequence[Survey], axis: int) -> fl
     return digit / sqrt(shares * spread)
 
 
-def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
-    """The depth of slip by surveys since the zero reading, the newest last.
+def find_slip(profile: Profile, surveys: Sequence[Survey], slopes: Array | None = None) -> Slip:
+    """The depth of slip by surveys since the zero reading, the newest last; `slopes`: what `fit_slopes` gives for them.
 
     A step is real beyond what the largest of as many of pure noise reaches once in a hundred profiles; the noise is
     that of all depths. Slip reaches over neighbours that are real as well, and over all as large within the noise.
@@ -221,7 +225,8 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
         return _reject(_NO_MOTION())
     if (fault := surveys[-1].fault) is not None:
         return _reject(fault)
-    rates = compute_rates(surveys)
+    slopes = fit_slopes(surveys) if slopes is None else slopes
+    rates = _drop_unread(surveys[-1], slopes)
     if np.isnan(rates).all():
         return _reject(_NO_RATE(window=Duration(profile.window_s)))
     is_known: NDArray[np.bool_] = np.logical_not(np.isnan(rates).any(axis=0))
@@ -233,8 +238,8 @@ def find_slip(profile: Profile, surveys: Sequence[Survey]) -> Slip:
         return few._replace(known_rate_mm_per_day=known_rate) if missing else few
     noise = [compute_noise(column, _find_rounding(profile, surveys, axis)) for axis, column in enumerate(rates)]
     middles, sigmas = np.array(noise).T[:, :, None]
-    fitted_rates = np.hypot.reduce(_fit_slopes(surveys) - middles)
-    sizes = np.hypot.reduce((_fit_slopes(surveys) - middles) / sigmas)  # in standard deviations
+    fitted_rates = np.hypot.reduce(slopes - middles)
+    sizes = np.hypot.reduce((slopes - middles) / sigmas)  # in standard deviations
     peak = int(np.argmax(np.where(is_known, sizes, -1.0)))
     sigma = float(np.max(sigmas, initial=0.0, where=sigmas < inf))  # depths that all read alike show none
     low, high = profile.bounds_m(peak)
@@ -301,10 +306,11 @@ def _find_checksum_change(surveys: Sequence[Survey], place: int) -> float:
 
 def list_parts(profile: Profile, surveys: Sequence[Survey], zero: Survey) -> Iterator[DerivedValue]:
     """What follows from the newest of surveys."""
-    newest, slip = surveys[-1], find_slip(profile, surveys)
+    newest, slopes = surveys[-1], fit_slopes(surveys)
+    slip = find_slip(profile, surveys, slopes)
     is_state = profile.kind in OF_STATE
     nothing = np.full(len(profile.depths_m), nan)
-    both = [*newest.steps, nothing][:2] + [*compute_rates(surveys), nothing][:2]
+    both = [*newest.steps, nothing][:2] + [*_drop_unread(newest, slopes), nothing][:2]
     columns = [nothing if is_state else accumulate(profile, one) for one in both]
     values = [newest.faces[0], newest.faces[0] - zero.faces[0]] if is_state else [nothing, nothing]
     table = zip(profile.depths_m, *columns, newest.checksums[0], *values, strict=True)

@@ -1,23 +1,78 @@
-"""Queries on the series of boreholes and on what the quarantine holds of them."""
+"""Queries on the series of boreholes, on surveys that still have to be computed, and on the quarantine.
 
+A row of `profile_pending` is written in the transaction that stores the readings, and deleted after every profile in
+its span is stored. A crash in between leaves the row, and the profiles are computed after the next start.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import uuid4
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, insert, select
 
+from monitor.domain.instants import Span
 from monitor.domain.topics import ROOT
-from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.ingest import rejected_message
+from monitor.store.readings.observations import find_series_id, in_chunks
+from monitor.store.schema.ingest import profile_pending, rejected_message
 from monitor.store.schema.readings import observation
 
 # Codes of values whose name or unit the site file does not know.
 UNKNOWN_NAMES: Final = ("unknown_quantity", "unknown_key", "unit_mismatch", "no_unit")
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PendingProfiles:
+    """One row of `profile_pending`: the surveys of a borehole in a span, ends included, have to be computed."""
+
+    site: str
+    station: str
+    span: Span
+    id: str = ""  # random: an id that was used again would make an old row look like a new one
+
+
+def add_pending(c: Connection, rows: Sequence[PendingProfiles]) -> None:
+    """Add rows, in the transaction that makes them necessary."""
+    if rows:
+        values = [
+            {
+                "id": uuid4().hex,
+                "site": row.site,
+                "station": row.station,
+                "from_at": row.span[0],
+                "to_at": row.span[1],
+            }
+            for row in rows
+        ]
+        c.execute(insert(profile_pending), values)
+
+
+def load_pending(c: Connection) -> list[PendingProfiles]:
+    """Load all rows."""
+    return [
+        PendingProfiles(row.site, row.station, (row.from_at, row.to_at), row.id)
+        for row in c.execute(select(profile_pending))
+    ]
+
+
+def load_pending_ids(c: Connection, site: str, station: str) -> set[str]:
+    """Load the ids of all rows of a borehole."""
+    p = profile_pending.c
+    return set(c.execute(select(p.id).where(p.site == site, p.station == station)).scalars())
+
+
+def delete_pending(c: Connection, ids: Collection[str]) -> None:
+    """Delete rows whose profiles are stored."""
+    for some in in_chunks(sorted(ids), _AT_ONCE):
+        c.execute(delete(profile_pending).where(profile_pending.c.id.in_(some)))
 
 
 def find_epoch(
     c: Connection, series_id: int, since: datetime, until: datetime, *, last: bool = False
 ) -> datetime | None:
-    """The first epoch, or the last, in a time, ends included."""
+    """Return the first epoch of a series in a span, ends included, or the last one; None where it has none."""
     at = observation.c.observed_at
     query = select(at).where(observation.c.series_id == series_id, at >= since, at <= until)
     found: datetime | None = c.execute(query.order_by(at.desc() if last else at).limit(1)).scalar()

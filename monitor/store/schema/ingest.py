@@ -109,3 +109,15 @@ calculation_pending = Table(
     Index("ix_calculation_pending_site", "site"),
     comment="calculated series that still have to be computed; a row is deleted once its values are stored",
 )
+
+profile_pending = Table(
+    "profile_pending",
+    metadata,
+    Column("id", String(64), primary_key=True, comment="random: an id that was used again would hide a change"),
+    Column("site", String(64), nullable=False),
+    Column("station", String(64), nullable=False, comment="the borehole"),
+    Column("from_at", Instant, nullable=False, comment="first instant at which a survey has to be computed"),
+    Column("to_at", Instant, nullable=False, comment="last such instant"),
+    Index("ix_profile_pending_site", "site", "station"),
+    comment="depth profiles that still have to be computed; a row is deleted once its values are stored",
+)

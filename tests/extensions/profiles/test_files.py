@@ -179,6 +179,7 @@ def test_a_file_stores_what_json_stores_and_the_same_again_nothing(name):
             else:
                 payload = json.dumps({"time": AT.isoformat(), **numbers}).encode()
                 assert pipeline.store([BrokerMessage("slopeward/v1/bench/I1/obs", payload, NOW, "live")]).rejected == 0
+                pipeline.complete()
             with db.read() as c:
                 query = (
                     "SELECT s.quantity, o.value_raw, o.observed_at, o.revision, o.flags "

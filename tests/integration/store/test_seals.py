@@ -49,6 +49,7 @@ NOT_SEALED = {
     "reply": "what telephones sent; what counted of it is an event of an alert, what did not is in the audit log",
     "push_subscription": "where browsers are reached; who adds or removes one is in the audit log",
     "calculation_pending": "which values are still to be computed; they follow from the readings",
+    "profile_pending": "which depth profiles are still to be computed; they follow from the readings",
     "siren_order": "follows from messages, which are sealed, and from what devices answer",
     "channel_test": "tests of channels, which warn nobody",
     "report_mail": "progress of the mails of a report; no decision reads it",

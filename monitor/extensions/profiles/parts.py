@@ -1,0 +1,37 @@
+"""The part of the service that computes depth profiles."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.extension import ServicePart
+from monitor.domain.site import Site
+from monitor.extensions.profiles.checks import WaitingProfiles
+from monitor.extensions.profiles.worker import ProfileCalculator
+from monitor.ingest.calculations import CalculationThread
+from monitor.ingest.message import StoredSites
+from monitor.store.database.engine import Database
+
+# The service computes profiles during at most this share of the time of one processor.
+SHARE: Final = 0.25
+
+
+def build_parts(
+    db: Database,
+    _config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+    on_stored: Callable[[StoredSites], None],
+) -> list[ServicePart]:
+    """Return the thread that computes profiles, also for sites that have none yet."""
+    thread = CalculationThread("depth profiles", ProfileCalculator(db, sites, clock), on_stored, SHARE)
+    return [
+        ServicePart(
+            start=thread.start,
+            stop=thread.stop,
+            on_readings=thread.wake,
+            is_behind=thread.is_behind,
+            seen=(WaitingProfiles(sites, thread.list_waits_s),),
+        )
+    ]
