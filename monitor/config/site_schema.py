@@ -100,6 +100,7 @@ DecoderTable: Final = derive_table(
         value="`json`: the value",
         positions="the form of positions",
         date="where the date comes from",
+        network="`nmea`, `rtklib`: the network of base stations that corrects the positions",
     ),
     zone=(Zone, Field("", description="of times without an offset, such as Europe/Zurich")),
     rain=(str, Field("", description="which counter of rain counts")),

@@ -3,12 +3,18 @@
 The first one received holds. Readings that count from something else wait in the quarantine, and an urgent question
 asks an operator which of the two holds. A new one does not take effect by itself: the values would jump without an
 explanation. Nor does the first one hold for ever: it may have been wrong.
+
+Network RTK changes the id of the base station with each session (VRS) or with the nearest station (i-MAX, MAC). A
+receiver cannot know whether another id is the same network: GGA has no field for it, and the id 0000 names nothing. So
+the first change is asked about, unless the message or the decoder says that it is a network. The answer `network`
+covers all later ids of the stream.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -16,7 +22,7 @@ from sqlalchemy import Connection
 from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
-from monitor.domain.errors import NeedsSecondError, NotFoundError, PayloadError
+from monitor.domain.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
@@ -26,7 +32,7 @@ from monitor.store.people.users import require_account, require_person, require_
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 
 PREFIX: Final = "epoch0:"
-_ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
+HEAD_PREFIX: Final = "solution_head:"  # of the stamps that keep the newest head of a stream
 _STATUS_SITE: Final = "status"  # alarms of the service itself
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
@@ -52,6 +58,12 @@ _VERIFY_DEVICE: Final = Template(
     "quarantine. Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} "
     "{station} new --reason WHY",
 )
+_VERIFY_BASE: Final = Template(
+    "epoch0.verify_base",
+    "verify now: readings of {station} ({site}) count {given}; kept is {kept}, and readings that count otherwise wait "
+    "in the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept, or "
+    "network: then all base stations of this stream are one network (VRS, i-MAX, MAC) and are not asked about again",
+)
 _ANSWERED: Final = Template("epoch0.answered", "{place} counts {reference}, says {name}: {reason}")
 _ANSWERED_BY_TWO: Final = Template(
     "epoch0.answered.two", "{place} counts {reference}, say {name} and {second}: {reason}"
@@ -62,23 +74,79 @@ _FORGOTTEN: Final = Template(
 _NOT_ALONE: Final = Template(
     "epoch0.alone", "{place}: one of the two highest levels is at stake, one person may not say it alone"
 )
+_NO_NETWORK: Final = Template(
+    "epoch0.no_network",
+    "{place} counts {given} instead of {kept}: they differ in more than the base station, so they are not one network; "
+    "answer new or kept",
+)
 _NO_QUESTION: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
 _NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is kept; there are: {names}")
-HEADS_MOST: Final = 10_000  # heads of streams that are held in memory
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
 
 DEVICE: Final = "device"  # the part of a frame that says which device sends under the name of a station
 BASE: Final = "base"  # the part that says from which base station a position was corrected
+NETWORK: Final = "network"  # as a base: the position was corrected from a network of base stations
 UNNAMED: Final = "?"  # a frame of which parts alone are known
 PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
+# A solution of network RTK declares itself by one of these words before the id of the session or of the master station.
+_OF_NETWORK: Final = re.compile(r"(?:vrs|i-?max|mac|fkp|network)(?=[^a-z0-9]|$)", re.IGNORECASE)
+_ID: Final = re.compile(r"(?<![a-z0-9])\d+(?![a-z0-9])", re.IGNORECASE)
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
+
+
+class ReferenceAnswer(StrEnum):
+    """What a person answers to a question about a reference."""
+
+    NEW = "new"
+    """The reference of the new messages holds."""
+    KEPT = "kept"
+    """The kept reference holds, and the other one is not asked about again."""
+    NETWORK = "network"
+    """The reference of the new messages holds, and all base stations of the stream are one network."""
+
+
+_ACTS: Final = {
+    ReferenceAnswer.NEW: "epoch0.accept",
+    ReferenceAnswer.KEPT: "epoch0.keep",
+    ReferenceAnswer.NETWORK: "epoch0.network",
+}
+
+
+def name_base(text: str) -> str:
+    """Return the base station that a message names, as a part of a frame.
+
+    The base of a network solution that declares itself is the network: the id of the session or of the master station
+    behind the word changes, and the coordinates of the network do not.
+
+    >>> [name_base(text) for text in ("REF1", "VRS 2345", "i-MAX_0021", "MAC swipos 0007", "MAC1")]
+    ['base REF1', 'base network vrs', 'base network imax', 'base network mac swipos', 'base MAC1']
+    """
+    text = text.replace(PART.strip(), ",").strip()
+    found = _OF_NETWORK.match(text)
+    if found is None:
+        return f"{BASE} {text}"
+    kind = found[0].casefold().replace("-", "")
+    name = " ".join(_ID.sub(" ", text[found.end() :]).replace("_", " ").split()).strip(",:/- ").casefold()
+    parts = [NETWORK, *([kind] if kind != NETWORK else []), *([name] if name else [])]
+    return f"{BASE} {' '.join(parts)}"
+
+
+def set_network(parts: str, network: str) -> str:
+    """Return the parts of a frame with a network in the place of its base.
+
+    >>> set_network("heights geodetic; base 46.1 8.9 501.2", "swipos"), set_network("", "swipos")
+    ('heights geodetic; base network swipos', 'base network swipos')
+    """
+    others = [part for part in parts.split(PART) if part and part.partition(" ")[0] != BASE]
+    return PART.join([*others, name_base(f"{NETWORK} {network}")])
 
 
 def join_frames(one: str, other: str) -> str | None:
     """A frame with the parts that either says; None where they say one of them otherwise.
 
-    A frame is its name and place, then parts such as `heights geodetic`, each behind `; `.
+    A frame is its name and place, then parts such as `heights geodetic`, each behind `; `. If the first frame has the
+    base `network`, it agrees with every base of the second: a person answered that all of them are one network.
 
     >>> join_frames("WGS84 46 9 800", "wgs-84 46 9 800; heights geodetic")
     'WGS84 46 9 800; heights geodetic'
@@ -86,6 +154,8 @@ def join_frames(one: str, other: str) -> str | None:
     (True, 'ITRF14')
     """
     mine, theirs = _read_parts(one), _read_parts(other)
+    if mine.get(BASE) == NETWORK:
+        theirs.pop(BASE, None)
     if any(_fold(value) != _fold(mine[key]) for key, value in theirs.items() if key in mine):
         return None
     every = {"": UNNAMED, **theirs, **mine}
@@ -123,6 +193,17 @@ class Reference:
         """The device that sends under the name of the station; empty where nothing says it."""
         return _fold(_read_parts(self.frame).get(DEVICE, ""))
 
+    @property
+    def has_base(self) -> bool:
+        """Whether it says from which base station positions were corrected."""
+        return BASE in _read_parts(self.frame)
+
+    def cover_network(self) -> "Reference":
+        """The same with a base that covers all base stations of the stream."""
+        parts = {"": UNNAMED, **_read_parts(self.frame), BASE: NETWORK}
+        frame = PART.join(f"{key} {value}" if key else value for key, value in parts.items())
+        return Reference(frame, self.epoch0)
+
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
         return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
@@ -153,6 +234,13 @@ class ReferenceQuestion:
     kept: Reference
     given: Reference
 
+    @property
+    def is_about_base(self) -> bool:
+        """Whether the two differ in the base station alone, so that they may be one network."""
+        if not (self.kept.has_base and self.given.has_base):
+            return False
+        return self.kept.cover_network().join(self.given) is not None
+
 
 class References:
     """Memory of frame and epoch0 per station, kept in the database beside the rows that rest on it."""
@@ -162,6 +250,7 @@ class References:
         self._known: dict[tuple[str, str], Reference] = {}
         self._changed: dict[tuple[str, str], Reference] = {}  # what messages since the last commit say instead
         self._heads: dict[tuple[str, str], str] = {}  # frame in the newest head of a stream, by site and station
+        self._new_heads: set[tuple[str, str]] = set()  # of these the newest head is not stored yet
 
     def check(self, site: str, station: str, frame: str, epoch0: datetime | None) -> None:
         """Take the first reference of a station, refuse any other and remember that it was said.
@@ -189,13 +278,16 @@ class References:
         return joined or given
 
     def keep_head(self, site: str, station: str, frame: str) -> None:
-        """Keep the frame that the head of a stream names: lines that follow in messages without a head are in it."""
-        if len(self._heads) >= HEADS_MOST and (site, station) not in self._heads:
-            self._heads.clear()
-        self._heads[site, station] = frame
+        """Keep the frame that the head of a stream names: lines that follow in messages without a head are in it.
+
+        It is stored with the next commit, so that it holds after a restart of the service.
+        """
+        if self._heads.get((site, station)) != frame:
+            self._heads[site, station] = frame
+            self._new_heads.add((site, station))
 
     def find_head(self, site: str, station: str) -> str:
-        """Return the frame in the newest head of a stream since the service started; empty where none came."""
+        """Return the frame in the newest head of a stream; empty where none came."""
         return self._heads.get((site, station), "")
 
     @property
@@ -205,12 +297,14 @@ class References:
 
     def load(self, connection: Connection) -> bool:
         """Read what the database knows; True when a person changed something of it meanwhile: then that holds."""
-        stored = {
-            (site, station): Reference.read(detail)
-            for name, (_, detail) in load_stamps(connection).items()
-            if name.startswith(PREFIX)
-            for site, _, station in (name[len(PREFIX) :].partition("/"),)
-        }
+        stored = {}
+        for name, (_, detail) in load_stamps(connection).items():
+            if name.startswith(PREFIX):
+                site, _, station = name[len(PREFIX) :].partition("/")
+                stored[site, station] = Reference.read(detail)
+            elif name.startswith(HEAD_PREFIX):
+                site, _, station = name[len(HEAD_PREFIX) :].partition("/")
+                self._heads.setdefault((site, station), detail["frame"])
         if stored == self._stored:
             return False
         self._stored = stored
@@ -227,6 +321,8 @@ class References:
             else:
                 stamp(connection, _name(*key), {**(row[1] if row else {}), **reference.to_json()}, now)
                 self._known[key] = reference
+        for site, station in sorted(self._new_heads):
+            stamp(connection, f"{HEAD_PREFIX}{site}/{station}", {"frame": self._heads[site, station]}, now)
         opened = []
         for (site, station), reference in sorted(self._changed.items()):
             row = find_stamp(connection, _name(site, station))
@@ -245,6 +341,7 @@ class References:
         """What was new is committed."""
         self._stored = dict(self._known)
         self._changed.clear()
+        self._new_heads.clear()
 
 
 def request_references(
@@ -261,7 +358,8 @@ def request_references(
 
 def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
-    template = _VERIFY_DEVICE if question.given.device and question.given.device != question.kept.device else _VERIFY
+    is_device = question.given.device and question.given.device != question.kept.device
+    template = _VERIFY_DEVICE if is_device else _VERIFY_BASE if question.is_about_base else _VERIFY
     reason = template(
         station=question.station, site=question.site, given=question.given.describe(), kept=question.kept.describe()
     )
@@ -275,7 +373,7 @@ def answer_reference(
     reason: str,
     now: datetime,
     *,
-    accept: bool,
+    answer: ReferenceAnswer,
     takes_two: bool = False,
     second: Actor | None = None,
 ) -> tuple[Reference, Reference]:
@@ -284,7 +382,7 @@ def answer_reference(
     Args:
         place: `SITE/STATION`.
         actor: a person, with an open account where accounts exist.
-        accept: True takes the new one, False keeps the old one and asks about this one no more.
+        answer: The new reference, the kept one, or the new one with all base stations of the stream as one network.
         takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
         second: another person who says the same.
 
@@ -293,7 +391,8 @@ def answer_reference(
 
     Raises:
         NotFoundError: nothing is asked of such a station.
-        RefusedError: no person, no reason, or no open account.
+        RefusedError: no person, no reason, or no open account; or the answer is a network, and the two references
+            differ in something else than their base station.
         NeedsSecondError: a second person is needed.
     """
     require_person(actor, reason)
@@ -306,13 +405,19 @@ def answer_reference(
     if takes_two and second is not None:
         require_two(connection, actor, second, now)
         require_account(connection, second.name, site=site)
+    accept = answer is not ReferenceAnswer.KEPT
     holds, other = (given, kept) if accept else (kept, given)
+    if answer is ReferenceAnswer.NETWORK:
+        _, _, station = place.partition("/")
+        if not ReferenceQuestion(site, station, kept, given).is_about_base:
+            raise RefusedError(_NO_NETWORK(place=place, given=given.describe(), kept=kept.describe()))
+        holds = given.cover_network()
     refused = [r for r in row.get("refused", []) if r != holds.to_json()]
     refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
     stamp(connection, f"{PREFIX}{place}", {**holds.to_json(), **({"refused": refused} if refused else {})}, now)
     detail = {"holds": holds.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
-    add_audit(connection, actor, _ACTS[accept], place, detail, now)
+    add_audit(connection, actor, _ACTS[answer], place, detail, now)
     reference = holds.describe()
     if second is None:
         line = _ANSWERED(place=place, reference=reference, name=actor.name, reason=reason)
@@ -322,13 +427,13 @@ def answer_reference(
     return holds, other
 
 
-def share_answer(connection: Connection, place: str, *, accept: bool) -> TwoPersonAct:
+def share_answer(connection: Connection, place: str, *, answer: ReferenceAnswer) -> TwoPersonAct:
     """The answer as two people give it: a signature holds for the very reference that it was asked about.
 
     Raises:
         NotFoundError: nothing is asked of such a station.
     """
-    return TwoPersonAct(_ACTS[accept], place, {"asked": _find_question(connection, place)["asked"]})
+    return TwoPersonAct(_ACTS[answer], place, {"asked": _find_question(connection, place)["asked"]})
 
 
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:

@@ -22,7 +22,7 @@ from monitor.ingest.decoders import strict_json
 from monitor.ingest.decoders.decoder import ReceivedMessage, combine_errors, gather
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails
-from monitor.ingest.references import BASE, PART, UNNAMED
+from monitor.ingest.references import PART, UNNAMED, name_base
 from monitor.store.readings.messages import SequenceMark
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
@@ -234,7 +234,7 @@ def _read_base(*objects: Mapping[str, Any]) -> str:
         for name in _BASES:
             if one.get(name) is not None:
                 text = strict_json.read_text(one[name], name, 64)
-                return f"{BASE} {text.replace(PART.strip(), ',')}"
+                return name_base(text)
     return ""
 
 

@@ -2,7 +2,7 @@
 
 GGA has a time of day and no date; without RMC or ZDA in the same message it is refused, unless the site file says
 `date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`: some receivers send local
-time.
+time. With `network = NAME` the differential stations of GGA are one network.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import read_digit
-from monitor.ingest.references import BASE, PART
+from monitor.ingest.references import BASE, NETWORK, PART, name_base
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", "DTM", *_DATED)
@@ -36,6 +36,7 @@ _DAY: Final = timedelta(days=1)
 def open_nmea(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
     of_reception = counts_from_reception(binding)
+    network = dict(binding.told).get("network", "")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
@@ -54,7 +55,7 @@ def open_nmea(binding: Binding) -> Decoder:
             if kind != "GGA":
                 continue
             try:
-                fix = _read_fix(_parse(line), near, errors, datum)
+                fix = _read_fix(_parse(line), near, errors, datum, network)
                 if received.zone is not None:
                     fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
                 found += observe_fix(fix, received)
@@ -113,7 +114,7 @@ def _read_day(line: str, kind: str) -> datetime:
     return read_time(datetime.combine(day, sentence.timestamp.replace(tzinfo=UTC)).isoformat())
 
 
-def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datum: str) -> Fix:
+def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datum: str, network: str) -> Fix:
     try:
         quality, satellites = int(sentence.gps_qual), int(sentence.num_sats or 0)
         latitude, longitude = float(sentence.latitude), float(sentence.longitude)
@@ -139,16 +140,22 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
     )
     # without a separation the height may be any: once there is one, it is another height
     heights = f"heights {'ellipsoidal' if abs(separation) >= _SEPARATED_M else 'unseparated'}"
-    frame = PART.join([heights, *([f"datum {datum}"] if datum else []), *_name_base(sentence, quality)])
+    frame = PART.join([heights, *([f"datum {datum}"] if datum else []), *_name_base(sentence, quality, network)])
     count = satellites if 0 <= satellites < 1000 else None
     return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, ELLIPSOID, frame)
 
 
-def _name_base(sentence: Any, quality: int) -> list[str]:
+def _name_base(sentence: Any, quality: int, network: str) -> list[str]:
     """Return the differential station of a corrected position as a part of its frame; none where GGA has no id.
 
-    A position that was corrected from another base contains the error of that base's coordinates.
+    A position that was corrected from another base contains the error of that base's coordinates. The stations of a
+    network have one frame, whatever their ids are.
+
+    Args:
+        network: Name of the network that corrects the positions; empty where it is a single base.
     """
+    if network:
+        return [name_base(f"{NETWORK} {network}")] if quality in _CORRECTED else []
     station = str(sentence.ref_station_id or "").strip()
     if quality not in _CORRECTED or not station.isalnum():
         return []

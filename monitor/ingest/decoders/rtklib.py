@@ -21,7 +21,7 @@ from monitor.ingest.decoders.strict_json import read_cell, read_payload, read_ti
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
-from monitor.ingest.references import PART
+from monitor.ingest.references import PART, set_network
 from monitor.ingest.text.clocks import GPS_BEGIN
 
 _SYSTEMS: Final = ("gpst", "utc")
@@ -48,7 +48,10 @@ class SolutionHeader(NamedTuple):
 
 
 def open_rtklib(binding: Binding) -> Decoder:
-    """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header."""
+    """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header.
+
+    With `network = NAME` the base stations of the stream are one network, and `ref pos` is no frame.
+    """
     settings = dict(binding.told)
     for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
         if key in settings and settings[key] not in known:
@@ -58,11 +61,15 @@ def open_rtklib(binding: Binding) -> Decoder:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
         place = received.site.id, received.place.station
-        if frame := read_frame(head):
+        frame = read_frame(head)
+        if frame and received.site.station(received.place.station) is not None:
             received.references.keep_head(*place, frame)
+        frame = frame or received.references.find_head(*place)
+        if network := settings.get("network"):
+            frame = set_network(frame, network)
         declared_system = settings.get("time") or (_LOCAL if received.zone else None)
         known = read_head(head, declared_system, settings.get("positions"))
-        known = known._replace(frame=known.frame or received.references.find_head(*place))
+        known = known._replace(frame=frame)
         solutions = [line for line in lines if not line.startswith("%")]
 
         def observe(line: str) -> Iterator[Observation]:

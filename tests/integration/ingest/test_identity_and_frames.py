@@ -10,13 +10,15 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.references import answer_reference
+from monitor.ingest.references import HEAD_PREFIX, ReferenceAnswer, answer_reference
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import load_stamps
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 
 NOW = parse("2026-03-10T06:00:00Z")
@@ -138,7 +140,7 @@ def test_replaced_device_counts_after_the_question_is_answered(bench):
     bench.tick()
     bench.send(topic, chirpstack(SECOND, TILT, bench.now))
     with bench.database.write() as c:
-        answer_reference(c, "bench/T3", Actor("Ada", via="cli"), "replaced", bench.now, accept=True)
+        answer_reference(c, "bench/T3", Actor("Ada", via="cli"), "replaced", bench.now, answer=ReferenceAnswer.NEW)
     bench.tick()
     assert bench.send(topic, chirpstack(SECOND, TILT, bench.now)) == 0
     assert bench.count("T3", "tilt_x") == 2
@@ -270,3 +272,137 @@ def test_lines_of_a_stream_are_in_the_frame_of_its_newest_head(bench):
         assert bench.send(topic, b"\n".join(lines)) == refused
     assert bench.count("N1", "displacement_east") == 2
     assert bench.list_refused()[-1][0] == "other_frame"
+
+
+COLUMNS = b"%  UTC                  latitude(deg) longitude(deg)  height(m)   Q  ns"
+
+
+def restart(bench: Bench) -> None:
+    bench.pipeline = Pipeline(bench.database, {"bench": bench.site}, lambda: bench.now)
+
+
+def send_lines(bench: Bench, east_mm: float) -> int:
+    bench.tick()
+    return bench.send("gnss/N1/rtklib", b"\n".join(rtklib(bench.now, east_mm, "").splitlines()[1:]))
+
+
+def send_head(bench: Bench, base: str) -> None:
+    bench.tick()
+    bench.send("gnss/N1/rtklib", f"% ref pos   : {base}\n".encode() + COLUMNS)
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 3])
+def test_the_newest_head_of_a_stream_holds_after_a_restart(bench, restarts):
+    first, second = (f"46.{k}10000000   8.910000000   900.0000" for k in (2, 3))
+    send_head(bench, first)
+    assert send_lines(bench, 0.0) == 0
+    send_head(bench, second)
+    for _ in range(restarts):
+        restart(bench)
+    assert send_lines(bench, 40.0) == 1, "lines after the head of another base are in another frame"
+    send_head(bench, first)
+    restart(bench)
+    assert send_lines(bench, 0.0) == 0
+    assert bench.count("N1", "displacement_east") == 2
+
+
+def test_heads_of_stations_that_nobody_declared_are_not_stored(bench):
+    bench.send("gnss/N9/rtklib", b"% ref pos   : 46.2   8.9   900.0\n" + COLUMNS)
+    with bench.database.read() as c:
+        assert [name for name in load_stamps(c) if name.startswith(HEAD_PREFIX)] == []
+
+
+def answer(bench: Bench, station: str, said: ReferenceAnswer) -> None:
+    with bench.database.write() as c:
+        answer_reference(c, f"bench/{station}", Actor("Ada", via="cli"), "it is VRS", bench.now, answer=said)
+
+
+def send_bases(bench: Bench, topic: str, make: Any, bases: tuple[str, ...]) -> list[int]:
+    found = []
+    for base in bases:
+        bench.tick()
+        found.append(bench.send(topic, make(bench.now, 0.0, base)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("topic", "make", "bases"),
+    [
+        ("gnss/N1/nmea", nmea, ("0012", "0000", "2345", "0001", "0012")),
+        (
+            "gnss/N1/rtklib",
+            rtklib,
+            tuple(f"46.2{k}0000000   8.910000000   900.0000" for k in (1, 2, 3, 4, 1)),
+        ),
+        ("slopeward/v1/bench/G1/obs", gnss, ("0012", "0000", "2345", "REF", "0012")),
+    ],
+)
+def test_one_answer_covers_all_base_stations_of_a_network(bench, topic, make, bases):
+    station = "G1" if "G1" in topic else "N1"
+    assert send_bases(bench, topic, make, bases[:2]) == [0, 1]
+    [question] = bench.list_questions()
+    assert f"instruments reference bench {station} new" in question
+    assert "or network" in question
+    answer(bench, station, ReferenceAnswer.NETWORK)
+    assert send_bases(bench, topic, make, bases) == [0] * 5
+    restart(bench)
+    assert send_bases(bench, topic, make, bases[::-1]) == [0] * 5
+    assert not any("verify now" in question for question in bench.list_questions())
+
+
+def test_another_single_base_is_asked_about_after_the_answer_new(bench):
+    topic = "gnss/N1/nmea"
+    assert send_bases(bench, topic, nmea, ("0012", "0013")) == [0, 1]
+    answer(bench, "N1", ReferenceAnswer.NEW)
+    assert send_bases(bench, topic, nmea, ("0013", "0014", "0012")) == [0, 1, 1]
+
+
+def test_a_network_does_not_cover_another_datum(bench):
+    topic = "slopeward/v1/bench/G1/obs"
+    send_bases(bench, topic, gnss, ("0012", "0013"))
+    answer(bench, "G1", ReferenceAnswer.NETWORK)
+    bench.tick()
+    other = json.loads(gnss(bench.now, 0.0, "0013"))
+    other["gnss"]["frame"] = "ITRF2020"
+    assert bench.send(topic, other) == 1
+    [question] = [text for text in bench.list_questions() if "verify now" in text]
+    assert "or network" not in question
+    with pytest.raises(RefusedError, match="more than the base station"):
+        answer(bench, "G1", ReferenceAnswer.NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("bases", "refused"),
+    [
+        (("VRS 0012", "VRS 2345", "vrs_0001"), 0),
+        (("i-MAX 0021", "iMAX 0033", "I-MAX"), 0),
+        (("MAC swipos 0007", "MAC swipos 0009"), 0),
+        (("VRS swipos 0007", "VRS sapos 0007"), 1),
+        (("VRS 0012", "0012"), 1),
+        (("MAC1", "MAC2"), 1),
+        (("VRS", "i-MAX"), 1),
+    ],
+)
+def test_a_network_solution_that_declares_itself_is_one_frame(bench, bases, refused):
+    assert sum(send_bases(bench, "slopeward/v1/bench/G1/obs", gnss, bases)) == refused
+
+
+@pytest.mark.parametrize(
+    ("topic", "make", "bases"),
+    [
+        ("gnss/N1/nmea", nmea, ("0012", "0000", "2345")),
+        ("gnss/N1/rtklib", rtklib, tuple(f"46.2{k}   8.91   900.0" for k in (1, 2, 3))),
+    ],
+)
+def test_a_decoder_that_names_its_network_asks_about_another_network_alone(bench, topic, make, bases):
+    def declare(network: str) -> None:
+        text = SITE.replace(f'name = "{topic[8:]}"', f'name = "{topic[8:]}"\nnetwork = "{network}"')
+        bench.site = parse_site(text, "bench.toml")
+        restart(bench)
+
+    declare("swipos")
+    assert send_bases(bench, topic, make, bases) == [0, 0, 0]
+    assert bench.list_questions() == []
+    declare("sapos")
+    assert send_bases(bench, topic, make, bases[:1]) == [1]
+    assert len(bench.list_questions()) == 1

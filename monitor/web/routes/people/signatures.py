@@ -25,6 +25,7 @@ from monitor.web.parts.templating import render
 router = APIRouter(include_in_schema=False)
 SPOKEN: Final = {
     "epoch0.accept": Template("signature.new_reference", "take the new GNSS reference"),
+    "epoch0.network": Template("signature.network_reference", "take all base stations of the stream as one network"),
     "epoch0.keep": Template("signature.old_reference", "keep the old GNSS reference"),
 }
 _STEP: Final = Template("signature.step", "say what a step was")
