@@ -158,7 +158,12 @@ class DecisionContext:
         if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:
             return track
         since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
-        return replace(track, stuck=len(since) == 1)
+        if len(since) != 1:
+            return track
+        begin = len(track.values) - 1
+        while begin > 0 and track.values[begin - 1] == track.values[-1]:
+            begin -= 1
+        return replace(track, stuck=True, repeats=(*track.repeats, (track.times_s[begin], track.times_s[-1])))
 
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """(quantity, newest epoch) of all that a station says."""

@@ -8,12 +8,13 @@ Two kinds of quantities differ in how long a loss matters:
 * Rain is a sum of amounts. What was lost is lost for the whole window.
 * Displacement, tilt, water levels and pressures accumulate: the next sound reading shows what happened meanwhile. A
   removed reading stays in doubt until as many sound readings have followed it as the dwell of the criterion needs.
-  While sound and removed readings alternate, that never happens.
+  While sound and removed readings alternate, that never happens. Values that an instrument repeats for longer than
+  chance would make it are in doubt in the same way: they prove no rest.
 
 A result lowers a vote only if no removed reading in its window is in doubt, and what never came cannot matter: of
 accumulating quantities at least half of the window is known, with sound readings on both sides of every gap; of rain
-no gap is longer than the allowed silence, and the sum stays below the recovery limit even if it rained throughout the
-unknown time as hard as in the wettest interval measured (or as hard as the bound itself, if that is more).
+no gap is longer than the allowed silence, and the sum stays below the recovery limit whatever the missing rain was (see
+`monitor.decision.criteria.rain_coverage` for how much a gap may hold).
 """
 
 from bisect import bisect_left, bisect_right
@@ -32,6 +33,8 @@ _SILENT: Final = Template("coverage.silent", "no reading since {at}")
 STARTED: Final = Template("coverage.started", "its first reading is of {at}")
 _SOME_MISSING: Final = Template("coverage.some_missing", "readings are missing")()
 REMOVED: Final = Template("coverage.removed", "the reading of {at} is set aside: {text}")
+_REPEATS: Final = Template("coverage.repeats", "it repeats one value since {at}")
+_REPEATED: Final = Template("coverage.repeated", "it repeated one value from {at} to {at2}")
 _SHARE: Final = Template("coverage.share", "{share} % of the last {duration} known: {text}")
 _NONE_KNOWN: Final = Template("coverage.none", "nothing known: {text}")
 
@@ -63,12 +66,14 @@ class Coverage:
         window_s: Length of the window in seconds.
         removals: What is missing of it, oldest first.
         may_lower: False while the missing part could hide that a level still stands.
+        holds: True while missing rain alone keeps the result from falling to what is known.
     """
 
     share: float = 1.0
     window_s: float = 0.0
     removals: tuple[Removal, ...] = ()
     may_lower: bool = True
+    holds: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -120,15 +125,22 @@ def measure_track(
         interval_s: The declared time between two readings.
         now_s: The instant of the decision; minus infinity while a backlog drains, when silence is not judged.
     """
-    times_s = track.times_s
-    if not times_s and not track.set_aside:
+    if not track.times_s and not track.set_aside:
         return WHOLE  # nothing has come: the health of the series reports it
+    times_s = _drop_repeated(track)
     needed = count_needed(criterion, times_s, window_s)
-    removed = _list_removed(track, needed)
-    end_s = max([*times_s[-1:], *(at_s for at_s, _ in removed)], default=0.0)
+    removed = _list_removed(track, times_s, needed)
+    end_s = max([*track.times_s[-1:], *(at_s for at_s, _ in removed)], default=0.0)
     from_s = times_s[-needed] - window_s if len(times_s) >= needed else end_s - window_s - needed * interval_s
-    doubts = [_find_doubt(track, at_s, reason, end_s, interval_s) for at_s, reason in removed]
-    gaps = _find_gaps(times_s, from_s, max(silence_s, TOLERATED_SHARE * window_s)) if window_s > 0.0 else []
+    tolerated_s = max(silence_s, TOLERATED_SHARE * window_s)
+    doubts = [_find_doubt(times_s, at_s, reason, end_s, interval_s) for at_s, reason in removed]
+    gaps = _find_gaps(track.times_s, from_s, tolerated_s) if window_s > 0.0 else []
+    for repeated in _list_repeated(track, times_s, end_s):
+        if _is_settled(times_s, needed, repeated.to_s):
+            if window_s > 0.0 and repeated.to_s > from_s and repeated.to_s - repeated.from_s > tolerated_s:
+                gaps.append(repeated)
+        else:
+            doubts.append(repeated)
     if now_s - end_s > silence_s:
         gaps.append(find_silence(end_s, now_s))
         end_s = now_s
@@ -159,21 +171,46 @@ def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float
     return max(needed, least) if count < FEW_FITS * least else needed
 
 
-def _list_removed(track: Track, needed: int) -> list[tuple[float, Message]]:
+def _list_removed(track: Track, times_s: Sequence[float], needed: int) -> list[tuple[float, Message]]:
     """List readings that were set aside and that too few sound ones have followed yet, oldest first."""
-    times_s = track.times_s
-    settled_s = times_s[-needed] if len(times_s) >= needed else float("-inf")
     newest_s = track.newest_s if track.newest_s is not None else float("inf")
     # a reading from the future is refused for its time; the health of the series reports a wrong clock
-    found = {at_s: reason for at_s, reason in track.set_aside if settled_s < at_s <= newest_s}
+    found = {
+        at_s: reason for at_s, reason in track.set_aside if at_s <= newest_s and not _is_settled(times_s, needed, at_s)
+    }
     return sorted(found.items(), key=lambda item: item[0])
 
 
-def _find_doubt(track: Track, at_s: float, reason: Message, end_s: float, interval_s: float) -> Removal:
+def _is_settled(times_s: Sequence[float], needed: int, at_s: float) -> bool:
+    """Whether as many sound readings as needed have followed an instant."""
+    return len(times_s) >= needed and times_s[-needed] >= at_s
+
+
+def _drop_repeated(track: Track) -> Sequence[float]:
+    """Return the epochs of a track without those that repeat the value of the one before for too long."""
+    if not track.repeats:
+        return track.times_s
+    return [at_s for at_s in track.times_s if not any(first_s < at_s <= to_s for first_s, to_s in track.repeats)]
+
+
+def _list_repeated(track: Track, times_s: Sequence[float], end_s: float) -> list[Removal]:
+    """List the stretches in which a track repeats one value: from its first epoch to the sound one after the last."""
+    found = []
+    for first_s, last_s in track.repeats:
+        place = bisect_right(times_s, last_s)
+        if place < len(times_s):
+            reason = _REPEATED(at=Timestamp(first_s), at2=Timestamp(last_s))
+            found.append(Removal(first_s, times_s[place], reason))
+        else:
+            found.append(Removal(first_s, end_s, _REPEATS(at=Timestamp(first_s))))
+    return found
+
+
+def _find_doubt(times_s: Sequence[float], at_s: float, reason: Message, end_s: float, interval_s: float) -> Removal:
     """Return the stretch around a removed reading: from the sound one before it to the sound one after it."""
-    place = bisect_left(track.times_s, at_s)
-    before_s = track.times_s[place - 1] if place else at_s - interval_s
-    after_s = track.times_s[place] if place < len(track.times_s) else end_s
+    place = bisect_left(times_s, at_s)
+    before_s = times_s[place - 1] if place else at_s - interval_s
+    after_s = times_s[place] if place < len(times_s) else end_s
     return Removal(before_s, max(after_s, at_s), REMOVED(at=Timestamp(at_s), text=reason))
 
 

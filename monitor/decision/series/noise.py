@@ -6,7 +6,7 @@ or far more than it used to.
 
 from bisect import insort
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import fsum, log, sqrt
 from operator import lt
 from statistics import median
@@ -21,6 +21,8 @@ LATELY: Final = 16  # newest differences: one that begins to scatter is asked ab
 OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
 LARGE: Final = 3.0  # times what is usual beside it: noise is seldom so large
 STUCK_EPOCHS: Final = 6  # no shorter run of equal values is stuck
+DOUBT_EPOCHS: Final = 3  # no shorter run of equal values is doubtful
+DOUBT_CHANCE: Final = 1e-4  # a run that chance makes less often proves no rest
 CHANCE: Final = 1e-8  # a run that chance makes less often is none; the share is uncertain, so less than by detectors
 FEWEST_KNOWN: Final = 20  # epochs before the run that say how often the instrument repeats itself
 LEAST_SHARE: Final = 0.01
@@ -209,13 +211,150 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
     return None if is_open and length > max(others, default=0.0) else False
 
 
-def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
-    """True where the newest values are equal for so long that the instrument must be broken.
+class RepeatDetector:
+    """Find runs of equal values that are too long for chance, in a series that grows.
 
-    How often it repeated itself before says how long a run chance would make; before that is known, six epochs are
-    enough where the site file states a noise. Where it states none, the noise is measured beside the smallest step of
-    the values: a crack gauge that reads tenths may have moved at each epoch and then come to rest. What a person reads
-    and types is never stuck; a temperature, and what else detectors find nothing stuck in, needs a stated noise.
+    How often the instrument repeated itself before a run says how long a run chance would make. Two limits apply:
+
+    * **Stuck**: so long that chance makes it less often than `CHANCE`. The instrument must be broken. Before it is
+      known how often the instrument repeats itself, six epochs are enough where the site file states a noise.
+    * **Doubtful**: less often than `DOUBT_CHANCE`, by a cautious estimate of how often the instrument repeats itself,
+      and longer than every run before that was not stuck. The values are used, but they prove no rest.
+
+    Where the site file states no noise, the noise is measured beside the smallest step of the values: a crack gauge
+    that reads tenths may have moved at each epoch and then come to rest.
+
+    A still slope and a frozen instrument look the same if the last digit is coarse beside the noise: such a series
+    repeats itself at least half of the time (`COARSE`) and is not judged.
+    """
+
+    def __init__(self, *, is_noise_stated: bool, has_varied: bool = False) -> None:
+        """Start without values.
+
+        Args:
+            is_noise_stated: The site file states the noise of the series.
+            has_varied: A run counts only after `FEWEST_KNOWN` epochs that say how often the values repeat, also where
+                a noise is stated. A component that a publisher always sends as zero is not stuck.
+        """
+        self._is_stated = is_noise_stated
+        self._has_varied = has_varied
+        self._count = 0
+        self._first = 0
+        self._closed = 0
+        self._repeats = 0
+        self._longest = 1
+        self._share: float | None = None
+        self._stuck_runs: list[tuple[int, int]] = []
+
+    def extend(self, values: Sequence[Vector]) -> None:
+        """Read the values behind those of the last call; earlier values must not have changed."""
+        for index in range(max(1, self._count), len(values)):
+            if values[index] != values[index - 1]:
+                self._close(values, index)
+        self._count = len(values)
+
+    def is_stuck(self, values: Sequence[Vector]) -> bool:
+        """Whether the newest run of equal values is so long that the instrument must be broken."""
+        return self._is_stuck(values, self._count - self._first)
+
+    def list_runs(self, values: Sequence[Vector]) -> list[tuple[int, int]]:
+        """List first and last index of runs that were stuck, and of the newest run if it is stuck or doubtful."""
+        length = self._count - self._first
+        if self._is_stuck(values, length) or self._is_doubtful(values, length):
+            return [*self._stuck_runs, (self._first, self._count - 1)]
+        return list(self._stuck_runs)
+
+    def _close(self, values: Sequence[Vector], end: int) -> None:
+        length = end - self._first
+        if self._is_stuck(values, length):
+            self._stuck_runs.append((self._first, end - 1))
+        else:
+            self._longest = max(self._longest, length)
+        # a stretch in which it was stuck before must not make it a coarse instrument
+        self._repeats += min(length, STUCK_EPOCHS) - 1
+        self._closed += 1
+        self._first = end
+        self._share = None
+
+    def _is_stuck(self, values: Sequence[Vector], length: int) -> bool:
+        if length < STUCK_EPOCHS:
+            return False
+        if self._repeats + self._closed < FEWEST_KNOWN:
+            return self._is_stated and not self._has_varied
+        return self._is_beyond(values, length, CHANCE, self._repeats / (self._repeats + self._closed))
+
+    def _is_doubtful(self, values: Sequence[Vector], length: int) -> bool:
+        if length < max(DOUBT_EPOCHS, self._longest + 1):
+            return False
+        known = self._repeats + self._closed
+        if known < FEWEST_KNOWN:
+            return False
+        # the largest share that is compatible with so many repeats, by two standard deviations of a Poisson count
+        most = (self._repeats + 2.0 * sqrt(self._repeats + 1.0) + 1.0) / known
+        return self._is_beyond(values, length, DOUBT_CHANCE, most)
+
+    def _is_beyond(self, values: Sequence[Vector], length: int, chance: float, shown: float) -> bool:
+        """Whether chance makes a run of this length less often than stated, given the share of repeats."""
+        shown = max(LEAST_SHARE, shown)
+        if shown >= COARSE or length - 1 < log(chance) / log(shown):
+            return False
+        if self._is_stated:
+            return True
+        if self._share is None:
+            self._share = min(map(_expect_share, zip(*values[: self._first], strict=True)))
+        share = max(shown, self._share)
+        return share < COARSE and length - 1 >= log(chance) / log(share)
+
+
+class RepeatedValues:
+    """Find the stretches in which a series repeats one value, as a whole or in one of its components.
+
+    A component that repeats one value while the others change proves no rest along its axis. The instrument is not
+    stuck: the other components still show motion.
+
+    What a person reads and types is never judged. A temperature, and other quantities in which detectors find nothing
+    stuck, are judged only if the site file states a noise.
+    """
+
+    def __init__(self, spec: SeriesSpec, axes: int) -> None:
+        """Start without values.
+
+        Args:
+            axes: How many components a value has.
+        """
+        is_stated = spec.noise_floor > 0.0
+        is_watched = "flatline" in WATCHED.get(spec.quantity, NOTHING).checks
+        is_judged = not spec.by_hand and (is_stated or is_watched)
+        self._whole = RepeatDetector(is_noise_stated=is_stated) if is_judged else None
+        self._parts: list[RepeatDetector] = []
+        if is_judged and axes > 1:
+            self._parts = [RepeatDetector(is_noise_stated=is_stated, has_varied=True) for _ in range(axes)]
+        self._columns: list[list[Vector]] = [[] for _ in self._parts]
+
+    def extend(self, values: Sequence[Vector]) -> None:
+        """Read the values behind those of the last call."""
+        if self._whole is not None:
+            self._whole.extend(values)
+        for axis, (detector, column) in enumerate(zip(self._parts, self._columns, strict=True)):
+            column += [(value[axis],) for value in values[len(column) :]]
+            detector.extend(column)
+
+    def is_stuck(self, values: Sequence[Vector]) -> bool:
+        """Whether the newest values are equal for so long that the instrument must be broken."""
+        return self._whole is not None and self._whole.is_stuck(values)
+
+    def list_runs(self, values: Sequence[Vector]) -> list[tuple[int, int]]:
+        """List first and last index of each run that is too long for chance, oldest first."""
+        found: set[tuple[int, int]] = set()
+        if self._whole is not None:
+            found.update(self._whole.list_runs(values))
+        for detector, column in zip(self._parts, self._columns, strict=True):
+            found.update(detector.list_runs(column))
+        return sorted(found)
+
+
+def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
+    """Whether the newest values are equal for so long that the instrument must be broken.
 
     >>> from random import Random
     >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
@@ -227,21 +366,9 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
     >>> is_stuck([*came_to_rest, *came_to_rest[-1:] * 40], plain)
     False
     """
-    if len(values) < STUCK_EPOCHS or values[-1] != values[-2] or len(set(values[-STUCK_EPOCHS:])) > 1:
-        return False
-    is_stated = spec.noise_floor > 0.0
-    if spec.by_hand or not (is_stated or "flatline" in WATCHED.get(spec.quantity, NOTHING).checks):
-        return False
-    runs = [len(list(run)) for _, run in groupby(values)]
-    # a stretch in which it was stuck before must not make it a coarse instrument
-    repeats = fsum(min(run, STUCK_EPOCHS) - 1 for run in runs[:-1])
-    known = repeats + len(runs) - 1
-    if known < FEWEST_KNOWN:
-        return is_stated
-    share = max(LEAST_SHARE, repeats / known)
-    if not is_stated:
-        share = max(share, min(map(_expect_share, zip(*values[: -runs[-1]], strict=True))))
-    return share < COARSE and runs[-1] - 1 >= log(CHANCE) / log(share)
+    repeated = RepeatedValues(spec, 1)
+    repeated.extend(values)
+    return repeated.is_stuck(values)
 
 
 def _expect_share(values: Sequence[float]) -> float:

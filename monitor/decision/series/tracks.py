@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from forecasting.hydrology.rain_sums import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
-from monitor.decision.series.noise import Burst, LateBends, find_burst, is_stuck
+from monitor.decision.series.noise import Burst, LateBends, RepeatedValues, find_burst
 from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, seconds
@@ -60,6 +60,8 @@ class Track:
         unit: Declared direction of movement, by component; None where there is none.
         is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
+        repeats: First and last epoch of stretches in which one value, or one component, repeats for longer than chance
+            would make it. Only the first epoch of a stretch is a measurement for certain.
         recent: The newest epochs as they came, set aside or not.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         digits: One step of the last digit by component, where the readings came as text and it may matter.
@@ -82,6 +84,7 @@ class Track:
     unit: Vector | None = (1.0,)
     is_plunge_known: bool = True
     stuck: bool = False
+    repeats: tuple[tuple[float, float], ...] = ()
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
     learning: int | None = None
@@ -185,6 +188,7 @@ class Tracker:
     def _begin_walk(self) -> None:
         self._walk: StepDetector | None = None
         self._bends = LateBends()
+        self._repeated: RepeatedValues | None = None
         self._recent: list[Epoch] = []
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
@@ -326,6 +330,10 @@ class Tracker:
         for part in self._aside:
             aside |= part
         digits = () if self._joined is None else self._joined.digits
+        if self._repeated is None:
+            self._repeated = RepeatedValues(spec, len(self._quantities))
+        self._repeated.extend(walk.values)
+        runs = self._repeated.list_runs(walk.values)
         track = Track(
             station=self._station.id,
             quantity="+".join(self._quantities),
@@ -342,7 +350,8 @@ class Tracker:
             unit=self._unit,
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning,
-            stuck=is_stuck(walk.values, spec),
+            stuck=self._repeated.is_stuck(walk.values),
+            repeats=tuple([(walk.times[first], walk.times[last]) for first, last in runs]),
             recent=tuple(self._recent),
             burst=find_burst(walk.values, walk.sigmas, self._bends),
             digits=digits,

@@ -4,7 +4,7 @@ import random
 
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
-from monitor.decision.series.noise import is_stuck
+from monitor.decision.series.noise import RepeatedValues, is_stuck
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -82,3 +82,40 @@ def test_a_coarse_gauge_a_temperature_and_who_types_the_same_value_again_are_not
     assert not is_stuck(still, SeriesSpec("E1", "temperature", "degC", H, 6 * H))
     typed = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.1, by_hand=True)
     assert not is_stuck([(0.3,)] * 30, typed)
+
+
+def list_runs(values, spec=PLAIN):
+    vectors = [v if isinstance(v, tuple) else (v,) for v in values]
+    repeated = RepeatedValues(spec, len(vectors[0]))
+    repeated.extend(vectors)
+    return repeated.list_runs(vectors)
+
+
+def test_a_short_run_proves_no_rest_once_it_is_known_how_often_values_repeat():
+    values = noisy(200)
+    assert list_runs([*values, *values[-1:] * 2]) == []
+    assert list_runs([*values, *values[-1:] * 3]) == [(199, 202)]
+    assert list_runs([*values, *values[-1:] * 3, 0.7]) == [], "it was no more than doubtful"
+
+
+def test_a_run_that_was_stuck_is_known_after_it_ended():
+    values = noisy(100)
+    assert list_runs([*values, *values[-1:] * 9, *noisy(30, seed=2)]) == [(99, 108)]
+
+
+def test_runs_are_found_the_same_whether_values_arrive_one_by_one_or_together():
+    values = [(v,) for v in [*noisy(60), *[0.5] * 9, *noisy(60, seed=3, digits=1), *[0.3] * 20]]
+    repeated = RepeatedValues(PLAIN, 1)
+    for n in range(1, len(values) + 1):
+        repeated.extend(values[:n])
+        together = RepeatedValues(PLAIN, 1)
+        together.extend(values[:n])
+        assert repeated.list_runs(values[:n]) == together.list_runs(values[:n])
+        assert repeated.is_stuck(values[:n]) == is_stuck(values[:n], PLAIN)
+
+
+def test_one_component_that_repeats_is_found_beside_others_that_change():
+    east, north = noisy(60), noisy(80, seed=2)
+    frozen = [*east, *east[-1:] * 20]
+    assert list_runs(list(zip(frozen, north, strict=True))) == [(59, 79)]
+    assert list_runs([(0.0, v) for v in north]) == [], "a publisher that sends no height sends zero"
