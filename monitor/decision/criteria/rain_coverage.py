@@ -1,12 +1,25 @@
-"""What is missing of the rain of a gauge: what was lost stays unknown for the whole window of a sum."""
+"""What is missing of the rain of a gauge: what was lost stays unknown for the whole window of a sum.
+
+A level that stands falls only if the missing rain cannot hold it (`could_hold`, `fill_gaps`). How much rain a gap
+may hold depends on what surrounds it:
+
+* A gap beside a wet interval, or one long enough for a whole cloudburst (`BURST_S`), may hold any rain that was ever
+  measured in such a time. In practice the level then stands until the gap leaves the window.
+* What fell within a gap of a counter is known, and all of it may have fallen at the end of the gap.
+* A short gap between two dry intervals, and what a restart of a counter loses, hold no more than rain as hard as in
+  the wettest interval measured, or as the bound. A cloudburst would show in the intervals beside the gap. So a radio
+  that loses single readings in dry weather holds no level up.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import fsum
+from operator import sub
 from typing import Any, Final
 
-from forecasting.hydrology.rain_amounts import UnknownReason
+from forecasting.hydrology.rain_amounts import UnknownReason, most_mm
 from forecasting.message import Template, Timestamp
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.series.assessment import DecisionContext
@@ -20,6 +33,7 @@ from monitor.decision.series.coverage import (
     measure_union,
     sort_removals,
 )
+from monitor.decision.series.noise import FEWEST_KNOWN, RepeatDetector
 from monitor.decision.series.tracks import explain_rain_fault
 from monitor.domain.decision import seconds
 from monitor.domain.site import SeriesSpec
@@ -37,6 +51,11 @@ _UNKNOWN: Final[Mapping[UnknownReason, Template]] = {
 }
 # What these lose is no more than rain of one interval, and some gauges lose it each hour.
 _BOUNDED: Final = frozenset({UnknownReason.RESTART, UnknownReason.TIPS})
+_REPEATED: Final = Template("coverage.rain_repeated", "it repeats one sum from {at} to {at2}")
+# Sums of fewer steps of the bucket than this may well repeat: drizzle does.
+TELLING_STEPS: Final = 10.0
+# A convective cell passes a gauge in about half an hour.
+BURST_S: Final = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,8 @@ def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -
         # what a restart loses is bounded like what never came: counters may restart each hour
         kind = restarts if why in _BOUNDED else removals
         kind.append(Removal(from_s, to_s, _UNKNOWN[why](at=Timestamp(to_s))))
+    if gauge.stamp == "interval_end":
+        uncounted += _list_repeated(gauge)
     if gauge.stamp == "event":
         uncounted += [
             Removal(before_s, at_s, NO_READING(at=Timestamp(before_s), at2=Timestamp(at_s)))
@@ -122,6 +143,27 @@ def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -
         sort_removals(restarts),
         sort_removals(uncounted),
     )
+
+
+def _list_repeated(gauge: Gauge) -> list[Removal]:
+    """List stretches in which a gauge repeats one large sum for longer than chance would make it.
+
+    A logger that sends its last value again hides heavier rain. Zeros and small sums are no sign of a fault.
+    """
+    step_mm = min((mm for mm in gauge.amounts_mm if mm > 0.0), default=0.0)
+    rows = [
+        (at_s, mm) for at_s, mm in zip(gauge.times_s, gauge.amounts_mm, strict=True) if mm >= TELLING_STEPS * step_mm
+    ]
+    if step_mm <= 0.0 or len(rows) <= FEWEST_KNOWN:
+        return []
+    values = [(mm,) for _, mm in rows]
+    detector = RepeatDetector(is_noise_stated=True, has_varied=True)
+    detector.extend(values)
+    found = []
+    for first, last in detector.list_runs(values):
+        reason = _REPEATED(at=Timestamp(rows[first][0]), at2=Timestamp(rows[last][0]))
+        found.append(Removal(rows[first][0], rows[last][0], reason))
+    return found
 
 
 def find_begin(gauge: Gauge) -> float:
@@ -148,9 +190,10 @@ def _find_missing_rain(gauge: Gauge, from_s: float) -> list[Removal]:
 
 
 def could_hold(fact: Mapping[str, Any], gauge: Gauge, recover: float, wettest_mm_per_s: float) -> bool:
-    """Whether rain in the unknown part of a window could keep its sum over the recovery limit.
+    """Whether bounded rain in the unknown part of a window could keep its sum over the recovery limit.
 
     The unknown time before the first reading of a new gauge does not count: no level was reached by rain before it.
+    Gaps that may hold any rain are not bounded: see `fill_gaps`.
 
     Args:
         fact: Sum, bound, coverage and duration of a window that ends at the newest reading.
@@ -164,3 +207,39 @@ def could_hold(fact: Mapping[str, Any], gauge: Gauge, recover: float, wettest_mm
     unknown_s = (1.0 - fact["coverage"]) * duration_s - before_s
     hardest_mm_per_s = max(wettest_mm_per_s, bound_mm / duration_s)
     return bool(unknown_s > 1.0 and fact["sum_mm"] + unknown_s * hardest_mm_per_s >= recover * bound_mm)
+
+
+def fill_gaps(gauge: Gauge) -> Gauge | None:
+    """Return the gauge with the most rain that its gaps may hold in windows up to now; None if it has no such gap.
+
+    * Of sums, a gap beside a wet interval, or one long enough for a whole cloudburst, holds the most rain ever
+      measured.
+    * Of a counter, the sum over a gap is known. All of it may have fallen at the end of the gap.
+    * Tips have no such gaps: without a tip it was dry.
+    """
+    if gauge.stamp == "counter":
+        return _move_to_ends(gauge) if gauge.gaps else None
+    times_s, interval_s = gauge.times_s, gauge.interval_s
+    if gauge.stamp != "interval_end" or max(map(sub, times_s[1:], times_s), default=0.0) <= 1.5 * interval_s:
+        return None
+    rows = list(zip(times_s, gauge.amounts_mm, strict=True))
+    filled = rows[:1]
+    for (before_s, before_mm), (at_s, at_mm) in pairwise(rows):
+        missing_s = at_s - before_s - interval_s
+        is_open = missing_s >= BURST_S or before_mm > 0.0 or at_mm > 0.0
+        if missing_s > 0.5 * interval_s and is_open:
+            filled.append((at_s - interval_s, most_mm(missing_s)))
+        filled.append((at_s, at_mm))
+    if len(filled) == len(rows):
+        return None
+    return replace(gauge, times_s=tuple([at_s for at_s, _ in filled]), amounts_mm=tuple([mm for _, mm in filled]))
+
+
+def _move_to_ends(gauge: Gauge) -> Gauge:
+    """Return a counter whose rain of each gap fell at the end of the gap."""
+    amounts_mm = list(gauge.amounts_mm)
+    for from_s, to_s in gauge.gaps:
+        first, end = bisect_right(gauge.times_s, from_s), bisect_right(gauge.times_s, to_s)
+        if first < end:
+            amounts_mm[first:end] = [*[0.0] * (end - first - 1), fsum(amounts_mm[first:end])]
+    return replace(gauge, amounts_mm=tuple(amounts_mm))

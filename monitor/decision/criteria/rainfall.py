@@ -5,11 +5,12 @@ names series of expected rain, each issue is joined to what was measured until i
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template
-from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, find_rain_losses
+from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import Gauge, gauge_of, read_outlooks
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
 from monitor.decision.series.coverage import Coverage, format_share
@@ -114,14 +115,18 @@ def assess_rain(
     raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
     # thin coverage makes the sum a lower bound: enough to raise, never to lower
     recover = criterion.recover
+    filled = fill_gaps(gauge)
+    possible = [] if filled is None else measure(criterion, filled)
+    known_hold = max([raise_level, *(f["level"] for f in facts if f["ratio"] >= recover)])
     hold_level = max(
         [
-            f["level"]
-            for f in facts
-            if f["ratio"] >= recover or f["coverage"] < needed or could_hold(f, gauge, recover, wettest_mm_per_s)
-        ],
-        default=0,
+            known_hold,
+            *(f["level"] for f in facts if f["coverage"] < needed or could_hold(f, gauge, recover, wettest_mm_per_s)),
+            *(f["level"] for f in possible if f["ratio"] >= recover),
+        ]
     )
+    if hold_level > known_hold:
+        coverage = replace(coverage, holds=True)
     worst = max(facts, key=itemgetter("ratio"))
     newest_s = gauge.times_s[-1]
     nearest: dict[int, Fact] = {}
@@ -133,7 +138,7 @@ def assess_rain(
         criterion.id,
         station,
         raise_level,
-        max(hold_level, raise_level),
+        hold_level,
         has_data=True,
         # what was expected and is not told any more is missing, not dry
         fresh=complete and windows.is_fresh(newest_s, spec),

@@ -22,7 +22,7 @@ from forecasting.message import Duration, Figure, Message, MessageList, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_coverage import find_rain_losses
+from monitor.decision.criteria.rain_coverage import fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
 from monitor.decision.criteria.rain_table import Coverage, find_spec
 from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
@@ -184,7 +184,12 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
     whole = {"duration_s": params["span_s"], "coverage": gauge.total(params["span_s"])[1]}
     coverage: float = losses.lower(whole)["coverage"]
     safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
-    bounds = _hold(criterion, [safety], 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
+    # no level has recovered while rain in the gaps of the gauge could keep the factor low
+    filled = fill_gaps(gauge)
+    quiet = [safety] if filled is None else [compute_safety_from_rain(criterion, filled)[0], safety]
+    bounds = _hold(criterion, [safety], 1, quiet, is_known=coverage >= params.get("min_coverage", 0.8))
+    known_hold = levels_of(_hold(criterion, [safety], 1, [safety], is_known=True))[1]
+    measured = losses.measure(params["span_s"], coverage)
     further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
     known = format_share(coverage)
     reason = (
@@ -200,7 +205,7 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         fresh=windows.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=reason,
-        coverage=losses.measure(params["span_s"], coverage),
+        coverage=replace(measured, holds=levels_of(bounds)[1] > known_hold),
         facts={"bounds": bounds, **_describe(safety), **further},
     )
 

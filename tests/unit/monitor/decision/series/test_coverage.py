@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from forecasting.message import Message
-from monitor.decision.criteria.rain_coverage import could_hold
+from monitor.decision.criteria.rain_coverage import could_hold, fill_gaps
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.incomplete_series import summarize_reasons
@@ -107,6 +107,58 @@ def test_a_coverage_below_one_never_reads_100_percent(share, text):
     coverage = Coverage(share, 3 * HOUR_S, (Removal(0.0, HOUR_S, FLAGGED),))
     assert text in str(coverage.describe())
     assert "100 %" not in str(coverage.describe())
+
+
+@pytest.mark.parametrize(("followed", "is_whole"), [(0, False), (2, False), (3, True)])
+def test_values_that_repeat_for_too_long_are_in_doubt_until_the_dwell_is_filled_again(followed, is_whole):
+    track = replace(make_track(range(52 + followed)), repeats=((49 * HOUR_S, 51 * HOUR_S),))
+    coverage = measure(track)
+    assert coverage.is_whole is is_whole
+    assert coverage.may_lower is is_whole
+    if not is_whole:
+        assert "repeat" in str(coverage.describe())
+
+
+def test_a_long_stretch_of_one_value_lowers_the_coverage_while_it_lies_in_the_window():
+    track = make_track(range(72))
+    assert not measure(replace(track, repeats=((50 * HOUR_S, 60 * HOUR_S),))).is_whole
+    assert measure(replace(track, repeats=((50 * HOUR_S, 60 * HOUR_S),))).may_lower
+    assert measure(replace(track, repeats=((30 * HOUR_S, 40 * HOUR_S),))).is_whole
+
+
+def make_gauge(amounts_mm, missing=(), interval_s=HOUR_S):
+    """A gauge of sums; those at the places in `missing` never came."""
+    rows = [(interval_s * n, mm) for n, mm in enumerate(amounts_mm) if n not in missing]
+    times_s, amounts = zip(*rows, strict=True)
+    return Gauge(times_s, amounts, interval_s, "interval_end", 0.0)
+
+
+def test_a_missing_hour_may_hold_any_rain():
+    filled = fill_gaps(make_gauge([0.0] * 24, {12}))
+    assert filled is not None
+    assert filled.amounts_mm[12] == pytest.approx(422.0)
+    assert filled.times_s == make_gauge([0.0] * 24).times_s
+
+
+def test_a_short_gap_may_hold_any_rain_beside_a_wet_interval_alone():
+    dry = [0.0] * 24
+    wet = [*dry[:11], 0.2, *dry[12:]]
+    assert fill_gaps(make_gauge(dry, {12}, 600.0)) is None
+    assert fill_gaps(make_gauge(wet, {12}, 600.0)) is not None
+    assert fill_gaps(make_gauge(dry, {11, 12, 13}, 600.0)) is not None
+    assert fill_gaps(make_gauge(wet, (), 600.0)) is None
+
+
+def test_all_rain_of_a_counter_may_have_fallen_at_the_end_of_a_gap():
+    gauge = replace(make_gauge([3.0] * 24), stamp="counter")
+    assert fill_gaps(gauge) is None
+    filled = fill_gaps(replace(gauge, gaps=((9 * HOUR_S, 13 * HOUR_S),)))
+    assert filled is not None
+    assert filled.amounts_mm == (*[3.0] * 10, 0.0, 0.0, 0.0, 12.0, *[3.0] * 10)
+
+
+def test_tips_have_no_open_gaps():
+    assert fill_gaps(replace(make_gauge([3.0] * 24, {10, 11, 12}), stamp="event")) is None
 
 
 def test_missing_rain_holds_a_level_where_it_could_have_rained_enough():
