@@ -98,6 +98,11 @@ _CANNOT_SEE: Final = Template(
     "health.cannot_see",
     "cannot see: decide. {level} stays, but what it rests on has given no data since {at}, longer than {duration}",
 )
+_CANNOT_SEE_WHOLE: Final = Template(
+    "health.cannot_see_whole",
+    "cannot see: decide. {level} stays only because readings that it rests on have been missing or set aside since "
+    "{at}, longer than {duration}",
+)
 _UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
 _UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
 _INSPECT: Final = Template("question.look", "look whether the slope moves, and at the instrument")
@@ -357,13 +362,16 @@ def _list_sight(
         found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
     unseen_s = outlook.unseen_since_s
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
-        text = _CANNOT_SEE(
+        is_held = outlook.held_reason is not None
+        text = (_CANNOT_SEE_WHOLE if is_held else _CANNOT_SEE)(
             level=Term(site.levels[rung.level].name),
             at=Timestamp(unseen_s),
             duration=Duration(site.fusion.hold_when_missing_s),
         )
         gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _INSPECT_AND_SET(), *gone, *stale]))
+        missing = [] if outlook.held_reason is None else [outlook.held_reason]
+        parts = [text, _INSPECT_AND_SET(), *gone, *missing, *stale]
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join(parts))
     return found
 
 

@@ -16,8 +16,10 @@ from monitor.decision.fusion_rules import RuleStatus, apply_rule
 from monitor.decision.incomplete_series import (
     IncompleteSeries,
     doubt_assessments,
+    find_held,
     find_incomplete,
     measure_coverage,
+    summarize_reasons,
 )
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import find_barred
@@ -156,7 +158,13 @@ def compute_situation(prepared: PreparedSite) -> Situation:
         requested=requested,
         level_state=level_state,
         sight=assess_observability(
-            context, level_state, prepared.series_health, steps.steps, prepared.groups, incomplete
+            context,
+            level_state,
+            prepared.series_health,
+            steps.steps,
+            prepared.groups,
+            incomplete,
+            count.assessments,
         ),
         moving_references=moving_references,
         corrected=prepared.questions,
@@ -231,6 +239,7 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
         heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
         signed=keep_signatures(before, {*steps, *lasting}),
         unheard=outlook.unheard,
+        held=outlook.held,
         incomplete=outlook.reasons,
         receptions=situation.windows.list_remembered_receptions(),
     )
@@ -385,6 +394,7 @@ def assess_observability(
     steps: Steps,
     groups: Groups,
     incomplete: Mapping[str, IncompleteSeries],
+    assessments: Assessments,
 ) -> Observability:
     """Observability and reachable level now; while a backlog drains those of before are kept.
 
@@ -411,6 +421,7 @@ def assess_observability(
             barriers,
             rare,
             dict(memory.incomplete),
+            held=memory.held,
         )
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
@@ -418,9 +429,17 @@ def assess_observability(
     blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
     is_full = seen == voting and not incomplete
     observability = "blind" if blind else "full" if is_full else "degraded"
-    since_s = _find_since_s(windows, senses, unseen, gone, voting if blind else None)
+    held = find_held(windows, assessments, supporters, level)
+    # like a silent series, one with doubted readings has the silence that it may keep to become sound again
+    doubted_since_s = {
+        key: at_s + max((_find_silence_s(windows, place) for place in series_behind(site, key, steps)), default=0.0)
+        for key, at_s in held.items()
+    }
+    since_s = _find_since_s(windows, senses, unseen, {**gone, **doubted_since_s}, voting if blind else None)
     reasons = {name: series.reason for name, series in incomplete.items()}
     reasons |= {".".join(place): senses[place].reason for place in voting - seen}
+    is_held = since_s is not None and since_s in doubted_since_s.values()
+    held_names = {".".join(place) for key in held for place in series_behind(site, key, steps)} if is_held else set()
     return Observability(
         observability,
         reached.level,
@@ -432,6 +451,8 @@ def assess_observability(
         rare,
         dict(sorted(reasons.items())),
         incomplete,
+        held,
+        summarize_reasons({name: reason for name, reason in reasons.items() if name in held_names}),
     )
 
 
@@ -468,7 +489,11 @@ def _find_since_s(
     gone: Mapping[Support, float],
     blind: Collection[tuple[str, str]] | None,
 ) -> float | None:
-    """Since when what the level rests on is out of sight, or all series of a `blind` site; None where it is seen."""
+    """Since when what the level rests on is out of sight, or all series of a `blind` site; None where it is seen.
+
+    Args:
+        gone: Supporters of the level that are declared no more, or that missing readings alone keep from falling.
+    """
     # one of those the level rests on is enough, and a second one that goes does not start the clock anew
     if unseen or gone:
         return min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
@@ -476,9 +501,13 @@ def _find_since_s(
 
 
 def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
-    spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return (newest_s if newest_s is not None else started_s) + (windows.find_silence_s(spec) if spec else 0.0)
+    return (newest_s if newest_s is not None else started_s) + _find_silence_s(windows, place)
+
+
+def _find_silence_s(windows: DecisionContext, place: tuple[str, str]) -> float:
+    spec = windows.site.series(*place)
+    return 0.0 if spec is None else windows.find_silence_s(spec)
 
 
 def find_next_due(situation: Situation, after: Memory) -> float | None:

@@ -19,7 +19,7 @@ from monitor.decision.series.steps import DOUBTFUL, EVENT, OFFSET
 from monitor.decision.vote_status import VoteStatus
 from monitor.domain.decision import Steps
 from monitor.domain.instruments.parents import Place
-from monitor.domain.keys import StepKey, VoteKey
+from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
 
@@ -170,6 +170,30 @@ def doubt_assessments(
         name = next((n for n in names if n in doubted), None)
         found.append(assessment if name is None else _doubt(assessment, criterion, doubted[name], now_s))
     return found
+
+
+def find_held(
+    context: DecisionContext, assessments: Assessments, supporters: Mapping[Support, int], level: int
+) -> dict[Support, float]:
+    """Find the supporters of a level that only missing or doubted readings keep from falling, and since when.
+
+    Their known readings ask for less than the level. No rule lowers it, because the unknown part of the window could
+    hold it, so a person has to decide if that lasts.
+    """
+    if level <= 0:
+        return {}
+    unsure = {
+        a.key
+        for a in assessments
+        if a.has_data and a.raise_level < level and (a.coverage.holds or not a.coverage.may_lower)
+    }
+    found: dict[Support, float] = {}
+    for key, requested in supporters.items():
+        if requested < level or isinstance(key, StepVote):
+            continue
+        if (key.vote if isinstance(key, RuleKey) else key) in unsure:
+            found[key] = context.memory.held.get(key, context.now_s)
+    return dict(sorted(found.items()))
 
 
 def _doubt(assessment: Assessment, criterion: Criterion, series: IncompleteSeries, now_s: float) -> Assessment:

@@ -35,6 +35,10 @@ class Observability:
     reasons: Mapping[str, Message] = field(default_factory=dict)
     # by `STATION.quantity`: voting series that are not known whole, and moving series that no criterion judges
     incomplete: Mapping[str, IncompleteSeries] = field(default_factory=dict)
+    # supporters of the level that only missing or doubted readings keep from falling, since when
+    held: Mapping[Support, float] = field(default_factory=dict)
+    # which series these are and what is missing of each, where the clock of `unseen_since_s` is theirs
+    held_reason: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)

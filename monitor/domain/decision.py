@@ -375,6 +375,8 @@ class Memory:
     signed: Mapping[str, Signature] = field(default_factory=dict)  # by question or step: the first word of two
     # by supporter of the level that the site file hears no more: since when
     unheard: Mapping[Support, float] = field(default_factory=dict)
+    # by supporter of the level: since when only missing or doubted readings keep the level from falling
+    held: Mapping[Support, float] = field(default_factory=dict)
     # by criterion: the largest rate that people were notified of since the level stands
     reported: Mapping[str, float] = field(default_factory=dict)
     # by `STATION.quantity`: why the site does not see "full"
@@ -418,8 +420,8 @@ class Memory:
             known[name] = {name_of(k): kind(**gather(v)) for k, v in known[name].items()}
         known["incomplete"] = gather(known.get("incomplete", {}))
         known["receptions"] = {name: tuple(times_s) for name, times_s in known.get("receptions", {}).items()}
-        for name in ("supporters", "answered", "unheard"):
-            known[name] = {read_support(k): v for k, v in known[name].items()}
+        for name in ("supporters", "answered", "unheard", "held"):
+            known[name] = {read_support(k): v for k, v in known.get(name, {}).items()}
         return Memory(**known)
 
 

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 
 from monitor.decision import decide as decide_module
 from monitor.decision import incomplete_series
-from monitor.decision.criteria import rain_coverage, rain_gauge
+from monitor.decision.conditions import CANNOT_SEE
+from monitor.decision.criteria import rain_coverage, rain_gauge, rainfall
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.series import assessment as assessment_module
 from monitor.decision.series import coverage as coverage_module
-from monitor.decision.series import tracks
+from monitor.decision.series import noise, tracks
 from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.domain.instruments.no_value import FILL
+from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 
@@ -40,6 +41,8 @@ DWELL: Final = Dwell(2, 3)
 LAG_HOURS: Final = 6
 LEVELS: Final = tuple(Level(i, name, True) for i, name in enumerate(("green", "yellow", "orange", "red")))
 NOISE: Final = 0.05
+BURST_HOURS: Final = 2
+BURST_MM: Final = 55.0
 
 Record = dict[str, list[Reading]]
 
@@ -55,9 +58,12 @@ class Instrument:
     bounds: tuple[float, float]
     rates: tuple[float, ...]  # per day while it moves, or mm per hour while it rains
 
-    @property
-    def site(self) -> Site:
-        """A site of this instrument alone."""
+    def make_site(self, min_coverage: float | None) -> Site:
+        """Return a site of this instrument alone.
+
+        Args:
+            min_coverage: Share of the rain that the operator needs; None leaves the default.
+        """
         station = Station("S", 46.0, 8.0, azimuth_deg=90.0, plunge_deg=0.0, series=(self.spec,))
         window_s = None if self.kind == "level" else WINDOW_S
         thresholds = tuple(Threshold(n, over=bound, window_s=window_s) for n, bound in enumerate(self.bounds, 1))
@@ -69,8 +75,7 @@ class Instrument:
             thresholds,
             dwell=DWELL,
             recover=0.8,
-            # the operator tolerates no missing rain
-            params=(("min_coverage", 1.0),) if self.spec.quantity == "rain" else (),
+            params=(("min_coverage", min_coverage),) if self.spec.quantity == "rain" and min_coverage else (),
             valid_for_s=10 * 86400.0,
         )
         fusion = Fusion(top_needs=1, verify_within_s=HOUR_S)
@@ -124,6 +129,8 @@ class Example:
     from_hour: int
     to_hour: int
     damages: tuple[Damage, ...]
+    min_coverage: float | None = 1.0
+    burst_hour: int | None = None  # two hours of a cloudburst begin here
 
 
 def make_reading(at_s: float, value: float, sigma: float | None = None, flags: tuple[str, ...] = ()) -> Reading:
@@ -141,6 +148,8 @@ def make_record(example: Example) -> Record:
         is_active = example.from_hour <= hour < example.to_hour
         if instrument.kind == "rain_sum":
             amount = example.rate if is_active else 0.0
+            if example.burst_hour is not None and example.burst_hour <= hour < example.burst_hour + BURST_HOURS:
+                amount += BURST_MM
             moved += amount
             value = moved if instrument.name == "counter" else amount
             if instrument.name != "tips" or amount > 0.0 or hour == 0:
@@ -203,6 +212,12 @@ def correct_alone(instrument: Instrument, reading: Reading, hour: int) -> Readin
     return replace(reading, value=value, value_raw=value, revision=1, first=reading.first or reading)
 
 
+def stop(instrument: Instrument, reading: Reading, hour: int) -> Reading:
+    """Send the end of the scale, which the instrument has reached."""
+    del instrument, hour
+    return replace(reading, value=4999.0, value_raw=4999.0, flags=(AT_STOP,))
+
+
 DAMAGES: Final[dict[str, Alter]] = {
     "drop": drop,
     "flag": flag,
@@ -211,9 +226,9 @@ DAMAGES: Final[dict[str, Alter]] = {
     "spike": spike,
     "late": arrive_late,
     "correction": correct_alone,
+    "stop": stop,
 }
 FOR_RAIN: Final = {"drop", "flag", "fill", "out of range", "spike", "late"}
-WHOLE_RECORD: Final = ("alternate", "one component", "restart", "overlap")
 
 
 def damage_record(example: Example, record: Record) -> Record:
@@ -226,9 +241,12 @@ def damage_record(example: Example, record: Record) -> Record:
 
 def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequence[Reading]) -> Iterator[Reading]:
     shown = 0.0
+    last_sound = rows[0].value if rows else 0.0
     for reading in rows:
         hour = round((seconds(reading.observed_at) - START_S) / HOUR_S)
         is_hit = damage.from_hour <= hour < damage.from_hour + damage.hours
+        if not is_hit:
+            last_sound = reading.value
         if damage.how == "restart":  # the counter begins again at zero, right after a reading
             if hour == damage.from_hour - 1:
                 shown = reading.value
@@ -241,6 +259,13 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
         elif damage.how == "one component":
             if not (is_hit and quantity == "displacement_up"):
                 yield reading
+        elif damage.how == "again":  # a logger that sends each sum a second time, a little later
+            yield reading
+            if is_hit:
+                yield make_reading(seconds(reading.observed_at) + 0.02 * HOUR_S, reading.value)
+        elif damage.how in {"repeat", "one repeats"}:  # a frozen converter, or a logger that sends the last value again
+            is_frozen = damage.how == "repeat" or quantity == "displacement_east"
+            yield replace(reading, value=last_sound, value_raw=last_sound) if is_hit and is_frozen else reading
         elif damage.how == "alternate":
             yield flag(instrument, reading, hour) if is_hit and hour % 2 else reading
         elif not is_hit:
@@ -254,15 +279,19 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
     instrument = draw(st.sampled_from(INSTRUMENTS))
-    ways = ["alternate", *(sorted(FOR_RAIN) if instrument.kind == "rain_sum" else DAMAGES)]
+    is_rain = instrument.kind == "rain_sum"
+    ways = ["alternate", *(sorted(FOR_RAIN) if is_rain else [*DAMAGES, "repeat"])]
     if instrument.name == "gnss":
-        ways.append("one component")
+        ways += ["one component", "one repeats"]
     if instrument.name == "counter":
         ways.append("restart")
     if instrument.name == "sums":
-        ways.append("overlap")
+        ways += ["overlap", "again"]
     from_hour = draw(st.integers(24, 60))
-    damage = st.builds(Damage, st.sampled_from(ways), st.integers(20, HOURS - 4), st.integers(1, 14))
+    # before, the instrument has shown how often it repeats itself
+    damage = st.builds(Damage, st.sampled_from(ways), st.integers(22, HOURS - 4), st.integers(1, 14))
+    # a lost tip leaves no trace, so the bursts of a gauge that sends tips alone are not drawn
+    has_burst = instrument.name in {"sums", "counter"} and draw(st.booleans())
     return Example(
         instrument,
         draw(st.integers(0, 1000)),
@@ -270,6 +299,8 @@ def examples(draw: st.DrawFn) -> Example:
         from_hour,
         from_hour + draw(st.integers(3, 40)),
         tuple(draw(st.lists(damage, min_size=1, max_size=2))),
+        draw(st.sampled_from((1.0, 0.8, None))) if is_rain else None,
+        draw(st.integers(24, HOURS - 10)) if has_burst else None,
     )
 
 
@@ -294,7 +325,7 @@ def play(site: Site, record: Record) -> Iterator[Decision]:
 
 def check(example: Example) -> None:
     """Compare the decisions on the damaged record with those on the complete one."""
-    site = example.instrument.site
+    site = example.instrument.make_site(example.min_coverage)
     record = make_record(example)
     asked: list[int] = []
     before = 0
@@ -318,9 +349,9 @@ def test_what_is_missing_is_never_reported_as_rest(example: Example):
     check(example)
 
 
-def storm(name: str, *damages: Damage, rate: float, hours: int = 20) -> Example:
+def storm(name: str, *damages: Damage, rate: float, hours: int = 20, burst_hour: int | None = None) -> Example:
     instrument = next(one for one in INSTRUMENTS if one.name == name)
-    return Example(instrument, 1, rate, 36, 36 + hours, damages)
+    return Example(instrument, 1, rate, 36, 36 + hours, damages, 1.0 if burst_hour is None else None, burst_hour)
 
 
 # One example for each rule that removes readings; all of them must hold, and each mutant must fail one of them.
@@ -333,12 +364,107 @@ KNOWN: Final = (
     *(storm(name, Damage("correction", 36, 48), rate=12.0) for name in ("gnss", "tilt")),
     storm("piezometer", Damage("flag", 38, 12), rate=60.0, hours=30),
     storm("extensometer", Damage("drop", 40, 14), rate=80.0, hours=10),
+    *(storm(name, Damage("repeat", 38, 16), rate=80.0, hours=30) for name in ("gnss", "tilt", "extensometer")),
+    storm("tilt", Damage("repeat", 42, 30), rate=6.0, hours=48),
+    storm("piezometer", Damage("repeat", 37, 20), rate=60.0, hours=40),
+    storm("gnss", Damage("one repeats", 40, 30), rate=80.0, hours=40),
+    storm("sums", Damage("again", 36, 20), rate=15.0),
+    # a cloudburst within the fifth of the window that may be missing by default
+    storm("sums", Damage("drop", 46, 2), rate=4.0, hours=13, burst_hour=46),
+    storm("sums", Damage("late", 46, 2), rate=4.0, hours=13, burst_hour=46),
+    storm("counter", Damage("drop", 34, 14), rate=3.0, burst_hour=46),
 )
 
 
 @pytest.mark.parametrize("number", range(len(KNOWN)))
 def test_each_rule_that_removes_readings_lowers_the_coverage(number: int):
     check(KNOWN[number])
+
+
+# ---- somebody is notified ------------------------------------------------------------------------------------------
+HOLD_S: Final = 12 * HOUR_S
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        storm("tilt", Damage("alternate", 40, 60), rate=80.0, hours=6),
+        storm("gnss", Damage("alternate", 40, 60), rate=80.0, hours=6),
+        storm("tilt", Damage("repeat", 50, 60), rate=80.0, hours=12),
+        storm("gnss", Damage("one repeats", 50, 60), rate=80.0, hours=12),
+        storm("sums", Damage("alternate", 40, 60), rate=15.0, hours=6),
+    ],
+    ids=lambda example: f"{example.instrument.name} {example.damages[0].how}",
+)
+def test_somebody_is_notified_while_a_level_is_held_for_lack_of_data(example: Example):
+    site = example.instrument.make_site(None)
+    site = replace(site, fusion=replace(site.fusion, hold_when_missing_s=HOLD_S))
+    decisions = list(play(site, damage_record(example, make_record(example))))
+    last = decisions[-1]
+    assert last.level > 0
+    assert CANNOT_SEE in last.memory.conditions
+    opened = next(d for d in decisions if CANNOT_SEE in d.memory.conditions)
+    since_s = opened.memory.conditions[CANNOT_SEE].since_s
+    assert opened.memory.seen_s - since_s >= HOLD_S
+    assert any(change.key == CANNOT_SEE and change.notify for change in opened.changes)
+
+
+def test_the_clock_ends_when_the_level_falls_on_complete_readings():
+    example = storm("tilt", Damage("alternate", 40, 26), rate=80.0, hours=6)
+    site = example.instrument.make_site(None)
+    site = replace(site, fusion=replace(site.fusion, hold_when_missing_s=HOLD_S))
+    decisions = list(play(site, damage_record(example, make_record(example))))
+    assert any(CANNOT_SEE in d.memory.conditions for d in decisions)
+    assert decisions[-1].level == 0
+    assert decisions[-1].memory.held == {}
+    assert CANNOT_SEE not in decisions[-1].memory.conditions
+
+
+def test_a_complete_record_starts_no_clock():
+    example = storm("tilt", Damage("drop", 70, 0), rate=80.0, hours=6)
+    assert all(d.memory.held == {} for d in play(example.instrument.make_site(None), make_record(example)))
+
+
+# ---- a gauge that sends one sum again and again --------------------------------------------------------------------
+def make_frozen_storm(*, is_frozen: bool) -> Record:
+    """Return varied rain, then a heavier storm of which a frozen logger repeats the sum before."""
+    rng = random.Random(4)
+    amounts = [0.0 if hour < 12 else round(rng.uniform(2.0, 6.0), 1) for hour in range(50)]
+    storm_mm = [round(rng.uniform(13.0, 17.0), 1) for _ in range(14)]
+    amounts += [amounts[-1]] * 14 if is_frozen else storm_mm
+    amounts += [0.0] * (HOURS - 64)
+    return {"rain": [make_reading(START_S + hour * HOUR_S, mm) for hour, mm in enumerate([0.1, *amounts[1:]])]}
+
+
+def test_a_gauge_that_repeats_a_large_sum_is_not_known_whole():
+    instrument = next(one for one in INSTRUMENTS if one.name == "sums")
+    site = instrument.make_site(None)
+    true = list(play(site, make_frozen_storm(is_frozen=False)))
+    frozen = list(play(site, make_frozen_storm(is_frozen=True)))
+    assert {d.observability for d in true} == {"full"}
+    lower = [d for d, complete in zip(frozen, true, strict=True) if d.level < complete.level]
+    assert len(lower) > LAG_HOURS
+    for decision in lower[LAG_HOURS:]:
+        assert decision.observability != "full"
+        assert "repeats" in str(decision.memory.incomplete["S.rain"])
+
+
+# ---- no false doubt ------------------------------------------------------------------------------------------------
+@settings(max_examples=30)
+@seed(74)
+@given(st.sampled_from(("gnss", "tilt", "extensometer", "piezometer")), st.integers(0, 10**6), st.integers(0, 4))
+def test_a_still_slope_is_green_and_full_whatever_the_last_digit(name: str, number: int, digit: int):
+    """A fine instrument repeats a value by chance, a coarse one most of the time."""
+    instrument = next(one for one in INSTRUMENTS if one.name == name)
+    record = make_record(Example(instrument, number, 0.0, 36, 60, ()))
+    step = (1e-6, 0.004, 0.02, 0.05, 0.1)[digit]
+    rounded = {
+        q: [replace(r, value=(v := round(r.value / step) * step), value_raw=v) for r in rows]
+        for q, rows in record.items()
+    }
+    for decision in play(instrument.make_site(None), rounded):
+        assert decision.level == 0
+        assert decision.observability == "full", decision.memory.incomplete
 
 
 def _fill_rain_with_zero(readings, spec, now_s):
@@ -354,6 +480,19 @@ def _trust_every_reading(context, assessments):
     return [replace(a, fresh=a.fresh or a.has_data) for a in MEASURE(context, assessments)]
 
 
+def _find_no_gap(gauge):
+    return None
+
+
+def _list_no_run(self, values):
+    return []
+
+
+def _watch_whole_values(self, spec, axes):
+    INIT(self, spec, 1)
+
+
+INIT = noise.RepeatedValues.__init__
 MEASURE = incomplete_series.measure_coverage
 MUTANTS = {
     "a track is reported as known for 100 %": (incomplete_series, "measure_track", lambda *_: WHOLE),
@@ -361,6 +500,9 @@ MUTANTS = {
     "removed rain is filled with zero": (assessment_module, "list_rain", _fill_rain_with_zero),
     "missing rain is covered": (rain_gauge.Gauge, "coverage", lambda *_: 1.0),
     "removed readings are forgotten": (coverage_module, "_list_removed", lambda *_: []),
+    "repeated values prove rest": (noise.RepeatedValues, "list_runs", _list_no_run),
+    "only whole values repeat": (noise.RepeatedValues, "__init__", _watch_whole_values),
+    "a gap holds no cloudburst": (rainfall, "fill_gaps", _find_no_gap),
     "the site sees full": (decide_module, "find_incomplete", lambda *_: {}),
     "doubted readings are trusted": (decide_module, "doubt_assessments", lambda _, words, *__: list(words)),
 }

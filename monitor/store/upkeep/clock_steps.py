@@ -25,7 +25,7 @@ ANCHORED: Final = (
     (series_latest, ("received_at",)),
 )
 # Of a memory: what our clock wrote. Deadlines of votes and instants of steps are times of data.
-OWN_INSTANTS: Final = frozenset({"started_s", "since_s", "seen_s", "known_s", "asked", "common", "unheard"})
+OWN_INSTANTS: Final = frozenset({"started_s", "since_s", "seen_s", "known_s", "asked", "common", "unheard", "held"})
 SLACK: Final = timedelta(seconds=2)
 BACK: Final = timedelta(days=2)
 BEHIND: Final = "our clock was behind"
