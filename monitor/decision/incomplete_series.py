@@ -129,7 +129,22 @@ def find_incomplete(
             ):
                 found[place] = IncompleteSeries(assessment.coverage.describe(), assessment.coverage)
     named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
+    named |= _list_incomplete_zones(site, assessments)
     return named | {name: IncompleteSeries(_UNJUDGED) for name in find_unjudged(site) if name not in named}
+
+
+def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
+    """List the zones around stations that may vote and of which values are missing, by `STATION.zone`."""
+    zone_of = {c.id: c.kind.zone for c in site.criteria if c.kind.zone is not None and c.role != "advice"}
+    found: dict[str, IncompleteSeries] = {}
+    for assessment in assessments:
+        zone, coverage = zone_of.get(assessment.criterion), assessment.coverage
+        if zone is None or coverage.is_whole:
+            continue
+        name = f"{assessment.station.partition(':')[2]}.{zone}"
+        if name not in found or coverage.share < found[name].coverage.share:
+            found[name] = IncompleteSeries(coverage.describe(), coverage)
+    return found
 
 
 def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tuple[Place, Jump]]:

@@ -167,7 +167,14 @@ class OffsetFact:
 
 @dataclass(frozen=True, slots=True)
 class PointFact:
-    """How fast a zone of InSAR points moves, with the true age of that knowledge."""
+    """How fast a zone of InSAR points moves, with the true age of that knowledge.
+
+    Attributes:
+        points: Points with enough acquisitions, which give the rate; 0: there are too few values for a rate.
+        known_share: Of the values that all points of the zone would have at all acquisitions, those that were used.
+        lost_mm_per_day: Rate of the points that lack too many acquisitions, as far as they were measured; None where
+            too few of their values are in the window.
+    """
 
     zone: str
     station: str | None
@@ -180,6 +187,8 @@ class PointFact:
     high_mm_per_day: float
     window_s: float
     epochs: int
+    known_share: float = 1.0
+    lost_mm_per_day: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from forecasting.kinematics.velocity import fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_velocity
 from monitor.domain.decision import PointFact, seconds
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
@@ -327,13 +327,52 @@ def _measure(
         received[at_s] = max(received.get(at_s, 0.0), seconds(r.received_at))
     least = DATES_SHARE * len(received)
     steady = {k: v for k, v in values.items() if len(v) >= least}
-    shared = separate_dates(steady)
-    times = sorted(shared)
-    fit = fit_velocity(times, [shared[x] for x in times], [0.0] * len(times))
+    times, fit = _fit_shared(steady)
+    used = sum(len(v) for v in steady.values())
+    known_share = used / (len(ids) * len(received)) if received else 1.0
+    _, lost_fit = _fit_shared({k: v for k, v in values.items() if k not in steady})
+    lost_rate = None if lost_fit is None else lost_fit.rate
     if fit is None:
-        return None
-    newest = (times[-1], received[times[-1]])
-    return PointFact(name, station, fit.rate, fit.error, len(steady), *newest, fit.low, fit.high, window_s, len(times))
+        if known_share >= 1.0:
+            return None
+        newest_s = max(received)
+        return PointFact(
+            name,
+            station,
+            0.0,
+            0.0,
+            0,
+            newest_s=newest_s,
+            received_s=received[newest_s],
+            low_mm_per_day=0.0,
+            high_mm_per_day=0.0,
+            window_s=window_s,
+            epochs=len(received),
+            known_share=known_share,
+            lost_mm_per_day=lost_rate,
+        )
+    return PointFact(
+        name,
+        station,
+        fit.rate,
+        fit.error,
+        len(steady),
+        newest_s=times[-1],
+        received_s=received[times[-1]],
+        low_mm_per_day=fit.low,
+        high_mm_per_day=fit.high,
+        window_s=window_s,
+        epochs=len(times),
+        known_share=known_share,
+        lost_mm_per_day=lost_rate,
+    )
+
+
+def _fit_shared(values: Values) -> tuple[list[float], Velocity | None]:
+    """Return the acquisitions of the points, and the rate that they share; None where too few acquisitions are left."""
+    shared = separate_dates(values)
+    times = sorted(shared)
+    return times, fit_velocity(times, [shared[at_s] for at_s in times], [0.0] * len(times))
 
 
 def separate_dates(values: Values) -> dict[float, float]:

@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
+from monitor.decision.decide import decide
 from monitor.domain.alert import PAGE, Actor
+from monitor.domain.canonical import canonical_json
+from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
@@ -166,3 +169,93 @@ def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slop
         assert "known 2d after the image" in word["reason"]
         assert ("grew by 900 m²" in word["reason"]) == (change == "grown")
         assert result.decision.evidence["votes"]["image|scene"]["valid_until_s"] == (T0 + 10 * DAY).timestamp()
+
+
+# ---- zones that are not known whole --------------------------------------------------------------------------------
+ZONE = "G1.insar"
+
+
+def deliver(database, moving, resting, dates, *, rate, lost=lambda point, date: False):
+    """Store a zone of moving and resting points, in mm/day; `lost`: which point has no value at which date."""
+    rng = random.Random(3)
+    names = [f"m{i}" for i in range(moving)] + [f"r{i}" for i in range(resting)]
+    points = [Point(name, 46.0 + rng.uniform(-5e-4, 5e-4), 8.0 + rng.uniform(-5e-4, 5e-4)) for name in names]
+    with database.write() as c:
+        placed = place(c, points)
+        for k in dates:
+            values = {
+                name: (rate * 12 * k * (name[0] == "m") + rng.gauss(0, 0.2)) / 10.0
+                for name in names
+                if not lost(name, k)
+            }
+            taken = T0 + 12 * k * DAY
+            process(c, placed, values, taken, taken + DAY)
+    return T0 + 12 * max(dates) * DAY + 2 * DAY
+
+
+def find_word(result):
+    return next(w for w in result.decision.evidence["words"] if w["station"] == "insar:G1")
+
+
+def test_zone_whose_points_all_have_values_is_known_whole(slope):
+    now = deliver(slope, 10, 10, range(8), rate=1.0)
+    result = evaluate_site(slope, SITE, now, "tick")
+    assert fact(slope, now)["G1"].known_share == 1.0
+    assert "coverage" not in find_word(result)
+    assert ZONE not in result.decision.memory.incomplete
+
+
+def test_values_masked_at_some_dates_lower_the_coverage_of_the_zone(slope):
+    now = deliver(slope, 5, 15, range(8), rate=2.0, lost=lambda name, k: name in {"m0", "m1"} and k == 3)
+    result = evaluate_site(slope, SITE, now, "tick")
+    assert fact(slope, now)["G1"].known_share == pytest.approx(1.0 - 2 / 160)
+    word = find_word(result)
+    assert word["coverage"]["share"] == pytest.approx(1.0 - 2 / 160)
+    assert (word["coverage"]["may_lower"], word["fresh"]) == (True, True)
+    assert "masked or lost points may be those that move" in str(result.decision.memory.incomplete[ZONE])
+    assert result.decision.observability != "full"
+
+
+def test_zone_of_which_most_points_are_lost_lowers_no_level(slope):
+    now = deliver(slope, 14, 6, range(8), rate=1.0)
+    assert evaluate_site(slope, SITE, now, "tick").level == 1
+    later = deliver(slope, 14, 6, range(8, 15), rate=1.0, lost=lambda name, _: name[0] == "m")
+    result = evaluate_site(slope, SITE, later, "tick")
+    zone, word = fact(slope, later)["G1"], find_word(result)
+    assert abs(zone.rate_mm_per_day) < 0.05, "what is left rests"
+    assert zone.known_share == pytest.approx(6 / 20)
+    assert (word["coverage"]["may_lower"], word["fresh"]) == (False, False)
+    assert result.level == 1
+    assert ZONE in result.decision.memory.incomplete
+
+
+def test_points_that_moved_until_they_were_lost_hold_the_level(slope):
+    lost = lambda name, k: name[0] == "m" and k >= 5  # noqa: E731
+    now = deliver(slope, 8, 12, range(8), rate=1.0, lost=lost)
+    zone, word = fact(slope, now)["G1"], find_word(evaluate_site(slope, SITE, now, "tick"))
+    assert zone.known_share == pytest.approx(12 / 20)
+    assert zone.lost_mm_per_day == pytest.approx(1.0, abs=0.05)
+    assert (word["raise_level"], word["hold_level"]) == (0, 1)
+    assert "points that lack acquisitions moved 0.998 mm/day" in str(word["coverage"]["removed"][-1]["reason"])
+
+
+def test_zone_whose_points_all_lost_too_many_values_is_not_known(slope):
+    now = deliver(slope, 10, 0, range(8), rate=1.0, lost=lambda name, k: (int(name[1:]) + k) % 2)
+    result = evaluate_site(slope, SITE, now, "tick")
+    assert not find_word(result)["heard"]
+    assert find_word(result)["coverage"]["share"] == 0.0
+    assert "nothing known: points of descending lack values" in str(result.decision.memory.incomplete[ZONE])
+
+
+def test_decision_on_a_zone_without_a_known_share_is_recomputed_as_before(slope):
+    """Evidence of earlier versions has no coverage of zones."""
+    now = deliver(slope, 5, 15, range(8), rate=2.0, lost=lambda name, k: name == "m0" and k == 3)
+    stored = ask(slope, load_view, SITE, now, draining=False)[0].to_json()
+    (zone,) = stored["points"]
+    del zone["known_share"], zone["lost_mm_per_day"]
+    view = DecisionInputs.read(stored)
+    decision = decide(SITE, Memory(), view, now)
+    assert view.points[0].known_share == 1.0
+    assert ZONE not in decision.memory.incomplete
+    again = decide(SITE, Memory(), DecisionInputs.read(view.to_json()), now)
+    assert canonical_json(again.evidence) == canonical_json(decision.evidence)

@@ -11,6 +11,7 @@ from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
+from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
 from monitor.domain.decision import PointFact
 from monitor.domain.instants import format_delay
 from monitor.domain.keys import VoteKey
@@ -26,6 +27,14 @@ _MOVES: Final = Template(
     "acquisitions until {at}, known {duration} later",
 )
 _ACROSS: Final = Template("criterion.insar.across", "ground that moves across that direction looks still")()
+_NOT_USED: Final = Template(
+    "coverage.points",
+    "points of {zone} lack values; masked or lost points may be those that move",
+)
+_LOST: Final = Template(
+    "coverage.points_lost",
+    "{text}; points that lack acquisitions moved {rate} mm/day as far as they were measured",
+)
 
 
 class InsarTable(AroundTable):
@@ -69,16 +78,21 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
 
 
 def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+    coverage = _measure_points(fact)
+    if fact.points == 0:
+        return Assessment(criterion.id, witness, reason=_TOO_FEW, coverage=coverage)
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
     answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
+    # points that lost their values may move on as they did: they hold a level, and raise none
+    lost = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0
     for threshold in criterion.thresholds:
         bound, _ = bound_of(threshold)
         if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
             raise_level = max(raise_level, threshold.level)
-        if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
+        if max(most, rate + fact.error_mm_per_day, lost) >= recovery_of(threshold, criterion.recover):
             hold_level = max(hold_level, threshold.level)
     age_s = windows.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
@@ -108,7 +122,19 @@ def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, 
             "points": fact.points,
             "latency_s": latency_s,
         },
+        coverage=coverage,
     )
+
+
+def _measure_points(fact: PointFact) -> Coverage:
+    """Measure how much of a zone is known: points that are masked or lost may be those that move."""
+    if fact.known_share >= 1.0:
+        return WHOLE
+    reason = _NOT_USED(zone=fact.zone)
+    if fact.lost_mm_per_day is not None:
+        reason = _LOST(text=reason, rate=Figure(fact.lost_mm_per_day, ".3f"))
+    removal = Removal(fact.newest_s - fact.window_s, fact.newest_s, reason)
+    return Coverage(fact.known_share, fact.window_s, (removal,), may_lower=fact.known_share >= LEAST_KNOWN)
 
 
 ENTRY: Final = KindEntry(
