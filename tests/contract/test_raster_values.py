@@ -439,6 +439,7 @@ PLAIN = MappingProxyType(
         "detection/susceptibility/picture.py": "a map of our own",
         "detection/susceptibility/sampling.py": "the mask of an area",
         "detection/clouds/distance.py": "a mask of stable ground",
+        "monitor/ingest/grids/beside.py": "masks and quality layers, not values of a quantity",
         "monitor/ingest/grids/read.py": "all bands of a stack at once, each by its scale; fills as of all grids",
     }
 )

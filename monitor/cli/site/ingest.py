@@ -24,7 +24,7 @@ from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places, is_companion
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, insist, record_file, record_units, renew_known_flags
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
@@ -104,7 +104,8 @@ class IngestArguments:
         str | None,
         typer.Option(
             "--mask",
-            help="Quality layer of a grid whose good cells are used: NAME (not 0), NAME=VALUE, 'NAME>=VALUE', or none",
+            help="Quality layers of a grid whose good cells are used: NAME (not 0), NAME=VALUE, 'NAME>=VALUE', "
+            "several with commas, or none",
         ),
     ] = None
     window_m: Annotated[
@@ -224,7 +225,7 @@ def _read(path: Path, given: IngestArguments) -> None:
     unread = 0
     has_points = False
     with ExitStack() as stack:
-        files = list_files(path, list_suffixes(named, by_option))
+        files = _leave_companions(list_files(path, list_suffixes(named, by_option)), stated)
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(session.open_database())
@@ -254,9 +255,37 @@ def _read(path: Path, given: IngestArguments) -> None:
                         f"restart the service, or run slopeward evaluate --site {name}"
                     )
             _show_result(result, dry_run=dry_run)
+        if given.mask is None and (note := describe_unmasked(results)):
+            session.print_note(note)
         if len(results) > 1 and not session.options().as_json:
             print(_total(results))
     _conclude(results, unread=unread, has_points=has_points, dry_run=dry_run)
+
+
+def describe_unmasked(results: Sequence[FileResult]) -> str:
+    """Return a line about files without the mask that other files of the same folder have; "" if there are none."""
+    masks = sorted({result.mask for result in results if result.mask})
+    unmasked = [Path(result.file).name for result in results if not result.mask]
+    if not masks or not unmasked:
+        return ""
+    return (
+        f"no mask was applied to {list_names(unmasked)}, which have none; the other files were masked by "
+        f"{', '.join(masks)}: values of bad cells may be among those of these dates"
+    )
+
+
+def _leave_companions(files: list[Path], stated: ImportOptions) -> list[Path]:
+    """Return the files of a folder without masks and quality layers, which belong to the displacement beside them."""
+    if len(files) == 1 or not stated.is_motion:
+        return files
+    kept = [file for file in files if not is_companion(file)]
+    if not kept or len(kept) == len(files):
+        return files
+    session.print_note(
+        "not read as displacement, because they are masks or quality layers by their names: "
+        + list_names([file.name for file in files if is_companion(file)])
+    )
+    return kept
 
 
 def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, dry_run: bool) -> None:
@@ -432,7 +461,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
     if result.missing:
         line += f", {result.missing} without a value"
     if result.mask:
-        line += f", of these {result.masked} excluded by {result.mask}"
+        line += f", {result.masked} of them excluded by {result.mask}" if result.missing else f", mask {result.mask}"
     if result.fills:
         numbers = ", ".join(f"{fill:g} ({count} times)" for fill, count in sorted(result.fills.items()))
         line += f"; taken for fills and left out: {numbers}"

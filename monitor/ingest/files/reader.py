@@ -66,6 +66,11 @@ class ImportOptions:
     stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
     companions: tuple[Path, ...] | None = None  # files of `list_companions`; None: list the folder
 
+    @property
+    def is_motion(self) -> bool:
+        """Whether a grid holds displacement or velocity: points always do."""
+        return self.quantity is None or self.quantity in {"displacement", "velocity"}
+
     def call(self, path: Path) -> Path:
         """The file by the name that its owner gave it: some forms say there what their values are."""
         return path.with_name(self.name) if self.name else path
@@ -77,6 +82,8 @@ class ReadingLine:
 
     rows: tuple[Judged, ...] = ()
     missing: int = 0
+    mask: str = ""  # the quality layers that were applied
+    masked: int = 0  # how many of the missing values they took away
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +148,32 @@ class FileReader:
     in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
 
 
-_COMPANION: Final = re.compile(r"mask|temporal_?coh|quality", re.IGNORECASE)
+_COMPANION_OF_MINTPY: Final = re.compile(r"mask|temporal_?coh|quality", re.IGNORECASE)
+_COMPANION: Final = re.compile(
+    r"(?<!un)mask(?!ed)|coh(?:erence)?(?![a-z])|(?<![A-Za-z])cc(?![A-Za-z])|quality|conn\w*comp|reliab|layover|shadow",
+    re.IGNORECASE,
+)
+_HDF5: Final = frozenset({".h5", ".he5", ".hdf5"})
+_GRIDS: Final = frozenset({".nc", ".nc4", ".cdf", ".tif", ".tiff"})
 
 
 def list_companions(path: Path) -> tuple[Path, ...]:
-    """List the masks and quality layers that MintPy writes as files beside a time series."""
-    siblings = (file for file in path.parent.glob("*.h5") if file.name != path.name)
-    return tuple(sorted(file for file in siblings if _COMPANION.search(file.stem)))
+    """List the masks and quality layers that lie as files beside a grid: those of MintPy, netCDF files and GeoTIFFs."""
+    is_hdf5 = path.suffix.lower() in _HDF5
+    siblings = (file for file in path.parent.iterdir() if file.name != path.name and file.is_file())
+    return tuple(sorted(f for f in siblings if is_companion(f) and (f.suffix.lower() in _HDF5) == is_hdf5))
+
+
+def is_companion(path: Path) -> bool:
+    """Return whether a grid is a mask or quality layer by its name.
+
+    >>> [is_companion(Path(name)) for name in ("mask.geo.tif", "20240105_cc.tif", "maskTempCoh.h5", "masked_stack.tif")]
+    [True, True, True, False]
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".h5":
+        return bool(_COMPANION_OF_MINTPY.search(path.stem))
+    return suffix in _GRIDS and bool(_COMPANION.search(path.stem))
 
 
 def find_by_name(file: str, names: Iterable[str]) -> str | None:

@@ -336,6 +336,8 @@ def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[J
     for line in lines:
         result.rows += 1
         result.missing += line.missing
+        result.mask = result.mask or line.mask
+        result.masked += line.masked
         for row, error in line.rows:
             if error is None and "value" in row and is_no_value(row["value"]):
                 result.missing += 1

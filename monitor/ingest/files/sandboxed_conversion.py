@@ -44,7 +44,7 @@ def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) ->
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
         rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
-        write(format_line([rows, line.missing]))
+        write(format_line([rows, line.missing, line.mask, line.masked]))
     return count
 
 
@@ -77,10 +77,9 @@ def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
 
 def _read_line(raw: bytes) -> ReadingLine:
     try:
-        rows, missing = json.loads(raw)
-        if type(missing) is not int:
-            raise TypeError
-        return ReadingLine(tuple(_read_judged(*pair) for pair in rows), missing)
+        rows, missing, mask, masked = json.loads(raw)
+        judged = tuple(_read_judged(*pair) for pair in rows)
+        return ReadingLine(judged, _read_count(missing), read_text(mask)[:REASON_MOST], _read_count(masked))
     except (ValueError, TypeError, RecursionError):
         raise ConfigError(NOT_OF_THEIR_FORM()) from None
 
@@ -160,7 +159,7 @@ def open_converted(
         out = folder / "lines"
         source = path.absolute()
         # the worker cannot list the folder
-        companions = list_companions(source) if form == "mintpy" else ()
+        companions = list_companions(source) if "--mask" in READERS[form].takes else ()
         room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
         terms = SandboxLimits.bound(
             plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source, *companions), (folder,)

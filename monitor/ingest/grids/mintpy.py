@@ -114,6 +114,11 @@ def _read_stack(path: Path, file: Any, stack: ExitStack, mask: str | None, compa
 
 def _list_eos_layers(path: Path, file: Any, shape: tuple[int, ...]) -> list[QualityLayer]:
     group = file.get(f"{_EOS_GROUP}/quality", {})
+    if "mask" in group and group["mask"].shape != shape[1:]:
+        raise ConfigError(
+            f"{path}: its mask has {group['mask'].shape} cells, the displacement {shape[1:]}: give --mask none to use "
+            "every cell"
+        )
     return [
         _make_layer(path, name, dataset, QualityRule(name) if name == "mask" else None)
         for name, dataset in group.items()

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import prod
 from pathlib import Path
@@ -14,6 +14,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from monitor.domain.errors import ConfigError
+from monitor.ingest.grids.beside import Footing, list_layers_beside
 from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
 from monitor.ingest.grids.quality import NONE, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
@@ -23,6 +24,7 @@ _X: Final = ("projection_x_coordinate", "longitude")
 _Y: Final = ("projection_y_coordinate", "latitude")
 _NAMES: Final = {"x": ("x", "easting", "lon", "longitude"), "y": ("y", "northing", "lat", "latitude")}
 _REFERENCES: Final = ("reference_time", "reference_date", "ref_date", "reference_datetime")
+_LENGTHS: Final = frozenset({"m", "cm", "mm", "meter", "meters", "metre", "metres", "millimeter", "millimeters"})
 _SCALES: Final = {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0}
 
 
@@ -43,20 +45,24 @@ class Variable:
 
 
 @contextmanager
-def open_netcdf(path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE) -> Iterator[GridStack]:
+def open_netcdf(
+    path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE, companions: Sequence[Path] = ()
+) -> Iterator[GridStack]:
     """Open one variable of a file.
 
     Args:
         variable: its name, where the file holds several grids.
         ends: where times have bounds, the later one counts: values are sums of an interval.
         mask: the value of `--mask`; None: apply the quality layers whose good values the file names.
+        companions: masks and quality layers that lie beside it.
 
     Raises:
         ConfigError: it is no netCDF file with such a grid; one line.
     """
     try:
-        with _open(path) as variables:
-            yield _read_stack(path.name, variables, variable, ends=ends, mask=mask)
+        with ExitStack() as opened:
+            variables = opened.enter_context(_open(path))
+            yield _read_stack(path, variables, variable, opened, ends=ends, mask=mask, companions=companions)
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
 
@@ -92,9 +98,46 @@ def _open(path: Path) -> Iterator[dict[str, Variable]]:
         }
 
 
+def open_layers(path: Path, footing: Footing, opened: ExitStack) -> Iterator[QualityLayer | None]:
+    """Open the masks and quality layers of a file beside a grid; a single layer is named after its file.
+
+    A file with a displacement or another length in it is a product of its own, whatever its name: nothing is opened.
+
+    Returns:
+        The layers; None for each that lies on other cells or at other times.
+    """
+    try:
+        variables = opened.enter_context(_open(path))
+        grids = _list_grids(variables)
+        if any(values.text("units").lower() in _LENGTHS for values in grids.values()):
+            return
+        for name, values in grids.items():
+            if len(grids) > 1 and not is_quality_name(name):
+                continue
+            x_dim, y_dim = (_find_axis(path.name, variables, values, which) for which in ("x", "y"))
+            crs = _find_crs(path.name, variables, values, x_dim)
+            x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
+            others = [n for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
+            if not footing.has_cells(x, y) or others not in ([], [len(footing.times)]):
+                yield None
+                continue
+            layer = _make_layer(name, values, x_dim, y_dim)
+            yield layer if len(grids) > 1 else replace(layer, name=path.stem)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
+
+
 def _read_stack(
-    name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool, mask: str | None
+    path: Path,
+    variables: Mapping[str, Variable],
+    wanted: str | None,
+    opened: ExitStack,
+    *,
+    ends: bool,
+    mask: str | None,
+    companions: Sequence[Path],
 ) -> GridStack:
+    name = path.name
     values = _choose(name, variables, wanted)
     x_dim, y_dim = (_find_axis(name, variables, values, which) for which in ("x", "y"))
     others = [d for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
@@ -107,7 +150,11 @@ def _read_stack(
     kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
     called = next((n for n, v in variables.items() if v is values), "")
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
-    quality = choose_mask(name, _list_quality_layers(variables, values, x_dim, y_dim), mask)
+    quality = None
+    if mask != NONE:
+        own = _list_quality_layers(variables, values, x_dim, y_dim)
+        beside = list_layers_beside(path, Footing(times, x, y, crs), companions, opened)
+        quality = choose_mask(name, [*own, *beside], mask)
     return GridStack(
         name,
         times,
@@ -138,12 +185,14 @@ def _list_quality_layers(
         other = [(d, n) for d, n in zip(variable.dims, variable.shape, strict=True) if d not in {x_dim, y_dim}]
         if any(n > 1 and sizes.get(d) != n for d, n in other):
             continue
-        read = _make_read(variable, x_dim, y_dim, has_fills=False)
-        rule = None
-        if name in ancillary or is_quality_name(name):
-            texts = {key: variable.text(key) for key in ("flag_meanings", "description", "long_name", "comment")}
-            rule = find_rule(name, {**texts, "flag_values": variable.attrs.get("flag_values", ())})
-        yield QualityLayer(name, read, rule)
+        layer = _make_layer(name, variable, x_dim, y_dim)
+        yield layer if name in ancillary or is_quality_name(name) else replace(layer, rule=None)
+
+
+def _make_layer(name: str, variable: Variable, x_dim: str, y_dim: str) -> QualityLayer:
+    texts = {key: variable.text(key) for key in ("flag_meanings", "description", "long_name", "comment")}
+    rule = find_rule(name, {**texts, "flag_values": variable.attrs.get("flag_values", ())})
+    return QualityLayer(name, _make_read(variable, x_dim, y_dim, has_fills=False), rule)
 
 
 def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
@@ -166,14 +215,7 @@ def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | 
 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:
-    grids = {
-        n: v
-        for n, v in variables.items()
-        if len(v.dims) >= 2
-        and n not in v.dims
-        and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
-        and any(_is_axis(variables.get(d), d, "y") for d in v.dims)
-    }
+    grids = _list_grids(variables)
     if wanted is not None:
         if wanted not in grids:
             raise ConfigError(f"{name}: no grid {wanted!r}; there are: {', '.join(sorted(grids)) or 'none'}")
@@ -182,6 +224,17 @@ def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) ->
         there = ", ".join(sorted(grids)) or "none (rows and columns need coordinates of one dimension)"
         raise ConfigError(f"{name}: expected one grid, or --variable; there are: {there}")
     return next(iter(grids.values()))
+
+
+def _list_grids(variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    return {
+        n: v
+        for n, v in variables.items()
+        if len(v.dims) >= 2
+        and n not in v.dims
+        and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
+        and any(_is_axis(variables.get(d), d, "y") for d in v.dims)
+    }
 
 
 def _is_axis(variable: Variable | None, name: str, which: str) -> bool:

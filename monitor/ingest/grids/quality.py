@@ -15,7 +15,13 @@ from monitor.ingest.grids.stack import Array
 NONE: Final = "none"
 RECOMMENDED: Final = "recommended_mask"
 _OPTION: Final = re.compile(r"\s*([^=<>\s]+)\s*(?:(>=|=)\s*([-+]?\d*\.?\d+))?\s*")
-_QUALITY_NAME: Final = re.compile(r"mask|quality|coherence|conn.*comp|reliab|flag|(?:^|_)q[ac](?:_|$)", re.IGNORECASE)
+_QUALITY_NAME: Final = re.compile(
+    r"mask|quality|coh(?:erence)?(?![a-z])|conn.*comp|reliab|confiden|flag|layover|shadow|similarity|snr"
+    r"|(?:^|_)(?:shp|count|counts|valid|q[ac]|cc)(?:_|$)",
+    re.IGNORECASE,
+)
+# Such masks are about the ground or the geometry of the radar, and not about the quality of the displacement.
+_OF_GROUND: Final = re.compile(r"water|land|ocean|layover|shadow|slope", re.IGNORECASE)
 _GOOD: Final = r"(?:good|valid|reliable|usable|keep|kept)\b"
 _BAD: Final = r"(?:bad|invalid|unreliable|masked|mask out|discard)"
 _ONE_IS_GOOD: Final = re.compile(rf"\b1\b[^\d.;]*\b{_GOOD}|\b0\b[^\d.;]*\b{_BAD}", re.IGNORECASE)
@@ -83,24 +89,31 @@ def is_quality_name(name: str) -> bool:
     return bool(_QUALITY_NAME.search(name))
 
 
-def parse_mask_option(text: str) -> QualityRule | None:
-    """Parse the value of `--mask`: NAME, NAME=VALUE, NAME>=VALUE, or `none` for no mask.
+def parse_mask_option(text: str) -> tuple[QualityRule, ...]:
+    """Parse the value of `--mask`: NAME, NAME=VALUE, NAME>=VALUE, several of them with commas, or `none` for no mask.
 
-    >>> parse_mask_option("none"), str(parse_mask_option("coherence >= 0.70")), str(parse_mask_option("shadow=0"))
-    (None, 'coherence>=0.7', 'shadow=0')
+    >>> [str(rule) for rule in parse_mask_option("coherence >= 0.70, shadow=0")], parse_mask_option("none")
+    (['coherence>=0.7', 'shadow=0'], ())
 
     Raises:
         ConfigError: the text has another form.
     """
     if text == NONE:
-        return None
-    match = _OPTION.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"--mask: expected NAME, NAME=VALUE, 'NAME>=VALUE' or none, got {text[:60]!r}")
-    layer, comparison, number = match.groups()
-    if comparison == ">=":
-        return QualityRule(layer, least=float(number))
-    return QualityRule(layer, accepted=() if number is None else (float(number),))
+        return ()
+    rules = []
+    for part in text.split(","):
+        match = _OPTION.fullmatch(part)
+        if match is None:
+            raise ConfigError(
+                f"--mask: expected NAME, NAME=VALUE, 'NAME>=VALUE', several of them with commas, or none, "
+                f"got {text[:60]!r}"
+            )
+        layer, comparison, number = match.groups()
+        if comparison == ">=":
+            rules.append(QualityRule(layer, least=float(number)))
+        else:
+            rules.append(QualityRule(layer, accepted=() if number is None else (float(number),)))
+    return tuple(rules)
 
 
 def find_rule(layer: str, attributes: Mapping[str, Any]) -> QualityRule | None:
@@ -140,25 +153,25 @@ def choose_mask(file: str, layers: Iterable[QualityLayer], given: str | None) ->
     """
     by_name = {layer.name: layer for layer in layers}
     if given is not None:
-        rule = parse_mask_option(given)
-        if rule is None:
-            return None
-        if rule.layer not in by_name:
-            there = ", ".join(sorted(by_name)) or "none"
-            raise ConfigError(f"{file}: --mask: no layer {rule.layer!r} on the same grid; there are: {there}")
-        return _combine([(by_name[rule.layer], rule)])
+        rules = parse_mask_option(given)
+        there = ", ".join(sorted(by_name)) or "none"
+        for rule in rules:
+            if rule.layer not in by_name:
+                raise ConfigError(f"{file}: --mask: no layer {rule.layer!r} on the same grid; there are: {there}")
+        return _combine([(by_name[rule.layer], rule) for rule in rules]) if rules else None
     candidates = [layer for layer in by_name.values() if layer.rule is not None or is_quality_name(layer.name)]
     understood = [(layer, layer.rule) for layer in candidates if layer.rule is not None]
     recommended = [pair for pair in understood if pair[0].name == RECOMMENDED]
-    if understood:
-        return _combine(recommended or understood)
-    if candidates:
-        names = ", ".join(sorted(layer.name for layer in candidates))
+    unknown = sorted(layer.name for layer in candidates if layer.rule is None)
+    is_judged = any(not _OF_GROUND.search(layer.name) for layer, _ in understood)
+    if unknown and not is_judged:
+        known = ", ".join(str(rule) for _, rule in understood)
         raise ConfigError(
-            f"{file}: contains the quality layers {names}, and does not say which of their values are good. Give "
-            "--mask NAME (every value but 0 is good), NAME=VALUE, 'NAME>=VALUE', or --mask none to use every cell"
+            f"{file}: contains the quality layers {', '.join(unknown)}, and does not say which of their values are "
+            "good. Give --mask NAME (every value but 0 is good), NAME=VALUE, 'NAME>=VALUE', or --mask none to use "
+            f"every cell{f'; known beside them: {known} (join several with commas)' if known else ''}"
         )
-    return None
+    return _combine(recommended or understood) if understood else None
 
 
 def _combine(pairs: Sequence[tuple[QualityLayer, QualityRule]]) -> QualityMask:

@@ -1,7 +1,7 @@
 """Readers of grids: readings at the stations of a site, or every pixel as a point of satellite radar."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +16,19 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, UNITS, convert, is_unit_of
-from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
+from monitor.ingest.files.reader import (
+    DIRECTIONS,
+    BadRow,
+    ImportOptions,
+    PointLine,
+    ReadingLine,
+    ValueMeaning,
+    is_companion,
+    list_companions,
+)
+from monitor.ingest.grids.beside import Footing, describe_band, list_layers_beside, read_raster_layer
 from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up, read_unit
-from monitor.ingest.grids.quality import NONE
+from monitor.ingest.grids.quality import NONE, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.store.readings.points import Point, PointValue
 
@@ -29,33 +39,44 @@ _ROUNDED_MM: Final = 0.05
 
 
 @contextmanager
-def open_geotiff(path: Path, *, ends: bool) -> Iterator[GridStack]:
+def open_geotiff(
+    path: Path, *, ends: bool, mask: str | None = NONE, companions: Sequence[Path] = ()
+) -> Iterator[GridStack]:
     """Open a raster; values are nothing where its mask or nodata says so; `ends` as `find_date` has it.
+
+    Args:
+        mask: the value of `--mask`; None: apply the quality layers whose good values are named.
+        companions: masks and quality layers that lie beside it.
 
     Raises:
         ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
     """
     try:
-        with open_raster(path) as source:
-            yield _read_stack(path, source, ends=ends)
+        with ExitStack() as stack:
+            source = stack.enter_context(open_raster(path))
+            yield _read_stack(path, source, stack, ends=ends, mask=mask, companions=companions)
     except (ImageryError, RasterioError, OSError, ValueError, MemoryError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
 
 
-def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
+def _read_stack(
+    path: Path, source: Any, opened: ExitStack, *, ends: bool, mask: str | None, companions: Sequence[Path]
+) -> GridStack:
     t = source.transform
     if source.crs is None or t.b or t.d:
         raise ConfigError(f"{path}: expected a raster with coordinates whose rows run east to west")
     x = t.c + t.a * (np.arange(source.width) + 0.5)
     y = t.f + t.e * (np.arange(source.height) + 0.5)
-    times = _find_times(path, source, ends=ends)
-    units = _find_units(source)
+    quality_bands = _find_quality_bands(source)
+    dated = [band for band in range(1, source.count + 1) if band not in quality_bands]
+    times = _find_times(path, source, dated, ends=ends)
+    units = _find_units(source, dated)
     if len(units) > 1:
         raise ConfigError(f"{path}: bands in different units: {', '.join(sorted(units))}")
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        bands = list(range(1, source.count + 1))[layers]
+        bands = dated[layers]
         found = source.read(bands, window=window, masked=True).astype(float)
         scales, offsets = (
             np.array([each[b - 1] for b in bands])[:, None, None] for each in (source.scales, source.offsets)
@@ -63,6 +84,12 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
         plain: Array = leave_fills(np.ma.filled(found, np.nan), zero=False) * scales + offsets
         return plain
 
+    crs = CRS.from_wkt(source.crs.to_wkt())
+    quality = None
+    if mask != NONE:
+        own = [_make_band_layer(source, band, name) for band, name in quality_bands.items()]
+        beside = list_layers_beside(path, Footing(times, x, y, crs), companions, opened)
+        quality = choose_mask(path.name, [*own, *beside], mask)
     tags = [source.tags(), *(source.tags(band) for band in range(1, min(source.count, TAGGED) + 1))]
     texts = [str(text) for each in tags for text in each.values()]
     called = {text for each in tags for key, text in each.items() if key.upper() in {"GRIB_ELEMENT", "VARIABLE"}}
@@ -71,35 +98,57 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
         times,
         x,
         y,
-        CRS.from_wkt(source.crs.to_wkt()),
+        crs,
         units.pop(),
         read,
         source.block_shapes[0][0],
         may_add_up=any(may_add_up(name, texts) for name in called or {""}),
         reference_at=_find_reference(source.tags()),
         reference_point=name_reference(source.tags()),
+        mask_name="" if quality is None else quality.name,
+        read_good=None if quality is None else quality.read_good,
     )
 
 
-def _find_units(source: Any) -> set[str]:
+def _find_quality_bands(source: Any) -> dict[int, str]:
+    """Find the bands of a stack that are masks or quality layers by their names: the number of each, and its name."""
+    if source.count == 1:
+        return {}
+    return {
+        band: "_".join(text.split())
+        for band, text in enumerate(source.descriptions, 1)
+        if text and is_quality_name(text) and find_date(text) is None
+    }
+
+
+def _make_band_layer(source: Any, band: int, name: str) -> QualityLayer:
+    def read(layers: slice, rows: slice, columns: slice) -> Array:  # noqa: ARG001  one layer serves all dates
+        return read_raster_layer(source, [band], rows, columns)
+
+    return QualityLayer(name, read, find_rule(name, describe_band(source, band)))
+
+
+def _find_units(source: Any, dated: Sequence[int]) -> set[str]:
     """What the bands say, or where they are mute a tag of the file or of its first band that is a unit we know."""
-    if any(source.units):
-        return {unit or "" for unit in source.units}
+    if any(source.units[band - 1] for band in dated):
+        return {source.units[band - 1] or "" for band in dated}
     tags = [pair for each in (source.tags(), source.tags(1)) for pair in each.items()]
     named = {read_unit(str(value).strip(" []")) for key, value in tags if key.upper() in _UNIT_KEYS}
     return {unit for unit in named if unit in UNITS and unit != "1"} or {""}
 
 
-def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
-    named = [find_date(text or "", ends=ends) for text in source.descriptions]
-    if all(named):
+def _find_times(path: Path, source: Any, dated: Sequence[int], *, ends: bool) -> tuple[datetime, ...]:
+    named = [find_date(source.descriptions[band - 1] or "", ends=ends) for band in dated]
+    if named and all(named):
         return tuple(at for at in named if at is not None)
-    if source.count == 1:
+    if len(dated) == 1:
         tags = source.tags()
         for text in (tags.get("ACQUIRED_AT"), path.name):
             if text and (at := _read_tag(text, ends=ends)):
                 return (at,)
-    raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
+    if not named:
+        raise ConfigError(f"{path}: every band is a mask or a quality layer by its name; expected displacement by date")
+    raise ConfigError(f"{path}: band {dated[named.index(None)]} has no date (YYYYMMDD) in its name")
 
 
 def _find_reference(tags: dict[str, str]) -> datetime | None:
@@ -121,34 +170,45 @@ LEAST_SHARE: Final = 0.5  # of the cells of a window that must have a value
 LAYERS_AT_ONCE: Final = 512
 RAIN: Final = "rain"
 MOTION: Final = "displacement"
-_MASKED_QUANTITIES: Final = frozenset({MOTION, "velocity"})
+_OF_MOTION: Final = frozenset({"mm", "cm", "m", "mm/yr", "cm/yr", "m/yr", "mm/day", "m/day"})
 TOWARDS: Final = "los-towards"
 
 
 def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractContextManager[GridStack]:
+    mask = _find_mask_option(options)
+    companions: Sequence[Path] = ()
+    if mask != NONE:
+        companions = list_companions(path) if options.companions is None else options.companions
     with path.open("rb") as file:
         head = file.read(8)
     if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
         from monitor.ingest.grids.netcdf import open_netcdf
 
-        return open_netcdf(path, options.variable, ends=ends, mask=_find_mask_option(options))
+        return open_netcdf(path, options.variable, ends=ends, mask=mask, companions=companions)
     if options.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
-    if options.mask not in (None, NONE):
-        raise ConfigError(f"{path}: --mask belongs to netCDF and MintPy files; a GeoTIFF has its own mask")
-    return open_geotiff(path, ends=ends)
+    return open_geotiff(path, ends=ends, mask=mask, companions=companions)
 
 
 def _find_mask_option(options: ImportOptions) -> str | None:
     """Return `--mask`. Without it, quality layers mask displacement and velocity, but not rain and other quantities."""
-    is_motion = options.quantity is None or options.quantity in _MASKED_QUANTITIES
-    return options.mask if options.mask is not None or is_motion else NONE
+    return options.mask if options.mask is not None or options.is_motion else NONE
 
 
 # ---- at stations -------------------------------------------------------------------------------------------------
 
 
 _OF_A_DAY: Final = {"mm/day": "mm", "m/day": "m"}  # rates of rain, and the unit of the sum of a day
+
+
+def _check_motion(path: Path, stack: GridStack, options: ImportOptions) -> None:
+    """Raise ConfigError where a file is a mask or a quality layer by its name, and has no unit of motion."""
+    if options.is_motion and is_companion(path) and read_unit(stack.unit) not in _OF_MOTION:
+        raise ConfigError(
+            f"{path}: is a mask or a quality layer by its name, not displacement: import the displacement itself, and "
+            "name this layer by --mask; if it holds displacement all the same, rename the file or write the unit into "
+            "it"
+        )
 
 
 @contextmanager
@@ -199,10 +259,12 @@ def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: st
     rounded = _ROUNDED_MM / convert(1.0, unit, "mm") if is_depth else 0.0
     for first in range(0, len(stack.times), LAYERS_AT_ONCE):
         layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
-        found = {
-            station: _average(stack.read_masked(layers, rows, columns, zero=quantity == MOTION)[0], counts)
-            for station, (rows, columns, counts) in cells.items()
-        }
+        found: dict[str, Array] = {}
+        rejected: dict[str, Any] = {}
+        for station, (rows, columns, counts) in cells.items():
+            values, taken = stack.read_masked(layers, rows, columns, zero=quantity == MOTION)
+            found[station] = _average(values, counts)
+            rejected[station] = taken[:, counts].any(axis=1)
         if is_depth:
             found = {s: np.where((v < 0.0) & (v > -rounded), 0.0, v) for s, v in found.items()}
         for k, at in enumerate(stack.times[layers]):
@@ -211,7 +273,8 @@ def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: st
                 for s, v in found.items()
                 if np.isfinite(v[k])
             ]
-            yield ReadingLine(tuple(rows), len(found) - len(rows))
+            masked = sum(bool(rejected[s][k]) and not np.isfinite(v[k]) for s, v in found.items())
+            yield ReadingLine(tuple(rows), len(found) - len(rows), stack.mask_name, masked)
 
 
 def _average(values: Array, counts: Any) -> Array:
@@ -263,6 +326,7 @@ def open_pixels(
     if options.point_set is None or options.direction not in DIRECTIONS:
         raise ConfigError(f"{path}: give --set and --direction: the sign is declared, never guessed")
     with _open_stack(path, options, ends=False) as stack:
+        _check_motion(path, stack, options)
         yield (
             _declare(stack, options, options.direction, choose_unit(stack.unit, options.unit, stack.name)),
             _walk(stack, options, now),
