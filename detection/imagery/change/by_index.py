@@ -26,6 +26,7 @@ from detection.imagery.change.guards import (
     find_white_ground,
     lay_together,
     list_before,
+    list_distortion,
     make_date_comparison,
     move_grid,
 )
@@ -186,16 +187,17 @@ def _compare(
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
         raise BandMissingError(_COLOURLESS())
-    shift, ratios = lay_together(now.came, then.came)
+    shift, ratios, distortion_px = lay_together(now.came, then.came)
     if registered is None and shift is not None and can_register(shift):
         with _MatchedImage(older, move_grid(grid, shift)) as moved:
-            left, _ = lay_together(now.came, moved.came)
+            left, *_ = lay_together(now.came, moved.came)
             if left is not None and left.px <= REGISTERED_PX:
                 date, found = _compare(newer, older, now, moved, with_network=with_network, registered=shift)
                 return date, replace(found, warnings=(describe_registration(day, shift), *found.warnings))
     cautions = [*([_BY_INDEX()] if with_network else newer.doubts), *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
+    cautions += list_distortion(distortion_px)
     measured = make_date_comparison(older, shift, ratios, cautions, registered)
     outlines: tuple[KnownOutline, ...] = ()
     warnings: list[Message] = []

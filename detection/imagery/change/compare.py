@@ -28,6 +28,8 @@ from detection.imagery.change.guards import (
     landslide_shares,
     lay_together,
     list_before,
+    list_distortion,
+    list_pixels,
     make_date_comparison,
     move_grid,
     scene_of,
@@ -319,7 +321,7 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
     grid = next(iter(date.layers.values())).grid
     try:
         older = image.enter_context(Image(as_it_came(date.facts), grid))  # its white ground is asked for later
-        date.shift, date.ratios = lay_together(image, older)
+        date.shift, date.ratios, distortion_px = lay_together(image, older)
     except (ImageryError, KeyError) as error:
         reason = str(error)
         for facts in (own.facts, date.facts):  # people read it: no path of the server
@@ -332,6 +334,8 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
             date.cautions.append("the season of the images could not be compared")
         if date.shift is None:
             date.cautions.append("the shift between the images could not be measured")
+        date.cautions += list_distortion(distortion_px)
+    date.cautions += list_pixels(image.grid, read_grid(Path(date.facts.prob)), date.day)
     pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
 

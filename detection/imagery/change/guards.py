@@ -1,5 +1,6 @@
 """Guards of change: do two dates lie on each other, are they of one season, where is snow? Measured on the images."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -19,7 +20,13 @@ from detection.imagery.raster.components import EIGHT, NODATA, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, strips, window_around
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.scene.registration import Edges, ImageShift, measure_shift, median_ratios
+from detection.imagery.scene.registration import (
+    Edges,
+    ImageShift,
+    measure_distortion,
+    measure_shift,
+    median_ratios,
+)
 from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from forecasting.message import Figure, Message, Template
@@ -33,6 +40,17 @@ REGISTERED_PX = 1.0
 REGISTERED: Final = Template(
     "change.registered",
     "the image of {day} was {shift} px off ({columns} columns, {rows} rows) and was moved onto the newer image",
+)
+# Images whose corners are farther apart than this beyond their common shift, pixels, are rotated or distorted.
+DISTORTED_PX = 1.0
+DISTORTED: Final = Template(
+    "caution.distorted",
+    "the images are rotated or distorted against each other, by {shift} px at their corners",
+)
+# Outlines of one ground differ by more than a pixel where the pixels of two dates differ by more than this factor.
+PIXEL_RATIO = 1.1
+OTHER_PIXELS: Final = Template(
+    "caution.pixels", "the images have pixels of different size: {pixel} m, and {other} m on {day}"
 )
 # Share of landslide pixels before over the share after beyond which the two dates do not compare.
 SHARE_RATIO = 5.0
@@ -118,8 +136,11 @@ def describe_registration(day: str, shift: ImageShift) -> Message:
     )
 
 
-def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None]:
-    """Measure the shift between the images of two dates, and the ratios of their bands' medians (newer over older).
+def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None, float | None]:
+    """Measure how two images lie on each other, and the ratios of their bands' medians (newer over older).
+
+    Returns:
+        The shift, the ratios, and the distortion in pixels; None for what cannot be measured.
 
     Raises:
         ImageryError: an image cannot be read.
@@ -135,10 +156,26 @@ def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tup
         return now, then, valid & also
 
     shift = measure_shift(read, newer.grid.width, newer.grid.height, newer.edges.setdefault(names[0], {}))
+    distortion_px = measure_distortion(read, newer.grid.width, newer.grid.height)
     pairs = [(newer.sample(name), older.sample(name)) for name in names[:BANDS_MOST]]
     valid = np.logical_and.reduce([v for pair in pairs for _, v in pair])
     now, then = (np.stack([pair[which][0] for pair in pairs]) for which in (0, 1))
-    return shift, median_ratios(now, then, valid)
+    return shift, median_ratios(now, then, valid), distortion_px
+
+
+def list_distortion(distortion_px: float | None) -> list[Message]:
+    """Return the caution on images that no shift brings onto each other; none where they fit."""
+    if distortion_px is None or distortion_px <= DISTORTED_PX:
+        return []
+    return [DISTORTED(shift=Figure(distortion_px, ".1f"))]
+
+
+def list_pixels(newer: Grid, older: Grid, day: str) -> list[Message]:
+    """Return the caution on two dates of different resolution; none where their pixels have about the same size."""
+    own, other = (math.sqrt(ground_m2(grid, grid.width / 2, grid.height / 2)) for grid in (newer, older))
+    if max(own, other) <= PIXEL_RATIO * min(own, other):
+        return []
+    return [OTHER_PIXELS(pixel=Figure(own, ".3g"), other=Figure(other, ".3g"), day=day)]
 
 
 def find_season(ratios: tuple[float, ...] | None, before: float, after: float) -> list[str]:

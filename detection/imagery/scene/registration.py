@@ -16,6 +16,12 @@ SHOWN = 0.7
 PEAK_Z = 7.5
 # Blocks that lie farther than this from their median shift do not count, pixels.
 AGREE_PX = 2.0
+# Distortion is measured on so many blocks along each side, of at least so many pixels; so many must have a clear peak.
+# Blocks of a small image overlap.
+DISTORTION_BLOCKS = 4
+DISTORTION_SIDE_PX = 64
+DISTORTION_LEAST = 6
+DISTORTION_ROUNDS = 3
 
 ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
 
@@ -54,6 +60,47 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
         return None
     columns, rows = np.median(near, axis=0)
     return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
+
+
+def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
+    """Measure how far apart two images are at their corners beyond their common shift: rotation, scale or shear.
+
+    A linear model is fitted to the shifts of blocks.
+
+    Args: see `list_shifts`.
+
+    Returns:
+        The largest departure at a corner, pixels; None where too few blocks have a clear peak.
+    """
+    extent = min(width, height)
+    side = min(BLOCK_PX, max(DISTORTION_SIDE_PX, extent // DISTORTION_BLOCKS))
+    if extent < 2 * side:
+        return None
+    columns, rows = (
+        np.linspace(0, length - side, DISTORTION_BLOCKS).astype(int).tolist() for length in (width, height)
+    )
+    found = []
+    for row in rows:
+        for column in columns:
+            newer, older, valid = read(column, row, side, side)
+            if valid.mean() < SHOWN:
+                continue
+            inner = ndimage.binary_erosion(valid, iterations=3, border_value=1)
+            peak = _find_peak(_edges(newer, inner), _edges(older, inner), inner)
+            if peak is not None:
+                found.append((column + side / 2, row + side / 2, *peak))
+    blocks = np.array(found, np.float64).reshape(-1, 4)
+    places = np.column_stack([np.ones(len(blocks)), blocks[:, 0] / width - 0.5, blocks[:, 1] / height - 0.5])
+    kept = np.ones(len(blocks), bool)
+    model: NDArray[np.float64] = np.zeros((3, 2))
+    for _ in range(DISTORTION_ROUNDS):
+        if kept.sum() < DISTORTION_LEAST or np.linalg.matrix_rank(places[kept]) < 3:
+            return None
+        model, *_ = np.linalg.lstsq(places[kept], blocks[kept, 2:], rcond=None)
+        residuals = np.hypot(*(blocks[:, 2:] - places @ model).T)
+        kept = residuals <= max(1.0, 3.0 * float(np.median(residuals)))
+    corners = np.array([(a, b) for a in (-0.5, 0.5) for b in (-0.5, 0.5)])
+    return float(np.hypot(*(corners @ model[1:]).T).max())
 
 
 def list_agreeing(shifts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,25 +12,10 @@ from rasterio.windows import Window
 from detection.imagery.raster.untrusted import open_raster
 from monitor.domain.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.quality import QualityLayer, find_rule
+from monitor.ingest.grids.quality import Footing, QualityLayer, find_rule
 from monitor.ingest.grids.stack import Array
 
 _NETCDF: Final = frozenset({".nc", ".nc4", ".cdf"})
-_SAME_CELL: Final = 0.01  # centres that differ by less than this share of a cell are the same
-
-
-@dataclass(frozen=True, slots=True)
-class Footing:
-    """The instants and cells of a grid, on which a layer must lie to belong to it."""
-
-    times: Sequence[datetime]
-    x: Array
-    y: Array
-    crs: CRS
-
-    def has_cells(self, x: Array, y: Array) -> bool:
-        """Return whether centres of cells are those of the grid."""
-        return _is_same_axis(self.x, x) and _is_same_axis(self.y, y)
 
 
 def list_layers_beside(
@@ -105,10 +88,3 @@ def describe_band(source: Any, band: int) -> Mapping[str, Any]:
     texts = [tags.get("description", ""), source.descriptions[band - 1] or ""]
     values = tags.get("flag_values", "").replace(",", " ").split()
     return {**tags, "description": ". ".join(filter(None, texts)), "flag_values": [float(v) for v in values]}
-
-
-def _is_same_axis(one: Array, other: Array) -> bool:
-    if one.shape != other.shape:
-        return False
-    step = abs(float(one[1] - one[0])) if len(one) > 1 else 1.0
-    return bool(np.abs(one - other).max() <= _SAME_CELL * step)

@@ -14,9 +14,16 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from monitor.domain.errors import ConfigError
-from monitor.ingest.grids.beside import Footing, list_layers_beside
 from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
-from monitor.ingest.grids.quality import NONE, QualityLayer, choose_mask, find_rule, is_quality_name
+from monitor.ingest.grids.quality import (
+    NONE,
+    Footing,
+    ListBeside,
+    QualityLayer,
+    choose_mask,
+    find_rule,
+    is_quality_name,
+)
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
@@ -46,7 +53,7 @@ class Variable:
 
 @contextmanager
 def open_netcdf(
-    path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE, companions: Sequence[Path] = ()
+    path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE, beside: ListBeside | None = None
 ) -> Iterator[GridStack]:
     """Open one variable of a file.
 
@@ -54,7 +61,7 @@ def open_netcdf(
         variable: its name, where the file holds several grids.
         ends: where times have bounds, the later one counts: values are sums of an interval.
         mask: the value of `--mask`; None: apply the quality layers whose good values the file names.
-        companions: masks and quality layers that lie beside it.
+        beside: opens the masks and quality layers that lie as files beside it; None: there are none.
 
     Raises:
         ConfigError: it is no netCDF file with such a grid; one line.
@@ -62,7 +69,7 @@ def open_netcdf(
     try:
         with ExitStack() as opened:
             variables = opened.enter_context(_open(path))
-            yield _read_stack(path, variables, variable, opened, ends=ends, mask=mask, companions=companions)
+            yield _read_stack(path, variables, variable, opened, ends=ends, mask=mask, beside=beside)
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
 
@@ -135,7 +142,7 @@ def _read_stack(
     *,
     ends: bool,
     mask: str | None,
-    companions: Sequence[Path],
+    beside: ListBeside | None,
 ) -> GridStack:
     name = path.name
     values = _choose(name, variables, wanted)
@@ -152,9 +159,10 @@ def _read_stack(
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
     quality = None
     if mask != NONE:
-        own = _list_quality_layers(variables, values, x_dim, y_dim)
-        beside = list_layers_beside(path, Footing(times, x, y, crs), companions, opened)
-        quality = choose_mask(name, [*own, *beside], mask)
+        layers = list(_list_quality_layers(variables, values, x_dim, y_dim))
+        if beside is not None:
+            layers += beside(Footing(times, x, y, crs), opened)
+        quality = choose_mask(name, layers, mask)
     return GridStack(
         name,
         times,

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from monitor.domain.errors import ConfigError
 from monitor.ingest.grids.stack import Array
 
 NONE: Final = "none"
+_SAME_CELL: Final = 0.01  # centres that differ by less than this share of a cell are the same
 RECOMMENDED: Final = "recommended_mask"
 _OPTION: Final = re.compile(r"\s*([^=<>\s]+)\s*(?:(>=|=)\s*([-+]?\d*\.?\d+))?\s*")
 _QUALITY_NAME: Final = re.compile(
@@ -80,6 +84,27 @@ class QualityLayer:
     rule: QualityRule | None  # None: the file does not say which values are good
 
 
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """The instants and cells of a grid, on which a layer must lie to belong to it."""
+
+    times: Sequence[datetime]
+    x: Array
+    y: Array
+    crs: CRS
+
+    def has_cells(self, x: Array, y: Array) -> bool:
+        """Return whether centres of cells are those of the grid."""
+        return _is_same_axis(self.x, x) and _is_same_axis(self.y, y)
+
+
+def _is_same_axis(one: Array, other: Array) -> bool:
+    if one.shape != other.shape:
+        return False
+    step = abs(float(one[1] - one[0])) if len(one) > 1 else 1.0
+    return bool(np.abs(one - other).max() <= _SAME_CELL * step)
+
+
 def is_quality_name(name: str) -> bool:
     """Return whether a layer is called like a mask or a measure of quality.
 
@@ -138,6 +163,10 @@ def find_rule(layer: str, attributes: Mapping[str, Any]) -> QualityRule | None:
     if is_one == is_zero:
         return None
     return QualityRule(layer) if is_one else QualityRule(layer, accepted=(0.0,))
+
+
+ListBeside = Callable[[Footing, ExitStack], Sequence[QualityLayer]]
+"""Opens the masks and quality layers that lie as files beside a grid; the stack closes them."""
 
 
 def choose_mask(file: str, layers: Iterable[QualityLayer], given: str | None) -> QualityMask | None:

@@ -26,9 +26,9 @@ from monitor.ingest.files.reader import (
     is_companion,
     list_companions,
 )
-from monitor.ingest.grids.beside import Footing, describe_band, list_layers_beside, read_raster_layer
+from monitor.ingest.grids.beside import describe_band, list_layers_beside, read_raster_layer
 from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up, read_unit
-from monitor.ingest.grids.quality import NONE, QualityLayer, choose_mask, find_rule, is_quality_name
+from monitor.ingest.grids.quality import NONE, Footing, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.store.readings.points import Point, PointValue
 
@@ -184,7 +184,10 @@ def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractCo
     if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
         from monitor.ingest.grids.netcdf import open_netcdf
 
-        return open_netcdf(path, options.variable, ends=ends, mask=mask, companions=companions)
+        def beside(footing: Footing, opened: ExitStack) -> list[QualityLayer]:
+            return list_layers_beside(path, footing, companions, opened)
+
+        return open_netcdf(path, options.variable, ends=ends, mask=mask, beside=beside)
     if options.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
     return open_geotiff(path, ends=ends, mask=mask, companions=companions)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX, explain_unread, find_coarser
 from detection.imagery.scene.products.unpack import strip_suffix
-from forecasting.message import Template, Timestamp, error_text
+from forecasting.message import Template, Timestamp, error_text, gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, JobError
 from monitor.domain.extension import find_functions
@@ -252,6 +252,8 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
     for line in _list_unclaimed(answer):
         log.warning("%s: %s: %s", site.id, name, line)
         gone += f"; {line}"
+    for line in _list_doubted(answer):
+        log.warning("%s: %s: %s", site.id, name, line)
     if answer.model == INDEX and not added:
         why = explain_unread(answer.warnings)
         return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
@@ -267,6 +269,17 @@ def _list_unclaimed(answer: ReadScene) -> list[str]:
         for judged in answer.judgements[:1]
         for one in judged.described.get("compared", ())
         if one.get("shift_px") and not one.get("claimed", True)
+    ]
+
+
+def _list_doubted(answer: ReadScene) -> list[str]:
+    """Return a line for each reason why what was found against an earlier date is advice only."""
+    return [
+        f"what changed since {one['acquired_at'][:10]} is advice only: {gather(text)}"
+        for judged in answer.judgements[:1]
+        for one in judged.described.get("compared", ())
+        if one.get("claimed", True)
+        for text in one.get("cautions", ())
     ]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from detection.imagery.change import compare
 from detection.imagery.change.dates import DATES_MOST
+from detection.imagery.change.guards import list_distortion
 from detection.imagery.scene.registration import ImageShift
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
@@ -320,6 +321,24 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
     monkeypatch.setattr(scene_inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
     scene_inbox.detect_scene(database, config, site, write_date(inbox / "b", may(12), [SCAR]), may(13))
     assert (calls, list_changes(database)) == ([[], [], ["a"]], ["b new"])
+
+
+def test_images_that_are_rotated_against_each_other_are_in_the_database_and_in_the_log(
+    database, config, site, inbox, monkeypatch, caplog
+):
+    def measure(date, *_):
+        date.cautions += list_distortion(3.5)
+
+    monkeypatch.setattr(compare, "_guard", measure)
+    write_date(inbox / "a", may(7), [])
+    scene_inbox.run(database, config, site, may(7) + HOUR)
+    write_date(inbox / "b", may(12), [SCAR])
+    scene_inbox.run(database, config, site, may(12) + HOUR)
+    reason = "the images are rotated or distorted against each other, by 3.5 px at their corners"
+    (outline,) = polygons(database)
+    assert reason in outline["caution"]
+    logged = [record.getMessage() for record in caplog.records if "advice only" in record.getMessage()]
+    assert logged == [f"bench: b: what changed since 2026-05-07 is advice only: {reason}"]
 
 
 def test_shift_that_cannot_be_corrected_is_in_the_database_in_the_log_and_in_the_line(

@@ -23,6 +23,7 @@ from detection.imagery.change.classification import (
     measure_evidence,
 )
 from detection.imagery.change.compare import as_date, compare
+from detection.imagery.change.guards import list_pixels
 from detection.imagery.change.records import StoredDate, read_outlines, remember
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
@@ -31,7 +32,7 @@ from detection.imagery.raster import overlay
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
-from detection.imagery.scene.registration import measure_shift
+from detection.imagery.scene.registration import measure_distortion, measure_shift
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import change_raster
 from tests.tables import tabulated
@@ -135,6 +136,50 @@ def test_the_shift_between_two_images_of_one_ground(shift):
     assert (found.columns, found.rows) == pytest.approx(shift, abs=0.2)
     other = draw_scene(6, 160, scars=1).bands["B4"].astype(float)
     assert measure_shift(pair(other, image), 160, 160) is None, "another ground: not measured, not made up"
+
+
+def turn(image, degrees=0.0, scale=1.0, shift=(0.0, 0.0)):
+    """Rotate and scale an image about its middle, and shift it (rows, columns)."""
+    angle = np.deg2rad(degrees)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    middle = np.array(image.shape) / 2
+    return ndimage.affine_transform(image, matrix, middle - matrix @ (middle + shift), order=3, mode="nearest")
+
+
+@tabulated(
+    ("degrees", "scale", "shift", "corners_px"),
+    [
+        (0.0, 1.0, (0.0, 0.0), 0.0),
+        (0.0, 1.0, (4.2, -3.1), 0.0),  # a shift alone is no distortion
+        (0.6, 1.0, (0.0, 0.0), 1.8),
+        (-1.0, 1.0, (2.0, 1.0), 3.0),
+        (0.0, 1.012, (0.0, 0.0), 2.0),
+    ],
+)
+def test_rotation_and_scale_show_at_the_corners(degrees, scale, shift, corners_px):
+    image = draw_scene(5, 240, scars=1).bands["B4"].astype(float)
+    moved = turn(image, degrees, scale, shift)
+
+    def read(c, r, w, h):
+        return moved[r : r + h, c : c + w], image[r : r + h, c : c + w], np.ones((h, w), bool)
+
+    assert measure_distortion(read, 240, 240) == pytest.approx(corners_px, abs=0.5)
+
+
+def test_distortion_of_another_ground_is_not_measured():
+    one, other = (draw_scene(seed, 240, scars=1).bands["B4"].astype(float) for seed in (5, 6))
+
+    def read(c, r, w, h):
+        return one[r : r + h, c : c + w], other[r : r + h, c : c + w], np.ones((h, w), bool)
+
+    assert measure_distortion(read, 240, 240) is None
+
+
+def test_dates_of_different_resolution_are_doubted():
+    fine, equal, coarse = (grid_around(141.95, 42.73, 40, side) for side in (10.0, 10.5, 12.0))
+    assert list_pixels(fine, equal, "2026-05-01") == []
+    (caution,) = list_pixels(fine, coarse, "2026-05-01")
+    assert str(caution) == "the images have pixels of different size: 10 m, and 12 m on 2026-05-01"
 
 
 def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):

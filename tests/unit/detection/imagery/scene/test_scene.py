@@ -335,7 +335,7 @@ def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path)
     )
     grid = read_grid(pair[0] / "B4.tif")
     with Image(lifted, grid) as newer, Image(plain, grid) as older:
-        _, ratios = lay_together(newer, older)
+        _, ratios, _ = lay_together(newer, older)
     assert ratios == (1.0, 1.0, 1.0, 1.0)
     write_geotiff(tmp_path / "prob.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([32.0]), np.array([32.0]))))
