@@ -47,6 +47,15 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     return sqrt(max(0.0, length * length - _find_excess(sureness, freedom) * error * error))
 
 
+def add_noise(length: float, error: float, sureness: float, freedom: float = NORMAL) -> float:
+    """Return the measured length of which `free_of_noise` leaves a given length.
+
+    >>> round(free_of_noise(add_noise(5.0, 1.0, 3.0), 1.0, 3.0), 9)
+    5.0
+    """
+    return sqrt(max(0.0, length * length + _find_excess(sureness, freedom) * error * error))
+
+
 def _find_excess(sureness: float, freedom: float) -> float:
     """r^2 - m^2, where noise is longer than r errors in the plane as often as a signed value exceeds m of them.
 

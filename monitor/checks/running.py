@@ -292,7 +292,7 @@ CHECKS: Final = (
         "sight.reach",
         SiteStatuses,
         WARN,
-        "{site}: at most level {reached} of {top} can be raised now",
+        "{site}: level {reached} of {top} is the highest that is sure to be raised wherever the slope moves",
         _each(lambda one, _: one.reachable_level < one.top_level),
         degrades=True,
     ),

@@ -14,7 +14,14 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
-from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.decision.judgements import (
+    SeriesJudgement,
+    describe_barriers,
+    find_unjudged,
+    find_unreached,
+    list_barriers,
+    list_judgements,
+)
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
@@ -25,9 +32,9 @@ from monitor.domain.extras import find_zero_shot_fault
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
-from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
-from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.domain.site import VELOCITY_MAP, Level, Site, Station
+from monitor.domain.witnesses import find_voting_series
 from monitor.store.alerting.duty import ON_DUTY
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
@@ -56,6 +63,16 @@ _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
 _NO_SURVEYS: Final = Template("check.unmapped.no_surveys", "is read by the extension surveys, which is not there")()
 
 
+_TOO_SLOW: Final = Template(
+    "check.sites.slow",
+    "{series} raises no {level}: it is read every {every}, a velocity takes {n} intervals, and a warning of this level "
+    "may wait for {wait}",
+)
+_NO_HIGHER_BOUND: Final = Template(
+    "check.sites.no_higher_bound",
+    "motion at {names} raises at most {level}: no criterion with a vote has a bound for {top} there, so the site is "
+    "not sure to reach {top}",
+)
 FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
 
 
@@ -224,26 +241,47 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
             yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
-def _slow(files: SiteFolder) -> Iterator[SubjectState]:
-    """Motion that is read too seldom to warn of a high level in time, and so has no bound of it."""
+def _limited(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find moving series whose criteria have no bound for the highest levels, and whether they are read too rarely."""
     for site in files.sites:
-        judging = [c for c in site.criteria if c.kind.rate and c.role == "witness" and c.quantity.startswith(MOTION)]
-        highest: dict[tuple[str, str], int] = {}
-        for criterion, voice in ((c, voice) for c in judging for voice in list_voting_witnesses(site, c)):
-            if voice.series is not None:
-                highest[voice.series] = max(criterion.thresholds[-1].level, highest.get(voice.series, 0))
-        for (station, quantity), reached in highest.items():
-            every_s = spec.interval_s if (spec := site.series(station, quantity)) is not None else 0.0
-            for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False):
-                if reached < level.number and INTERVALS_LEAST * every_s > wait_s:
-                    yield found(
-                        site.id,
-                        series=f"{station}.{quantity}",
-                        level_name=Term(level.name),
-                        n=INTERVALS_LEAST,
-                        every=Duration(every_s),
-                        wait=Duration(wait_s),
-                    )
+        without_bound: dict[int, list[str]] = {}
+        for judgement in list_judgements(site):
+            if not judgement.is_moving or not judgement.has_voter:
+                continue
+            bounds = [
+                limit.level
+                for criterion in judgement.criteria
+                if criterion.has_vote and criterion.role == "witness"
+                for limit in criterion.limits
+            ]
+            highest = max([judgement.highest_level, *bounds])  # levels that cannot be reached are reported as such
+            late = [
+                (level, wait_s)
+                for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False)
+                if highest < level.number and INTERVALS_LEAST * judgement.interval_s > wait_s
+            ]
+            for level, wait_s in late:
+                yield _describe_slow(site, judgement, level, wait_s)
+            if highest < site.top_level and not late:
+                without_bound.setdefault(highest, []).append(judgement.name)
+        for highest, names in without_bound.items():
+            text = _NO_HIGHER_BOUND(
+                names=NameList(tuple(names[:3]), more=max(0, len(names) - 3)),
+                level=Term(site.levels[highest].name),
+                top=Term(site.levels[-1].name),
+            )
+            yield found(site.id, text=text)
+
+
+def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s: float) -> SubjectState:
+    text = _TOO_SLOW(
+        series=judgement.name,
+        level=Term(level.name),
+        every=Duration(judgement.interval_s),
+        n=INTERVALS_LEAST,
+        wait=Duration(wait_s),
+    )
+    return found(site.id, text=text)
 
 
 def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
@@ -481,13 +519,12 @@ CHECKS: Final = (
         "readings ({duration}) at most",
     ),
     Check(
-        "sites.slow",
+        "sites.limited",
         SiteFolder,
         WARN,
-        "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
-        "this level may wait for {wait}",
-        _slow,
-        "read it more often, or add an instrument that is",
+        "{text}",
+        _limited,
+        "add a bound, read it more often, or add an instrument that is read so",
     ),
     Check(
         "sites.unreachable",

@@ -349,15 +349,15 @@ def _list_sight(
     site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
 ) -> dict[str, Condition]:
     found = {}
-    if outlook.reachable_level < site.top_level:
+    if outlook.highest_level < site.top_level:
         text = _UNREACHABLE(
             level=Term(site.levels[-1].name),
             n=outlook.witnesses,
             n2=site.fusion.top_needs,
-            level2=Term(site.levels[outlook.reachable_level].name),
+            level2=Term(site.levels[outlook.highest_level].name),
         )
-        if lost := describe_lost(site, outlook.barriers, outlook.reachable_level):
-            highest = Term(site.levels[outlook.reachable_level].name)
+        if lost := describe_lost(site, outlook.barriers, outlook.highest_level):
+            highest = Term(site.levels[outlook.highest_level].name)
             text = _LOST(level=Term(site.levels[-1].name), level2=highest, text=join(lost))
         found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
     unseen_s = outlook.unseen_since_s

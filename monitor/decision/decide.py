@@ -9,7 +9,6 @@ from forecasting.message import Message, Template, Term
 from monitor.decision.common_mode import find_common
 from monitor.decision.common_silence import find_common_silence
 from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions, review_due_s
-from monitor.decision.criteria.reachable import shut
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.evidence import describe
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
@@ -22,7 +21,7 @@ from monitor.decision.incomplete_series import (
     summarize_reasons,
 )
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
-from monitor.decision.lost_levels import find_barred
+from monitor.decision.lost_levels import PresentReach, find_present_reach
 from monitor.decision.orphaned_votes import find_orphaned_supporters
 from monitor.decision.prepare import PreparedSite, prepare
 from monitor.decision.proof import next_proof_s
@@ -136,8 +135,9 @@ def compute_situation(prepared: PreparedSite) -> Situation:
     requested = fuse(site, counted, lambda key: prepared.groups.get(key.station, key.station))
     level_state = find_level(count, steps.steps, rulings, requested)
     moving_references = find_reference_motion(context, count.assessments, steps.steps)
+    reach = find_present_reach(context)
     incomplete = find_incomplete(
-        context, count.assessments, steps.steps, statuses, prepared.masks, prepared.series_health
+        context, count.assessments, steps.steps, statuses, prepared.masks, prepared.series_health, reach
     ) | list_incomplete_references(moving_references)
     return Situation(
         windows=context,
@@ -165,6 +165,7 @@ def compute_situation(prepared: PreparedSite) -> Situation:
             prepared.groups,
             incomplete,
             count.assessments,
+            reach,
         ),
         moving_references=moving_references,
         corrected=prepared.questions,
@@ -395,10 +396,14 @@ def assess_observability(
     groups: Groups,
     incomplete: Mapping[str, IncompleteSeries],
     assessments: Assessments,
+    reach: PresentReach,
 ) -> Observability:
     """Observability and reachable level now; while a backlog drains those of before are kept.
 
     "full" needs every voting series to do well and to be known whole, and no moving series that nothing judges.
+
+    The reachable level is the level that the slope would raise wherever it moves: at most what the votes can raise
+    together, and at most what a vote on the worst judged of the moving series can request.
     """
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
@@ -406,20 +411,21 @@ def assess_observability(
     seen = {p for p in voting if senses[p].state == "ok"}
     # a station that has just been declared is expected, not missing
     expected = {p for p in voting if senses[p].state == "unknown"}
-    barriers, rare = find_barred(windows)
-    reached = compute_reachable_level(site, seen | expected, groups, shut(barriers))
+    reached = compute_reachable_level(site, seen | expected, groups, reach.closed)
+    reachable_level = min([reached.level, *reach.highest.values()])
     witnesses = len(reached.top_groups)
     gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
         return Observability(
             memory.observability,
             memory.reachable_level,
+            reached.level,
             witnesses,
             None,
             gone,
             None,
-            barriers,
-            rare,
+            reach.barriers,
+            reach.rare,
             dict(memory.incomplete),
             held=memory.held,
         )
@@ -442,13 +448,14 @@ def assess_observability(
     held_names = {".".join(place) for key in held for place in series_behind(site, key, steps)} if is_held else set()
     return Observability(
         observability,
+        reachable_level,
         reached.level,
         witnesses,
         since_s,
         gone,
         silence,
-        barriers,
-        rare,
+        reach.barriers,
+        reach.rare,
         dict(sorted(reasons.items())),
         incomplete,
         held,

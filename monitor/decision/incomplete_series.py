@@ -10,6 +10,7 @@ from typing import Final
 
 from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp, join
 from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.lost_levels import PresentReach
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
 from monitor.decision.series.maintenance import MaintenanceMask
@@ -21,7 +22,7 @@ from monitor.domain.decision import Steps
 from monitor.domain.instruments.parents import Place
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+from monitor.domain.witnesses import find_voting_series, list_voting_witnesses
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
 NAMED: Final = 3  # series that one sentence names
@@ -32,6 +33,7 @@ _UNSIGNED: Final = Template(
     "incomplete.unsigned", "one person alone changed its values or declared an offset; a second one must confirm it"
 )()
 _UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
+_UNREACHED: Final = Template("incomplete.unreached", "no criterion with a vote can raise a level by it: {text}")
 COUNTED: Final = "counted"
 # Steps whose jump is taken out of the track, and that count for nothing yet or only for the lowest warning level.
 _OPEN: Final = frozenset({"pending", DOUBTFUL, EVENT, OFFSET, COUNTED})
@@ -92,8 +94,12 @@ def find_incomplete(
     statuses: Mapping[VoteKey, VoteStatus],
     masks: Mapping[str, MaintenanceMask],
     health: SeriesHealthMap,
+    reach: PresentReach,
 ) -> dict[str, IncompleteSeries]:
-    """Find the series that are not known whole, by `STATION.quantity`; first the reasons that only people can end."""
+    """Find the series that are not known whole, by `STATION.quantity`; first the reasons that only people can end.
+
+    Moving series that no vote can rest on are among them.
+    """
     site = context.site
     voting = find_voting_series(site)
     found: dict[Place, IncompleteSeries] = {}
@@ -128,9 +134,13 @@ def find_incomplete(
                 known is None or (not known.coverage.is_whole and assessment.coverage.share < known.coverage.share)
             ):
                 found[place] = IncompleteSeries(assessment.coverage.describe(), assessment.coverage)
+    for place, highest in reach.highest.items():
+        if highest == 0:
+            barrier = reach.find_barrier(site, place)
+            reason = _UNJUDGED if barrier is None else _UNREACHED(text=barrier.reason)
+            found.setdefault(place, IncompleteSeries(reason))
     named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
-    named |= _list_incomplete_zones(site, assessments)
-    return named | {name: IncompleteSeries(_UNJUDGED) for name in find_unjudged(site) if name not in named}
+    return named | _list_incomplete_zones(site, assessments)
 
 
 def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from forecasting.message import Message
 from monitor.decision.common_silence import CommonSilence
-from monitor.decision.criteria.reachable import Barriers
 from monitor.decision.fusion_rules import RuleStatus
 from monitor.decision.incomplete_series import IncompleteSeries
+from monitor.decision.judgements import Barriers
 from monitor.decision.ladder import LevelState, RequestedLevel
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.neighbours import NeighbourCheck
@@ -24,7 +24,8 @@ class Observability:
     """Observability of a site at this instant: what it can see, and the highest level that it can raise."""
 
     observability: str
-    reachable_level: int
+    reachable_level: int  # that the slope raises wherever it moves: no moving series is judged only below it
+    highest_level: int  # that all votes together can raise; some moving series may be judged only below it
     witnesses: int
     unseen_since_s: float | None
     unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when

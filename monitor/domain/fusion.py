@@ -95,6 +95,15 @@ def list_leaves(clause: Clause) -> Iterator[Clause]:
         yield from list_leaves(part)
 
 
+def list_affirmed(clause: Clause) -> list[Clause]:
+    """List the leaves whose votes can support a clause; leaves under `not` cannot."""
+    if clause.op == "votes":
+        return [clause]
+    if clause.op == "not":
+        return []
+    return [leaf for part in clause.parts for leaf in list_affirmed(part)]
+
+
 def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: bool = True) -> bool:
     """Whether a clause could be found true (or false) when only some witnesses can speak.
 

@@ -84,6 +84,17 @@ OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
 # share of it that moves
 OF_VELOCITY_MAPS: Final = ("velocity", "velocity_p95", "moving_share")
 OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
+
+
+def measures_motion(quantity: str) -> bool:
+    """Return whether a quantity shows how the ground moves: displacement, cracks, tilt, strain, maps of velocities.
+
+    >>> [measures_motion(name) for name in ("displacement_up", "tilt_x", "velocity_p95", "rain")]
+    [True, True, True, False]
+    """
+    return quantity.startswith(OF_GROUND) or quantity in OF_VELOCITY_MAPS
+
+
 # how stations begin under whose names landslides are followed on scenes; they are no instruments
 LANDSLIDE: Final = "F-"
 # unit -> (canonical unit, factor, offset): canonical = value * factor + offset

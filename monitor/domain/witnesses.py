@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from monitor.domain.fusion import Clause, list_leaves, may_become
+from monitor.domain.fusion import Clause, list_affirmed, list_leaves, may_become
 from monitor.domain.quantities import OF_GROUND, OF_ZONES
 from monitor.domain.site import VELOCITY_MAP, BoundedMemo, Criterion, Site, once_per_record
 
@@ -132,29 +132,6 @@ def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     return frozenset(place for place in found if place[1].startswith(OF_GROUND))
 
 
-def is_judged(site: Site, station_id: str, quantity: str) -> bool:
-    """Whether a criterion with a vote reads a series; a station beside the slope is to say nothing of it."""
-    if (station := site.station(station_id)) is None:
-        return False
-    spec = station.find_series(quantity)
-    return not station.on_slope or (spec is not None and (station_id, spec.quantity) in find_voting_series(site))
-
-
-def may_vote(site: Site, station_id: str, quantity: str) -> bool:
-    """Return whether a vote may rest on a series, itself or as a part of the motion of its station."""
-    return quantity.startswith(OF_GROUND) or is_judged(site, station_id, quantity)
-
-
-@once_per_record
-def find_unjudged(site: Site) -> Sequence[str]:
-    """STATION.quantity of each series of how the slope moves that no voting criterion reads, nor one made of it."""
-    series = (s for station in site.stations for s in station.series)
-    made = [s.calculation for s in series if s.calculation is not None and is_judged(site, s.station, s.quantity)]
-    specs = [site.series(*place) for calculation in made for place in calculation.places]
-    read = {(spec.station, spec.quantity) for spec in specs if spec is not None}
-    return [".".join(place) for place in sorted(find_moving_series(site) - read) if not is_judged(site, *place)]
-
-
 @once_per_record
 def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
@@ -226,7 +203,7 @@ def _compute_reachable_level(
             continue
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
-            for leaf in _affirmed(rule.when):
+            for leaf in list_affirmed(rule.when):
                 mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
     # where instruments measure motion, nobody promises that observers see what these miss
@@ -265,13 +242,6 @@ def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
         for group in tops - {OBSERVERS}
     )
     return [*mine, *([(OBSERVERS,)] if OBSERVERS in tops else [])]
-
-
-def _affirmed(clause: Clause) -> list[Clause]:
-    """Leaves that a rule may rest on; what is denied is no witness."""
-    if clause.op == "votes":
-        return [clause]
-    return [] if clause.op == "not" else [leaf for part in clause.parts for leaf in _affirmed(part)]
 
 
 def needs_proof(site: Site) -> list[Criterion]:

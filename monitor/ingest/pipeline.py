@@ -13,13 +13,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
+from monitor.decision.judgements import can_change_level
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso, is_silent
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
-from monitor.domain.witnesses import may_vote
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
@@ -353,9 +353,9 @@ class Pipeline:
                 self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _may_vote(self, item: Observation) -> bool:
-        """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""
+        """Return whether a reading can change the level of its site."""
         site = self.sites.get(item.site)
-        return site is None or may_vote(site, item.station, item.quantity)
+        return site is None or can_change_level(site, item.station, item.quantity)
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)

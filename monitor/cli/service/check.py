@@ -12,6 +12,7 @@ from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.config.service import ServiceConfig
+from monitor.decision.judgements import describe_limits, list_judgements
 from monitor.domain.errors import ConfigError
 
 app = Commands()
@@ -59,3 +60,5 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
         if site.id not in wrong:
             counts = f"criteria: {len(site.criteria)}, recipients: {len(site.recipients)}"
             yield site.id, OK, f"stations: {len(site.stations)}, {counts}"
+        for sentence in describe_limits(site, list_judgements(site)):
+            yield site.id, OK, sentence

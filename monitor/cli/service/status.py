@@ -35,6 +35,7 @@ from monitor.cli.session import (
 )
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.decision.incomplete_series import list_reasons
+from monitor.decision.judgements import describe_limited
 from monitor.domain.errors import ConfigError, StoreError
 from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
@@ -85,6 +86,7 @@ class StoredStatus:
     polls: Sequence[PollState]
     awaited: "Sequence[tuple[str, Awaited]]"  # models that wait for readings, by site
     incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
+    limited: Mapping[str, Sequence[Message]]  # by site: which moving series keep it from reaching its top level
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
@@ -104,6 +106,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             polls=load_polls(c),
             awaited=list_awaited(c, declared, now),
             incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
+            limited={site.id: describe_limited(site) for site in declared},
         )
         zones = find_zones(c, utc=utc)
     sites = [_see(row, found.tops) for row in found.rows]
@@ -124,7 +127,11 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
         "reasons": verdict.reasons,
         "at": now,
         "sites": [
-            {**row, "incomplete": {name: str(reason) for name, reason in found.incomplete[row["site"]].items()}}
+            {
+                **row,
+                "incomplete": {name: str(reason) for name, reason in found.incomplete[row["site"]].items()},
+                "limited": [str(sentence) for sentence in found.limited.get(row["site"], ())],
+            }
             for row in found.rows
         ],
         "processes": {
@@ -161,6 +168,8 @@ def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str])
     for row in found.rows:
         for reason in list_reasons(found.incomplete[row["site"]]):
             yield f"  {row['site']} sees {row['observability']}: {translate_in_zone(reason, zones(row['site']))}"
+        for sentence in found.limited.get(row["site"], ()):
+            yield f"  {row['site']}: {translate_in_zone(sentence, zones(row['site']))}"
     for scene in found.waiting:
         zone = zones(scene.site)
         since = f"waits since {format_in_zone(scene.received_at, zone)}"

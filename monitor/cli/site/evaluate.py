@@ -9,6 +9,7 @@ from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli import session
 from monitor.decision.decide import decide
 from monitor.decision.incomplete_series import summarize_reasons
+from monitor.decision.judgements import describe_reach
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
@@ -60,9 +61,11 @@ def evaluate(
         return
     reasons = summarize_reasons(decision.memory.incomplete)
     missing = "" if reasons is None else f" ({session.translate_in_zone(reasons, zone)})"
+    reach = describe_reach(site) if decision.reachable_level < site.top_level else None
+    limits = "" if reach is None else f" ({session.translate_in_zone(reach, zone)})"
     print(
         f"{facts['level_name']} | sees: {decision.observability}{missing} | reachable: "
-        f"{site.levels[decision.reachable_level].name}"
+        f"{site.levels[decision.reachable_level].name}{limits}"
     )
     print(session.translate_in_zone(facts["sentence"], zone))
     for entry in decision.evidence["words"]:

@@ -10,7 +10,7 @@ from monitor.cli.session import Commands, pick_site, print_if_json, read_service
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
-from monitor.decision.criteria.reachable import describe_barriers, list_barriers
+from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
@@ -54,6 +54,8 @@ def show(name: Name) -> None:
     for criterion in site.criteria:
         bounds = _format_bounds(site, criterion)
         print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
+    for sentence in describe_limits(site, list_judgements(site)):
+        print(f"  judged {sentence}")
     for plan in site.movement.stages:
         every = f"judged every {format_duration(plan.evaluate_every_s)}"
         forecast = f"forecast every {format_duration(plan.forecast_every_s)}"

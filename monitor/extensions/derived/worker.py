@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 
+from monitor.decision.judgements import can_change_level
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import Span
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.domain.witnesses import may_vote
 from monitor.extensions.derived.affected import NewestInstants, find_affected
 from monitor.extensions.derived.inputs import SiteInputs
 from monitor.extensions.derived.pending import group_spans, limit_spans
@@ -169,7 +169,8 @@ class Calculator:
             return StoredSites(frozenset(), frozenset())
         # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
         has_votes = any(
-            state.queue.is_present(row.observed_at) and may_vote(state.site, row.station, row.quantity) for row in rows
+            state.queue.is_present(row.observed_at) and can_change_level(state.site, row.station, row.quantity)
+            for row in rows
         )
         return StoredSites(frozenset({site_id}), frozenset() if has_votes else frozenset({site_id}))
 

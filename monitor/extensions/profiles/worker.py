@@ -21,7 +21,7 @@ from monitor.domain.extension import find_functions
 from monitor.domain.instants import Span, join_spans
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.domain.witnesses import may_vote
+from monitor.decision.judgements import can_change_level
 from monitor.extensions.profiles.borehole import FIRST, WAIT_FOR_DEPTHS, Borehole
 from monitor.extensions.profiles.declare import Profile, map_profiles
 from monitor.extensions.profiles.store import (
@@ -171,7 +171,7 @@ class ProfileCalculator:
         if not rows:
             return nothing
         # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
-        has_votes = has_present and any(may_vote(state.site, row.station, row.quantity) for row in rows)
+        has_votes = has_present and any(can_change_level(state.site, row.station, row.quantity) for row in rows)
         sites = frozenset({state.site.id})
         return StoredSites(sites, frozenset() if has_votes else sites)
 

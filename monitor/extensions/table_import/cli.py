@@ -15,7 +15,7 @@ import typer
 from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
-from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.decision.judgements import describe_barriers, find_unreached, list_barriers
 from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site

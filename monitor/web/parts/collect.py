@@ -16,6 +16,7 @@ from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.table import check_parts
 from monitor.decision.incomplete_series import list_reasons
+from monitor.decision.judgements import describe_limited, find_unjudged
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState
@@ -28,7 +29,6 @@ from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.language.catalogue import gettext
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_unjudged
 from monitor.ingest.references import find_question
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
@@ -238,6 +238,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     watched = {s.id for s in stations if s.declared and s.on_slope}
     declared = find_declared(c, card)
     unjudged = () if declared is None else find_unjudged(declared)
+    limited = () if declared is None else describe_limited(declared)
     incomplete = {name: why for name, why in load_incomplete(c, site_id).items() if name not in unjudged}
     return {
         **_collect_hazards(c, [card], own, now),
@@ -245,6 +246,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
         "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
         "unjudged": unjudged,
+        "limited": limited,
         "incomplete": list_reasons(incomplete),
         "card": card,
         "stations": stations,

@@ -14,11 +14,12 @@ from monitor.alerting.acts.site_diff import find_differences
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks.check import CheckFinding
 from monitor.config.service import parse_site
+from monitor.decision.judgements import find_unjudged
 from monitor.decision.series.corrections import is_correction
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site
-from monitor.domain.witnesses import find_groups, find_unjudged
+from monitor.domain.witnesses import find_groups
 from monitor.extensions.derived import pending
 from monitor.extensions.derived import values as computed_values
 from monitor.extensions.derived.checks import CHECKS, AgreementStatus, read_agreement

@@ -12,11 +12,12 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.decision.common_mode import StationMotion, move_as_one
+from monitor.decision.judgements import find_unjudged
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent, list_children
 from monitor.domain.site import Site
-from monitor.domain.witnesses import find_groups, find_unjudged
+from monitor.domain.witnesses import find_groups
 from monitor.extensions.derived.plans import plan_site
 from monitor.extensions.derived.worker import compute_pending
 from monitor.ingest.message import BrokerMessage

@@ -223,7 +223,7 @@ def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
 
 def list_slow(site):
     files = SiteFolder(ServiceConfig(), [site], {})
-    return [one.text for one in run_checks(files) if one.check.id == "sites.slow" and one.is_wrong]
+    return [one.text for one in run_checks(files) if one.check.id == "sites.limited" and one.is_wrong]
 
 
 def test_check_says_which_level_comes_too_late_and_why(tmp_path):

@@ -40,7 +40,7 @@ CONFIGURED = (Path(__file__).resolve().parents[3] / "configs/sites/north-bench.t
 def test_overview_says_level_sight_reach_and_action(client):
     text = client.get("/").text
     assert "Geologist on site, no work below bench 3" in text
-    assert re.search(r"Only <b>yellow</b> can be reached now, not red", text)
+    assert re.search(r"Only <b>yellow</b> is sure to be reached wherever the slope moves, not red", text)
     assert text.index("North bench") < text.index("Lake slope")  # the more dangerous one first
     for word in ("Orange", "Full", "Degraded"):
         assert word.lower() in text.lower()

@@ -11,6 +11,7 @@ from typing import Final
 from forecasting.message import NameList, Template, Term
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
 from monitor.config.site import parse_site
+from monitor.decision.judgements import is_judged
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.quantities import (
@@ -24,7 +25,7 @@ from monitor.domain.quantities import (
     list_units,
 )
 from monitor.domain.site import SITE_ID, Site
-from monitor.domain.witnesses import find_voting_series, is_judged
+from monitor.domain.witnesses import find_voting_series
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
@@ -187,7 +188,7 @@ def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]
 
 
 def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
-    """The series of a table that say something of the slope, and that no criterion of the site hears."""
+    """Return the series of a table that show the state of the slope, and that can raise no level of the site."""
     return [s for s in sensors if s.quantity not in AUXILIARY and not is_judged(site, s.station, s.quantity)]
 
 

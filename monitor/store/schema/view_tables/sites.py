@@ -14,7 +14,7 @@ site_status = Table(
     Column("since", Text, comment="since when this level", info={"unit": "time"}),
     Column("evaluated_at", Text, comment="last evaluation", info={"unit": "time"}),
     Column("observability", Text, comment="full, degraded or blind"),
-    Column("reachable_level", Integer, comment="highest level the witnesses of now could reach"),
+    Column("reachable_level", Integer, comment="highest level that is sure to be raised wherever the slope moves"),
     Column("witnesses_available", Integer, comment="independent witnesses that can vote"),
     Column("health", Text, comment="`ok`, or which stations are not"),
     Column(
