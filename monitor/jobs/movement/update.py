@@ -186,17 +186,7 @@ def _assess(
         paths = movement_state.load_paths(c, site, moving, now, memory)
         shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
-    found = [
-        movement_state.assess_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose)
-        for path in paths
-    ]
-    return max((one for one in found if one is not None), key=_asks, default=None)
-
-
-def _asks(found: movement_state.MovementAssessment) -> tuple[bool, float, float]:
-    """Which of two judgements asks for more: no window taken back, a nearer one, more velocity."""
-    nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
-    return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
+    return movement_state.assess_paths(site, moving, paths, state, shown, seconds(now), mark, rose=rose)
 
 
 def _row(
