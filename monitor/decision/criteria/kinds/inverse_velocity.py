@@ -7,16 +7,17 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
+from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import Recovery, StationsTable
+from monitor.decision.criteria.places import Places, match_stations
+from monitor.decision.criteria.tables import Recovery, StationsTable, Target
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, stations_of
 from monitor.domain.decision import FailureFact
 from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
+from monitor.domain.quantities import MOTION
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
@@ -37,6 +38,9 @@ _NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {t
 _ALONE: Final = Template(
     "criterion.failure.alone", "one sensor alone shows it: a second, independent one must agree before it counts"
 )()
+_LATER: Final = Template(
+    "criterion.failure.later", "a second, independent sensor shows it only within the time of {level}"
+)
 
 
 class WithinBound(Section):
@@ -50,6 +54,28 @@ class InverseVelocityTable(StationsTable):
 
     edge: Literal["mid", "from"] = Field("mid", description="which end of that window counts")
     recover: Recovery = 0.8
+
+    def find_target(self, places: Places) -> Target:
+        """Without `series` and `quantity`: the stations that measure how the slope moves, whatever they measure it by.
+
+        The quantity is `displacement` if one of them has it.
+        """
+        if self.series or self.quantity is not None or not self.stations:
+            return super().find_target(places)
+        where = f"{places.where}.stations"
+        stations = {station.id: station for station in places.stations}
+        chosen: dict[str, SeriesSpec] = {}
+        for name in match_stations(self.stations, places.stations, None, where):
+            spec = find_motion(stations[name])
+            if spec is not None:
+                chosen[spec.corrected_as or name] = spec
+            elif name in self.stations:
+                raise ConfigError(f"{where}: station {name!r} declares no series of {' or '.join(MOTION)} in mm")
+        if not chosen:
+            raise ConfigError(f"{where}: no station that matches declares a series of {' or '.join(MOTION)} in mm")
+        quantities = [spec.quantity for spec in chosen.values()]
+        quantity = places.kind.quantity if places.kind.quantity in quantities else quantities[0]
+        return tuple(station.id for station in places.stations if station.id in chosen), quantity or ""
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the end of the window that is judged."""
@@ -66,25 +92,32 @@ class InverseVelocityTable(StationsTable):
                 )
 
 
+def find_motion(station: Station) -> SeriesSpec | None:
+    """Return the series by which a station measures how the slope moves, in mm: displacement before crack opening."""
+    found = [spec for spec in station.series if spec.quantity.startswith(MOTION) and spec.unit == "mm"]
+    return min(found, key=lambda spec: not spec.quantity.startswith(MOTION[0]), default=None)
+
+
 def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
-    A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
-    station with a trusted window: accelerations that did not end in failure are common, one sensor's all the more.
+    A window is "if the present acceleration continues", never a date. A witness asks for a level only if a second,
+    independent station has a trusted window within the time of that level: accelerations that did not end in failure
+    are common, one sensor's all the more.
     An untrusted window raises nothing and lowers nothing; one that the data withdrew no longer holds a level.
     """
-    spec = windows.site.series(station.id, criterion.quantity)
-    fact = _find(windows, criterion, station.id)
+    spec = _find_spec(criterion, station)
+    fact = _find(windows, criterion, station)
     if fact is None:
-        return _assess_without(criterion, windows, station.id, spec)
+        return _assess_without(criterion, windows, station, spec)
     if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
     left_s = _edge_s(criterion, fact) - windows.now_s
-    near = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)]
     held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
-    second = criterion.role != "witness" or _has_second(criterion, windows, station)
-    level = max(near, default=0) if fact.trusted and second else 0
+    asked = _find_level(criterion, left_s)
+    supported = _find_supported_level(criterion, windows, station) if criterion.role == "witness" else asked
+    level = min(asked, supported) if fact.trusted else 0
     return Assessment(
         criterion.id,
         station.id,
@@ -93,7 +126,7 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
         has_data=True,
         fresh=windows.is_fresh(fact.data_until_s, spec),
         newest_s=fact.data_until_s,
-        reason=_explain(fact, windows.now_s, alone=not second),
+        reason=_explain(fact, windows, asked=asked, supported=supported),
         facts={
             "method": fact.method,
             "from_s": fact.from_s,
@@ -104,27 +137,29 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
             "reasons": fact.reasons,
             "issued_s": fact.issued_s,
             "velocity_mm_per_day": fact.velocity_mm_per_day,
-            "second": second,
+            "second": supported > 0 or criterion.role != "witness",
+            "supported_level": supported,
             "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
         },
     )
 
 
 def _assess_without(
-    criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None
+    criterion: Criterion, windows: DecisionContext, station: Station, spec: SeriesSpec | None
 ) -> Assessment:
     """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
+    wanted = _find_quantity(criterion, station)
     found = [
         n
-        for name, n in windows.list_newest(station)
-        if (name == criterion.quantity or name.startswith(f"{criterion.quantity}_")) and n.observed_s <= windows.now_s
+        for name, n in windows.list_newest(station.id)
+        if (name == wanted or name.startswith(f"{wanted}_")) and n.observed_s <= windows.now_s
     ]
     newest = max(found, key=lambda n: (n.observed_s, n.flags), default=None)
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
     fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
     return Assessment(
         criterion.id,
-        station,
+        station.id,
         has_data=fresh,
         fresh=fresh,
         newest_s=None if newest is None else newest.observed_s,
@@ -132,30 +167,52 @@ def _assess_without(
     )
 
 
-def _has_second(criterion: Criterion, windows: DecisionContext, station: Station) -> bool:
-    """True when an independent station has a trusted window within the widest time of the criterion as well."""
-    widest_s = max((t.window_s or 0.0 for t in criterion.thresholds), default=0.0)
+def _find_supported_level(criterion: Criterion, windows: DecisionContext, station: Station) -> int:
+    """Return the highest level within whose time an independent station has a trusted window as well.
+
+    The stations of every witness criterion of this kind are compared: displacement of one and a crack of another agree.
+    """
     groups = find_groups(windows.site)
-    for other in stations_of(windows, criterion):
-        fact = None if groups[other.id] == groups[station.id] else _find(windows, criterion, other.id)
-        spec = windows.site.series(other.id, criterion.quantity)
-        if (
-            fact is not None
-            and fact.trusted
-            and windows.is_fresh(fact.data_until_s, spec)
-            and _edge_s(criterion, fact) - windows.now_s <= widest_s
-        ):
-            return True
-    return False
+    supported = 0
+    for other_criterion in windows.site.criteria:
+        if other_criterion.kind.id != criterion.kind.id or other_criterion.role != "witness":
+            continue
+        for other in stations_of(windows, other_criterion):
+            if groups[other.id] == groups[station.id]:
+                continue
+            fact = _find(windows, other_criterion, other)
+            if fact is None or not fact.trusted:
+                continue
+            if windows.is_fresh(fact.data_until_s, _find_spec(other_criterion, other)):
+                supported = max(supported, _find_level(criterion, _edge_s(criterion, fact) - windows.now_s))
+    return supported
 
 
-def _find(windows: DecisionContext, criterion: Criterion, station: str) -> FailureFact | None:
+def _find_level(criterion: Criterion, left_s: float) -> int:
+    """Return the highest level whose time is at least the time that is left; 0 where there is none."""
+    return max((t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)), default=0)
+
+
+def _find_spec(criterion: Criterion, station: Station) -> SeriesSpec | None:
+    """Return the series that the criterion reads at a station."""
+    return station.find_series(criterion.quantity) or find_motion(station)
+
+
+def _find_quantity(criterion: Criterion, station: Station) -> str:
+    """Return the quantity that the criterion reads at a station: its own, or that by which the station moves."""
+    spec = None if station.find_series(criterion.quantity) else find_motion(station)
+    return criterion.quantity if spec is None else spec.quantity
+
+
+def _find(windows: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
     """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
-    wanted = criterion.quantity
+    wanted = _find_quantity(criterion, station)
     rows = [
         f
         for f in windows.view.failures
-        if f.station == station and f.method == METHOD and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
+        if f.station == station.id
+        and f.method == METHOD
+        and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
     ]
     return max(rows, key=lambda f: (f.data_until_s, f.issued_s, f.quantity), default=None)
 
@@ -164,7 +221,8 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
-def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
+def _explain(fact: FailureFact, windows: DecisionContext, *, asked: int, supported: int) -> Message:
+    now_s = windows.now_s
     middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
     velocity = Figure(fact.velocity_mm_per_day, ".1f")
     if now_s < fact.mid_s:
@@ -181,7 +239,11 @@ def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
     parts = [_GOES_ON(text=when)]
     if not fact.trusted:
         parts.append(_NOT_TRUSTED(text=fact.reasons))
-    return join([*parts, _ALONE]) if alone else join(parts) if len(parts) > 1 else parts[0]
+    if supported == 0 and asked > 0:
+        parts.append(_ALONE)
+    elif supported < asked:
+        parts.append(_LATER(level=Term(windows.site.levels[supported].name)))
+    return join(parts) if len(parts) > 1 else parts[0]
 
 
 ENTRY: Final = KindEntry(

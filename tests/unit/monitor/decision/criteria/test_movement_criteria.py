@@ -204,7 +204,12 @@ def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     others = [window("B", 1.5), window("C", 1.5, trusted=False), window("C", 1.5, age_s=9 * H), window("C", 30.0)]
     for more in ([], *([one] for one in others)):  # B hangs on the same reference
         assert word_of("A", [*alone, *more], witness).raise_level == 0
-    assert word_of("A", [*alone, window("C", 5.0)], witness).raise_level == 2
+    for days, level in ((5.0, 1), (1.0, 2)):
+        found = word_of("A", [*alone, window("C", days)], witness)
+        assert found.raise_level == level, "both lie within the time of the level"
+    partly = word_of("A", [*alone, window("C", 5.0)], witness)
+    assert "only within the time of yellow" in partly.reason
+    assert partly.hold_level == 2
     witness = replace(NEAR, role="witness")
     chained = (BOTH[0], replace(BOTH[1], logger="L"), replace(BOTH[2], logger="L"))
     keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
@@ -253,6 +258,32 @@ def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_
         read(by_series.replace("yellow", 'stations = ["A"]\nyellow'))
     with pytest.raises(ConfigError, match=r"expected series = 'STATION.quantity', or stations with quantity"):
         read(by_series.replace('series = "A.displacement"\n', ""))
+
+
+def test_stations_of_a_failure_criterion_are_those_that_move():
+    rain = site_text.station("R", site_text.series("rain", "mm"))
+    crack = site_text.station("E", site_text.series("crack_opening", "mm"))
+    every = '[[criterion]]\nkind = "inverse_velocity"\nstations = ["*"]\nyellow = {within = "7d"}'
+    (criterion, *_) = read(rain + crack + every).criteria
+    assert (criterion.stations, criterion.quantity) == (("A", "E"), "displacement")
+    with pytest.raises(ConfigError, match="'R' declares no series of displacement or crack_opening in mm"):
+        read(rain + every.replace("*", "R"))
+    (criterion, *_) = read(rain + crack + every.replace("yellow", 'quantity = "crack_opening"\nyellow')).criteria
+    assert (criterion.stations, criterion.quantity) == (("E",), "crack_opening")
+
+
+def test_a_crack_and_a_displacement_agree_whichever_criterion_names_them():
+    crack = Station("E", series=(SeriesSpec("E", "crack_opening", "mm", H, 6 * H, NOISE),))
+    rows = (window("A", 1.0), replace(window("E", 1.5), quantity="crack_opening"))
+    names = ("A.displacement_downslope", "E.crack_opening")
+    seen = DecisionInputs({}, {name: NewestEpoch(NOW - H, NOW - H) for name in names}, failures=rows)
+    both = replace(NEAR, role="witness", stations=("A", "E"))
+    assert [w.raise_level for w in ask(place(both, station("A"), crack), seen, NOW)] == [2, 2]
+    one = replace(NEAR, role="witness", stations=("A",))
+    other = replace(NEAR, id="g", role="witness", stations=("E",), quantity="crack_opening")
+    site = replace(place(one, station("A"), crack), criteria=(one, other))
+    context = DecisionContext(site, seen, Memory(), NOW)
+    assert [CRITERIA[c.kind.id].rule(c, context)[0].raise_level for c in (one, other)] == [2, 2]
 
 
 def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
