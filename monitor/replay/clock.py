@@ -13,6 +13,7 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
+from monitor.replay.failure_windows import WindowReplay
 from monitor.replay.history import History
 from monitor.store.alerting.history import PastAct
 
@@ -66,17 +67,20 @@ def play(
     pace: ReplaySchedule,
     *,
     acts: Sequence[PastAct] = (),
+    windows: WindowReplay | None = None,
 ) -> Iterator[ReplayDecision]:
     """Decide at every instant at which the service would have looked.
 
     Args:
         plan: (since when in force, declaration), by rising instant; the first one also counts before.
+        windows: Computes the failure windows. Pass one to read afterwards what it issued.
 
     Yields:
         Every look, in order of time.
     """
     memory = Memory()
     acting = _Acts(acts)
+    windows = WindowReplay(history) if windows is None else windows
     warm: dict[str, EvaluationCache] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
@@ -87,7 +91,7 @@ def play(
             if since_s <= now_s:
                 site = other
         memory, acted = acting.apply(memory, now_s, site)
-        view = history.view(site)
+        view = windows.add_to(history.view(site), site, memory, now_s)
         decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
         yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
         memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs

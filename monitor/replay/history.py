@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,10 +19,12 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
+from monitor.jobs.movement.movement_state import list_window_spans
 from monitor.store.alerting import history
 from monitor.store.readings.observations import SeriesRow, change_flags, load_series, rank
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
+SHOWN_MOST: Final = 3  # spans of a series that are held ready: the view's, and that of its failure windows
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
 MODES: Final = ("auto", "received", "observed")
 SHORTEST_BOUND_S: Final = 86400.0
@@ -88,8 +90,8 @@ class _Window:
     times: list[float] = field(default_factory=list)
     revisions: list[list[StoredRevision]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
-    shown: tuple[Reading, ...] = ()
-    shown_from: int = -1
+    shown: dict[int, tuple[Reading, ...]] = field(default_factory=dict)  # by the place of their first epoch
+    turned: int = 0  # how many of the turns below have passed
     turns: list[float] = field(default_factory=list)  # instants at which offsets or flags changed
     active: list[tuple[float, float]] = field(default_factory=list)
     later: dict[tuple[float, int], list[str]] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class _Window:
             return False
         while self.turns and self.turns[0] <= now_s:
             self.turns.pop(0)
+            self.turned += 1
         now = instant(now_s)
         known = [o for o in self.offsets if o.known_from <= now and (o.revoked_at is None or o.revoked_at > now)]
         self.active = [(seconds(o.at), o.size) for o in known]
@@ -116,7 +119,7 @@ class _Window:
             if f.known_from <= now:
                 self.later.setdefault((seconds(f.observed_at), f.revision), []).append(f.flag)
         self.readings = [self._read(r) for r in self.revisions]
-        self.shown_from = -1
+        self.shown.clear()
         return True
 
     def add(self, stored: StoredRevision) -> None:
@@ -132,21 +135,23 @@ class _Window:
             self.times.insert(place, stored.observed_s)
             self.revisions.insert(place, [stored])
             self.readings.insert(place, self._read([stored]))
-        self.shown_from = -1
+        self.shown.clear()
 
     def cut(self, edge_s: float) -> None:
         """Forget epochs at or before an instant."""
         if self.times and self.times[0] <= edge_s:
             place = bisect_right(self.times, edge_s)
             del self.times[:place], self.revisions[:place], self.readings[:place]
-            self.shown_from = -1
+            self.shown.clear()
 
     def show(self, edge_s: float) -> tuple[Reading, ...]:
         """Readings after an instant; the same tuple while nothing of it changes."""
         place = bisect_right(self.times, edge_s)
-        if place != self.shown_from:
-            self.shown, self.shown_from = tuple(self.readings[place:]), place
-        return self.shown
+        if place not in self.shown:
+            if len(self.shown) >= SHOWN_MOST:
+                self.shown.clear()
+            self.shown[place] = tuple(self.readings[place:])
+        return self.shown[place]
 
     def _read(self, revisions: Sequence[StoredRevision]) -> Reading:
         stored = first = revisions[0]
@@ -202,6 +207,8 @@ class History:
         sites: every declaration that the replay will use: the windows are wide enough for all of them.
         proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
             count. None takes what was stored at each instant.
+        stored_windows: True takes the failure windows that the service stored; False leaves them out of the view,
+            because `monitor.replay.failure_windows` computes them.
     """
 
     def __init__(
@@ -213,14 +220,18 @@ class History:
         known: VisibilityRule,
         *,
         proofs: Sequence[ProofFact] | None = None,
+        stored_windows: bool = False,
     ) -> None:
         self._proofs = proofs
+        self.stored_windows = stored_windows
         self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
-            for key, span_s in wanted_series(site).items():
-                spans[key] = max(spans.get(key, 0.0), span_s)
+            computed = {} if stored_windows else list_window_spans(site)
+            for wanted in (wanted_series(site), computed):
+                for key, span_s in wanted.items():
+                    spans[key] = max(spans.get(key, 0.0), span_s)
         self._windows: list[_Window] = []
         self._reaches_s: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
         self.rows = self.by_reception = 0
@@ -235,6 +246,7 @@ class History:
             old = history.find_newest_before(c, row.id, since)
             rows = history.read_rows(c, row.id, since, to_at)
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
+        self._by_name = {window.name: window for window in self._windows}
         self._merged = heapq.merge(*streams)
         self._head = next(self._merged, None)
         self._waiting: list[tuple[float, int, int, StoredRevision | None]] = []
@@ -375,6 +387,29 @@ class History:
             if is_new:
                 self._newest_view = dict(sorted(self._newest_view.items()))
 
+    # ---- readings for failure windows ----------------------------------------------------------------------------
+    def list_known_series(self) -> dict[str, dict[str, int]]:
+        """Return the ids of the series of which a reading is known now, by station and quantity."""
+        found: dict[str, dict[str, int]] = {}
+        for index in sorted(self._newest):
+            row = self._windows[index].row
+            found.setdefault(row.station, {})[row.quantity] = row.id
+        return found
+
+    def find_newest_s(self, names: Iterable[str]) -> float | None:
+        """Return the newest epoch that is known now of some series (`STATION.quantity`); None where there is none."""
+        known = [self._newest_view[name].observed_s for name in names if name in self._newest_view]
+        return max(known, default=None)
+
+    def read(self, names: Iterable[str], span_s: float) -> dict[str, tuple[Reading, ...]]:
+        """Return the readings of series (`STATION.quantity`) over at least a span, as they are known now."""
+        edge_s = seconds(anchor_at(instant(self.now_s), span_s))
+        return {name: self._by_name[name].show(edge_s) for name in names if name in self._by_name}
+
+    def count_changes(self, names: Iterable[str]) -> int:
+        """Return how many offsets and flags of some series have become known or were revoked."""
+        return sum(self._by_name[name].turned for name in names if name in self._by_name)
+
     # ---- the view ------------------------------------------------------------------------------------------------
     def view(self, site: Site) -> DecisionInputs:
         """Everything a decision of this site file may look at now."""
@@ -396,6 +431,8 @@ class History:
         if self._bare.get(site.version, False):
             return {}
         found = load_facts(self._c, site, now, as_claimed=self._known.mode != "received", proofs=self._proofs)
+        if not self.stored_windows:
+            found["failures"] = ()
         self._bare[site.version] = not any(found.values())
         return found
 

@@ -13,6 +13,9 @@ from monitor.decision.judgements import describe_reach
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
+from monitor.jobs.movement.movement_state import list_window_stations
+from monitor.jobs.movement.update import update_movement
+from monitor.replay.failure_windows import WindowReplay
 from monitor.replay.history import MODES, History, VisibilityRule
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
@@ -42,6 +45,8 @@ def evaluate(
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
+                if list_window_stations(site):
+                    update_movement(db, site, now)  # without a running service no job has computed failure windows
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
             session.point_to_the_past(db, site, now)
         with db.read() as c:
@@ -78,7 +83,8 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
         if known.mode != "received":
             history = History(c, [site], at, at, known)
             history.move(seconds(at))
-            return decide(site, Memory(), history.view(site), at)
+            inputs = WindowReplay(history).add_to(history.view(site), site, Memory(), seconds(at))
+            return decide(site, Memory(), inputs, at)
         row = find_state(c, site.id)
         view, _ = load_view(c, site, at, draining=False)
     if not view.newest:
