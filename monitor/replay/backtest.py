@@ -25,9 +25,12 @@ from monitor.ingest.files.reading import FileImport, FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
+from monitor.replay.failure_windows import IssuedWindow, WindowReplay
 from monitor.replay.history import History, VisibilityRule
+from monitor.replay.leads import make_fixed_site
 from monitor.replay.matrix import EventLabel, labels_of_outcomes
-from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
+from monitor.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecard, score, score_detectors
+from monitor.replay.window_table import WindowTable, list_periods
 from monitor.store.alerting.history import (
     AlertWithOutcome,
     load_past_acts,
@@ -39,6 +42,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
+from monitor.store.models.movement import StoredWindow, has_updates, load_issued_windows
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.upkeep.migrate import upgrade
@@ -46,6 +50,14 @@ from monitor.store.upkeep.migrate import upgrade
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
 )
+_NO_UPDATES: Final = Template(
+    "backtest.no_updates",
+    "--as-then takes the failure windows that the service stored, and it assessed none in that time",
+)
+_NO_MOTION: Final = Template(
+    "backtest.no_motion", "no displacement or crack opening in mm of its stations was known in that time"
+)
+DECISION_SHARE: Final = 0.7  # of the progress that is shown; the rest is the replay of the fixed bound
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = VisibilityRule()
 Progress = Callable[[float], None]
@@ -66,6 +78,7 @@ class BacktestOptions:
     stored_instants: bool = False  # look at the stored instants of evaluation and at no others
     coalesce_s: float | None = None  # arrivals within this time are one look; None takes what fits the site's series
     tick_s: float | None = None  # longest time between two looks; None takes the shortest interval of the site's series
+    fixed_bound: bool = False  # a fixed velocity is replayed as well, so that lead times can be compared with it
 
 
 def run_backtest(
@@ -171,31 +184,95 @@ def _collect_seldom() -> Iterator[None]:
 def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
     with _collect_seldom(), db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
-        history = History(
-            c,
-            [s for _, s in plan],
-            task.from_at,
-            task.to_at,
-            task.terms.known,
-            proofs=None if task.terms.as_then else (),
-        )
-        tally = ReplayTotals(seconds(task.from_at), seconds(task.to_at))
-        acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
-        from_s, to_s = seconds(task.from_at), seconds(task.to_at)
-        shown = 0.0
-        for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
-            tally.add(step)
-            share = (seconds(step.at) - from_s) / (to_s - from_s)
-            if share - shown >= 0.01:
-                shown = share
-                report(share)
-    tally.finish(to_s)
+        fixed_site = make_fixed_site(site) if task.terms.fixed_bound else None
+        share = 1.0 if fixed_site is None else DECISION_SHARE
+        played = _play(c, plan, task, lambda done: report(share * done))
+        fixed = None
+        if fixed_site is not None:
+            beside = [(seconds(task.from_at), fixed_site)]
+            fixed = _play(c, beside, task, lambda done: report(share + (1.0 - share) * done)).totals.levels.spans
+        windows, not_computed = _list_windows(c, plan[-1][1], task, played.windows)
     known = {
-        "rows": history.rows,
-        "rows_by_reception": history.by_reception,
-        "rows_by_epoch": history.rows - history.by_reception,
+        "rows": played.history.rows,
+        "rows_by_reception": played.history.by_reception,
+        "rows_by_epoch": played.history.rows - played.history.by_reception,
     }
-    return score(name, plan[-1][1], tally, task.labels, task.alerts, task.terms.lead_s), known
+    extra = BesideDecision(windows, fixed, not_computed)
+    return score(name, plan[-1][1], played.totals, task.labels, task.alerts, task.terms.lead_s, extra), known
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    history: History
+    windows: WindowReplay
+    totals: ReplayTotals
+
+
+def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report: Progress) -> _Played:
+    """Replay the whole time under a plan of site files."""
+    from_s, to_s = seconds(task.from_at), seconds(task.to_at)
+    history = History(
+        c,
+        [s for _, s in plan],
+        task.from_at,
+        task.to_at,
+        task.terms.known,
+        proofs=None if task.terms.as_then else (),
+        stored_windows=task.terms.as_then,
+    )
+    windows = WindowReplay(history)
+    tally = ReplayTotals(from_s, to_s)
+    site = plan[-1][1]
+    acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
+    shown = 0.0
+    for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts, windows=windows):
+        tally.add(step)
+        share = (seconds(step.at) - from_s) / (to_s - from_s)
+        if share - shown >= 0.01:
+            shown = share
+            report(share)
+    tally.finish(to_s)
+    return _Played(history, windows, tally)
+
+
+def _list_windows(
+    c: Connection, site: Site, task: _Task, computed: WindowReplay
+) -> tuple[WindowTable, dict[str, Message]]:
+    """Return the failure windows of a replay, and by criterion why there are none."""
+    criteria = [one for one in site.criteria if one.kind.facts == "failures"]
+    if not criteria:
+        return WindowTable(), {}
+    to_s = seconds(task.to_at)
+    if task.terms.as_then:
+        rows = load_issued_windows(c, site.id, task.from_at, task.to_at)
+        periods = list_periods([_as_issued(row, task.to_at) for row in rows], task.labels, to_s)
+        missing = {} if has_updates(c, site.id, task.from_at, task.to_at) else {c.id: _NO_UPDATES() for c in criteria}
+        return WindowTable(periods), missing
+    looks = computed.looks
+    table = WindowTable(
+        list_periods(computed.list_issued(), task.labels, to_s),
+        tuple((f"{station}.{quantity}", n) for (station, quantity), n in sorted(looks.items())),
+    )
+    assessed = {station for station, _ in looks}
+    return table, {one.id: _NO_MOTION() for one in criteria if not assessed.intersection(one.stations)}
+
+
+def _as_issued(row: StoredWindow, to_at: datetime) -> IssuedWindow:
+    """Return a stored window as it was known at the end of the replay."""
+    is_withdrawn = row.withdrawn_at is not None and row.withdrawn_at <= to_at
+    return IssuedWindow(
+        row.station,
+        row.quantity,
+        seconds(row.issued_at),
+        seconds(row.data_until),
+        seconds(row.window_from),
+        seconds(row.window_mid),
+        seconds(row.window_to),
+        row.trusted,
+        row.reasons,
+        seconds(row.withdrawn_at) if is_withdrawn and row.withdrawn_at is not None else None,
+        row.withdrawn_reason if is_withdrawn else None,
+    )
 
 
 def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:

@@ -243,6 +243,25 @@ def _share(part: float, whole: float) -> float | None:
 
 UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
 UNEXPLAINED: Final = "unexplained"
+# kinds of days with a hazard level; every such day is of exactly one kind
+EVENT: Final = "event"  # it belongs to a labelled event, or people said that the alarm was right
+FALSE: Final = "false"  # no event followed, or people said that the alarm was wrong
+WAITING: Final = "waiting"  # nothing measured asks for the level: it stands until a person answers
+DAY_KINDS: Final = (EVENT, FALSE, WAITING, UNJUDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmDay:
+    """A local day with a hazard level."""
+
+    day: str
+    level: int  # the highest of the day
+    kind: str  # one of DAY_KINDS
+    cause: str = ""  # of a false one, as people recorded it; else UNEXPLAINED
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"day": self.day, "level": self.level, "kind": self.kind, "cause": self.cause}
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +340,41 @@ def find_false_days(
         if "true" in causes:
             continue
         found.append((day, causes[-1] if causes else UNEXPLAINED if judged else UNJUDGED, level))
+    return found
+
+
+def list_alarm_days(
+    spans: Sequence[Span],
+    measured: Sequence[Span],
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
+    timezone: str,
+) -> list[AlarmDay]:
+    """Sort the days with a hazard level into those before an event, false ones, waiting ones and unjudged ones.
+
+    Args:
+        spans: The level over time.
+        measured: The same without the time in which only the answer of a person is missing.
+    """
+    is_judged = bool(labels) or any(alert.outcome for alert in alerts)
+    without_event = {
+        day: cause for day, cause, _ in find_false_days(spans, labels, alerts, lead_s, timezone, judged=is_judged)
+    }
+    measured_days = find_days(measured, timezone)
+    found = []
+    for day, level in sorted(find_days(spans, timezone).items()):
+        cause = without_event.get(day)
+        if cause is None:
+            found.append(AlarmDay(day, level, EVENT))
+        elif cause not in {UNEXPLAINED, UNJUDGED}:
+            found.append(AlarmDay(day, level, FALSE, cause))
+        elif day not in measured_days:
+            found.append(AlarmDay(day, level, WAITING))
+        elif cause == UNEXPLAINED:
+            found.append(AlarmDay(day, level, FALSE, cause))
+        else:
+            found.append(AlarmDay(day, level, UNJUDGED))
     return found
 
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template, Term, Timestamp
+from monitor.decision.incomplete_series import COUNTED
+from monitor.decision.ladder import BY_PERSON
 from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import format_iso
@@ -14,9 +16,11 @@ from monitor.domain.instruments.watched import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.replay.clock import ReplayDecision
+from monitor.replay.leads import DECISION, FIXED_BOUND, LevelLead, list_level_leads
 from monitor.replay.matrix import (
-    UNEXPLAINED,
-    UNJUDGED,
+    DAY_KINDS,
+    FALSE,
+    AlarmDay,
     EventLabel,
     EventScore,
     LevelTimeline,
@@ -25,14 +29,19 @@ from monitor.replay.matrix import (
     build_matrix,
     find_days,
     find_false_days,
+    list_alarm_days,
     score_event,
 )
+from monitor.replay.window_table import WindowTable
 from monitor.store.alerting.history import AlertWithOutcome
 from monitor.store.models.anomaly_budget import BudgetMeasurement
 from monitor.store.models.anomaly_labels import AnomalyRun
 
-# no vote asked for a level any more, but this one falls by a person only, and a replay has none
-HELD: Final = "held for a person"
+# fields of the inputs that jobs of the service compute and a replay does not
+STORED_ONLY: Final = ("forecasts", "anomalies", "footprints", "points")
+_NOT_STORED: Final = Template(
+    "backtest.not_stored", "a replay does not compute {what}, and the service stored none for that time"
+)
 _DAYS: Final = Template("effect.days", "{level}: {days} with {first}, {days2} with {second}")
 _SINCE: Final = Template("effect.since", "{level} first: {at} with {first}, {at2} with {second}")
 _NEVER: Final = Template("effect.never", "never")
@@ -91,7 +100,8 @@ class ReplayTotals:
         self.from_s, self.to_s = from_s, to_s
         self.looks = 0
         self.levels = LevelTimeline()
-        self.requested = LevelTimeline()  # what the votes of each moment ask for
+        self.measured = LevelTimeline()  # the level, without the time in which only the answer of a person is missing
+        self.facts_seen: set[str] = set()  # those of STORED_ONLY that were known at one look at least
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, LevelTimeline] = {}
@@ -119,7 +129,8 @@ class ReplayTotals:
                 behind = {k.station for k, v in step.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)
         self.levels.note(now_s, step.decision.level)
-        self.requested.note(now_s, step.decision.evidence["asked"])
+        self.measured.note(now_s, 0 if _only_waits(step.decision.evidence) else step.decision.level)
+        self.facts_seen.update(name for name in STORED_ONLY if getattr(step.view, name))
         self._add_assessments(step, now_s)
         self._last = step
 
@@ -127,7 +138,7 @@ class ReplayTotals:
         """Close what is open: everything stood until the end."""
         self._pass_time(to_s)
         self.levels.close(to_s)
-        self.requested.close(to_s)
+        self.measured.close(to_s)
         self.strength.close(to_s)
         for ribbon in self.criteria.values():
             ribbon.close(to_s)
@@ -173,6 +184,21 @@ class ReplayTotals:
         trace.turns.append(AlertLevelChange(at, level, change.reason, by))
         if level == 0:
             del self._open[key]
+
+
+def _only_waits(evidence: Mapping[str, Any]) -> bool:
+    """Return whether nothing but the missing answer of a person keeps the level where it is.
+
+    Either no vote asks for a level any more and only a person may lower it, or every vote is a sudden jump that nobody
+    has explained.
+    """
+    rules = evidence.get("rules", {}).values()
+    if any(vote["counted"] for vote in evidence["votes"].values()) or any(rule["holds"] for rule in rules):
+        return False
+    steps = [step for step in evidence["steps"].values() if step["level"] > 0]
+    if evidence["asked"] > 0:
+        return all(step["state"] == COUNTED for step in steps)
+    return BY_PERSON in evidence["held_by"]
 
 
 FACTORS: Final = tuple(2.0 ** (k / 4.0) for k in range(-16, 17))  # on the bounds of velocity; the middle one is 1
@@ -316,6 +342,7 @@ class CriterionScore:
     kind: str
     role: str
     data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    not_computed: Message | None  # why what it rests on was not computed in this replay; None where it was
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
@@ -391,14 +418,25 @@ class Run:
     time_in_level_s: Mapping[str, float]
     sight_s: Mapping[str, float]
     events: tuple[EventScore, ...]
-    alarm_days: int  # days with a hazard level
-    false_days: Mapping[str, int]  # cause -> days
-    false_day_list: tuple[tuple[str, str, int], ...]  # (day, cause, level)
+    alarm_days: tuple[AlarmDay, ...]  # days with a hazard level
     matrix: Matrix
     criteria: tuple[CriterionScore, ...]
     sensors: tuple[SensorScore, ...]
     words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
     gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
+    windows: WindowTable = field(default_factory=WindowTable)
+    leads: tuple[LevelLead, ...] = ()  # of each level, of the decision and of what stands beside it
+
+    @property
+    def days_by_kind(self) -> dict[str, int]:
+        """Days with a hazard level, by kind."""
+        counted = Counter(day.kind for day in self.alarm_days)
+        return {kind: counted[kind] for kind in DAY_KINDS}
+
+    @property
+    def false_days(self) -> dict[str, int]:
+        """Days with a false alarm, by cause."""
+        return dict(sorted(Counter(day.cause for day in self.alarm_days if day.kind == FALSE).items()))
 
     @property
     def misses(self) -> int:
@@ -430,13 +468,16 @@ class Run:
             "observability_h": {k: round(v / 3600.0, 4) for k, v in sorted(self.sight_s.items())},
             "events": [e.to_json() for e in self.events],
             "misses": self.misses,
-            "alarm_days": self.alarm_days,
-            "false_alarm_days": dict(self.false_days),
-            "false_alarm_day_list": [{"day": d, "cause": c, "level": k} for d, c, k in self.false_day_list],
+            "alarm_days": len(self.alarm_days),
+            "alarm_days_by_kind": self.days_by_kind,
+            "alarm_day_list": [day.to_json() for day in self.alarm_days],
+            "false_alarm_days": self.false_days,
             "duration_matrix": self.matrix.to_json(),
             "criteria": [c.to_json() for c in self.criteria],
             "sensors": [asdict(s) | {"voting_days": round(s.voting_days, 3)} for s in self.sensors],
             "forecast_gain": [g.to_json() for g in self.gains],
+            "level_leads": [lead.to_json(self.level_names) for lead in self.leads],
+            "failure_windows": self.windows.to_json(),
         }
 
 
@@ -491,11 +532,28 @@ class Scorecard:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
                 at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
-        counts = ((len(r.hazards), r.misses, r.alarm_days, sum(x.ledger == "health" for x in r.alerts)) for r in (a, b))
+        counts = (
+            (len(r.hazards), r.misses, len(r.alarm_days), sum(x.ledger == "health" for x in r.alerts)) for r in (a, b)
+        )
         for what, one_n, two_n in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
             if one_n != two_n:
                 lines.append(_COUNTS(what=what(), n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class BesideDecision:
+    """What a replay computed beside the decision.
+
+    Attributes:
+        windows: The failure windows.
+        fixed: The level over time by a fixed bound; None where it was not replayed.
+        not_computed: By criterion: why its failure windows were not computed.
+    """
+
+    windows: WindowTable = field(default_factory=WindowTable)
+    fixed: Sequence[Span] | None = None
+    not_computed: Mapping[str, Message] = field(default_factory=dict)
 
 
 def score(
@@ -505,17 +563,15 @@ def score(
     labels: Sequence[EventLabel],
     alerts: Sequence[AlertWithOutcome],
     lead_s: float,
+    beside: BesideDecision = BesideDecision(),
 ) -> Run:
     """Turn what a replay left behind into its run of the scorecard."""
     names = tuple(k.name for k in site.levels)
     spans = tuple(tally.levels.spans)
-    judged = bool(labels) or any(a.outcome for a in alerts)
-    requested_days = find_days(tally.requested.spans, site.timezone)
-    false_list = [
-        (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in requested_days else HELD, level)
-        for day, cause, level in find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
-    ]
-    causes = Counter(cause for _, cause, _ in false_list)
+    not_computed = dict(beside.not_computed)
+    for criterion in site.criteria:
+        if criterion.kind.facts in STORED_ONLY and criterion.kind.facts not in tally.facts_seen:
+            not_computed[criterion.id] = _NOT_STORED(what=Term(criterion.kind.facts))
     time_in = dict.fromkeys(names, 0.0)
     for span in spans:
         time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
@@ -530,11 +586,9 @@ def score(
         time_in,
         dict(tally.sight),
         tuple(score_event(x, spans, lead_s) for x in labels),
-        len(find_days(spans, site.timezone)),
-        causes,
-        tuple(false_list),
+        tuple(list_alarm_days(spans, tally.measured.spans, labels, alerts, lead_s, site.timezone)),
         build_matrix(spans, labels, lead_s, names),
-        tuple(_score_criterion(site, c, tally, labels, lead_s) for c in site.criteria),
+        tuple(_score_criterion(site, c, tally, labels, lead_s, not_computed.get(c.id)) for c in site.criteria),
         tuple(
             SensorScore(
                 name,
@@ -554,11 +608,28 @@ def score(
             labels,
             lead_s,
         ),
+        beside.windows,
+        list_level_leads(
+            {
+                DECISION: spans,
+                **({} if beside.fixed is None else {FIXED_BOUND: beside.fixed}),
+                **{c.id: words.get(c.id, ()) for c in site.criteria if c.id not in not_computed},
+            },
+            labels,
+            lead_s,
+            site.top_level,
+            tally.to_s,
+        ),
     )
 
 
 def _score_criterion(
-    site: Site, criterion: Criterion, tally: ReplayTotals, labels: Sequence[EventLabel], lead_s: float
+    site: Site,
+    criterion: Criterion,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    lead_s: float,
+    not_computed: Message | None,
 ) -> CriterionScore:
     ribbon = tally.criteria.get(criterion.id)
     # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
@@ -575,6 +646,7 @@ def _score_criterion(
         criterion.kind.id,
         criterion.role,
         tally.looks_with_data[criterion.id] / max(tally.looks, 1),
+        not_computed,
         rises,
         len(days),
         by_level,

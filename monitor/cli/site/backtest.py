@@ -116,6 +116,7 @@ def backtest(given: BacktestArguments) -> None:
         lead_s=read_duration_s("--lead", given.lead),
         as_then=given.as_then,
         acts=given.as_then,
+        fixed_bound=given.prove is None,
     )
     with open_past(given, service_file) as (db, site):
         proof = given.prove and (prove_identity(db, given.by, site.id), pick_criterion(site, given.prove))

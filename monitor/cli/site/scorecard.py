@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import format_iso
-from monitor.replay.matrix import name_class
+from monitor.replay.matrix import EVENT, FALSE, UNJUDGED, WAITING, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
@@ -29,7 +29,7 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
     for run in card.runs:
         if len(card.runs) > 1:
             console.rule(f"{run.name}: configuration {run.config_version[:12]}")
-        _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
+        _print_run(run, console)
     if card.detectors:
         head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
         rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
@@ -51,16 +51,15 @@ def describe_known(card: Scorecard) -> str:
     )
 
 
-def _print_run(run: Run, console: Console, *, judged: bool) -> None:
+def _print_run(run: Run, console: Console) -> None:
     console.print(_make_table(*_levels(run), right=0))
     console.print(
         f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
         f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
-        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {run.alarm_days} days with an alarm"
+        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {len(run.alarm_days)} days with an alarm"
     )
-    if run.false_days:
-        line = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
-        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {line}", highlight=False)
+    if run.alarm_days:
+        console.print(_describe_days(run), highlight=False, markup=False)
     spans = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
     console.print(_make_table("level history", ("from", "to", "level"), spans))
     if run.events:
@@ -71,6 +70,13 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         line = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
         console.print(line, highlight=False)
     console.print(_make_table(*_criteria(run)))
+    for criterion in run.criteria:
+        if criterion.not_computed is not None:
+            console.print(f"{criterion.criterion}: not computed: {criterion.not_computed}", markup=False)
+    console.print(_make_table(*_leads(run)))
+    if run.windows.looks or run.windows.periods:
+        console.print(_make_table(*_windows(run), right=7))
+        console.print(_describe_other_windows(run), highlight=False, markup=False)
     for gain in run.gains:
         console.print(describe_gain(gain), highlight=False)
     head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
@@ -123,6 +129,71 @@ def _matrix(run: Run) -> _Table:
     return "warning level by class of event (EDuMaP)", ["hours", *map(name_class, classes)], rows
 
 
+def _describe_days(run: Run) -> str:
+    """Describe the kinds of days with an alarm, in one line."""
+    causes = ", ".join(f"{cause} {n}" for cause, n in run.false_days.items())
+    days = run.days_by_kind
+    return (
+        f"days with an alarm: {days[EVENT]} before or during an event; {days[FALSE]} false"
+        f"{f' ({causes})' if causes else ''}; {days[WAITING]} waiting for an answer that nobody gives in a replay; "
+        f"{days[UNJUDGED]} unjudged"
+    )
+
+
+def _leads(run: Run) -> _Table:
+    head = ("before", "by", *run.level_names[1:])
+    rows = [(lead.before, lead.source, *(format_lead(lead_s) for _, lead_s in lead.leads)) for lead in run.leads]
+    return "lead time of each level", head, rows
+
+
+def _windows(run: Run) -> _Table:
+    """The periods with a trusted failure window."""
+    head = (
+        "station",
+        "quantity",
+        "first trusted",
+        "its middle",
+        "trusted",
+        "last window",
+        "its middle",
+        "lead",
+        "before",
+        "end",
+    )
+    rows = []
+    for period in run.windows.periods:
+        first = period.first_trusted
+        if first is None:
+            continue
+        withdrawn_s = period.last.withdrawn_s
+        ended = "" if withdrawn_s is None else f"{_short(withdrawn_s)[:10]}: "
+        rows.append(
+            (
+                first.station,
+                first.quantity,
+                _short(first.issued_s),
+                _short(first.mid_s),
+                f"{period.trusted} of {period.issued}",
+                _short(period.last.issued_s),
+                _short(period.last.mid_s),
+                format_lead(period.lead_s),
+                period.before,
+                f"{ended}{period.end}",
+            )
+        )
+    return "failure windows: periods with a trusted one", head, rows[-SHOWN:]
+
+
+def _describe_other_windows(run: Run) -> str:
+    """Describe the series without a trusted window, and the periods without one."""
+    trusted = {(p.first.station, p.first.quantity) for p in run.windows.periods if p.first_trusted is not None}
+    untrusted = sum(p.first_trusted is None for p in run.windows.periods)
+    quiet = [f"{name} ({n:,} looks)" for name, n in run.windows.looks if tuple(name.split(".", 1)) not in trusted]
+    parts = [f"{untrusted} further periods with untrusted windows alone"] if untrusted else []
+    parts += [f"no trusted window: {', '.join(quiet)}"] if quiet else []
+    return "; ".join(parts) or "every series had a trusted window"
+
+
 def _criteria(run: Run) -> _Table:
     head = (
         "criterion",
@@ -138,7 +209,9 @@ def _criteria(run: Run) -> _Table:
         "lead",
     )
     rows = [
-        (
+        (c.criterion, c.kind, c.role, "not computed", *["-"] * (len(head) - 4))
+        if c.not_computed is not None
+        else (
             c.criterion,
             c.kind,
             c.role,

@@ -174,6 +174,57 @@ def _plan_failure_facts() -> Select[Any]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """One failure window by inverse velocity as it was issued, with the series it belongs to."""
+
+    station: str
+    quantity: str
+    issued_at: datetime
+    data_until: datetime
+    window_from: datetime
+    window_mid: datetime
+    window_to: datetime
+    trusted: bool
+    reasons: str
+    withdrawn_at: datetime | None
+    withdrawn_reason: str | None
+
+
+def load_issued_windows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[StoredWindow]:
+    """Return the windows by inverse velocity issued in [from_at, to_at], by station, quantity and instant."""
+    f, s = failure_time.c, series.c
+    query = (
+        select(failure_time, s.station, s.quantity)
+        .join(series, s.id == f.series_id)
+        .where(s.site == site, f.method == INVERSE_VELOCITY, f.issued_at >= from_at, f.issued_at <= to_at)
+        .order_by(s.station, s.quantity, f.issued_at, f.data_until, f.id)
+    )
+    return [
+        StoredWindow(
+            row.station,
+            row.quantity,
+            row.issued_at,
+            row.data_until,
+            row.window_from,
+            row.window_mid,
+            row.window_to,
+            bool(row.trusted),
+            read_columns(row, "reasons"),
+            row.withdrawn_at,
+            read_columns(row, "withdrawn_reason") if row.withdrawn_at is not None else None,
+        )
+        for row in c.execute(query)
+    ]
+
+
+def has_updates(c: Connection, site: str, from_at: datetime, to_at: datetime) -> bool:
+    """Return whether the movement of a site was assessed in [from_at, to_at]."""
+    m, s = movement.c, series.c
+    query = select(m.id).join(series, s.id == m.series_id).where(s.site == site, m.at >= from_at, m.at <= to_at)
+    return c.execute(query.limit(1)).first() is not None
+
+
 def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, ShownForecast]:
     """The newest shown issue of each series up to an instant, by series id."""
     found = {}

@@ -18,6 +18,7 @@ from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.names import is_same_person, tidy_text
 from monitor.replay.acts_on_site_files import preview_for_page
+from monitor.replay.matrix import UNJUDGED, WAITING
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
@@ -82,6 +83,8 @@ def _sum_up_effect(effect: StoredEffect) -> list[dict[str, Any]]:
             "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
             "alarm_days": run["alarm_days"],
             "false_days": sum(run.get("false_alarm_days", {}).values()),
+            "waiting_days": run.get("alarm_days_by_kind", {}).get(WAITING, 0),
+            "unjudged_days": run.get("alarm_days_by_kind", {}).get(UNJUDGED, 0),
             "misses": run["misses"],
             "events": len(run["events"]),
         }

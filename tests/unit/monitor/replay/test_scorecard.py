@@ -8,7 +8,9 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import epoch_s
+from monitor.replay.failure_windows import IssuedWindow
 from monitor.replay.history import VisibilityRule
+from monitor.replay.leads import list_level_leads, make_fixed_site
 from monitor.replay.matrix import (
     BEFORE,
     NONE,
@@ -17,9 +19,11 @@ from monitor.replay.matrix import (
     build_matrix,
     find_false_days,
     labels_of_outcomes,
+    list_alarm_days,
     read_labels,
     score_event,
 )
+from monitor.replay.window_table import list_periods
 from monitor.store.alerting.history import AlertWithOutcome
 from tests.data.site_text import criterion, head, series, station
 
@@ -99,6 +103,74 @@ def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
     assert {c for _, c, _ in days(judged=False)} == {"unjudged"}
     # local days: midnight UTC is the evening of the day before in Denver
     assert "2025-08-19" in {d for d, *_ in days(zone="America/Denver")}
+
+
+def test_every_day_with_an_alarm_is_of_one_kind() -> None:
+    def count(labels: list[EventLabel], outcome: str | None = None) -> dict[tuple[str, str], int]:
+        at = START + timedelta(days=80)
+        alerts = [AlertWithOutcome(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)]
+        # from day 58 on nothing measured asks for the orange level of the ribbon
+        measured = [span(40, 45, 1), span(45, 58, 2), span(80, 82, 1)]
+        days = list_alarm_days(RIBBON, measured, labels, alerts, 10 * DAY, "UTC")
+        found = [(day.kind, day.cause) for day in days]
+        assert len({day.day for day in days}) == len(days) == 22
+        return {one: found.count(one) for one in found}
+
+    assert count([]) == {("unjudged", ""): 20, ("waiting", ""): 2}
+    # day 55 still belongs to the event, which lasts until its beginning
+    assert count([EVENT]) == {("event", ""): 16, ("false", "unexplained"): 4, ("waiting", ""): 2}
+    weather = ("false", "false_weather")
+    assert count([EVENT], "false_weather") == {
+        ("event", ""): 16,
+        ("false", "unexplained"): 2,
+        weather: 2,
+        ("waiting", ""): 2,
+    }
+    assert count([EVENT], "true") == {("event", ""): 18, ("false", "unexplained"): 2, ("waiting", ""): 2}
+
+
+def test_the_lead_of_each_level_counts_to_the_event_or_to_the_end_of_the_record() -> None:
+    sources = {"decision": RIBBON, "other": (span(0, 48, 0), span(48, 100, 3))}
+    decision, other = list_level_leads(sources, [EVENT], 20 * DAY, 3, S + 100 * DAY)
+    assert (decision.source, decision.before, other.source) == ("decision", "2025-07-21", "other")
+    assert decision.leads == ((1, 10 * DAY), (2, 5 * DAY), (3, None))
+    assert other.leads == ((1, 2 * DAY), (2, 2 * DAY), (3, 2 * DAY))
+    (end, _) = list_level_leads(sources, [], 20 * DAY, 3, S + 100 * DAY)
+    assert (end.before, end.leads) == ("end of the record", ((1, 60 * DAY), (2, 55 * DAY), (3, None)))
+
+
+def test_the_fixed_bound_reads_every_series_that_moves_and_no_other() -> None:
+    site = parse_site(
+        SITE + station("R1", series("rain", "mm")) + station("E1", series("crack_opening", "mm", "10d")), "slope.toml"
+    )
+    fixed = make_fixed_site(site)
+    assert fixed is not None
+    assert [(c.kind.id, c.stations) for c in fixed.criteria] == [("velocity", ("G1",)), ("rate", ("E1",))]
+    assert [[t.window_s / DAY for t in c.thresholds if t.window_s] for c in fixed.criteria] == [
+        [14, 7, 4],
+        [40, 40, 40],
+    ]
+    assert fixed.version != site.version
+    bare = parse_site(head("slope") + station("R1", series("rain", "mm")), "slope.toml")
+    assert make_fixed_site(bare) is None
+
+
+def test_windows_of_a_station_are_joined_into_periods_until_they_are_withdrawn() -> None:
+    def window(day: float, *, trusted: bool, until: float | None = None) -> IssuedWindow:
+        at_s, mid_s = S + day * DAY, S + 51 * DAY
+        gone = None if until is None else S + until * DAY
+        why = None if until is None else "slower"
+        return IssuedWindow("A", "displacement", at_s, at_s, at_s, mid_s, mid_s, trusted, "", gone, why)
+
+    early = [window(10, trusted=False, until=12), window(11, trusted=False, until=12)]
+    late = [window(30, trusted=False), window(31, trusted=True), window(32, trusted=True)]
+    one, two = list_periods([*early, *late], [EVENT], S + 100 * DAY)
+    assert (one.first_trusted, one.lead_s, one.end, one.issued, one.trusted) == (None, None, "slower", 2, 0)
+    assert two.first_trusted is late[1]
+    assert (two.lead_s, two.last, two.trusted) == (19 * DAY, late[2], 2)
+    assert two.end == "it stands at the end of the record"
+    (alone,) = list_periods(late, [], S + 100 * DAY)
+    assert (alone.before, alone.lead_s) == ("end of the record", 69 * DAY)
 
 
 def test_labels_and_rules_of_knowledge_are_read_or_refused(tmp_path: Path) -> None:
