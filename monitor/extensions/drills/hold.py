@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.alerting.evaluate import freeze, rule_version
+from monitor.decision.criteria.kinds.inverse_velocity import find_motion
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds
@@ -262,6 +263,8 @@ DAY_S: Final = 86400.0
 DENSE: Final = 500  # epochs before the end at which every interval is there
 # stations of one mass move alike, not equally: equal motion on one reference would be asked about as a common fault
 FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
+WINDOW_SIZE: Final = 100.0  # noise floors: the size of a curve that no bound on a velocity sets
+WINDOW_READINGS: Final = 100.0  # that such a curve lasts at least
 NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_level": 100.0, "groundwater_level": 100.0}
 
 
@@ -279,7 +282,7 @@ class FailureCurve:
 
 
 def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
-    """For each series that a velocity or rate criterion reads: a curve that crosses every level it has a bound for.
+    """For each series that a criterion of velocity, rate or failure window reads: a curve that crosses all its levels.
 
     One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over the
     shortest window is well beyond that bound. Raises RefusedError: no criterion of the site measures how something
@@ -287,19 +290,27 @@ def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
     """
     found: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
-        if not criterion.kind.rate or criterion.role != "witness":
+        reads_windows = criterion.kind.facts == "failures"
+        if not (criterion.kind.rate or reads_windows) or criterion.role != "witness":
             continue
         for number, station_id in enumerate(criterion.stations):
-            station, spec = site.station(station_id), site.series(station_id, criterion.quantity)
-            if station is None or spec is None or not station.on_slope:
+            station = site.station(station_id)
+            if station is None or not station.on_slope:
                 continue
-            curve = _plan_curve(criterion, FACTORS[number % len(FACTORS)])
+            spec = station.find_series(criterion.quantity)
+            if spec is None and reads_windows:
+                spec = find_motion(station)
+            if spec is None:
+                continue
+            factor = FACTORS[number % len(FACTORS)]
+            curve = _plan_window_curve(criterion, spec, factor) if reads_windows else _plan_curve(criterion, factor)
             key = (station_id, spec.quantity)
             if curve is not None and (key not in found or curve.size > found[key].size):
                 found[key] = curve
     if not found:
         raise RefusedError(
-            f"site {site.id} has no velocity or rate criterion that a collapse could cross; give a recorded FILE"
+            f"site {site.id} has no criterion of velocity, rate or failure window that a collapse could cross; give a "
+            "recorded FILE"
         )
     end_days = min(c.end_days for c in found.values())
     start_days = max(c.start_days for c in found.values())
@@ -317,6 +328,20 @@ def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
     size = 2.0 * top * window_days * factor
     # from half the lowest bound on, and long enough before it to fill the widest window twice
     return FailureCurve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
+
+
+def _plan_window_curve(criterion: Criterion, spec: SeriesSpec, factor: float) -> FailureCurve | None:
+    """Return a curve whose failure window comes within the time of every level before the record ends.
+
+    The motion is well above the noise before the time of the lowest level begins, so that the window is trusted then.
+    """
+    within_days = [t.window_s / DAY_S for t in criterion.thresholds if t.window_s]
+    if not within_days:
+        return None
+    interval_days = spec.interval_s / DAY_S
+    size = WINDOW_SIZE * (spec.noise_floor or 1.0) * factor
+    start_days = max(4.0 * max(within_days), WINDOW_READINGS * interval_days)
+    return FailureCurve(size, start_days, max(0.3 * min(within_days), interval_days))
 
 
 def make_collapse(site: Site, start_at: datetime) -> Iterator[Observation]:

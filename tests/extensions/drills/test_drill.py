@@ -264,10 +264,10 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
     with pytest.raises(RefusedError, match="--by"):
         hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
-    with pytest.raises(RefusedError, match="no velocity or rate criterion"):
+    with pytest.raises(RefusedError, match="no criterion of velocity, rate or failure window"):
         hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     (one,) = ask(real, load_drills)
-    assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
+    assert (one.state, one.outcome["alerts"], "no criterion" in one.outcome["reason"]) == ("refused", 0, True)
 
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
