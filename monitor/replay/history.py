@@ -28,6 +28,9 @@ SHOWN_MOST: Final = 3  # spans of a series that are held ready: the view's, and 
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
 MODES: Final = ("auto", "received", "observed")
 SHORTEST_BOUND_S: Final = 86400.0
+# Readings that were received so shortly after an imported one came with the same import: the end of a record that was
+# imported on its last day was not received live.
+SAME_IMPORT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,10 +274,14 @@ class History:
                 of_file.setdefault((format_iso(span.observed_at), span.revision), []).append(span.flag)
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
+        import_s = -inf  # when the newest row was received that counts as imported by the bound
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
             (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
-                known_s, stored = self._known.instant_s(observed_s, received_s, bound_s)
+                is_imported = self._known.mode == "auto" and abs(received_s - import_s) <= SAME_IMPORT_S
+                known_s, stored = self._known.instant_s(observed_s, received_s, -inf if is_imported else bound_s)
+                if not stored and not is_imported:
+                    import_s = received_s
                 first = (observed_s, received_s, known_s)
             elif self._known.mode == "observed" or not stored:
                 # a correction keeps its distance from the first word on its epoch

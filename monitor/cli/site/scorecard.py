@@ -14,6 +14,7 @@ from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
 
 
+LONG_S: Final = 30.0 * 86400.0  # between windows: beyond it their table shows days only
 SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
 
 
@@ -75,7 +76,7 @@ def _print_run(run: Run, console: Console) -> None:
             console.print(f"{criterion.criterion}: not computed: {criterion.not_computed}", markup=False)
     console.print(_make_table(*_leads(run)))
     if run.windows.looks or run.windows.periods:
-        console.print(_make_table(*_windows(run), right=7))
+        console.print(_make_table(*_windows(run), right=9))
         console.print(_describe_other_windows(run), highlight=False, markup=False)
     for gain in run.gains:
         console.print(describe_gain(gain), highlight=False)
@@ -148,34 +149,23 @@ def _leads(run: Run) -> _Table:
 
 def _windows(run: Run) -> _Table:
     """The periods with a trusted failure window."""
-    head = (
-        "station",
-        "quantity",
-        "first trusted",
-        "its middle",
-        "trusted",
-        "last window",
-        "its middle",
-        "lead",
-        "before",
-        "end",
-    )
+    head = ("series", "first trusted", "its middle", "trusted", "last window", "its middle", "lead", "before", "end")
+    periods = [period for period in run.windows.periods if period.first_trusted is not None]
+    instants = [at_s for period in periods for at_s in (period.first.issued_s, period.last.issued_s)]
+    # days are exact enough for a long record, and the table stays readable
+    size = len("2026-01-01") if instants and max(instants) - min(instants) > LONG_S else len("2026-01-01 00:00")
     rows = []
-    for period in run.windows.periods:
-        first = period.first_trusted
-        if first is None:
-            continue
-        withdrawn_s = period.last.withdrawn_s
-        ended = "" if withdrawn_s is None else f"{_short(withdrawn_s)[:10]}: "
+    for period in periods:
+        first, last = period.first_trusted or period.first, period.last
+        ended = "" if last.withdrawn_s is None else f"{_short(last.withdrawn_s)[:size]}: "
         rows.append(
             (
-                first.station,
-                first.quantity,
-                _short(first.issued_s),
-                _short(first.mid_s),
+                f"{first.station}.{first.quantity}",
+                _short(first.issued_s)[:size],
+                _short(first.mid_s)[:size],
                 f"{period.trusted} of {period.issued}",
-                _short(period.last.issued_s),
-                _short(period.last.mid_s),
+                _short(last.issued_s)[:size],
+                _short(last.mid_s)[:size],
                 format_lead(period.lead_s),
                 period.before,
                 f"{ended}{period.end}",

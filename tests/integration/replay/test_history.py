@@ -160,6 +160,24 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
     assert newest == seconds(START + 8 * HOUR), "two hours of latency"
 
 
+def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light, site):
+    """A record that ends on the day of its import; what the instrument sends afterwards counts from its reception."""
+    place, came = (site.id, "G1", "displacement", "mm"), START + timedelta(days=DAYS)
+    rows = [Observation(*place, START + i * HOUR, came, i * 0.6) for i in range(DAYS * 24)]
+    live = Observation(*place, came + HOUR, came + 2 * HOUR, 1.0)
+    with light.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, rows, came)
+        add_observations(c, [live], came + 2 * HOUR)
+    with light.read() as c:
+        history = History(c, [site], START, came + timedelta(days=1), VisibilityRule("auto"))
+        end = DAYS * 24
+        for hours, newest in ((end - 5, end - 5), (end + 1, end - 1), (end + 2, end + 1)):
+            history.move(seconds(START + hours * HOUR))
+            assert history.view(site).newest["G1.displacement"].observed_s == seconds(START + newest * HOUR)
+        assert (history.rows, history.by_reception) == (len(rows) + 1, 1)
+
+
 def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
     came = START + timedelta(days=300)
     with light.write() as c:
