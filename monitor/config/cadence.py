@@ -18,3 +18,12 @@ def stage_cadence(site: Site, stage: str | None) -> tuple[float, float]:
     if plan is None:
         return PLAIN_EVERY_S, site.forecast.every_s
     return plan.evaluate_every_s, plan.forecast_every_s
+
+
+def slowest_cadence_s(site: Site) -> float:
+    """Return the longest pause between two evaluations that any stage of movement asks for, in seconds.
+
+    >>> slowest_cadence_s(Site("s", "S", 46.0, 8.0, "UTC", (), (), ()))
+    300.0
+    """
+    return max((plan.evaluate_every_s for plan in site.movement.stages), default=PLAIN_EVERY_S)

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from forecasting.message import Message
-from monitor.decision.series.assessment import EvaluationCache
 from monitor.decision.series.corrections import answered_s
 from monitor.domain.decision import DecisionInputs, FailureFact, Memory, OffsetFact
 from monitor.domain.site import Site
 from monitor.jobs.movement import movement_state
-from monitor.jobs.movement.movement_state import BelievedWindow, MovementAssessment, MovementSeries, PathWatch
+from monitor.jobs.movement.movement_state import (
+    BelievedWindow,
+    MovementAssessment,
+    MovementSeries,
+    PathCache,
+    PathWatch,
+)
 from monitor.replay.history import History
 from monitor.store.models.movement import INVERSE_VELOCITY, MovementMemory
 
@@ -43,7 +48,7 @@ class _SeriesState:
     """What the replay keeps of one series between two looks."""
 
     watches: tuple[PathWatch, ...]
-    cache: EvaluationCache = field(default_factory=EvaluationCache)
+    cache: PathCache = field(default_factory=PathCache)
     memory: MovementMemory | None = None
     assessed_at_s: float = float("-inf")
     fact: FailureFact | None = None
@@ -122,7 +127,16 @@ class WindowReplay:
         is_behind = True
         while is_behind:
             found = movement_state.assess_paths(
-                site, moving, paths, state.memory, None, now_s, mark, rose=has_risen, watches=state.watches
+                site,
+                moving,
+                paths,
+                state.memory,
+                None,
+                now_s,
+                mark,
+                rose=has_risen,
+                watches=state.watches,
+                with_stage=movement_state.has_stage_cadence(site, moving),
             )
             if found is not None:
                 self.looks[key] += 1

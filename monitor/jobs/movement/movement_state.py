@@ -22,11 +22,12 @@ from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, wat
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
-from monitor.config.cadence import stage_cadence
+from monitor.config.cadence import UNKNOWN, slowest_cadence_s, stage_cadence
 from monitor.decision.series.assessment import REPEATS, DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import find_corrections, without_corrections
 from monitor.decision.series.offset_answers import measure
 from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, Tracker
+from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, once_per_record
@@ -185,7 +186,7 @@ def build_paths(
     inputs: DecisionInputs,
     memory: Memory,
     now_s: float,
-    cache: EvaluationCache | None = None,
+    cache: "PathCache | None" = None,
 ) -> list[Path]:
     """Build the path of a series from readings, and a second one without corrections that no two people confirmed.
 
@@ -194,35 +195,66 @@ def build_paths(
     Args:
         cache: What earlier calls for the same series and site left; it saves work and changes no result.
     """
-    cache = EvaluationCache() if cache is None else cache
-    declared = DecisionContext(site, inputs, memory, now_s, cache)
+    cache = PathCache() if cache is None else cache
+    declared = DecisionContext(site, inputs, memory, now_s, cache.evaluation)
     measured = measure(declared)
     arrived = without_corrections(measured, find_corrections(measured))
     contexts = [measured] if arrived is measured else [measured, arrived]
     return [_build_path(context, moving, cache) for context in contexts]
 
 
-def _build_path(windows: DecisionContext, moving: MovementSeries, cache: EvaluationCache) -> Path:
+@dataclass(frozen=True, slots=True)
+class PathCache:
+    """What `build_paths` keeps of one series between two calls."""
+
+    evaluation: EvaluationCache = field(default_factory=EvaluationCache)
+    lengths: dict[str, "_Lengths"] = field(default_factory=dict)  # by the context of the path
+
+
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    """Lengths of a movement without a declared direction, with the values that they were computed from."""
+
+    values: tuple[Vector, ...]
+    sigmas: tuple[Vector, ...]
+    lengths: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def _build_path(windows: DecisionContext, moving: MovementSeries, cache: PathCache) -> Path:
     criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    key = (moving.label, "" if windows.as_declared is None else windows.kept_as)
-    tracker = cache.trackers.get(key)
+    context = "" if windows.as_declared is None else windows.kept_as
+    trackers = cache.evaluation.trackers
+    tracker = trackers.get((moving.label, context))
     if tracker is None:
-        tracker = cache.trackers[key] = Tracker(windows.site, moving.station, criterion)
+        tracker = trackers[moving.label, context] = Tracker(windows.site, moving.station, criterion)
     track = tracker.track(windows.view, windows.now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
-        values, sigmas = _lengths(track)
+        known = cache.lengths[context] = _extend_lengths(track, cache.lengths.get(context))
+        values, sigmas = known.lengths, known.errors
     ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
     silence_s = windows.find_silence_s(moving.spec)
     return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, silence_s, ahead_s)
 
 
-def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _extend_lengths(track: Track, known: _Lengths | None) -> _Lengths:
+    """Compute the lengths of a track; those of epochs that have not changed are taken over."""
+    n = 0 if known is None else len(known.values)
+    if known is None or n < ORIGIN_EPOCHS or (track.values[:n], track.sigmas[:n]) != (known.values, known.sigmas):
+        known = _Lengths((), (), (), ())
+        n = 0
+    lengths, errors = _lengths(track, n)
+    return _Lengths(track.values, track.sigmas, known.lengths + lengths, known.errors + errors)
+
+
+def _lengths(track: Track, start: int = 0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the distances from the origin and their errors, from an epoch on."""
     first = track.values[:ORIGIN_EPOCHS]
     origin = [sum(v[k] for v in first) / len(first) for k in range(len(first[0]))] if first else []
     parts = [
         norm([v - o for v, o in zip(value, origin, strict=True)], sigma)
-        for value, sigma in zip(track.values, track.sigmas, strict=True)
+        for value, sigma in zip(track.values[start:], track.sigmas[start:], strict=True)
     ]
     return tuple(p[0] for p in parts), tuple(p[1] for p in parts)
 
@@ -305,6 +337,7 @@ def assess_movement(
     *,
     rose: bool = False,
     watch: PathWatch | None = None,
+    with_stage: bool = True,
 ) -> MovementAssessment | None:
     """Take the looks that are due; None when there is nothing new to say.
 
@@ -316,6 +349,8 @@ def assess_movement(
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
         watch: what earlier calls computed for this path; None computes everything again, with the same result.
+        with_stage: False computes the failure windows alone, which takes half the time. Only valid where
+            `has_stage_cadence` is false: else the stage decides when the next look is due.
     """
     state: MovementMemory = gather(before or {})  # a copy
     newest_s = path.times_s[-1] if path.times_s else None
@@ -334,19 +369,23 @@ def assess_movement(
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k, known, watch, warm=seen_s is None)
         _take(issue, state, found, withdrawn)
-        facts, velocity = classify_movement(
-            path.times_s,
-            path.values,
-            path.sigmas,
-            now_s=path.times_s[k],
-            interval_s=moving.spec.interval_s,
-            v_eq=v_eq_of(moving),
-            bounds=bounds_of(site, moving),
-            failing=issue.trusted,
-            history_s=site.movement.history_s,
-        )
-        movement, state["stage"] = classify_stage(state.get("stage"), facts)
-        until_s, window_s = path.times_s[k], facts.window_s
+        until_s = path.times_s[k]
+        if with_stage:
+            facts, velocity = classify_movement(
+                path.times_s,
+                path.values,
+                path.sigmas,
+                now_s=until_s,
+                interval_s=moving.spec.interval_s,
+                v_eq=v_eq_of(moving),
+                bounds=bounds_of(site, moving),
+                failing=issue.trusted,
+                history_s=site.movement.history_s,
+            )
+            movement, state["stage"] = classify_stage(state.get("stage"), facts)
+            window_s = facts.window_s
+        else:
+            movement = Movement(UNKNOWN, "none", None, ())
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
         looks += 1
         k = _next(site, moving, path.times_s, k, state, warm=seen_s is None)
@@ -386,6 +425,7 @@ def assess_paths(
     *,
     rose: bool = False,
     watches: Sequence[PathWatch] | None = None,
+    with_stage: bool = True,
 ) -> MovementAssessment | None:
     """Assess every path of a series and return the assessment that asks for more; None when no look is due.
 
@@ -405,6 +445,7 @@ def assess_paths(
             mark,
             rose=rose,
             watch=None if watches is None else watches[k],
+            with_stage=with_stage,
         )
         for k, path in enumerate(paths)
     ]
@@ -474,6 +515,11 @@ def may_be_silent(moving: MovementSeries, before: MovementMemory | None, now_s: 
     state = before or {}
     looked_s = state.get("looked_s")
     return looked_s is not None and not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
+
+
+def has_stage_cadence(site: Site, moving: MovementSeries) -> bool:
+    """Return whether the stage decides how often a series is assessed: not where readings come more seldom anyway."""
+    return slowest_cadence_s(site) > moving.spec.interval_s
 
 
 def _due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, warm: bool = False) -> float:

@@ -1,5 +1,6 @@
 """What one series says: looks at the stage's cadence, backlogs, stuck and silent instruments, directions, noise."""
 
+import math
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +17,7 @@ from monitor.jobs.movement.movement_state import (
     _lengths,
     assess_movement,
     is_due,
+    make_watch,
     may_be_silent,
 )
 from monitor.jobs.movement.update import find_worst
@@ -96,6 +98,27 @@ def test_a_backlog_is_worked_off_in_parts_with_the_same_end(monkeypatch):
     for part in range(10 * 24 + 1, 12 * 24 + 1):
         one_by_one = judge(hourly, first(part, whole), one_by_one).state
     assert state == one_by_one
+
+
+def test_what_is_kept_between_looks_changes_no_window():
+    """Towards a failure, and after a correction of the whole path."""
+    hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
+    dice = random.Random(5)
+    times = tuple(1.7e9 + i * H for i in range(24 * 24))
+    values = tuple(80.0 * math.log(25.0 / (25.0 - i / 24.0)) + dice.gauss(0.0, 0.3) for i in range(len(times)))
+    whole = Path(times, values, (0.3,) * len(times), 0, stuck=False, silence_s=6 * H)
+    shifted = replace(whole, values=tuple(v + 7.0 for v in values))
+    kept, fresh, seen = None, None, []
+    watch = make_watch(SITE, hourly)
+    for part in range(20 * 24, len(times), 5):
+        path = first(part, shifted if part > 22 * 24 else whole)
+        now_s = path.times_s[-1] + 1.0
+        one = assess_movement(SITE, hourly, path, kept, None, now_s, watch=watch)
+        other = assess_movement(SITE, hourly, path, fresh, None, now_s)
+        assert (one.issues, one.withdrawn) == (other.issues, other.withdrawn)
+        kept, fresh = one.state, other.state
+        seen += one.issues
+    assert any(window.trusted for window in seen)
 
 
 def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
