@@ -12,6 +12,7 @@ FILES: Final = {
     "velocity": "velocity",
     "level": "level",
     "rate": "rate",
+    "survey_rate": "survey_rate",
     "rain_sum": "rain_sum",
     "rain_intensity_duration": "rain_intensity_duration",
     "rain_antecedent": "rain_antecedent",
