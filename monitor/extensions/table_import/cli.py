@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from monitor.domain.site import Site
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.extensions.table_import.guess.known import understand_known
+from monitor.extensions.table_import.guess.lookback import count_days
 from monitor.extensions.table_import.guess.questions import KEYS, FileQuestion, Interview
 from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
 from monitor.extensions.table_import.guess.record import MotionRecord
@@ -82,7 +84,7 @@ def guess_file(
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
     written, readings = _write_mappings(each, out or Path())
-    draft = _draft(path, site, site_id, out, found, answers, set_bounds)
+    draft = _draft(path, site, site_id, out, found, answers, set_bounds, each)
     draft = replace(draft, written=(*written, *draft.written))
     if options().as_json:
         print_json(
@@ -136,6 +138,7 @@ def _draft(
     found: TableGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
+    files: Sequence[tuple[Path, TableGuess]],
 ) -> _SiteDraft:
     """The site of a record: a new one, one of this command that gets bounds, or one that gets what it lacks."""
     here, folder = out or Path(), _sites_folder()
@@ -146,8 +149,9 @@ def _draft(
         is_first = folder is not None and not folder.is_dir()
         in_place = is_renewed or (out is None and (bool(site_id) or is_first))
         if folder is None or in_place:
-            return _draft_site((folder or here) / f"{name}.toml", found, answers, bounds, is_renewed=is_renewed)
-        draft = _draft_site(here / f"{name}.toml", found, answers, bounds)
+            target = (folder or here) / f"{name}.toml"
+            return _draft_site(target, found, answers, bounds, files, is_renewed=is_renewed)
+        draft = _draft_site(here / f"{name}.toml", found, answers, bounds, files)
         move = f"mv {_quote(draft.written[0])} {_quote(folder)}/"
         return replace(draft, commands=(move,) if folder.is_dir() else (f"mkdir -p {_quote(folder)}", move))
     if absent := site_file.find_absent(site, found.sensors):
@@ -167,13 +171,15 @@ def _draft_site(
     found: TableGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
+    files: Sequence[tuple[Path, TableGuess]],
     *,
     is_renewed: bool = False,
 ) -> _SiteDraft:
     """Write the file of a new site; `is_renewed`: this command has written it before, without these bounds."""
     name = target.stem
     place = site_file.find_place(found.known, answers)
-    body = site_file.write_site(name, place, found.zone, found.sensors, bounds, found.known)
+    write = partial(site_file.write_site, name, place, found.zone, found.sensors, bounds, found.known)
+    body = write(days=count_days(parse_site(write(), name), files))
     site = parse_site(body, name)
     if is_renewed:
         target.unlink()
@@ -315,7 +321,7 @@ def _is_own(folder: Path | None, name: str, found: TableGuess, answers: Mapping[
     text = site_file.write_site(
         name, site_file.find_place(found.known, answers), found.zone, found.sensors, known=found.known
     )
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    return path.is_file() and tomllib.loads(path.read_text(encoding="utf-8")) == tomllib.loads(text)
 
 
 def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, str]:

@@ -314,8 +314,13 @@ def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way
     for c in (c for c in site.criteria if c.thresholds and c.role == "witness"):
         side = "over" if c.thresholds[0].over else "under"
         found.setdefault((c.kind.id, side, c.quantity), set()).update(c.stations)
-    assert {key: stations for key, stations in found.items() if key[0] != "report"} == {
+    assert found == {
         ("velocity", "over", "displacement"): {"G", "N"},
+        ("survey_rate", "over", "displacement"): {"G", "N"},
+        ("survey_rate", "over", "displacement_los"): {"L"},
+        ("survey_rate", "over", "displacement_distance"): {"D"},
+        ("survey_rate", "over", "displacement_up"): {"E"},
+        ("inverse_velocity", "under", "displacement"): {"G", "N"},
         ("rate", "under", "displacement"): {"G"},
         ("velocity", "over", "displacement_los"): {"L"},
         ("rate", "under", "displacement_los"): {"L"},

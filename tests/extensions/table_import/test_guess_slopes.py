@@ -9,10 +9,9 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_checks
-from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
+from monitor.config.service import find_weaknesses, parse_site
 from monitor.extensions.table_import.guess.guess import SensorGuess, guess
+from monitor.extensions.table_import.guess.lookback import count_days
 from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
@@ -197,45 +196,43 @@ def test_stations_fall_under_a_criterion_of_a_site_that_names_its_own(tmp_path):
 
 
 @tabulated("hours", [0.1, 1, 3, 6, 12, 13, 24, 42, 48, 24 * 6, 24 * 11, 24 * 28, 24 * 40])
-def test_no_example_waits_longer_than_a_warning_may(hours):
+def test_every_level_is_reachable_at_every_interval_and_no_window_waits_longer_than_a_warning_may(hours):
     sensors = [SensorGuess("G1", f"displacement_{part}", "mm", hours * 3600.0) for part in ("east", "north", "up")]
-    text = write_site("s", (46.0, 8.0), "UTC", sensors)
-    site = parse_site(text, "s.toml")
-    windows = {site.levels[t.level].name: t.window_s for c in site.criteria for t in c.thresholds if t.window_s}
-    most = {"orange": 7 * DAY_S, "red": 2 * DAY_S, "yellow": 120 * DAY_S}
-    assert set(windows) == {level for level, wait_s in most.items() if 4 * hours * 3600.0 <= wait_s}
-    for level, window_s in windows.items():
-        assert 4 * hours * 3600.0 <= window_s <= most[level]
-    for level in most.keys() - windows.keys():
-        assert f"# {level}: left out. A warning of it may wait for" in text
+    site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
+    most_s = {"orange": 7 * DAY_S, "red": 2 * DAY_S, "yellow": 120 * DAY_S}
+    speeds = [c for c in site.criteria if c.kind.id in {"velocity", "survey_rate"}]
+    assert {site.levels[t.level].name for c in speeds for t in c.thresholds} == set(most_s)
+    for criterion in speeds:
+        for threshold in criterion.thresholds:
+            if criterion.kind.id == "velocity":
+                assert 4 * hours * 3600.0 <= threshold.window_s <= most_s[site.levels[threshold.level].name]
+            else:
+                assert threshold.window_s >= 2 * hours * 3600.0
 
 
-def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
+def test_stations_of_different_interval_each_get_all_levels():
     sensors = [
         SensorGuess(name, f"displacement_{part}", "mm", every_s)
         for name, every_s in (("F", 3600.0), ("S", DAY_S))
         for part in ("east", "north")
     ]
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
-    highest = {c.stations: max(t.level for t in c.thresholds) for c in site.criteria if c.kind.id == "velocity"}
-    assert highest == {("F", "S"): 2, ("F",): 3}
+    for station in ("F", "S"):
+        speeds = [c for c in site.criteria if station in c.stations and c.kind.id in {"velocity", "survey_rate"}]
+        assert sorted(t.level for c in speeds for t in c.thresholds) == [1, 2, 3]
 
 
-def list_slow(site):
-    files = SiteFolder(ServiceConfig(), [site], {})
-    return [one.text for one in run_checks(files) if one.check.id == "sites.limited" and one.is_wrong]
-
-
-def test_check_says_which_level_comes_too_late_and_why(tmp_path):
-    columns = in_space(G1=STILL, BASE=STILL)
-    _, site, _ = begin_site(lay(tmp_path / "a.csv", columns, days=40, every_h=24))
-    (said,) = list_slow(site)
-    assert said.startswith("G1.displacement raises no red: it is read every 1d, a velocity takes 4 intervals, and a")
-    assert said.endswith("warning of this level may wait for 2d")
-    assert site.fusion.top_needs == 1
-    assert [c.kind.id for c in site.criteria if c.thresholds[-1].level == 3] == ["report"], "people raise it"
-    _, site, _ = begin_site(lay(tmp_path / "b.csv", columns, every_h=12))
-    assert not list_slow(site)
+def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
+    path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40), G2=STILL), days=120, every_h=24)
+    found, sensors = understand(path)
+    plain = write_site("s", (46.0, 8.0), "UTC", sensors)
+    files = [(path, found)]
+    days = count_days(parse_site(plain, "s.toml"), files)
+    text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
+    assert count_days(parse_site(text, "s.toml"), files) == days
+    written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
+    assert sorted(written) == sorted(n for (c, _), n in days.items() if c.startswith(("velocity", "survey_rate")))
+    assert max(written) > 0
 
 
 def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):

@@ -16,6 +16,7 @@ from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Te
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
 from monitor.extensions.table_import.guess import together
+from monitor.extensions.table_import.guess.bounds import LevelWindow
 from monitor.extensions.table_import.guess.calendar import INSTANTS, settle_instants
 from monitor.extensions.table_import.guess.names import (
     COMPONENTS,
@@ -234,6 +235,8 @@ class SensorGuess:
     stamp: str = ""  # of rain: `counter` or `event`; sums of intervals need none
     motion: MotionGuess | None = None
     silence_s: float | None = None  # what `max_silence` is, if it does not follow from the interval
+    noise_mm: float = 0.0  # of a series of motion, on the map where it has components; 0 = not known
+    windows: tuple[LevelWindow, ...] = ()  # window and bound of each level, from how the record moves
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S, fit_velocity
 from monitor.domain.quantities import MOTION, convert
+from monitor.extensions.table_import.guess.bounds import LevelWindow, measure_noise, merge_bounds, propose_bounds
 from monitor.extensions.table_import.guess.guess import MotionGuess, SensorGuess
 from monitor.extensions.table_import.guess.values import CheckedValue
 
@@ -54,15 +55,39 @@ class MotionRecord:
         self._seen[key] = count + 1, every
 
     def estimate_motion(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
-        """The sensors, each with how its record moves; east, north and up of a station are one motion."""
+        """Return the sensors, each with how its record moves and with bounds that fit this motion.
+
+        East, north and up of a station are one motion.
+        """
         sensors = tuple(sensors)
         in_space = list_in_space(sensors)
         motions: dict[tuple[str, ...], MotionGuess | None] = {}
-        for s in sensors:
-            key = _name_motion(s, in_space)
+        windows: dict[tuple[str, ...], tuple[LevelWindow, ...]] = {}
+        noises: dict[tuple[str, ...], float] = {}
+        for sensor in sensors:
+            key = _name_motion(sensor, in_space)
             if key not in motions:
-                motions[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
-        return tuple(replace(s, motion=motions[_name_motion(s, in_space)]) for s in sensors)
+                components = [sorted(self._points.get((sensor.station, quantity), ())) for quantity in key[1:]]
+                motions[key] = _find_motion(components)
+                windows[key] = _find_windows(components, sensor.interval_s)
+                noises[key] = max((measure_noise(points) or 0.0 for points in components[:2]), default=0.0)
+        return tuple(
+            replace(sensor, motion=motions[key], windows=windows[key], noise_mm=noises[key])
+            for sensor in sensors
+            for key in [_name_motion(sensor, in_space)]
+        )
+
+
+def _find_windows(
+    components: Sequence[Sequence[tuple[float, float]]], interval_s: float | None
+) -> tuple[LevelWindow, ...]:
+    """Return the windows and bounds of a station; of its horizontal and its vertical motion the less sensitive ones."""
+    if interval_s is None or not all(components):
+        return ()
+    horizontal = propose_bounds(components[:2], interval_s)
+    if len(components) < 3:
+        return horizontal
+    return merge_bounds(horizontal, propose_bounds(components[2:], interval_s))
 
 
 def _name_motion(sensor: SensorGuess, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

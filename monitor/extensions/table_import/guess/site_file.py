@@ -2,14 +2,16 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
+from types import MappingProxyType
 from typing import Final
 
 from forecasting.message import NameList, Template, Term
-from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
+from monitor.config.first_site import write_first_site
 from monitor.config.site import parse_site
 from monitor.decision.judgements import is_judged
 from monitor.domain.errors import ConfigError
@@ -26,6 +28,7 @@ from monitor.domain.quantities import (
 )
 from monitor.domain.site import SITE_ID, Site
 from monitor.domain.witnesses import find_voting_series
+from monitor.extensions.table_import.guess.bounds import LevelWindow, choose_dwell, merge_bounds, propose_bounds
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
@@ -44,8 +47,9 @@ AUXILIARY: Final = frozenset(
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
-EXAMPLES: Final = ((14 * 86400.0, 2.0), (4 * 86400.0, 20.0), (86400.0, 100.0))  # windows and bounds in mm/day
-INTERVALS_USUAL: Final = 12  # in a window, where that is not too long to wait
+WITHIN: Final = ("30d", "10d", "3d")  # time left until a failure window, for the same levels
+DAILY_S: Final = 1.1 * 86400.0
+DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of the record that cross the bound
 SIDES: Final = ("over", "under")
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
@@ -156,10 +160,16 @@ def write_site(
     sensors: Sequence[SensorGuess],
     bounds: Sequence[LevelBounds] = (),
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+    days: DaysAtLevel = MappingProxyType({}),
 ) -> str:
-    """A first site file for the stations of a table; all bounds but those that a person set are examples.
+    """Return a first site file for the stations of a table, with bounds that fit their records.
 
-    Raises ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
+    Args:
+        bounds: What a person set; it stands beside the bounds from the record.
+        days: On how many days of the record each bound was crossed; known only after a replay of the file.
+
+    Raises:
+        ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
     """
     if re.fullmatch(SITE_ID, name) is None:
         raise ConfigError(_NO_NAME(answer=repr(name)))
@@ -170,15 +180,13 @@ def write_site(
     head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
     moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
-    fast = {s.station for s in moving if LEVELS[-1] in choose_windows(s.interval_s or 3600.0, LEVELS)}
-    if len(fast) < 2:
+    if len({s.station for s in moving}) < 2:
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
-    reports = () if fast or not moving else (_REPORT,)
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    examples = (*_format_motion(moving, LEVELS), *reports, *_format_rain(sensors))
-    criteria = "\n".join((*examples, *_format_bounds(sensors, LEVELS, bounds)))
+    proposed = (*_format_motion(moving, LEVELS, days), *_format_failure_windows(moving), *_format_rain(sensors))
+    criteria = "\n".join((*proposed, *_format_bounds(sensors, LEVELS, bounds)))
     return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
 
@@ -253,7 +261,7 @@ def format_additions(
     given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
-    return "\n".join((given, *_format_motion(motion, levels, is_first=False)))
+    return "\n".join((given, *_format_motion(motion, levels, {}, is_first=False)))
 
 
 def add_stations(
@@ -264,24 +272,6 @@ def add_stations(
 ) -> str:
     """A site file with stations that it lacks, at its end; what stands there stays as it is."""
     return f"{site.source.rstrip()}\n\n{format_additions(site, sensors, bounds, known)}"
-
-
-def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Window in seconds and bound in mm/day of each level that readings so far apart can warn of in time.
-
-    A window holds a dozen intervals, and is no longer than a warning of its level may wait for. Where four intervals do
-    not fit into that, the level is left out.
-
-    >>> {level: window_s / 86400 for level, (window_s, _) in choose_windows(86400.0, LEVELS).items()}
-    {'yellow': 14.0, 'orange': 7.0}
-    """
-    below = zip(reversed(levels), reversed(EXAMPLES), LONGEST_WAIT_S, strict=False)  # the top level first
-    found = [
-        (level, (min(most_s, max(usual_s, 3600.0 * math.ceil(INTERVALS_USUAL * interval_s / 3600.0))), bound))
-        for level, (usual_s, bound), most_s in below
-        if INTERVALS_LEAST * interval_s <= most_s
-    ]
-    return dict(reversed(found))
 
 
 def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, list[SensorGuess]]]:
@@ -306,48 +296,104 @@ def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, 
         yield "rate", SIDES[1], quantity, own
 
 
-def _format_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
-    """Bounds to begin with for what moves, by how often it is read.
+def _format_motion(
+    sensors: Sequence[SensorGuess], levels: Sequence[str], days: DaysAtLevel, *, is_first: bool = True
+) -> Iterator[str]:
+    """Return criteria for what moves, with the windows and bounds that fit the record of each station.
 
-    In a first site file a glob takes all stations that measure it, and those that are added later.
+    Stations with the same windows and bounds share a criterion. In a first site file, if all stations share them, the
+    criterion takes stations that are added later as well.
     """
     in_space = list_in_space(sensors)
+    counts: Counter[str] = Counter()  # criteria so far, by kind
     for kind, side, quantity, own in _list_ways(sensors):
-        every: dict[str, float] = {}
-        for s in own:
-            every[s.station] = max(every.get(s.station, 0.0), s.interval_s or 3600.0)
+        windows: dict[str, tuple[LevelWindow, ...]] = {}
+        for sensor in own:
+            known = windows.get(sensor.station)
+            mine = sensor.windows or propose_bounds((), sensor.interval_s or 3600.0)
+            windows[sensor.station] = mine if known is None else merge_bounds(known, mine)
         # a glob takes every station that declares a displacement for a part of it
         glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
         matched = {s.station for s in sensors if s.quantity in glob}
         matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
-        paces = {station: tuple(choose_windows(pace_s, levels).items()) for station, pace_s in every.items()}
-        takes_all = is_first and matched == every.keys() and all(paces.values())
-        for windows in sorted(set(paces.values()), key=lambda w: -sum(window_s for _, (window_s, _) in w)):
-            stations = sorted(station for station, pace in paces.items() if pace == windows)
-            slowest_s = max(every[station] for station in stations)
-            names = '"*"' if takes_all else ", ".join(map(quote, stations))
-            yield _format_rates(kind, side, quantity, names, slowest_s, levels)
-            takes_all = False  # faster ones besides
+        groups: dict[tuple[tuple[float, float, bool], ...], list[str]] = {}
+        for station, proposed in windows.items():
+            key = tuple((one.window_s, one.over_mm_per_day, one.is_survey) for one in proposed)
+            groups.setdefault(key, []).append(station)
+        takes_all = is_first and len(groups) == 1 and matched == windows.keys()
+        for stations in groups.values():
+            names = '"*"' if takes_all else ", ".join(map(quote, sorted(stations)))
+            shared = [windows[station] for station in stations]
+            yield from _format_speeds(kind, side, quantity, names, shared, levels, days, counts)
 
 
-def _format_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
-    windows = choose_windows(interval_s, levels)
-    lines = ["[[criterion]]", f'kind = "{kind}"', f"stations = [{names}]", f'quantity = "{quantity}"']
-    lines += [
-        f'{level} = {{{side} = {bound if side == SIDES[0] else -bound}, window = "{format_duration(round(window_s))}"}}'
-        "  # mm/day, an example: change it"
-        for level, (window_s, bound) in windows.items()
-    ]
-    every = format_duration(max(1, round(interval_s)))
-    lines += [
-        f"# {level}: left out. A warning of it may wait for {format_duration(round(wait_s))}, and {INTERVALS_LEAST} "
-        f"intervals of {every} take longer: read it more often, or add an instrument that is read so"
-        for level, wait_s in reversed([*zip(reversed(levels), LONGEST_WAIT_S, strict=False)])
-        if level not in windows
-    ]
-    days = max(2, math.ceil(_KEPT_READINGS * interval_s / 86400.0))
-    lines += ["min_sigma = 3.0", f'valid_for = "{days}d"']
-    return "\n".join(lines if windows else [f"# {line.removeprefix('# ')}" for line in lines]) + "\n"
+def _format_speeds(
+    kind: str,
+    side: str,
+    quantity: str,
+    names: str,
+    proposed: Sequence[Sequence[LevelWindow]],
+    levels: Sequence[str],
+    days: DaysAtLevel,
+    counts: Counter[str],
+) -> Iterator[str]:
+    """Return the criteria of stations with the same bounds: on a line through many readings, and between surveys."""
+    named = list(zip(reversed(levels), reversed(list(zip(*proposed, strict=True))), strict=False))[::-1]
+    for is_survey in (False, True):
+        bounds = [(level, windows) for level, windows in named if windows[0].is_survey == is_survey]
+        if not bounds or (is_survey and side != SIDES[0]):
+            continue  # the rate between two surveys counts in any direction
+        criterion = "survey_rate" if is_survey else kind
+        counts[criterion] += 1
+        criterion_id = f"{criterion}-{counts[criterion]}"  # as the site file is read
+        lines = ["[[criterion]]", f'kind = "{criterion}"', f"stations = [{names}]", f'quantity = "{quantity}"']
+        for level, windows in bounds:
+            bound = windows[0].over_mm_per_day if side == SIDES[0] else -windows[0].over_mm_per_day
+            length = format_duration(round(windows[0].window_s))
+            lines.append(f"# {level}: {_describe_bound(windows, days.get((criterion_id, level)))}")
+            lines.append(f'{level} = {{{side} = {bound:g}, window = "{length}"}}  # mm/day')
+        interval_s = bounds[0][1][0].interval_s
+        hits, of = choose_dwell(interval_s, is_survey=is_survey)
+        lines += ["min_sigma = 3.0", f"dwell = {{hits = {hits}, of = {of}}}"]
+        valid_days = max(2, math.ceil(_KEPT_READINGS * interval_s / 86400.0))
+        lines.append(f'valid_for = "{valid_days}d"')
+        has_record = any(window.speeds is not None for _, windows in bounds for window in windows)
+        grounds = (
+            "from the noise and the steady speed of the record" if has_record else "fixed bounds of a first site file"
+        )
+        lines += ['author = "slopeward ingest --guess"', f"reason = {quote(grounds)}"]
+        yield "\n".join(lines) + "\n"
+
+
+def _format_failure_windows(sensors: Sequence[SensorGuess]) -> Iterator[str]:
+    """Return criteria on the time of failure by inverse velocity, for stations that are read at least daily.
+
+    A trusted window of one station alone raises nothing, so a single station gets advice instead of a vote.
+    """
+    in_space = list_in_space(sensors)
+    stations: dict[str, set[str]] = {}
+    for sensor in sensors:
+        if (sensor.interval_s or 3600.0) <= DAILY_S:
+            is_part = sensor.station in in_space and sensor.quantity in PARTS
+            stations.setdefault(DISPLACEMENT if is_part else sensor.quantity, set()).add(sensor.station)
+    for quantity, names in stations.items():
+        lines = ["[[criterion]]", 'kind = "inverse_velocity"']
+        lines += ['role = "witness"  # two independent stations must agree'] if len(names) > 1 else []
+        lines += [f"stations = [{', '.join(map(quote, sorted(names)))}]", f'quantity = "{quantity}"']
+        lines += [f'{level} = {{within = "{within}"}}' for level, within in zip(LEVELS, WITHIN, strict=True)]
+        lines += ['author = "slopeward ingest --guess"', 'reason = "time left until the middle of the failure window"']
+        yield "\n".join(lines) + "\n"
+
+
+def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
+    """Return the comment on a bound: noise, usual speed, and on how many days of the record it was crossed."""
+    speeds = [window.speeds for window in windows if window.speeds is not None]
+    if not speeds:
+        return "a fixed bound, because the record is too short to show the usual speed"
+    usual = max(one.steady for one in speeds)
+    spread = max(one.spread for one in speeds)
+    reached = "" if days is None else f"; reached on {days} {'day' if days == 1 else 'days'} of this record"
+    return f"steady speed {usual:.2g} mm/day, noise {spread:.2g} mm/day{reached}"
 
 
 def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
@@ -356,12 +402,3 @@ def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
         if s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
             lines = ("[[criterion]]", 'kind = "rain_sum"', f'series = "{s.station}.rain"')
             yield "\n".join((*lines, 'yellow = {over = 60.0, window = "2d"}  # mm', "min_coverage = 0.8\n"))
-
-
-_REPORT: Final = f"""\
-[[criterion]]                          # nothing here is read often enough for {LEVELS[-1]}: two people raise it
-kind = "report"
-kinds = ["rockfall", "road_damage"]
-needs = 2
-level = "{LEVELS[-1]}"
-"""

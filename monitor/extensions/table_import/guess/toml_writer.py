@@ -104,6 +104,10 @@ def format_stations(
                 silence_s = sensor.silence_s or SILENCE * sensor.interval_s
                 lines += [f'interval = "{format_duration(max(1, round(sensor.interval_s)))}"']
                 lines += [f'max_silence = "{format_duration(max(1, round(silence_s)))}"']
+            if sensor.noise_mm > 0.0:
+                lines.append(
+                    f"noise_floor_mm = {sensor.noise_mm:.2g}  # one standard deviation of the noise in its record"
+                )
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 

@@ -1,0 +1,51 @@
+"""Replay a first site file on the record that it was written from, and count how often each bound was crossed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from monitor.domain.site import Site
+from monitor.extensions.table_import.guess.guess import TableGuess
+from monitor.extensions.table_import.guess.site_file import DaysAtLevel
+from monitor.ingest.files.readers import open_readings
+from monitor.ingest.files.reading import FileImport
+from monitor.ingest.pipeline import Pipeline
+from monitor.replay.backtest import BacktestOptions, open_empty, run_backtest
+from monitor.replay.history import VisibilityRule
+from monitor.store.alerting.history import find_span
+
+LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
+
+
+def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> DaysAtLevel:
+    """Return on how many days of the record each level was reached, by criterion id and name of the level.
+
+    The replay is that of `slopeward backtest`, which repeats these figures. The result is empty for a record of more
+    than `LONGEST_ROWS` values.
+    """
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, _now)
+        rows = 0
+        for path, found in files:
+            lines = partial(open_readings(found.form), path, found.options)
+            file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
+            rows += file.run().stored
+        span = db.run_read(find_span, site.id)
+        if span is None or span[0] >= span[1] or rows > LONGEST_ROWS:
+            return {}
+        card = run_backtest(db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed")))
+    bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
+    reached = {}
+    for score in card.runs[0].criteria:
+        days = 0
+        for level in reversed(site.levels[1:]):
+            days += score.days_by_level.get(level.name, 0)
+            if (score.criterion, level.number) in bounded:
+                reached[score.criterion, level.name] = days
+    return reached
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
