@@ -18,7 +18,7 @@ LOCK_FLAGS ?=
 WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
 TEMPLATES := $(wildcard monitor/web/templates monitor/extensions/*/templates)
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -150,6 +150,9 @@ bench-forecast: setup ## Compare forecast models with the best simple forecast o
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
+
+bench-warning: setup ## Measure lead times and false days of a new site file beside a fixed bound (needs SLOPEWARD_DATA; 10 minutes; BENCH_FLAGS=--quick)
+	$(BIN)/python -m tests.bench.warning.bench_warning $(BENCH_FLAGS)
 
 train-pretrained: setup ## Train the shipped forecast weights for short records again (needs SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained

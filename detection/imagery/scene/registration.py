@@ -96,7 +96,7 @@ def measure_distortion(read: ReadPair, width: int, height: int) -> float | None:
     for _ in range(DISTORTION_ROUNDS):
         if kept.sum() < DISTORTION_LEAST or np.linalg.matrix_rank(places[kept]) < 3:
             return None
-        model, *_ = np.linalg.lstsq(places[kept], blocks[kept, 2:], rcond=None)
+        model = np.asarray(np.linalg.lstsq(places[kept], blocks[kept, 2:], rcond=None)[0], np.float64)
         residuals = np.hypot(*(blocks[:, 2:] - places @ model).T)
         kept = residuals <= max(1.0, 3.0 * float(np.median(residuals)))
     corners = np.array([(a, b) for a in (-0.5, 0.5) for b in (-0.5, 0.5)])
