@@ -92,7 +92,7 @@ def list_receptions(received_s: Iterable[float], interval_s: float) -> tuple[flo
     """Return the instants of the newest receptions of a series, oldest first.
 
     One reception may bring any number of readings. Readings received within half an interval of each other count as
-    received together.
+    received together, unless they were received for longer than the pause before them: then they arrive continuously.
 
     Args:
         received_s: When each of its newest readings was received, the newest first. Iteration stops as soon as enough
@@ -100,6 +100,8 @@ def list_receptions(received_s: Iterable[float], interval_s: float) -> tuple[flo
 
     >>> list_receptions([200.0, 199.0, 100.0, 99.0], 60.0)
     (99.0, 199.0)
+    >>> list_receptions([200.0, 180.0, 160.0, 140.0, 120.0, 60.0], 60.0)
+    (60.0, 140.0, 200.0)
     """
     return tuple(_join_receptions(islice(received_s, READINGS_MOST), interval_s)[::-1])
 
@@ -126,13 +128,32 @@ def shows_pace(receptions_s: Sequence[float]) -> bool:
 
 
 def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
-    """Return receptions, newest first; those within half an interval of each other are joined to the earliest."""
+    """Return receptions, newest first; those within half an interval of each other are joined to the earliest.
+
+    A stretch that lasted longer than the pause before it was no upload of recorded readings. It counts as one reception
+    per interval, so that pauses between such stretches are not taken for the time between uploads. The oldest stretch
+    may be cut off by the loaded history: if it lasted long, its beginning says nothing.
+    """
     found: list[float] = []
+    end_s = begin_s = None
     for at_s in received_s:
-        if found and found[-1] - at_s <= interval_s / 2.0:
-            found[-1] = min(at_s, found[-1])
-        elif shows_pace(found):
-            break
+        if begin_s is None or end_s is None:
+            end_s = begin_s = at_s
+        elif begin_s - at_s <= interval_s / 2.0:
+            begin_s = min(at_s, begin_s)
         else:
-            found.append(at_s)
-    return found
+            found += _split_stretch(begin_s, end_s, begin_s - at_s, interval_s)
+            if shows_pace(found):
+                return found[: RECENT + 1]
+            end_s = begin_s = at_s
+    if begin_s is None or end_s is None or end_s - begin_s > RECENT * interval_s:
+        return found
+    return [*found, begin_s]
+
+
+def _split_stretch(begin_s: float, end_s: float, pause_s: float, interval_s: float) -> list[float]:
+    """Return the receptions of a stretch, newest first: its beginning, or one per interval if it was no upload."""
+    if end_s - begin_s <= pause_s:
+        return [begin_s]
+    count = min(RECENT + 1, int((end_s - begin_s) / interval_s) + 1)
+    return [end_s - number * interval_s for number in range(count)]

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from monitor.config.site import parse_site
 from monitor.decision.criteria.scope import wanted_series
 from monitor.decision.decide import decide
+from monitor.decision.series.intervals import add_remembered, find_silence_s, list_receptions
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
+from monitor.domain.site import SeriesSpec
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, HOUR = 1.8e9, 3600.0
@@ -157,3 +159,30 @@ def test_logger_that_sends_batches_is_not_silent_between_uploads(interval, readi
     assert [hour for hour in opened if before_pace_is_known < hour <= 10 * every_h] == []
     assert len(opened) <= 4, "before the first upload, after each of the first two, and at the end"
     assert 13 * every_h <= opened[-1] <= 13 * every_h + 4, "three pauses after the last upload"
+
+
+HOURLY = SeriesSpec("G1", "displacement", "mm", HOUR, 3.0 * HOUR, learns_silence=True)
+
+
+@pytest.mark.parametrize("outage_h", [1, 6, 48])
+def test_outages_of_a_series_that_arrives_continuously_lengthen_no_silence(outage_h):
+    received_s = [T0 + (week * 168 * 6 + place) * 600.0 for week in range(8) for place in range((168 - outage_h) * 6)]
+    receptions_s = list_receptions(reversed(received_s), HOUR)
+    assert find_silence_s(HOURLY, received_s[-25:], receptions_s) == 3.0 * HOUR
+
+
+@pytest.mark.parametrize("every_h", [2, 5, 24])
+def test_pace_does_not_depend_on_how_often_a_site_is_evaluated(every_h):
+    remembered_s = ()
+    for number in range(20):
+        end_s = T0 + number * every_h * HOUR
+        received_s = [end_s - place * 600.0 for place in range(60 * 6)]
+        remembered_s = add_remembered(list_receptions(received_s, HOUR), remembered_s, HOUR)
+        assert find_silence_s(HOURLY, received_s[24::-1], remembered_s) == 3.0 * HOUR
+
+
+def test_uploads_that_take_minutes_are_uploads():
+    by_minute = SeriesSpec("G1", "displacement", "mm", 60.0, 180.0, learns_silence=True)
+    received_s = [T0 + day * 86400.0 + place for day in range(6) for place in range(1440)]
+    epochs_s = [T0 + place * 60.0 for place in range(25)]
+    assert find_silence_s(by_minute, epochs_s, list_receptions(reversed(received_s), 60.0)) > 86400.0
