@@ -98,6 +98,7 @@ DecoderTable: Final = derive_table(
         quantity="`json`: the quantity",
         unit="`json`: its unit",
         value="`json`: the value",
+        base="`json`: the base station that positions were corrected from",
         positions="the form of positions",
         date="where the date comes from",
         network="`nmea`, `rtklib`: the network of base stations that corrects the positions",

@@ -16,6 +16,7 @@ from typing import Final
 from forecasting.kinematics.direction import add_noise
 from forecasting.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 from monitor.decision.criteria.kinds.level import LEAST_EPOCHS as VALUE_EPOCHS
+from monitor.decision.criteria.kinds.survey_rate import SURVEYS
 from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS as LINE_EPOCHS
 from monitor.decision.criteria.kinds.velocity import MIN_EXTENT
@@ -279,6 +280,8 @@ def _limit_rate(
     window_s = threshold.window_s or _DAY_S
     every = Duration(interval_s)
     count = ceil(window_s / interval_s - _SLACK)  # the reading at the beginning of the window lies outside
+    if least == SURVEYS and interval_s <= window_s:  # the window only limits how old the earlier survey may be
+        count, window_s = SURVEYS, interval_s
     if count < least:
         few = _FEW(every=every, window=Duration(window_s), n=count, least=least)
         return DetectionLimit(threshold.level, sign > 0.0, unit=unit, barrier=Barrier(few))

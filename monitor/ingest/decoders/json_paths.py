@@ -32,13 +32,15 @@ from monitor.ingest.decoders.decoder import (
     read_series,
 )
 from monitor.ingest.decoders.lorawan import find_device, name_device
+from monitor.ingest.decoders.native import DISPLACEMENT
 from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage
+from monitor.ingest.references import PART, UNNAMED, name_base
 from monitor.ingest.text.units import read_symbol
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000
-EXPRESSIONS: Final = ("each", "time", "device", "quantity", "value", "unit")
+EXPRESSIONS: Final = ("each", "time", "device", "quantity", "value", "unit", "base")
 BYTES_MOST: Final = 256 * 1024
 _QUALITY: Final = re.compile(r"q|(?:value_?)?quality|(?:is_?)?(?:valid|good)|status_?(?:code)?", re.IGNORECASE)
 _UA_BAD: Final = 1 << 31  # codes of OPC UA from here on are bad
@@ -108,7 +110,9 @@ def _read_named(
         path, target = values[name]
         if not is_no_value(value := _search(path, item, name)):  # a device sends what it has
             where, field = target.find(received, station)
-            yield received.observe_cell(where, field, value, name, at)
+            reading = received.observe_cell(where, field, value, name, at)
+            _check_base(paths, item, received, reading)
+            yield reading
 
     return read_each(values, read_one)
 
@@ -133,7 +137,22 @@ def _read_listed(
     where, field = target.find(received, _find_station(paths, item, received))
     check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)
-    yield received.observe_cell(where, field, value, "value", at)
+    reading = received.observe_cell(where, field, value, "value", at)
+    _check_base(paths, item, received, reading)
+    yield reading
+
+
+def _check_base(paths: dict[str, ParsedResult], item: Any, received: ReceivedMessage, reading: Observation) -> None:
+    """Refuse a displacement that was measured from another base station than those before; raises PayloadError."""
+    if "base" not in paths or not reading.quantity.startswith(DISPLACEMENT):
+        return
+    base = _search(paths["base"], item, "base")
+    if base is None or is_no_value(base):
+        return
+    if not isinstance(base, str | int) or isinstance(base, bool):
+        raise PayloadError("not_text", f"base: expected the name or number of a base station, got {str(base)[:64]}")
+    frame = PART.join([UNNAMED, name_base(str(base)[:64])])
+    received.references.check(received.site.id, reading.station, frame, None)
 
 
 def _check_quality(item: Any) -> None:

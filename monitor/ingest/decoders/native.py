@@ -220,10 +220,12 @@ def _read_gnss(
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
         if value is not None
     ]
-    if str(facts.get("fix", "")).lower() in _COARSE_FIXES:
+    is_coarse = str(facts.get("fix", "")).lower() in _COARSE_FIXES
+    if is_coarse:
         found = [replace(one, flags=(*one.flags, NO_FIX)) for one in found]
     if found:  # last: a bad sample must not set the reference
-        base = _read_base(gnss) or base
+        # A position that is good to metres has no vote, and its corrections often come from a satellite.
+        base = "" if is_coarse else _read_base(gnss) or base
         received.references.check(received.site.id, station, PART.join([frame, base]) if base else frame, epoch0)
     return found
 
@@ -233,8 +235,7 @@ def _read_base(*objects: Mapping[str, Any]) -> str:
     for one in objects:
         for name in _BASES:
             if one.get(name) is not None:
-                text = strict_json.read_text(one[name], name, 64)
-                return name_base(text)
+                return name_base(strict_json.read_text(one[name], name, 64))
     return ""
 
 

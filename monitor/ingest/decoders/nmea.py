@@ -27,7 +27,9 @@ _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", "DTM", *_DATED)
 # quality of GGA; 6 and beyond are estimates, manual input and simulators
 _KINDS: Final = {1: "single", 2: "dgps", 3: "single", 4: "fixed", 5: "float"}
-_CORRECTED: Final = frozenset({2, 4, 5})  # qualities whose position depends on a differential station
+# Qualities of which the differential station is a base of the site. With 2 it is often a satellite of SBAS, to which a
+# receiver falls back while its radio link is down. Such a position is good to metres only and has no vote.
+_CORRECTED: Final = frozenset({4, 5})
 _SEPARATED_M: Final = 0.05  # geoid and ellipsoid: closer is none, or a receiver without a model of the geoid
 _LONGEST: Final = 120  # characters of a sentence; the standard has 82
 _DAY: Final = timedelta(days=1)

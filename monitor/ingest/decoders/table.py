@@ -23,7 +23,7 @@ DECODERS: Final[dict[str, str | DecoderSpec]] = {
     "campbell": DecoderSpec(f"{ROOM}.campbell:open_campbell", frozenset({"series", "station"})),
     "json": DecoderSpec(
         f"{ROOM}.json_paths:open_json",
-        frozenset({"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value"}),
+        frozenset({"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value", "base"}),
     ),
     "ecowitt": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
     "ecowitt-metric": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),

@@ -32,6 +32,14 @@ time = "time"
 device = "deviceInfo.deviceName"
 series = {"object.tilt_x" = "tilt_x_deg", "object.t" = "temperature_degC"}
 """
+ROVER_DECODER = """
+[[decoder]]
+topic = "rover/{station}/up"
+name = "json"
+time = "time"
+base = "rtk.base"
+series = {"e" = "displacement_east_mm", "t" = "temperature_degC"}
+"""
 SITE = (
     head("bench", levels=FOUR)
     + station("T3", series("tilt_x", "deg", "10m"), series("temperature", "degC", "10m"))
@@ -42,6 +50,7 @@ SITE = (
     + table("[[decoder]]", topic="application/+/device/+/event/up", name="milesight")
     + table("[[decoder]]", topic="v3/+/devices/+/up", name="milesight")
     + JSON_DECODER
+    + ROVER_DECODER
     + table("[[decoder]]", topic="gnss/{station}/nmea", name="nmea")
     + table("[[decoder]]", topic="gnss/{station}/rtklib", name="rtklib")
 )
@@ -210,6 +219,14 @@ def plain(at: datetime, east_mm: float, base: str) -> bytes:
     return json.dumps({"time": format_iso(at), **values} | ({"base": base} if base else {})).encode()
 
 
+def by_expression(at: datetime, east_mm: float, base: str) -> bytes:
+    return json.dumps({"time": format_iso(at), "e": east_mm, "rtk": {"base": base or None}}).encode()
+
+
+def by_number(at: datetime, east_mm: float, base: str) -> bytes:
+    return json.dumps({"time": format_iso(at), "e": east_mm, "rtk": {"base": int(base)}}).encode()
+
+
 @pytest.mark.parametrize(
     ("topic", "make", "bases"),
     [
@@ -218,6 +235,8 @@ def plain(at: datetime, east_mm: float, base: str) -> bytes:
         ("slopeward/v1/bench/G1/obs", gnss, ("REF1", "REF2")),
         ("slopeward/v1/bench/G1/obs", gnss_by_base, ("REF1", "REF2")),
         ("slopeward/v1/bench/G1/obs", plain, ("REF1", "REF2")),
+        ("rover/G1/up", by_expression, ("REF1", "REF2")),
+        ("rover/G1/up", by_number, ("12", "13")),
     ],
 )
 def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make, bases):
@@ -243,6 +262,7 @@ def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make,
         ("gnss/N1/nmea", nmea, "0012"),
         ("slopeward/v1/bench/G1/obs", gnss, "REF1"),
         ("slopeward/v1/bench/G1/obs", plain, "REF1"),
+        ("rover/G1/up", by_expression, "REF1"),
     ],
 )
 def test_message_that_does_not_name_its_base_changes_no_frame(bench, topic, make, base):
@@ -406,3 +426,21 @@ def test_a_decoder_that_names_its_network_asks_about_another_network_alone(bench
     declare("sapos")
     assert send_bases(bench, topic, make, bases[:1]) == [1]
     assert len(bench.list_questions()) == 1
+
+
+def test_satellite_corrections_are_no_other_base_station(bench):
+    """A receiver that loses its radio link falls back to SBAS: quality 2, and the satellite as differential station."""
+    for quality, base in ((2, "0131"), (4, "0012"), (2, "0136"), (5, "0012"), (1, ""), (4, "0012")):
+        assert bench.send("gnss/N1/nmea", nmea(bench.now, 0.0, base, quality)) == 0
+        bench.tick()
+    assert bench.list_questions() == []
+    assert bench.send("gnss/N1/nmea", nmea(bench.now, 0.0, "0013")) == 1
+
+
+def test_coarse_position_in_json_names_no_base(bench):
+    for fix, base in (("sbas", "EGNOS"), ("fixed", "REF1"), ("dgps", "WAAS"), ("fixed", "REF1")):
+        block = {"enu_mm": [1.0, 0.0, 0.0], "epoch0": "2026-01-01T00:00:00Z", "frame": "local", "fix": fix}
+        sample = {"time": format_iso(bench.now), "gnss": block | {"base": base}}
+        assert bench.send("slopeward/v1/bench/G1/obs", sample) == 0
+        bench.tick()
+    assert bench.list_questions() == []
