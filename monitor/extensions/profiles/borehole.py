@@ -48,9 +48,13 @@ class Borehole(NamedTuple):
         return cls(c, site, profile, ids)
 
     @property
-    def anchor(self) -> str:
-        """The series whose instants a profile has: the one at the fixed end."""
-        return self.profile.name(self.profile.faces[0], self.profile.outwards[0])
+    def anchors(self) -> list[str]:
+        """The series of the first face, from the fixed end outwards.
+
+        A survey has the instant of the first of them that it contains. The depth at the fixed end is missing where
+        silt fills the bottom of a casing, or where its sensor is lost.
+        """
+        return [self.profile.name(self.profile.faces[0], place) for place in self.profile.outwards]
 
     def list_ids(self) -> list[int]:
         """Return the ids of the series of all depths, without those that were never read."""
@@ -59,8 +63,27 @@ class Borehole(NamedTuple):
         return [self.ids[key][0] for key in keys if key in self.ids]
 
     def find_epoch(self, since: datetime, until: datetime, *, last: bool = False) -> datetime | None:
-        """Return the first instant of the anchor in a span, ends included, or the last; None where it has none."""
-        number = find_series_id(self.c, self.site.id, self.profile.station, self.anchor, self.ids)
+        """Return the first instant of a survey in a span, ends included, or the last; None where it has none.
+
+        Readings of other depths close to the instant of a survey belong to that survey.
+        """
+        within = timedelta(seconds=self.profile.within_s)
+        found: datetime | None = None
+        for name in self.anchors:
+            epoch = self._find_epoch_of(name, since, until, last=last)
+            if epoch is None:
+                continue
+            is_other = found is None or (epoch > found + within if last else epoch < found - within)
+            found = epoch if is_other else found
+        return found
+
+    def find_zero_epoch(self, until: datetime) -> datetime | None:
+        """Return the instant of the zero reading: of the depth nearest to the fixed end that was ever read."""
+        epochs = (self._find_epoch_of(name, self.profile.zero or FIRST, until) for name in self.anchors)
+        return next((epoch for epoch in epochs if epoch is not None), None)
+
+    def _find_epoch_of(self, name: str, since: datetime, until: datetime, *, last: bool = False) -> datetime | None:
+        number = find_series_id(self.c, self.site.id, self.profile.station, name, self.ids)
         return None if number is None else find_epoch(self.c, number, since, until, last=last)
 
     def load(self, names: Iterable[str], since: datetime, until: datetime, known_at: datetime) -> Readings:
@@ -76,7 +99,7 @@ class Borehole(NamedTuple):
 
     def load_zero(self, known_at: datetime) -> SurveyValues | None:
         """Return the zero reading; None where it has not been read yet."""
-        at = self.find_epoch(self.profile.zero or FIRST, known_at)
+        at = self.find_zero_epoch(known_at)
         if at is None:
             return None
         surveys = group_surveys(self, self.load_around(at, known_at))
@@ -93,11 +116,11 @@ def group_surveys(hole: Borehole, readings: Readings) -> list[SurveyValues]:
 
     Where depths are read again soon after a survey, these readings replace those of the survey and the others stay.
     """
-    instants = [one.observed_at for one in readings.get(hole.anchor, ())]
+    within = timedelta(seconds=hole.profile.within_s)
+    instants = _list_instants(hole, readings, within)
     if not instants:
         return []
     middles = [a + (b - a) / 2 for a, b in pairwise(instants)]
-    within = timedelta(seconds=hole.profile.within_s)
     by_instant: list[dict[str, float]] = [{} for _ in instants]
     for name, rows in readings.items():
         for row in rows:
@@ -113,3 +136,19 @@ def group_surveys(hole: Borehole, readings: Readings) -> list[SurveyValues]:
         else:
             surveys.append((at, values))
     return [SurveyValues(at, values) for at, values in surveys]
+
+
+def _list_instants(hole: Borehole, readings: Readings, within: timedelta) -> list[datetime]:
+    """List the instants of surveys: those of each anchor that no anchor nearer to the fixed end is close to."""
+    instants: list[datetime] = []
+    for name in hole.anchors:
+        others = [row.observed_at for row in readings.get(name, ()) if not _is_close(instants, row.observed_at, within)]
+        if others:
+            instants = sorted([*instants, *others])
+    return instants
+
+
+def _is_close(instants: Sequence[datetime], at: datetime, within: timedelta) -> bool:
+    """Return whether one of some instants, in order, lies within a time of an instant."""
+    place = bisect_left(instants, at - within)
+    return place < len(instants) and instants[place] <= at + within

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
 from monitor.domain.instants import Span
 from monitor.domain.topics import ROOT
+from monitor.ingest.message import FILE_TOPIC
 from monitor.store.readings.observations import find_series_id, in_chunks
 from monitor.store.schema.ingest import profile_pending, rejected_message
 from monitor.store.schema.readings import observation
@@ -93,12 +94,23 @@ def find_newest_count(c: Connection, site: str, station: str, quantity: str) -> 
 
 
 def list_refused_reasons(c: Connection, site: str, station: str, since: datetime, *, limit: int = 3) -> list[str]:
-    """List the newest different reasons for which values of a station are in the quarantine."""
+    """List the newest different reasons for which values of a station are in the quarantine.
+
+    Topics of the station contain its readings only. Files and messages of other decoders contain several stations, so
+    those count whose reason says that the station has no such depth.
+    """
     r = rejected_message.c
     topics = [f"{ROOT}/{site}/{station}/obs", f"{ROOT}/{site}/{station}/backfill/obs"]
+    is_own = or_(
+        r.topic.in_(topics),
+        and_(
+            or_(r.topic == f"{FILE_TOPIC}{site}", r.topic.not_like(f"{ROOT}/%")),
+            r.reason.contains(f"{station} has no depth ", autoescape=True),
+        ),
+    )
     query = (
         select(r.reason, func.max(r.id).label("newest"))
-        .where(r.topic.in_(topics), r.code.in_(UNKNOWN_NAMES), r.received_at >= since, r.replayed_at.is_(None))
+        .where(is_own, r.code.in_(UNKNOWN_NAMES), r.received_at >= since, r.replayed_at.is_(None))
         .group_by(r.reason)
         .order_by(func.max(r.id).desc())
         .limit(limit)

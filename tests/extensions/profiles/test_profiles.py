@@ -15,6 +15,7 @@ from monitor.domain.witnesses import find_groups
 from monitor.extensions.profiles.checks import read_profiles
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.extensions.profiles.redefined import run
+from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.offsets import add_offset
@@ -342,3 +343,37 @@ def test_depth_of_a_station_without_a_profile_names_the_profile_as_remedy(databa
     bench.pipeline.store([BrokerMessage("slopeward/v1/bench/I2/obs", payload, bench.now, "live")])
     [row] = ask(database, load_view, "rejected_messages")
     assert "I2 has no [[profile]]: declare one in the site file" in row["reason"]
+
+
+@pytest.mark.parametrize("face", ["a0", "a180"])
+def test_survey_without_the_depth_at_the_fixed_end_shows_slip_elsewhere(database, face):
+    """Silt fills the bottom of a casing, so that a probe does not reach the last depth any more."""
+    yellow = site_text.criterion("level", series="I1.slip_rate", yellow={"over": 0.1}, author="test", reason="test")
+    bench, rng = Bench(database, PROBE, criterion=yellow), random.Random(7)
+    [profile] = list_profiles(bench.site)
+    for week in range(5):
+        values = survey(profile, rng, 6.0 * max(0, week - 2))
+        if week > 2:
+            del values[profile.name(face, len(profile.depths_m) - 1)]
+        bench.send(7 * week, **values)
+        bench.now += timedelta(hours=1)
+        bench.compute()
+        level = evaluate_site(database, bench.site, bench.now, "observation").decision.level
+    assert [round(one.value) for one in bench.load("depth_count")] == [20, 20, 20, 19, 19]
+    assert bench.load("slip_rate")[-1].value > 0.1
+    assert level == 1
+    assert len(list_wrong(bench, "missing")) == 1
+    assert len(bench.load("displacement")) == 3, "what the free end moved is unknown without the fixed one"
+
+
+def test_depth_under_another_name_in_a_file_is_reported(database, tmp_path):
+    bench = Bench(database, PROBE)
+    path = tmp_path / "depths.csv"
+    rows = "".join(f"{NOW.isoformat()},I1,depth_a0_{depth}m0,1.0,mm\n" for depth in range(1, 10))
+    path.write_text(f"time,station,quantity,value,unit\n{rows}{NOW.isoformat()},I2,depth_a0_1m0,1.0,mm\n")
+    result = FileImport(path, bench.pipeline, bench.site, lambda: bench.now).run()
+    assert result.rejected == 10
+    told = list_wrong(bench, "refused")
+    assert len(told) == 1
+    assert "send depth_a0_1m instead" in told[0]
+    assert "I2" not in told[0]
