@@ -33,6 +33,7 @@ class Plan:
     slack_s: float  # how far before an instant such a reading may lie
     behind_s: float  # how far before an instant the expression reads at all
     level: int  # 0 reads measured series only; n reads at least one series of level n - 1
+    silences_s: Mapping[Series, float]  # how long each input may be silent, where the site file declares it
 
     @property
     def place(self) -> Series:
@@ -77,7 +78,9 @@ def plan_site(site: Site) -> SitePlans:
         if place in calculations:
             inputs = calculations[place].places
             level = max((plans[one].level + 1 for one in inputs if one in plans), default=0)
-            plans[place] = _make_plan(site, specs[place], calculations[place], level)
+            declared = [specs[one] for one in inputs if one in specs and not specs[one].learns_silence]
+            silences_s = {(one.station, one.quantity): one.max_silence_s for one in declared}
+            plans[place] = _make_plan(site, specs[place], calculations[place], level, silences_s)
     readers: dict[Series, list[Plan]] = {}
     for plan in plans.values():
         for place in plan.scales:
@@ -87,7 +90,9 @@ def plan_site(site: Site) -> SitePlans:
     return SitePlans(each, {plan.name: plan for plan in each}, scales, readers)
 
 
-def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: int) -> Plan:
+def _make_plan(
+    site: Site, spec: SeriesSpec, calculation: Calculation, level: int, silences_s: Mapping[Series, float]
+) -> Plan:
     def find_unit(place: Series) -> str | None:
         expected = site.expect(*place)
         return None if expected is None else expected.unit
@@ -111,4 +116,5 @@ def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: in
         slack_s=slack_s,
         behind_s=slack_s + expression.reach_s,
         level=level,
+        silences_s=silences_s,
     )

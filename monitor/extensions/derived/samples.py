@@ -2,9 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from operator import attrgetter
 from typing import Any, Final, Protocol
+
+from monitor.domain.observation import INCOMPLETE
 
 Series = tuple[str, str]  # station and quantity
 
@@ -57,9 +60,23 @@ class InputSamples:
     within_s: float  # how far away the nearest may lie
     hold_s: float = 0.0  # instead the last one up to the instant counts, so old at most; 0 = the nearest
     columns: dict[Series, Any] = field(default_factory=dict)  # `SampleColumns`, filled when a window needs them
+    silences_s: Mapping[Series, float] = field(default_factory=dict)  # how long each series may be silent
+    _stale: dict[Sample, Sample] = field(default_factory=dict)
 
     def find(self, series: Series, at_s: float) -> Sample | None:
-        """The reading that stands for an instant; None where none is near enough."""
+        """Return the reading that represents an instant; None if none is near enough.
+
+        A reading that is farther away than its series may be silent has the flag `incomplete`: since then the series
+        may have moved, and a value that is computed from it must not count as rest.
+        """
+        one = self._find_near(series, at_s)
+        if one is None or abs(at_s - one.at_s) <= self.silences_s.get(series, inf):
+            return one
+        if one not in self._stale:
+            self._stale[one] = replace(one, flags=(*one.flags, INCOMPLETE))
+        return self._stale[one]
+
+    def _find_near(self, series: Series, at_s: float) -> Sample | None:
         rows = self.by_series[series]
         after = bisect_right(rows, at_s, key=find_at_s)
         one = rows[after - 1] if after else None

@@ -168,7 +168,9 @@ def compute_values(
 ) -> dict[datetime, Observation | None]:
     """Return the value at each instant; None where an input is missing or nothing can be computed."""
     calculation = plan.calculation
-    mine = InputSamples(samples.by_series, calculation.within_s, calculation.hold_s, samples.columns)
+    mine = InputSamples(
+        samples.by_series, calculation.within_s, calculation.hold_s, samples.columns, silences_s=plan.silences_s
+    )
     return {from_epoch_s(at_s): _compute_value(site_id, plan, mine, at_s, now) for at_s in instants_s}
 
 
