@@ -42,6 +42,9 @@ TIP_MAX_MM: Final = 1.0
 TIPS_PER_ROW: Final = 5
 # Share of the rows that have to be exactly one tip.
 SINGLE_TIPS_SHARE: Final = 0.9
+# So many instants with so many equal rows each, or more, are tips of a logger that writes no seconds.
+SHARED_MIN_INSTANTS: Final = 5
+SHARED_MIN_ROWS: Final = 3
 # Sums of intervals that are stored twice lie at two positions within the interval. Tips lie anywhere.
 TIPS_PHASE_BINS: Final = 10
 TIPS_MAX_PHASE_SHARE: Final = 0.75
@@ -211,6 +214,27 @@ def are_tips(rows: Sequence[tuple[float, float]], interval_s: float) -> bool:
         bins[int(at_s % interval_s / interval_s * TIPS_PHASE_BINS) % TIPS_PHASE_BINS] += 1
     second_largest, largest = sorted(bins)[-2:]
     return largest + second_largest <= TIPS_MAX_PHASE_SHARE * len(wet)
+
+
+def share_instants(rows: Sequence[tuple[float, float]]) -> bool:
+    """Return whether equal small amounts stand several times at one instant, as tips of a logger without seconds do.
+
+    Rows that are stored twice or three times throughout are no tips.
+
+    >>> share_instants([(60.0 * k, 0.2) for k in range(20) for _ in range(1 + k % 4)])
+    True
+    >>> share_instants([(600.0 * k, 0.2) for k in range(20) for _ in range(3)])
+    False
+    """
+    counts: dict[float, int] = {}
+    tip_mm = min((value for _, value in rows if value > 0.0), default=0.0)
+    if not 0.0 < tip_mm <= TIP_MAX_MM:
+        return False
+    for at_s, value in rows:
+        if value > 0.0 and _is_multiple(value, tip_mm):
+            counts[at_s] = counts.get(at_s, 0) + 1
+    shared = sum(count >= SHARED_MIN_ROWS for count in counts.values())
+    return shared >= SHARED_MIN_INSTANTS and len(set(counts.values())) > 1
 
 
 def _is_multiple(value: float, tip_mm: float) -> bool:

@@ -27,6 +27,7 @@ from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget, locate, matches
 from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
 from monitor.ingest.references import References, request_references
+from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
@@ -152,6 +153,8 @@ class Pipeline:
         """Read a message; never raises: what cannot be read is a fault with its reason."""
         try:
             decoded = self._decode(message)
+            if len(decoded.observations) > 1:
+                decoded = replace(decoded, observations=tuple(join_tips(decoded.observations, self.sites)))
             return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
         except PayloadError as error:
             error.bare()  # a decoder that raised what it had kept is one of its frames

@@ -456,6 +456,8 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
     if result.fills:
         facts["fills"] = {f"{fill:g}": count for fill, count in sorted(result.fills.items())}
     done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
+    if result.joined:
+        done += f", {result.joined} tips added to others of their instant"
     counted = f"{result.rows} rows" + (f" of {result.points} points, " if result.points else ", ")
     line = f"{result.file}: {counted}{result.valid} valid, {done}, {result.rejected} rejected"
     if result.missing:

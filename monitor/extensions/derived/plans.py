@@ -78,9 +78,7 @@ def plan_site(site: Site) -> SitePlans:
         if place in calculations:
             inputs = calculations[place].places
             level = max((plans[one].level + 1 for one in inputs if one in plans), default=0)
-            declared = [specs[one] for one in inputs if one in specs and not specs[one].learns_silence]
-            silences_s = {(one.station, one.quantity): one.max_silence_s for one in declared}
-            plans[place] = _make_plan(site, specs[place], calculations[place], level, silences_s)
+            plans[place] = _make_plan(site, specs[place], calculations[place], level)
     readers: dict[Series, list[Plan]] = {}
     for plan in plans.values():
         for place in plan.scales:
@@ -90,9 +88,13 @@ def plan_site(site: Site) -> SitePlans:
     return SitePlans(each, {plan.name: plan for plan in each}, scales, readers)
 
 
-def _make_plan(
-    site: Site, spec: SeriesSpec, calculation: Calculation, level: int, silences_s: Mapping[Series, float]
-) -> Plan:
+def _list_silences(site: Site, places: Sequence[Series]) -> dict[Series, float]:
+    """List how long inputs may be silent, in seconds, where the site file declares it."""
+    specs = {place: site.series(*place) for place in places}
+    return {place: spec.max_silence_s for place, spec in specs.items() if spec is not None and not spec.learns_silence}
+
+
+def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: int) -> Plan:
     def find_unit(place: Series) -> str | None:
         expected = site.expect(*place)
         return None if expected is None else expected.unit
@@ -116,5 +118,5 @@ def _make_plan(
         slack_s=slack_s,
         behind_s=slack_s + expression.reach_s,
         level=level,
-        silences_s=silences_s,
+        silences_s=_list_silences(site, calculation.places),
     )

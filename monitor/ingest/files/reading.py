@@ -38,6 +38,7 @@ from monitor.ingest.text.clocks import (
     doubt_unset,
     find_unset,
 )
+from monitor.ingest.tips import join_tips
 from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
@@ -130,6 +131,7 @@ class FileResult:
     duplicates: int = 0
     revisions: int = 0
     rejected: int = 0
+    joined: int = 0  # tips that were added to another tip of their instant
     missing: int = 0  # cells that say "no measurement"
     masked: int = 0  # how many of them a quality layer took away
     mask: str = ""  # that quality layer
@@ -206,11 +208,13 @@ class FileImport:
             insist(partial(self.pipeline.database.do, frames.save, self.clock()))
         with self._open() as lines:
             judged = _check_lines(lines, result)
-            while chunk := list(islice(judged, CHUNK)):
+            for chunk in _split_rows(judged):
                 observations, rejected = self._sort(chunk)
                 _count(result, observations, rejected, self.pipeline.sites)
                 if not self.dry_run:
-                    added = insist(partial(self.pipeline.store_rows, observations, [r for r, _ in rejected], who))
+                    joined = join_tips(observations, self.pipeline.sites)
+                    result.joined += len(observations) - len(joined)
+                    added = insist(partial(self.pipeline.store_rows, joined, [r for r, _ in rejected], who))
                     result.add_stored(added)
                 self.on_progress(result)
         if result.stored:
@@ -253,7 +257,7 @@ class FileImport:
         scales, looked, read_at_s = ScaleCheck(), FileResult(title), array("d")
         with self._open() as lines:
             judged = _check_lines(lines, looked)
-            while chunk := list(islice(judged, CHUNK)):
+            for chunk in _split_rows(judged):
                 good = self._sort(chunk)[0]
                 scales.add([one for one in good if FILL not in one.flags])
                 read_at_s.extend(item.observed_at.timestamp() for item in good)
@@ -330,6 +334,19 @@ def _doubt_times(
     if mapping is not None and mapping.time.format in COUNTS:
         found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
     return [one for one in found if one is not None]
+
+
+def _split_rows(rows: Iterable[Judged]) -> Iterator[list[Judged]]:
+    """Split rows into chunks, if possible not between rows of one instant: tips of one instant are added up."""
+    chunk: list[Judged] = []
+    for row in rows:
+        is_full = len(chunk) >= CHUNK and row[0].get("time") != chunk[-1][0].get("time")
+        if is_full or len(chunk) >= 2 * CHUNK:
+            yield chunk
+            chunk = []
+        chunk.append(row)
+    if chunk:
+        yield chunk
 
 
 def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:

@@ -6,6 +6,7 @@ person, never a silent correction.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +15,7 @@ from math import log
 from statistics import median
 from typing import Final
 
-from forecasting.hydrology.rain_amounts import adds_up, most_mm
+from forecasting.hydrology.rain_amounts import adds_up, most_mm, share_instants
 from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.observation import Observation
@@ -74,6 +75,17 @@ _SUMS: Final = Template(
     "sums.intervals",
     'the rain of {name} falls to 0 again and again, as sums of intervals do, and the site file says stamp = "counter"',
 )
+_TIPS: Final = Template(
+    "sums.tips",
+    "the rain of {name} has several equal rows at one instant, as single tips without seconds have, and the site file "
+    'does not say stamp = "event"; of sums of intervals one row counts for each instant',
+)
+_REPEATED: Final = Template(
+    "sums.repeated",
+    "each tip of {name} stands {n} times in the file: rows of one instant are added up, so remove the copies if the "
+    "file was joined from others",
+)
+REPEATED_LEAST: Final = 10  # instants that all stand equally often
 
 
 @dataclass(slots=True)
@@ -151,10 +163,21 @@ class ScaleCheck:
         """Rain that is not what its site file declares, and whether that is beyond doubt: more than ever fell."""
         for (site, station), rows in sorted(self.rain.items()):
             spec = sites[site].series(station, RAIN) if site in sites else None
-            if spec is None or spec.stamp == "event":
+            if spec is None:
                 continue
             rows.sort()
-            name, adds = f"{station}.{RAIN}", adds_up(rows)
+            name = f"{station}.{RAIN}"
+            if spec.stamp == "event":
+                counts = Counter(at_s for at_s, _ in rows)
+                usual = max(counts.values())
+                if usual > 1 and len(counts) >= REPEATED_LEAST and min(counts.values()) == usual:
+                    yield _REPEATED(name=name, n=Figure(usual, "d")), False
+                if adds_up(rows):
+                    yield _COUNTER(name=name), False
+                continue
+            if spec.stamp == "interval_end" and share_instants(rows):
+                yield _TIPS(name=name), False
+            adds = adds_up(rows)
             if adds and spec.stamp == "interval_end":
                 days: dict[float, float] = {}
                 for at_s, amount in rows:

@@ -22,6 +22,15 @@ def draw_tips(seed, count=120):
     return found
 
 
+def draw_cloudburst(seed, count=300):
+    """Tips of a storm: several of a minute."""
+    chance, at, found = random.Random(seed), BEGIN, []
+    for _ in range(count):
+        at += timedelta(seconds=chance.expovariate(1.0 / 15.0))
+        found.append(at)
+    return found
+
+
 def write_long(path, rows):
     lines = [f"{at:%Y-%m-%dT%H:%M:%SZ},{station},rain,{value:.1f},mm" for at, station, value in rows]
     path.write_text("\n".join(["time,station,quantity,value,unit", *lines]) + "\n")
@@ -61,3 +70,24 @@ def test_sums_and_counters_are_told_apart(tmp_path, form, write):
     write(tmp_path / "rain.csv", rows)
     stamps = {sensor.station: sensor.stamp for sensor in understand(tmp_path / "rain.csv", form)}
     assert stamps == {"SUMS": "", "TOTAL": "counter"}
+
+
+@pytest.mark.parametrize(("form", "write"), [("long", write_long), ("table", write_table)])
+def test_tips_by_the_minute_are_declared_as_events(tmp_path, form, write):
+    rows = [(at.replace(second=0, microsecond=0), "RG4", 0.2) for at in draw_cloudburst(4)]
+    write(tmp_path / "tips.csv", rows)
+    [sensor] = understand(tmp_path / "tips.csv", form)
+    assert sensor.stamp == "event"
+
+
+@pytest.mark.parametrize("empty", [(), (3,), (3, 700)])
+def test_empty_cells_turn_drizzle_into_no_tips(tmp_path, empty):
+    chance = random.Random(2)
+    lines = ["Time;RG4 rain (mm)"]
+    for k in range(1500):
+        amount = 0.2 if k // 50 % 7 == 2 and chance.random() < 0.3 else 0.0
+        at = BEGIN + timedelta(minutes=10 * k)
+        lines.append(f"{at:%Y-%m-%d %H:%M:%S};{'' if k in empty else amount}")
+    (tmp_path / "rain.csv").write_text("\n".join(lines) + "\n")
+    [sensor] = understand(tmp_path / "rain.csv", "table")
+    assert sensor.stamp == ""

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
@@ -57,7 +58,7 @@ from monitor.extensions.table_import.guess.questions import (
     name_own,
     require,
 )
-from monitor.extensions.table_import.guess.rain_stamp import RainStamp, find_rain_stamp
+from monitor.extensions.table_import.guess.rain_stamp import COUNTER, RainStamp, find_rain_stamp
 from monitor.extensions.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.extensions.table_import.guess.sharing import ROWS, find_owner
 from monitor.extensions.table_import.guess.summaries import refuse_readable, set_aside_summaries
@@ -159,7 +160,7 @@ _EVERY_OF: Final = Template("guess.every.of", "every {step} of {columns}")
 GAPS: Final = Template("guess.gaps", "{n} gaps, the longest {longest}")
 _TWICE: Final = Template("guess.twice", "{n} times come twice")
 _NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
-_ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out: nothing to store")
+_ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out ({names}): nothing to store")
 _NO_LETTER: Final = Template(
     "guess.no_letter", "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)"
 )
@@ -300,7 +301,8 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
     if not rules and not open_columns:
-        raise _refuse(table, _ALL_LEFT())
+        others = [table.title(name) for name in table.names if name not in times.rule.columns]
+        raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
     rules = _settle_coordinates(table, rules, station, numerals, talk)
     times = _settle_day(table, times, rules, talk)
     if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
@@ -573,7 +575,7 @@ def _settle_coordinates(
         return rules
     kept = [rule for rule in rules if rule not in suspects]
     if not kept:
-        raise _refuse(table, _ALL_LEFT())
+        raise _refuse(table, _ALL_LEFT(names=together.name_some([table.title(rule.name) for rule in rules])))
     return kept
 
 
@@ -924,14 +926,14 @@ def _find_stamps(table: RawTable, rule: ColumnRule, mapping: TableMapping, times
     if rule.quantity != "rain":
         return {}
     numerals = Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
-    values = list_numbers(table, rule.name, numerals)
-    if len(times.parsed) != len(values):  # some cells are empty, so rows and times do not correspond
-        return {"": find_rain_stamp(enumerate(values))} if mapping.station is None else {}
-    cells = [""] * table.rows if mapping.station is None else table.columns[mapping.station]
-    if len(cells) != len(values):
-        return {}
+    if len(times.parsed) != table.rows:  # instants and rows do not correspond: only the order of the values is known
+        values = list_numbers(table, rule.name, numerals)
+        return {"": RainStamp(COUNTER)} if mapping.station is None and adds_up([*enumerate(values)]) else {}
+    stations = [""] * table.rows if mapping.station is None else table.columns[mapping.station]
     rows: dict[str, list[tuple[float, float]]] = {}
-    for cell, at, value in zip(cells, times.parsed, values, strict=True):
-        place = name_station(str(cell)) if mapping.station is not None else ""
+    for station, at, cell in zip(stations, times.parsed, table.columns[rule.name], strict=True):
+        if is_empty(cell) or str(cell) in numerals.missing or (value := read_number(cell, numerals)) is None:
+            continue
+        place = name_station(str(station)) if mapping.station is not None else ""
         rows.setdefault(place, []).append((at.replace(tzinfo=UTC).timestamp(), value))
     return {place: find_rain_stamp(own) for place, own in rows.items()}

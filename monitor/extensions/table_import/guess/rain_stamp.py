@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from forecasting.hydrology.rain_amounts import adds_up, are_tips
+from forecasting.hydrology.rain_amounts import adds_up, are_tips, share_instants
 
 RAIN: Final = "rain"
 COUNTER: Final = "counter"
@@ -34,7 +34,7 @@ def find_rain_stamp(rows: Iterable[tuple[float, float]]) -> RainStamp:
     ordered = sorted(rows)
     if adds_up(ordered):
         return RainStamp(COUNTER)
-    if are_tips(ordered, TIPS_INTERVAL_S):
+    if share_instants(ordered) or are_tips(ordered, TIPS_INTERVAL_S):
         longest_s = max(after - before for (before, _), (after, _) in pairwise(ordered))
         return RainStamp(EVENT, TIPS_INTERVAL_S, max(TIPS_MIN_SILENCE_S, TIPS_SILENCE_FACTOR * longest_s))
     return RainStamp()
