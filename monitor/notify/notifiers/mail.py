@@ -4,6 +4,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from email.errors import HeaderParseError
 from email.message import EmailMessage
 from email.policy import default as mail_policy
@@ -20,6 +21,7 @@ from monitor.notify.notifier import read_secret
 PREFIX: Final = "SLOPEWARD_SMTP__"
 TIMEOUT_S: Final = 6.0
 ANSWER_S: Final = 20.0  # of a server that has the whole mail
+QUIT_S: Final = 2.0
 TLS_MODES: Final = ("starttls", "tls", "none")
 _FOR: Final = Template("mail.foot", "{site}, for {name}")
 _LOGIN: Final = Template("delivery.email.login", "email: the server refused the login ({code})")
@@ -61,7 +63,7 @@ class MailNotifier:
         """Send a mail that is ready; raises DeliveryError."""
         is_sent = False
         try:
-            with self._connect() as server:
+            with closing(self._connect()) as server:
                 if self._tls == "starttls":
                     server.starttls(context=ssl.create_default_context())
                 if self._user:
@@ -70,6 +72,7 @@ class MailNotifier:
                 server.sock.settimeout(ANSWER_S)
                 is_sent = True
                 refused = server.send_message(message)
+                _end_session(server)
         except smtplib.SMTPAuthenticationError as error:
             raise DeliveryError(_LOGIN(code=error.smtp_code)) from error
         except smtplib.SMTPRecipientsRefused as error:
@@ -88,6 +91,14 @@ class MailNotifier:
         if self._tls == "tls":
             return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_S, context=ssl.create_default_context())
         return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_S)
+
+
+def _end_session(server: smtplib.SMTP) -> None:
+    """Say goodbye to a server that has answered to the whole mail. Its answer to the goodbye changes nothing."""
+    assert server.sock is not None
+    server.sock.settimeout(QUIT_S)
+    with suppress(smtplib.SMTPException, OSError):
+        server.quit()
 
 
 def check_address(address: str) -> None:

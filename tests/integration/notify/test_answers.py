@@ -154,6 +154,35 @@ def test_a_mail_that_one_of_several_recipients_does_not_get_is_not_delivered(cod
     assert handler.taken == [["a@example.org"]]
 
 
+class Farewell:
+    """Take every mail, and answer to the end of the session with a text."""
+
+    def __init__(self, text):
+        self.text = text
+        self.taken = 0
+
+    async def handle_DATA(self, _server, _session, _envelope):  # noqa: N802 - aiosmtpd calls it so
+        self.taken += 1
+        return "250 queued"
+
+    async def handle_QUIT(self, _server, _session, _envelope):  # noqa: N802 - aiosmtpd calls it so
+        return self.text
+
+
+@pytest.mark.parametrize("text", ["221 bye", "421 too busy", "500 what"])
+def test_a_mail_is_delivered_however_the_server_ends_the_session(text):
+    handler = Farewell(text)
+    server = Controller(handler, hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        settings = {"HOST": "127.0.0.1", "PORT": str(server.port), "SECURITY": "none"}
+        notifier = MailNotifier("a@example.org", {f"SLOPEWARD_SMTP__{key}": value for key, value in settings.items()})
+        notifier.deliver(NOTE)
+    finally:
+        server.stop()
+    assert handler.taken == 1
+
+
 @pytest.mark.parametrize(
     "address",
     [
