@@ -26,6 +26,7 @@ from monitor.ingest.text.clocks import (
     COUNTS,
     GPS,
     begin_day,
+    begin_digits,
     drop_weekday,
     fill_digits,
     tidy_time,
@@ -121,7 +122,7 @@ class TimeRule:
             with suppress(ValueError, OverflowError, re.error):  # a pattern that names one part twice
                 return self._read_text(way)
             with suppress(ValueError, OverflowError, re.error):
-                begin = f"{way[:-2]}00" if self.format.endswith(" %H") and way.endswith(" 24") else begin_day(way)
+                begin = begin_digits(way, self.format) or begin_day(way)
                 if begin is not None:
                     return self._read_text(begin) + timedelta(days=1)
         day = _CLOCK_BEHIND.sub("", self.format)

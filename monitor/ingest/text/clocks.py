@@ -39,7 +39,8 @@ _DAYS: Final = (  # of the week, as the months; a short form has two letters at 
 _DAY: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
 _NUMERIC: Final = re.compile(r"\d{1,4}[./-] ?\d")  # a whole date: a word before it is no month
 _MONTH_TERM: Final = re.compile(r"[^\W\d_]{3,}\.?")
-_END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
+_END: Final = re.compile(r"(?<=[T ])24([:. ]?)00(?:[:. ]?00)?(?:\.0+)?$")
+_ENDS: Final = (("%H%M%S", "240000"), ("%H%M", "2400"), ("%H", "24"))  # clocks of digits, and the end of a day
 SHORTEST: Final = 3  # letters of a month
 # hours ahead of UTC; a name that two countries use for different hours (CST, IST) is none of them
 ZONES: Final = {
@@ -158,6 +159,21 @@ def begin_day(text: str) -> str | None:
     ('29.02.2024 00:00', '2024-02-29T00:00:00', None)
     """
     return None if _END.search(text) is None else _END.sub(lambda found: "00" + found[0][2:], text)
+
+
+def begin_digits(text: str, form: str) -> str | None:
+    """A time of digits at the end of a day as the beginning of the same day; None where it is no such time.
+
+    >>> begin_digits("2026030124", "%Y%m%d%H"), begin_digits("2026-03-01 24", "%Y-%m-%d %H")
+    ('2026030100', '2026-03-01 00')
+    >>> begin_digits("202603012400", "%Y%m%d%H%M"), begin_digits("2026030124", "%y%m%d%H%M")
+    ('202603010000', None)
+    """
+    for clock, end in _ENDS:
+        if form.endswith(clock):
+            is_end = text.endswith(end) and len(text) > len(end)
+            return f"{text.removesuffix(end)}{'0' * len(end)}" if is_end else None
+    return None
 
 
 CENTURY_MOST: Final = timedelta(days=3652)  # before now: a mapping whose years have two digits is believed so far

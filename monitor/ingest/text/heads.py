@@ -21,6 +21,10 @@ HEAD_MOST: Final = 30  # lines of a head, and lines without data that are held b
 WORDS_LEAST: Final = 3  # words side by side that are names though they resemble none
 RESEMBLE: Final = 0.5  # share of the cells that are names
 ANNOTATION: Final = re.compile(r"#(?:group|datatype|default|constant|timezone|dateTime|concat)\b", re.IGNORECASE)
+_SUM: Final = re.compile(
+    r"(?:daily |day )?(?:totals?|sum|mean|average|avg|max|min|summe|mittel|totale|somma|media|somme|moyenne|suma)",
+    re.IGNORECASE,
+)
 _TOA5: Final = "TOA5"
 _IN_BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _DATE: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
@@ -47,8 +51,14 @@ def is_annotation(cells: Cells) -> bool:
 
 
 def names_rise(cells: Cells) -> bool:
-    """Whether a line names columns by rising numbers, such as depths, behind a word for the time."""
+    """Whether a line names columns by rising numbers, such as depths or hours, between words for the time and a sum.
+
+    >>> names_rise(["Depth", "0.5", "1.0"]), names_rise(["Date", "1", "2", "Total"]), names_rise(["P1", "1", "2", "ok"])
+    (True, True, False)
+    """
     texts = _list_texts(cells)
+    while texts and _SUM.fullmatch(texts[-1]):
+        texts.pop()
     if len(texts) < 3 or is_plain(texts[0]):
         return False
     try:
