@@ -14,10 +14,11 @@ from monitor.domain.extension import load
 from monitor.domain.names import UNREADABLE
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
-from monitor.ingest.files.gnss import is_positions
+from monitor.ingest.files.gnss import CARTESIAN, is_cartesian, is_positions
 from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
+from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})
@@ -55,7 +56,10 @@ _POINTS_NEED: Final = Template(
 _PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
 _ZIPPED: Final = Template("guess.advice.zip", "a zip of other files: unpack it, and read in what it holds")
 _JSON: Final = Template("guess.advice.json", "this is JSON: a decoder reads it where an instrument sends it by MQTT")
-_NO_TEXT: Final = Template("guess.advice.no_text", "no text, and no form that is known by its content: name its form")
+_NO_TEXT: Final = Template(
+    "guess.advice.no_text",
+    "no text, and no form that is known by its content: export it as text, or name its form with --format",
+)
 _NO_LONG: Final = Template(
     "guess.advice.table",
     "no table of time, station, quantity, value in UTF-8 with commas: slopeward ingest {file} --guess looks what it is",
@@ -140,6 +144,9 @@ def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
         return ReaderCandidates((), _PACKED())
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b'"TOB1"')):
         return _table(path)
+    if find_bare_utf_16(head):
+        return _table(path)
+    head = strip_zeros(head)
     if b"\0" in head:
         return ReaderCandidates((), _NO_TEXT())
     seen = _inspect_text(path, head.decode("utf-8-sig", "replace"))
@@ -178,6 +185,8 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
         return ReaderCandidates(("rtklib",))
     if is_positions(path, lines):
         return ReaderCandidates(("gnss",))
+    if is_cartesian(lines):
+        return ReaderCandidates((), CARTESIAN())
     return _find_own(text) or _table(path)
 
 

@@ -16,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template
+from forecasting.message import TEXT_OF, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import wrap_longitude
 from monitor.ingest.decoders.native import SOLUTIONS
@@ -48,9 +48,9 @@ _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
 _FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # from the first of its days
 _OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
-_CARTESIAN: Final = Template(
+CARTESIAN: Final = Template(
     "gnss.cartesian",
-    "{file}: these are Cartesian positions (X, Y and Z from the centre of the earth), not east, north and up; download "
+    "these are Cartesian positions (X, Y and Z from the centre of the earth), not east, north and up; download "
     "the .tenv3 file of the same station from the Nevada Geodetic Laboratory and import that file",
 )
 _LEAST_RADIUS_M: Final = 6.3e6  # from the centre of the earth to any station
@@ -87,6 +87,12 @@ def is_positions(path: Path, lines: Iterable[str]) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def is_cartesian(lines: Iterable[str]) -> bool:
+    """Whether the first row of data is a position from the centre of the earth, in the form of Nevada's `.txyz2`."""
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return _TENV.match(first) is not None and _is_cartesian(first.split())
 
 
 def find_place(path: Path) -> tuple[float, float, float] | None:
@@ -138,7 +144,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if (named := line.startswith("site YYMMMDD")) or _TENV.match(line):
             fields = line.split()
             if not named and _is_cartesian(fields):
-                raise ConfigError(_CARTESIAN(file=str(path)))
+                raise ConfigError(TEXT_OF(name=str(path), text=CARTESIAN()))
             whole = named or len(fields) >= _WITH_WHOLE
             nevada = _Nevada(7, 14, whole=True, frame=_name_frame(path.name)) if whole else _Nevada(6, 10, whole=False)
             return _walk(path, head if named else head[:-1], lines if named else chain([line], lines), nevada.read)

@@ -34,4 +34,5 @@ def test_cartesian_positions_are_refused_with_the_file_to_use_instead(tmp_path, 
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(ConfigError, match=r"centre of the earth.*\.tenv3"), open_gnss(file, ImportOptions()):
         pass
-    assert find_form(file) != "gnss"
+    with pytest.raises(ConfigError, match=r"centre of the earth.*\.tenv3"):
+        find_form(file)

@@ -31,6 +31,7 @@ from monitor.ingest.files.tables import (
 from monitor.ingest.recognise import describe_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.clocks import NAMED
+from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
 from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.ingest.text.units import read_unit, unit_of_header
 
@@ -171,10 +172,9 @@ def _find_encoding(path: Path) -> str:
         raise ConfigError(TEXT_OF(name=str(path), text=EMPTY()))
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "utf-16"
-    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):  # without a mark at its beginning
-        zeros = head[high::2].count(0)
-        if zeros > 0.5 * len(head[high::2]) and 0 not in head[1 - high :: 2]:
-            return encoding
+    if bare := find_bare_utf_16(head):
+        return bare
+    head = strip_zeros(head)
     if b"\0" in head:
         raise ConfigError(TEXT_OF(name=str(path), text=describe_known(path) or _BINARY()))
     for cut in range(4):  # the last character may be torn
@@ -195,7 +195,8 @@ def _find_encoding(path: Path) -> str:
 def _read_lines(path: Path, encoding: str) -> list[str]:
     try:
         with path.open(encoding=encoding, newline="") as file:
-            lines = [line.rstrip("\r\n") for line in islice(iter(lambda: file.readline(LINE_LIMIT), ""), SCAN_LINES)]
+            raw_lines = islice(iter(lambda: file.readline(LINE_LIMIT), ""), SCAN_LINES)
+            lines = [line.rstrip("\r\n").lstrip("\0") for line in raw_lines]
     except UnicodeError as error:
         text = _ODD_ENCODING(encoding=encoding, problem=str(error))
         raise ConfigError(TEXT_OF(name=str(path), text=text)) from None
