@@ -40,6 +40,13 @@ from monitor.extensions.table_import.guess.numerals import (
     read_number,
     settle_numerals,
 )
+from monitor.extensions.table_import.guess.odd_clocks import (
+    MIXED_ORDERS,
+    doubt_turning,
+    find_exchanged,
+    refuse_gps_weeks,
+    refuse_odd_clocks,
+)
 from monitor.extensions.table_import.guess.odd_rows import (
     refuse_midnights,
     refuse_sums,
@@ -272,9 +279,11 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
     table = replace(table, units=_find_units(table) | table.units)
     table, summaries = set_aside_summaries(table)
+    refuse_gps_weeks(table)
     times = find_times(table)
     if times is None:
         raise _refuse(table, describe_untimed(table))
+    refuse_odd_clocks(table, times)
     talk = Interview(answers)
     if len(table.sheets) > 1 and SHEET not in talk.answers:
         talk.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
@@ -284,8 +293,9 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     refuse_readable(table, times, summaries)
     request_factor(table, times.rule.columns[0], talk)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
-    refuse_sums(table, times, station, kinds)
-    refuse_midnights(table, times, station, kinds)
+    if all(question.key != DATES for question in talk.questions):
+        refuse_sums(table, times, station, kinds)
+        refuse_midnights(table, times, station, kinds)
     if summaries is not None:
         row_facts.append(("totals", _SUMMARIES(n=Figure(len(summaries.labels), "d"), labels=summaries.list_some())))
     if station is None and not kinds:
@@ -524,6 +534,7 @@ def _format_step(step: timedelta) -> Figure:
 def _settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
     times = _settle_clock(table, settle_instants(table, times, talk, now), talk)
+    _request_order(table, times, talk)
     times = _settle_zone(_settle_dates(times, talk), talk)
     is_open = any(question.key == INSTANTS for question in talk.questions)
     return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
@@ -613,6 +624,13 @@ def _settle_dates(times: Times, talk: Interview) -> Times:
     return replace(times, rule=rule, parsed=tuple(parsed))
 
 
+def _request_order(table: RawTable, times: Times, talk: Interview) -> None:
+    """Ask whether all dates have one order, where day and month of some seem to be exchanged."""
+    if not times.rivals and (example := find_exchanged(times)) is not None:
+        text = MIXED_ORDERS(column=table.title(times.rule.columns[0]), value=example)
+        talk.request(DATES, text, (_find_order(times.rule.format),))
+
+
 def _find_order(form: str) -> str:
     """What stands first in the dates of a form."""
     places = {sign: form.find(f"%{sign}") for sign in "ymd"}
@@ -637,6 +655,10 @@ def _settle_zone(times: Times, talk: Interview) -> Times:
         if counts is None:
             return times
         zone = ZoneInfo(counts)
+    elif (doubt := doubt_turning(times.parsed, zone)) is not None:
+        text, fixed = doubt
+        counts = talk.request(CLASH, text, (fixed, zone.key))
+        zone = zone if counts is None else ZoneInfo(counts)
     return replace(times, rule=replace(times.rule, zone=zone))
 
 

@@ -153,7 +153,10 @@ def refuse_midnights(table: RawTable, times: Times, station: str | None, kinds: 
 
 def _count_midnights(clocks: Sequence[datetime]) -> int:
     """How many midnights stand behind the other rows of their date."""
-    if clocks and clocks[0] > clocks[-1]:
+    # On one single day the midnight at the end may be the least of all times, so the steps decide.
+    is_one_day = bool(clocks) and clocks[0].date() == clocks[-1].date()
+    steps_back = sum(after < before for before, after in pairwise(clocks))
+    if clocks and (2 * steps_back > len(clocks) if is_one_day else clocks[0] > clocks[-1]):
         clocks = clocks[::-1]  # the newest first
     count = 0
     for index, (before, at) in enumerate(pairwise(clocks), 1):

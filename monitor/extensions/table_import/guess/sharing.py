@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import ConfigError
+from monitor.extensions.table_import.guess.names import is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty, list_names
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
@@ -30,6 +31,11 @@ _PARTED: Final = Template(
     "write a column of values for each",
 )
 
+_NAMELESS: Final = Template(
+    "guess.rows.nameless",
+    "some names of '{column}' have no letter and no digit, or mean that there is no value, or come too seldom: give "
+    "each station a name with a letter or digit, and import the file again",
+)
 RECORD: Final = "record"
 ONE_RECORD: Final = "one record"
 _TWO_FILES: Final = Template(
@@ -67,6 +73,8 @@ def find_owner(
             text = _PARTED(n=Figure(count, "d"), column=title)
             raise ConfigError(TEXT_OF(name=str(table.path), text=text))
         return None
+    if not columns and (nameless := _find_nameless(table, keys)) is not None:
+        raise ConfigError(TEXT_OF(name=str(table.path), text=_NAMELESS(column=table.title(nameless))))
     return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
@@ -91,6 +99,17 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
             talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
             return
         before |= {at: (value, name) for at, value in own.items()}
+
+
+def _find_nameless(table: RawTable, keys: Sequence[Any]) -> str | None:
+    """The column of stations that separates the rows, and in which some names cannot be the id of a station."""
+    for name in table.names:
+        if not is_station_column(table.title(name)):
+            continue
+        texts = [str(cell) for cell in table.columns[name]]
+        if len(set(zip(keys, texts, strict=True))) >= APART_LEAST * table.rows:
+            return name
+    return None
 
 
 def _separates_rows(table: RawTable, keys: Sequence[Any], column: str) -> bool:

@@ -1,6 +1,7 @@
 """Which columns hold the time of an unknown table, and how it is written."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,10 +34,23 @@ from monitor.ingest.text.clocks import (
 _UNKNOWN_FORM: Final = Template(
     "guess.times.form",
     "no column holds a time that can be read; the cells of '{column}' are like '{value}', which is no form of a time "
-    "known here",
+    "known here: write dates such as 2026-03-01 08:30, and import the file again",
 )
-_NO_TIME: Final = Template("guess.times.none", "no column holds a time that can be read; the columns are: {names}")
-_ODD_CLOCK: Final = Template("guess.times.clock", "column '{column}' looks like a clock, and cannot be read as one")
+_NO_TIME: Final = Template(
+    "guess.times.none",
+    "no column holds a time that can be read; the columns are: {names}. Write dates such as 2026-03-01 08:30, and "
+    "import the file again",
+)
+_ODD_CLOCK: Final = Template(
+    "guess.times.clock",
+    "column '{column}' looks like a clock, and cannot be read as one: write hours and minutes such as 8:30, and import "
+    "the file again",
+)
+_LEFT_BLANK: Final = Template(
+    "guess.times.left_blank",
+    "'{column}' has a date in some rows alone, and the clock of '{clock}' in all: write the date in every row, and "
+    "import the file again",
+)
 _OWN_TIMES: Final = Template(
     "guess.times.own",
     "the columns behind '{column}' have times of their own: cut the table there, and read each part alone",
@@ -110,7 +124,7 @@ _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns"
 # below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
-_HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
+_HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hh|hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
 _CLOCK_ALONE: Final = re.compile(
     r"(?:(?:clock[ _]?)?time|clock|(?:uhr)?zeit|ora|heure|hora|hours?|stunden?|hh?mm(?:ss)?|时间)"
     r"(?:[ _]?\W?(?:h|hr|hh?mm(?:ss)?|utc)\W?)?",
@@ -253,6 +267,9 @@ def _are_days(times: Times) -> bool:
 def _require_clock(table: RawTable, times: Times) -> Times:
     """The times; raises ConfigError where they are days, and the clock that stands beside them cannot be read."""
     if _are_days(times) and (clock := _find_clock(table, times)) is not None:
+        date, clock_title = table.title(times.rule.columns[0]), table.title(clock)
+        if len(times.parsed) < FITS * len(table.list_cells(clock)):
+            raise ConfigError(TEXT_OF(name=str(table.path), text=_LEFT_BLANK(column=date, clock=clock_title)))
         raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=table.title(clock))))
     return times
 
@@ -329,7 +346,9 @@ def describe_untimed(table: RawTable) -> Message:
         if not cells or not _is_named(table, name):
             continue
         # of a workbook: dates among texts, where a spreadsheet may have exchanged day and month; ##### is too narrow
-        odd = next((c for c in cells if not is_time(c)), next((c for c in cells if not _STAMP.match(c)), cells[0]))
+        odd = next((c for c in cells if not is_time(c)), next((c for c in cells if not _STAMP.match(c)), ""))
+        shapes = Counter(_shape(c) for c in cells)
+        odd = odd if odd and _shape(odd) != shapes.most_common(1)[0][0] else min(cells, key=lambda c: shapes[_shape(c)])
         return _UNKNOWN_FORM(column=table.title(name), value=odd[:40])
     return _NO_TIME(names=NameList(table.names))
 
@@ -417,10 +436,10 @@ def _choose(how: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> Times 
         return None
     whole = [(form, parsed) for form, parsed in whole if len(parsed) == most]
     # a record runs forward in even steps; the wrong order of day and month makes it jump
-    ranked = sorted(whole, key=lambda item: _disorder(item[1]))
+    ranked = sorted(whole, key=lambda item: measure_disorder(item[1]))
     clocks = {f: [one.replace(tzinfo=None) for one in at] for f, at in ranked}
-    least_odd = _disorder(ranked[0][1])
-    alike = [(f, at, max(clocks[f]) - min(clocks[f])) for f, at in ranked if _disorder(at) <= least_odd]
+    least_odd = measure_disorder(ranked[0][1])
+    alike = [(f, at, max(clocks[f]) - min(clocks[f])) for f, at in ranked if measure_disorder(at) <= least_odd]
     # where the years ran from row to row and the days stood still, the order of the two was taken for the other
     least = min(span for _, _, span in alike)
     alike = [one for one in alike if one[2] <= _SPAN_MOST * least]
@@ -488,8 +507,8 @@ def _choose_one_day(how: TimeRule, texts: Sequence[str], days: Sequence[str], cl
     chosen = [found for clock in clocks if (found := _choose(how, texts, [f"{d} {clock}" for d in days])) is not None]
     if not chosen:
         return None
-    fewest_back = min(_disorder(found.parsed)[0] for found in chosen)
-    best, *others = [found for found in chosen if _disorder(found.parsed)[0] == fewest_back]
+    fewest_back = min(measure_disorder(found.parsed)[0] for found in chosen)
+    best, *others = [found for found in chosen if measure_disorder(found.parsed)[0] == fewest_back]
     forms = [form for found in others for form in (found.rule.format, *found.rivals)]
     return replace(best, rivals=(*best.rivals, *forms))
 
@@ -704,7 +723,7 @@ def _share(texts: Sequence[str], form: str, how: TimeRule) -> float:
     return len(_parse(texts, form, how)) / len(texts) if texts else 0.0
 
 
-def _disorder(times: Sequence[datetime]) -> tuple[int, float]:
+def measure_disorder(times: Sequence[datetime]) -> tuple[int, float]:
     """Steps back, and how uneven the steps are: small for the right reading of a record."""
     try:
         steps = [(b - a).total_seconds() for a, b in pairwise(times)]
