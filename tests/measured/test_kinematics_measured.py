@@ -11,13 +11,17 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.velocity import DAY_S
 from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
 from monitor.jobs.movement.update import update_movement
+from monitor.replay.backtest import BacktestOptions, run_backtest
+from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from tests.bench.forecasting import measured_curves
-from tests.data.measured import measured_site, read_baijiabao
+from tests.data import site_text
+from tests.data.measured import measured_site, read_baijiabao, read_cascadia
 
 pytestmark = pytest.mark.data
 
@@ -41,6 +45,29 @@ def test_reservoir_steps_that_did_not_fail_show_no_window(measured):
     assert times[-1] - times[0] > 1800 * DAY_S
     issues = watch_failure(times, values, [0.0] * len(times), FailureSpec(30.4 * DAY_S, 5.0))
     assert not any(x.trusted for x in issues)
+
+
+def test_a_backtest_of_quiet_gnss_computes_its_windows_and_trusts_none(measured, sqlite_url):
+    folder = measured("gnss-cascadia-pbo-csv/ALBH.pbo.nam08.csv").parent
+    begin, end = datetime(2014, 1, 1, tzinfo=UTC), datetime(2015, 7, 1, tzinfo=UTC)
+    names = ("ALBH", "SEAT", "SEDR")
+    rows = read_cascadia(folder, begin, end, names)
+    moved = site_text.series("displacement", "mm", "1d", max_silence="5d")
+    text = site_text.head("cascadia", timezone="UTC", levels=site_text.FOUR)
+    text += "".join(site_text.station(name, moved) for name in names)
+    within = {level: {"within": span} for level, span in (("yellow", "30d"), ("orange", "10d"), ("red", "3d"))}
+    site = parse_site(
+        text + site_text.criterion("inverse_velocity", role="witness", stations=["*"], **within), "c.toml"
+    )
+    with Database(sqlite_url) as db:
+        with db.write() as c:
+            save_site(c, site, "test", "test", begin)
+            add_observations(c, rows, end)
+        card = run_backtest(db, site, begin, end, terms=BacktestOptions(VisibilityRule("observed")))
+    (run,) = card.runs
+    assert sum(looks for _, looks in run.windows.looks) > 1_000
+    assert [period for period in run.windows.periods if period.first_trusted] == []
+    assert run.alarm_days == ()
 
 
 @pytest.mark.parametrize("suffix", ["", "-6h", "-1h"])
