@@ -56,10 +56,10 @@ _CANNOT: Final = Template("reachable.not", "{series} cannot reach {level} by {cr
 _LATE: Final = Template("reachable.late", "{level} of {criterion} is reached by {series} late: {text}")
 _ABOVE: Final = Template("judgement.above", "{level} above {missed} (within {duration})")
 _BELOW: Final = Template("judgement.below", "{level} below {missed} (within {duration})")
-_JUDGED: Final = Template("judgement.series", "{series}: {levels}; slower or smaller motion raises nothing")
+_JUDGED: Final = Template("judgement.series", "{series}: {levels}; slower or smaller changes raise nothing")
 _JUDGED_WITHOUT_NOISE: Final = Template(
     "judgement.series_without_noise",
-    "{series}: {levels}; slower or smaller motion raises nothing, nor does faster motion that noise hides: no "
+    "{series}: {levels}; slower or smaller changes raise nothing, nor do faster ones that noise hides: no "
     "noise_floor is declared",
 )
 _LIMITED: Final = Template("judgement.limited", "motion at {series} raises at most {level}")
@@ -619,7 +619,8 @@ def describe_limits(site: Site, judgements: Iterable[SeriesJudgement]) -> list[M
         ]
         if limits:
             parts = tuple(_describe_limit(site, limit) for limit in limits)
-            has_noise = all(limit.error > 0.0 for limit in limits)
+            # Values are compared as they are; only rates must stand out from the noise.
+            has_noise = all(limit.error > 0.0 or limit.unit == judgement.unit for limit in limits)
             alike.setdefault((parts, has_noise), []).append(judgement.name)
     return [
         (_JUDGED if has_noise else _JUDGED_WITHOUT_NOISE)(series=_list_names(names), levels=MessageList(parts, ", "))

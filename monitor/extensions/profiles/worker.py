@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from monitor.decision.judgements import can_change_level
 from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import Span, join_spans
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.decision.judgements import can_change_level
 from monitor.extensions.profiles.borehole import FIRST, WAIT_FOR_DEPTHS, Borehole
 from monitor.extensions.profiles.declare import Profile, map_profiles
 from monitor.extensions.profiles.store import (

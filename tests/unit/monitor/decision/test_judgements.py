@@ -159,7 +159,7 @@ def test_a_limit_is_stated_with_its_time():
     (sentence,) = describe_limits(site, list_judgements(site))
     assert sentence == (
         "G1.displacement, G2.displacement: yellow above 2 mm/day (within 12 h), red above 100 mm/day (within 6 h); "
-        "slower or smaller motion raises nothing"
+        "slower or smaller changes raise nothing"
     )
 
 
