@@ -31,4 +31,4 @@ def test_the_worked_case_prints_its_figures(measured, monkeypatch: pytest.Monkey
                 figures += 1
             continue
         printed = flatten("".join(run_line(tmp_path, line) for line in LINE.findall(block)))
-    assert figures == 15
+    assert figures == 14

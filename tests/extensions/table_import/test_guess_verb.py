@@ -53,13 +53,13 @@ def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsy
     capsys.readouterr()
     assert Path("configs/sites/hang.toml").is_file()
     text = Path("configs/sites/hang.toml").read_text()
-    Path("configs/sites/hang.toml").write_text(text.replace("over = 2.0", "over = 3.0"))
+    Path("configs/sites/hang.toml").write_text(text.replace("min_sigma = 3.0", "min_sigma = 3.5"))
     Path("hang.mapping.toml").write_text("# mine\n")
     assert run_verb([*command, "place=47.5,10.2"]) == 1  # what somebody wrote is never written over
     assert "says something else" in capsys.readouterr().err
     Path("hang.mapping.toml").unlink()
     assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
-    assert "over = 3.0" in Path("configs/sites/hang.toml").read_text()
+    assert "min_sigma = 3.5" in Path("configs/sites/hang.toml").read_text()
     assert (run_verb(["check"]), run_verb(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     assert run_verb(["ingest", "hang.csv", "--site", "hang", "--mapping", "hang.mapping.toml", "--json"]) == 0

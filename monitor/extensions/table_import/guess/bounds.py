@@ -1,11 +1,12 @@
 """Bounds of a first site file: windows and speeds for each level, from how often a station is read and how it moved.
 
 The bound of a level is a multiple of the usual speed of the station plus three standard deviations of the speeds in the
-window of that level, which contain the noise of the instrument and its daily cycle. Multiples of the steady rate as
-alarm values: 1, 5 and 10 times 1.5 times the mean rate at Outang landslide. Here the speed that four fifths of the
-record exceed replaces the mean: a record that already accelerates must not raise its own bounds. A bound is never below
-the lowest that slopes have been warned with (Crosta and Agliardi 2003: 1, 2 and 5 mm/day) and never above the fixed
-bounds of `FIXED`: a record that begins while the slope moves fast must not make this speed normal.
+window of that level, which contain the noise of the instrument and its daily cycle. Between two surveys ten standard
+deviations are added. Multiples of the steady rate as alarm values: 1, 5 and 10 times 1.5 times the mean rate at Outang
+landslide. Here the speed that four fifths of the record exceed replaces the mean: a record that already accelerates
+must not raise its own bounds. A bound is never below the lowest that slopes have been warned with (Crosta and Agliardi
+2003: 1, 2 and 5 mm/day) and never above the fixed bounds of `FIXED`: a record that begins while the slope moves fast
+must not make this speed normal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,9 @@ INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many r
 INTERVALS_USUAL: Final = 12
 # Two surveys may be this many intervals apart: one survey may be missed.
 SURVEY_INTERVALS: Final = 3
+LINE_DEVIATIONS: Final = 3.0
+# Errors of single readings are larger than a normal distribution allows, and no third reading shows them.
+SURVEY_DEVIATIONS: Final = 10.0
 # Below this number of speeds the record shows no usual speed.
 LEAST_SPEEDS: Final = 6
 TO_STANDARD_DEVIATION: Final = 1.4826  # of the median absolute deviation of normal noise
@@ -70,23 +74,27 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
             speeds = measure_surveys(components)
         else:
             window_s, speeds = _choose_window(components, interval_s, level, usual)
-        bound = choose_bound(level, usual, speeds)
+        deviations = SURVEY_DEVIATIONS if is_survey else LINE_DEVIATIONS
+        bound = choose_bound(level, usual, speeds, deviations)
         if found:
             bound = max(bound, found[-1].over_mm_per_day)
         found.append(LevelWindow(level, window_s, _round(bound), speeds, interval_s, is_survey))
     return tuple(found)
 
 
-def choose_bound(level: int, usual_mm_per_day: float | None, speeds: UsualSpeed | None) -> float:
+def choose_bound(
+    level: int, usual_mm_per_day: float | None, speeds: UsualSpeed | None, deviations: float = LINE_DEVIATIONS
+) -> float:
     """Return the bound of a level in mm/day.
 
     Args:
         usual_mm_per_day: Usual speed of the station over its record.
         speeds: Speeds in the window of the level, or between two surveys.
+        deviations: Standard deviations of these speeds that are added.
     """
     if usual_mm_per_day is None or speeds is None:
         return FIXED[level]
-    alarm_value = MULTIPLES[level] * 1.5 * usual_mm_per_day + 3.0 * speeds.spread
+    alarm_value = MULTIPLES[level] * 1.5 * usual_mm_per_day + deviations * speeds.spread
     return min(max(LOWEST[level], alarm_value), FIXED[level])
 
 
