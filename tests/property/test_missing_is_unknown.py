@@ -452,12 +452,12 @@ def test_a_gauge_that_repeats_a_large_sum_is_not_known_whole():
 # ---- no false doubt ------------------------------------------------------------------------------------------------
 @settings(max_examples=30)
 @seed(74)
-@given(st.sampled_from(("gnss", "tilt", "extensometer", "piezometer")), st.integers(0, 10**6), st.integers(0, 4))
+@given(st.sampled_from(("gnss", "tilt", "extensometer", "piezometer")), st.integers(0, 10**6), st.integers(0, 3))
 def test_a_still_slope_is_green_and_full_whatever_the_last_digit(name: str, number: int, digit: int):
-    """A fine instrument repeats a value by chance, a coarse one most of the time."""
+    """An instrument whose last digit is no coarser than its noise repeats a value by chance and is not doubted."""
     instrument = next(one for one in INSTRUMENTS if one.name == name)
     record = make_record(Example(instrument, number, 0.0, 36, 60, ()))
-    step = (1e-6, 0.004, 0.02, 0.05, 0.1)[digit]
+    step = (1e-6, 0.004, 0.02, 0.05)[digit]
     rounded = {
         q: [replace(r, value=(v := round(r.value / step) * step), value_raw=v) for r in rows]
         for q, rows in record.items()

@@ -26,7 +26,7 @@ KINDS: Final = frozenset(
     split_table("""
         anomaly; drawdown; earthquake; forecast; insar rate; inverse velocity; level; rain antecedent;
         rain intensity duration; rain learned; rain return period; rain sum; rate; report; scene;
-        factor of safety; tangential angle
+        survey rate; factor of safety; tangential angle
     """)
 )
 # stages and trends of movement

@@ -322,7 +322,7 @@ def test_a_series_that_nothing_here_can_fill_is_said(database, tmp_path, capsys,
     monkeypatch.chdir(tmp_path)
     config = str(write_service(tmp_path, database, SITE))
     run_verb(["check", "--config", config])
-    assert "V1.velocity" not in capsys.readouterr().err
+    assert "V1.velocity stays empty" not in capsys.readouterr().err
     monkeypatch.setattr(site_files, "list_extensions", tuple)
     run_verb(["check", "--config", config])
     assert "a velocity map is read by the extension surveys, which is not there" in capsys.readouterr().err

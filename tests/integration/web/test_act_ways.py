@@ -29,7 +29,7 @@ from monitor.extensions.duty import store as duty
 from monitor.extensions.duty.acts import pick_team
 from monitor.extensions.telephony import by_telephone
 from monitor.extensions.telephony.store.replies import ACKNOWLEDGED, REFUSED, make_code
-from monitor.ingest.references import share_answer
+from monitor.ingest.references import ReferenceAnswer, share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
 from monitor.replay import acts_on_site_files
@@ -129,7 +129,7 @@ def prepare(c, name, k):
         detail = {"frame": "ITRF14", "epoch0": None, "asked": {"frame": "ITRF20", "epoch0": None}}
         stamp(c, f"epoch0:{SITE}/G1", detail, NOW)
         # the level stands high by now: it takes two
-        keep_first(c, share_answer(c, f"{SITE}/G1", accept=False), Actor("dan"), "seen", 9, NOW)
+        keep_first(c, share_answer(c, f"{SITE}/G1", answer=ReferenceAnswer.KEPT), Actor("dan"), "seen", 9, NOW)
         return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
     if kind == "drill":
         c.execute(update(drill).values(state="ended"))
