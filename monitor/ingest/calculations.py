@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from monitor.domain.errors import SlopewardError, StoreBusyError
+from monitor.domain.extension import ServicePart
 from monitor.ingest.message import StoredSites
 
 log: Final = logging.getLogger(__name__)
@@ -78,6 +79,16 @@ class CalculationThread:
         # Replaced as a whole after each piece, because other threads read it.
         self._waiting: Mapping[str, WaitingValues] = {}
         self._thread = threading.Thread(target=self._run, name=what, daemon=True)
+
+    def make_part(self, status: object) -> ServicePart:
+        """Return the thread as a part of the service.
+
+        Args:
+            status: What the health checks of the extension read.
+        """
+        return ServicePart(
+            start=self.start, stop=self.stop, on_readings=self.wake, is_behind=self.is_behind, seen=(status,)
+        )
 
     def start(self) -> None:
         """Start the thread."""

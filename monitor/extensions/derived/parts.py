@@ -23,12 +23,4 @@ def build_parts(
 ) -> list[ServicePart]:
     """Return the thread that computes calculated series, also for sites that have none yet."""
     thread = CalculationThread("calculated series", Calculator(db, sites, clock), on_stored, SHARE)
-    return [
-        ServicePart(
-            start=thread.start,
-            stop=thread.stop,
-            on_readings=thread.wake,
-            is_behind=thread.is_behind,
-            seen=(CalculationStatus(sites, thread.list_waits_s),),
-        )
-    ]
+    return [thread.make_part(CalculationStatus(sites, thread.list_waits_s))]

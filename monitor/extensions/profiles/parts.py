@@ -26,12 +26,4 @@ def build_parts(
 ) -> list[ServicePart]:
     """Return the thread that computes profiles, also for sites that have none yet."""
     thread = CalculationThread("depth profiles", ProfileCalculator(db, sites, clock), on_stored, SHARE)
-    return [
-        ServicePart(
-            start=thread.start,
-            stop=thread.stop,
-            on_readings=thread.wake,
-            is_behind=thread.is_behind,
-            seen=(WaitingProfiles(sites, thread.list_waits_s),),
-        )
-    ]
+    return [thread.make_part(WaitingProfiles(sites, thread.list_waits_s))]
