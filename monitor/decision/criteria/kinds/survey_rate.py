@@ -1,4 +1,4 @@
-"""Rate between two surveys: for series whose readings come too seldom for a line through several of them."""
+"""Rate between two surveys: for series whose readings come too rarely for a line through several of them."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from forecasting.kinematics.direction import NORMAL, free_of_noise
 from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.decision.criteria.entry import KindEntry
-from monitor.decision.criteria.history import longest_window
+from monitor.decision.criteria.history import DAY_S, longest_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
 from monitor.decision.criteria.tables import MeasuredTable, SpeedBound, Sureness
 from monitor.decision.series.assessment import (
@@ -20,11 +20,12 @@ from monitor.decision.series.assessment import (
     bound_of,
     each_track,
     levels_of,
+    measure_nothing,
     pick_bound,
     recovery_of,
 )
 from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import Vector, norm
+from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec
@@ -32,10 +33,9 @@ from monitor.domain.site import Criterion, SeriesSpec
 _TOO_FEW: Final = Template("criterion.survey_rate.too_few", "no earlier survey within {days} days")
 _MOVED: Final = Template(
     "criterion.survey_rate",
-    "{quantity} changed by {change} from {at} to {at2}: {rate} ± {error}; bounds from {bound}",
+    "{quantity} changed by {change} from {at} to {at2}: {rate} ± {error}, the bound is {bound}",
 )
 SURVEYS: Final = 2  # readings that a rate takes
-DAY_S: Final = 86_400.0
 
 
 class SurveyRateTable(MeasuredTable):
@@ -132,13 +132,13 @@ def measure_survey(track: Track, epoch_s: float, window_s: float, sureness: floa
         return None
     from_s, to_s = track.times_s[place - 1], track.times_s[place]
     days = (to_s - from_s) / DAY_S
-    change = [after - before for before, after in zip(track.values[place - 1], track.values[place], strict=True)]
+    change = minus(track.values[place], track.values[place - 1])
     errors = [hypot(a, b) for a, b in zip(track.sigmas[place - 1], track.sigmas[place], strict=True)]
     lengths = [_measure_length(change[:2], errors[:2], sureness)]
     if len(change) > 2:
         lengths.append(_measure_length(change[2:], errors[2:], sureness))
     length, sure_length, error = max(lengths, key=lambda part: (part[1] - part[2], part[1]))
-    return SurveyRate(from_s, to_s, tuple(change), length, sure_length / days, error / days)
+    return SurveyRate(from_s, to_s, change, length, sure_length / days, error / days)
 
 
 def _measure_length(change: Sequence[float], errors: Sequence[float], sureness: float) -> tuple[float, float, float]:
@@ -152,14 +152,11 @@ def _measure_length(change: Sequence[float], errors: Sequence[float], sureness: 
 
 def _measure_motion(track: Track, criterion: Criterion) -> Measured:
     """Return the rate of every component between the two newest surveys, and the error of all together."""
-    if len(track.times_s) < SURVEYS:
-        return None, 0.0
-    days = (track.times_s[-1] - track.times_s[-2]) / DAY_S
-    if days * DAY_S > longest_window(criterion):
-        return None, 0.0
-    rates: Vector = tuple(
-        (after - before) / days for before, after in zip(track.values[-2], track.values[-1], strict=True)
-    )
+    survey = measure_survey(track, track.times_s[-1], longest_window(criterion), sureness=0.0)
+    if survey is None:
+        return measure_nothing()
+    days = (survey.to_s - survey.from_s) / DAY_S
+    rates = tuple(part / days for part in survey.change)
     squares = (sigma * sigma for survey in track.sigmas[-2:] for sigma in survey)
     return rates, sqrt(fsum(squares)) / days
 

@@ -1,12 +1,12 @@
 """Bounds of a first site file: windows and speeds for each level, from how often a station is read and how it moved.
 
-The bound of a level is a multiple of the usual speed of the station plus three standard deviations of the speeds in the
-window of that level, which contain the noise of the instrument and its daily cycle. Between two surveys ten standard
-deviations are added. Multiples of the steady rate as alarm values: 1, 5 and 10 times 1.5 times the mean rate at Outang
-landslide. Here the speed that four fifths of the record exceed replaces the mean: a record that already accelerates
-must not raise its own bounds. A bound is never below the lowest that slopes have been warned with (Crosta and Agliardi
-2003: 1, 2 and 5 mm/day) and never above the fixed bounds of `FIXED`: a record that begins while the slope moves fast
-must not make this speed normal.
+The bound of a level is a multiple of the steady speed of the station plus three standard deviations of the speeds in
+the window of that level, which contain the noise of the instrument and its daily cycle. Between two surveys ten
+standard deviations are added. The multiples are 1.5, 7.5 and 15: at Outang landslide the alarm values were 1, 5 and 10
+times 1.5 times the mean rate. The steady speed, which four fifths of the record exceed, replaces the mean here: a
+record that already accelerates must not raise its own bounds. A bound is never below the lowest that slopes have been
+warned with (Crosta and Agliardi 2003: 1, 2 and 5 mm/day) and never above the fixed bounds of `FIXED`: a record that
+begins while the slope moves fast must not make this speed normal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,23 @@ from math import ceil, floor, hypot, log10, sqrt
 from statistics import median
 from typing import Final
 
+from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
+
 DAY_S: Final = 86_400.0
-MULTIPLES: Final = (1.0, 5.0, 10.0)  # of the usual speed, for yellow, orange and red
+MULTIPLES: Final = (1.5, 7.5, 15.0)  # of the steady speed, for yellow, orange and red
 LOWEST: Final = (1.0, 2.0, 5.0)  # mm/day
 FIXED: Final = (2.0, 20.0, 100.0)  # mm/day
 USUAL_WINDOWS_S: Final = (14 * DAY_S, 4 * DAY_S, DAY_S)
 # A warning of a level may wait this long for the readings of its window.
-LONGEST_WAITS_S: Final = (120 * DAY_S, 7 * DAY_S, 2 * DAY_S)
+LONGEST_WAITS_S: Final = tuple(reversed(LONGEST_WAIT_S))
 SHORTER_WINDOWS_S: Final = tuple(h * 3600.0 for h in (1, 2, 3, 6, 12, 24, 48, 96, 168))
-INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many readings
 INTERVALS_USUAL: Final = 12
 # Two surveys may be this many intervals apart: one survey may be missed.
 SURVEY_INTERVALS: Final = 3
 LINE_DEVIATIONS: Final = 3.0
 # Errors of single readings are larger than a normal distribution allows, and no third reading shows them.
 SURVEY_DEVIATIONS: Final = 10.0
-# Below this number of speeds the record shows no usual speed.
+# Below this number of speeds the record shows no steady speed.
 LEAST_SPEEDS: Final = 6
 TO_STANDARD_DEVIATION: Final = 1.4826  # of the median absolute deviation of normal noise
 
@@ -39,8 +40,8 @@ Point = tuple[float, float]  # epoch seconds, millimetres
 
 
 @dataclass(frozen=True, slots=True)
-class UsualSpeed:
-    """How fast a station moved in windows of one length over its record, in mm/day."""
+class SpeedStatistics:
+    """Speeds of a station in windows of one length over its record, in mm/day."""
 
     steady: float  # four fifths of the speeds are higher
     spread: float  # robust standard deviation from one window to the next, noise of the instrument included
@@ -53,9 +54,9 @@ class LevelWindow:
     level: int  # 0 is the lowest level that has a bound
     window_s: float
     over_mm_per_day: float
-    speeds: UsualSpeed | None  # in that window; None if the record is too short to show it
-    interval_s: float = 3600.0  # usual time between two readings
-    is_survey: bool = False  # the rate between two readings, because a line through several would come too late
+    speeds: SpeedStatistics | None  # in that window; None if the record is too short to show it
+    interval_s: float  # usual time between two readings
+    is_survey: bool  # the rate between two readings, because a line through several would come too late
 
 
 def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> tuple[LevelWindow, ...]:
@@ -65,7 +66,7 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
         components: Readings of each component that is judged together: one line, or east and north. Rising time.
         interval_s: Usual time between two readings in seconds.
     """
-    usual = _find_usual(components, interval_s)
+    steady_mm_per_day = _find_steady_speed(components, interval_s)
     found: list[LevelWindow] = []
     for level, longest_s in enumerate(LONGEST_WAITS_S):
         is_survey = INTERVALS_LEAST * interval_s > longest_s
@@ -73,9 +74,9 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
             window_s = DAY_S * ceil(SURVEY_INTERVALS * interval_s / DAY_S)
             speeds = measure_surveys(components)
         else:
-            window_s, speeds = _choose_window(components, interval_s, level, usual)
+            window_s, speeds = _choose_window(components, interval_s, level, steady_mm_per_day)
         deviations = SURVEY_DEVIATIONS if is_survey else LINE_DEVIATIONS
-        bound = choose_bound(level, usual, speeds, deviations)
+        bound = choose_bound(level, steady_mm_per_day, speeds, deviations)
         if found:
             bound = max(bound, found[-1].over_mm_per_day)
         found.append(LevelWindow(level, window_s, _round(bound), speeds, interval_s, is_survey))
@@ -83,18 +84,18 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
 
 
 def choose_bound(
-    level: int, usual_mm_per_day: float | None, speeds: UsualSpeed | None, deviations: float = LINE_DEVIATIONS
+    level: int, steady_mm_per_day: float | None, speeds: SpeedStatistics | None, deviations: float = LINE_DEVIATIONS
 ) -> float:
     """Return the bound of a level in mm/day.
 
     Args:
-        usual_mm_per_day: Usual speed of the station over its record.
+        steady_mm_per_day: Steady speed of the station over its record.
         speeds: Speeds in the window of the level, or between two surveys.
         deviations: Standard deviations of these speeds that are added.
     """
-    if usual_mm_per_day is None or speeds is None:
+    if steady_mm_per_day is None or speeds is None:
         return FIXED[level]
-    alarm_value = MULTIPLES[level] * 1.5 * usual_mm_per_day + deviations * speeds.spread
+    alarm_value = MULTIPLES[level] * steady_mm_per_day + deviations * speeds.spread
     return min(max(LOWEST[level], alarm_value), FIXED[level])
 
 
@@ -118,8 +119,8 @@ def merge_bounds(one: Sequence[LevelWindow], other: Sequence[LevelWindow]) -> tu
     return tuple(merged)
 
 
-def _find_usual(components: Sequence[Sequence[Point]], interval_s: float) -> float | None:
-    """Return the usual speed in mm/day in the longest windows that the record fills several times."""
+def _find_steady_speed(components: Sequence[Sequence[Point]], interval_s: float) -> float | None:
+    """Return the steady speed in mm/day in the longest windows that the record fills several times."""
     least_s = max(INTERVALS_USUAL * interval_s, DAY_S)
     for window_s in (30 * DAY_S, 14 * DAY_S, 7 * DAY_S, 2 * DAY_S, DAY_S):
         if window_s >= least_s and (speeds := measure_speeds(components, window_s)) is not None:
@@ -129,21 +130,21 @@ def _find_usual(components: Sequence[Sequence[Point]], interval_s: float) -> flo
 
 
 def _choose_window(
-    components: Sequence[Sequence[Point]], interval_s: float, level: int, usual_mm_per_day: float | None
-) -> tuple[float, UsualSpeed | None]:
+    components: Sequence[Sequence[Point]], interval_s: float, level: int, steady_mm_per_day: float | None
+) -> tuple[float, SpeedStatistics | None]:
     """Return the shortest window in which noise and daily cycle do not raise the bound, and the speeds in it."""
     least_s = 3600.0 * ceil(INTERVALS_USUAL * interval_s / 3600.0)
     longest_s = min(LONGEST_WAITS_S[level], max(USUAL_WINDOWS_S[level], least_s))
-    for window_s in SHORTER_WINDOWS_S if usual_mm_per_day is not None else ():
+    for window_s in SHORTER_WINDOWS_S if steady_mm_per_day is not None else ():
         if least_s <= window_s < longest_s:
             speeds = measure_speeds(components, window_s)
-            if speeds is not None and choose_bound(level, usual_mm_per_day, speeds) <= LOWEST[level]:
+            if speeds is not None and choose_bound(level, steady_mm_per_day, speeds) <= LOWEST[level]:
                 return window_s, speeds
     return longest_s, measure_speeds(components, longest_s)
 
 
-def measure_speeds(components: Sequence[Sequence[Point]], window_s: float) -> UsualSpeed | None:
-    """Return the usual speed in windows that follow each other at half their length; None if there are too few."""
+def measure_speeds(components: Sequence[Sequence[Point]], window_s: float) -> SpeedStatistics | None:
+    """Measure the speeds in windows that follow each other at half their length; None if there are too few."""
     if not components or not all(components):
         return None
     begin_s = max(points[0][0] for points in components)
@@ -153,8 +154,8 @@ def measure_speeds(components: Sequence[Sequence[Point]], window_s: float) -> Us
     return _summarise([hypot(*(one[place] for one in slopes)) for place in sorted(shared)])
 
 
-def measure_surveys(components: Sequence[Sequence[Point]]) -> UsualSpeed | None:
-    """Return the usual speed between two readings that follow each other; None if there are too few."""
+def measure_surveys(components: Sequence[Sequence[Point]]) -> SpeedStatistics | None:
+    """Measure the speeds between two readings that follow each other; None if there are too few."""
     by_time = [dict(points) for points in components]
     times_s = sorted(set(by_time[0]).intersection(*by_time[1:])) if by_time else []
     speeds = [
@@ -166,7 +167,7 @@ def measure_surveys(components: Sequence[Sequence[Point]]) -> UsualSpeed | None:
     if len(speeds) < LEAST_SPEEDS or len(known) < len(noises):
         return None
     usual_days = median(to_s - from_s for from_s, to_s in pairwise(times_s)) / DAY_S
-    return UsualSpeed(_find_steady(speeds), sqrt(2.0) * max(known) / usual_days)
+    return SpeedStatistics(_pick_steady(speeds), sqrt(2.0) * max(known) / usual_days)
 
 
 def measure_noise(points: Sequence[Point]) -> float | None:
@@ -199,14 +200,14 @@ def _fit_slopes(points: Sequence[Point], begin_s: float, end_s: float, window_s:
     return found
 
 
-def _summarise(speeds: Sequence[float]) -> UsualSpeed | None:
+def _summarise(speeds: Sequence[float]) -> SpeedStatistics | None:
     if len(speeds) < LEAST_SPEEDS:
         return None
     changes = [abs(after - before) for before, after in pairwise(speeds)]
-    return UsualSpeed(_find_steady(speeds), TO_STANDARD_DEVIATION * median(changes) / sqrt(2.0))
+    return SpeedStatistics(_pick_steady(speeds), TO_STANDARD_DEVIATION * median(changes) / sqrt(2.0))
 
 
-def _find_steady(speeds: Sequence[float]) -> float:
+def _pick_steady(speeds: Sequence[float]) -> float:
     return sorted(speeds)[len(speeds) // 5]
 
 

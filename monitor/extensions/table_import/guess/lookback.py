@@ -1,4 +1,4 @@
-"""Replay a first site file on the record that it was written from, and count how often each bound was crossed."""
+"""Replay a first site file on the record that it was written from, and count the days that reach each level."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -49,7 +49,7 @@ _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
 WITHIN: Final = ("30d", "10d", "3d")  # time left until a failure window, for the same levels
 DAILY_S: Final = 1.1 * 86400.0
-DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of the record that cross the bound
+DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of the record that reach the level
 SIDES: Final = ("over", "under")
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
@@ -166,7 +166,7 @@ def write_site(
 
     Args:
         bounds: What a person set; it stands beside the bounds from the record.
-        days: On how many days of the record each bound was crossed; known only after a replay of the file.
+        days: On how many days of the record each level was reached; known only after a replay of the file.
 
     Raises:
         ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
@@ -318,7 +318,7 @@ def _format_motion(
         matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
         groups: dict[tuple[tuple[float, float, bool], ...], list[str]] = {}
         for station, proposed in windows.items():
-            key = tuple((one.window_s, one.over_mm_per_day, one.is_survey) for one in proposed)
+            key = tuple((window.window_s, window.over_mm_per_day, window.is_survey) for window in proposed)
             groups.setdefault(key, []).append(station)
         takes_all = is_first and len(groups) == 1 and matched == windows.keys()
         for stations in groups.values():
@@ -386,14 +386,14 @@ def _format_failure_windows(sensors: Sequence[SensorGuess]) -> Iterator[str]:
 
 
 def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
-    """Return the comment on a bound: noise, usual speed, and on how many days of the record it was crossed."""
+    """Return the comment on a bound: steady speed, noise, and on how many days of the record the level was reached."""
     speeds = [window.speeds for window in windows if window.speeds is not None]
     if not speeds:
-        return "a fixed bound, because the record is too short to show the usual speed"
-    usual = max(one.steady for one in speeds)
-    spread = max(one.spread for one in speeds)
+        return "a fixed bound, because the record is too short to show a steady speed"
+    steady = max(statistics.steady for statistics in speeds)
+    spread = max(statistics.spread for statistics in speeds)
     reached = "" if days is None else f"; reached on {days} {'day' if days == 1 else 'days'} of this record"
-    return f"steady speed {usual:.2g} mm/day, noise {spread:.2g} mm/day{reached}"
+    return f"steady speed {steady:.2g} mm/day, noise {spread:.2g} mm/day{reached}"
 
 
 def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
