@@ -17,8 +17,9 @@ from monitor.decision.criteria.kinds.earthquake import event_span_s
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.alert import SERVICE, AlertChange
+from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version
+from monitor.domain.changes import AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
 from monitor.domain.errors import OutdatedSiteError, StoreBusyError
 from monitor.domain.instants import format_iso

@@ -23,8 +23,8 @@ from monitor.decision.judgements import (
     list_judgements,
 )
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
+from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.extension import has_function, list_extensions

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
-from monitor.domain.alert import COMMAND, TOKEN, Actor
+from monitor.domain.actor import COMMAND, TOKEN, Actor
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
 from monitor.store.database.audit import add_audit

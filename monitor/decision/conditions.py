@@ -35,10 +35,10 @@ from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, requested_level, says_no
 from monitor.decision.single_offsets import list_corrected, list_waiting
 from monitor.decision.situation import Observability, Situation
-from monitor.domain.alert import OVER, AlertCategory, AlertChange
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.alerts.message import GROWN, OF_LEVEL
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import OVER, AlertCategory, AlertChange
 from monitor.domain.decision import Condition, Memory, Steps, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key

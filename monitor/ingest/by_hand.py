@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.decision.judgements import can_change_level
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso, is_silent

@@ -20,8 +20,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Message, NameList, Template, Timestamp
-from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import AlertChange, health_alarm
 from monitor.domain.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient

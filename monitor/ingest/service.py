@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import find_access
-from monitor.domain.alert import AlertChange, health_alarm
+from monitor.domain.changes import AlertChange, health_alarm
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site

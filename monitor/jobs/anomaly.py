@@ -18,7 +18,7 @@ from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from forecasting.message import Figure, Message, Template
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, format_about, from_epoch_s
 from monitor.domain.instruments.watched import MOTION, TIMES, Group

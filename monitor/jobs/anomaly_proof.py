@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import needs_proof

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.decision.criteria.scope import reach_s, wanted_series
-from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import health_alarm
 from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.site import Site, gather_recipients
 from monitor.store.alerting.alerts import ChangeContext, apply_changes

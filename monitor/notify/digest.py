@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.alerts.message import join_lines, split_lines
+from monitor.domain.alerts.notification import Notification
+from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.local_time import format_minute, local_day, to_instant
 from monitor.domain.errors import ConfigError, DeliveryError

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange
+from monitor.domain.actor import SERVICE
+from monitor.domain.alerts.records import UNCONFIRMED
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import AlertChange
 from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.domain.site import Recipient
 from monitor.notify import escalated

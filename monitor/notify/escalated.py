@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.domain.alert import AlertCategory, DeliveryState
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.language.subjects import NOBODY_ELSE, mark_open
 from monitor.domain.site import Recipient

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Final, cast
 
 from forecasting.message import Message, join
-from monitor.domain.alert import Notification
 from monitor.domain.alerts.message import COVERED, split_lines
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.language.catalogue import ENGLISH, N_, gettext, use
 from monitor.domain.language.local_time import UNCHANGED, use_zone

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from monitor.broker.access import find_access, list_settings
 from monitor.config.sealed_texts import find_secret
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import NOTIFIERS, split_channel
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extension import load

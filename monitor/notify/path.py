@@ -8,7 +8,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.domain.alert import AlertCategory, AlertState
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory
 from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
 from monitor.store.alerting.outbox import (
     LONGEST_WAIT,

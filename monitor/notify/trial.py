@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.config.service import ChannelsSection, ServiceConfig
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.local_time import local_day, read_minute, to_instant
 from monitor.domain.errors import SlopewardError

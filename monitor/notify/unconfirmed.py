@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
-from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, DeliveryState, health_alarm
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import UNCONFIRMED, AlertState
 from monitor.domain.alerts.states import PUT_ASIDE
+from monitor.domain.changes import AlertChange, health_alarm
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.notify.escalated import find_next_step, list_clocks

@@ -8,9 +8,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import UNCONFIRMED, AlertCategory, AlertChange
 from monitor.domain.alerts.headline import Headline, find_moving, name_of
 from monitor.domain.alerts.message import list_values, renew_body
+from monitor.domain.alerts.records import UNCONFIRMED
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.language.subjects import compare_essence, find_first, renew_subject
 from monitor.notify.declarations import find_declaration

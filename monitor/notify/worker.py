@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError

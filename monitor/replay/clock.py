@@ -10,7 +10,7 @@ from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.alert import AlertCategory, AlertChange
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.failure_windows import WindowReplay

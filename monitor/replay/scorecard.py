@@ -9,7 +9,7 @@ from typing import Any, Final
 from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.decision.incomplete_series import COUNTED
 from monitor.decision.ladder import BY_PERSON
-from monitor.domain.alert import AlertCategory, AlertChange
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.watched import CONFIRMED, DISMISSED

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 from forecasting.message import Template, join
 from monitor.checks.check import Check, CheckFinding
 from monitor.checks.live import STATUS_SITE
-from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
+from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import OVER, AlertChange, health_alarm
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Site, gather_recipients
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due

@@ -26,8 +26,9 @@ from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.cadence import stage_cadence
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
-from monitor.domain.alert import AlertCategory, Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import SlopewardError, StoreBusyError
 from monitor.domain.extension import ServicePart, call_functions, find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso

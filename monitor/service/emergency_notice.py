@@ -10,8 +10,9 @@ from typing import Final
 
 from forecasting.message import Template, Timestamp
 from monitor.checks.health import CANNOT_DECIDE
-from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.alerts.message import join_lines
+from monitor.domain.alerts.notification import Notification
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import DeliveryError, SlopewardError
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.domain.language.local_time import open_zone

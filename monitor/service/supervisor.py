@@ -29,8 +29,9 @@ from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain import logs
-from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
+from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import OVER, AlertChange, health_alarm
 from monitor.domain.errors import BrokerError
 from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients

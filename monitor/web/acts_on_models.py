@@ -16,7 +16,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import Reason
 from monitor.alerting.acts.on_sites import SiteId, SiteOption
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.ingest.references import Reference, ReferenceAnswer, answer_reference, share_answer

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from forecasting.kinematics.stages import RANK
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import make_site_file
-from monitor.domain.alert import AlertCategory
+from monitor.domain.changes import AlertCategory
 from monitor.extensions.help.library import WRITTEN, load_tabs
 
 ROOT = Path(__file__).parents[2]

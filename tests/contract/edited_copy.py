@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 
 from monitor.config.service import parse_service
-from monitor.domain.alert import AlertCategory
+from monitor.domain.changes import AlertCategory
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.local_time import use_zone
 from monitor.extensions.cap.chain import compose as compose_cap

@@ -11,7 +11,7 @@ from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, R
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.decision.proof import describe_unproven
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import epoch_s
 from monitor.domain.language.vocabulary import WORDS
 from monitor.domain.observation import Observation

@@ -10,7 +10,8 @@ import pytest
 
 from monitor.cli.service.channels import app
 from monitor.config.service import parse_service
-from monitor.domain.alert import Actor, Notification
+from monitor.domain.actor import Actor
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.extensions.telephony.gateway import Gateway

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.site import Site
 from monitor.domain.witnesses import needs_proof
 from monitor.jobs.scenes import inbox

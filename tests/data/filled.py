@@ -12,8 +12,9 @@ from sqlalchemy import Connection, insert, update
 from forecasting.decomposition.season import Season
 from forecasting.message import Figure, Template
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent

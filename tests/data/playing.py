@@ -12,7 +12,7 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import AlertChange
+from monitor.domain.changes import AlertChange
 from monitor.domain.site import Site
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database

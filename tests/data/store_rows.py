@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from detection.geojson import Geometry
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.store.alerting.offsets import add_offset
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow

@@ -18,7 +18,7 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.broker.logins import lend_login
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import load_service, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.extensions.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto
 from tests.data.running import Service

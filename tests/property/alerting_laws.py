@@ -11,8 +11,8 @@ from monitor.decision import decide
 from monitor.decision.criteria.kinds.earthquake import lowered_factor
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import AlertCategory
 from monitor.domain.decision import (
     AnomalyFact,
     DecisionInputs,

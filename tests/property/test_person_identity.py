@@ -12,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from monitor.alerting.acts.operator_acts import counts_with
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.errors import PayloadError, RefusedError
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from forecasting.message import PLACE, Message, MessageList
-from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.domain.alerts.message import name_series
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from monitor.alerting.acts import operator_acts
-from monitor.domain.alert import Actor, AlertCategory, AlertChange, AlertState
+from monitor.domain.actor import Actor
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import RefusedError
 from monitor.store.alerting import alerts
 from monitor.store.alerting.alerts import (

@@ -16,7 +16,7 @@ from monitor.decision.decide import decide
 from monitor.decision.series import tracks
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.decision.series.step_detector import StepDetector
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import format_iso

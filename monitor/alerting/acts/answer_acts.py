@@ -20,7 +20,7 @@ from monitor.alerting.acts.operator_acts import (
 )
 from monitor.decision.series.steps import MOVEMENT, reopen_step
 from monitor.decision.votes import needs_two
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.keys import station_of_question

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from forecasting.message import NameList, Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.duty.local_time import read_typed_time
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import read_typed_span

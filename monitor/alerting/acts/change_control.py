@@ -24,8 +24,9 @@ from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, di
 from monitor.config.service import parse_site
 from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.orphaned_votes import list_changed, set_apart
-from monitor.domain.alert import Actor, health_alarm
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import health_alarm
 from monitor.domain.decision import Memory
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.site import Site, find_renamed, rename_stations

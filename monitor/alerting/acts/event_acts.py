@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.alerting.acts.operator_acts import measure_stake, require_shared
 from monitor.decision.series.steps import is_earthquake
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.site import Site
 from monitor.store.alerting.events import find_event_kind, withdraw_event
 

@@ -10,8 +10,8 @@ from dataclasses import fields
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
+from monitor.domain.changes import AlertCategory
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
 from monitor.domain.witnesses import find_groups

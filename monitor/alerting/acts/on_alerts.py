@@ -23,7 +23,7 @@ from monitor.alerting.acts.operator_acts import verify as verify_step
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.alerts.states import AlertStep
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import record_to_json

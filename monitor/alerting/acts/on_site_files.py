@@ -11,7 +11,7 @@ from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.config.service import scan_sites
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.store.alerting.decisions import find_state

@@ -15,7 +15,7 @@ from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.language.catalogue import N_

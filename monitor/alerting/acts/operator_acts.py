@@ -13,9 +13,10 @@ from monitor.alerting.evaluate import FORMAT, EvaluationResult, evaluate_site, r
 from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
 from monitor.decision.votes import measure_height, needs_two
-from monitor.domain.alert import Actor, AlertCategory, AlertChange
+from monitor.domain.actor import Actor
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso

@@ -26,7 +26,7 @@ from monitor.store.scenes.reviews import load_reviewed
 if TYPE_CHECKING:
     from detection.imagery.data.catalogue import DataTable
     from forecasting.message import Message
-    from monitor.domain.alert import Actor
+    from monitor.domain.actor import Actor
     from monitor.domain.site import Criterion, Site
     from monitor.store.database.engine import Database
 

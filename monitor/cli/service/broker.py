@@ -13,7 +13,7 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, prove
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import BrokerError, NotFoundError
 from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit

@@ -10,8 +10,8 @@ from monitor.cli.acts import add_acts
 from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readable
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import name_level
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.store.alerting import alerts as store

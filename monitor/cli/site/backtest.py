@@ -26,7 +26,7 @@ from monitor.cli.session import (
 )
 from monitor.config.service import load_site, parse_site
 from monitor.decision.criteria.proofs import check_forecasts
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_duration, parse

@@ -16,7 +16,7 @@ from monitor.cli import session
 from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from forecasting.message import Message, NameList, Template, Term
-from monitor.domain.alert import AlertCategory
+from monitor.domain.changes import AlertCategory
 
 T = TypeVar("T")
 NAMED: Final = 8  # places that a line names

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from forecasting.message import Template, Term
-from monitor.domain.alert import AlertCategory, AlertState
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import RefusedError
 
 

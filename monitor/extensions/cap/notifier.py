@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import DeliveryError
 from monitor.extensions.cap.message import write_notice
 from monitor.notify.notifiers.webhook import WebhookNotifier

@@ -12,7 +12,7 @@ from monitor.alerting.acts.change_control import find_in_force
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import THERE_ALREADY, SiteId
 from monitor.alerting.acts.table import COMMAND, Act, ActResult, Argument
-from monitor.domain.alert import AlertChange
+from monitor.domain.changes import AlertChange
 from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site

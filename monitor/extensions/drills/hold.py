@@ -13,8 +13,9 @@ from typing import Any, Final
 from forecasting.message import Template
 from monitor.alerting.evaluate import freeze, rule_version
 from monitor.decision.criteria.kinds.inverse_velocity import find_motion
-from monitor.domain.alert import Actor, AlertCategory, AlertChange
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import ProofFact, seconds
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.observation import Observation

@@ -9,9 +9,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, update
 
 from forecasting.message import Template
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.alerts.message import EXERCISE
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_alert

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from forecasting.message import Template
-from monitor.domain.alert import Actor, AlertState
+from monitor.domain.actor import Actor
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso

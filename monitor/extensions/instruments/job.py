@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from forecasting.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 from monitor.config.service import ServiceConfig
 from monitor.decision.series.maintenance import MAINTENANCE
-from monitor.domain.alert import OVER, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import OVER, AlertChange, health_alarm
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.instruments.parents import KINDS, Parent, list_children

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, in
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import DoubtfulTile
 from forecasting.message import Figure, NameList, Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.store.database.audit import add_audit

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.decision.criteria.rain_gauge import read_gauge
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.causes import describe_cause
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import AlertCategory
 from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_instants

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
-from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory
 from monitor.domain.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent

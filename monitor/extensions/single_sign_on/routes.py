@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from forecasting.message import Figure, Template
 from monitor.config.sealed_texts import open_vault
-from monitor.domain.alert import PAGE, Actor
+from monitor.domain.actor import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.extensions.single_sign_on.provider import (

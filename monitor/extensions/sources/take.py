@@ -11,7 +11,7 @@ from typing import Final
 
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.names import EMPTY, rename_file, tidy_text
 from monitor.domain.site import Site

@@ -15,8 +15,8 @@ from detection.imagery.insar.records import CoherenceLoss, MovingZone, Reference
 from forecasting.message import Figure, Template, Timestamp
 from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
-from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import SlopewardError
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES

@@ -13,7 +13,7 @@ from forecasting.message import TEXT_OF, Figure, NameList, Template, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import (
     ConfigError,
     JobError,

@@ -9,7 +9,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.table import Act, list_acts
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
 from monitor.extensions.telephony.store import replies
 from monitor.extensions.telephony.store.replies import ReplyResult

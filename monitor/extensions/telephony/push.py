@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from forecasting.message import Template, join
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.catalogue import current
 from monitor.domain.language.subjects import shorten

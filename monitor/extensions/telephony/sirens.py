@@ -15,7 +15,7 @@ from typing import Final
 from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, SigningKey, is_signed, sign
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.duty.channels import find_topic_fault, split_channel, traits_of
 from monitor.domain.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import split_channel
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import N_, current, gettext

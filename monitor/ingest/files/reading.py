@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, join
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.domain.instants import from_epoch_s, parse
 from monitor.domain.instruments.no_value import FILL, is_no_value

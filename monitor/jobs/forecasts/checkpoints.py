@@ -10,7 +10,7 @@ from forecasting.data.zero_shot import list_files
 from forecasting.registry import is_zero_shot
 from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord, TrainingResult

@@ -12,7 +12,7 @@ from typing import Final
 from forecasting.message import Template, Timestamp
 from forecasting.registry import is_network, name_blend
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.checkpoints import keep_checkpoint, train_network

@@ -14,7 +14,7 @@ from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest
 from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.extras import describe_missing, find_zero_shot_fault, is_installed
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site

@@ -11,7 +11,7 @@ from forecasting.data.kinds import format_span
 from forecasting.message import Template
 from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import alarm_degraded

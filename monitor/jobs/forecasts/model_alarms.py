@@ -12,8 +12,8 @@ from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
-from monitor.domain.alert import health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import health_alarm
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.models.registry import GateRow, ModelRow

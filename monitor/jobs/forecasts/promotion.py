@@ -15,7 +15,7 @@ from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import alarm_coverage, alarm_degraded

@@ -16,7 +16,7 @@ from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import ConfigError, JobError, NotFoundError
 from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import go_on

@@ -9,7 +9,7 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.site import Site
 from monitor.jobs.scenes.tasks import TRY_WEIGHTS, WeightsTrial

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
-from monitor.domain.alert import health_alarm
+from monitor.domain.changes import health_alarm
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import known_outline, list_names, name_of
 from monitor.jobs.scenes.tasks import KnownVersion, ReadScene

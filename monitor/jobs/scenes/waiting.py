@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import describe_own
 from forecasting.message import Message, Template, Timestamp
-from monitor.domain.alert import health_alarm
+from monitor.domain.changes import health_alarm
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of

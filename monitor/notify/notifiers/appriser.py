@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
 

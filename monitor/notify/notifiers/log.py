@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 
 _LOG = logging.getLogger("slopeward.notification")
 

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from forecasting.message import Template
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.rendering import translate
 from monitor.domain.names import is_line

@@ -10,7 +10,7 @@ from typing import Any, Final
 from forecasting.message import Template
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from forecasting.message import Template
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import format_iso

@@ -12,10 +12,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, or_, select, update
 
 from forecasting.message import Duration, Template, Timestamp, gather, message_columns, read_columns
-from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.alerts.headline import FrozenDecision, find_headline
 from monitor.domain.alerts.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import UNCONFIRMED, AlertState
 from monitor.domain.alerts.states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.domain.names import fold_name, is_same_person

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
+from monitor.domain.alerts.notification import DeliveryState
+from monitor.domain.alerts.records import UNCONFIRMED, AlertState
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.schema.alerts import alert, alert_event

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from forecasting.message import NameList, Template, Timestamp
-from monitor.domain.alert import COMMAND, PAGE, Actor
+from monitor.domain.actor import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
 from monitor.domain.errors import NotFoundError, RefusedError

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, update
 
 from forecasting.message import Duration, NameList, Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso

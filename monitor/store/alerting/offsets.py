@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from forecasting.message import Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso

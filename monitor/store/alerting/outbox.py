@@ -12,19 +12,13 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Row, Select, Subquery, and_, case, exists, func, not_, or_, select, update
 
 from forecasting.message import Template, message_columns, read_columns
-from monitor.domain.alert import (
-    UNCONFIRMED,
-    URGENT_HEALTH,
-    AlertCategory,
-    AlertState,
-    DeliveryState,
-    Notification,
-    is_urgent,
-)
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.message import DRILL, describe_delay, join_lines, list_covered, split_lines
+from monitor.domain.alerts.notification import DeliveryState, Notification
+from monitor.domain.alerts.records import UNCONFIRMED, URGENT_HEALTH, AlertState, is_urgent
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
+from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.domain.logs import redact

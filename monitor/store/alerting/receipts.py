@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
-from monitor.domain.alert import DeliveryState
+from monitor.domain.alerts.notification import DeliveryState
 from monitor.domain.logs import redact
 from monitor.store.alerting.outbox import ERROR_LIMIT, make_error_columns
 from monitor.store.database.rows import add_row

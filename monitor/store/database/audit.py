@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, String, insert, select, type_coerce
 
-from monitor.domain.alert import TOKEN, Actor
+from monitor.domain.actor import TOKEN, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.locks import take_turn

@@ -30,7 +30,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log

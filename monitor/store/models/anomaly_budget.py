@@ -12,7 +12,7 @@ from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.watched import DISMISSED, MOTION, list_groups

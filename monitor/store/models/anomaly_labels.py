@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coer
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from forecasting.message import Template, Term, read_columns
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.watched import CAUSES, DISMISSED, VERDICTS, WITHDRAWN

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from detection.anomaly.registry import CHECKS
 from forecasting.message import join, read_columns
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s

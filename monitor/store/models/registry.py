@@ -13,7 +13,7 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
 from forecasting.message import Template, gather, message_columns
 from forecasting.registry import is_network
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
 from monitor.store.database.audit import add_audit

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, case, distinct, func, select
 
-from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import code_version
+from monitor.domain.changes import AlertCategory
 from monitor.domain.decision import instant
 from monitor.domain.instants import format_iso
 from monitor.store.database.rows import fill_row, save_rows

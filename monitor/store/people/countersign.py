@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, select, update
 
 from forecasting.message import MessageList, Template, Term
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.names import is_same_person

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Template, Term, Timestamp
-from monitor.domain.alert import PAGE, Actor
+from monitor.domain.actor import PAGE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
 from monitor.store.database.audit import add_audit

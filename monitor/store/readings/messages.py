@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, update
 
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import ObserverReport, PayloadSize

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from forecasting.message import Figure, Template
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, record_to_dict

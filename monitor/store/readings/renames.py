@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, UniqueConstraint, and_, delete, exists, func, select, update
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest

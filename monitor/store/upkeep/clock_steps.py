@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, select, update
 
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row

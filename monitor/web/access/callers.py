@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import Request
 
 from forecasting.message import Template
-from monitor.domain.alert import PAGE, TOKEN, Actor
+from monitor.domain.actor import PAGE, TOKEN, Actor
 from monitor.domain.errors import NotSignedInError
 from monitor.store.people.api_tokens import find_bearer
 from monitor.store.people.users import may

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
-from monitor.domain.alert import TOKEN
+from monitor.domain.actor import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
 from monitor.store.alerting.alerts import find_alert

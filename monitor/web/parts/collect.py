@@ -19,10 +19,11 @@ from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited, find_unjudged
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.alert import AlertCategory, AlertState
 from monitor.domain.alerts.headline import FrozenDecision
 from monitor.domain.alerts.message import HEALTH_NAMES
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.alerts.states import list_hours
+from monitor.domain.changes import AlertCategory
 from monitor.domain.decision import Memory
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, is_silent, parse

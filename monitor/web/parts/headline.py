@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
-from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts import headline
+from monitor.domain.changes import AlertCategory
 from monitor.domain.instants import format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.language.figures import format_number

@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
 from monitor.alerting.acts.table import find_act
-from monitor.domain.alert import OVER
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
+from monitor.domain.changes import OVER
 from monitor.domain.extension import list_folders, list_panels
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.domain.language import catalogue, local_time

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.domain.alert import AlertState
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.language.catalogue import gettext
 from monitor.store import pages as queries
 from monitor.store.alerting.answers import load_states

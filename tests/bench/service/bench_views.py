@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, text, true
 
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database import audit

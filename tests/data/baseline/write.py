@@ -17,7 +17,7 @@ from sqlalchemy import Boolean, Connection, Table, text, true
 
 from monitor.alerting.acts.operator_acts import order_level_of
 from monitor.alerting.audit.audit_pack import build_pack, write_pack
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.store.alerting.alerts import acknowledge, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.database.engine import Database

@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service, parse_site
 from monitor.config.site import find_weaknesses
-from monitor.domain.alert import Actor, AlertCategory
+from monitor.domain.actor import Actor
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.extension import load
 from monitor.extensions.cap import signature

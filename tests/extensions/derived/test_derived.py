@@ -16,7 +16,7 @@ from monitor.checks.check import CheckFinding
 from monitor.config.service import parse_site
 from monitor.decision.judgements import find_unjudged
 from monitor.decision.series.corrections import is_correction
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.checks.site_files import SiteFolder
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.extensions.derived import queue, worker
 from monitor.extensions.derived.checks import CHECKS, CalculationStatus
 from monitor.extensions.derived.cost import SHARE, estimate_cost

@@ -18,7 +18,9 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.alerts.records import AlertState
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import ProofFact
 from monitor.domain.errors import RefusedError
 from monitor.domain.observation import Observation

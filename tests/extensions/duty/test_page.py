@@ -9,7 +9,8 @@ import pytest
 from icalendar import Calendar
 from sqlalchemy import update
 
-from monitor.domain.alert import Actor, AlertCategory, health_alarm
+from monitor.domain.actor import Actor
+from monitor.domain.changes import AlertCategory, health_alarm
 from monitor.domain.errors import RisenError
 from monitor.domain.instants import parse
 from monitor.extensions.duty.store import add_plan, gather_open, load_changes, load_handovers

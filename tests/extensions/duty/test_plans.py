@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from monitor.checks.table import run_checks
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.extensions.duty.checks import RotaStatus
 from monitor.extensions.duty.rota import Roster, Rota, read_plan

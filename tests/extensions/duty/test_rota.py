@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.cli.main import run_verb
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.duty.local_time import to_instant
 from monitor.extensions.duty.rota import (
     DAYS,

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Binding
 from monitor.extensions.instruments.job import run

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation

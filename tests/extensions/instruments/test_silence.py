@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from monitor.alerting.evaluate import Evaluator, evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate

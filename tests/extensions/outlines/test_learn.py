@@ -18,7 +18,7 @@ from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.learning import gate, records
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import SlopewardError
 from monitor.extensions.outlines import learn_cli as learn
 from monitor.extensions.outlines.store import load_unsure

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from detection.imagery.footprints.records import DoubtfulTile
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.extensions.outlines import store as outlines
 from monitor.extensions.outlines.store import (

@@ -15,7 +15,7 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from monitor.cli.main import run_verb
 from monitor.cli.site.sites import write_first_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.extensions.outlines.store import add_review
 from monitor.store.database.engine import Database

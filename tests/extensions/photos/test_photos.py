@@ -15,7 +15,7 @@ from PIL import Image
 from sqlalchemy import select, text, update
 
 from monitor.alerting.audit.audit_pack import build_pack, check_pack
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.extensions.photos import routes as photos
 from monitor.extensions.photos.develop import DAMAGED, NO_PICTURE, ReceivedPhoto, develop
 from monitor.store.alerting.alerts import close_alert

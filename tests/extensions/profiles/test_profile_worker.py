@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.checks.table import run_alarm_checks
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import StoreBusyError
 from monitor.extensions.derived.store import load_pending as load_calculations
 from monitor.extensions.profiles import compute, window, worker

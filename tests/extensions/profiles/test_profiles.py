@@ -9,7 +9,7 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks.table import run_alarm_checks
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
 from monitor.extensions.profiles.checks import read_profiles

@@ -15,7 +15,7 @@ from monitor.checks.table import check_parts
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
 from monitor.domain import extension
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.extensions.scale_out import handover, standby
 from monitor.extensions.scale_out.divided import DividedIngest, IngestChild

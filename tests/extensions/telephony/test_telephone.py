@@ -23,7 +23,8 @@ from sqlalchemy import select, update
 
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
-from monitor.domain.alert import UNCONFIRMED, Notification
+from monitor.domain.alerts.notification import Notification
+from monitor.domain.alerts.records import UNCONFIRMED
 from monitor.domain.extension import ServicePart
 from monitor.domain.language.catalogue import use
 from monitor.domain.site import Recipient

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from monitor.cli.main import run_verb
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.sites import save_site

@@ -17,7 +17,8 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.cadence import stage_cadence
 from monitor.config.service import parse_service, parse_site
-from monitor.domain.alert import SERVICE, AlertCategory, AlertChange
+from monitor.domain.actor import SERVICE
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.language.catalogue import use
 from monitor.domain.observation import Observation

@@ -15,7 +15,7 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.checks import health
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.site import gather_recipients
 from monitor.jobs.housekeeping import _load_sites

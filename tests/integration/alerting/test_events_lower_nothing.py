@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 
 from monitor.alerting.acts.event_acts import take_event_back
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso

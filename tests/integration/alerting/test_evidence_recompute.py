@@ -23,7 +23,8 @@ from monitor.alerting.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import RefusedError
 from monitor.domain.observation import ObserverReport
 from monitor.service.alarms import ServiceAlarms, make_alarm

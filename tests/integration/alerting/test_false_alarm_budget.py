@@ -11,7 +11,8 @@ from sqlalchemy import select
 from detection.anomaly.budget.correction import HIGHEST, STEP
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation

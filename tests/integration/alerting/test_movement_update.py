@@ -15,7 +15,7 @@ from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.evaluate import load_view as look
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import JobError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation

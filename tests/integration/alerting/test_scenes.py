@@ -14,7 +14,8 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor, AlertCategory
+from monitor.domain.actor import Actor
+from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation

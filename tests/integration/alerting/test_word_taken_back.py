@@ -9,7 +9,7 @@ from sqlalchemy import select
 from monitor.alerting.acts.answer_acts import find_operator_answer, list_first_answers, withdraw_answer
 from monitor.alerting.acts.operator_acts import load_memory, verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory, Signature
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import epoch_s

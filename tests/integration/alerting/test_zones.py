@@ -9,7 +9,7 @@ import pytest
 from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
 from monitor.decision.decide import decide
-from monitor.domain.alert import PAGE, Actor
+from monitor.domain.actor import PAGE, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.instants import format_iso, parse

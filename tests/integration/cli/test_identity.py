@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import acts
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from forecasting.message import Timestamp
 from monitor.cli.main import run_verb
 from monitor.decision.conditions import NOTHING_NEWER
-from monitor.domain.alert import AlertState
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.instants import parse
 from monitor.domain.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.readings.observations import find_series_id, load_readings

@@ -15,7 +15,7 @@ from monitor.cli import rules
 from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import VERBS, load_app, run_verb
 from monitor.cli.session import open_database
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import StoreError
 from monitor.domain.observation import SiteEvent

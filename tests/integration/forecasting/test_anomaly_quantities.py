@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, event, select
 
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site

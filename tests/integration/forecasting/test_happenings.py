@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation

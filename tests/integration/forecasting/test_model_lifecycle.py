@@ -15,7 +15,7 @@ from forecasting.serving import jobs
 from forecasting.serving.conformal import margin
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import from_epoch_s
 from monitor.jobs.forecasts import promotion, run, tasks, train

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly, anomaly_state

@@ -19,7 +19,7 @@ from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.raster.raster import write_png
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.witnesses import needs_proof
 from monitor.jobs.scenes import inbox

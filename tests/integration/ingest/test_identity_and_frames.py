@@ -9,7 +9,7 @@ import pytest
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage

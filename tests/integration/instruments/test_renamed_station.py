@@ -12,7 +12,7 @@ from monitor.alerting.acts.change_control import approve, compare, find_in_force
 from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_iso

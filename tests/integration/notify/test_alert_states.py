@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, health_alarm
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.alerts.states import OPEN, TRANSITIONS, AlertStep
+from monitor.domain.changes import AlertCategory, AlertChange, health_alarm
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.site import Recipient
 from monitor.notify.path import run_stages

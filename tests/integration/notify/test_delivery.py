@@ -18,8 +18,9 @@ from monitor.checks.table import run_checks
 from monitor.cli.service.check import app
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service, parse_service, parse_site
-from monitor.domain.alert import SERVICE, DeliveryState, Notification
+from monitor.domain.actor import SERVICE
 from monitor.domain.alerts.message import OF_LEVEL
+from monitor.domain.alerts.notification import DeliveryState, Notification
 from monitor.domain.duty.channels import NOTIFIERS, Channel
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.subjects import make_subject

@@ -13,7 +13,8 @@ from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, health_alarm
+from monitor.domain.actor import SERVICE, Actor
+from monitor.domain.changes import AlertCategory, AlertChange, health_alarm
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.site import gather_recipients
 from monitor.extensions.duty.store import add_plan

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from monitor.checks.live import EscalationStatus
 from monitor.checks.table import run_checks
-from monitor.domain.alert import UNCONFIRMED, Actor
+from monitor.domain.actor import Actor
+from monitor.domain.alerts.records import UNCONFIRMED
 from monitor.domain.errors import RefusedError
 from monitor.domain.site import Recipient
 from monitor.notify.dispatcher import Dispatcher

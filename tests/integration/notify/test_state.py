@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 
 from monitor.broker.access import open_access
 from monitor.broker.signing import is_signed, make_key
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher

@@ -11,7 +11,7 @@ from monitor.cli.main import run_verb
 from monitor.cli.site.backtest import keep_proof, pick_criterion
 from monitor.cli.site.scorecard import describe_gain
 from monitor.decision.proof import find_unproven
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation

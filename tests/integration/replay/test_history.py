@@ -7,7 +7,7 @@ import pytest
 
 from monitor.alerting.evaluate import load_view
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import seconds
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.replay.backtest import BacktestOptions, run_backtest

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
 from monitor.checks import installation
 from monitor.cli.main import run_verb
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model

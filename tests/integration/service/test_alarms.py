@@ -10,7 +10,7 @@ from sqlalchemy import select
 from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
 from monitor.checks.table import check_parts, read_rows, run_checks
 from monitor.config.service import parse_service
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.ingest.message import BrokerMessage

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Recipient

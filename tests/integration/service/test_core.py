@@ -20,7 +20,7 @@ from monitor.broker.probe import probe_broker
 from monitor.checks import health
 from monitor.cli.main import run_verb
 from monitor.config.service import find_weaknesses, load_site, parse_service
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import BrokerError
 from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.service.alarms import ServiceAlarms

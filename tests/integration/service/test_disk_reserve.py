@@ -11,7 +11,7 @@ import pytest
 from monitor.checks.live import PartTroubles
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.audit import add_audit, verify_chain

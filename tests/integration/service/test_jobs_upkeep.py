@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from monitor.config.service import ServiceConfig, load_service, load_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import JobError
 from monitor.jobs import housekeeping
 from monitor.jobs.scenes import inbox

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from monitor.checks.live import ReaderStatus
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
-from monitor.domain.alert import SERVICE
+from monitor.domain.actor import SERVICE
 from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.service import one_core
 from monitor.service.alarms import AlarmConditions

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select, text
 
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.site import Site, Station
 from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores
 from monitor.store.readings.renames import apply_renames

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import String, and_, delete, select, text, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.store.alerting.events import ChangeDetector, add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset

@@ -13,7 +13,7 @@ from monitor.alerting.acts.on_sites import add_report
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.store.alerting import maintenance, offsets
 from monitor.store.people import users

@@ -19,7 +19,8 @@ from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.alerting.acts.table import API, Secret, list_acts
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.domain.alert import Actor, AlertCategory, AlertChange
+from monitor.domain.actor import Actor
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
@@ -444,7 +445,7 @@ def test_a_reply_by_telephone_does_what_the_table_says_and_for_whom_it_says(desk
 
 
 def _message(row, number):
-    from monitor.domain.alert import Notification
+    from monitor.domain.alerts.notification import Notification
 
     facts = {"site": SITE, "ledger": "advice", "level": 1, "level_name": "notice", "recipient": "x", "channel": "sms:x"}
     more = {"exercise": False, "subject": "", "body": "", "idempotency_key": "k", "attempts": 0, "queued_at": NOW}

@@ -18,7 +18,8 @@ from starlette.routing import Mount
 
 from monitor.alerting.acts.table import API, list_acts
 from monitor.config.service import parse_service
-from monitor.domain.alert import Actor, health_alarm
+from monitor.domain.actor import Actor
+from monitor.domain.changes import health_alarm
 from monitor.domain.site import Recipient
 from monitor.extensions.help import library
 from monitor.ingest.references import Reference, alarm_key

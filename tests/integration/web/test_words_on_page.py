@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from forecasting.message import join
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.decision import Step
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.alerting.offsets import load_offset_facts

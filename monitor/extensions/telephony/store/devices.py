@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from forecasting.message import Template, message_columns
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit

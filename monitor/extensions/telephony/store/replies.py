@@ -13,7 +13,9 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.domain.alert import Actor, AlertState, Notification
+from monitor.domain.actor import Actor
+from monitor.domain.alerts.notification import Notification
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
 from monitor.domain.language.catalogue import N_
 from monitor.store.alerting.alerts import find_alert

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.store.alerting.receipts import note_received, note_test
 from monitor.store.database.rows import add_row, fill_row, load_records, read_record
 from monitor.store.schema.telephony import siren_order

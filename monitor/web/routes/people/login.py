@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
 from monitor.config.sealed_texts import open_vault
-from monitor.domain.alert import PAGE, Actor
+from monitor.domain.actor import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import take_turn
 from monitor.domain.names import fold_name

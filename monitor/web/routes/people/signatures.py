@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
 from monitor.alerting.acts.table import list_acts
-from monitor.domain.alert import AlertCategory
+from monitor.domain.changes import AlertCategory
 from monitor.domain.language.catalogue import gettext
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from sqlalchemy import update
 
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.store.alerting.alerts import add_note
 from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
 from monitor.store.database.engine import Database

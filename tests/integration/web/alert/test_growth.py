@@ -11,7 +11,7 @@ from forecasting.message import read_columns
 from monitor.alerting import evaluate
 from monitor.alerting.audit.recompute import gather_decisions, recompute_all
 from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.alert import Actor
+from monitor.domain.actor import Actor
 from monitor.domain.alerts.message import split_lines
 from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.instants import parse

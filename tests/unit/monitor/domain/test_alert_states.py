@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.alert import AlertState
+from monitor.domain.alerts.records import AlertState
 from monitor.domain.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.rendering import translate

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from forecasting.message import TEXT_OF, Figure, Template, Term, join, spread
 from monitor.config.site import parse_site
-from monitor.domain.alert import AlertCategory, AlertChange, DeliveryState, Notification, is_urgent
 from monitor.domain.alerts.headline import find_headline
 from monitor.domain.alerts.message import (
     EXERCISE,
@@ -24,6 +23,9 @@ from monitor.domain.alerts.message import (
     name_level,
     write_message,
 )
+from monitor.domain.alerts.notification import DeliveryState, Notification
+from monitor.domain.alerts.records import is_urgent
+from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.catalogue import current, use

@@ -12,7 +12,7 @@ import pytest
 from forecasting.message import Term, Timestamp
 from monitor.checks.decisions import CoreProgress
 from monitor.checks.table import run_checks
-from monitor.domain.alert import Notification
+from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import DeliveryError
 from monitor.service import emergency_notice as room
 from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
