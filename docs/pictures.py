@@ -24,7 +24,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
-from monitor.config.service import parse_service, parse_site
+from monitor.config.service import parse_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.alerts.records import AlertState
 from monitor.extensions.demo.story import write_story_site

@@ -14,7 +14,8 @@ from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.ingest.broker import find_mosquitto
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last

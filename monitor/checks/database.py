@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Template, Term, Timestamp, join
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.config.sources import FOLDER_KIND
 from monitor.store.database.engine import Database
 

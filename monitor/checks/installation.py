@@ -11,7 +11,8 @@ from forecasting.message import Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.domain.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0

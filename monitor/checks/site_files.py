@@ -12,8 +12,9 @@ from forecasting.message import Duration, MessageList, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED, is_zero_shot
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
-from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
-from monitor.config.site import IMPLIED
+from monitor.config.service import ServiceConfig
+from monitor.config.site import IMPLIED, find_cautions, find_weaknesses
+from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import (
     SeriesJudgement,
     describe_barriers,

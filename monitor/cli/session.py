@@ -18,7 +18,8 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.rules import close_by_rule
-from monitor.config.service import ServiceConfig, load_service, scan_sites
+from monitor.config.service import ServiceConfig, load_service
+from monitor.config.site_files import scan_sites
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_about, format_iso, parse, parse_duration_s

@@ -1,6 +1,5 @@
-"""Configuration: the service file with its defaults and overrides, and the way to site files. Frozen once read."""
+"""Configuration: the service file with its defaults and overrides. Frozen once read."""
 
-import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from monitor.config.reports import ReportSection
-from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError
@@ -21,7 +19,6 @@ from monitor.domain.extension import has_function
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Site
 from monitor.domain.terms import (
     Duration,
     Language,
@@ -36,17 +33,6 @@ from monitor.domain.terms import (
     read_toml,
     split_names,
 )
-
-__all__ = [
-    "ServiceConfig",
-    "find_cautions",
-    "find_weaknesses",
-    "load_service",
-    "load_site",
-    "parse_service",
-    "parse_site",
-    "scan_sites",
-]
 
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
@@ -63,7 +49,6 @@ SECRETS: Final = {
 }
 # where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
 PUSH_SERVICES: Final = ("fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
-log = logging.getLogger(__name__)
 
 
 class DatabaseSection(Section):
@@ -586,37 +571,3 @@ def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], n
         table[key] = environment[variable]
         origins[f"{section}.{key}"] = f"environment {variable}"
     return origins
-
-
-def load_site(path: str | Path) -> Site:
-    """Read one site file; what it allows but should be known is logged as a warning.
-
-    Raises:
-        ConfigError: one line with the file, the key and what was expected.
-    """
-    site = parse_site(read_text(Path(path)), str(path))
-    for weakness in find_weaknesses(site):
-        log.warning("%s: %s", path, weakness)
-    return site
-
-
-def scan_sites(folder: str | Path) -> tuple[list[Site], dict[Path, ConfigError]]:
-    """Read every `*.toml` of a folder; those that cannot be used come back apart and do not stop the others.
-
-    Raises:
-        ConfigError: the folder itself does not exist.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"paths.sites: expected a folder with site files, {folder} is none")
-    sites: dict[str, Site] = {}
-    failures: dict[Path, ConfigError] = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            site = load_site(path)
-            if site.id in sites:
-                raise ConfigError(f"{path}: site.id: {site.id!r} is used by another file of {folder}")
-            sites[site.id] = site
-        except ConfigError as error:
-            failures[path] = error
-    return list(sites.values()), failures

@@ -9,7 +9,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.config.service import ServiceConfig, parse_site, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
+from monitor.config.site_files import scan_sites
 from monitor.decision.criteria.scope import reach_s, wanted_series
 from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import code_version

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from sqlalchemy import Connection
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.site import Site
 from monitor.store.alerting.sites import load_site_source

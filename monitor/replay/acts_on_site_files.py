@@ -14,7 +14,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.site_diff import StoredEffect, format_proposal
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import RefusedError, SlopewardError, take_turn
 from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.language.catalogue import N_

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
 from monitor.alerting.evaluate import rule_version
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.proof import find_unproven
 from monitor.domain.decision import seconds
 from monitor.domain.errors import ConfigError, RefusedError

@@ -17,7 +17,8 @@ from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import ContestedClient, DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.checks import health
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso

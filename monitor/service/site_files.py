@@ -9,7 +9,9 @@ from typing import Final
 
 from forecasting.message import Template
 from monitor.alerting.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
-from monitor.config.service import ServiceConfig, parse_site, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
+from monitor.config.site_files import scan_sites
 from monitor.domain.actor import SERVICE
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Site

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from sqlalchemy import text
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.extensions.profiles.declare import list_profiles
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

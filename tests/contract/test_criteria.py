@@ -12,7 +12,7 @@ import pytest
 import monitor.decision.criteria.kinds
 from forecasting.message import Message, gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria import scope
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds

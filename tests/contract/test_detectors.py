@@ -9,7 +9,8 @@ from sqlalchemy import func, select, update
 
 from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, list_served
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.decision.proof import describe_unproven
 from monitor.domain.actor import Actor
 from monitor.domain.instants import epoch_s

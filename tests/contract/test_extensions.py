@@ -66,7 +66,8 @@ from datetime import UTC, datetime
 import httpx
 
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.domain.extension import list_extensions
 from monitor.service.core import Core
 from monitor.service.schedule import Schedule

@@ -9,7 +9,8 @@ from typing import get_type_hints
 
 import pytest
 
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import finish_run, start_run

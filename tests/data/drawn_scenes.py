@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.site import Site
 from monitor.domain.witnesses import needs_proof

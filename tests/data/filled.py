@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
 from forecasting.message import Figure, Template
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.changes import AlertCategory, AlertChange

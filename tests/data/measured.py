@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forecasting.data.workbook import read_sheet
-from monitor.config.service import load_site
+from monitor.config.site_files import load_site
 from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import EvaluationCache

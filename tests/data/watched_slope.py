@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import set_level, verify
 from monitor.alerting.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.alerts.message import GROWN
 from monitor.domain.errors import NotFoundError

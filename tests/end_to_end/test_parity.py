@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, text
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.site import Site
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database

@@ -11,7 +11,8 @@ from rasterio.features import rasterize
 from sqlalchemy import func, select, text
 
 from forecasting.message import gather
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.scenes import scene, scene_footprint

@@ -17,7 +17,8 @@ from monitor.alerting.acts.change_control import approve, propose
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.broker.logins import lend_login
 from monitor.cli.site.sites import write_first_site
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.extensions.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto

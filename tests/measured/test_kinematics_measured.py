@@ -11,7 +11,7 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.velocity import DAY_S
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.jobs.movement.update import update_movement
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule

@@ -28,7 +28,7 @@ from forecasting.serving.path import APART, CHANCE, LEAST_WIDTH, MOVED, find_rea
 from forecasting.serving.promotion import Scored, check_shadow, check_shown
 from forecasting.serving.quantiles import NORMAL, quantile_loss
 from forecasting.serving.records import KINEMATIC, Limits
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES
 from monitor.jobs.forecasts.drivers import Driving

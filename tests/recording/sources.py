@@ -19,7 +19,7 @@ from detection.anomaly.windows import build_series
 from detection.imagery.data.generate import write_scene
 from forecasting.data.series import DAY_S, Panel
 from forecasting.message import gather
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site

@@ -21,7 +21,7 @@ from forecasting.message import Message, Template, Term, join
 from forecasting.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.orphaned_votes import list_changed, set_apart
 from monitor.domain.actor import Actor

@@ -10,7 +10,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.config.service import scan_sites
+from monitor.config.site_files import scan_sites
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.language.catalogue import N_

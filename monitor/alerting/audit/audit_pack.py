@@ -19,7 +19,7 @@ from forecasting.data.bounds import DAMAGED
 from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.local_time import format_instant, use_zone

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from forecasting.message import gather
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.series.bounds import bound_units
 from monitor.domain.alerts.headline import DecisionEvidence, FrozenDecision, StoredAssessment, StoredStep, StoredVote

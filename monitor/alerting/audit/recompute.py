@@ -15,7 +15,7 @@ from forecasting.message import gather, is_same_text
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.evaluate import FORMAT
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.alerts.headline import FrozenDecision
 from monitor.domain.alerts.message import EXERCISE, take_out

@@ -114,7 +114,7 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    from monitor.config.service import scan_sites
+    from monitor.config.site_files import scan_sites
     from monitor.jobs.forecasts.awaited import list_awaited
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 

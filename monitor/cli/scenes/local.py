@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.session import print_note
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import LocalGrid, Site
 

@@ -12,7 +12,8 @@ from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, prove
-from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
+from monitor.config.service import BrokerSection, ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.domain.actor import Actor
 from monitor.domain.errors import BrokerError, NotFoundError
 from monitor.domain.site import Site

@@ -33,7 +33,8 @@ from monitor.cli.session import (
     read_service,
     translate_in_zone,
 )
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.service import ServiceConfig
+from monitor.config.site_files import scan_sites
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.domain.errors import ConfigError, StoreError

@@ -24,7 +24,8 @@ from monitor.cli.session import (
     print_note,
     read_duration_s,
 )
-from monitor.config.service import load_site, parse_site
+from monitor.config.site import parse_site
+from monitor.config.site_files import load_site
 from monitor.decision.criteria.proofs import check_forecasts
 from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json

@@ -9,7 +9,8 @@ from monitor.cli import session
 from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
-from monitor.config.service import find_weaknesses, parse_site, scan_sites
+from monitor.config.site import find_weaknesses, parse_site
+from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from forecasting.message import gather
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria.rain_gauge import read_gauge
 from monitor.domain.alerts.causes import describe_cause
 from monitor.domain.canonical import canonical_json

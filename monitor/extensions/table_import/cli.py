@@ -15,7 +15,8 @@ import typer
 
 from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
-from monitor.config.service import find_weaknesses, parse_site, scan_sites
+from monitor.config.site import find_weaknesses, parse_site
+from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import describe_barriers, find_unreached, list_barriers
 from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, convert

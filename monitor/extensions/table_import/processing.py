@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from forecasting.message import TEXT_OF, Figure, NameList, Template, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import (
     ConfigError,

@@ -15,7 +15,8 @@ from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import ConfigError, JobError, NotFoundError
 from monitor.domain.extras import describe_missing, is_installed

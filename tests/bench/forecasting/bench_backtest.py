@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.extensions.demo.slope import SITE_ID, SlopeModel

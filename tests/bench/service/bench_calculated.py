@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site

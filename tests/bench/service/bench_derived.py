@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.extensions.derived.worker import Calculator
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BrokerMessage

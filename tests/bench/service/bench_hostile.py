@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

@@ -17,7 +17,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.extensions.profiles import redefined
 from monitor.extensions.profiles.declare import list_names, list_profiles

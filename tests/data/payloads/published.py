@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.message import BrokerMessage
 

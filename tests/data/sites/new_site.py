@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site

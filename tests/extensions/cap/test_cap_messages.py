@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_service, parse_site
-from monitor.config.site import find_weaknesses
+from monitor.config.service import parse_service
+from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError

@@ -13,7 +13,7 @@ from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import find_differences
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks.check import CheckFinding
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.judgements import find_unjudged
 from monitor.decision.series.corrections import is_correction
 from monitor.domain.actor import Actor

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.extensions.derived.plans import plan_site
 from monitor.extensions.derived.samples import InputSamples, Sample
 from monitor.extensions.derived.values import compute_values

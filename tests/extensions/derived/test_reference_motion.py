@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.common_mode import StationMotion, move_as_one
 from monitor.decision.judgements import find_unjudged
 from monitor.domain.errors import ConfigError

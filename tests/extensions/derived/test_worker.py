@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from monitor.checks.site_files import SiteFolder
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.extensions.derived import queue, worker
 from monitor.extensions.derived.checks import CHECKS, CalculationStatus

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.alerts.records import AlertState
 from monitor.domain.changes import AlertCategory, AlertChange

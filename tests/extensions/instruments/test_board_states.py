@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Binding

@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse

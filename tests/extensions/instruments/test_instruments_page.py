@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.extensions.instruments.states import ACTIONS, RANKS
 from monitor.extensions.instruments.store.readings import InstrumentAssessment, save_instruments

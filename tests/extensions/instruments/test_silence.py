@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting.evaluate import Evaluator, evaluate_site
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.catalogue import LANGUAGES

@@ -10,7 +10,8 @@ import pytest
 
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.extensions.maps.routes import draw_zones, list_files
 from monitor.store.alerting.sites import save_site
 from tests.data.filled import NOW, load_story_sites

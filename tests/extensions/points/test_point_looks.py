@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s
 from monitor.extensions.points import forecasts as point_forecasts

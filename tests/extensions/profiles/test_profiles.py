@@ -8,7 +8,7 @@ import pytest
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks.table import run_alarm_checks
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups

@@ -24,7 +24,8 @@ from monitor.checks.live import SourceStatus
 from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.sealed_texts import find_secret
-from monitor.config.service import load_service, load_site
+from monitor.config.service import load_service
+from monitor.config.site_files import load_site
 from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetError
 from monitor.extensions.sources import fetch as fetch_module
 from monitor.extensions.sources import http, poll, sensorthings

@@ -16,7 +16,9 @@ from detection.imagery.raster.raster import read_grid, write_geotiff
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks import site_files
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service, load_site, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
+from monitor.config.site_files import load_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
 from monitor.extensions.surveys.stack import store_coherence

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.service import scan_sites
+from monitor.config.site_files import scan_sites
 from monitor.extensions.surveys.stations import StationDisplacement, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.rendering import translate

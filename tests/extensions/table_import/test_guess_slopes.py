@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.config.service import find_weaknesses, parse_site
+from monitor.config.site import find_weaknesses, parse_site
 from monitor.extensions.table_import.guess.guess import SensorGuess, guess
 from monitor.extensions.table_import.guess.lookback import count_days
 from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult

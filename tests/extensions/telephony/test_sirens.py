@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from monitor.broker.access import open_access
 from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.site import Recipient
 from monitor.extensions.telephony.sirens import Sirens, list_topics

@@ -16,7 +16,8 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.cadence import stage_cadence
-from monitor.config.service import parse_service, parse_site
+from monitor.config.service import parse_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE
 from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory

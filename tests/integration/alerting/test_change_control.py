@@ -14,7 +14,8 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.evaluate import evaluate_site
 from monitor.checks import health
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.site import gather_recipients

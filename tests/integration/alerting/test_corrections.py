@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation

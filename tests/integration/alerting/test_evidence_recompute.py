@@ -22,7 +22,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import RefusedError

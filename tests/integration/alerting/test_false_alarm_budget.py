@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from detection.anomaly.budget.correction import HIGHEST, STEP
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.errors import RefusedError

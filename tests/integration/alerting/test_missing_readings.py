@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.store.alerting.decisions import load_incomplete

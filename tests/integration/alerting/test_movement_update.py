@@ -14,7 +14,7 @@ from sqlalchemy import select
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.evaluate import load_view as look
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import JobError
 from monitor.domain.instants import parse

@@ -7,7 +7,7 @@ import pytest
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation, SiteEvent

@@ -13,7 +13,7 @@ from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import NotFoundError, RefusedError

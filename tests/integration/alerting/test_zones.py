@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site, load_view
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.actor import PAGE, Actor
 from monitor.domain.canonical import canonical_json

@@ -14,7 +14,8 @@ from monitor.checks.database import CurrentDatabase
 from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
-from monitor.config.service import ServiceConfig, load_service, load_site
+from monitor.config.service import ServiceConfig, load_service
+from monitor.config.site_files import load_site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.store.service_state import stamp
 from tests.data.servers.mqtt_client import calling

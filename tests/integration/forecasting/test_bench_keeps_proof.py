@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.schema.views import load_view

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs.forecasts import run, train

@@ -15,7 +15,8 @@ from forecasting.explanation.record import NOT_A_CAUSE, explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
 from monitor.cli.forecast.app import app
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.registry import add_model
 from monitor.web.app import build

@@ -18,7 +18,8 @@ from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
 from forecasting.serving.members import compute_network_weights
 from monitor.cli.forecast.app import list_why_not
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.errors import JobError
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site

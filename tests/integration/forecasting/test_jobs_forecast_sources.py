@@ -10,7 +10,8 @@ import pytest
 
 from forecasting.neural.checkpoint import read
 from monitor.checks.site_files import find_unread
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import find_motion

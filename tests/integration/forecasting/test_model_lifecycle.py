@@ -14,7 +14,8 @@ from forecasting.registry import find_network
 from forecasting.serving import jobs
 from forecasting.serving.conformal import margin
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import from_epoch_s

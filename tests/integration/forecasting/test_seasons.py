@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from forecasting.decomposition.season import Season
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts import season, worker

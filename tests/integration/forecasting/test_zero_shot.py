@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from monitor.checks.site_files import CHECKS, SiteFolder
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.jobs.forecasts import run, train
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.registry import load_models

@@ -20,7 +20,7 @@ from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import hash_file, read_scene
 from forecasting.message import gather
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox, worker
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.scenes import scene as scene_table

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse

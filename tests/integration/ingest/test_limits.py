@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from monitor.config import cost
-from monitor.config.service import parse_service, parse_site
+from monitor.config.service import parse_service
+from monitor.config.site import parse_site
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Binding, Level, Site, Station
 from monitor.ingest import admission

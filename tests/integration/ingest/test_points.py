@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 
 from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.decision import DecisionInputs
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points

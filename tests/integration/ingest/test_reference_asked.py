@@ -9,7 +9,7 @@ from sqlalchemy import update
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.identity import name_os_user
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import StoreBusyError
 from monitor.ingest import pipeline as module

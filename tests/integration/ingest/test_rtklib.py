@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Origin
 from monitor.extensions.table_import.guess.known import understand_known

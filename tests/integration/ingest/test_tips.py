@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import UnitDoubtError
 from monitor.domain.instants import format_iso, parse
 from monitor.ingest.files import reading

@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, select
 from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
 from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.errors import ConfigError, RefusedError

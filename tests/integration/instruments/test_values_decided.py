@@ -7,7 +7,7 @@ from functools import reduce
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.ingest.message import BrokerMessage
 from tests.data import site_text

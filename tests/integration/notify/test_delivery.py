@@ -17,7 +17,8 @@ from monitor.checks.machine import DatabaseFacts
 from monitor.checks.table import run_checks
 from monitor.cli.service.check import app
 from monitor.config.first_site import write_first_site
-from monitor.config.service import load_service, parse_service, parse_site
+from monitor.config.service import load_service, parse_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.alerts.notification import DeliveryState, Notification

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.observation import Observation
 from monitor.extensions.drills.hold import DrillOptions, rehearse

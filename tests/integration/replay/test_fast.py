@@ -7,7 +7,7 @@ import pytest
 
 from monitor.alerting.evaluate import Evaluator
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from monitor.alerting.evaluate import load_view
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.decision import seconds
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent

@@ -16,7 +16,7 @@ from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
 from detection.susceptibility.picture import show, show_map
 from detection.susceptibility.records import PictureRequest, read_shown
 from forecasting.message import gather
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts

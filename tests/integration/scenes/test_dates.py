@@ -21,7 +21,7 @@ from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements

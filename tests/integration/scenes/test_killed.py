@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import JobError
 from monitor.jobs.scenes import files, tiles
 from monitor.jobs.scenes import inbox as scene_inbox

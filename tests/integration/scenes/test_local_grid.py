@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.jobs.scenes import inbox
 from monitor.store.scenes.arrivals import load_scenes

@@ -9,7 +9,7 @@ from affine import Affine
 
 from detection.imagery.tiles.lookup import open_archive, read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import JobError
 from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint

@@ -19,7 +19,9 @@ from monitor.broker.access import open_access
 from monitor.broker.probe import probe_broker
 from monitor.checks import health
 from monitor.cli.main import run_verb
-from monitor.config.service import find_weaknesses, load_site, parse_service
+from monitor.config.service import parse_service
+from monitor.config.site import find_weaknesses
+from monitor.config.site_files import load_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import BrokerError
 from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play

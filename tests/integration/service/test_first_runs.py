@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.domain.instants import format_iso
 from monitor.jobs.forecasts import first_runs, run
 from monitor.jobs.forecasts.awaited import find_lacking

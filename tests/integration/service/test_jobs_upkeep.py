@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from monitor.config.service import ServiceConfig, load_service, load_site
+from monitor.config.service import ServiceConfig, load_service
+from monitor.config.site_files import load_site
 from monitor.domain.actor import Actor
 from monitor.domain.errors import JobError
 from monitor.jobs import housekeeping

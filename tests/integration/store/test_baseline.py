@@ -14,7 +14,7 @@ from sqlalchemy import LargeBinary, MetaData, insert, select, text
 from monitor.alerting.audit.audit_pack import check_pack, read_pack
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.decision import Memory
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import find_state

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.checks import live
 from monitor.checks.table import run_checks
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import StoreError
 from monitor.ingest import pipeline as pipeline_module
 from monitor.ingest.message import BrokerMessage

@@ -18,7 +18,8 @@ from monitor.alerting.acts.change_control import propose, require_in_force
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.alerting.acts.table import API, Secret, list_acts
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import load_service
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory

@@ -18,7 +18,7 @@ from forecasting.message import format_span, gather
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import load_site
+from monitor.config.site_files import load_site
 from monitor.domain.instants import format_age, format_iso, parse
 from monitor.domain.language.rendering import translate
 from monitor.jobs.movement.update import update_movement

@@ -13,7 +13,7 @@ from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect, list_hours
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.names import is_same_person, tidy_text

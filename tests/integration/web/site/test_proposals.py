@@ -5,7 +5,7 @@ import re
 import pytest
 
 from monitor.alerting.acts.change_control import propose
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.actor import Actor
 from monitor.store.alerting.sites import find_version, load_proposal, load_proposals
 from monitor.store.database.audit import load_entries, verify_chain

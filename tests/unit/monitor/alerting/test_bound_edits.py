@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import RefusedError
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated

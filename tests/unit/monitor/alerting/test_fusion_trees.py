@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
 from monitor.domain.site import KEPT_SITES, once_per_record

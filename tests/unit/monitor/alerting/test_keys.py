@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds import forecast
 from monitor.decision.criteria.proofs import WARN_S, check_forecasts, check_outlines
 from monitor.decision.decide import decide

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_silence_causes
 from monitor.domain.observation import Observation

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from monitor.config.first_site import write_first_site
-from monitor.config.service import find_cautions, find_weaknesses, load_service, parse_service, parse_site, scan_sites
+from monitor.config.service import load_service, parse_service
+from monitor.config.site import find_cautions, find_weaknesses, parse_site
+from monitor.config.site_files import scan_sites
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Threshold
 from monitor.domain.terms import read_text

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from monitor.config.first_site import write_first_site
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
 from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Binding, Origin
 from monitor.ingest import births

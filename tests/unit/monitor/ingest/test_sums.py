@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.files.units import ScaleCheck
 from tests.data.site_text import head, series, station

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.cli.site.scorecard import describe_gain
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.replay.matrix import EventLabel, Span
 from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains

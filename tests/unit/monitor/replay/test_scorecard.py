@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import epoch_s
 from monitor.replay.failure_windows import IssuedWindow

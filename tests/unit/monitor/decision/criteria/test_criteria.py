@@ -9,7 +9,7 @@ import pytest
 
 from detection.anomaly.registry import compared_with
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
 from monitor.decision.criteria.table import CRITERIA, KINDS

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.alerting.acts.loosening import find_loosening
-from monitor.config.service import find_cautions, parse_site
+from monitor.config.site import find_cautions, parse_site
 from monitor.decision.criteria.kinds.forecast import ENTRY
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series.assessment import DecisionContext

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.config.service import parse_site
+from monitor.config.site import parse_site
 from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext

@@ -7,7 +7,8 @@ import pytest
 
 from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
