@@ -33,8 +33,8 @@ from monitor.extensions.duty import store as duty
 from monitor.store.alerting.alerts import acknowledge, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.drills import drill
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.photos import photo
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade

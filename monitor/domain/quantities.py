@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from monitor.domain.names import split_table
 
+LARGEST: Final = 1e12  # no instrument measures a value near it
+
 
 @dataclass(frozen=True, slots=True)
 class Quantity:

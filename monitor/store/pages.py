@@ -24,9 +24,9 @@ from monitor.store.scenes.versions import Bounds
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.anomalies import anomaly
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.forecasts import forecast, forecast_score, forecast_withheld
 from monitor.store.schema.movement import movement
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.readings import observation, series_latest
 from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.scenes import scene, scene_footprint

@@ -33,7 +33,7 @@ from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import messages, observations, photos, points
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.anomalies import anomaly
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.outlines import scene_unsure
 from monitor.store.schema.readings import observation_flag, series
 from monitor.store.schema.reports import issued_report

@@ -14,10 +14,11 @@ from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.criteria.rain_table import FORECAST
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.tracks import LARGEST, list_rain, list_refused_rain
+from monitor.decision.series.tracks import list_rain, list_refused_rain
 from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
+from monitor.domain.quantities import LARGEST
 from monitor.domain.site import Criterion, SeriesSpec
 
 # A gap of a counter is divided into at most so many amounts.

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from monitor.decision.criteria.places import Places, find_series, match_stations, refuse_index
-from monitor.decision.series.tracks import LARGEST
 from monitor.domain.errors import ConfigError
+from monitor.domain.quantities import LARGEST
 from monitor.domain.site import Criterion, Threshold
 from monitor.domain.terms import Duration, Section
 

@@ -17,7 +17,7 @@ from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.observation import DIGIT, HARMLESS, INCOMPLETE, Reading
-from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
+from monitor.domain.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 
 _FUTURE: Final = Template("reading.future", "stamped in the future")
@@ -33,7 +33,6 @@ RECENT: Final = 48  # epochs kept as they came: by them a step is known for moti
 # of pressures and levels, half a metre of water: a smaller jump is none to ask about by default
 LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
-LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 _PART_MISSING: Final = Template(
     "reading.part_missing", "{value} is incomplete: a part of what it is computed from is missing"
 )

@@ -22,8 +22,8 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.drills import drill as drill_table
+from monitor.store.schema.outbox import notification
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 _LOG: Final = logging.getLogger(__name__)

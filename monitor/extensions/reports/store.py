@@ -15,9 +15,9 @@ from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_plain, load_records, record_to_dict
 from monitor.store.schema.alerts import alert, alert_event, alert_outcome
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import evaluation
 from monitor.store.schema.forecasts import forecast, forecast_score
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.readings import series
 from monitor.store.schema.reports import issued_report, report_mail
 from monitor.store.schema.site_events import report, site_event

@@ -29,8 +29,8 @@ from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row, find_record, load_records, match_given, read_record
 from monitor.store.schema.alerts import alert, alert_event, alert_outcome
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import decision
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.sites import maintenance
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests

@@ -12,7 +12,7 @@ from monitor.domain.alerts.records import UNCONFIRMED, AlertState
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from monitor.store.readings.photos import load_photos, load_pictures
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.alerts import alert_event, alert_outcome
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.photos import photo
 from monitor.store.schema.sites import config_version
 from monitor.store.schema.view_rows import PhotoRow

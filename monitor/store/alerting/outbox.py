@@ -25,7 +25,8 @@ from monitor.domain.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import columns_of, fill_row, load_records, read_record
 from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.delivery import digest, notification
+from monitor.store.schema.delivery import digest
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.sites import site
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {

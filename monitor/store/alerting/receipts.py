@@ -11,7 +11,8 @@ from monitor.domain.alerts.notification import DeliveryState
 from monitor.domain.logs import redact
 from monitor.store.alerting.outbox import ERROR_LIMIT, make_error_columns
 from monitor.store.database.rows import add_row
-from monitor.store.schema.delivery import channel_test, notification
+from monitor.store.schema.delivery import channel_test
+from monitor.store.schema.outbox import notification
 
 AGAIN: Final = timedelta(seconds=60)  # after the provider could not deliver
 MOST_TRIES: Final = 3

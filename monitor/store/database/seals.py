@@ -37,11 +37,11 @@ from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema.alerts import alert, alert_event, alert_outcome
 from monitor.store.schema.anomalies import anomaly_budget, anomaly_label
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.drills import drill
 from monitor.store.schema.duty import duty_handover, duty_override, duty_rota
 from monitor.store.schema.evaluations import decision, site_state
 from monitor.store.schema.models import model_proof, model_transition
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.outlines import footprint_review, scene_outline
 from monitor.store.schema.people import api_token, first_signature, recovery_code, second_factor, user_account
 from monitor.store.schema.photos import photo

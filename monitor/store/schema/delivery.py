@@ -1,53 +1,9 @@
-"""The outbox of notifications, channel tests and daily digests."""
+"""Channel tests and daily digests."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
 from monitor.store.schema.types import BigId, Instant, translatable_text
-
-notification = Table(
-    "notification",
-    metadata,
-    Column("id", BigId, primary_key=True),
-    Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False),
-    Column("event_id", BigId, ForeignKey("alert_event.id"), nullable=False),
-    Column("site", String(64), nullable=False),
-    Column("ledger", String(16), nullable=False),
-    Column("level", Integer, nullable=False),
-    Column("level_name", Text, nullable=False),
-    Column("recipient", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("exercise", Boolean, nullable=False),
-    *translatable_text("subject", nullable=False),
-    *translatable_text("body", nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("queued_at", Instant, nullable=False),
-    Column("sent_at", Instant, nullable=True),
-    Column("confirmed_at", Instant, nullable=True),
-    Column("next_attempt_at", Instant, nullable=True),
-    Column("superseded_by", BigId, nullable=True),
-    *translatable_text("last_error", nullable=True),
-    Column("lease_owner", Text, nullable=True),
-    Column("lease_until", Instant, nullable=True),
-    Column("confirmed_by", Text, nullable=True),
-    Column("confirmed_via", Text, nullable=True),
-    Column("idempotency_key", String(64), nullable=False, unique=True),
-    Column("provider_id", Text, nullable=True, comment="what the other side calls it"),
-    Column("provider_said", Text, nullable=True),
-    Column("received_at", Instant, nullable=True, comment="when the device had it"),
-    Column(
-        "undelivered",
-        Integer,
-        nullable=False,
-        server_default="0",
-        comment="so often it could not deliver what it had taken",
-    ),
-    Index("ix_notification_due", "state", "next_attempt_at"),
-    Index("ix_notification_alert", "alert_id"),
-    Index("ix_notification_provider", "provider_id"),
-    comment="the outbox",
-)
 
 channel_test = Table(
     "channel_test",

@@ -17,6 +17,7 @@ from monitor.store.schema import (  # noqa: F401 - importing a module registers 
     instruments,
     models,
     movement,
+    outbox,
     outlines,
     people,
     photos,

@@ -9,8 +9,8 @@ from monitor.domain.actor import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.readings import observation, observation_flag, offset_entry, series_latest
 from monitor.store.schema.site_events import event_confirmation, report, site_event
 

@@ -19,7 +19,7 @@ from monitor.service.clock import ServiceClock, Uptime
 from monitor.service.core import Core
 from monitor.service.supervisor import Supervisor
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.readings import observation
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.clock_steps import set_back

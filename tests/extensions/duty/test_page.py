@@ -21,8 +21,8 @@ from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.duty import duty_handover
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences

@@ -29,7 +29,7 @@ from monitor.store.models.anomalies import AnomalyRow, add_anomalies, load_held
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.anomalies import anomaly_label
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW

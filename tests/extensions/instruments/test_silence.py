@@ -33,7 +33,7 @@ from monitor.store.readings.instruments import load_open_pages
 from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.alerts import alert
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from tests.data.site_text import along

@@ -45,9 +45,9 @@ from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import evaluation
 from monitor.store.schema.movement import movement as movement_table
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.reports import issued_report, report_mail
 from monitor.store.schema.site_events import report
 from monitor.store.schema.views import load_view

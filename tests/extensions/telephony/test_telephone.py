@@ -53,7 +53,7 @@ from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
 from monitor.store.database.rows import read_record
 from monitor.store.schema.alerts import alert
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.telephony import reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules

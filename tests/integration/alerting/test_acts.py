@@ -14,7 +14,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH

@@ -38,8 +38,8 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import decision
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.readings import observation
 from monitor.store.schema.sites import config_version
 from monitor.store.upkeep.backup import back_up, restore

@@ -28,8 +28,8 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import site_state
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, enter_offset, tell

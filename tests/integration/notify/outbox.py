@@ -15,7 +15,7 @@ from monitor.domain.site import Level, Site
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.sites import site
 from tests.fixtures.waiting import free_port
 

@@ -20,7 +20,7 @@ from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema.alerts import alert
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0

@@ -27,7 +27,7 @@ from monitor.store.alerting.outbox import (
     release_expired,
 )
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.upkeep.clock_steps import set_back
 from tests.data.store_rows import tell
 from tests.fixtures.databases import ON_BOTH

@@ -15,8 +15,8 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema.alerts import alert
-from monitor.store.schema.delivery import notification
 from monitor.store.schema.evaluations import decision
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.scenes import scene, scene_footprint
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines

@@ -22,7 +22,7 @@ from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema.alerts import alert
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.scenes import scene
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
 from tests.data.store_rows import ask, tell

@@ -22,7 +22,7 @@ from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
 from tests.data.store_rows import ask, tell

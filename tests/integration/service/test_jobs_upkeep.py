@@ -19,7 +19,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.scenes import scene
 from monitor.worker import compute
 from tests.data.store_rows import tell

@@ -12,7 +12,7 @@ from monitor.store.database.seals import SEALED, digest_row, find_unsealed, writ
 from monitor.store.people import users
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.tables import metadata
 from monitor.store.schema.types import Instant
 from monitor.store.upkeep import clock_steps

@@ -30,7 +30,7 @@ from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_to
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.people import api_token, user_account
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import stamp

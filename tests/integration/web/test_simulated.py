@@ -27,7 +27,7 @@ from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page

@@ -23,7 +23,7 @@ from monitor.notify.value_now import find_now
 from monitor.store import pages
 from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events
 from monitor.store.database.engine import Database
-from monitor.store.schema.delivery import notification
+from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from tests.data.site_text import table
