@@ -20,7 +20,7 @@ from monitor.domain.instants import read_typed_span
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.store.alerting.offsets import find_site_of_offset
-from monitor.store.alerting.sites import find_site_of
+from monitor.store.alerting.subjects import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.people.api_tokens import find_owner_of_token
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature

@@ -21,7 +21,8 @@ from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.store.alerting import events, maintenance, offsets, sites
+from monitor.store.alerting import events, maintenance, offsets
+from monitor.store.alerting.subjects import find_site_of
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
 from monitor.store.people.users import load_users, name_credential
@@ -354,7 +355,7 @@ def withdraw_event(
 
     Example: slopeward events withdraw 12 --by "R. Mori" --reason "it was the blasting of bench 4"
     """
-    site_id = call.db.run_read(partial(sites.find_site_of, "event"), event_id)
+    site_id = call.db.run_read(partial(find_site_of, "event"), event_id)
     if site_id is None:
         raise NotFoundError(_NO_EVENT(number=event_id))
     if confirmation_of is not None and not fold_name(confirmation_of):  # it would mean everybody

@@ -11,7 +11,7 @@ from monitor.cli.site.explaining import AlertId
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import read_language
 from monitor.extensions.cap.chain import compose
-from monitor.store.alerting.sites import find_site_of
+from monitor.store.alerting.subjects import find_site_of
 
 app = session.Commands()
 

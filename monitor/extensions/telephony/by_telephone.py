@@ -13,7 +13,7 @@ from monitor.domain.actor import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
 from monitor.extensions.telephony.store import replies
 from monitor.extensions.telephony.store.replies import ReplyResult
-from monitor.store.alerting.sites import find_site_of
+from monitor.store.alerting.subjects import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users, require_account
 

@@ -22,9 +22,7 @@ from monitor.store.database.rows import (
     read_record,
     save_rows,
 )
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.site_events import site_event
-from monitor.store.schema.sites import config_version, maintenance, site_proposal
+from monitor.store.schema.sites import config_version, site_proposal
 from monitor.store.schema.sites import site as site_table
 from monitor.store.schema.sites import station as station_table
 
@@ -66,15 +64,6 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     row |= {"reason": reason, "loaded_at": now, "code_version": code_version()}
     c.execute(insert(c, config_version).values(row).on_conflict_do_nothing())
     return True
-
-
-_OF_SITE: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
-
-
-def find_site_of(kind: str, c: Connection, number: int) -> str | None:
-    """The site of an alert, event, maintenance or proposal by its number; None where there is none."""
-    of = _OF_SITE[kind].c
-    return c.execute(select(of.site).where(of.id == number)).scalar()
 
 
 def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteSummary]:
