@@ -30,11 +30,12 @@ from monitor.ingest.references import References, request_references
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
+from monitor.store.alerting.reports import add_report
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.slow_writes import write_part
 from monitor.store.readings.instruments import save_links
-from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
+from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 from monitor.store.service_state import find_stamp
 

@@ -25,12 +25,12 @@ from monitor.extensions.points.store import looks as point_looks
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import Period
 from monitor.store import service_state
-from monitor.store.alerting import alerts, events, offsets, outbox, sites
+from monitor.store.alerting import alerts, events, offsets, outbox, reports, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
-from monitor.store.readings import messages, observations, photos, points
+from monitor.store.readings import observations, photos, points
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.anomalies import anomaly
 from monitor.store.schema.outbox import notification
@@ -636,8 +636,8 @@ sequence_gap site=north-bench station=G1 source=logger-3 boot_id=12 from_seq=240
     }
     insert_rows(c, NOW, rows, refused | {f"{code}_digest": f"{code:0<64}" for code in refused})
     crack = ObserverReport("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
-    messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
-    number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
+    reports.add_report(c, crack, NOW, actor=BO, credential="account bo")
+    number, jpeg = reports.find_report(c, crack), b"\xff\xd8\xff"
     said = photos.PhotoMetadata(800, 600, "2026-03-01 06:58:00", 46.2011, 8.9022, "Maker Phone")
     photos.add_photo(c, crack.site, BO, "looking west", jpeg, jpeg, said, NOW, report_id=number)
     blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)

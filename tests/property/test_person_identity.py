@@ -26,8 +26,8 @@ from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 from monitor.store.alerting import alerts, offsets
 from monitor.store.alerting.decisions import load_report_facts
+from monitor.store.alerting.reports import add_report
 from monitor.store.people import users
-from monitor.store.readings.messages import add_report
 from tests.data.accounts import add_account
 from tests.data.filled import NOW
 

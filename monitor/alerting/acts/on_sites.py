@@ -21,12 +21,11 @@ from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.store.alerting import events, maintenance, offsets
+from monitor.store.alerting import events, maintenance, offsets, reports
 from monitor.store.alerting.subjects import find_site_of
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
 from monitor.store.people.users import load_users, name_credential
-from monitor.store.readings import messages
 from monitor.store.readings.observations import find_series_id
 
 EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")  # usual ones; others are stored as they are
@@ -508,8 +507,8 @@ def add_report(
     with call.write() as c:
         call.check_site(c, site)
         credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
-        added = messages.add_report(c, item, call.now, actor=who, credential=credential)
-        number = messages.find_report(c, item)
+        added = reports.add_report(c, item, call.now, actor=who, credential=credential)
+        number = reports.find_report(c, item)
     facts = {"site": site, "kind": kind, "at": format_iso(item.at), "by": who.name, "report": number}
     if not added:
         return ActResult(_SAME_REPORT(), facts, status=THERE_ALREADY)

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, func, or_, select, tuple_
 
 from forecasting.message import gather
 from monitor.domain.instants import format_iso, is_silent, join_spans
-from monitor.store.schema.evaluations import evaluation
-from monitor.store.schema.ingest import outage
+from monitor.store.schema.evaluations import evaluation, outage
 from monitor.store.schema.movement import failure_time, movement
 from monitor.store.schema.readings import series
 from monitor.store.service_state import find_stamp

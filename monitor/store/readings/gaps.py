@@ -13,8 +13,8 @@ from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.store.database.rows import insert_rows
 from monitor.store.readings.reading_stamps import load_epochs
-from monitor.store.schema.evaluations import station_state
-from monitor.store.schema.ingest import outage, outage_station
+from monitor.store.schema.evaluations import outage, station_state
+from monitor.store.schema.ingest import outage_station
 from monitor.store.schema.readings import observation, reading_gap, series
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back

@@ -11,16 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, update
 
-from monitor.domain.actor import Actor
-from monitor.domain.canonical import canonical_json, digest_text
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import ObserverReport, PayloadSize
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import add_if_absent, insert
+from monitor.domain.observation import PayloadSize
+from monitor.store.database.engine import insert
 from monitor.store.database.rows import fill_row, load_records, match_given, read_record, record_to_dict, save_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema.ingest import quarantine_source, rejected_message, sequence_gap, sequence_state
-from monitor.store.schema.site_events import report
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
 BEGINNING_BYTES: Final = 1 << 16  # of a larger one, to see what it was; its true size is stored beside
@@ -276,38 +271,6 @@ def mark_replayed(connection: Connection, rejected_id: int, result: str, now: da
         .where(rejected_message.c.id == rejected_id)
         .values(replayed_at=now, replay_result=_text(result))
     )
-
-
-def add_report(
-    connection: Connection, item: ObserverReport, received_at: datetime, *, actor: Actor, credential: str
-) -> bool:
-    """Store an observer's report, and note it in the audit log; False when the very same is there already.
-
-    Args:
-        item: the report; the name in it is what its sender says.
-        received_at: when it reached the service.
-        credential: what proved who sent it; rules that ask for several observers count these and no names.
-    """
-    facts = record_to_dict(item)
-    digest = _digest({**facts, "at": format_iso(item.at)})
-    via = actor.via or actor.name
-    arrival = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
-    if not add_if_absent(connection, report, {**facts, **arrival}):
-        return False
-    detail = {"kind": item.kind, "at": format_iso(item.at), "via": via, "credential": credential, "said_by": item.by}
-    add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
-    return True
-
-
-def find_report(connection: Connection, item: ObserverReport) -> int | None:
-    """The number of a report that was stored; None where it was not."""
-    digest = _digest({**record_to_dict(item), "at": format_iso(item.at)})
-    found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
-    return found
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    return digest_text(canonical_json(facts))
 
 
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:

@@ -121,3 +121,16 @@ decision = Table(
     Column("evidence", Text, nullable=False),
     comment="frozen inputs of a level change: recomputable bit for bit",
 )
+
+outage = Table(
+    "outage",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("back_at", Instant, nullable=False),
+    Column("drained_at", Instant, nullable=False),
+    Column("counted_at", Instant, nullable=True),
+    Column("counts_until", Instant, nullable=False),
+    comment="a time in which readings did not come in, until what had waited was read",
+)

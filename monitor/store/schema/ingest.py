@@ -64,19 +64,6 @@ sequence_gap = Table(
     Index("ix_sequence_gap_open", "site", "source", "boot_id"),
 )
 
-outage = Table(
-    "outage",
-    metadata,
-    Column("id", BigId, primary_key=True),
-    Column("cause", Text, nullable=False),
-    Column("from_at", Instant, nullable=False),
-    Column("back_at", Instant, nullable=False),
-    Column("drained_at", Instant, nullable=False),
-    Column("counted_at", Instant, nullable=True),
-    Column("counts_until", Instant, nullable=False),
-    comment="a time in which readings did not come in, until what had waited was read",
-)
-
 outage_station = Table(
     "outage_station",
     metadata,

@@ -32,9 +32,9 @@ from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_chan
 from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import KINDS
+from monitor.store.alerting.reports import add_report
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import verify_chain
-from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.alerts import alert_event

@@ -16,9 +16,9 @@ from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from monitor.store.alerting.reports import add_report
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings import points as store
-from monitor.store.readings.messages import add_report
 from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows

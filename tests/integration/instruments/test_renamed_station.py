@@ -24,9 +24,9 @@ from monitor.replay.backtest import run_backtest
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.reports import add_report
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema.evaluations import decision
 from monitor.store.schema.readings import observation, series, series_latest

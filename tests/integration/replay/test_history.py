@@ -14,9 +14,9 @@ from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
+from monitor.store.alerting.reports import add_report
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset

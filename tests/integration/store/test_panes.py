@@ -7,8 +7,7 @@ from sqlalchemy import insert
 
 from monitor.store.alerting.timeline import load_ribbon
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.evaluations import evaluation
-from monitor.store.schema.ingest import outage
+from monitor.store.schema.evaluations import evaluation, outage
 from monitor.store.service_state import stamp
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold

@@ -11,8 +11,8 @@ from monitor.domain.actor import Actor
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.store.alerting.events import ChangeDetector, add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
+from monitor.store.alerting.reports import add_report
 from monitor.store.database.rows import MANY, insert_rows
-from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.evaluations import decision
 from monitor.store.schema.points import point_observation, point_set
