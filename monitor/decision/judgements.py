@@ -10,7 +10,7 @@ larger errors, or fewer of them, show only faster motion.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, sqrt
+from math import ceil, floor, inf, sqrt
 from typing import Final
 
 from forecasting.kinematics.direction import add_noise
@@ -21,6 +21,8 @@ from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS as LINE_EPOCHS
 from monitor.decision.criteria.kinds.velocity import MIN_EXTENT
 from monitor.decision.series.assessment import bound_of
+from monitor.decision.series.step_detector import STEP_SIGMAS
+from monitor.decision.series.tracks import verify_step
 from monitor.domain.fusion import Clause, list_affirmed
 from monitor.domain.instruments.parents import Place
 from monitor.domain.keys import VoteKey
@@ -88,7 +90,8 @@ class DetectionLimit:
             direction of the bound, raises the level within `decides_within_s`; motion that does not exceed it raises
             nothing. It is a rate for velocities and rates, an acceleration for accelerations, and a value for criteria
             on values. A station without a declared direction of movement is judged horizontally and vertically, and the
-            figure holds for each of the two. None where no motion raises the level, and where the bound is not on the
+            figure holds for each of the two (of a `survey_rate`, for the horizontal speed; vertical motion raises a
+            level from the bound on). None where no motion raises the level, and where the bound is not on the
             motion of the series (rain, factor of safety).
         unit: Unit of `missed`.
         error: One standard error of what is compared with the bound, as `noise_floor` implies it, in `unit`. Errors of
@@ -96,6 +99,12 @@ class DetectionLimit:
         decides_within_s: Longest time, in seconds, from the start of motion just beyond `missed` to the reading that
             raises the level, for a series that has been read at this interval before. For a value: from the time at
             which it exceeds the bound. Faster motion is detected earlier. None where `missed` is None.
+        window_s: Time over which a rate or an acceleration is measured, in seconds. Between two surveys it is the
+            interval. None for a bound on values and where `missed` is None.
+        is_between_readings: Whether the rate is that between two readings, instead of a line through several.
+        least_readings: Readings after the start of the motion before which no motion, however fast, raises the level.
+        missed_jump: The largest jump between two readings, at rest before and after it, that does not raise the level
+            by itself, in the unit of the series. `inf`: no jump does. A bound on values is not about jumps: 0.
         barrier: Why the level cannot be reached, or only by motion far beyond the bound; None where neither holds.
     """
 
@@ -105,6 +114,10 @@ class DetectionLimit:
     unit: str = ""
     error: float = 0.0
     decides_within_s: float | None = None
+    window_s: float | None = None
+    is_between_readings: bool = False
+    least_readings: int = 0
+    missed_jump: float = 0.0
     barrier: Barrier | None = None
 
     @property
@@ -118,14 +131,19 @@ class JudgingCriterion:
     """A criterion that reads a series.
 
     Attributes:
+        kind: Name of the kind of criterion.
         has_vote: Whether a level can rest on it, by itself or as part of a rule. Advice has no vote.
         limits: One for each level that it has a bound for, the lowest level first.
+        asks_from: The jump between two readings from about which on people are asked what it was, in the unit of the
+            series. `inf`: the criterion asks about no jump.
     """
 
     id: str
+    kind: str
     role: str
     has_vote: bool
     limits: tuple[DetectionLimit, ...]
+    asks_from: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +219,16 @@ def judge_series(site: Site, spec: SeriesSpec, interval_s: float) -> SeriesJudge
     closed: dict[tuple[str, str], frozenset[int]] = {}
     for criterion, witness in _find_readers(site).get(place, ()):
         limits = () if station is None else find_limits(criterion, station, spec, interval_s)
-        criteria.append(JudgingCriterion(criterion.id, criterion.role, criterion.id in voters, limits))
+        criteria.append(
+            JudgingCriterion(
+                id=criterion.id,
+                kind=criterion.kind.id,
+                role=criterion.role,
+                has_vote=criterion.id in voters,
+                limits=limits,
+                asks_from=find_least_step(criterion, spec),
+            )
+        )
         closed[criterion.id, witness] = frozenset(limit.level for limit in limits if limit.is_shut)
     readers = _find_calculated(site).get(place, ())
     highest = max(
@@ -260,7 +287,15 @@ def _limit_value(
         return DetectionLimit(threshold.level, sign > 0.0, unit=unit, barrier=barrier)
     needed = max(criterion.dwell.hits, VALUE_EPOCHS)
     missed = add_noise(bound, spec.noise_floor, 0.0) if is_length and bound > 0.0 else bound
-    return DetectionLimit(threshold.level, sign > 0.0, missed, unit, spec.noise_floor, needed * interval_s)
+    return DetectionLimit(
+        level=threshold.level,
+        is_over=sign > 0.0,
+        missed=missed,
+        unit=unit,
+        error=spec.noise_floor,
+        decides_within_s=needed * interval_s,
+        least_readings=needed,
+    )
 
 
 def _limit_rate(
@@ -311,16 +346,55 @@ def _limit_rate(
                 _describe_noise(criterion, spec, window_s, sure, error, bound), is_shut=sure > MANY * abs(bound)
             )
         needed = max(needed, sure)
-        if is_length and least <= LINE_EPOCHS:
-            needed = add_noise(needed, error, criterion.min_sigma)
+    missed_jump = _find_missed_jump(needed, count, interval_s, least, hits)
+    if asks_for_motion and is_length and least <= LINE_EPOCHS:
+        needed = add_noise(needed, error, criterion.min_sigma)
     filled_s = count * interval_s
     if asks_for_motion and is_length and least > LINE_EPOCHS:
         # An acceleration counts only while the velocity stands out as well, which grows with time.
         velocity_error = find_error(spec.noise_floor, count, interval_s, LINE_EPOCHS)
         velocity = add_noise(criterion.min_sigma * velocity_error, velocity_error, criterion.min_sigma)
         filled_s += velocity / needed * _DAY_S
-    decides_within_s = filled_s + (hits - 1) * interval_s
-    return DetectionLimit(threshold.level, sign > 0.0, sign * needed, unit, error, decides_within_s, barrier)
+    is_between_readings = least == SURVEYS
+    return DetectionLimit(
+        level=threshold.level,
+        is_over=sign > 0.0,
+        missed=sign * needed,
+        unit=unit,
+        error=error,
+        decides_within_s=filled_s + (hits - 1) * interval_s,
+        window_s=window_s,
+        is_between_readings=is_between_readings,
+        # A line has to cross its bound whichever single reading is left out, so one moved reading is not enough.
+        least_readings=hits if is_between_readings else (hits if waived_from is None else 1) + 1,
+        missed_jump=missed_jump,
+        barrier=barrier,
+    )
+
+
+def _find_missed_jump(rate_per_day: float, count: int, interval_s: float, least: int, hits: int) -> float:
+    """Return the largest jump between two readings that does not reach a rate, in the unit of the series.
+
+    The least-squares slope of readings that rest before and after a jump is largest if the jump lies in their middle.
+
+    >>> _find_missed_jump(3.0, 4, 86400.0, LINE_EPOCHS, 1)
+    7.5
+    """
+    interval_days = interval_s / _DAY_S
+    if least == SURVEYS:
+        return rate_per_day * interval_days if hits <= 1 else inf
+    if least > LINE_EPOCHS or rate_per_day <= 0.0:
+        return 0.0
+    return rate_per_day * interval_days * (count * count - 1.0) / (1.5 * count)
+
+
+def find_least_step(criterion: Criterion, spec: SeriesSpec) -> float:
+    """Return from about which jump on a criterion asks people what it was; `inf` if it asks about none.
+
+    A jump must exceed the declared or derived limit and five standard errors of the difference of two readings.
+    """
+    limit = verify_step(spec, criterion) if criterion.kind.followed else None
+    return inf if limit is None else max(limit, STEP_SIGMAS * sqrt(2.0) * spec.noise_floor)
 
 
 def _least_motion(bound: float, window_s: float, interval_s: float, least: int) -> float:

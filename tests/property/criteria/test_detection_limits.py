@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan, ceil, cos, degrees, sin
 
 import pytest
@@ -45,6 +45,7 @@ class Drawn:
     way: str = "downslope"  # or horizontal, vertical: without a declared direction
     side: float = 1.0
     verify_step: float | None = 1e9
+    jumps: bool = False  # the station moves by a single jump of the size, in the unit of the series
 
     @property
     def spec(self) -> SeriesSpec:
@@ -103,6 +104,8 @@ class Drawn:
         """Return the displacement after a time of motion of a size, in the unit of the limit."""
         if days <= 0.0:
             return 0.0
+        if self.jumps:
+            return size
         if self.kind == "level":
             return size * min(1.0, days * DAY_S / (RAMP * self.interval_s))
         return size * days * days / 2.0 if self.kind == "acceleration" else size * days
@@ -110,7 +113,7 @@ class Drawn:
 
 DRAWN = st.builds(
     Drawn,
-    st.sampled_from(("velocity", "rate", "tangential_angle", "acceleration", "level")),
+    st.sampled_from(("velocity", "rate", "survey_rate", "tangential_angle", "acceleration", "level")),
     st.sampled_from((600.0, 3600.0, 10800.0, DAY_S, 31 * DAY_S)),
     st.sampled_from((0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0, 5.5, 6.0, 8.0, 12.0, 24.0)),
     st.sampled_from((0.5, 2.0, 20.0, 100.0)),
@@ -140,6 +143,14 @@ BELOW_A_SIDE = st.builds(
     st.just(-1.0),
     st.just(1e9),
 )
+
+
+def is_surveyed_height(drawn: Drawn) -> bool:
+    """Return whether a station moves vertically between surveys: the stated limit is that of horizontal motion.
+
+    The vertical is compared with the bound without subtracting the length that noise alone makes.
+    """
+    return drawn.kind == "survey_rate" and drawn.way == "vertical"
 
 
 def list_values(drawn: Drawn, value: float) -> dict[str, float]:
@@ -211,7 +222,7 @@ def check_motion_beyond_is_raised_in_time(drawn: Drawn, phase: float) -> None:
 def check_other_motion_raises_nothing(drawn: Drawn, phase: float) -> None:
     limit = drawn.limit
     sizes = [FASTEST, 0.01 * FASTEST] if limit.missed is None else [limit.missed * (1.0 - NEAR)]
-    if limit.missed is not None and drawn.way == "downslope":
+    if limit.missed is not None and drawn.way == "downslope" and drawn.kind != "survey_rate":  # it has no direction
         sizes.append(-4.0 * limit.missed)
     for size in sizes:
         assert find_raised_s(drawn, size, watch_s(drawn), phase=phase) is None, (drawn, limit, size)
@@ -228,6 +239,7 @@ def test_motion_beyond_the_limit_raises_the_level_in_time(drawn, phase):
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(drawn=DRAWN | BELOW_A_SIDE, phase=st.sampled_from((0.0, 0.3, 0.99)))
 def test_motion_within_the_limit_and_the_other_way_raises_nothing(drawn, phase):
+    assume(not is_surveyed_height(drawn))
     check_other_motion_raises_nothing(drawn, phase)
 
 
@@ -285,3 +297,36 @@ def test_a_forgotten_cause_is_found(name, monkeypatch):
     monkeypatch.setattr(judgements, name, replacement)
     with pytest.raises(AssertionError):
         check_motion_beyond_is_raised_in_time(drawn, 0.3)
+
+
+def find_jump_raised(drawn: Drawn, size: float, phase: float) -> float | None:
+    """Return when a single jump, at rest before and after it, raises a level; None where it raises none."""
+    return find_raised_s(replace(drawn, jumps=True), size, watch_s(drawn), phase=phase)
+
+
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(DRAWN.filter(lambda drawn: drawn.kind in {"velocity", "rate", "survey_rate"}), st.floats(0.0, 0.98))
+def test_a_jump_within_the_stated_size_raises_nothing(drawn, share):
+    limit = drawn.limit
+    assume(not limit.is_shut and limit.missed is not None)
+    size = share * (min(FASTEST, limit.missed_jump))
+    assert find_jump_raised(drawn, size, 0.5) is None
+
+
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(DRAWN, st.floats(1.0, 1e3), st.floats(0.0, 0.9))
+def test_no_motion_raises_a_level_before_the_stated_number_of_readings(drawn, faster, phase):
+    limit = drawn.limit
+    assume(not limit.is_shut and limit.missed is not None and limit.decides_within_s is not None)
+    size = faster * max(abs(limit.missed), 1e-3)
+    raised_s = find_raised_s(drawn, size, limit.decides_within_s, phase=phase)
+    assume(raised_s is not None)
+    readings = raised_s / drawn.interval_s + phase
+    assert readings >= limit.least_readings - 1e-6
+
+
+def test_two_surveys_show_a_jump_beyond_the_stated_size():
+    drawn = Drawn("survey_rate", 31 * DAY_S, 3.0, 2.0, 1, 0, None, 3.0, 1.0, None)
+    assert drawn.limit.missed_jump == pytest.approx(62.0)
+    assert find_jump_raised(drawn, 63.0, 0.5) is not None
+    assert find_jump_raised(drawn, 61.0, 0.5) is None

@@ -1,0 +1,453 @@
+"""Summary for people: which motion raises which level of a site, how quickly, and what would be missed.
+
+The figures are those of `judge_series`. `slopeward ingest --guess`, `slopeward sites init --from` and the page of an
+uploaded table show this summary for a new site file.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from math import ceil, inf, isinf
+from types import MappingProxyType
+from typing import Any, Final
+
+from forecasting.message import Duration, Figure, Message, MessageList, NameList, Template, Term
+from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement, list_judgements
+from monitor.decision.series.step_clocks import clock_s
+from monitor.domain.site import Criterion, Site, Threshold
+from monitor.domain.witnesses import find_groups, list_voting_witnesses
+
+DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level
+_NAMED: Final = 8  # series or stations in one sentence
+_SAME: Final = 1e-6  # relative difference of bounds that are printed as one
+_YEAR_DAYS: Final = 365.25
+
+_HEADING: Final = Template("warning.heading", "{series} (a reading every {every})")
+_LEVEL: Final = Template("warning.level", "{level}: {parts}")
+_FASTER: Final = Template("warning.faster", "faster than {rate} over {window}")
+_FASTER_BACK: Final = Template("warning.faster_back", "faster than {rate} in the other direction over {window}")
+_FASTER_EITHER: Final = Template("warning.faster_either", "faster than {rate} in either direction over {window}")
+_BETWEEN: Final = Template("warning.between", "faster than {rate} from one reading to the next")
+_ABOVE: Final = Template("warning.above", "above {value}")
+_BELOW: Final = Template("warning.below", "below {value}")
+_AT_ONCE: Final = Template("warning.at_once", "raised by the next reading (within {to})")
+_DECIDED: Final = Template("warning.decided", "raised by reading {n} after the motion starts ({to})")
+_DECIDED_BETWEEN: Final = Template(
+    "warning.decided_between",
+    "raised by reading {n} to {most} after the motion starts ({since} to {to}; the faster, the earlier)",
+)
+_REACHED: Final = Template("warning.reached", "reached on {n} of {days} days of this record")
+_UNREACHABLE: Final = Template("warning.unreachable", "cannot be reached: {text}")
+_LATE: Final = Template("warning.late", "late: {text}")
+_NO_BOUND: Final = Template("warning.no_bound", "never raised by these series alone")
+_MISSED: Final = Template("warning.missed", "missed: {parts}")
+_SLOW: Final = Template("warning.slow", "steady motion of {rate} or less ({length} in a year)")
+_SLOW_BACK: Final = Template("warning.slow_back", "steady motion of {rate} or less in the other direction")
+_EVERYTHING: Final = Template("warning.everything", "all motion")
+_VALUES: Final = Template("warning.values", "values that stay within these bounds, however fast they change")
+_SUDDEN: Final = Template(
+    "warning.sudden", "a collapse that is complete less than {time} after its start (before {n} readings show it)"
+)
+_SUDDEN_FIRST: Final = Template(
+    "warning.sudden_first", "a collapse that is complete before the next reading (up to {time} after its start)"
+)
+_HIDDEN: Final = Template("warning.hidden", "faster motion that noise hides: no noise_floor is declared")
+_JUMPS: Final = Template("warning.jumps", "a single jump between two readings: {parts}")
+_NO_JUMP: Final = Template("warning.no_jump", "raises nothing, however large, unless the motion goes on")
+_SILENT_JUMP: Final = Template("warning.silent_jump", "up to {length} raises nothing")
+_ASKED_JUMP: Final = Template(
+    "warning.asked_jump",
+    "from about {length} on people are asked what it was, and it raises {level} if nobody answers within {time}",
+)
+_RAISING_JUMPS: Final = Template("warning.raising_jumps", "{levels} at once, even if it is one wrong reading")
+_RAISING_JUMP: Final = Template("warning.raising_jump", "more than {length} raises {level}")
+_FAILURE: Final = Template(
+    "warning.failure",
+    "failure windows of {stations} (inverse velocity of accelerating motion), if two independent stations agree: "
+    "{levels}",
+)
+_FAILURE_LEVEL: Final = Template("warning.failure_level", "{level} for a failure within {time}")
+_OTHER: Final = Template("warning.other", "{kind} of {stations}: {levels}")
+_OTHER_LEVEL: Final = Template("warning.other_level", "{level} {bound}")
+_OTHER_LEVEL_IN: Final = Template("warning.other_level_in", "{level} {bound} in {window}")
+_WITH_DAYS: Final = Template("warning.with_days", "{text} ({n} of {days} days of this record)")
+_TOP_NEEDS: Final = Template(
+    "warning.top_needs", "{top} needs {n} independent stations at the same time; one alone raises at most {below}"
+)
+_THROUGH: Final = Template("warning.through", "{series} is judged through {readers}, which is calculated from it")
+_IN_RULES: Final = Template("warning.in_rules", "{series} raises levels by rules over several criteria alone")
+_STABLE: Final = Template("warning.stable", "stable ground, judged by nothing on purpose: {series}")
+
+
+@dataclass(frozen=True, slots=True)
+class LevelWarning:
+    """What raises one level.
+
+    Attributes:
+        criterion: Id of the criterion, as the site file is read.
+        faster_than: Steady motion up to this value does not raise the level, in `unit`; for a bound on values, the
+            bound. None where the level cannot be reached.
+        least_readings: Readings after the start of the fastest motion that raise the level.
+        most_readings: Readings after the start of motion just beyond `faster_than` that raise the level.
+        days: Days of the record that reached the level, or a higher one, by this criterion; None if not counted.
+        text: All of this as a sentence.
+    """
+
+    level: str
+    criterion: str
+    faster_than: float | None
+    unit: str
+    window_s: float | None
+    least_readings: int
+    most_readings: int
+    decides_within_s: float | None
+    days: int | None
+    text: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWarnings:
+    """What raises levels at series that are judged alike, and what is missed there."""
+
+    series: tuple[str, ...]
+    interval_s: float
+    heading: Message
+    levels: tuple[LevelWarning, ...]
+    missed: Message
+    jumps: Message | None
+
+    def list_lines(self) -> list[Message]:
+        """List the sentences below the heading."""
+        return [*(level.text for level in self.levels), self.missed, *([] if self.jumps is None else [self.jumps])]
+
+
+@dataclass(frozen=True, slots=True)
+class WarningSummary:
+    """What raises which level at a site.
+
+    Attributes:
+        notes: Criteria that are not about the motion of one series, and conditions that hold for all levels.
+        unjudged: Series that can raise no level, as `STATION.quantity`; those on stable ground are left out.
+    """
+
+    groups: tuple[SeriesWarnings, ...]
+    notes: tuple[Message, ...]
+    unjudged: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; sentences are English texts."""
+        return {
+            "judged": [
+                {
+                    "series": list(group.series),
+                    "interval_s": group.interval_s,
+                    "levels": [asdict(level) | {"text": str(level.text)} for level in group.levels],
+                    "missed": str(group.missed),
+                    "jumps": None if group.jumps is None else str(group.jumps),
+                }
+                for group in self.groups
+            ],
+            "notes": [str(note) for note in self.notes],
+            "not_judged": list(self.unjudged),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDays:
+    """On how many days of a record each level was reached.
+
+    Attributes:
+        days: Days with the level or a higher one, by criterion id and name of the level; empty if not counted.
+        total: Days from the first reading of the record to the last, both included.
+        reason: Why the days were not counted; None if they were.
+    """
+
+    days: DaysAtLevel = field(default_factory=lambda: MappingProxyType({}))
+    total: int = 0
+    reason: Message | None = None
+
+    def find(self, criterion: str, level: str) -> int | None:
+        """Return the days of a criterion at a level; None if they were not counted."""
+        return self.days.get((criterion, level))
+
+
+def summarise_warnings(
+    site: Site, record: RecordDays | None = None, stations: Collection[str] | None = None
+) -> WarningSummary:
+    """Summarise which motion raises which level, how quickly, and what is missed, at the declared intervals.
+
+    Args:
+        record: Days on which each level was reached, for a site file that was written from a record.
+        stations: The stations whose series are summarised; None takes all of them.
+    """
+    counted = record or RecordDays()
+    alike: dict[tuple[object, ...], list[SeriesJudgement]] = {}
+    notes: list[Message] = []
+    stable: list[str] = []
+    unjudged: list[str] = []
+    for judgement in list_judgements(site):
+        if stations is not None and judgement.station not in stations:
+            continue
+        if judgement.is_exempt:
+            stable.append(judgement.name)
+            continue
+        if not judgement.is_judged:
+            unjudged.append(judgement.name)
+        if any(limit.unit for _, limit in _list_limits(judgement)):
+            levels = [(level.criterion, level.text) for level in _describe_levels(site, judgement, counted)]
+            key = (judgement.interval_s, *levels, _describe_missed(judgement), _describe_jumps(site, judgement))
+            alike.setdefault(key, []).append(judgement)
+        elif judgement.read_by and judgement.is_judged:
+            readers = NameList(judgement.read_by[:_NAMED], max(0, len(judgement.read_by) - _NAMED))
+            notes.append(_THROUGH(series=judgement.name, readers=readers))
+        elif judgement.is_moving and judgement.is_judged:
+            notes.append(_IN_RULES(series=judgement.name))
+    groups = tuple(_summarise_group(site, members, counted) for members in alike.values())
+    notes += _describe_other_criteria(site, counted)
+    if site.fusion.top_needs > 1 and site.top_level > 1:
+        notes.append(
+            _TOP_NEEDS(
+                top=Term(site.levels[-1].name),
+                n=site.fusion.top_needs,
+                below=Term(site.levels[site.top_level - 1].name),
+            )
+        )
+    if stable:
+        notes.append(_STABLE(series=_list_names(stable)))
+    return WarningSummary(groups, tuple(notes), tuple(unjudged))
+
+
+def _summarise_group(site: Site, members: list[SeriesJudgement], record: RecordDays) -> SeriesWarnings:
+    first = members[0]
+    names = tuple(member.name for member in members)
+    return SeriesWarnings(
+        series=names,
+        interval_s=first.interval_s,
+        heading=_HEADING(series=_list_names(names), every=Duration(first.interval_s, "about")),
+        levels=tuple(_describe_levels(site, first, record)),
+        missed=_describe_missed(first),
+        jumps=_describe_jumps(site, first),
+    )
+
+
+def _list_names(names: Iterable[str]) -> NameList:
+    listed = tuple(names)
+    return NameList(listed[:_NAMED], max(0, len(listed) - _NAMED))
+
+
+def _list_limits(judgement: SeriesJudgement) -> list[tuple[JudgingCriterion, DetectionLimit]]:
+    """List the limits by which the series itself requests a level, each with its criterion."""
+    return [
+        (criterion, limit)
+        for criterion in judgement.criteria
+        if criterion.has_vote and criterion.role == "witness"
+        for limit in criterion.limits
+    ]
+
+
+# ---- levels ----------------------------------------------------------------------------------------------------
+def _describe_levels(site: Site, judgement: SeriesJudgement, record: RecordDays) -> Iterator[LevelWarning]:
+    """Yield what raises each level, the lowest level first; levels without a bound are named at the end."""
+    for level in site.levels[1:]:
+        limits = [(criterion, limit) for criterion, limit in _list_limits(judgement) if limit.level == level.number]
+        merged: list[tuple[JudgingCriterion, DetectionLimit, bool]] = []
+        for criterion, limit in limits:
+            mirrored = next((one for one in merged if _is_mirrored(one[1], limit)), None)
+            if mirrored is None:
+                merged.append((criterion, limit, False))
+            else:
+                merged[merged.index(mirrored)] = (mirrored[0], mirrored[1], True)
+        for criterion, limit, is_either in merged:
+            days = [record.find(one.id, level.name) for one, other in limits if _is_same(limit, other)]
+            counted = [n for n in days if n is not None]
+            most = max(counted, default=None)
+            yield _describe_level(site, judgement, criterion, limit, most, record, is_either=is_either)
+        if not limits:
+            yield LevelWarning(
+                level=level.name,
+                criterion="",
+                faster_than=None,
+                unit="",
+                window_s=None,
+                least_readings=0,
+                most_readings=0,
+                decides_within_s=None,
+                days=None,
+                text=_LEVEL(level=Term(level.name), parts=_NO_BOUND()),
+            )
+
+
+def _is_same(limit: DetectionLimit, other: DetectionLimit) -> bool:
+    return other is limit or _is_mirrored(limit, other)
+
+
+def _is_mirrored(limit: DetectionLimit, other: DetectionLimit) -> bool:
+    """Return whether two limits are one speed in both directions, over the same time."""
+    if limit.missed is None or other.missed is None or limit.window_s is None or limit.barrier or other.barrier:
+        return False
+    is_opposite = limit.is_over != other.is_over and limit.window_s == other.window_s and limit.unit == other.unit
+    return is_opposite and abs(limit.missed + other.missed) <= _SAME * abs(limit.missed)
+
+
+def _describe_level(
+    site: Site,
+    judgement: SeriesJudgement,
+    criterion: JudgingCriterion,
+    limit: DetectionLimit,
+    days: int | None,
+    record: RecordDays,
+    *,
+    is_either: bool,
+) -> LevelWarning:
+    parts: list[Message] = []
+    most_readings = 0
+    if limit.missed is None or limit.is_shut:
+        parts.append(_UNREACHABLE(text=_NO_BOUND() if limit.barrier is None else limit.barrier.reason))
+    else:
+        most_readings = max(limit.least_readings, ceil((limit.decides_within_s or 0.0) / judgement.interval_s - _SAME))
+        parts.append(_describe_bound(limit, is_either=is_either))
+        parts.append(_describe_time(limit, judgement.interval_s, most_readings))
+        if limit.barrier is not None:
+            parts.append(_LATE(text=limit.barrier.reason))
+    if days is not None:
+        parts.append(_REACHED(n=days, days=record.total))
+    name = site.levels[limit.level].name
+    return LevelWarning(
+        level=name,
+        criterion=criterion.id,
+        faster_than=None if limit.is_shut else limit.missed,
+        unit=limit.unit,
+        window_s=limit.window_s,
+        least_readings=limit.least_readings,
+        most_readings=most_readings,
+        decides_within_s=limit.decides_within_s,
+        days=days,
+        text=_LEVEL(level=Term(name), parts=MessageList(tuple(parts))),
+    )
+
+
+def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
+    missed = limit.missed or 0.0
+    if limit.window_s is None:
+        return (_ABOVE if limit.is_over else _BELOW)(value=Figure(missed, ".3g", limit.unit))
+    rate = Figure(abs(missed), ".3g", limit.unit)
+    if limit.is_between_readings:
+        return _BETWEEN(rate=rate)
+    window = Duration(limit.window_s, "about")
+    if is_either:
+        return _FASTER_EITHER(rate=rate, window=window)
+    return (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
+
+
+def _describe_time(limit: DetectionLimit, interval_s: float, most_readings: int) -> Message:
+    to = Duration(most_readings * interval_s, "about")
+    if most_readings <= 1:
+        return _AT_ONCE(to=to)
+    if most_readings == limit.least_readings:
+        return _DECIDED(n=most_readings, to=to)
+    since = Duration(limit.least_readings * interval_s, "about")
+    return _DECIDED_BETWEEN(n=limit.least_readings, most=most_readings, since=since, to=to)
+
+
+# ---- what is missed --------------------------------------------------------------------------------------------
+def _describe_missed(judgement: SeriesJudgement) -> Message:
+    tightest = judgement.list_limits(1)
+    rates = {limit.is_over: limit for limit in tightest if limit.window_s is not None}
+    parts: list[Message] = []
+    over, under = rates.get(True), rates.get(False)
+    if over is not None and over.missed is not None:
+        # The rates of other quantities than lengths have lengths of their own unit.
+        length = Figure(over.missed * _YEAR_DAYS, ".3g", over.unit.partition("/")[0])
+        parts.append(_SLOW(rate=Figure(over.missed, ".3g", over.unit), length=length))
+    if under is not None and under.missed is not None and (over is None or not _is_mirrored(over, under)):
+        parts.append(_SLOW_BACK(rate=Figure(abs(under.missed), ".3g", under.unit)))
+    if not tightest:
+        return _MISSED(parts=_EVERYTHING())
+    if not rates:
+        parts.append(_VALUES())
+    readings = [limit.least_readings for _, limit in _list_limits(judgement) if limit.missed is not None]
+    first = min((n for n in readings if n), default=0)
+    if first > 1:
+        parts.append(_SUDDEN(time=Duration(first * judgement.interval_s, "about"), n=first))
+    elif first == 1:
+        parts.append(_SUDDEN_FIRST(time=Duration(judgement.interval_s, "about")))
+    if any(limit.error <= 0.0 for limit in rates.values()):
+        parts.append(_HIDDEN())
+    return _MISSED(parts=MessageList(tuple(parts)))
+
+
+def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
+    """Describe what a single jump between two readings does; None where it depends on more than its size."""
+    limits = [(criterion, limit) for criterion, limit in _list_limits(judgement) if limit.missed is not None]
+    if not limits or any(limit.window_s is None or limit.missed_jump <= 0.0 for _, limit in limits):
+        return None
+    asked = min((criterion.asks_from for criterion, _ in limits), default=inf)
+    silent = min([asked, *(limit.missed_jump for _, limit in limits)])
+    if isinf(silent):
+        return _JUMPS(parts=_NO_JUMP())
+    parts = [_SILENT_JUMP(length=_round_length(silent, judgement.unit))]
+    raising = {limit.level: limit.missed_jump for _, limit in limits if limit.is_between_readings}
+    levels = [
+        _RAISING_JUMP(length=_round_length(length, judgement.unit), level=Term(site.levels[level].name))
+        for level, length in sorted(raising.items())
+        if not isinf(length)
+    ]
+    if levels:
+        parts.append(_RAISING_JUMPS(levels=MessageList(tuple(levels), ", ")))
+    if not isinf(asked):
+        wait = Duration(clock_s(site, judgement.station), "about")
+        length = _round_length(asked, judgement.unit)
+        parts.append(_ASKED_JUMP(length=length, level=Term(site.levels[1].name), time=wait))
+    return _JUMPS(parts=MessageList(tuple(parts)))
+
+
+def _round_length(length: float, unit: str) -> Figure:
+    """Return a length with two significant digits, never in powers of ten.
+
+    >>> _round_length(164.3, "mm").english(), _round_length(9.87, "mm").english()
+    ('160 mm', '9.9 mm')
+    """
+    return Figure(float(f"{length:.2g}"), "g", unit)
+
+
+# ---- criteria that are not about the motion of one series ------------------------------------------------------
+def _describe_other_criteria(site: Site, record: RecordDays) -> Iterator[Message]:
+    for criterion in site.criteria:
+        is_described = criterion.kind.followed and criterion.kind.per is not None
+        if criterion.role != "witness" or is_described or not criterion.thresholds:
+            continue
+        names = [voice.witness for voice in list_voting_witnesses(site, criterion)]
+        if not names:
+            continue
+        if criterion.kind.id == "inverse_velocity":
+            levels = [_describe_within(site, criterion, threshold, record) for threshold in criterion.thresholds]
+            groups = find_groups(site)
+            if len({groups.get(name, name) for name in names}) > 1:
+                yield _FAILURE(stations=_list_names(names), levels=MessageList(tuple(levels), ", "))
+            continue
+        bounds = [_describe_threshold(site, criterion, threshold, record) for threshold in criterion.thresholds]
+        kind = Term(criterion.kind.id)
+        yield _OTHER(kind=kind, stations=_list_names(names), levels=MessageList(tuple(bounds), ", "))
+
+
+def _describe_within(site: Site, criterion: Criterion, threshold: Threshold, record: RecordDays) -> Message:
+    name = site.levels[threshold.level].name
+    text = _FAILURE_LEVEL(time=Duration(threshold.window_s or 0.0, "about"), level=Term(name))
+    return _add_days(text, record.find(criterion.id, name), record)
+
+
+def _describe_threshold(site: Site, criterion: Criterion, threshold: Threshold, record: RecordDays) -> Message:
+    name = site.levels[threshold.level].name
+    spec = site.series(criterion.stations[0], criterion.quantity) if criterion.stations else None
+    unit = criterion.kind.unit or criterion.kind.unit_of(spec.unit if spec is not None else "")
+    bound = _ABOVE if threshold.over is not None else _BELOW
+    value = bound(value=Figure(threshold.bound or 0.0, "g", unit))
+    if threshold.window_s:
+        window = Duration(threshold.window_s, "about")
+        text = _OTHER_LEVEL_IN(level=Term(name), bound=value, window=window)
+    else:
+        text = _OTHER_LEVEL(level=Term(name), bound=value)
+    return _add_days(text, record.find(criterion.id, name), record)
+
+
+def _add_days(text: Message, days: int | None, record: RecordDays) -> Message:
+    return text if days is None else _WITH_DAYS(text=text, n=days, days=record.total)

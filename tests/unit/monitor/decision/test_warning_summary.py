@@ -1,0 +1,122 @@
+"""The summary for people: which motion raises which level of a site, how quickly, and what is missed."""
+
+import pytest
+
+from monitor.config.site import parse_site
+from monitor.decision.warning_summary import RecordDays, WarningSummary, summarise_warnings
+from monitor.domain.site import Site
+from tests.data.site_text import FOUR, criterion, head, series, station
+
+DAILY = series("crack_opening", "mm", "1d", noise_floor=0.1)
+SURVEYED = series("displacement_downslope", "mm", "31d", noise_floor_mm=2.0)
+FOR_CRACK = criterion(
+    "rate",
+    id="r",
+    series="E1.crack_opening",
+    yellow={"over": 2.0, "window": "14d"},
+    orange={"over": 10.0, "window": "7d"},
+    dwell={"hits": 2, "of": 3},
+)
+FOR_SURVEY = criterion(
+    "survey_rate",
+    id="s",
+    stations=["P*"],
+    quantity="displacement_downslope",
+    yellow={"over": 2.0, "window": "93d"},
+    red={"over": 10.0, "window": "93d"},
+    dwell={"hits": 1, "of": 1},
+)
+
+
+def make_site(*parts: str) -> Site:
+    return parse_site("".join((head("bench", levels=FOUR), *parts)), "bench.toml")
+
+
+def list_sentences(summary: WarningSummary) -> list[str]:
+    return [str(line) for group in summary.groups for line in (group.heading, *group.list_lines())]
+
+
+def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_misses():
+    days = RecordDays({("r", "yellow"): 12, ("r", "orange"): 0}, 240)
+    summary = summarise_warnings(make_site(station("E1", DAILY), FOR_CRACK), days)
+    assert list_sentences(summary) == [
+        "E1.crack_opening (a reading every 1 d)",
+        (
+            "yellow: faster than 2 mm/day over 14 d; raised by reading 3 to 15 after the motion starts (3 d to 15 d; the "
+            "faster, the earlier); reached on 12 of 240 days of this record"
+        ),
+        (
+            "orange: faster than 10 mm/day over 7 d; raised by reading 3 to 8 after the motion starts (3 d to 8 d; the "
+            "faster, the earlier); reached on 0 of 240 days of this record"
+        ),
+        "red: never raised by these series alone",
+        (
+            "missed: steady motion of 2 mm/day or less (730 mm in a year); a collapse that is complete less than 3 d after "
+            "its start (before 3 readings show it)"
+        ),
+        (
+            "a single jump between two readings: up to 14 mm raises nothing; from about 14 mm on people are asked what it "
+            "was, and it raises yellow if nobody answers within 2 d 12 h"
+        ),
+    ]
+
+
+def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
+    site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), FOR_SURVEY)
+    sentences = list_sentences(summarise_warnings(site))
+    assert sentences[0] == "P1.displacement_downslope, P2.displacement_downslope (a reading every 31 d)"
+    assert sentences[1].startswith(
+        "yellow: faster than 2 mm/day from one reading to the next; raised by reading 1 to 2"
+    )
+    assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
+    assert sentences[-1] == (
+        "a single jump between two readings: up to 62 mm raises nothing; more than 62 mm raises yellow, more than "
+        "310 mm raises red at once, even if it is one wrong reading"
+    )
+
+
+def test_the_same_speed_in_both_directions_is_one_sentence():
+    back = FOR_CRACK.replace('"r"', '"b"').replace("over = 2.0", "under = -2.0").replace("over = 10.0", "under = -10.0")
+    assert back.count("under") == 2
+    site = make_site(station("E1", DAILY), FOR_CRACK, back)
+    days = RecordDays({("r", "yellow"): 3, ("b", "yellow"): 5}, 240)
+    (group,) = summarise_warnings(site, days).groups
+    assert [level.level for level in group.levels] == ["yellow", "orange", "red"]
+    assert "faster than 2 mm/day in either direction over 14 d" in group.levels[0].text
+    assert group.levels[0].days == 5
+
+
+def test_series_that_nothing_judges_and_stable_ground_are_named():
+    tilt = station("K1", series("tilt_x", "mrad", noise_floor=0.01))
+    control = station("C1", DAILY, on_slope=False)
+    summary = summarise_warnings(make_site(station("E1", DAILY), tilt, control, FOR_CRACK))
+    assert summary.unjudged == ("K1.tilt_x",)
+    assert "stable ground, judged by nothing on purpose: C1.crack_opening" in summary.notes
+    assert summary.to_json()["not_judged"] == ["K1.tilt_x"]
+
+
+def test_a_level_that_cannot_be_reached_says_why():
+    rare = station("E1", series("crack_opening", "mm", "7d", max_silence="60d", noise_floor=0.1))
+    (group,) = summarise_warnings(make_site(rare, FOR_CRACK)).groups
+    assert group.levels[0].faster_than is None
+    assert "cannot be reached: a reading comes every 7d, so its window of 14d holds 2" in group.levels[0].text
+
+
+def test_only_the_named_stations_are_summarised():
+    site = make_site(station("E1", DAILY), station("P1", SURVEYED), FOR_CRACK, FOR_SURVEY)
+    groups = summarise_warnings(site, stations={"P1"}).groups
+    assert [group.series for group in groups] == [("P1.displacement_downslope",)]
+
+
+@pytest.mark.parametrize("window", ["30d", "10d"])
+def test_failure_windows_need_two_stations(window):
+    failure = criterion(
+        "inverse_velocity", id="i", role="witness", stations=["P*"], quantity="displacement", yellow={"within": window}
+    )
+    gnss = series("displacement", "mm", "1d", noise_floor_mm=1.0)
+    two = [station(name, gnss, azimuth_deg=90.0, plunge_deg=0.0) for name in ("P1", "P2")]
+    alone = summarise_warnings(make_site(two[0], failure)).notes
+    both = summarise_warnings(make_site(*two, failure)).notes
+    assert not any("failure windows" in note for note in alone)
+    shown = window.replace("d", " d")
+    assert any(f"if two independent stations agree: yellow for a failure within {shown}" in note for note in both)
