@@ -66,8 +66,8 @@ _NO_SURVEYS: Final = Template("check.unmapped.no_surveys", "is read by the exten
 
 _TOO_SLOW: Final = Template(
     "check.sites.slow",
-    "{series} raises no {level}: it is read every {every}, a velocity takes {n} intervals, and a warning of this level "
-    "may wait for {wait}",
+    "{series} raises no {level}: it is read every {every}, a line through its readings takes {n} intervals, and a "
+    "warning of this level may wait for {wait}. A criterion of kind survey_rate takes two readings",
 )
 _NO_HIGHER_BOUND: Final = Template(
     "check.sites.no_higher_bound",
