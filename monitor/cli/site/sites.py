@@ -1,11 +1,13 @@
 """`slopeward sites`: the site files there are, one of them in full, and a first one that works."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from monitor.cli import session
+from monitor.cli.identity import By
 from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
@@ -14,6 +16,7 @@ from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
 
@@ -78,11 +81,34 @@ def _format_bounds(site: Site, criterion: Criterion) -> str:
     return "; ".join(parts)
 
 
-@app.command(epilog="Example: slopeward sites init north-bench")
+@app.command(
+    epilog="Example: slopeward sites init north-bench\n\n"
+    "Example: slopeward sites init south-slope --from monitoring.csv --answer zone=Europe/Rome"
+)
 def init(
-    name: Name, out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None
+    name: Name,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Table of readings: stations and bounds come from it, as `slopeward ingest --guess` writes them.",
+        ),
+    ] = None,
+    answers: Annotated[
+        list[str] | None, typer.Option("--answer", help="With --from: KEY=VALUE, such as zone=Europe/Rome.")
+    ] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option("--bound", help="With --from: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad'.")
+    ] = None,
+    by: By = None,
 ) -> None:
     """Write a commented site file that passes `slopeward check`; an existing file is never overwritten."""
+    if record is not None:
+        _init_from_record(name, record, out, answers or (), bounds or (), by)
+        return
+    if answers or bounds:
+        raise typer.BadParameter("--answer and --bound belong to --from")
     text = write_first_site(name)
     site = parse_site(text, name)  # says at once what is wrong with the name
     for _, _, line in describe_barriers(site, list_barriers(site)):
@@ -93,5 +119,28 @@ def init(
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(f"{path} exists already; choose another name, or edit it") from None
+        raise _already_there(path) from None
     session.show({"site": name, "file": str(path)}, str(path))
+
+
+def _init_from_record(
+    name: str, record: Path, out: Path | None, answers: Sequence[str], bounds: Sequence[str], by: str | None
+) -> None:
+    """Write a site file for the stations of a table, by the same function as `slopeward ingest --guess`.
+
+    Raises:
+        ConfigError: a site of this name exists, or the table cannot be understood.
+    """
+    if out is not None:
+        raise typer.BadParameter("--out does not go with --from: the site file is written to paths.sites")
+    path = read_service().paths.sites / f"{name}.toml"
+    if path.exists():
+        raise _already_there(path)
+    guess = next(iter(find_functions("ingest.guess")), None)
+    if guess is None:
+        raise ConfigError("--from: the extension table_import, which reads tables, is not installed")
+    guess(record, name, answers, None, bounds=bounds, by=by, dry_run=False)
+
+
+def _already_there(path: Path) -> ConfigError:
+    return ConfigError(f"{path} exists already; choose another name, or edit it")

@@ -17,7 +17,8 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.config.site_files import scan_sites
-from monitor.decision.judgements import describe_barriers, find_unreached, list_barriers
+from monitor.decision.judgements import find_unreached
+from monitor.decision.warning_summary import RecordDays, WarningSummary, summarise_warnings
 from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
@@ -39,12 +40,17 @@ from monitor.ingest.recognise import find_form
 
 @dataclass(frozen=True, slots=True)
 class _SiteDraft:
-    """The site of a record, the sensors it gains, the files that were written, and the commands that place them."""
+    """The site of a record, the sensors it gains, the files that were written, and the commands that place them.
+
+    Attributes:
+        record: Days of the record that reached each level; None for stations that are added to a site.
+    """
 
     site: Site
     added: Sequence[SensorGuess] = ()
     written: tuple[Path, ...] = ()
     commands: tuple[str, ...] = ()
+    record: RecordDays | None = None
 
 
 def guess_file(
@@ -87,6 +93,10 @@ def guess_file(
     written, readings = _write_mappings(each, out or Path())
     draft = _draft(path, site, site_id, out, found, answers, set_bounds, each)
     draft = replace(draft, written=(*written, *draft.written))
+    for file in draft.written:
+        print_note(f"{file} written")
+    stations = {sensor.station for sensor in draft.added} if draft.added else None
+    warnings = summarise_warnings(draft.site, draft.record, stations)
     if options().as_json:
         print_json(
             {
@@ -94,10 +104,11 @@ def guess_file(
                 "facts": dict(found.facts),
                 "written": [str(w) for w in draft.written],
                 "sensors": [asdict(sensor) for sensor in found.sensors],
+                "warnings": warnings.to_json() | _describe_count(draft.record),
             }
         )
-    for file in draft.written:
-        print_note(f"{file} written")
+    else:
+        _print_warnings(warnings, draft)
     is_weak = _explain_unjudged(draft, set_bounds, path)
     has_criteria = bool(draft.site.criteria)
     todo = "look at the bounds in the site file: those that you did not give are examples"
@@ -106,6 +117,30 @@ def guess_file(
     )
     for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
         print_note(f"  {command}")
+
+
+def _describe_count(record: RecordDays | None) -> dict[str, object]:
+    """Return the length of the record in days, or why its days were not counted, as plain values."""
+    if record is None:
+        return {}
+    if record.reason is not None:
+        return {"days_not_counted": str(record.reason)}
+    return {"record_days": record.total}
+
+
+def _print_warnings(warnings: WarningSummary, draft: _SiteDraft) -> None:
+    """Print what raises which level, how quickly, what is missed, and what is not judged."""
+    print(f"What raises a level at {draft.site.id}:")
+    for group in warnings.groups:
+        print(f"  {group.heading}")
+        for line in group.list_lines():
+            print(f"    {line}")
+    if not warnings.groups:
+        print("  no motion raises a level")
+    for line in site_file.list_notes(warnings, draft.added):
+        print(f"  {line}")
+    if draft.record is not None and draft.record.reason is not None:
+        print(f"  days of this record at each level were not counted: {draft.record.reason}")
 
 
 def _read_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:
@@ -180,11 +215,12 @@ def _draft_site(
     name = target.stem
     place = site_file.find_place(found.known, answers)
     write = partial(site_file.write_site, name, place, found.zone, found.sensors, bounds, found.known)
-    body = write(days=count_days(parse_site(write(), name), files))
+    record = count_days(parse_site(write(), name), files)
+    body = write(days=record.days)
     site = parse_site(body, name)
     if is_renewed:
         target.unlink()
-    return _SiteDraft(site, found.sensors, (_write(target, body),))
+    return _SiteDraft(site, found.sensors, (_write(target, body),), record=record)
 
 
 def _understand_all(
@@ -275,8 +311,6 @@ def _explain_unjudged(draft: _SiteDraft, bounds: Sequence[site_file.LevelBounds]
     given = {one.quantity for one in bounds}
     added = [sensor for sensor in draft.added if sensor.quantity not in given]
     top = site.levels[-1].name
-    for _, _, lost in describe_barriers(site, list_barriers(site)):
-        print_note(lost)
     is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
     unjudged = site_file.describe_unused(site, added)

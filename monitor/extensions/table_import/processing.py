@@ -5,14 +5,15 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from forecasting.message import TEXT_OF, Figure, NameList, Template, join
+from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.site import parse_site
+from monitor.decision.warning_summary import SeriesWarnings, summarise_warnings
 from monitor.domain.actor import Actor
 from monitor.domain.errors import (
     ConfigError,
@@ -72,11 +73,23 @@ _BROKEN: Final = Template("upload.broken", "something went wrong inside; the log
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
 _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
+_DAYS_NOT_COUNTED: Final = Template(
+    "upload.days_not_counted",
+    "This page does not count the days of the record at each level, because a replay can take minutes. Once the file "
+    "is read in, `slopeward backtest --site {site}` counts them",
+)
 _UNNAMED: Final = Template(
     "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
 )
 UNDERSTOOD: Final = "understood.json"
 UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
+
+
+class WarningText(NamedTuple):
+    """What raises which level at the stations of a file, as sentences."""
+
+    groups: tuple[SeriesWarnings, ...]
+    notes: tuple[Message, ...]
 
 
 class UploadProcessor:
@@ -157,15 +170,33 @@ class UploadProcessor:
     def find_unjudged(self, upload: Upload) -> site_file.UnusedQuantities | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
         found = self.understood(upload)
+        site = self._load_draft(upload, found)
+        return None if found is None or site is None else site_file.describe_unused(site, found.sensors)
+
+    def summarise_warnings(self, upload: Upload) -> WarningText | None:
+        """Return what would raise which level at the stations of a file; None while it is not understood.
+
+        A replay of the record takes seconds to minutes, so the page does not count days and names the command instead.
+        """
+        found = self.understood(upload)
+        site = self._load_draft(upload, found)
+        if found is None or site is None:
+            return None
+        stations = {sensor.station for sensor in found.sensors}
+        warnings = summarise_warnings(site, stations=stations)
+        notes = site_file.list_notes(warnings, found.sensors)
+        return WarningText(warnings.groups, (*notes, _DAYS_NOT_COUNTED(site=site.id)))
+
+    def _load_draft(self, upload: Upload, found: PreviewResult | None) -> Site | None:
+        """Return the site as it would be with the stations of a file; None if the file cannot be accepted as it is."""
         if found is None or not found.is_settled:
             return None
         site_id = self.suggest_name(upload)
         try:
             text = self._write_text(upload, site_id, found, ())
-            site = self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
+            return self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
         except (ConfigError, RefusedError, NotFoundError):
-            return None  # it cannot be accepted as it stands: that says why
-        return site_file.describe_unused(site, found.sensors)
+            return None  # the message of the refusal says why
 
     def suggest_name(self, upload: Upload) -> str:
         """Of the site of a file: what was chosen, else what its name makes."""

@@ -153,6 +153,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         absent=list_absent(declared, understood.sensors),
         new_name=workshop.suggest_name(found),
         unjudged=unjudged,
+        warnings=workshop.summarise_warnings(found),
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
     )

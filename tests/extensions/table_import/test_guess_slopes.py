@@ -227,9 +227,11 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     found, sensors = understand(path)
     plain = write_site("s", (46.0, 8.0), "UTC", sensors)
     files = [(path, found)]
-    days = count_days(parse_site(plain, "s.toml"), files)
+    record = count_days(parse_site(plain, "s.toml"), files)
+    days = record.days
+    assert record.total == 120
     text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
-    assert count_days(parse_site(text, "s.toml"), files) == days
+    assert count_days(parse_site(text, "s.toml"), files) == record
     written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
     assert sorted(written) == sorted(n for (c, _), n in days.items() if c.startswith(("velocity", "survey_rate")))
     assert max(written) > 0

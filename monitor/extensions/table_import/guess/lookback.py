@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from forecasting.message import Template
+from monitor.decision.warning_summary import RecordDays
 from monitor.domain.site import Site
 from monitor.extensions.table_import.guess.guess import TableGuess
-from monitor.extensions.table_import.guess.site_file import DaysAtLevel
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
@@ -17,13 +19,17 @@ from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
 
 LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
+_TOO_LONG: Final = Template(
+    "guess.days.too_long", "the record has {n} values, more than {most}; `slopeward backtest --site {site}` counts them"
+)
+_TOO_SHORT: Final = Template("guess.days.too_short", "the record has readings of one instant alone")
 
 
-def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> DaysAtLevel:
-    """Return on how many days of the record each level was reached, by criterion id and name of the level.
+def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDays:
+    """Count on how many days of the record each criterion reached each level.
 
-    The replay is that of `slopeward backtest`, which repeats these figures. The result is empty for a record of more
-    than `LONGEST_ROWS` values.
+    The replay is that of `slopeward backtest`, which repeats these figures. Days are those of the site's time zone.
+    Records of more than `LONGEST_ROWS` values are not replayed.
     """
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
@@ -33,8 +39,10 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> DaysAtLe
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
             rows += file.run().stored
         span = db.run_read(find_span, site.id)
-        if span is None or span[0] >= span[1] or rows > LONGEST_ROWS:
-            return {}
+        if span is None or span[0] >= span[1]:
+            return RecordDays(reason=_TOO_SHORT())
+        if rows > LONGEST_ROWS:
+            return RecordDays(reason=_TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id))
         card = run_backtest(db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed")))
     bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
     reached = {}
@@ -44,7 +52,9 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> DaysAtLe
             days += score.days_by_level.get(level.name, 0)
             if (score.criterion, level.number) in bounded:
                 reached[score.criterion, level.name] = days
-    return reached
+    zone = ZoneInfo(site.timezone)
+    total = (span[1].astimezone(zone).date() - span[0].astimezone(zone).date()).days + 1
+    return RecordDays(reached, total)
 
 
 def _now() -> datetime:

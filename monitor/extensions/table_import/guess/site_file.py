@@ -10,10 +10,11 @@ from itertools import pairwise, repeat
 from types import MappingProxyType
 from typing import Final
 
-from forecasting.message import NameList, Template, Term
+from forecasting.message import Message, NameList, Template, Term
 from monitor.config.first_site import write_first_site
 from monitor.config.site import parse_site
 from monitor.decision.judgements import is_judged
+from monitor.decision.warning_summary import DaysAtLevel, WarningSummary
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.quantities import (
@@ -44,12 +45,12 @@ HOLD_DAYS: Final = 3
 AUXILIARY: Final = frozenset(
     {"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL, SIGNAL}
 )
+_NAMED: Final = 20  # series or stations in one sentence
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
 WITHIN: Final = ("30d", "10d", "3d")  # time left until a failure window, for the same levels
 DAILY_S: Final = 1.1 * 86400.0
-DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of the record that reach the level
 SIDES: Final = ("over", "under")
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
@@ -67,6 +68,18 @@ _NO_PLACE: Final = Template(
     "guess.place.odd", "place: expected latitude,longitude in degrees such as 46.2,8.9, got '{answer}'"
 )
 _NO_NAME: Final = Template("guess.site.name", "site: expected small letters, digits and hyphens, got {answer}")
+_NOT_JUDGED: Final = Template(
+    "guess.not_judged",
+    "judged by nothing: {series}. No change there raises a level until bounds are given for it",
+)
+_STORED_ONLY: Final = Template(
+    "guess.stored_only", "stored and shown, but no level is raised by it: {series} (conditions beside the slope)"
+)
+_FIXED_BOUNDS: Final = Template(
+    "guess.fixed_bounds",
+    "the record of {stations} is too short to show the usual speed in every window: the comments in the site file name "
+    "the bounds that are fixed examples",
+)
 _NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+)(\S*)")
 
 
@@ -215,6 +228,33 @@ def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantit
         return None
     quantities = tuple(dict.fromkeys(s.quantity for s in unjudged))
     return UnusedQuantities(quantities, format_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
+
+
+def list_notes(warnings: WarningSummary, sensors: Sequence[SensorGuess]) -> list[Message]:
+    """List what the summary of a new site file says about the whole site, what nothing judges, and fixed bounds."""
+    notes = list(warnings.notes)
+    auxiliary = [name for name in warnings.unjudged if name.rpartition(".")[2] in AUXILIARY]
+    unjudged = [name for name in warnings.unjudged if name not in auxiliary]
+    judged = {name for group in warnings.groups for name in group.series}
+    unmeasured = [
+        sensor.station
+        for sensor in sensors
+        if judged & {f"{sensor.station}.{sensor.quantity}", f"{sensor.station}.{DISPLACEMENT}"}
+        and sensor.quantity.startswith(MOTION)
+        and (not sensor.windows or any(window.speeds is None for window in sensor.windows))
+    ]
+    if unmeasured:
+        notes.append(_FIXED_BOUNDS(stations=_list_names(unmeasured)))
+    if unjudged:
+        notes.append(_NOT_JUDGED(series=_list_names(unjudged)))
+    if auxiliary:
+        notes.append(_STORED_ONLY(series=_list_names(auxiliary)))
+    return notes
+
+
+def _list_names(names: Iterable[str]) -> NameList:
+    listed = tuple(dict.fromkeys(names))
+    return NameList(listed[:_NAMED], max(0, len(listed) - _NAMED))
 
 
 def format_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBounds | None = None) -> str:
