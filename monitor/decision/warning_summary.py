@@ -385,7 +385,11 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
     if isinf(silent):
         return _JUMPS(parts=_NO_JUMP())
     parts = [_SILENT_JUMP(length=_round_length(silent, judgement.unit))]
-    raising = {limit.level: limit.missed_jump for _, limit in limits if limit.is_between_readings}
+    # One station alone does not raise the top level where several are needed: see the note on it.
+    most = site.top_level if site.fusion.top_needs <= 1 else site.top_level - 1
+    raising = {
+        limit.level: limit.missed_jump for _, limit in limits if limit.is_between_readings and limit.level <= most
+    }
     levels = [
         _RAISING_JUMP(length=_round_length(length, judgement.unit), level=Term(site.levels[level].name))
         for level, length in sorted(raising.items())
@@ -396,7 +400,8 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
     if not isinf(asked):
         wait = Duration(clock_s(site, judgement.station), "about")
         length = _round_length(asked, judgement.unit)
-        parts.append(_ASKED_JUMP(length=length, level=Term(site.levels[1].name), time=wait))
+        question = _ASKED_JUMP(length=length, level=Term(site.levels[1].name), time=wait)
+        parts.insert(1 if asked <= min(raising.values(), default=inf) else 2, question)
     return _JUMPS(parts=MessageList(tuple(parts)))
 
 

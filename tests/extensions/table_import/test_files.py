@@ -185,6 +185,10 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     text = ada.show(f"/files/{upload}")
     assert "Read it in as ada" in text
     assert "Not judged" not in text, "an example judges cracks"
+    assert "Riss-1.crack opening" in text or "Riss-1.crack_opening" in text
+    assert "What raises a level" in text
+    assert "missed: steady motion of" in text
+    assert "slopeward backtest --site crack" in text
 
 
 @pytest.mark.usefixtures("jobs_in_process")

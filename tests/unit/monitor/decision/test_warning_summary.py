@@ -39,26 +39,25 @@ def list_sentences(summary: WarningSummary) -> list[str]:
 def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_misses():
     days = RecordDays({("r", "yellow"): 12, ("r", "orange"): 0}, 240)
     summary = summarise_warnings(make_site(station("E1", DAILY), FOR_CRACK), days)
-    assert list_sentences(summary) == [
-        "E1.crack_opening (a reading every 1 d)",
-        (
-            "yellow: faster than 2 mm/day over 14 d; raised by reading 3 to 15 after the motion starts (3 d to 15 d; the "
-            "faster, the earlier); reached on 12 of 240 days of this record"
-        ),
-        (
-            "orange: faster than 10 mm/day over 7 d; raised by reading 3 to 8 after the motion starts (3 d to 8 d; the "
-            "faster, the earlier); reached on 0 of 240 days of this record"
-        ),
-        "red: never raised by these series alone",
-        (
-            "missed: steady motion of 2 mm/day or less (730 mm in a year); a collapse that is complete less than 3 d after "
-            "its start (before 3 readings show it)"
-        ),
-        (
-            "a single jump between two readings: up to 14 mm raises nothing; from about 14 mm on people are asked what it "
-            "was, and it raises yellow if nobody answers within 2 d 12 h"
-        ),
-    ]
+    heading, yellow, orange, red, missed, jumps = list_sentences(summary)
+    assert heading == "E1.crack_opening (a reading every 1 d)"
+    assert yellow == (
+        "yellow: faster than 2 mm/day over 14 d; raised by reading 3 to 15 after the motion starts (3 d to 15 d; "
+        "the faster, the earlier); reached on 12 of 240 days of this record"
+    )
+    assert orange == (
+        "orange: faster than 10 mm/day over 7 d; raised by reading 3 to 8 after the motion starts (3 d to 8 d; "
+        "the faster, the earlier); reached on 0 of 240 days of this record"
+    )
+    assert red == "red: never raised by these series alone"
+    assert missed == (
+        "missed: steady motion of 2 mm/day or less (730 mm in a year); a collapse that is complete less than 3 d "
+        "after its start (before 3 readings show it)"
+    )
+    assert jumps == (
+        "a single jump between two readings: up to 14 mm raises nothing; from about 14 mm on people are asked what "
+        "it was, and it raises yellow if nobody answers within 2 d 12 h"
+    )
 
 
 def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
@@ -70,9 +69,11 @@ def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
     )
     assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
     assert sentences[-1] == (
-        "a single jump between two readings: up to 62 mm raises nothing; more than 62 mm raises yellow, more than "
-        "310 mm raises red at once, even if it is one wrong reading"
+        "a single jump between two readings: up to 62 mm raises nothing; more than 62 mm raises yellow at once, "
+        "even if it is one wrong reading"
     )
+    alone = make_site(station("P1", SURVEYED), FOR_SURVEY, "[fusion]\ntop_needs = 1\n")
+    assert "more than 310 mm raises red at once" in list_sentences(summarise_warnings(alone))[-1]
 
 
 def test_the_same_speed_in_both_directions_is_one_sentence():

@@ -1,0 +1,139 @@
+"""What a new user reads after a table was read: what raises which level, how quickly, and what is missed."""
+
+import csv
+import json
+import random
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import run_verb
+from tests.fixtures.waiting import REPOSITORY
+
+PAGE = REPOSITORY / "docs/how-to/import-any-table.md"
+BEGIN = datetime(2024, 1, 1, 6, tzinfo=UTC)
+PLACE = ["--answer", "place=46.2,8.9"]
+
+
+def write_readings(name: str, rows: list[tuple[datetime, str, str, float]]) -> None:
+    with Path(name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "station", "quantity", "value"])
+        for at, station, quantity, value in rows:
+            writer.writerow([at.isoformat(), station, quantity, f"{value:.1f}"])
+
+
+def write_daily_gnss() -> None:
+    """Write two stations that creep for 120 days; in the last 30 days both of them accelerate."""
+    rng = random.Random(1)
+    rows = []
+    for day in range(120):
+        moved_mm = 0.2 * day + 0.1 * max(0, day - 90) ** 2
+        for station in ("G1", "G2"):
+            for part, share in (("east", 0.8), ("north", -0.6)):
+                value = share * moved_mm + rng.gauss(0.0, 1.0)
+                rows.append((BEGIN + timedelta(days=day), station, f"displacement_{part}_mm", value))
+    write_readings("gnss.csv", rows)
+
+
+def write_monthly_surveys() -> None:
+    rng = random.Random(2)
+    rows = [
+        (BEGIN + timedelta(days=30 * month), station, "displacement_downslope_mm", rate * month + rng.gauss(0.0, 2.0))
+        for month in range(24)
+        for station, rate in (("P1", 15.0), ("P2", 14.0))
+    ]
+    write_readings("surveys.csv", rows)
+
+
+def write_pressure_and_temperature() -> None:
+    rows = [
+        (BEGIN + timedelta(hours=hour), "K1", quantity, base + hour % 5)
+        for hour in range(100)
+        for quantity, base in (("pore_pressure_kpa", 20.0), ("temperature_degc", 8.0))
+    ]
+    write_readings("pressure.csv", rows)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read_summary(out: str) -> str:
+    return out[out.index("What raises a level at") :].strip()
+
+
+@pytest.mark.parametrize(("name", "write"), [("gnss", write_daily_gnss), ("surveys", write_monthly_surveys)])
+def test_the_documentation_shows_what_is_printed(here, capsys, name, write):
+    write()
+    assert run_verb(["ingest", f"{name}.csv", "--guess", *PLACE]) == 0
+    printed = read_summary(capsys.readouterr().out)
+    blocks = re.findall(r"```text\n(.*?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert printed in blocks, printed
+
+
+def test_a_backtest_repeats_the_days_that_were_printed(here, capsys):
+    write_daily_gnss()
+    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out.splitlines()[-1])["warnings"]
+    assert warnings["record_days"] == 120
+    printed = {
+        (level["criterion"], level["level"]): level["days"] for group in warnings["judged"] for level in group["levels"]
+    }
+    assert max(printed.values()) > 0
+    assert run_verb(["db", "upgrade"]) == 0
+    assert run_verb(["ingest", "gnss.csv", "--site", "gnss"]) == 0
+    capsys.readouterr()
+    assert run_verb(["backtest", "--site", "gnss", "--known", "observed", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    exact = {score["criterion"]: score["days_by_level"] for score in run["criteria"]}
+    order = ["yellow", "orange", "red"]
+    repeated = {
+        (criterion, level): sum(exact[criterion].get(name, 0) for name in order[order.index(level) :])
+        for criterion, level in printed
+    }
+    assert repeated == printed
+
+
+def test_a_site_file_from_a_record_is_the_one_of_the_import(here, capsys):
+    write_monthly_surveys()
+    assert run_verb(["sites", "init", "slope", "--from", "surveys.csv", *PLACE]) == 0
+    first = capsys.readouterr().out
+    path = Path("configs/sites/slope.toml")
+    written = path.read_text(encoding="utf-8")
+    assert run_verb(["sites", "init", "slope", "--from", "surveys.csv", *PLACE]) == 1, "a file is never overwritten"
+    assert "exists already" in capsys.readouterr().err
+    path.unlink()
+    assert run_verb(["ingest", "surveys.csv", "--guess", "--site", "slope", *PLACE]) == 0
+    assert read_summary(capsys.readouterr().out) == read_summary(first)
+    assert path.read_text(encoding="utf-8") == written
+    assert tomllib.loads(written)["criterion"]
+
+
+@pytest.mark.parametrize("more", [["--answer", "zone=UTC"], ["--from", "surveys.csv", "--out", "a.toml"]])
+def test_options_that_do_not_go_together_are_refused(here, more):
+    assert run_verb(["sites", "init", "slope", *more]) == 2
+    assert not Path("configs/sites/slope.toml").exists()
+
+
+def test_series_that_nothing_judges_are_named(here, capsys):
+    write_pressure_and_temperature()
+    assert run_verb(["ingest", "pressure.csv", "--guess", *PLACE]) == 0
+    printed = read_summary(capsys.readouterr().out)
+    assert "no motion raises a level" in printed
+    assert "judged by nothing: K1.pore_pressure." in printed
+    assert "no level is raised by it: K1.temperature" in printed
+
+
+def test_a_record_that_is_too_long_to_replay_says_so(here, capsys, monkeypatch):
+    monkeypatch.setattr("monitor.extensions.table_import.guess.lookback.LONGEST_ROWS", 10)
+    write_monthly_surveys()
+    assert run_verb(["ingest", "surveys.csv", "--guess", *PLACE]) == 0
+    printed = read_summary(capsys.readouterr().out)
+    assert "were not counted: the record has 48 values, more than 10; `slopeward backtest --site surveys`" in printed
+    assert "days of this record;" not in printed
