@@ -131,7 +131,6 @@ recording-check: setup ## Compare the current results with tests/recording/kept 
 
 bench: setup servers ## Measure the performance of the service, as ratios
 	$(BIN)/python -m pytest -q -s --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py tests/bench/service/bench_calculated.py
-	$(BIN)/python -m tests.bench.service.bench_ingest_processes
 	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.service.bench_points
 	$(BIN)/python -m tests.bench.service.bench_points_import

@@ -899,10 +899,6 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 spread,
             ),
             Section(
-                "Several ingest processes", ("ingest-processes",), "Sites divided, or a shared subscription.", spread
-            ),
-            Section("Several processes on a busy machine", ("ingest-processes-busy",), "A short run.", spread),
-            Section(
                 "Damaged payloads",
                 ("hostile",),
                 "10,000 damaged payloads of each decoder, read alone and sent beside sound ones, whose latency counts. "

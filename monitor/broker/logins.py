@@ -30,8 +30,7 @@ DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
 PID_FILE: Final = "broker.pid"
 CONFIG: Final = "mosquitto.conf"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
-_OF_PROCESS: Final = re.compile(r"-\d+of\d+(-backfill|-rest)?$")  # what a process of ingest adds to the client id
-SESSIONS: Final = tuple(f"{SERVICE_USER}-{part}" for part in ("backfill", "rest"))  # of the service, by client id
+BACKFILL_SESSION: Final = f"{SERVICE_USER}-backfill"  # client id of the second session of the service
 _ROUNDS: Final = 101  # Mosquitto's own; a secret of 128 random bits needs no slow hash
 
 
@@ -80,7 +79,7 @@ class LoginBook:
         for part in filter(None, (site, station, name)):
             if not _NAME.fullmatch(part):
                 raise RefusedError(f"{part!r}: expected letters, digits, dot, dash and underscore, at most 130")
-        if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, *SESSIONS, *reserved}:
+        if name in {SERVICE_USER, BACKFILL_SESSION, DOCTOR, *reserved}:
             raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
         password = secrets.token_hex(16)
         made_at = format_iso(datetime.now(UTC))

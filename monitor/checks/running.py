@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 from forecasting.message import NameList, Template
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
-from monitor.domain.extension import has_function
 from monitor.domain.instants import CORE_SILENT, parse
 
 LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
@@ -219,15 +218,6 @@ CHECKS: Final = (
         _list_denied,
         "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
         "that they are refused",
-    ),
-    Check(
-        "ingest.division",
-        ProcessStamps,
-        BAD,
-        "processes of ingest that an extension had are gone; what the broker holds for them is not stored",
-        lambda s: found(is_wrong="ingest.division" in s.stamps and not has_function("ingest.processes")),
-        "install the extension `scale_out` and start once with ingest.processes = 1",
-        degrades=True,
     ),
     Check(
         "queue.waiting",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -117,12 +117,6 @@ class BrokerSection(Section):
     def tls(self) -> bool:
         """True for mqtts."""
         return urlsplit(self.url).scheme == "mqtts"
-
-
-class IngestSection(Section):
-    """[ingest]: how many processes divide the sites among them; one: the core takes all."""
-
-    processes: int = Field(default=1, ge=1, le=64)
 
 
 class SigningSection(Section):
@@ -448,10 +442,13 @@ class LanguageSection(Section):
 class ServiceConfig(Section):
     """The service file with every default filled in."""
 
+    REMOVED_KEYS: ClassVar[Mapping[str, str]] = {
+        "ingest": "one process stores the readings of all sites; delete the section [ingest]",
+    }
+
     database: DatabaseSection = DatabaseSection()
     standby: StandbySection = StandbySection()
     broker: BrokerSection = BrokerSection()
-    ingest: IngestSection = IngestSection()
     signing: SigningSection = SigningSection()
     second_factor: SecondFactorSection = SecondFactorSection()
     paths: PathsSection = PathsSection()
@@ -493,16 +490,9 @@ class ServiceConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _can_divide(self) -> Self:
-        if self.ingest.processes > 1 and not self.database.url.startswith("postgresql"):
-            raise ValueError("ingest.processes: expected a PostgreSQL database; SQLite takes one writer at a time")
-        return self
-
-    @model_validator(mode="after")
     def _has_extensions(self) -> Self:
         wanted = {
             "compute.dask": self.compute.dask,
-            "ingest.processes": self.ingest.processes > 1,
             "standby.enabled": self.standby.enabled,
         }
         for key, is_wanted in wanted.items():
@@ -563,7 +553,7 @@ def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], n
         table = field.annotation if field else None
         known = table.written_keys() if isinstance(table, type) and issubclass(table, Section) else []
         if key not in known:
-            names = describe_unknown(key, known) if known else describe_unknown(section, ServiceConfig.written_keys())
+            names = describe_unknown(key, known) if known else ServiceConfig.describe_unknown_key(section)
             raise ConfigError(f"environment {variable}: {names}")
         table = document.setdefault(section, {})
         if not isinstance(table, dict):

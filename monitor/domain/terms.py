@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -76,6 +76,8 @@ class Section(BaseModel):
     """A table of a configuration file: frozen, and a key it does not know is refused with the nearest one it does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Keys that earlier versions had, with what to do instead. An error message names the remedy.
+    REMOVED_KEYS: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -92,7 +94,7 @@ class Section(BaseModel):
             return made
         faults = [
             InitErrorDetails(
-                type="value_error", loc=(), input=key, ctx={"error": ValueError(describe_unknown(key, known))}
+                type="value_error", loc=(), input=key, ctx={"error": ValueError(cls.describe_unknown_key(key))}
             )
             for key in unknown
         ]
@@ -104,6 +106,13 @@ class Section(BaseModel):
                 for item in error.errors(include_url=False)
             ]
         raise ValidationError.from_exception_data(cls.__name__, faults)
+
+    @classmethod
+    def describe_unknown_key(cls, key: str) -> str:
+        """Say what to do about a key that was removed, or name the nearest key of this table."""
+        if key in cls.REMOVED_KEYS:
+            return f"key {key!r} was removed: {cls.REMOVED_KEYS[key]}"
+        return describe_unknown(key, cls.written_keys())
 
     @classmethod
     def written_keys(cls) -> list[str]:

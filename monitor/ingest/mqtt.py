@@ -80,7 +80,6 @@ class BrokerSession:
     filters: tuple[str, ...]  # topics that are subscribed
     # those of `filters` whose readings count from their reception, so that none may have waited
     undated: frozenset[str] = frozenset()
-    is_kept: bool = True  # the broker keeps it, with what comes, while nobody is there
 
 
 def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) -> list[tuple[str, SubscribeOptions]]:
@@ -132,7 +131,7 @@ class MqttSession:
         keeps: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.is_kept, self.name = one.is_kept, one.name
+        self.name = one.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem: str = _NOT_YET()  # a message; empty where there is none
@@ -170,9 +169,9 @@ class MqttSession:
         host, port = self._access.target
         if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = NEVER_EXPIRES if self.is_kept else 0
+            properties.SessionExpiryInterval = NEVER_EXPIRES
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
-            self._client.connect_async(host, port, keepalive=30, clean_start=not self.is_kept, properties=properties)
+            self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=properties)
         else:
             self._client.connect_async(host, port, keepalive=30)
         self._client.loop_start()

@@ -51,7 +51,6 @@ HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sendi
 Clock = Callable[[], datetime]
 Pair = tuple[BrokerMessage, DecodedMessage]
 Refusal = tuple[BrokerMessage, RejectedMessage]
-_OF_OTHERS: Final = DecodedMessage()  # a message of a site that another process takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ class Pipeline:
 
     Args:
         database: None for a dry run.
-        sites: by id, all of them: which site a message belongs to is found the same in every process.
-        takes: whether messages of a site are stored here; another process has its own copy of the others.
+        sites: All sites, by id.
         is_sure: a person was asked about what looks like a typing error already.
     """
 
@@ -102,12 +100,10 @@ class Pipeline:
         sites: Mapping[str, Site],
         clock: Clock,
         limits: LimitsSection | None = None,
-        takes: Callable[[str], bool] = lambda _: True,
         *,
         is_sure: bool = False,
     ) -> None:
         limits = limits or LimitsSection()
-        self._takes = takes
         self._database = database
         self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
         self._quota = Quota.of_megabytes(limits.quarantine_mb, limits.quarantine_source_mb)
@@ -156,7 +152,7 @@ class Pipeline:
             decoded = self._decode(message)
             if len(decoded.observations) > 1:
                 decoded = replace(decoded, observations=tuple(join_tips(decoded.observations, self.sites)))
-            return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
+            return self._admission.admit(message, decoded)
         except PayloadError as error:
             error.bare()  # a decoder that raised what it had kept is one of its frames
             return DecodedMessage(faults=(MessageFault(error.code, error.message, message.payload),))
@@ -175,8 +171,6 @@ class Pipeline:
                     break
         if place is None:
             raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
-        if not self._takes(place.site):
-            return _OF_OTHERS
         found = self.sites.get(place.site)
         if found is None:
             raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))

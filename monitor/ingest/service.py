@@ -94,26 +94,19 @@ class IngestContext:
     hold: Callable[[], str] = str  # why no readings may be stored now; empty: they may. They wait with the broker
 
 
-def list_sessions(
-    client_id: str,
-    sites: Iterable[Site],
-    live: Sequence[str] = (LIVE_FILTER, *STRAY_FILTERS),
-    backfill: Sequence[str] = BACKFILL_FILTERS,
-) -> tuple[BrokerSession, ...]:
+def list_sessions(client_id: str, sites: Iterable[Site]) -> tuple[BrokerSession, ...]:
     """The sessions for live data, which is also what decoders of these sites are bound to, and for catching up."""
     bindings = [binding for site in sites for binding in site.decoders]
     undated = frozenset(b.topic for b in bindings if is_undated(b))
-    topics = tuple(dict.fromkeys((*live, *(b.topic for b in bindings))))
+    topics = tuple(dict.fromkeys((LIVE_FILTER, *STRAY_FILTERS, *(b.topic for b in bindings))))
     return (
         BrokerSession(LIVE, client_id, topics, undated),
-        BrokerSession(BACKFILL, f"{client_id}-{BACKFILL}", tuple(backfill)),
+        BrokerSession(BACKFILL, f"{client_id}-{BACKFILL}", BACKFILL_FILTERS),
     )
 
 
 class Ingest:
-    """Messages of the broker into rows; one that takes a part of the sites overrides what it takes."""
-
-    own_sites: frozenset[str] | None = None  # whose holes are asked for; None: of every site
+    """Store the messages of the broker as rows."""
 
     def __init__(self, context: IngestContext) -> None:
         self._hold = context.hold
@@ -122,7 +115,7 @@ class Ingest:
         self._broker = context.config.broker
         self._client_id: str = self._broker.client_id
         limits = getattr(context.config, "limits", None)
-        self._pipeline = Pipeline(context.db, context.sites, context.clock, limits, self.takes)
+        self._pipeline = Pipeline(context.db, context.sites, context.clock, limits)
         self._inbox = Inbox()
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
@@ -136,8 +129,10 @@ class Ingest:
         self._stumbles = 0  # running
         access = find_access(context.config.broker)
         self._sessions = {
-            one.name: MqttSession(one, access, self._receive, self._connected, self._clock, self._keeps, self._db.holds)
-            for one in self._listen()
+            one.name: MqttSession(
+                one, access, self._inbox.put, self._connected, self._clock, self._keeps, self._db.holds
+            )
+            for one in list_sessions(self._client_id, context.sites.values())
         }
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
@@ -147,17 +142,6 @@ class Ingest:
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
         self._counts = Counter(dict.fromkeys(COUNTED, 0))
-
-    def _listen(self) -> tuple[BrokerSession, ...]:
-        return list_sessions(self._client_id, self._pipeline.sites.values())
-
-    def takes(self, site: str) -> bool:
-        """Whether messages of a site are stored here."""
-        del site
-        return True
-
-    def _receive(self, message: BrokerMessage) -> None:
-        self._inbox.put(message)
 
     def _keeps(self, topic: str) -> bool:
         """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
@@ -172,7 +156,7 @@ class Ingest:
     def start(self) -> None:
         """Start the writer and both sessions; returns at once."""
         for site in self._pipeline.sites.values():
-            if site.decoders and self.takes(site.id):
+            if site.decoders:
                 self._untold.append(_describe_decoder(site.id, self._pipeline.unusable.get(site.id)))
         self._thread.start()
         for session in self._sessions.values():
@@ -388,28 +372,27 @@ class Ingest:
         nothing, rather than forgets it.
         """
         event, newest = noted
-        if not self._sessions[event.name].is_kept:
-            return
         name = f"{SESSION_STAMP}{event.client_id}"
+        alarm_key = SESSION_LOST if event.name == LIVE else f"{SESSION_LOST}:{event.name}"
         with self._db.read() as connection:
             known = find_stamp(connection, name)
-            ends = [end for end in load_sequence_ends(connection) if self.takes(end.site)]
+            ends = load_sequence_ends(connection)
         identity = self._find_identity(event.client_id)
         is_present = event.session_present and (known is None or known[1].get("identity", "") == identity)
         if known is not None and not is_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
-                self._on_alarm(_end_session_lost(self._session_key(event.name)))
+                self._on_alarm(_end_session_lost(alarm_key))
             since = newest or known[0]
             log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
             reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
             facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
-            self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
+            self._on_alarm(health_alarm(alarm_key, 2, reason, is_open=True, evidence=facts))
             self._publish_request(
                 [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
             )
         elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
-            self._on_alarm(_end_session_lost(self._session_key(event.name)))
+            self._on_alarm(_end_session_lost(alarm_key))
         with self._db.write() as connection:
             stamp(connection, name, {"session_present": is_present, "identity": identity}, event.at)
 
@@ -419,16 +402,12 @@ class Ingest:
             return ""
         return load_identity(Path(self._broker.data), client_id)
 
-    def _session_key(self, name: str) -> str:
-        """The alarm of a session: that of live data keeps the plain name."""
-        return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}"
-
     def _request_gaps(self) -> None:
         now = self._clock()
         self._request_at = time.monotonic() + 60.0
         try:
             with self._db.write() as connection:
-                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN, sites=self.own_sites)
+                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN)
                 mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
         except StoreBusyError:
             return

@@ -40,8 +40,7 @@ def create_sessions(access: Access, sessions: Iterable[BrokerSession], folder: P
         BrokerError: The broker does not answer, or refuses a connection or a subscription.
     """
     for session in sessions:
-        if session.is_kept:
-            _create_session(access, session, folder)
+        _create_session(access, session, folder)
 
 
 def load_identity(folder: Path, client_id: str) -> str:

@@ -61,17 +61,6 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return clean_environment(environ) | _without(known, page=False)
 
 
-def database_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the client of the database reads, for a process that core itself gives everything else.
-
-    >>> database_environment({"SIREN_URL": "s", "SLOPEWARD_SMTP__PASSWORD": "m", "PGPASSWORD": "p"})["PGPASSWORD"]
-    'p'
-    >>> "SIREN_URL" in database_environment({"SIREN_URL": "s"})
-    False
-    """
-    return _MALLOC | clean_environment(environ) | {k: v for k, v in environ.items() if k.startswith(_DATABASE)}
-
-
 def _without(environ: Mapping[str, str], *, page: bool) -> dict[str, str]:
     """What is left without the secrets of the page, or without those of core; files with them are not read either."""
     others = {

@@ -25,7 +25,6 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.ingest.mqtt import BrokerSession
 from monitor.ingest.service import list_sessions
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.store.service_state import DeniedMessages
@@ -97,57 +96,8 @@ class HeartbeatWatch:
         return time.monotonic() - self.at > self.limit_s
 
 
-class ModuleProcess:
-    """A module of this distribution in a process of its own, which ends when this one does."""
-
-    def __init__(self, name: str, module: str, stop_s: float) -> None:
-        self.name, self._module, self._stop_s = name, module, stop_s
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def launch(self, arguments: Iterable[str], environment: Mapping[str, str], keep: tuple[int, ...]) -> None:
-        """Start the process with these open files; its log goes where ours goes."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.worker.begin", self._module, *arguments],
-            stdin=subprocess.DEVNULL,
-            env=dict(environment),
-            pass_fds=keep,
-            preexec_fn=end_with_parent,  # noqa: PLW1509
-        )
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while it runs or before it ran."""
-        return None if self._process is None else self._process.poll()
-
-    def kill(self) -> None:
-        """End it at once; its end is not waited for, a disk that hangs may hold it up."""
-        if self._process is not None:
-            self._process.kill()
-
-    def request_end(self) -> None:
-        """Ask it to end."""
-        if self._process is not None and self.pid is not None:
-            self._process.terminate()
-
-    def stop(self) -> None:
-        """Ask it to end, kill it when it does not in time."""
-        if self._process is not None:
-            self.request_end()
-            try:
-                self._process.wait(self._stop_s)
-            except subprocess.TimeoutExpired:
-                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
-                self.kill()
-                self._process.wait()
-
-
-class PythonChild(ModuleProcess):
-    """A process of the service, as the supervisor keeps it."""
+class PythonChild:
+    """A process of the service that runs a module of this distribution and ends when the supervisor does."""
 
     def __init__(
         self,
@@ -160,7 +110,8 @@ class PythonChild(ModuleProcess):
         hears: bool = False,
         environment: Mapping[str, str],
     ) -> None:
-        super().__init__(name, module, stop_s)
+        self.name, self._module, self._stop_s = name, module, stop_s
+        self._process: subprocess.Popen[bytes] | None = None
         self._arguments, self._beats, self._hears = arguments, beats, hears
         self._environment = dict(environment)
         self._pipe: int | None = None
@@ -186,11 +137,32 @@ class PythonChild(ModuleProcess):
             os.set_blocking(reader, True)
             environment[health.TROUBLE_FD] = str(reader)
             keep = (*keep, reader)
-        self.launch(self._arguments, environment, keep)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "monitor.worker.begin", self._module, *self._arguments],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=keep,
+            preexec_fn=end_with_parent,  # noqa: PLW1509
+        )
         for fd in keep:
             os.close(fd)
         self._heartbeats.start()
         self.has_beaten, self.decides = False, False
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while it runs or before it ran."""
+        return None if self._process is None else self._process.poll()
+
+    def kill(self) -> None:
+        """Kill the process without waiting for its end, which a hanging disk can delay."""
+        if self._process is not None:
+            self._process.kill()
 
     @property
     def beat_at(self) -> float:
@@ -231,8 +203,16 @@ class PythonChild(ModuleProcess):
                 os.write(self._teller, health.encode_line(text))
 
     def stop(self) -> None:
-        """Ask it to end, kill it when it does not in time; what belongs to it is closed."""
-        super().stop()
+        """Terminate the process, kill it if it does not end in time, and close its pipes."""
+        if self._process is not None:
+            if self.pid is not None:
+                self._process.terminate()
+            try:
+                self._process.wait(self._stop_s)
+            except subprocess.TimeoutExpired:
+                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
+                self.kill()
+                self._process.wait()
         for fd in (self._pipe, self._teller):
             if fd is not None:
                 os.close(fd)
@@ -260,7 +240,7 @@ class BrokerChild:
             config.broker.port,
             anonymous=config.broker.anonymous,
             find_sites=lambda: read_sites(config),
-            find_sessions=lambda: _list_sessions(config),
+            find_sessions=lambda: list_sessions(config.broker.client_id, read_sites(config)),
         )
         assert broker is not None, "an external broker is nobody's child"
         self._broker, self.durable, self._probed_at = broker, broker.durable, 0.0
@@ -415,17 +395,6 @@ def _describe_end(child: Child) -> Message:
     if status is None:
         return _ENDED(name=child.name)
     return _KILLED(name=child.name, n=-status) if status < 0 else _EXITED(name=child.name, n=status)
-
-
-def _list_sessions(config: ServiceConfig) -> tuple[BrokerSession, ...]:
-    """Return the sessions that the core will use.
-
-    If several processes divide the sites, the database holds the division. Their sessions cannot be created before the
-    core has read it, and a session that no process uses would collect messages for ever.
-    """
-    if config.ingest.processes > 1:
-        return ()
-    return list_sessions(config.broker.client_id, read_sites(config))
 
 
 def read_sites(config: ServiceConfig) -> list[Site]:

@@ -371,12 +371,9 @@ class Core:
             log.info("upgraded the database; the copy from before is %s", copy)
 
     def _open_ingest(self) -> Ingest:
-        """What takes messages in; an extension may give another one with the same methods."""
         context = IngestContext(
             self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
         )
-        for open_other in find_functions("ingest.processes"):
-            return open_other(context, self.alarms, self._wake_dispatcher, self.turn)  # type: ignore[no-any-return]
         return Ingest(context)
 
     def _take_sites(self) -> None:

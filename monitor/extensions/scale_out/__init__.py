@@ -1,1 +1,1 @@
-"""Growth past one process and one machine: ingest by several, a service that stands by, jobs on a Dask cluster."""
+"""Growth past one process and one machine: a standby service, and jobs on a Dask cluster."""

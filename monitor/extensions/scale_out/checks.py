@@ -1,4 +1,4 @@
-"""What can be wrong with the cluster that jobs run on, with processes of ingest, and with a service that stands by."""
+"""Checks of the Dask cluster that runs jobs and of the standby service."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -48,7 +48,6 @@ def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
 
 
 _TAKES: Final = "{address} takes {n} jobs at once; run doctor on its machines too"
-_PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
         "workers.cluster",
@@ -58,15 +57,6 @@ CHECKS: Final = (
         _cluster,
         "compute.jobs_at_once = {n} uses all of it",
         fine=_TAKES,
-    ),
-    Check(
-        "ingest.processes",
-        ProcessStamps,
-        BAD,
-        _PROCESS,
-        lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
-        "its messages wait with the broker",
-        fine=_PROCESS,
     ),
     Check(
         "standby.silent",

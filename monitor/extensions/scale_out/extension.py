@@ -7,12 +7,11 @@ from monitor.domain.extension import Extension
 _HERE: Final = "monitor.extensions.scale_out"
 EXTENSION: Final = Extension(
     name="scale_out",
-    description="several processes of ingest, a service that stands by, jobs on a Dask cluster",
+    description="a standby service, jobs on a Dask cluster",
     package=_HERE,
     checks=(f"{_HERE}.checks:CHECKS",),
     functions={  # by the keys of the service file that ask for them
         "compute.dask": f"{_HERE}.cluster:find_cluster",
-        "ingest.processes": f"{_HERE}.divided:open_ingest",
         "standby.enabled": f"{_HERE}.standby:wait_for_turn",
     },
 )

@@ -27,7 +27,7 @@ _RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE f
 _HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
 
 
-def boot_s() -> float:
+def _boot_s() -> float:
     """Seconds that also pass while the machine is suspended, as those of the lease do."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -61,7 +61,7 @@ class CoreTurn:
 
     def holds(self) -> bool:
         """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
-        return not self.is_lost and boot_s() - self.renewed_s < TRUST_S
+        return not self.is_lost and _boot_s() - self.renewed_s < TRUST_S
 
     def take(self) -> bool:
         """Take it and raise its number; False where another core has it.
@@ -76,7 +76,7 @@ class CoreTurn:
             held = lock_core(self.engine)
             if held is None:
                 return False
-            began_s, given = boot_s(), {"holder": self.holder, "session": self.db.session}
+            began_s, given = _boot_s(), {"holder": self.holder, "session": self.db.session}
             try:
                 with self.engine.begin() as c:  # waits for what a core before us is writing
                     row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
@@ -96,7 +96,7 @@ class CoreTurn:
         """
         if self.is_lost or not self.fence:
             return
-        began_s = boot_s()
+        began_s = _boot_s()
         is_anew = not self._is_held()
         with translated():
             if is_anew:

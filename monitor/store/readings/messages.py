@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func,
 
 from monitor.domain.observation import PayloadSize
 from monitor.store.database.engine import insert
-from monitor.store.database.rows import fill_row, load_records, match_given, read_record, record_to_dict, save_rows
+from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema.ingest import quarantine_source, rejected_message, sequence_gap, sequence_state
 
@@ -395,12 +395,10 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
             connection.execute(sequence_gap.insert(), [{**kept, "from_seq": a, "to_seq": b} for a, b in others])
 
 
-def load_open_gaps(
-    connection: Connection, *, not_requested_since: datetime | None = None, sites: Collection[str] | None = None
-) -> list[SequenceGap]:
-    """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
+def load_open_gaps(connection: Connection, *, not_requested_since: datetime | None = None) -> list[SequenceGap]:
+    """Return the gaps that are not filled; with `not_requested_since` only those not requested since then."""
     g = sequence_gap.c
-    wanted = select(sequence_gap).where(g.filled_at.is_(None), *match_given(g.site, sites))
+    wanted = select(sequence_gap).where(g.filled_at.is_(None))
     if not_requested_since is not None:
         wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
     return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(1000))

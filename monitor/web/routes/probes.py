@@ -75,16 +75,13 @@ def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, fl
 
 
 def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
-    whole = {
-        "process": 0,
-        "messages": ingest.get("messages", 0),
-        "connected": all(ingest.get("connected", {}).values()),
-    }
-    parts = {one["process"]: one for one in ingest.get("processes") or ([whole] if ingest else [])}
-    messages = {k: one["messages"] for k, one in parts.items()}
-    yield _gauge("ingest_messages", "Messages since the start", ["process"], messages)
-    connected = {k: float(one["connected"]) for k, one in parts.items()}
-    yield _gauge("ingest_connected", "1 connected to the broker, else 0", ["process"], connected)
+    messages: dict[tuple[str, ...], float | None] = {}
+    connected: dict[tuple[str, ...], float | None] = {}
+    if ingest:
+        messages[()] = ingest.get("messages", 0)
+        connected[()] = float(all(ingest.get("connected", {}).values()))
+    yield _gauge("ingest_messages", "Messages since the start", [], messages)
+    yield _gauge("ingest_connected", "1 connected to the broker, else 0", [], connected)
 
 
 def _site_gauges(cards: list[Any], now: datetime) -> Iterator[GaugeMetricFamily]:

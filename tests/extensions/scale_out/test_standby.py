@@ -1,10 +1,5 @@
-"""A service that stands by: what is missed of it, and the lease that it takes over from one that is cut off.
-Processes of ingest without processes: sessions that are handed over, and what core and they say to each other.
-Without the extension: what needs it is refused in one line, at every verb that reads the service file.
-"""
+"""Test the standby service: its checks, the takeover of the lease, and keys that need the extension."""
 
-import multiprocessing
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -17,15 +12,10 @@ from monitor.config.service import parse_service
 from monitor.domain import extension
 from monitor.domain.actor import SERVICE
 from monitor.domain.errors import ConfigError, StoreBusyError
-from monitor.extensions.scale_out import handover, standby
-from monitor.extensions.scale_out.divided import DividedIngest, IngestChild
-from monitor.extensions.scale_out.division import Division, Share
-from monitor.extensions.scale_out.process import IngestProcess
+from monitor.extensions.scale_out import standby
 from monitor.extensions.scale_out.standby import take_over
 from monitor.extensions.scale_out.store import find_lease
-from monitor.ingest.service import IngestContext
 from monitor.service import supervisor as supervising
-from monitor.service.children import ModuleProcess, PythonChild
 from monitor.store.database import core_turn
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
@@ -138,64 +128,8 @@ def test_a_core_that_only_starts_anew_keeps_its_turn(postgresql_url, hasty):
         second.give_up()
 
 
-def clock():
-    return datetime.now(UTC)
-
-
-def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(monkeypatch):
-    class Refused:
-        name, listening, refused, problem = "live", False, "the broker refused x", "the broker refused x"
-
-        def __init__(self, *_, **__):
-            self.start = self.stop = lambda: None
-
-    monkeypatch.setattr(handover, "MqttSession", Refused)
-    config = parse_service("", "x")
-    with Database("sqlite://") as db:
-        context = IngestContext(db, config, {}, print, print, clock)
-        hand = handover.DivisionHandover(context, Division("a", 2))
-        stop = threading.Event()
-        stop.set()  # whoever waits is told to end
-        one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
-        assert hand._subscribe(one, stop), "it goes on, and does not wait"
-        ingest = DividedIngest(context, None, lambda: None)
-        ingest._handover, hand.joining = hand, Refused()
-        assert ingest.status()["refused"] == {"live": "the broker refused x"}
-
-
-def test_a_process_of_ingest_that_hears_what_it_cannot_follow_ends():
-    process = IngestProcess.__new__(IngestProcess)
-    process.ended, process._line = threading.Event(), SimpleNamespace(recv=lambda: "no word")
-    with pytest.raises(AttributeError):
-        process._listen()
-    assert process.ended.is_set()
-
-
-def test_a_process_of_ingest_is_not_killed_for_starting_slowly(monkeypatch):
-    """What core keeps is killed for silence, what has not begun is given time: the same watch for both kinds."""
-    now, killed = [0.0], []
-    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
-    monkeypatch.setattr(ModuleProcess, "launch", lambda *_: None)
-    monkeypatch.setattr(ModuleProcess, "pid", 7)
-    monkeypatch.setattr(ModuleProcess, "kill", lambda self: killed.append(self.name))
-    ingest = IngestChild(Share("s", 1), lambda _: ())
-    core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})
-    for child in (ingest, core):
-        child.start()
-    now[0] = 170.0
-    assert [ingest.alive(), core.alive()] == [True, True]
-    now[0] = 181.0
-    ours, theirs = multiprocessing.Pipe()
-    ingest.line = ours
-    theirs.send("what was said while we stood still")
-    assert ingest.alive()
-    ingest.line = None
-    assert ([ingest.alive(), core.alive()], killed) == ([False, False], ["ingest 1", "core"])
-
-
 ASKS = {
     "compute.dask": '[compute]\ndask = "tcp://127.0.0.1:8786"\n',
-    "ingest.processes": '[database]\nurl = "postgresql://h/d"\n[ingest]\nprocesses = 2\n',
     "standby.enabled": '[database]\nurl = "postgresql://h/d"\n[broker]\nmode = "external"\n[standby]\nenabled = true\n',
 }
 
@@ -220,14 +154,6 @@ def test_what_needs_it_is_one_line_and_the_exit_code_of_a_configuration_that_is_
     assert run_verb([verb, "--config", "slopeward.toml"]) == status > 0
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"slopeward.toml: {key}: expected the extension scale_out, which this installation does not have"]
-
-
-def test_messages_that_wait_for_processes_that_are_gone_are_named(without):
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    stamps = {"core": (at, {}), "ingest.division": (at, {"processes": 2})}
-    assert check_parts(stamps, at)[1] == [
-        "processes of ingest that an extension had are gone; what the broker holds for them is not stored"
-    ]
 
 
 def test_what_does_not_need_it_is_taken(without):

@@ -1,7 +1,4 @@
-"""Two services on one PostgreSQL: one decides, the other waits; whatever ends the first, the other goes on in 15 s.
-
-Both divide their ingest among two processes, which begin and end with the turn of their core.
-"""
+"""Test two services on one PostgreSQL: one decides, and the other takes over within 15 s whatever ends the first."""
 
 import os
 import signal
@@ -66,9 +63,7 @@ def two_services(
             Service(folder / "b", url, broker, {"s": text}) as b,
         ):
             for name, one in (("a", a), ("b", b)):
-                one.config.write_text(
-                    f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n[ingest]\nprocesses = 2\n'
-                )
+                one.config.write_text(f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n')
             yield a, b
     finally:
         del os.environ["HOOK"]

@@ -311,13 +311,12 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     assert follow(healed, after_s + 700.0)[key][0] == "returned_unacknowledged"
 
 
-def test_a_session_that_is_gone_is_no_trouble_any_more(db):
-    """As where sessions are divided among processes: who took them before has left, and others bear other names."""
+def test_an_alarm_of_one_session_ends_when_another_session_is_away(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
-    whole = {**HEALTHY, "connected": {"live": False}, "problems": {"live": "the connection ended"}}
-    divided = {**HEALTHY, "connected": {"live 1": True, "live 2": False}, "problems": {"live 2": "refused"}}
-    for status, at_s, named in ((whole, 0.0, ["(live session)"]), (divided, 100.0, ["(live 2 session)"])):
+    live = {**HEALTHY, "connected": {"live": False, "backfill": True}, "problems": {"live": "the connection ended"}}
+    backfill = {**HEALTHY, "connected": {"live": True, "backfill": False}, "problems": {"backfill": "refused"}}
+    for status, at_s, named in ((live, 0.0, ["(live session)"]), (backfill, 100.0, ["(backfill session)"])):
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s + 60.0)
         told = list(conditions.degraded())
@@ -325,7 +324,7 @@ def test_a_session_that_is_gone_is_no_trouble_any_more(db):
         assert all(name in line for name, line in zip(named, told, strict=True))
     ends = {alarm.key: alarm.open for alarm in alarms.pending()}
     assert ends["health:mqtt:live:away"] is False
-    assert ends["health:mqtt:live 2:away"] is True
+    assert ends["health:mqtt:backfill:away"] is True
 
 
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):

@@ -136,6 +136,10 @@ def test_the_service_file_is_read_with_the_environment_and_errors_name_the_neare
         parse_service("", "s.toml", {"SLOPEWARD_WEB__PROT": "1"})
     with pytest.raises(ConfigError, match=r"s\.toml: unknown key 'brokr'; did you mean 'broker'"):
         parse_service("[brokr]\n", "s.toml")
+    with pytest.raises(ConfigError, match=r"^s\.toml: key 'ingest' was removed: .*; delete the section \[ingest\]$"):
+        parse_service("[ingest]\nprocesses = 2\n", "s.toml")
+    with pytest.raises(ConfigError, match=r"^environment SLOPEWARD_INGEST__PROCESSES: key 'ingest' was removed: "):
+        parse_service("", "s.toml", {"SLOPEWARD_INGEST__PROCESSES": "2"})
     with pytest.raises(ValueError, match="frozen"):
         parse_service("", "s.toml").web.port = 1
     text = '[schedule]\nevaluate_tick = "5s"\n[broker]\nurl = "mqtts://h"\n[retention]\nobservations = "2d"\n'

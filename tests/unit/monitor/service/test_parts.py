@@ -20,7 +20,7 @@ from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, KilledError, StoreBusyError
 from monitor.domain.logs import configure
-from monitor.service.children import HeartbeatWatch, ProcessRestarter
+from monitor.service.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.readiness import LEASE, CommitMonitor
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
@@ -584,6 +584,22 @@ def test_a_process_that_still_starts_has_longer_each_time_until_it_says_somethin
             vain = 0 if beats else vain + 1
             now[0] += silent_s
             assert watch.is_overdue == (silent_s > allowed_s)
+
+
+def test_core_is_killed_when_its_first_heartbeat_is_overdue(monkeypatch):
+    now, killed = [0.0], []
+    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monitor.service.children.subprocess.Popen", lambda *_, **__: None)
+    monkeypatch.setattr(PythonChild, "pid", 7)
+    monkeypatch.setattr(PythonChild, "kill", lambda self: killed.append(self.name))
+    core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})
+    core.start()
+    now[0] = 170.0
+    assert core.alive()
+    now[0] = 181.0
+    assert not core.alive()
+    assert killed == ["core"]
+    core.stop()
 
 
 def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
