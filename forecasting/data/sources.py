@@ -40,7 +40,7 @@ class RecordRecipe:
     """What a configuration file says about a record and how to score it."""
 
     data: Mapping[str, Any] = field(default_factory=dict)  # the table `[data]`
-    # the table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`
+    # the table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `window`, `covariates`
     run: Mapping[str, Any] = field(default_factory=dict)
     name: str = "recipe"  # the file, for messages
 
@@ -59,7 +59,7 @@ DATA_KEYS = {
     "solution": {"file", "format", "files", "azimuth_deg", "clock_ahead_s", "step_s"},
     "points": {"file", "format", "every", "rows", "step_s"},
 }
-RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "holdout", "window", "covariates"}
+RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "window", "covariates"}
 
 
 _TEXT: tuple[tuple[type, ...], str] = ((str,), "text")

@@ -37,13 +37,11 @@ def run_trials(
     last: int | None = None,
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
-    learn: Panel | None = None,
 ) -> Iterator[Trial]:
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
     Args:
         last: Score this many last rows in place of a share (divided among the folds).
-        learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
     for name in wanted:
@@ -52,9 +50,7 @@ def run_trials(
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
         report = on_progress or (lambda _: None)
-        yield from _run_fold(
-            panel, parts, fold, wanted, tuple(horizons_s), training=settings, on_progress=report, learn=learn
-        )
+        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, on_progress=report)
 
 
 def _run_fold(
@@ -66,7 +62,6 @@ def _run_fold(
     *,
     training: Mapping[str, Any],
     on_progress: Progress,
-    learn: Panel | None,
 ) -> Iterator[Trial]:
     # no model sees a row after the test, and none is fitted on a row inside it
     known = panel.head(parts.test.end)
@@ -89,9 +84,7 @@ def _run_fold(
             by_horizon: dict[float, list[Answer]] = {}
             try:
                 learnt = (
-                    []
-                    if not kept
-                    else _network_answers(name, known, parts, best, kept, simple=fans, training=training, learn=learn)
+                    [] if not kept else _network_answers(name, known, parts, best, kept, simple=fans, training=training)
                 )
                 by_horizon = dict(zip(kept, learnt, strict=True))
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
@@ -196,17 +189,12 @@ def _network_answers(
     *,
     simple: Sequence[Floats],
     training: Mapping[str, Any],
-    learn: Panel | None = None,
 ) -> list[list[Answer]]:
-    from forecasting.evaluation.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
-    from forecasting.neural.pretrained import learn as learn_here
+    from forecasting.neural.pretrained import learn
 
     begun = time.monotonic()
-    if learn is None:
-        trained, _ = learn_here(name, panel, parts, horizons_s, Settings(**training))
-    else:
-        trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
+    trained, _ = learn(name, panel, parts, horizons_s, Settings(**training))
     seconds = time.monotonic() - begun
     base = trained.forecaster.recipe.base
     origins, judged = calibrate(

@@ -111,15 +111,17 @@ class Learner:
     """The moving parts of one training.
 
     Args:
-        members: Records it learns from; each step takes a batch of one of them.
-        judges: The record whose early-stop block decides; all members where None.
+        network: Network to train.
+        member: Record to learn from. Its early-stop block decides when the training ends.
+        settings: Settings of the training.
+        replayed: Other records to learn from. Each step takes a batch of one record.
     """
 
-    def __init__(
-        self, network: Network, members: Sequence[Member], settings: Settings, judges: Member | None = None
-    ) -> None:
-        self.network, self.members, self.settings = network, tuple(members), settings
-        self.judges = self.members if judges is None else (judges,)
+    def __init__(self, network: Network, member: Member, settings: Settings, replayed: Sequence[Member] = ()) -> None:
+        self.network = network
+        self.member = member
+        self.settings = settings
+        self.replayed = tuple(replayed)
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
         self._made: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
         self._room = ROOM_BYTES
@@ -131,7 +133,7 @@ class Learner:
         Returns the early-stop loss before training and after each pass, and why it ended.
 
         Raises:
-            ForecastingError: Half of the time is over before the early-stop blocks are read once, or it will go into
+            ForecastingError: Half of the time is over before the early-stop block is read once, or it will go into
                 judging what was learnt.
         """
         settings, network = self.settings, self.network
@@ -169,26 +171,27 @@ class Learner:
 
     def _time_judging(self) -> float:
         self.network.eval()
-        total_s = 0.0
-        for member in self.judges:
-            early, size = member.parts.early_stop, _issues_at_once(SAMPLE, member)
-            at = member.origins(early)[:size]
-            self._read(member, early, at[:1])  # the first call of a process finds its kernels and memory
-            begun = time.monotonic()
-            self._read(member, early, at)
-            rows = early.origins.size + member.parts.calibration.origins.size
-            total_s += (time.monotonic() - begun) * rows / at.size
+        member = self.member
+        early = member.parts.early_stop
+        at = member.origins(early)[: _issues_at_once(SAMPLE, member)]
+        self._read(early, at[:1])  # the first call of a process finds its kernels and memory
+        begun = time.monotonic()
+        self._read(early, at)
+        rows = early.origins.size + member.parts.calibration.origins.size
+        total_s = (time.monotonic() - begun) * rows / at.size
         if total_s > max(self.settings.time_limit_s / 2, 1.0):
-            self._refuse(self.judges[-1])
+            self._refuse()
         return total_s
 
-    def _read(self, member: Member, block: Block, origins: Ints) -> None:
+    def _read(self, block: Block, origins: Ints) -> None:
+        member = self.member
         with torch.inference_mode():
             run_network(
                 self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs
             )
 
-    def _refuse(self, member: Member) -> NoReturn:
+    def _refuse(self) -> NoReturn:
+        member = self.member
         raise ForecastingError(
             f"{member.recipe.model} needs more than half of the {self.settings.time_limit_s:.0f} s to "
             f"read {member.values.shape[1]} stations once: give it more time or fewer stations"
@@ -222,31 +225,29 @@ class Learner:
         return made[1].take(np.searchsorted(made[0], origins))
 
     def validate(self, until_s: float = math.inf) -> float:
-        """Mean loss on the early-stop blocks without learning; refused where it lasts beyond `until_s`, monotonic."""
+        """Mean loss on the early-stop block without learning; refused where it lasts beyond `until_s`, monotonic."""
         self.network.eval()
         begun = time.monotonic()
-        found = []
+        member = self.member
+        early = member.parts.early_stop
+        size = _issues_at_once(64, member)
+        parts = np.array_split(member.origins(early), max(1, member.origins(early).size // size))
+        losses: list[float] = []
         with torch.inference_mode():
-            for member in self.judges:
-                early = member.parts.early_stop
-                size = _issues_at_once(64, member)
-                parts = np.array_split(member.origins(early), max(1, member.origins(early).size // size))
-                losses: list[float] = []
-                for part in parts:
-                    if losses and time.monotonic() > until_s:
-                        self._refuse(member)
-                    losses.append(float(self.loss(member, early, part)))
-                found.append(float(np.mean(losses)))
+            for part in parts:
+                if losses and time.monotonic() > until_s:
+                    self._refuse()
+                losses.append(float(self.loss(member, early, part)))
         self._judging_s = time.monotonic() - begun
-        return float(np.mean(found))
+        return float(np.mean(losses))
 
     def _batches(self, order: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
         found = []
-        for member in self.members:
+        for member in (self.member, *self.replayed):
             size = _issues_at_once(self.settings.batch, member)
             shuffled = order.permutation(member.origins(member.parts.fit))
             found += [(member, np.sort(shuffled[i : i + size])) for i in range(0, shuffled.size, size)]
-        turns = order.permutation(len(found)) if len(self.members) > 1 else range(len(found))
+        turns = order.permutation(len(found)) if self.replayed else range(len(found))
         for turn in turns:
             yield found[turn]
 

@@ -27,8 +27,8 @@ from forecasting.message import Template
 from forecasting.neural.checkpoint import read
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Member, Progress, Settings
-from forecasting.neural.pooled import fine_tune, tune
 from forecasting.neural.training import Training, prepare, train_network
+from forecasting.neural.tuning import fine_tune, tune
 from forecasting.registry import PRETRAINED, is_zero_shot
 from forecasting.simple.baselines import fit_lld
 

@@ -196,7 +196,7 @@ def train_network(
     member.require()
     with deterministic(settings.seed):
         network = build_network(member.recipe)
-        losses, stopped = Learner(network, [member], settings).run(begun, progress)
+        losses, stopped = Learner(network, member, settings).run(begun, progress)
     forecaster = NeuralForecaster(member.recipe, network)
     return Training(forecaster, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 

@@ -212,7 +212,7 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
     parts, small = split(160), Settings(window=10, hidden=4, time_limit_s=0.0)
     many = Member(prepare("gru", wide, parts, HORIZONS[:1], small), wide.values, parts)
     few = replace(many, values=wide.values[:, :128])
-    learner = Learner(build_network(many.recipe), [many, few], small)
+    learner = Learner(build_network(many.recipe), many, small, [few])
     sizes = {(m.values.shape[1], at.size) for m, at in learner._batches(rng)}
     assert max(size for stations, size in sizes if stations == 900) == MOST_WINDOWS // 900
     assert max(size for stations, size in sizes if stations == 128) == small.batch, "no other steps up to 128 stations"
@@ -223,7 +223,7 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
 def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
     settings = replace(QUICK, time_limit_s=1000.0)
     made = Member(prepare("gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
-    learner = Learner(build_network(made.recipe), [made], settings)
+    learner = Learner(build_network(made.recipe), made, settings)
     clock_s = [0.0]
 
     def slow(*asked):

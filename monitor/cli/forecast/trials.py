@@ -26,7 +26,6 @@ RecipeOption = Annotated[
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
 WAYS = ("station", "month", "stage")
-HOLDOUTS = ("time", "points+time")
 COLUMNS = (
     ("mae_mm", ".3f"),
     ("skill_persistence", "+.3f"),
@@ -51,9 +50,6 @@ class TrialArguments:
         int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
     ] = None
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None
-    holdout: Annotated[
-        str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
-    ] = None
     by: Annotated[
         str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
     ] = "station"
@@ -82,12 +78,8 @@ def backtest(given: TrialArguments) -> None:
     names = model_list(given.models or recipe.run.get("models", "auto"))
     chosen_folds = given.folds or int(recipe.run.get("folds", 3))
     last = last or recipe.run.get("last")
-    holdout = given.holdout or recipe.run.get("holdout", "time")
-    if holdout not in HOLDOUTS:
-        raise typer.BadParameter(f"--holdout: expected one of {', '.join(HOLDOUTS)}")
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
-        panel, learn = (panel, None) if holdout == "time" else _hold_out(panel, chosen_seed)
         spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
@@ -100,7 +92,6 @@ def backtest(given: TrialArguments) -> None:
             last=last,
             training=settings,
             on_progress=print_note,
-            learn=learn,
         )
         own, within_s = _score_trials(
             panel, trials if spans else (), wanted, (chosen_folds, last), alone=len(records) == 1
@@ -352,14 +343,6 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
         lines.append(f"chosen on the past, {format_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
     return lines
-
-
-def _hold_out(panel: "Panel", seed: int) -> "tuple[Panel, Panel]":
-    from forecasting.evaluation.holdout import hold_out
-
-    learn, held = hold_out(panel, seed)
-    print_note(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
-    return held, learn
 
 
 def _read_ways(text: str) -> set[str]:

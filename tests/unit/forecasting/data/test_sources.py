@@ -12,9 +12,9 @@ from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, PanelError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
 from forecasting.neural.learner import Settings
-from forecasting.neural.pooled import fine_tune
 from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import prepare, train_network
+from forecasting.neural.tuning import fine_tune
 from tests.data.slopes import rain_driven
 
 HORIZON = (3 * DAY_S,)
@@ -75,7 +75,7 @@ def test_the_checkpoint_keeps_what_was_read_and_tuning_asks_for_the_same(taught,
     one, two = (loaded.quantiles(PANEL.values, origins, drivers=rows) for rows in (turned, shuffled))
     np.testing.assert_array_equal(one, two)
     with pytest.raises(ForecastingError, match="other drivers"):
-        fine_tune(taught, replace(PANEL, drivers=shuffled), PARTS)
+        fine_tune(taught, replace(PANEL, drivers=shuffled), PARTS, LIVELY)
 
 
 def test_driver_rows_and_their_scale():

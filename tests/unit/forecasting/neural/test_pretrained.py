@@ -1,4 +1,4 @@
-"""Networks that were pooled or shipped serve records they never saw, know no future, and are like any other."""
+"""Test shipped networks and networks that start from the weights of another record."""
 
 import math
 from dataclasses import replace
@@ -15,8 +15,9 @@ from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.checkpoint import to_bytes
 from forecasting.neural.learner import Settings
 from forecasting.neural.network import Shape
-from forecasting.neural.pooled import adopt, fine_tune, train_pooled
 from forecasting.neural.pretrained import PLACE, STEPS, adapt, read_shipped, settle
+from forecasting.neural.training import train_network
+from forecasting.neural.tuning import fine_tune
 from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
 from forecasting.serving import jobs
 from forecasting.serving.records import TrainingRequest
@@ -178,22 +179,15 @@ def errors(forecaster, panel, parts):
 
 
 @pytest.fixture(scope="module")
-def pooled():
-    panels = [pulsing(20, seed=1), pulsing(20, scale=30.0, seed=2)]
-    return train_pooled("mlp", [(p, split(p.values.shape[0])) for p in panels], HORIZON, QUICK)
+def trained():
+    panel = pulsing(20, seed=1)
+    return train_network("mlp", panel, split(panel.values.shape[0]), HORIZON, QUICK).forecaster
 
 
-def test_a_record_it_never_saw_is_served_at_its_own_scale(pooled):
-    panel = pulsing(20, scale=400.0, seed=9)
-    parts = split(panel.values.shape[0])
-    network, simple = errors(adopt(pooled, panel, parts), panel, parts)
-    assert network < 0.6 * simple
-
-
-def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
+def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(trained):
     panel = pulsing(26, scale=5.0, seed=4)
     parts = split(panel.values.shape[0])
-    old = adopt(pooled, panel, parts)
+    old = trained
     before = {k: v.clone() for k, v in old.network.state_dict().items()}
     known = pulsing(20, seed=1)
     replay = [(known, split(known.values.shape[0]))]
@@ -201,31 +195,25 @@ def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
     assert errors(tuned, panel, parts)[0] < 0.8 * errors(old, panel, parts)[0]
     assert all(torch.equal(v, before[k]) for k, v in old.network.state_dict().items())
     assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())
-    head = fine_tune(old, panel, parts, replace(QUICK, epochs=2), head_only=True).forecaster
-    for name, weights in head.network.state_dict().items():
-        assert torch.equal(weights, before[name]) == (not name.startswith("head.")), name
-    assert all(p.requires_grad for p in head.network.parameters())
 
 
-def test_replay_keeps_what_was_learnt_before(pooled):
+def test_replay_keeps_what_was_learnt_before(trained):
     known, fresh = pulsing(20, seed=1), pulsing(13, seed=3)
     parts, blocks = split(known.values.shape[0]), split(fresh.values.shape[0])
-    old = adopt(pooled, fresh, blocks)
     settings = replace(QUICK, epochs=6)
-    forgot = fine_tune(old, fresh, blocks, settings).forecaster
-    kept = fine_tune(old, fresh, blocks, settings, replay=[(known, parts)]).forecaster
-    on_known = lambda one: errors(replace(one, recipe=adopt(pooled, known, parts).recipe), known, parts)[0]  # noqa: E731
-    assert on_known(kept) < on_known(forgot)
+    forgot = fine_tune(trained, fresh, blocks, settings).forecaster
+    kept = fine_tune(trained, fresh, blocks, settings, replay=[(known, parts)]).forecaster
+
+    def error_on_known(forecaster):
+        return errors(replace(forecaster, recipe=trained.recipe), known, parts)[0]
+
+    assert error_on_known(kept) < error_on_known(forgot)
 
 
-def test_what_cannot_be_pooled_is_said():
-    panel = pulsing(20)
-    with pytest.raises(ForecastingError, match="one site"):
-        train_pooled("graph-gru", [(panel, split(420))], HORIZON, QUICK)
+def test_a_record_too_short_to_tune_to_is_refused(trained):
+    short = pulsing(20).head(40)
     with pytest.raises(NotEnoughDataError):
-        train_pooled("mlp", [], HORIZON, QUICK)
-    with pytest.raises(NotEnoughDataError):
-        train_pooled("mlp", [(panel.head(40), split(40))], HORIZON, QUICK)
+        fine_tune(trained, short, split(40), QUICK)
 
 
 def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
