@@ -65,19 +65,14 @@ SERVED = (*BASELINES, *NETWORKS)  # what a site may ask for
 _BLEND = "auto+"  # begins the id of a blend: the part of a network that its gate takes, laid beside `auto`
 
 
-def is_zero_shot(model: str) -> bool:
-    """Whether a model is a pretrained one that a user has downloaded: `FAMILY:DIGEST`."""
-    return ":" in model
-
-
 def is_network(model: str) -> bool:
     """Whether a model passes a gate and is shown only after its time in the shadow."""
-    return model in NETWORKS or is_zero_shot(model)
+    return model in NETWORKS
 
 
 def is_short(model: str) -> bool:
     """Whether a model brings weights, so that a short record is enough."""
-    return model in PRETRAINED or is_zero_shot(model)
+    return model in PRETRAINED
 
 
 def count_needed(network: str) -> int:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import run_network
 from forecasting.neural.network import QUANTILES, Network, Shape
 from forecasting.neural.source_scale import SourceScale
-from forecasting.neural.zero_shot import build, predict
 from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift
 from forecasting.simple.trend import Trend, recall
@@ -46,7 +45,6 @@ class Recipe:
     supports: Any = None  # graphs as nested lists (2, S, S), or None
     sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
     doubts: tuple[float, ...] | None = None  # median window scale over doubt of the path, per horizon; None: lld alone
-    layout: Any = None  # configuration of a pretrained forecaster of others; None: a network of ours
 
     @property
     def base(self) -> LevelDrift | Trend:
@@ -55,7 +53,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        left = {"sources", "doubts", "layout"}
+        left = {"sources", "doubts"}
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left}
         return (
             {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
@@ -67,7 +65,6 @@ class Recipe:
                 "scale_rule": "mean |7-day change| of the window, not below the station's noise",
             }
             | ({} if self.sources is None else {"sources": self.sources.to_json()})
-            | ({} if self.layout is None else {"layout": self.layout})
             | ({} if self.doubts is None else {"base": self.base.name, "doubts": list(self.doubts)})
         )
 
@@ -90,7 +87,6 @@ class Recipe:
             supports=data["supports"],
             sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
             doubts=tuple(float(v) for v in data["doubts"]) if "doubts" in data else None,
-            layout=data.get("layout"),
         )
 
 
@@ -112,8 +108,6 @@ class NeuralForecaster:
             drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
         """
         recipe = self.recipe
-        if recipe.layout is not None:
-            return predict(self.network, recipe.layout, recipe.steps, values, origins)
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
         # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
         out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
@@ -200,8 +194,6 @@ def cut_drivers(
 
 def build_network(recipe: Recipe) -> Network:
     """An untrained network for a recipe; draws its first weights from torch's present generator."""
-    if recipe.layout is not None:
-        return cast("Network", build(recipe.layout))
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
     kind = load(recipe.model)

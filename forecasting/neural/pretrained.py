@@ -5,7 +5,6 @@ number of rows ahead, whatever the interval. A record adds the noise of its stat
 network corrects, and tunes the weights.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import load
 from torch import Tensor
 
 from forecasting.data.features import noise_floor
 from forecasting.data.kinds import format_span
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
-from forecasting.data.zero_shot import read_zero_shot
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template
@@ -29,14 +26,13 @@ from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_networ
 from forecasting.neural.learner import Member, Progress, Settings
 from forecasting.neural.training import Training, prepare, train_network
 from forecasting.neural.tuning import fine_tune, tune
-from forecasting.registry import PRETRAINED, is_zero_shot
+from forecasting.registry import PRETRAINED
 from forecasting.simple.baselines import fit_lld
 
 PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts")
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
 ANEW: Final = Template("training.anew", "anew: {text}")
-MOST_SERIES: Final = 16  # of a forecaster of others: its first issue reads 430 windows of each twice, 46 ms each
 LEAST_SEEN = 8  # rows that an issue time of a training sees; the rest of its window may lie before the record
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
 """Steps of a network that begins with the weights of another."""
@@ -72,8 +68,6 @@ def learn(
         learning_rate=TUNING.learning_rate,
         patience=TUNING.patience,
     )
-    if is_zero_shot(model):
-        return adopt_foreign(model, start or "", panel, parts, horizons_s, settings), model
     if model in PRETRAINED:
         shipped, _ = read_shipped(model)
         made = adapt(shipped, panel, parts, horizons_s, tuning, replay=replay, progress=progress)
@@ -119,49 +113,6 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"{model} has no weights here; {INSTALL()}")
     return read(path)
-
-
-def adopt_foreign(
-    model: str, path: str | Path, panel: Panel, parts: Split, horizons_s: Sequence[float], settings: Settings
-) -> Training:
-    """A pretrained forecaster of others at the horizons that it reaches, seconds; nothing is learnt.
-
-    Raises ForecastingError: its files cannot be read, or are not those that the site file was read with; it does not
-    look so far, or there are too many series.
-    """
-    begun, file = time.monotonic(), read_zero_shot(path)
-    if len(panel.stations) > MOST_SERIES:
-        raise ForecastingError(f"{model} forecasts {MOST_SERIES} series in time, here are {len(panel.stations)}")
-    if file.name != model:
-        raise CheckpointError(f"{path} now holds {file.name}, not {model}: save the site file again")
-    try:
-        ahead = int(file.layout["model"]["horizon"])
-        kept = tuple(h for h in horizons_s if panel.steps(h) <= ahead)
-        steps = tuple(panel.steps(h) for h in kept)
-        if not kept:
-            raise ForecastingError(f"{model} looks {ahead} rows ahead, less than every horizon here")
-        recipe = Recipe(
-            model=model,
-            stations=panel.stations,
-            step_s=panel.step_s,
-            steps=steps,
-            horizons_s=kept,
-            window=settings.window,
-            hidden=0,
-            dropout=0.0,
-            seed=settings.seed,
-            noise_mm=tuple(float(v) for v in noise_floor(panel.values[: parts.calibration.first])),
-            spread=(1.0,) * len(kept),
-            lld=fit_lld(panel, parts.calibration, steps),
-            layout=file.layout,
-        )
-        network = build_network(recipe)
-        network.load_state_dict(load(file.content))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        why = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: its weights are not those that config.json describes ({why})") from None
-    network.eval()
-    return Training(NeuralForecaster(recipe, network), 0, (), time.monotonic() - begun, "nothing is learnt")
 
 
 def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Sequence[float]) -> NeuralForecaster:

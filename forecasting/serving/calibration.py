@@ -37,7 +37,7 @@ class Judged:
 
 def calibrate(
     forecaster: QuantileForecaster,
-    base: Baseline | None,
+    base: Baseline,
     auto: Auto,
     panel: Panel,
     parts: Split,
@@ -49,7 +49,7 @@ def calibrate(
 
     Args:
         base: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice
-            stands in its place that has not seen it, as the candidates of `auto` are judged. None: it corrects none.
+            stands in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
     """
@@ -58,11 +58,10 @@ def calibrate(
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     seen = origins < parts.calibration.end
-    if base is not None:
-        fit = (lambda *of: replace(base, rest=fit_lld(*of))) if isinstance(base, Trend) else fit_lld
-        judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
-        unseen = judged.predict(panel.values, origins[seen])
-        made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
+    fit = (lambda *of: replace(base, rest=fit_lld(*of))) if isinstance(base, Trend) else fit_lld
+    judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
+    unseen = judged.predict(panel.values, origins[seen])
+    made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
     best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):

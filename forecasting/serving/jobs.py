@@ -80,8 +80,7 @@ def train(
     dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
     horizons_s = recipe.horizons_s
     auto = fit_auto(panel, parts.calibration, recipe.steps)
-    base = recipe.base if recipe.layout is None else None
-    _, judged = calibration.calibrate(training.forecaster, base, auto, panel, parts, horizons_s=horizons_s)
+    _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
     content = to_bytes(training.forecaster, digest)
     card = {
@@ -121,7 +120,7 @@ def train(
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
         },
         "gates": spread({horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)}),
-        **({} if base is None else {"explanation": explain(training.forecaster, panel, parts)}),
+        "explanation": explain(training.forecaster, panel, parts),
     }
     path = write(request.folder, content, card)
     return Trained(str(card["model_hash"]), model, str(path), card)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from forecasting.data.cadence import list_cadences
 from forecasting.message import Duration, MessageList, NameList, Template, Term
-from forecasting.registry import READS_DRIVERS, SERVED, is_zero_shot
+from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig
@@ -29,7 +29,6 @@ from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.extension import has_function, list_extensions
-from monitor.domain.extras import find_zero_shot_fault
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
@@ -149,17 +148,12 @@ def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
 
     for site in files.sites:
         for key, names, known in (
-            ("forecast.models", [m for m in site.forecast.models if not is_zero_shot(m)], SERVED),
+            ("forecast.models", site.forecast.models, SERVED),
             ("anomaly.detectors", site.anomaly.detectors, list_served()),
         ):
             for name in names:
                 if name not in known:
                     yield found(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
-
-
-def _zero_shot(site: Site) -> Iterator[str]:
-    if site.forecast.zero_shot and (fault := find_zero_shot_fault(site.forecast.zero_shot)):
-        yield fault
 
 
 def find_unread(site: Site) -> Iterator[str]:
@@ -471,7 +465,6 @@ CHECKS: Final = (
         _unknown_models,
         _MEND,
     ),
-    Check("forecasts.zero_shot", SiteFolder, BAD, "forecast.zero_shot: {line}", _lines(_zero_shot), _MEND),
     Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
     Check(
         "forecasts.horizons",

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
-from forecasting.data.zero_shot import examine_zero_shot
 from forecasting.registry import SERVED
 from monitor.config.fusion import find_unfit, read_fusion
 from monitor.config.site_schema import (
@@ -139,7 +138,6 @@ def parse_site(text: str, name: str) -> domain.Site:
         forecast=make_record(
             domain.ForecastPlan,
             file.forecast,
-            models=(*file.forecast.models, *(examine_zero_shot(path)[0] for path in [file.forecast.zero_shot] if path)),
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
         anomaly=make_record(domain.AnomalyPlan, file.anomaly),

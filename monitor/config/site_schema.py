@@ -120,6 +120,10 @@ CrsTable: Final = create_model(
     __base__=Section,
     local=(LocalTable | None, Field(None, description="the site's own system, such as a mine's grid")),
 )
+ForecastTable: Final = derive_table(
+    domain.ForecastPlan,
+    {"zero_shot": "pretrained forecasters of others are not supported; delete the key"},
+)
 TABLES: Final[dict[str, Any]] = {
     "site": (derive_table(domain.Site), ...),
     "levels": (dict[str, Any], {}),  # it and criteria are read apart: their keys depend on the names of the levels
@@ -127,7 +131,7 @@ TABLES: Final[dict[str, Any]] = {
     "quantity": (_many(QuantityTable), ()),
     "criterion": (_many(dict[str, Any]), ()),
     "fusion": (FusionTable, FusionTable()),
-    "forecast": (table := derive_table(domain.ForecastPlan), table()),
+    "forecast": (ForecastTable, ForecastTable()),
     "movement": (
         table := derive_table(domain.MovementPlan, **dict.fromkeys((*STAGE_EVERY_S, "unknown"), STAGE)),
         table(),

@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 from typing import Final
 
-from forecasting.data.zero_shot import examine_zero_shot
 from forecasting.message import TEXT_OF, Message, Template
 from monitor.domain.errors import SlopewardError
 
@@ -12,7 +11,6 @@ _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
-    "fracast": ("fracast is not installed; forecast.zero_shot needs it", "zero-shot"),
     "sklearn": ("scikit-learn is not installed; susceptibility maps need it", "compare"),
     "statsforecast": (
         "statsforecast is not installed; comparisons with its forecasts need it, and pandas below 3",
@@ -57,11 +55,6 @@ def require(module: str, error: type[SlopewardError]) -> None:
     """Raise this error with that line where a module is not installed."""
     if not is_installed(module):
         raise error(describe_missing(module))
-
-
-def find_zero_shot_fault(path: str) -> str | None:
-    """What keeps a pretrained forecaster from being used: its files, or the package that it needs; None: nothing."""
-    return examine_zero_shot(path)[1] or (None if is_installed("fracast") else describe_missing("fracast"))
 
 
 def explain_missing(error: BaseException) -> Message | None:

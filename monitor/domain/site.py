@@ -297,7 +297,6 @@ class ForecastPlan:
     ] = ()
     start_from: Annotated[str, Key("the site whose newest network is tuned to this one; empty: none")] = ""
     replay: Annotated[tuple[str, ...], Key("sites whose records are learnt from as well")] = ()
-    zero_shot: Annotated[str, Key("a pretrained forecaster: folder of `model.safetensors` and `config.json`")] = ""
 
 
 @dataclass(frozen=True, slots=True)

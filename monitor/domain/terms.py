@@ -132,8 +132,14 @@ class Key:
         self.meaning, self.written, self.default, self.more = meaning, written, default, more
 
 
-def derive_table(record: type, **other: Any) -> Any:
-    """The table of a file that a record is read from: its fields with a `Key`, and others as pydantic takes them."""
+def derive_table(record: type, removed_keys: Mapping[str, str] | None = None, /, **other: Any) -> Any:
+    """Return the table of a file that a record is read from.
+
+    Args:
+        record: Record whose fields with a `Key` become keys of the table.
+        removed_keys: `REMOVED_KEYS` of the table.
+        **other: Further keys, as pydantic takes them.
+    """
     found: dict[str, Any] = {}
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):
@@ -150,7 +156,9 @@ def derive_table(record: type, **other: Any) -> Any:
         # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
         metadata = [one for one in metadata if one is not key]
         found[field.name] = (Annotated[written, rules, *metadata], ... if default is MISSING else default)
-    return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
+    table = create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
+    table.REMOVED_KEYS = removed_keys or {}
+    return table
 
 
 def make_record(record: type[_Record], table: BaseModel, **more: Any) -> _Record:

@@ -58,7 +58,7 @@ def test_the_locks_agree_and_only_their_own_file_names_torch():
     assert core.items() <= dev.items()
     for name in LOCKED:
         extra = read_lock(name)
-        assert name in {"compare", "zero-shot"} or extra.items() <= dev.items()
+        assert name == "compare" or extra.items() <= dev.items()
         assert not extra.keys() & core.keys(), name
     assert not [name for name in dev if name == "torch" or name.startswith("nvidia-")]
     assert read_lock("torch-cpu")["torch"] == f"{read_lock('torch-pypi')['torch']}+cpu"
@@ -100,7 +100,7 @@ def test_an_extra_brings_what_is_said_of_it():
         packages = {canonicalize_name(name) for name in brings.get(module, ())}
         core, whole = ({canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), (extra,)))
         assert not packages & core, f"{module} is of the core"
-        assert packages & (whole - core) or module in {"statsforecast", "fracast"}, f"{extra} does not bring {module}"
+        assert packages & (whole - core) or module == "statsforecast", f"{extra} does not bring {module}"
 
 
 # used as they are, by import: who runs Slopeward can put another version in their place, as the LGPL asks

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from forecasting.data.zero_shot import list_files
-from forecasting.registry import is_zero_shot
 from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE, Actor
@@ -42,9 +40,7 @@ def train_network(
 ) -> TrainingResult:
     """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
     folder = make_folder(config, site)
-    own_start, reads = site.forecast.start_from == site.id, list_checkpoint(None if start is None else str(start))
-    if is_zero_shot(kind):
-        start, reads = Path(site.forecast.zero_shot), tuple(map(str, list_files(site.forecast.zero_shot)))
+    reads = list_checkpoint(None if start is None else str(start))
     training = TrainingRequest(
         kind,
         horizons_s,
@@ -53,7 +49,7 @@ def train_network(
         time_limit_s=config.compute.job_limit_s * 0.8,
         created_at=format_iso(now),
         start=start,
-        own_start=own_start,
+        own_start=site.forecast.start_from == site.id,
     )
     return run_in_worker(
         config.compute,

@@ -8,14 +8,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
-from forecasting.registry import count_needed, is_network, is_zero_shot, name_blend
+from forecasting.registry import count_needed, is_network, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest_s
 from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE
-from monitor.domain.extras import describe_missing, find_zero_shot_fault, is_installed
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.promotion import (
@@ -95,9 +95,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         mine = known.of(one.panel)
         untrained = [m for m in models if is_network(m) and m not in {s.row.kind for s in mine}]
         names |= dict.fromkeys(untrained)
-        fault = find_zero_shot_fault(site.forecast.zero_shot) if any(map(is_zero_shot, untrained)) else None
-        why = {m: _NO_TORCH(problem=fault) for m in untrained if fault and is_zero_shot(m)}
-        waits = [_wait_for_training(m, why.get(m, why_untrained), one, site, now) for m in untrained]
+        waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
         waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
         waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
     rows = _rows(answer, known, now)

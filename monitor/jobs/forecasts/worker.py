@@ -11,7 +11,6 @@ from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.message import Template, error_text
-from forecasting.registry import is_zero_shot
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
 from monitor.domain.extras import explain_missing
@@ -95,10 +94,6 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingRes
         made = train(lay_panel(request.record), request.training, replay=[lay_panel(other) for other in request.replay])
     except ForecastingError as error:
         return tasks.TrainingResult(refused=str(error))
-    except ModuleNotFoundError as error:
-        if not is_zero_shot(request.training.model):
-            raise
-        return tasks.TrainingResult(refused=explain_missing(error) or str(error))
     return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
 

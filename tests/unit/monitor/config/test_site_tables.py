@@ -131,6 +131,7 @@ def test_a_vote_lives_as_long_as_its_slowest_instrument_may_be_silent(intervals,
         ('models = ["gru", "graph-gru"]\nstart_from = "old"', "graph-gru reads the stations of one site together"),
         ('models = ["gru"]\nreplay = ["old"]', "nothing to forget"),
         ('models = ["gru"]\nstart_from = "old"\nreplay = ["bench"]', "the record of bench itself"),
+        ('zero_shot = "/srv/fracast"', r"^bench\.toml: forecast: key 'zero_shot' was removed: .*; delete the key$"),
     ],
 )
 def test_what_nothing_would_use_is_refused_in_one_line(forecast, said):
