@@ -427,7 +427,6 @@ PLAIN = MappingProxyType(
         "detection/imagery/change/cracks.py": "kept probabilities of our own",
         "detection/imagery/change/by_index.py": "kept probabilities of our own",
         "detection/imagery/change/guards.py": "numbers of a picture",
-        "detection/imagery/change/histogram_match.py": "numbers of a picture",
         "detection/imagery/change/picture.py": "a map of our own",
         "detection/imagery/change/radar_outputs.py": "a map of our own",
         "detection/imagery/change/radar.py": "marks and masks; images by quantity",

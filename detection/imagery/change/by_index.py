@@ -18,7 +18,6 @@ from detection.imagery.change.guards import (
     WHITE_OF,
     Block,
     Image,
-    as_it_came,
     can_register,
     describe_registration,
     describe_white_ground,
@@ -46,7 +45,6 @@ from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid
 from detection.imagery.scene.registration import ImageShift
@@ -148,13 +146,13 @@ def compare_by_index(
     """
     warnings: list[Message] = []
     grid, file = read_grid(Path(newer.prob)), INDEX_OUTLINES if with_network else OUTLINES
-    with _MatchedImage(newer, grid) as now:
+    with Image(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
-                with _MatchedImage(older, grid) as then:
+                with Image(older, grid) as then:
                     date, found = _compare(newer, older, now, then, with_network=with_network)
             except (ImageryError, KeyError) as error:
-                reason = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
+                reason = hide_folder(error_text(error), Path(older.scene_path).parent)
                 warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=reason))
             else:
                 found = replace(found, warnings=(*warnings, *found.warnings))
@@ -166,31 +164,22 @@ def compare_by_index(
     return replace(newer, polygons=()), Comparison({}, (), areas=areas, warnings=tuple(warnings))
 
 
-class _MatchedImage(ExitStack):
-    """The image of a date as it is compared, and as it came; the same, but where the first was made of the second."""
-
-    def __init__(self, date: StoredDate, grid: Grid) -> None:
-        super().__init__()
-        self.read = self.enter_context(Image(date, grid))
-        self.came = self.read if date.came_path is None else self.enter_context(Image(as_it_came(date), grid))
-
-
 def _compare(
     newer: StoredDate,
     older: StoredDate,
-    now: _MatchedImage,
-    then: _MatchedImage,
+    now: Image,
+    then: Image,
     *,
     with_network: bool,
     registered: ImageShift | None = None,
 ) -> tuple[StoredDate, Comparison]:
-    day, grid = older.acquired_at.date().isoformat(), now.read.grid
-    if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
+    day, grid = older.acquired_at.date().isoformat(), now.grid
+    if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now, then)):
         raise BandMissingError(_COLOURLESS())
-    shift, ratios, distortion_px = lay_together(now.came, then.came)
+    shift, ratios, distortion_px = lay_together(now, then)
     if registered is None and shift is not None and can_register(shift):
-        with _MatchedImage(older, move_grid(grid, shift)) as moved:
-            left, *_ = lay_together(now.came, moved.came)
+        with Image(older, move_grid(grid, shift)) as moved:
+            left, *_ = lay_together(now, moved)
             if left is not None and left.px <= REGISTERED_PX:
                 date, found = _compare(newer, older, now, moved, with_network=with_network, registered=shift)
                 return date, replace(found, warnings=(describe_registration(day, shift), *found.warnings))
@@ -203,9 +192,9 @@ def _compare(
     warnings: list[Message] = []
     joint, limit = 0, None
     if measured.claimed:
-        step = _measure_step(now.read, then.read)
+        step = _measure_step(now, then)
         limit = round(step.bound, 4)
-        outlines, joint = _find_bare(newer, older, now.read, then.read, step)
+        outlines, joint = _find_bare(newer, older, now, then, step)
     else:
         assert shift is not None
         warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
@@ -223,7 +212,7 @@ def _compare(
         for one in outlines
     }
     drawn = to_pixels(shapes_of([one.geometry for one in outlines]), grid)
-    for date, image in ((newer, now.came), (older, then.came)) if measured.claimed else ():
+    for date, image in ((newer, now), (older, then)) if measured.claimed else ():
         seen = date.acquired_at.date().isoformat()
         white, untold = find_white_ground(image, seen)
         lying = (

@@ -19,7 +19,6 @@ from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
     WHITE_OF,
     Image,
-    as_it_came,
     can_register,
     describe_registration,
     describe_white_ground,
@@ -188,7 +187,7 @@ def compare(
             raise OutputError(f"{newer.prob} is of another scene now")
         opened = (_open(stack, facts, own, grid, warnings) for facts in choose_before(newer, earlier))
         dates = [date for date in opened if date is not None]
-        image = stack.enter_context(Image(as_it_came(newer), grid))
+        image = stack.enter_context(Image(newer, grid))
         if guards:
             own.white, untold = find_white_ground(image, own.day)
             warnings += untold
@@ -320,12 +319,12 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
     # that of a registered date is moved
     grid = next(iter(date.layers.values())).grid
     try:
-        older = image.enter_context(Image(as_it_came(date.facts), grid))  # its white ground is asked for later
+        older = image.enter_context(Image(date.facts, grid))  # its white ground is asked for later
         date.shift, date.ratios, distortion_px = lay_together(image, older)
     except (ImageryError, KeyError) as error:
         reason = str(error)
         for facts in (own.facts, date.facts):  # people read it: no path of the server
-            reason = reason.replace(f"{Path(as_it_came(facts).scene_path).parent}/", "")
+            reason = reason.replace(f"{Path(facts.scene_path).parent}/", "")
         date.cautions.append(f"the images cannot be laid on each other ({reason})")
     else:
         date.white, untold = find_white_ground(older, date.day)

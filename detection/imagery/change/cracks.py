@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from detection.imagery.change.guards import Image, as_it_came, list_before
+from detection.imagery.change.guards import Image, list_before
 from detection.imagery.change.records import StoredDate
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.cracks import CRACK, Crack, find_cracks
@@ -70,7 +70,7 @@ def compare_cracks(cracks: Sequence[Crack], newer: StoredDate, older: StoredDate
     """
     grid = read_grid(Path(newer.prob))
     with ExitStack() as stack:
-        images = [stack.enter_context(Image(as_it_came(date), grid)) for date in (newer, older)]
+        images = [stack.enter_context(Image(date, grid)) for date in (newer, older)]
         bands = [name for name in images[0].scene.bands if name in images[1].scene.bands]
         reads = [partial(image.read, min(bands, key="B4".__ne__)) for image in images] if bands else []
         shift, residual = _measure_shift(reads, grid)

@@ -92,11 +92,6 @@ def scene_of(date: StoredDate) -> Scene:
     return replace(scene, dem=Path(date.dem)) if date.dem else scene
 
 
-def as_it_came(date: StoredDate) -> StoredDate:
-    """The same with the image as it came: guards are measured on that, never on what was made of it."""
-    return date if date.came_path is None else replace(date, scene_path=date.came_path)
-
-
 def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
     """The dates before another one, the newest first."""
     before = [one for one in earlier if one.acquired_at < newer.acquired_at]

@@ -59,8 +59,6 @@ class StoredDate:
     cloudy: tuple[Window, ...] = ()
     doubts: tuple[str, ...] = ()  # why it lies outside of what the network was trained on
     dem: str | None = None  # heights in place of the scene's own
-    # its image as it came, where that at `scene_path` was made of it: guards look at this one
-    came_path: str | None = None
     polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
     @property

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from detection.imagery.errors import (
-    BandMissingError,
     BandOrderError,
     DomainError,
     FinerError,
@@ -69,7 +68,6 @@ from detection.imagery.footprints.records import (
     Footprint,
     GridFacts,
     SceneDetection,
-    Window,
 )
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
@@ -89,7 +87,7 @@ from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, hash_file, list_masks, read_scene, scene_hash
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
-from forecasting.message import Template, error_text, join
+from forecasting.message import Template, join
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -374,22 +372,6 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     except SceneError:
         return ""
     return f"; {found}" if found else ""
-
-
-def inspect_image(options: DetectionOptions) -> tuple[list[str], tuple[Window, ...]]:
-    """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
-
-    Weights that would not read it at all are such a reason: nothing is mapped.
-    """
-    scene = _find_scene(options)
-    model = _load_for(scene, options.weights)
-    try:
-        with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
-            seen = _set_aside(opened, model, options, work)[0]
-            stretch, doubts = _measure(opened, seen, model, (), options, doubted=True)
-    except (BandMissingError, DomainError, NoValidPixelsError, RadiometryError) as error:
-        return [error_text(error).removeprefix(f"{scene.path}: ")], ()
-    return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
 def survey(options: DetectionOptions) -> DetectionPlan:

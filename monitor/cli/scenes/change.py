@@ -1,7 +1,7 @@
 """`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,6 @@ from monitor.domain.errors import SlopewardError
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
-    from detection.imagery.scene.scene import Scene
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
 
@@ -28,9 +27,6 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
     minimum_area_m2: FootprintArea = None,
-    match: Annotated[
-        bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
-    ] = False,
     site: SiteFile = None,
 ) -> None:
     """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
@@ -44,21 +40,11 @@ def compare(
         placing_by_file(site),
         tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
     ):
-        answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
+        answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2))
     for answer, line in answers:
         day = answer["acquired_at"][:10]
         warn(f"{day}: {warning}" for warning in answer["warnings"])
         show_in_order(answer, f"{day}: {line}")
-
-
-@dataclass(frozen=True, slots=True)
-class DetectedDate:
-    """Footprints of one date before it is compared."""
-
-    result: SceneDetection  # as `detect` answers
-    date: "StoredDate"
-    factors: dict[str, dict[str, float]] | None  # by which its image was matched to the newest
-    doubts: tuple[str, ...]  # of the image as it came, where it was matched
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +58,13 @@ class ComparedDate:
 
 
 def _compare_dates(
-    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
+    scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None]
 ) -> list[tuple[dict[str, Any], str]]:
     """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
+    from detection.imagery.change.compare import as_date
     from detection.imagery.change.records import StoredDate, remember
+    from detection.imagery.footprints.detect import detect
+    from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
@@ -83,47 +72,24 @@ def _compare_dates(
     answers = []
     for number, one in enumerate(read):
         target = out / f"{number}-{one.acquired_at:%Y%m%dT%H%M%S}"
-        newest = read[-1] if match and number < len(read) - 1 else None
-        detected = _detect_date(one, newest, target, model, limits)
-        compared = _compare_date(detected, dates, target)
-        dates.append((detected.result["model_hash"], remember(compared.date, compared.found.changes)))
-        answers.append((_format_answer(one.path, detected, compared), compared.line))
+        options = DetectionOptions(one.path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
+        result = detect(options)
+        compared = _compare_date(result, as_date(result, one.path), dates, target)
+        dates.append((result["model_hash"], remember(compared.date, compared.found.changes)))
+        answers.append((_format_answer(one.path, result, compared), compared.line))
     return answers
 
 
-def _detect_date(
-    scene: "Scene", newest: "Scene | None", target: Path, model: str, limits: tuple[float | None, float | None]
-) -> DetectedDate:
-    from detection.imagery.change.compare import as_date
-    from detection.imagery.change.histogram_match import match_scene, write_match
-    from detection.imagery.footprints.detect import detect, inspect_image
-    from detection.imagery.footprints.options import DetectionOptions
-
-    path, factors = scene.path, None
-    if newest is not None:
-        path, factors = match_scene(scene, newest, target.with_name(f"{target.name}-matched"))
-    options = DetectionOptions(path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
-    result = detect(options)
-    if factors is None:
-        return DetectedDate(result, as_date(result, path), None, ())
-    write_match(target, factors)
-    # what was matched looks like the newest: whether it is like the training, the image says as it came
-    doubts, cloudy = inspect_image(replace(options, scene_path=scene.path, weights=result["weights"]))
-    result["doubts"] = list(dict.fromkeys((*result["doubts"], *doubts)))
-    result["cloudy"] = [*map(list, dict.fromkeys((*map(tuple, result["cloudy"]), *cloudy)))]
-    date = replace(as_date(result, path), came_path=str(scene.path))
-    return DetectedDate(result, date, factors, tuple(f"before it was matched: {doubt}" for doubt in doubts))
-
-
-def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]", target: Path) -> ComparedDate:
+def _compare_date(
+    result: SceneDetection, date: "StoredDate", dates: "list[tuple[str, StoredDate]]", target: Path
+) -> ComparedDate:
     from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import compare as compare_outlines
 
-    result, earlier = detected.result, [known for _, known in dates]
+    earlier = [known for _, known in dates]
     if result["model"] == INDEX:
-        date, found = compare_by_index(detected.date, earlier, target)
+        date, found = compare_by_index(date, earlier, target)
         return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
-    date = detected.date
     found = compare_outlines(date, [known for by, known in dates if by == result["model_hash"]], target)
     line = f"{result['model']}: {describe_change(date, found)}"
     if not earlier:
@@ -133,14 +99,14 @@ def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]",
     return ComparedDate(date, found, index_found, line)
 
 
-def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) -> dict[str, Any]:
+def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) -> dict[str, Any]:
     from detection.imagery.change.records import outline_to_json, record_to_json, vanished_to_json
 
-    result, found, index_found = detected.result, compared.found, compared.index_found
+    found, index_found = compared.found, compared.index_found
     is_index = result["model"] == INDEX
     polygons = [outline_to_json(p) for p in compared.date.outlines] if is_index else result["polygons"]
     measured = found.to_json()
-    warnings = [*result["warnings"], *detected.doubts, *found.warnings]
+    warnings = [*result["warnings"], *found.warnings]
     outputs = {**result["outputs"], **found.outputs}
     if index_found is not None:
         warnings += index_found.found.warnings
@@ -154,7 +120,6 @@ def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) 
         "pixels": measured["pixels"],
         "compared": measured["compared"],
         "limit": found.limit,
-        "matched": detected.factors,
         "by_index": None if index_found is None else index_found.to_json(),
         "warnings": not_alone(dict.fromkeys(warnings)),
         "outputs": outputs,

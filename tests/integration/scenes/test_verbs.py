@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from detection.imagery.change.histogram_match import match_scene
-from detection.imagery.scene.scene import read_scene
 from monitor.cli.main import run_verb
 from tests.data.drawn_scenes import draw_dates
 
@@ -120,23 +118,18 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
     assert ([one["properties"]["change"] for one in features], run_verb([*words[:4], paths[1]])) == (["new"], 4)
 
 
-def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
+def test_outlines_on_a_dimmed_image_are_advice_because_the_season_may_differ(dates, tmp_path, capsys):
     dim = tmp_path / "dim"
     shutil.copytree(dates / "a", dim)
     (dim / "scene.toml").write_text("complete = true\n" + (dim / "scene.toml").read_text().split("[files]")[0])
     for file in dim.glob("B*.tif"):
         with rasterio.open(file, "r+") as raster:
             raster.write((raster.read(1) * 0.5 + 40).astype(np.uint16), 1)
-    matched, factors = match_scene(read_scene(dim), read_scene(dates / "b"), tmp_path / "matched")
-    assert factors["B4"]["gain"] == pytest.approx(2.0, rel=0.1)  # the scar itself lies in the upper percentile
-    with rasterio.open(matched / "B4.tif") as one, rasterio.open(dates / "a" / "B4.tif") as other:
-        assert float(np.abs(one.read(1).astype(float) - other.read(1)).mean()) < 0.05 * float(other.read(1).mean())
-    assert run_verb(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--match", "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [p["change"] for p in told[1]["footprints"]] == ["new"]
-    # the light was mended; whether it was the light or the season, the images say as they came
-    assert told[1]["footprints"][0]["caution"].startswith("season or radiometry differs (medians of the bands by 1.8")
-    assert told[0]["matched"]["B4"]["gain"] == factors["B4"]["gain"]
+    assert run_verb(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--json"]) == 0
+    later = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert later["footprints"]
+    for footprint in later["footprints"]:
+        assert "season or radiometry differs (medians of the bands by 1.8" in footprint["caution"]
 
 
 def test_wrong_input_is_one_line(dates, capsys):

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from detection.imagery import errors
 from detection.imagery.change.compare import compare
 from detection.imagery.change.guards import Image, lay_together
-from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import StoredDate
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.data.patches import IGNORED, hold_arrays
@@ -343,18 +342,6 @@ def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path)
     one, other = (measure_places(tmp_path / "prob.tif", read_scene(path), [place])["G1"]["ndvi"] for path in pair)
     assert one == other
     assert one > 0.2
-
-
-def test_a_matched_copy_means_the_same_and_hides_the_same(pair, tmp_path):
-    plain, lifted = (read_scene(path) for path in pair)
-    copy, _ = match_scene(plain, lifted, tmp_path / "matched")
-    window = 0, 0, 64, 64
-    with open_scene(plain, ("B4", "B3")) as one, open_scene(read_scene(copy), ("B4", "B3")) as other:
-        (values, valid), (matched, still) = one.read(*window), other.read(*window)
-    assert not valid[:, :16].any()
-    assert valid[:, 16:].all()
-    assert (still == valid).all()
-    assert np.abs(values - matched).max() <= 1
 
 
 def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
