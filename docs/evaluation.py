@@ -474,30 +474,6 @@ def list_cracks(figures: Any) -> Iterator[Grid]:
     )
 
 
-def list_bands(figures: Any) -> Iterator[Grid]:
-    """Maps by all bands and by the visible ones, at thresholds chosen elsewhere and by rank."""
-    found = figures["two patches"]
-    yield lay(
-        "",
-        "map",
-        found["maps"],
-        "F1=f1:3",
-        "95 %=f1_95:3",
-        "average precision, patch 1=average_precision_1:3",
-        "patch 4=average_precision_4:3",
-        "processor, s=cpu_s:0",
-    )
-    yield lay(
-        "Differences",
-        "maps",
-        found["differences"],
-        "F1=f1/difference:3",
-        "95 %=f1/interval:3",
-        "mean average precision=average_precision/difference:3",
-        "its 95 %=average_precision/interval:3",
-    )
-
-
 def list_recipes(figures: Any) -> Iterator[Grid]:
     """Shipped recipes against their bars and beside simple maps."""
     yield lay(
@@ -811,17 +787,6 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "leaves it out. Two flights: the earlier lies up to 4 px off in other light. What the network "
                 "overlooks of a thin end is in no error. No weights are shipped.",
                 list_cracks,
-            ),
-            Section(
-                "Bands that not every scene has",
-                ("bands",),
-                "Of the set with 14 bands two labelled patches are at hand. `unet` has learnt with band dropout from "
-                "1,098 true-colour patches and one of the two, and maps the other, both ways. `logistic` has learnt "
-                "from the same with missing bands as their mean. With all bands the network knows its one patch by "
-                "heart: it ranks worse than logistic regression, and than without them. Intervals are over 32 blocks "
-                "of 32 x 32 px. There are two landslides in all: this is no verdict on other ground, and no such "
-                "weights are shipped.",
-                list_bands,
             ),
             Section(
                 "Shipped recipes",

@@ -1,11 +1,11 @@
 """Weights and their card as files: found, read and checked without the libraries that run them."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, TypedDict
 
 from detection.imagery.errors import ModelError
 from forecasting.measured_weights import INSTALL, find_weights
@@ -58,15 +58,6 @@ class Steadiness(TypedDict):
     noise_counts: float  # of 255: the most that the weights hold
     f1: dict[str, float]
     held_patches: int
-
-
-class BandSubset(TypedDict):
-    """How weights with band dropout read a scene that lacks bands, and what that cost on held patches."""
-
-    missing: list[str]
-    threshold: float
-    temperature: float
-    held_f1: float | None  # None where nothing was held
 
 
 class TrainingDomain(TypedDict, total=False):
@@ -143,10 +134,6 @@ class ModelCard(TypedDict, total=False):
     training: dict[str, Any]  # settings, best_epoch, cpu_s
     domain: TrainingDomain | None
     steadiness: Steadiness
-    band_subsets: list[BandSubset]  # every way in which a scene may lack bands; none: it may not
-    inputs: list[str]  # bands of the network, where a scene lacks some, see `reduce_card`
-    missing: list[str]  # these
-    held_f1: float | None  # of the training without them
     other_pixels: OtherPixels
     recipe_file: str | None
     begun_from: dict[str, str] | None  # weights and model_hash
@@ -240,28 +227,6 @@ def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) 
     return met(found.model_hash)
 
 
-def reduce_card(card: ModelCard, lacking: Collection[str]) -> ModelCard:
-    """The card of weights for a scene that lacks bands: what it says of the others, threshold and temperature so.
-
-    The bands of a group are missing together. The card itself where nothing is lacking, or the weights need it.
-    """
-    fits = [one for one in card.get("band_subsets", ()) if {*lacking} <= {*one["missing"]}]
-    if not lacking or not fits:
-        return card
-    subset = min(fits, key=lambda one: len(one["missing"]))
-
-    def keep(values: Any, bands: Sequence[str] = card["bands"]) -> Any:
-        if not isinstance(values, list):
-            return values
-        return [value for name, value in zip(bands, values, strict=True) if name not in subset["missing"]]
-
-    reduced = {key: {name: keep(one) for name, one in card[key].items()} for key in ("normalisation", "radiometry")}
-    if domain := card.get("domain"):
-        spectral = domain["bands"]
-        reduced["domain"] = {**domain, **{key: keep(domain[key], spectral) for key in ("bands", "median", "spread")}}
-    return cast("ModelCard", {**card, **reduced, **subset, "inputs": card["bands"], "bands": keep(card["bands"])})
-
-
 def may_be_used(card: Mapping[str, Any]) -> bool:
     """Whether a card lets its weights be put to use: its gate found them better, or nobody judged them.
 
@@ -333,17 +298,6 @@ def _are(fits: Callable[[Any], bool], values: Any, count: int | None = None) -> 
 
 def _is_range(value: Any) -> bool:
     return _are(_is_number, value, 2) and value[0] <= value[1]
-
-
-def _is_subset(value: Any, card: ModelCard) -> bool:
-    """Whether some bands, and not all, are missing, with a threshold and a temperature."""
-    return (
-        isinstance(value, dict)
-        and _are(_is_text, value.get("missing"))
-        and {*value["missing"]} < {*card["bands"]}
-        and _is_number(value.get("threshold"), 0, 1)
-        and _is_number(value.get("temperature"), 1e-6)
-    )
 
 
 Fits = Callable[[Any, Any], bool]
@@ -424,11 +378,6 @@ FIELDS: Final[tuple[tuple[str, Fits, str], ...]] = (
         "a lowest and a highest value for each of its bands",
         lambda value, card: _are(_is_range, value, len(card["domain"]["bands"])),
         "domain.median domain.spread",
-    ),
-    (
-        "a list of bands of the card with threshold and temperature",
-        lambda value, card: _are(lambda one: _is_subset(one, card), value),
-        "band_subsets?",
     ),
     (
         "an object that holds plain",

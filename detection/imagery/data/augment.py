@@ -23,9 +23,6 @@ class Augmentation:
     shift: float = 0.04  # greatest shift of one band, in units of the image values
     blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
     turns: bool = True  # whether patches are turned and flipped
-    # band dropout: share of patches in which a group of bands beyond the visible is masked, each for itself, see
-    # `band_groups`; weights so trained read scenes that lack such bands
-    drop_bands: float = 0.0
     # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
     degraded_share: float = 0.0
     noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255

@@ -41,11 +41,6 @@ _NO_CLOUDS_AT: Final = Template(
     "white clouds were not looked for in pixels of {pixel} m, as their rule was measured at {least} to {most} m; "
     "mask the clouds",
 )
-_MISSING: Final = Template("caution.missing_bands", "read without the bands {bands}, which the scene lacks")
-_LESS: Final = Template(
-    "caution.missing_bands_cost",
-    "read without the bands {bands}, which the scene lacks: F1 {f1} on held-out training patches, {every} with them",
-)
 _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 
 
@@ -68,10 +63,6 @@ def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
     if card["name"] == INDEX:
         return [join([*result["doubts"], _INDEX_ALONE])]
     found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
-    if missing := card.get("missing"):
-        bands, without = ", ".join(missing), card.get("held_f1")
-        cost = None if without is None else _LESS(bands=bands, f1=without, every=float(card["metrics"]["held_f1"]))
-        found.append(cost or _MISSING(bands=bands))
     if card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
     return found

@@ -75,7 +75,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.terrain import TERRAIN, TerrainReader, open_terrain
+from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
@@ -134,12 +134,10 @@ def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> S
 
 def _detect(scene: Scene, options: DetectionOptions, progress: Progress, attempt: WeightsAttempt) -> SceneDetection:
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
-    model = _load_for(scene, weights)
+    model = _load(weights)
     plan = plan_tiles(model, options)
     facts = _facts(scene, model, plan, options)
     facts |= {"named": options.weights != AUTO, "refused": [one.to_json() for one in refused]}
-    if missing := model.card.get("missing"):
-        facts["missing_bands"] = missing
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
@@ -258,12 +256,6 @@ def _add_cautions(result: SceneDetection, grid: Grid) -> None:
     reasons = doubt_outlines(outlines, result["doubts"], [(BORDER, doubtful)], cloudy)
     for polygon, why in zip(polygons, reasons, strict=True):
         polygon["caution"] = join(why) if why else None
-
-
-def _load_for(scene: Scene, weights: str) -> "SegmentationModel | IndexModel":
-    """Weights, without the bands that a scene lacks if they do without these."""
-    model, has = _load(weights), {*scene.bands, *(TERRAIN if scene.dem else ())}
-    return model if isinstance(model, IndexModel) else model.without({*model.bands} - has)
 
 
 def _load(weights: str) -> "SegmentationModel | IndexModel":
@@ -386,7 +378,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     import time
 
     options = attempt.apply_to(options)
-    model = _load_for(scene, attempt.weights)
+    model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
     with open_workplace(None) as work, _open(scene, model.bands, options, work, check) as opened:

@@ -187,7 +187,6 @@ class DetectionFacts(TypedDict):
     slope_gate_deg: float | None
     partial: bool
     formats: list[str]
-    missing_bands: NotRequired[list[str]]  # that the scene lacks and weights with band dropout did without
     named: NotRequired[bool]  # whether somebody named the weights
     refused: NotRequired[list[RefusalFacts]]  # `auto`: weights that do not fit, and why
     change: NotRequired[dict[str, Any] | None]  # since an earlier date

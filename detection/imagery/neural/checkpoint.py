@@ -2,9 +2,8 @@
 
 import ctypes
 import json
-from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
 from detection.imagery.registry import build
-from detection.imagery.weights_file import FORMAT, ModelCard, read_weights, reduce_card
+from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
 from forecasting.whole_file import replacing
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
@@ -35,11 +34,6 @@ class SegmentationModel:
     def bands(self) -> tuple[str, ...]:
         """Names of the input bands, in order."""
         return tuple(self.card["bands"])
-
-    def without(self, lacking: Collection[str]) -> "SegmentationModel":
-        """The model for a scene that lacks bands; as it is where it lacks none or the weights need them."""
-        card = reduce_card(self.card, lacking)
-        return self if card is self.card else replace(self, card=card)
 
 
 def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:

@@ -26,10 +26,6 @@ class Segmenter:
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)
         self._std = np.array(normalisation["std"], np.float32)
-        every = range(len(self._mean))
-        inputs = model.card.get("inputs")  # where bands are missing, see `reduce_card`
-        self._inputs = len(inputs or every)
-        self._places = [inputs.index(name) for name in model.card["bands"]] if inputs else every
         # Values that are no reflectance are held within the range of the training.
         ranges = normalisation["value_range"] if normalisation.get("clip") else None
         self._range = None if ranges is None else np.array(ranges, np.float32).T
@@ -37,17 +33,12 @@ class Segmenter:
         self._temperature = float(model.card.get("temperature", 1.0))
 
     def prepare(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean.
-
-        So do bands that are missing.
-        """
-        ready = torch.empty((1, self._inputs, *tile.shape[1:]), memory_format=torch.channels_last)
+        """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
+        ready = torch.empty((1, *tile.shape), memory_format=torch.channels_last)
         normal = ready.numpy()[0]
-        if len(tile) < self._inputs:
-            normal[:] = 0
         for band, values in enumerate(tile):  # band by band into its place: no pass to turn the axes
             held = values if self._range is None else np.clip(values, *self._range[:, band])
-            np.divide(held - self._mean[band], self._std[band], out=normal[self._places[band]])
+            np.divide(held - self._mean[band], self._std[band], out=normal[band])
         if not valid.all():
             normal[:, ~valid] = 0
         return ready

@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detection.imagery.data.augment import Augmentation, degrade_patch, vary
-from detection.imagery.data.band_groups import drop_groups
 from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
@@ -316,8 +315,6 @@ class ImageryLearner:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
             raise TrainingRecipeError("the patches have different sizes; give data.size_px to resize them") from None
-        if self.settings.drop_bands:
-            drop_groups(images, self.patches.bands, self.settings.drop_bands, rng)
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:

@@ -197,7 +197,6 @@ def predict_odds(
         if waiting and (len(waiting) == BATCH or waiting[0].shape != image.shape):
             yield from flush()
         waiting.append((image - mean[:, None, None]) / std[:, None, None])
-        waiting[-1][np.isnan(waiting[-1])] = 0  # a band that is missing is its mean
     yield from flush()
 
 

@@ -79,7 +79,6 @@ def make_card(
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
         **({"steadiness": facts["steadiness"]} if "steadiness" in facts else {}),
-        **({"band_subsets": facts["band_subsets"]} if "band_subsets" in facts else {}),
         "recipe_file": facts["recipe_file"],
         "begun_from": facts["begun_from"],
         "history": trained.history,
@@ -138,9 +137,6 @@ def render_card(card: ModelCard) -> str:
             f"- Loss of quality: holds noise of {steadiness['noise_counts']:g} counts of 255; F1 on "
             f"{steadiness['held_patches']} held patches: {', '.join(f'{name} {value}' for name, value in f1.items())}."
         )
-    if subsets := card.get("band_subsets"):
-        lost = ", ".join(f"{' '.join(one['missing'])} {one['held_f1']}" for one in subsets)
-        lines.append(f"- Scenes may lack bands; F1 on the held part without: {lost}.")
     if others := card.get("other_pixels"):
         f1 = others["held_f1"]
         lines.append(

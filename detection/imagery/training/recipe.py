@@ -4,44 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from detection.imagery.data.band_groups import list_subsets, mask_bands
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
-from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL
 from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import TrainingRecipe, show_by
 from detection.imagery.training.seen import write_seen
-from detection.imagery.weights_file import BandSubset, ModelCard, weights_path
-
-if TYPE_CHECKING:
-    from detection.imagery.neural.training import TrainedNetwork
-
-
-def measure_subsets(trained: "TrainedNetwork", held: Patches, fixed: float) -> list[BandSubset]:
-    """Temperature, threshold and F1 for every combination of missing bands; where nothing is held, those of the recipe.
-
-    Args:
-        held: that part of train, as the network was shown it.
-        fixed: threshold that the recipe names, or 0.
-    """
-    from detection.imagery.neural.training import calibrate
-
-    found: list[BandSubset] = []
-    for missing in list_subsets(held.bands):
-        calibration, threshold, f1 = trained.calibration, trained.threshold, None
-        if len(held):
-            masked, every = mask_bands(held, missing), np.arange(len(held))
-            calibration, threshold, f1 = calibrate(trained.network, masked, every, trained.normalisation)
-            threshold, f1 = fixed or threshold, round(f1, 4)
-        found.append(
-            {"missing": missing, "threshold": threshold, "temperature": calibration.temperature, "held_f1": f1}
-        )
-    return found
-
+from detection.imagery.weights_file import ModelCard, weights_path
 
 if TYPE_CHECKING:
     import torch
@@ -74,8 +44,6 @@ def run_recipe(
     from detection.imagery.training.steadiness import measure_steadiness
 
     settings, network, normalisation, origin, begun_line = _begin(recipe)
-    if settings.drop_bands:
-        list_subsets(recipe.bands)  # refused before hours are spent
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -125,10 +93,6 @@ def run_recipe(
             native.take([native.names.index(name) for name in trained.held]),
             trained.threshold,
         )
-        if settings.drop_bands:
-            held = train.take([train.names.index(name) for name in trained.held])
-            held = held.clip(trained.value_range) if trained.clipped else held
-            facts["band_subsets"] = measure_subsets(trained, held, settings.threshold)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
     write_seen(out, native, None if origin is None else weights_path(origin["weights"]))

@@ -1,7 +1,6 @@
 """Recipes for sets that are not at hand, on files of the published layout: weights, scores, and a map of a scene."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -108,28 +107,6 @@ def test_its_weights_map_a_scene_of_other_counts_with_terrain_by_name(weights, s
     assert any(p["mean_slope_deg"] > 25 for p in answer["polygons"])
     with pytest.raises(BandMissingError, match="slope, dem"):
         detect(payload)
-
-
-@pytest.mark.usefixtures("one_torch_thread")
-def test_weights_with_band_dropout_map_scenes_of_other_counts_with_and_without_infrared(data, scene, tmp_path):
-    recipe = read_recipe(find_recipe("landslide4sense-bands"))
-    out = tmp_path / "bands.safetensors"
-    card = run_recipe(replace(recipe, training={**recipe.training, **TINY}), out, data)
-    assert len(card["band_subsets"]) == 7
-    folder, mask = scene
-    visible = tmp_path / "visible"
-    visible.mkdir()
-    lines = (folder / "scene.toml").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("B") or line.startswith(("B2 ", "B3 ", "B4 "))]
-    (visible / "scene.toml").write_text("\n".join(kept))
-    for name in ("B2", "B3", "B4"):
-        shutil.copy(folder / f"{name}.tif", visible)
-    for place, missing in ((folder, None), (visible, ["B5", "B6", "B7", "B8", "B11", "B12"])):
-        answer = detect({"scene_path": str(place), "weights": str(out), "out_dir": str(tmp_path / place.name)})
-        assert answer.get("missing_bands") == missing
-        with rasterio.open(tmp_path / place.name / "prob.tif") as source:
-            probability = source.read(1) / 200.0
-        assert probability[mask].mean() > 0.3 + probability[~mask].mean()
 
 
 def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
