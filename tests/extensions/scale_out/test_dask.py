@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import AwayError, JobError
 from monitor.extensions.scale_out import cluster
-from monitor.extensions.scale_out.cluster import DaskCluster
+from monitor.extensions.scale_out.cluster import DaskCluster, find_cluster
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.worker import compute
@@ -22,11 +23,11 @@ from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
 from tests.data.drawn_scenes import draw, may, request_scene
 from tests.extensions.scale_out.cluster import FarCluster, start_cluster
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.waiting import REPOSITORY, wait_for
 
 BODY = """
 import os, time
-def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid()}
+def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid(), "parent_pid": os.getppid()}
 def fail(payload): raise ValueError("no\\n  data")
 def sleep(payload): open(payload["path"], "a").write(f"{os.getpid()}\\n"); time.sleep(payload["s"]); return {}
 """
@@ -60,6 +61,32 @@ def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far, monkeyp
     assert len(here.rows) == 8 * 2
     assert list(map(bare, there.rows)) == list(map(bare, here.rows))
     assert there.conformal == here.conformal
+
+
+def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far_jobs.py").write_text(BODY)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")  # for the workers and their jobs
+    monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 2)
+    pieces = tasks.split_points(draw_site(4))
+    here = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60))
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        local_directory=str(tmp_path),
+    ) as local:
+        where = find_cluster(ComputeSection(dask=local.scheduler_address))
+        try:
+            assert where.count_threads() == 2
+            answer = compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=where)
+            there = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60, where))
+        finally:
+            cluster._forget(where)
+        assert answer["x"] == [0.0, 2.0, 4.0]
+        assert answer["parent_pid"] in {worker.pid for worker in local.workers.values()}
+    assert len(here.rows) == 4 * 2
+    assert list(map(bare, there.rows)) == list(map(bare, here.rows))
 
 
 def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:
