@@ -378,7 +378,13 @@ def _format_speeds(
     counts: Counter[str],
 ) -> Iterator[str]:
     """Return the criteria of stations with the same bounds: on a line through many readings, and between surveys."""
-    named = list(zip(reversed(levels), reversed(list(zip(*proposed, strict=True))), strict=False))[::-1]
+    # The highest proposed level belongs to the highest level of the site.
+    offset = len(levels) - len(LEVELS)
+    named = [
+        (levels[windows[0].level + offset], windows)
+        for windows in zip(*proposed, strict=True)
+        if windows[0].level + offset >= 0
+    ]
     for is_survey in (False, True):
         bounds = [(level, windows) for level, windows in named if windows[0].is_survey == is_survey]
         if not bounds or (is_survey and side != SIDES[0]):
@@ -398,9 +404,7 @@ def _format_speeds(
         valid_days = max(2, math.ceil(_KEPT_READINGS * interval_s / 86400.0))
         lines.append(f'valid_for = "{valid_days}d"')
         has_record = any(window.speeds is not None for _, windows in bounds for window in windows)
-        grounds = (
-            "from the noise and the steady speed of the record" if has_record else "fixed bounds of a first site file"
-        )
+        grounds = "from the usual speeds of the record" if has_record else "fixed bounds of a first site file"
         lines += ['author = "slopeward ingest --guess"', f"reason = {quote(grounds)}"]
         yield "\n".join(lines) + "\n"
 
@@ -431,9 +435,13 @@ def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
     if not speeds:
         return "a fixed bound, because the record is too short to show a steady speed"
     steady = max(statistics.steady for statistics in speeds)
-    spread = max(statistics.spread for statistics in speeds)
+    noises = [statistics.noise for statistics in speeds if statistics.noise is not None]
+    if noises:
+        grounds = f"noise {max(noises):.2g} mm/day"
+    else:
+        grounds = f"usual largest speed {max(statistics.largest for statistics in speeds):.2g} mm/day"
     reached = "" if days is None else f"; reached on {days} {'day' if days == 1 else 'days'} of this record"
-    return f"steady speed {steady:.2g} mm/day, noise {spread:.2g} mm/day{reached}"
+    return f"steady speed {steady:.2g} mm/day, {grounds}{reached}"
 
 
 def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
