@@ -1,6 +1,6 @@
 """Value of the warnings of a new site file: lead times before failures, and false days, beside a fixed bound.
 
-    python -m tests.bench.warning.bench_warning [--quick] [--json FILE] [--seeds 2] [--processes 2] [--only TEXT]
+    python -m tests.bench.warning.bench_warning [--quick] [--curve] [--json FILE] [--seeds 2] [--only TEXT]
 
 `slopeward ingest --guess` writes a site file from the first part of each record. The rest of the record is replayed
 with the service's own backtest. The same readings are replayed with a fixed bound and with failure windows alone.
@@ -13,6 +13,8 @@ accelerates, that is the time between the end of the history and the onset. For 
 whole replay.
 Waiting days: the same for a level that no criterion asked for in the last two weeks. It follows from a question that
 nobody answers in a replay, such as one about a sudden step of a measured record.
+Curve: with `--curve`, the bounds on speeds are multiplied by several factors on quiet records and on failing curves
+at daily interval. The table shows which lead a lower or higher bound would give, and for how many false days.
 """
 
 import argparse
@@ -30,7 +32,15 @@ from typing import Any, Final
 from monitor.domain.errors import SlopewardError
 from tests.bench import record as figures
 from tests.bench.warning.curves import FailingCurve
-from tests.bench.warning.measure import LEVELS, VARIANTS, WINDOWS_ALONE, Outcome, RecordResult, measure_record
+from tests.bench.warning.measure import (
+    LEVELS,
+    VARIANTS,
+    WINDOWS_ALONE,
+    Outcome,
+    RecordResult,
+    measure_record,
+    name_scaled,
+)
 from tests.bench.warning.records import (
     SAMPLINGS,
     RecordTask,
@@ -45,11 +55,16 @@ COMMAND: Final = "make bench-warning"
 NOT_COMPUTED: Final = "not computed"
 FALSE_DAYS: Final = "false_days_per_station_year"
 WAITING_DAYS: Final = "waiting_days_per_station_year"
+FACTORS: Final = (0.5, 1.0, 2.0, 4.0)  # of the bounds, for the curve
+CURVE_INTERVAL: Final = "daily"
+CURVE_KINDS: Final = frozenset({"quiet", "failure"})
 
 
-def measure_task(task: RecordTask) -> RecordResult:
-    """Read a record and measure it, in a process of its own."""
-    return measure_record(task.read())
+def measure_task(task: RecordTask, factors: Sequence[float]) -> RecordResult:
+    """Read a record and measure it, in a process of its own; with factors on the bounds if it belongs to the curve."""
+    record = task.read()
+    is_on_curve = record.interval == CURVE_INTERVAL and record.kind in CURVE_KINDS
+    return measure_record(record, factors=factors if is_on_curve else ())
 
 
 def replay_computes_windows() -> bool:
@@ -72,13 +87,13 @@ class Finished:
     error: str = ""
 
 
-def run_all(tasks: Sequence[RecordTask], processes: int) -> Iterator[Finished]:
+def run_all(tasks: Sequence[RecordTask], processes: int, factors: Sequence[float] = ()) -> Iterator[Finished]:
     """Measure records in several processes; yield each when it is ready.
 
     A record for which the generator fails does not end the run: it is part of the result.
     """
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(measure_task, task): task for task in tasks}
+        running = {pool.submit(measure_task, task, factors): task for task in tasks}
         for future in as_completed(running):
             try:
                 yield Finished(running[future], future.result())
@@ -127,6 +142,41 @@ def summarise(results: Iterable[RecordResult], *, windows_computed: bool) -> lis
                 }
         rows.append(row)
     return rows
+
+
+def summarise_curve(results: Iterable[RecordResult]) -> list[dict[str, Any]]:
+    """Return leads and false days of each record of the curve by factor on the bounds, quiet records together."""
+    last = name_scaled(FACTORS[-1])
+    groups: dict[tuple[str, str], list[RecordResult]] = {}
+    for result in results:
+        if last in result.outcomes:
+            name = result.name if result.kind == "failure" else "quiet stations"
+            groups.setdefault((result.kind, name), []).append(result)
+    rows = []
+    for (kind, name), own in sorted(groups.items()):
+        years = sum(result.station_years for result in own)
+        for factor in FACTORS:
+            outcomes = [result.outcomes[name_scaled(factor)] for result in own]
+            figures_by_level = {
+                level: median_lead(outcomes, level)
+                if kind == "failure"
+                else round(sum(outcome.false_days[level] for outcome in outcomes) / years, 2)
+                for level in LEVELS
+            }
+            figure = "lead_days" if kind == "failure" else FALSE_DAYS
+            rows.append({"kind": "curve", "name": name, "factor": factor, figure: figures_by_level})
+    return rows
+
+
+def format_curve(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Format the curve: a row for each record, a column for each factor on the bounds."""
+    yield "Bounds multiplied by a factor, at daily interval: yellow / orange / red"
+    yield f"{'record':<18}{'figure':<32}" + "".join(f"{f'x {factor:g}':>22}" for factor in FACTORS)
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = {row["factor"]: row for row in rows if row["name"] == name}
+        figure = "lead_days" if "lead_days" in own[FACTORS[0]] else FALSE_DAYS
+        cells = "".join(f"{_format_cell(own[factor], figure):>22}" for factor in FACTORS)
+        yield f"{name:<18}{figure.replace('_', ' '):<32}{cells}"
 
 
 def median_lead(outcomes: Sequence[Outcome], level: str) -> float | None:
@@ -186,6 +236,7 @@ def read_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three records, in less than a minute")
+    parser.add_argument("--curve", action="store_true", help="also multiply the bounds by factors, on daily records")
     parser.add_argument("--seeds", type=int, default=2, help="simulated records of each curve and interval")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="records whose name contains this text, such as daily")
@@ -203,7 +254,7 @@ def main() -> None:
     windows_computed = replay_computes_windows()
     results: list[RecordResult] = []
     failed: list[Finished] = []
-    for number, finished in enumerate(run_all(tasks, given.processes), start=1):
+    for number, finished in enumerate(run_all(tasks, given.processes, FACTORS if given.curve else ()), start=1):
         if finished.result is None:
             failed.append(finished)
             text = "could not be measured"
@@ -213,13 +264,16 @@ def main() -> None:
         print(f"{time.monotonic() - began:5.0f} s  {number}/{len(tasks)}  {finished.task.name}: {text}", flush=True)
     rows = summarise(results, windows_computed=windows_computed)
     print(*format_table(rows), sep="\n")
+    curve = summarise_curve(results)
+    if curve:
+        print("", *format_curve(curve), sep="\n")
     for finished in failed:
         print(f"\n{finished.task.name} could not be measured: {finished.error}")
     if given.json is not None:
-        whole = {"rows": rows, "records": [asdict(result) for result in results]}
+        whole = {"rows": rows, "curve": curve, "records": [asdict(result) for result in results]}
         given.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     if given.record:
-        print(figures.record(NAME, COMMAND, rows))
+        print(figures.record(NAME, COMMAND, [*rows, *curve]))
 
 
 if __name__ == "__main__":

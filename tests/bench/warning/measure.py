@@ -37,6 +37,8 @@ DEFAULT: Final = "default"
 FIXED_BOUND: Final = "fixed bound"
 WINDOWS_ALONE: Final = "windows alone"
 VARIANTS: Final = (DEFAULT, FIXED_BOUND, WINDOWS_ALONE)
+# Kinds of criteria whose bounds `scale_bounds` multiplies.
+SPEED_KINDS: Final = frozenset({"velocity", "rate", "survey_rate"})
 
 # A place for records that do not state one; no result depends on it.
 PLACE: Final = "46.2,8.9"
@@ -166,6 +168,29 @@ def replace_criteria(site_file: str, criteria: str) -> str:
     return "".join(others) + criteria
 
 
+def scale_bounds(site: Site, factor: float) -> Site:
+    """Multiply every bound on a speed."""
+    criteria = []
+    for criterion in site.criteria:
+        if criterion.kind.id in SPEED_KINDS:
+            thresholds = tuple(
+                replace(
+                    bound,
+                    over=None if bound.over is None else factor * bound.over,
+                    under=None if bound.under is None else factor * bound.under,
+                )
+                for bound in criterion.thresholds
+            )
+            criterion = replace(criterion, thresholds=thresholds)
+        criteria.append(criterion)
+    return replace(site, criteria=tuple(criteria))
+
+
+def name_scaled(factor: float) -> str:
+    """Name the variant with multiplied bounds; a factor of one is the default."""
+    return DEFAULT if factor == 1.0 else f"bounds x {factor:g}"
+
+
 def _lower_by_itself(site: Site) -> Site:
     return replace(site, levels=tuple(replace(level, auto_lower=True) for level in site.levels))
 
@@ -180,8 +205,14 @@ def _format_dwell(site: Site) -> str:
 # ---- the replay ------------------------------------------------------------------------------------------------
 
 
-def measure_record(record: Record, generator: Generator = generate_with_guess) -> RecordResult:
-    """Let the generator write a site file from the history of the record, and replay the rest of the record."""
+def measure_record(
+    record: Record, generator: Generator = generate_with_guess, factors: Iterable[float] = ()
+) -> RecordResult:
+    """Let the generator write a site file from the history of the record, and replay the rest of the record.
+
+    Args:
+        factors: The default is also replayed with all bounds on speeds multiplied by each of these.
+    """
     with TemporaryDirectory(prefix="bench-warning-") as name:
         folder = Path(name)
         history, whole = folder / "history" / CSV_NAME, folder / "whole" / CSV_NAME
@@ -191,6 +222,8 @@ def measure_record(record: Record, generator: Generator = generate_with_guess) -
         record.write_csv(whole)
         generated = generator(history, folder / "out", record.answers)
         variants = make_variants(generated)
+        for factor in factors:
+            variants.setdefault(name_scaled(factor), scale_bounds(variants[DEFAULT], factor))
         with open_files(whole, variants[DEFAULT], generated.mapping, accept_units=True, accept_times=True) as past:
             outcomes = {name: measure_variant(past.db, site, record) for name, site in variants.items()}
     return RecordResult(record.name, record.kind, record.interval, record.station_years, outcomes)
