@@ -545,6 +545,32 @@ def list_first_messages(figures: Any) -> Iterator[Grid]:
     yield lay("", "what happens", figures, "SQLite, s=sqlite:0", "PostgreSQL, s=postgresql:0")
 
 
+def list_warnings(figures: Any) -> Iterator[Grid]:
+    """Lead times and false days of a new site file, beside a fixed bound and failure windows alone."""
+    levels = ("yellow", "orange", "red")
+    variants = ("default", "fixed bound", "windows alone")
+
+    def write_cell(cell: Any, figure: str) -> str:
+        if cell is None:
+            return "cannot judge"
+        if not isinstance(cell, Mapping):
+            return str(cell)
+        return " / ".join(write_value(cell[figure][level], 1) for level in levels)
+
+    def make_grid(caption: str, rows: Iterable[Any], figure: str) -> Grid:
+        cells = [
+            (row["name"], row["interval"], *(write_cell(row[variant], figure) for variant in variants)) for row in rows
+        ]
+        return Grid(f"{caption}: yellow / orange / red", ("record", "interval", *variants), cells)
+
+    failures = [row for row in figures if row["kind"] == "failure"]
+    others = [row for row in figures if row["kind"] != "failure"]
+    yield make_grid("Days before the failure", failures, "lead_days")
+    yield make_grid("False days per station-year before the onset", failures, "false_days_per_station_year")
+    yield make_grid("False days per station-year without a failure", others, "false_days_per_station_year")
+    yield make_grid("Days per station-year waiting for an answer", others, "waiting_days_per_station_year")
+
+
 def list_questions(figures: Any) -> Iterator[Grid]:
     """How often a person must answer on firm ground."""
     total = {key: one for key, one in figures.items() if is_leaf(one)}
@@ -828,7 +854,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
     ),
     "decisions": (
         "Decisions, measured",
-        "Days at a level without a cause, questions to people, and seconds to the first message.",
+        "Days at a level without a cause, warnings of a new site, questions, and seconds to the first message.",
         [
             Section(
                 "Days without a cause",
@@ -836,6 +862,16 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 'Measured records, replayed. Questions about steps are answered "instrument" by the next look, those '
                 "about a known event when it is over. In records marked *unanswered* nobody answers.",
                 list_false_alarms,
+            ),
+            Section(
+                "Warnings of a new site",
+                ("warning",),
+                "A site file as `slopeward ingest --guess` writes it from the first part of a record, replayed over "
+                "the rest. Simulated slopes move over the measured noise of GNSS. A lead counts from the instant at "
+                "which a level was reached and not left any more before the failure; a dash means that it was not "
+                "present then. False days have at least the level. The fixed bound is 2, 20 and 100 mm/day over "
+                "14, 4 and 1 days. Nobody answers questions.",
+                list_warnings,
             ),
             Section(
                 "Questions on firm ground",
