@@ -73,7 +73,7 @@ def test_jobs_and_forecasts_run_on_a_local_cluster_of_dask(tmp_path: Path, monke
         n_workers=2,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any free port; None stands for 8787
         local_directory=str(tmp_path),
     ) as local:
         where = find_cluster(ComputeSection(dask=local.scheduler_address))
