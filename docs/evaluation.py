@@ -564,11 +564,23 @@ def list_warnings(figures: Any) -> Iterator[Grid]:
         return Grid(f"{caption}: yellow / orange / red", ("record", "interval", *variants), cells)
 
     failures = [row for row in figures if row["kind"] == "failure"]
-    others = [row for row in figures if row["kind"] != "failure"]
+    others = [row for row in figures if row["kind"] not in {"failure", "curve"}]
+    curve = [row for row in figures if row["kind"] == "curve"]
     yield make_grid("Days before the failure", failures, "lead_days")
     yield make_grid("False days per station-year before the onset", failures, "false_days_per_station_year")
     yield make_grid("False days per station-year without a failure", others, "false_days_per_station_year")
     yield make_grid("Days per station-year waiting for an answer", others, "waiting_days_per_station_year")
+    factors = list(dict.fromkeys(row["factor"] for row in curve))
+    leads = [row for row in curve if "lead_days" in row]
+    quiet = [row for row in curve if "lead_days" not in row]
+    for caption, own, figure in (
+        ("Days before the failure, daily readings", leads, "lead_days"),
+        ("False days per station-year, daily readings", quiet, "false_days_per_station_year"),
+    ):
+        names = dict.fromkeys(row["name"] for row in own)
+        cells = [(name, *(write_cell(row, figure) for row in own if row["name"] == name)) for name in names]
+        header = ("record", *(f"bounds x {factor:g}" for factor in factors))
+        yield Grid(f"{caption}: yellow / orange / red", header, cells)
 
 
 def list_questions(figures: Any) -> Iterator[Grid]:

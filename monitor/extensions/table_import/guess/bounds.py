@@ -37,6 +37,8 @@ FIXED: Final = (2.0, 20.0, 100.0)  # mm/day
 USUAL_WINDOWS_S: Final = (14 * DAY_S, 4 * DAY_S, DAY_S)
 # A warning of a level may wait this long for the readings of its window.
 LONGEST_WAITS_S: Final = tuple(reversed(LONGEST_WAIT_S))
+# If a line needs longer, a sudden motion also raises the level by the rate between two readings.
+LATE_LINES_S: Final = (30 * DAY_S, *LONGEST_WAITS_S[1:])
 SHORTER_WINDOWS_S: Final = tuple(h * 3600.0 for h in (1, 2, 3, 6, 12, 24, 48, 96, 168))
 INTERVALS_USUAL: Final = 12
 # Two surveys may be this many intervals apart: one survey may be missed.
@@ -97,9 +99,9 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
             speeds = replace(speeds, steady=steady_mm_per_day)
         return LevelWindow(level, window_s, max(bound, *lower, 0.0), speeds, interval_s, is_survey)
 
-    for level, longest_s in enumerate(LONGEST_WAITS_S):
+    for level in range(len(FIXED)):
         found: list[LevelWindow] = []
-        if line_s > longest_s:
+        if line_s > LATE_LINES_S[level]:
             window_s = DAY_S * ceil(SURVEY_INTERVALS * interval_s / DAY_S)
             found.append(propose(level, window_s, measure_surveys(components), is_survey=True))
         if line_s <= LONGEST_WAITS_S[max(level - 1, 0)]:
