@@ -27,6 +27,7 @@ from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, follow_maintenance, unshelve_due
+from monitor.store.alerting.decision_seals import seal_decision
 from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
@@ -47,7 +48,6 @@ from monitor.store.alerting.events import load_event_facts
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.alerting.offsets import load_offset_facts
 from monitor.store.alerting.sites import find_version
-from monitor.store.database.audit import seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.models.proofs import load_proof_facts

@@ -27,9 +27,10 @@ from monitor.domain.keys import station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decision_seals import seal_decision
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_sites_summary
-from monitor.store.database.audit import add_audit, seal_decision
+from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import is_admin_of, load_users, require_account, require_person
 

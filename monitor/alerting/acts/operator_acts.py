@@ -24,8 +24,9 @@ from monitor.domain.keys import RuleKey, StepKey, station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import ChangeContext, add_note, apply_changes, load_alerts
+from monitor.store.alerting.decision_seals import seal_decision
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
-from monitor.store.database.audit import add_audit, seal_decision
+from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.users import load_users, require_account, require_person, require_two
 

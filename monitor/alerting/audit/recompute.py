@@ -26,9 +26,9 @@ from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import Alert, load_alert_events
 from monitor.store.alerting.audit_pack import OrderedChange, load_citations
+from monitor.store.alerting.decision_seals import find_seal
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.audit import find_seal
 
 
 @dataclass(frozen=True, slots=True)

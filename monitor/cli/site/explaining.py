@@ -17,9 +17,9 @@ from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert, require_alert
 from monitor.store.alerting.audit_pack import list_alterations, load_material
+from monitor.store.alerting.decision_seals import find_seal
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.audit import find_seal
 from monitor.store.database.engine import Database
 
 if TYPE_CHECKING:

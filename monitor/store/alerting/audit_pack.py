@@ -11,8 +11,8 @@ from sqlalchemy import Connection, and_, or_, select
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.alerting.alerts import Alert, load_alert_events, require_alert
+from monitor.store.alerting.decision_seals import find_seal
 from monitor.store.alerting.decisions import DecisionRow, load_decision
-from monitor.store.database.audit import find_seal
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.database.seals import GoneRow, find_unsealed, load_seals
 from monitor.store.readings.photos import load_photos, load_pictures

@@ -14,10 +14,8 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.locks import take_turn
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import decision
 
 FIRST: Final = "0" * 64
-SEAL: Final = "decision.freeze"
 _TURN: Final = "audit"  # one appender at a time, or the chain would fork
 
 
@@ -59,25 +57,6 @@ def append_entry(
             | {"detail": spelled, "previous_hash": previous, "hash": digest}
         )
     )
-
-
-def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: datetime) -> None:
-    """Chain the hash of frozen inputs: who alters them, and their own hash with them, breaks the log too."""
-    d = decision.c
-    row = connection.execute(
-        select(d.site, d.evidence_sha256, d.config_sha256, d.code_version).where(d.id == decision_id)
-    ).one()
-    detail = dict(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
-    add_audit(connection, actor, SEAL, f"decision:{decision_id}", detail, now)
-
-
-def find_seal(connection: Connection, decision_id: int) -> str | None:
-    """The hash of frozen inputs as the audit log has it; None where it has none."""
-    e = audit_entry.c
-    detail = connection.execute(
-        select(e.detail).where(e.action == SEAL, e.subject == f"decision:{decision_id}").order_by(e.id).limit(1)
-    ).scalar()
-    return None if detail is None else str(json.loads(detail).get("evidence_sha256", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""Rows that may not change unseen: each write chains the digests of the rows it touched into the audit log.
+"""Seal rows: chain the digests of the rows that a write changes into the audit log.
 
-`Database.write` keeps one `Sealing` per transaction. It sees every insert, update and delete of SQLAlchemy Core on a
-table of `SEALED`, and as the transaction's last act appends one entry `rows.seal` to the audit log. `find_unsealed`
-compares all rows with those entries, both ways. What is written past the service, with another program or as plain SQL,
-leaves no entry and is found.
+A table whose rows are sealed declares `info={"sealed": SealedColumns(...)}`. `Database.write` has one `Sealing` per
+transaction. It observes every INSERT, UPDATE and DELETE of SQLAlchemy Core on such a table, and at the end of the
+transaction appends one entry `rows.seal` to the audit log. `find_unsealed` compares all rows with these entries, in
+both directions. Rows that another program or plain SQL writes have no entry and are reported.
 """
 
 import hashlib
@@ -34,30 +34,14 @@ from monitor.domain.actor import SERVICE
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log
-from monitor.store.schema.alerts import alert, alert_event, alert_outcome
-from monitor.store.schema.anomalies import anomaly_budget, anomaly_label
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.drills import drill
-from monitor.store.schema.duty import duty_handover, duty_override, duty_rota
-from monitor.store.schema.evaluations import decision, site_state
-from monitor.store.schema.models import model_proof, model_transition
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.outlines import footprint_review, scene_outline
-from monitor.store.schema.people import api_token, first_signature, recovery_code, second_factor, user_account
-from monitor.store.schema.photos import photo
-from monitor.store.schema.readings import offset_entry
-from monitor.store.schema.reports import issued_report
-from monitor.store.schema.site_events import event_confirmation, report, site_event
-from monitor.store.schema.sites import config_version, maintenance, site_proposal
+from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import Instant, Json
 
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"
 AT_ONCE: Final = 500  # rows in one entry
-# what became of a message for good; the states before are those of its sending, and are not sealed
-_SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
-# what persons and decisions put into the memory of a site; the rest of it each evaluation makes anew
-_HELD: Final[Mapping[str, Any]] = {"floor": 0, **{k: {} for k in ("answers", "signed", "asked", "heights", "unheard")}}
 _DIGITS: Final = 32  # hexadecimal, of a SHA-256
 
 Key = tuple[Any, ...]
@@ -68,19 +52,17 @@ Rows = dict[Key, str]
 class SealedTable:
     """A table whose rows are sealed."""
 
-    table: Table  # the table
-    # columns that change without an act: progress of a delivery, what the next evaluation makes anew, and long
-    # texts whose own hash stands beside them
-    left_out: frozenset[str] = frozenset()
-    only_added: bool = False  # rows never change; a second seal that differs is the work of somebody else
+    table: Table
+    rule: SealedColumns
+    left_out: frozenset[str]
 
     @property
     def columns(self) -> list[Any]:
-        """The sealed columns, instants and JSON as they are spelled: an altered one may be neither."""
+        """The sealed columns. Instants and JSON are read as text, because an altered value may be neither."""
         return [
-            type_coerce(k, String).label(k.name) if isinstance(k.type, Instant | Json) else k
-            for k in self.table.c
-            if k.name not in self.left_out
+            type_coerce(column, String).label(column.name) if isinstance(column.type, Instant | Json) else column
+            for column in self.table.c
+            if column.name not in self.left_out
         ]
 
     @property
@@ -89,82 +71,56 @@ class SealedTable:
         return list(self.table.primary_key.columns)
 
     def name(self, key: Sequence[Any]) -> str:
-        """How findings and entries name a row.
-
-        >>> SEALED["alert"].name((12,))
-        'alert 12'
-        """
+        """Return how entries and findings name a row: its table and key, such as `alert 12`."""
         return " ".join([self.table.name, *map(str, key)])
 
 
-SEALED: Final = {
-    one.table.name: one
-    for one in (
-        SealedTable(alert),
-        SealedTable(alert_event, only_added=True),
-        SealedTable(alert_outcome, only_added=True),
-        SealedTable(
-            notification,
-            frozenset({"attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"}),
-        ),
-        SealedTable(decision, frozenset({"evidence"}), only_added=True),
-        SealedTable(site_state, frozenset(site_state.c.keys()) - {"site", "level", "level_source", "since", "state"}),
-        SealedTable(user_account),
-        SealedTable(api_token),
-        SealedTable(first_signature),
-        SealedTable(second_factor, frozenset({"last_step"})),
-        SealedTable(recovery_code),
-        SealedTable(config_version, frozenset({"source"}), only_added=True),
-        SealedTable(site_event),
-        SealedTable(event_confirmation),
-        SealedTable(report),
-        SealedTable(photo, frozenset({"picture", "small"}), only_added=True),
-        SealedTable(offset_entry),
-        SealedTable(maintenance),
-        SealedTable(site_proposal, frozenset({"source"})),
-        SealedTable(drill),
-        SealedTable(duty_rota, only_added=True),
-        SealedTable(duty_override),
-        SealedTable(duty_handover),
-        SealedTable(footprint_review, frozenset({"geometry"}), only_added=True),
-        SealedTable(
-            scene_outline, frozenset({"min_lon", "min_lat", "max_lon", "max_lat"})
-        ),  # they follow from its geometry
-        SealedTable(model_transition, only_added=True),
-        SealedTable(anomaly_label, only_added=True),
-        SealedTable(anomaly_budget, only_added=True),
-        SealedTable(model_proof, only_added=True),
-        SealedTable(issued_report, frozenset({"facts"}), only_added=True),
-    )
-}
+def load_sealed_tables() -> dict[str, SealedTable]:
+    """Return all sealed tables by name. The modules of all tables must have been imported."""
+    tables = (find_sealed_table(table.name) for table in metadata.sorted_tables)
+    return {sealed.table.name: sealed for sealed in tables if sealed is not None}
+
+
+def find_sealed_table(name: str) -> SealedTable | None:
+    """Return a sealed table by name, or None if the rows of this table are not sealed."""
+    table = metadata.tables.get(name)
+    if table is None or "sealed" not in table.info:
+        return None
+    return _read_rule(table)
+
+
+@cache
+def _read_rule(table: Table) -> SealedTable:
+    rule: SealedColumns = table.info["sealed"]
+    names = frozenset(table.c.keys())
+    if not rule.left_out | rule.only <= names:
+        unknown = sorted((rule.left_out | rule.only) - names)
+        raise ValueError(f"table {table.name!r} has no columns {unknown}; correct its SealedColumns")
+    return SealedTable(table, rule, names - rule.only if rule.only else rule.left_out)
+
+
+def _sealed(name: str) -> SealedTable:
+    return _read_rule(metadata.tables[name])
 
 
 def digest_row(table: str, row: Mapping[str, Any]) -> str:
-    """The digest of a row by its sealed columns.
+    """Return the digest of the sealed columns of a row.
 
-    Empty columns are left out, so that a column that a later version adds leaves old digests as they are.
+    Columns without a value are left out, so that a column that a later version adds leaves old digests unchanged.
 
     Args:
-        row: its columns by name; instants as `datetime` or spelled.
+        table: the name of a sealed table.
+        row: values by column name. Instants are `datetime` or text.
     """
-    left_out = SEALED[table].left_out
-    values = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
-    values = {k: v for k, v in values.items() if k not in left_out}
-    if table == "notification" and values.get("state") not in _SETTLED:
-        values.pop("state", None)
-    if table == "site_state":
-        values |= _find_held(str(values.pop("state", "{}")), values)
+    sealed = _sealed(table)
+    values: Mapping[str, Any] = {
+        name: format_iso(value) if isinstance(value, datetime) else value
+        for name, value in row.items()
+        if value is not None and name not in sealed.left_out
+    }
+    if sealed.rule.select_values is not None:
+        values = sealed.rule.select_values(values)
     return hashlib.sha256(canonical_json([table, values]).encode()).hexdigest()[:_DIGITS]
-
-
-def _find_held(memory: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is sealed of a memory, as far as it is not empty and not what its row says as well."""
-    try:
-        state = json.loads(memory)
-        usual = {**_HELD, **{k: row.get(k) for k in ("level", "level_source")}}
-        return {f"state.{k}": v for k, v in state.items() if k in usual and v != usual[k]}
-    except (ValueError, AttributeError):
-        return {"state": memory}  # no memory that the service wrote
 
 
 class Sealing:
@@ -184,7 +140,7 @@ class Sealing:
         """
         if not isinstance(statement, Insert | Update | Delete):
             return
-        sealed = SEALED.get(getattr(statement.table, "name", ""))
+        sealed = find_sealed_table(getattr(statement.table, "name", ""))
         if sealed is None:
             return
         name = sealed.table.name
@@ -211,19 +167,19 @@ class Sealing:
             found, keys = dict[Key, str](), list(before)
             for start in range(0, len(keys), AT_ONCE):
                 rows = c.execute(_plan_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
-                found |= _digest_all(SEALED[name], rows)
+                found |= _digest_all(_sealed(name), rows)
             changed[name] = {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
             return
         lock_log(c)
         # under the lock, or a row of another transaction that is not through yet would be sealed as it was
         for name, floor in self._floors.items():
-            sealed = SEALED[name]
+            sealed = _sealed(name)
             rows = c.execute(_plan_all(name).where(sealed.keys[0] > floor))
             changed[name] = {**changed.get(name, {}), **_digest_all(sealed, rows)}
         for act in self.acts:
             append_entry(c, *act)
-        seals = {SEALED[name].name(key): digest for name, rows in changed.items() for key, digest in rows.items()}
+        seals = {_sealed(name).name(key): digest for name, rows in changed.items() for key, digest in rows.items()}
         write_seals(c, seals, now)
 
 
@@ -247,7 +203,7 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
     `resealed`: takes a line for each row that never changes and was sealed again with another content.
     """
     e = audit_entry.c
-    fixed = tuple(f"{name} " for name, sealed in SEALED.items() if sealed.only_added)
+    fixed = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
     found: dict[str, tuple[str | None, int]] = {}
     wanted = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)
     for entry_id, detail in c.execute(wanted):
@@ -275,7 +231,7 @@ def find_unsealed(c: Connection) -> Iterator[str]:
     resealed: list[str] = []
     seals = load_seals(c, resealed)
     yield from resealed
-    for sealed in SEALED.values():
+    for sealed in load_sealed_tables().values():
         for key, digest in _digest_each(sealed, _stream(c, sealed)):
             name = sealed.name(key)
             seal, entry_id = seals.pop(name, (None, 0))
@@ -290,19 +246,19 @@ def find_unsealed(c: Connection) -> Iterator[str]:
 
 @cache  # put together once, as those below: each transaction asks
 def _plan_all(name: str) -> Select[Any]:
-    return select(*SEALED[name].columns)
+    return select(*_sealed(name).columns)
 
 
 @cache
 def _plan_by_name(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _plan_all(name).where(SEALED[name].keys[0].in_(keys)).with_for_update()
+    return _plan_all(name).where(_sealed(name).keys[0].in_(keys)).with_for_update()
 
 
 @cache
 def _plan_by_keys(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _plan_all(name).where(tuple_(*SEALED[name].keys).in_(keys))
+    return _plan_all(name).where(tuple_(*_sealed(name).keys).in_(keys))
 
 
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:

@@ -3,6 +3,7 @@
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint, text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, translatable_text
 
 alert = Table(
@@ -36,6 +37,7 @@ alert = Table(
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),
+    info={"sealed": SealedColumns()},
 )
 
 alert_event = Table(
@@ -57,6 +59,7 @@ alert_event = Table(
     Column("via", Text, nullable=True),
     Column("until_at", Instant, nullable=True),
     UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
+    info={"sealed": SealedColumns(only_added=True)},
 )
 
 alert_outcome = Table(
@@ -68,4 +71,5 @@ alert_outcome = Table(
     Column("by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    info={"sealed": SealedColumns(only_added=True)},
 )

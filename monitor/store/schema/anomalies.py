@@ -3,6 +3,7 @@
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json, finite, translatable_text
 
 anomaly = Table(
@@ -53,6 +54,7 @@ anomaly_budget = Table(
     Column("evidence", Json, nullable=False, comment="what the factor was counted from: it can be counted again"),
     Index("ix_anomaly_budget_site", "site", "detector", "id"),
     comment="false alarms of a detector as measured, and the factor on its threshold; append only, the newest counts",
+    info={"sealed": SealedColumns(only_added=True)},
 )
 
 anomaly_label = Table(
@@ -69,4 +71,5 @@ anomaly_label = Table(
     Column("at", Instant, nullable=False),
     Index("ix_anomaly_label_series", "series_id", "from_at"),
     comment="what a person said of the anomalies of a series in a time; append only, the newest counts",
+    info={"sealed": SealedColumns(only_added=True)},
 )

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json
 
 drill = Table(
@@ -17,4 +18,5 @@ drill = Table(
     Column("state", Text, nullable=False),
     Column("outcome", Json, nullable=True),
     comment="an exercise: a recorded or simulated failure up to the channels, apart from the real state",
+    info={"sealed": SealedColumns()},
 )

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Index, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json
 
 duty_rota = Table(
@@ -20,6 +21,7 @@ duty_rota = Table(
     Column("added_at", Instant, nullable=False),
     Index("ix_duty_rota_team", "site", "team"),
     comment="append only: the plan of a team from an instant on, until a later one begins",
+    info={"sealed": SealedColumns(only_added=True)},
 )
 
 duty_override = Table(
@@ -39,6 +41,7 @@ duty_override = Table(
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_duty_override_team", "site", "team", "to_at"),
     comment="for a time somebody takes the place of somebody else",
+    info={"sealed": SealedColumns()},
 )
 
 duty_turn = Table(
@@ -72,4 +75,5 @@ duty_handover = Table(
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_duty_handover_team", "site", "team", "at"),
     comment="who gave the watch to whom, with what was open then",
+    info={"sealed": SealedColumns()},
 )

@@ -1,9 +1,44 @@
 """Results of evaluations: the level of each site, the state of each station, and the evidence of level changes."""
 
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json, translatable_text
+
+# Keys of the decision memory that people and decisions change, each with its empty value. Every evaluation computes the
+# other keys again.
+_HELD: Final[Mapping[str, Any]] = {
+    "floor": 0,
+    "answers": {},
+    "signed": {},
+    "asked": {},
+    "heights": {},
+    "unheard": {},
+}
+
+
+def _select_held(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Replace the decision memory of a row of `site_state` by the keys in `_HELD` that are not empty.
+
+    `level` and `level_source` of the memory are included if they differ from the columns of the row. A memory that is
+    not a JSON object was not written by the service and is sealed as text.
+    """
+    sealed = {name: value for name, value in values.items() if name != "state"}
+    memory = str(values.get("state", "{}"))
+    usual = {**_HELD, "level": sealed.get("level"), "level_source": sealed.get("level_source")}
+    try:
+        held = {
+            f"state.{key}": value for key, value in json.loads(memory).items() if key in usual and value != usual[key]
+        }
+    except (ValueError, AttributeError):
+        held = {"state": memory}
+    return {**sealed, **held}
+
 
 # The current level and decision memory of each site. Each evaluation replaces the row.
 site_state = Table(
@@ -29,6 +64,11 @@ site_state = Table(
         nullable=True,
         comment="readings that waited were being read: levels may rise, silence was not judged",
     ),
+    info={
+        "sealed": SealedColumns(
+            only=frozenset({"site", "level", "level_source", "since", "state"}), select_values=_select_held
+        )
+    },
 )
 
 # The current state of each station. Each evaluation replaces the row.
@@ -120,6 +160,7 @@ decision = Table(
     # SQLite has to read a long text in full to get at the columns after it, so this column is the last.
     Column("evidence", Text, nullable=False),
     comment="frozen inputs of a level change: recomputable bit for bit",
+    info={"sealed": SealedColumns(left_out=frozenset({"evidence"}), only_added=True)},
 )
 
 outage = Table(

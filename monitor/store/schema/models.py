@@ -3,6 +3,7 @@
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json, translatable_text
 
 model = Table(
@@ -71,6 +72,7 @@ model_transition = Table(
     Column("second_by", Text, nullable=True),
     Index("ix_model_transition_hash", "model_hash", "id"),
     comment="append only",
+    info={"sealed": SealedColumns(only_added=True)},
 )
 
 model_proof = Table(
@@ -98,4 +100,5 @@ model_proof = Table(
     comment=(
         "whether a criterion that rests on a model may count for the level of its site; append only, the newest counts"
     ),
+    info={"sealed": SealedColumns(only_added=True)},
 )

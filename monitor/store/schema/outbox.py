@@ -1,9 +1,25 @@
 """The outbox: messages of alerts to people, with the state of their delivery."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, translatable_text
+
+# These columns change with every attempt to deliver a message, so that they are not sealed.
+_PROGRESS: Final = frozenset({"attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"})
+# States in which the delivery of a message ended. Earlier states are part of its progress.
+_SETTLED: Final = frozenset({"delivered", "confirmed", "failed_final", "superseded"})
+
+
+def _leave_out_unsettled_state(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    if values.get("state") in _SETTLED:
+        return values
+    return {name: value for name, value in values.items() if name != "state"}
+
 
 notification = Table(
     "notification",
@@ -47,4 +63,5 @@ notification = Table(
     Index("ix_notification_alert", "alert_id"),
     Index("ix_notification_provider", "provider_id"),
     comment="the outbox",
+    info={"sealed": SealedColumns(left_out=_PROGRESS, select_values=_leave_out_unsettled_state)},
 )

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Double, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json
 
 footprint_review = Table(
@@ -19,6 +20,7 @@ footprint_review = Table(
     Column("geometry", Json, nullable=True),
     Index("ix_footprint_review", "scene_hash", "model_hash", "polygon_id"),
     comment="what a person said of a footprint; append only, the newest counts",
+    info={"sealed": SealedColumns(left_out=frozenset({"geometry"}), only_added=True)},
 )
 
 scene_outline = Table(
@@ -43,6 +45,7 @@ scene_outline = Table(
     Column("max_lat", Double, nullable=True, comment="the box around it"),
     Index("ix_scene_outline", "site", "scene_hash", "min_lat", "max_lat", "min_lon", "max_lon", "at", "withdrawn_at"),
     comment="what people outlined on scenes; never overwritten, a correction is a row of its own",
+    info={"sealed": SealedColumns(left_out=frozenset({"min_lon", "min_lat", "max_lon", "max_lat"}))},
 )
 
 scene_unsure = Table(

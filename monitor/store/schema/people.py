@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Index, Integer, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json
 
 user_account = Table(
@@ -26,6 +27,7 @@ user_account = Table(
     Column("oidc_subject", Text, nullable=True, comment="this person of that provider comes in as this account"),
     Index("ix_user_account_os_user", "os_user", unique=True),
     Index("ix_user_account_oidc", "oidc_issuer", "oidc_subject", unique=True),
+    info={"sealed": SealedColumns()},
 )
 
 first_signature = Table(
@@ -45,6 +47,7 @@ first_signature = Table(
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_first_signature_act", "act", "subject"),
     comment="the word of one person for an act that takes two; the act is done with the second one",
+    info={"sealed": SealedColumns()},
 )
 
 second_factor = Table(
@@ -61,6 +64,7 @@ second_factor = Table(
         comment="made on the page, and no code of it was seen yet: it asks for nothing",
     ),
     comment="in no view and no published copy",
+    info={"sealed": SealedColumns(left_out=frozenset({"last_step"}))},
 )
 
 recovery_code = Table(
@@ -72,6 +76,7 @@ recovery_code = Table(
     Column("used_at", Instant, nullable=True),
     Index("ix_recovery_code_user", "user_name"),
     comment="each lets in once when the telephone is lost; hashes of 80 random bits",
+    info={"sealed": SealedColumns()},
 )
 
 api_token = Table(
@@ -87,6 +92,7 @@ api_token = Table(
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant, nullable=True),
     comment="by which a program reads and acts in the name of an account",
+    info={"sealed": SealedColumns()},
 )
 
 web_session = Table(

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Double, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant
 
 photo = Table(
@@ -28,4 +29,5 @@ photo = Table(
     Index("ix_photo_site", "site", "added_at"),
     Index("ix_photo_alert", "alert_id"),
     comment="of an alert or of a report; the pictures are written anew, without what the camera put beside them",
+    info={"sealed": SealedColumns(left_out=frozenset({"picture", "small"}), only_added=True)},
 )

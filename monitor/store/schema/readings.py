@@ -3,6 +3,7 @@
 from sqlalchemy import CheckConstraint, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint, text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, finite, translatable_text
 
 series = Table(
@@ -86,6 +87,7 @@ offset_entry = Table(
     Column("revoked_by", Text, nullable=True),
     *finite("offset_entry", "size"),
     Index("ix_offset_entry_series", "series_id", "at"),
+    info={"sealed": SealedColumns()},
 )
 
 reading_gap = Table(

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant
 
 issued_report = Table(
@@ -20,6 +21,7 @@ issued_report = Table(
     Column("facts", Text, nullable=False, comment="all that it says, canonical JSON: what the digest is of"),
     UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
     comment="bulletins and shift reports, each with what it said; the rows are sealed",
+    info={"sealed": SealedColumns(left_out=frozenset({"facts"}), only_added=True)},
 )
 
 report_mail = Table(

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Double, ForeignKey, Index, String, Table, Text
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant
 
 report = Table(
@@ -20,6 +21,7 @@ report = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("via", Text, nullable=True, comment="what proved who sent it"),
     Column("credential", Text, nullable=True, comment="what proved who sent it"),
+    info={"sealed": SealedColumns()},
 )
 
 site_event = Table(
@@ -39,6 +41,7 @@ site_event = Table(
     Column("via", Text, nullable=False, comment="mqtt, command, page"),
     Column("withdrawn_at", Instant, nullable=True),
     Column("withdrawn_by", Text, nullable=True),
+    info={"sealed": SealedColumns()},
 )
 
 event_confirmation = Table(
@@ -55,4 +58,5 @@ event_confirmation = Table(
     Column("withdrawn_by", Text, nullable=True),
     Index("ix_event_confirmation_event", "event_id"),
     comment="a person stands behind an event: only then it explains a step",
+    info={"sealed": SealedColumns()},
 )

@@ -3,6 +3,7 @@
 from sqlalchemy import Boolean, Column, Double, Index, String, Table, Text, UniqueConstraint
 
 from monitor.store.schema.metadata import metadata
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.types import BigId, Instant, Json, translatable_text
 
 # Every version of each site file that was loaded. A decision is recomputed from the text in `source`.
@@ -18,6 +19,7 @@ config_version = Table(
     *translatable_text("reason", nullable=False),
     Column("code_version", Text, nullable=False),
     UniqueConstraint("site", "sha256", "loaded_at", name="uq_config_version"),
+    info={"sealed": SealedColumns(left_out=frozenset({"source"}), only_added=True)},
 )
 
 site = Table(
@@ -74,6 +76,7 @@ site_proposal = Table(
     *translatable_text("decision_reason", nullable=True),
     Index("ix_site_proposal_site", "site", "state"),
     comment="a site file that waits for somebody to approve it",
+    info={"sealed": SealedColumns(left_out=frozenset({"source"}))},
 )
 
 maintenance = Table(
@@ -92,4 +95,5 @@ maintenance = Table(
     Column("ended_by", Text, nullable=True),
     Index("ix_maintenance_site", "site", "to_at"),
     comment="work on a station: its votes are pended up to a level, for a time",
+    info={"sealed": SealedColumns()},
 )

@@ -19,8 +19,9 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 from sqlalchemy.exc import DBAPIError
 
 from monitor.domain.errors import SlopewardError, StoreError
+from monitor.store.alerting.decision_seals import SEAL
 from monitor.store.database import audit
-from monitor.store.database.audit import SEAL, verify_chain
+from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema.alerts import alert_event

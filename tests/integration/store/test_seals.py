@@ -8,7 +8,7 @@ from sqlalchemy import String, select, text, type_coerce
 
 from monitor.store.alerting import alerts, outbox
 from monitor.store.database import audit
-from monitor.store.database.seals import SEALED, digest_row, find_unsealed, write_seals
+from monitor.store.database.seals import digest_row, find_unsealed, load_sealed_tables, write_seals
 from monitor.store.people import users
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.audit import audit_entry
@@ -23,6 +23,7 @@ from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import STORY_ON_SQLITE
 
 HOUR = timedelta(hours=1)
+SEALED = load_sealed_tables()
 READINGS = "series observation observation_flag series_latest point_set point point_observation point_delivery"
 RECEIVED = "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage"
 COMPUTED = (
