@@ -10,8 +10,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from forecasting.message import gather
 from monitor.domain.errors import NotFoundError, StoreError
 from monitor.store.schema import view_rows as r
-from monitor.store.schema.view_sql import view_sql
-from monitor.store.schema.view_tables.all import view_metadata
+from monitor.store.schema.view_tables.all import select_views, view_metadata
 
 _MARK: Final = "slopeward view"
 # Limits of a reader's role on PostgreSQL. A session cannot change the connection limit and `temp_file_limit`. It can
@@ -30,7 +29,7 @@ _ADVISORY: Final = (
     " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
-NAMES: Final = tuple(view_sql(sqlite=True))
+NAMES: Final = tuple(select_views(sqlite=True))
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -311,7 +310,7 @@ def end_readers(connection: Connection) -> None:
 
 
 def _statements(connection: Connection) -> dict[str, str]:
-    selects = view_sql(sqlite=connection.dialect.name == "sqlite")
+    selects = select_views(sqlite=connection.dialect.name == "sqlite")
     return {name: f"CREATE VIEW {name} AS /* {_MARK} */ {select}" for name, select in selects.items()}
 
 

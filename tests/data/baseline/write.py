@@ -39,7 +39,7 @@ TOLD: Final = '''"""The tables of 1.0, the first release: the ground that every 
 
 Written by `make baseline-fixture` from monitor/store/schema. It spells the tables and imports none of them:
 they go on changing, and what a database of 1.0 holds does not. Views are no part of a migration: `slopeward db upgrade`
-makes them anew from monitor/store/schema/view_sql.py. There is no way down: the way back is the copy made before.
+makes them anew from monitor/store/schema/view_tables. There is no way down: the way back is the copy made before.
 
 '''
 # of what comes by the thousand and no seal covers, some rows are enough

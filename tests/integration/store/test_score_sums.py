@@ -10,9 +10,9 @@ from monitor.domain.actor import Actor
 from monitor.domain.site import Site, Station
 from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores
 from monitor.store.readings.renames import apply_renames
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.forecasts import forecast, forecast_month
 from monitor.store.schema.readings import series as series_table
-from monitor.store.schema.view_sql import Dialect
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.data.store_rows import forecast_row, tell
 

@@ -20,8 +20,7 @@ from monitor.store.schema import views
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.forecasts import forecast_score
 from monitor.store.schema.sites import site, station
-from monitor.store.schema.view_sql import view_sql
-from monitor.store.schema.view_tables.all import view_metadata
+from monitor.store.schema.view_tables.all import select_views, view_metadata
 from monitor.store.score_sums import find_spans, sum_up
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
@@ -248,7 +247,7 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
 
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
     for sqlite in (True, False):
-        for name, select in view_sql(sqlite=sqlite).items():
+        for name, select in select_views(sqlite=sqlite).items():
             lowered = select.lower()
             assert not re.search(
                 r"\b(now\(|current_|datetime\(|strftime|clock_timestamp|localtime|over \()", lowered

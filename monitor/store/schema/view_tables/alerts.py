@@ -1,7 +1,8 @@
-"""Columns of the public views on alerts, their events and outcomes."""
+"""Public views on alerts, their events and outcomes."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 active_alerts = Table(
@@ -112,3 +113,22 @@ alert_outcomes = Table(
     comment="What alerts turned out to be; the newest row of an alert counts.",
     info={"question": "What is alarmed, what happened to it, and was it true?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    alerts = f"""SELECT a.id AS alert_id, a.site, a.ledger, a.key, a.level, a.peak_level,
+  CASE WHEN a.ledger = 'hazard' THEN {dialect.level_name("p.levels", "a.level")}
+    WHEN a.level = 0 THEN 'clear' WHEN a.level = 1 THEN 'notice' ELSE 'urgent' END AS level_name,
+  a.state, a.exercise, a.raised_at, a.data_time,
+  a.reason, a.reason_id, a.reason_values, n.evidence, n.evidence_sha256, a.rule_version,
+  n.config_sha256 AS config_version, n.code_version, a.acknowledged_at, a.acknowledged_by, a.closed_at
+FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.decision_id"""
+    return {
+        "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
+        "alert_history": alerts,
+        "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason, e.reason_id, e.reason_values
+FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
+        "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
+    }

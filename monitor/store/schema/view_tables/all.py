@@ -1,7 +1,8 @@
-"""Import the modules of all public views, so that `view_metadata` is complete."""
+"""Gather the public views of all subjects."""
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
-from monitor.store.schema.view_tables import (  # noqa: F401 - importing a module registers its views
+from monitor.store.schema.view_tables import (
     alerts,
     anomalies,
     audit,
@@ -29,4 +30,38 @@ from monitor.store.schema.view_tables import (  # noqa: F401 - importing a modul
     telephony,
 )
 
-__all__ = ["view_metadata"]
+__all__ = ["select_views", "view_metadata"]
+
+_SUBJECTS = (
+    alerts.select_views,
+    anomalies.select_views,
+    audit.select_views,
+    delivery.select_views,
+    drills.select_views,
+    duty.select_views,
+    forecasts.select_views,
+    ingest.select_views,
+    instruments.select_views,
+    models.select_views,
+    movement.select_views,
+    outlines.select_views,
+    photos.select_views,
+    points.select_views,
+    profiles.select_views,
+    readings.select_views,
+    reports.select_views,
+    scenes.select_views,
+    seasons.select_views,
+    service.select_views,
+    site_events.select_views,
+    sites.select_views,
+    sources.select_views,
+    storage.select_views,
+    telephony.select_views,
+)
+
+
+def select_views(*, sqlite: bool) -> dict[str, str]:
+    """Return the SELECT statement of every public view by name, for SQLite or for PostgreSQL."""
+    dialect = Dialect(sqlite)
+    return {name: statement for select in _SUBJECTS for name, statement in select(dialect).items()}

@@ -1,7 +1,8 @@
-"""Columns of the public views on anomalies, their labels and budgets."""
+"""Public views on anomalies, their labels and budgets."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
 
 anomalies = Table(
@@ -127,3 +128,18 @@ anomaly_budgets = Table(
     ),
     info={"question": "What looked odd, and how often was that right?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "anomalies": f"""SELECT {SERIES_COLUMNS}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
+  coalesce(x.factor, 1.0) AS factor, x.compared_with, x.compared_with_id, x.compared_with_values
+FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
+  known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
+  rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, reason_id, reason_values, "by"
+FROM anomaly_budget""",
+        "anomaly_labels": f"""SELECT l.id AS label_id, {SERIES_COLUMNS}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
+FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
+    }

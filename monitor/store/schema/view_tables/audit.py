@@ -1,7 +1,8 @@
-"""Columns of the public views on the audit trail."""
+"""Public views on the audit trail."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 audit_log = Table(
@@ -23,3 +24,11 @@ audit_log = Table(
     ),
     info={"question": "Is the service well, and who did what?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "audit_log": """SELECT id AS audit_id, at, actor, actor_kind, action, subject, detail, previous_hash, hash
+FROM audit_entry""",
+    }

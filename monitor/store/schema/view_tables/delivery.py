@@ -1,7 +1,8 @@
-"""Columns of the public views on notifications, digests and channel tests."""
+"""Public views on notifications, digests and channel tests."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 notification_status = Table(
@@ -120,3 +121,22 @@ channel_tests = Table(
     comment="Exercise messages by which each channel is tested.",
     info={"question": "Who was notified, did it arrive, and who answered?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "digests": "SELECT site, recipient, day, channel, at, state, attempts, error, error_id, error_values FROM digest",
+        "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
+  state, attempts, queued_at, sent_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by,
+  last_error, last_error_id, last_error_values, subject, subject_id, subject_values, idempotency_key
+FROM notification""",
+        "deliveries": f"""SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel,
+  {dialect.before("channel", ":")} AS kind, exercise,
+  CASE state WHEN 'claimed' THEN 'sending' WHEN 'failed_retry' THEN 'retrying' WHEN 'failed_final' THEN 'failed'
+    WHEN 'delivered' THEN CASE WHEN received_at IS NULL THEN 'sent' ELSE 'delivered' END ELSE state END AS state,
+  attempts, queued_at, sent_at, received_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by,
+  provider_said, last_error AS why, last_error_id AS why_id, last_error_values AS why_values, subject, subject_id, subject_values
+FROM notification""",
+        "channel_tests": "SELECT id AS test_id, channel, target, at, good, found, received_at FROM channel_test",
+    }

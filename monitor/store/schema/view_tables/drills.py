@@ -1,7 +1,8 @@
-"""Columns of the public views on drills."""
+"""Public views on drills."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 drills = Table(
@@ -25,3 +26,10 @@ drills = Table(
     comment="Exercises: they never mix with the real state.",
     info={"question": "Who is on duty, and what was handed over or exercised?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "drills": """SELECT id AS drill_id, site, started_at, ended_at, "by", scenario, state, outcome FROM drill""",
+    }

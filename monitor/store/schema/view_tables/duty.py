@@ -1,7 +1,8 @@
-"""Columns of the public views on duty rotas and handovers."""
+"""Public views on duty rotas and handovers."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 duty = Table(
@@ -82,3 +83,15 @@ duty_handovers = Table(
     comment="Hand-overs of the watch, signed by who goes and by who comes.",
     info={"question": "Who is on duty, and what was handed over or exercised?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "duty": """SELECT site, team, day, from_at, to_at, person, second_person FROM duty_turn""",
+        "duty_plans": """SELECT id AS plan_id, site, team, valid_from, begins, zone, plan, "by", reason, added_at FROM duty_rota""",
+        "duty_changes": """SELECT id AS change_id, site, team, from_at, to_at, person_out, person_in, "by", reason, added_at, withdrawn_at,
+  withdrawn_by FROM duty_override""",
+        "duty_handovers": """SELECT id AS handover_id, site, team, since_at, at, outgoing, notes, open_items, signed_at, incoming, remark,
+  withdrawn_at, withdrawn_by FROM duty_handover""",
+    }

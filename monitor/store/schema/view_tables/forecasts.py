@@ -1,7 +1,10 @@
-"""Columns of the public views on forecasts and their scores."""
+"""Public views on forecasts and their scores."""
+
+from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
 
 latest_forecast = Table(
@@ -434,3 +437,82 @@ forecast_coverage_rolling = Table(
     ),
     info={"question": "Was the forecast right?"},
 )
+
+
+_FORECAST_COLUMNS: Final = f"""{SERIES_COLUMNS}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
+  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown,
+  f.reason, f.reason_id, f.reason_values,
+  f.stage"""
+_LEARNING_COLUMNS: Final = "f.novelty, f.replaces, f.weight, f.hindcast"
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
+    months = "FROM series s JOIN forecast_month g ON g.series_id = s.id"
+    group = f"{SERIES_COLUMNS}, g.model AS model, g.horizon_s AS horizon_s, g.month AS month, g.hindcast AS hindcast"
+    by = "GROUP BY s.site, s.station, s.quantity, g.model, g.horizon_s, g.month, g.hindcast"
+    count = "sum(g.n) AS n"
+
+    def mean(sums: str, of: str = "n") -> str:
+        return dialect.rounded(f"CAST(sum(g.{sums}) AS double precision) / nullif(sum(g.{of}), 0)", 6)
+
+    skill = f"""CASE WHEN sum(g.baseline_error) > 0
+    THEN {dialect.rounded("1 - (sum(g.error) / sum(g.n)) / (sum(g.baseline_error) / sum(g.n))", 6)} END AS skill"""
+    return {
+        # A kinematic forecast is valid only until the next issue of the series, so an older one is left out.
+        "latest_forecast": f"""SELECT {_FORECAST_COLUMNS}, {_LEARNING_COLUMNS} FROM series s {_newest_issues(dialect)}
+  WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast)""",
+        "forecast_history": f"SELECT {_FORECAST_COLUMNS}, {_LEARNING_COLUMNS} FROM series s JOIN forecast f ON f.series_id = s.id",
+        "forecast_vs_observed": f"""SELECT {_FORECAST_COLUMNS}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
+  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation, f.weight, f.hindcast {scored}""",
+        "why_not_shown": f"""SELECT {SERIES_COLUMNS}, w.model, w.horizon_s, w.issued_at, w.reason, w.reason_id, w.reason_values,
+  w.lacking, w.lacking_id, w.lacking_values, w.earliest_at
+FROM series s JOIN forecast_withheld w ON w.series_id = s.id
+WHERE w.issued_at = (SELECT max(k.issued_at) FROM forecast_withheld k WHERE k.series_id = s.id)
+  AND w.issued_at >= coalesce((SELECT max(f.issued_at) FROM forecast f WHERE f.series_id = s.id AND NOT f.hindcast), '')
+  AND w.id = (SELECT min(k.id) FROM forecast_withheld k
+    WHERE k.series_id = s.id AND k.issued_at = w.issued_at AND k.model = w.model)""",
+        "forecast_skill": f"""SELECT {group}, {count}, {mean("error")} AS mae, {mean("persistence_error")} AS mae_persistence,
+  {mean("baseline_error")} AS mae_best_baseline, {skill} {months} {by}""",
+        "forecast_skill_by_stage": f"""SELECT {group}, nullif(g.stage, '') AS stage, {count}, {mean("error")} AS mae,
+  {mean("baseline_error")} AS mae_best_baseline, {skill},
+  {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95 {months} {by}, g.stage""",
+        "forecast_scores": f"""SELECT {group}, nullif(g.situation, '') AS situation, {count}, {mean("error")} AS mae,
+  {mean("persistence_error")} AS mae_persistence, {mean("pinball")} AS pinball, {mean("crps", "crps_n")} AS crps,
+  {mean("winkler_80")} AS interval_score_80, {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95,
+  {mean("pit_below_10", "pit_n")} AS pit_below_10, {mean("pit_above_90", "pit_n")} AS pit_above_90 {months} {by}, g.situation""",
+        "forecast_coverage_rolling": f"""SELECT {SERIES_COLUMNS}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown, f.hindcast,
+  {", ".join(f"{dialect.rounded(f'CAST(c.rolled_{k} AS double precision) / c.rolled', 6)} AS covered_{k}" for k in (80, 95))}, c.rolled AS n
+{scored}""",
+        "forecast_coverage": f"""SELECT m.site, m.station, m.quantity, m.model, m.horizon_s, m.month, m.hindcast, k.nominal,
+  CASE WHEN k.nominal < 0.9 THEN m.covered_80 ELSE m.covered_95 END AS covered,
+  CASE WHEN k.nominal < 0.9 THEN m.width_80 ELSE m.width_95 END AS width, m.n
+FROM (SELECT {group}, {count}, {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95,
+  {mean("width_80")} AS width_80, {mean("width_95")} AS width_95 {months} {by}) m CROSS JOIN
+  (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
+        "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {dialect.level_name("p.levels", "c.level")} AS level_name,
+  c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at
+FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site = c.site AND t.config_sha256 = c.config_sha256""",
+    }
+
+
+def _newest_issues(dialect: Dialect) -> str:
+    """Join `series s` with the rows `f` of the newest issue of each model.
+
+    A recursive query finds the models of a series one after the other by index seeks, without a scan of all
+    forecasts. On PostgreSQL, `OFFSET 0` prevents a plan that reads them all, because the planner assumes that every
+    series has the average number of forecasts. SQLite would choose the covering index, so the index is named.
+    """
+    models = """WITH RECURSIVE m(model) AS (
+    SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id)
+    UNION ALL
+    SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id AND g.model > m.model)
+    FROM m WHERE m.model IS NOT NULL)"""
+    last = "(SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model AND NOT g.hindcast)"
+    mine = "n.series_id = s.id AND n.model = m.model AND NOT n.hindcast AND n.issued_at"
+    if dialect.sqlite:
+        return f"""CROSS JOIN forecast f ON f.id IN ({models}
+  SELECT n.id FROM m JOIN forecast n INDEXED BY ix_forecast_series_model ON {mine} = {last} WHERE m.model IS NOT NULL)"""
+    return f"""CROSS JOIN LATERAL ({models}
+  SELECT k.* FROM m CROSS JOIN LATERAL (SELECT n.* FROM forecast n WHERE {mine} = {last} OFFSET 0) k) f"""

@@ -1,7 +1,8 @@
-"""Columns of the public views on rejected messages, outages and sequence numbers."""
+"""Public views on rejected messages, outages and sequence numbers."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 rejected_messages = Table(
@@ -87,3 +88,21 @@ outage_stations = Table(
     comment="The same by station.",
     info={"question": "What could not be read, or came late?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, reason_id, reason_values, client, payload_bytes,
+  {dialect.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result,
+  retained, payload_bytes > length(payload) AS cut
+FROM rejected_message""",
+        "quarantine_sources": "SELECT source, kept_bytes, kept_rows, unkept, unkept_at FROM quarantine_source",
+        "outages": """SELECT o.id AS outage_id, o.cause, o.from_at, o.back_at, o.drained_at, o.counted_at, o.counts_until,
+  (SELECT count(*) FROM outage_station k WHERE k.outage_id = o.id) AS stations,
+  (SELECT coalesce(sum(k.late), 0) FROM outage_station k WHERE k.outage_id = o.id) AS late,
+  (SELECT coalesce(sum(k.missing), 0) FROM outage_station k WHERE k.outage_id = o.id) AS missing
+FROM outage o""",
+        "outage_stations": """SELECT k.outage_id, k.site, k.station, o.from_at, o.back_at, k.expected, k.received, k.late, k.missing, k.last_late_at
+FROM outage_station k JOIN outage o ON o.id = k.outage_id""",
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on the condition of instruments."""
+"""Public views on the condition of instruments."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 station_health = Table(
@@ -121,3 +122,59 @@ instrument_availability = Table(
     comment="What share of the epochs of a month came; the present month counts up to the last look.",
     info={"question": "Which instruments need something?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    health = """h.state, h.since, h.reason, h.reason_id, h.reason_values, h.newest_at, h.expected_interval_s,
+  h.missing_share_24h, h.votes"""
+    # The state from decisions takes precedence over findings of the job. Maintenance takes precedence over both.
+    shown = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
+    either = (
+        shown.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
+        .replace("CASE WHEN ", "CASE WHEN (")
+        .replace(" AND f.reason", ") AND f.reason")
+    )
+    action = shown.replace("h.{0} END", "NULL END")
+    state = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
+    keys = ", ".join(
+        f"'health:{kind}:' || k.{column} || ':stale'"
+        for kind, column in (
+            ("station", "id"),
+            ("logger", "logger"),
+            ("base", "reference"),
+            ("gateway", "gateway"),
+            ("power", "power"),
+        )
+    )
+    return {
+        # The second part lists stations that have a state but are no longer in the site file.
+        "station_health": f"""SELECT k.site AS site, k.id AS station, {health}
+FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
+UNION ALL SELECT h.site, h.station, {health} FROM station_state h
+WHERE NOT EXISTS (SELECT 1 FROM station k WHERE k.site = h.site AND k.id = h.station)""",
+        "instrument_health": f"""SELECT k.site, k.id AS instrument,
+  CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' AND f.state IS NOT NULL THEN f.state
+    ELSE coalesce({state}, 'unknown') END AS state,
+  coalesce({shown.format("since")}, h.since) AS since, coalesce({shown.format("reason")}, h.reason, '') AS reason,
+  {either.format("reason_id")} AS reason_id, {either.format("reason_values")} AS reason_values,
+  coalesce({action.format("action")}, '') AS action, {action.format("action_id")} AS action_id,
+  {action.format("action_values")} AS action_values, h.votes,
+  (SELECT max(a.id) FROM alert a WHERE a.site = k.site AND a.ledger = 'health' AND a.closed_at IS NULL
+    AND a.state <> 'returned_unacknowledged' AND h.state = 'silent' AND a.key IN ({keys})) AS parent_alert_id,
+  k.reference AS base, k.logger, k.gateway, k.power, h.newest_at, h.missing_share_24h, i.battery_v,
+  (SELECT l.value_raw FROM series s JOIN series_latest l ON l.series_id = s.id
+    WHERE s.site = k.site AND s.station = k.id AND s.quantity = 'battery_level' AND l.flags IN ('', 'undeclared')) AS battery_percent, i.battery_at,
+  i.battery_empty_at, i.battery_method, i.battery_method_id, i.battery_method_values, i.calibrated_on,
+  {dialect.days_between("i.calibrated_on", "i.judged_at")} AS calibration_age_days, i.calibration_due_on, i.spark_of, i.spark, i.judged_at
+FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
+LEFT JOIN instrument i ON i.site = k.site AND i.station = k.id
+LEFT JOIN instrument_finding f ON f.site = k.site AND f.station = k.id AND f.rank =
+  (SELECT min(b.rank) FROM instrument_finding b WHERE b.site = k.site AND b.station = k.id)
+WHERE k.declared""",
+        "instrument_findings": """SELECT site, station AS instrument, state, since, reason, reason_id, reason_values, action, action_id, action_values
+FROM instrument_finding""",
+        "instrument_availability": f"""SELECT site, station AS instrument, month, expected, received,
+  {dialect.rounded("CAST(received AS double precision) / expected", 6)} AS availability
+FROM instrument_month WHERE expected > 0""",
+    }

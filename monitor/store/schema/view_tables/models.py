@@ -1,7 +1,8 @@
-"""Columns of the public views on trained models."""
+"""Public views on trained models."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 model_gates = Table(
@@ -109,3 +110,20 @@ model_proofs = Table(
     ),
     info={"question": "What looked odd, and how often was that right?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since,
+  g.reason, g.reason_id, g.reason_values,
+  g.issues, g.mae, g.baseline_mae AS mae_best_baseline, g.skill, g.coverage_80 AS covered_80, g.worst_80 AS worst_covered_80,
+  g.worst_station, g.coverage_95 AS covered_95, g.crps, g.baseline_crps AS crps_auto, g.counts_from, g.judged_at,
+  g.lacking, g.lacking_id, g.lacking_values, g.earliest_at
+FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
+        "model_transitions": """SELECT id AS transition_id, at, task, site, kind AS model, model_hash, horizon_s, from_state, to_state,
+  reason, reason_id, reason_values, "by", by_kind, second_by FROM model_transition""",
+        "model_proofs": """SELECT id AS proof_id, site, kind, subject, tested_at, made_by, "by", rows_from, rows_until, rows_tested,
+  weights, settings, config_sha256, passed, reasons, reasons_id, reasons_values, valid_until
+FROM model_proof""",
+    }

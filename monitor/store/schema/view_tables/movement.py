@@ -1,7 +1,8 @@
-"""Columns of the public views on movement of stations and failure windows."""
+"""Public views on movement of stations and failure windows."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
 
 movement_now = Table(
@@ -138,3 +139,50 @@ failure_windows = Table(
     ),
     info={"question": "When may a slope fail?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "failure_windows": f"""SELECT {SERIES_COLUMNS}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
+  w.reasons, w.reasons_id, w.reasons_values, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
+  w.withdrawn_reason_id, w.withdrawn_reason_values,
+  w.method, w.onset_at
+FROM failure_time w JOIN series s ON s.id = w.series_id""",
+        "movement_history": f"""SELECT {SERIES_COLUMNS}, m.at, m.data_until, m.stage, m.trend, m.probability, m.velocity_mm_per_day,
+  m.velocity_error_mm_per_day, m.velocity_window_s, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
+  m.inverse_velocity_day_per_mm, m.reasons, m.reasons_id, m.reasons_values
+FROM movement m JOIN series s ON s.id = m.series_id""",
+        "movement_now": _movement_now(dialect),
+    }
+
+
+def _movement_now(dialect: Dialect) -> str:
+    """Return the view on current movement: the rate measured by each vote, or only the stage if no vote reads a series."""
+    share = "coalesce(abs({0}.rate) / nullif(abs({0}.bound), 0), 0)".format
+    mine = "(q.quantity = r.quantity OR r.quantity = 'displacement' AND substr(q.quantity, 1, 12) = 'displacement')"
+    newest = "SELECT max(n.at) FROM movement n WHERE n.series_id"
+    in_mm = "CASE WHEN r.unit = 'mm/day' THEN r.{0} END".format
+    measured = f"""SELECT r.site, r.station, r.quantity, m.stage, m.trend, {in_mm("rate")} AS velocity_mm_per_day,
+  {in_mm("error")} AS velocity_error_mm_per_day, r.rate, r.error AS rate_error, r.unit, r.window_s, r.newest_at, t.evaluated_at,
+  {dialect.seconds_between("r.newest_at", "t.evaluated_at")} AS age_s, r.criterion, r.level,
+  {dialect.level_name("p.levels", "r.level")} AS level_name, r.counted, r.bound, r.bound_level, {dialect.rounded(share("r"), 6)} AS bound_ratio,
+  r.next_level, {dialect.level_name("p.levels", "r.next_level")} AS next_level_name, r.next_bound, r.next_rate, r.next_window_s,
+  {dialect.rounded("abs(r.next_rate) / nullif(abs(r.next_bound), 0)", 6)} AS next_ratio
+FROM rate_now r JOIN site p ON p.id = r.site JOIN site_state t ON t.site = r.site
+LEFT JOIN series s ON s.id = (SELECT q.id FROM series q WHERE q.site = r.site AND q.station = r.station AND {mine}
+  ORDER BY coalesce(({newest} = q.id), '') DESC, q.id LIMIT 1)
+LEFT JOIN movement m ON m.series_id = s.id AND m.at = ({newest} = s.id)
+WHERE p.active AND r.criterion = (SELECT b.criterion FROM rate_now b WHERE b.site = r.site AND b.station = r.station
+  AND b.quantity = r.quantity
+  ORDER BY CASE WHEN b.counted THEN 0 ELSE 1 END, b.level DESC, {share("b")} DESC, b.criterion LIMIT 1)"""
+    empty = "CAST(NULL AS double precision)"
+    return f"""{measured}
+UNION ALL SELECT q.site, q.station, q.quantity, m.stage, m.trend, m.velocity_mm_per_day, m.velocity_error_mm_per_day,
+  m.velocity_mm_per_day, m.velocity_error_mm_per_day, 'mm/day', m.velocity_window_s, m.data_until, m.at,
+  {dialect.seconds_between("m.data_until", "m.at")}, NULL, NULL, NULL, NULL, {empty}, NULL, {empty}, NULL, NULL, {empty}, {empty}, {empty},
+  {empty}
+FROM series q JOIN site p ON p.id = q.site JOIN station k ON k.site = q.site AND k.id = q.station
+JOIN movement m ON m.series_id = q.id AND m.at = ({newest} = q.id)
+WHERE p.active AND k.declared AND k.on_slope
+  AND NOT EXISTS (SELECT 1 FROM rate_now r WHERE r.site = q.site AND r.station = q.station AND {mine})"""

@@ -1,7 +1,8 @@
-"""Columns of the public views on outlines drawn by people and reviews of footprints."""
+"""Public views on outlines drawn by people and reviews of footprints."""
 
 from sqlalchemy import BigInteger, Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 scene_outlines = Table(
@@ -56,3 +57,16 @@ footprint_reviews = Table(
     ),
     info={"question": "Where did the ground change on an image?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "footprint_reviews": """SELECT c.site, c.name AS scene, c.acquired_at, r.polygon_id, r.at, r.verdict, r."by", r.note, r.geometry,
+  g.mean_probability, g.area_m2, g.model, g.model_hash
+FROM footprint_review r JOIN scene c ON c.scene_hash = r.scene_hash
+  JOIN scene_footprint g ON g.scene_hash = r.scene_hash AND g.model_hash = r.model_hash AND g.polygon_id = r.polygon_id""",
+        "scene_outlines": """SELECT c.site, c.name AS scene, o.scene_hash, c.acquired_at, o.id AS outline_id, o.kind, o.area_m2, o.geometry,
+  o.from_polygon_id AS from_polygon, o.note, o.at, o."by", o.withdrawn_at, o.withdrawn_by
+FROM scene_outline o JOIN scene c ON c.scene_hash = o.scene_hash""",
+    }

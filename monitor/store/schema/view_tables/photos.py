@@ -1,7 +1,8 @@
-"""Columns of the public views on photos."""
+"""Public views on photos."""
 
 from sqlalchemy import BigInteger, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 photos = Table(
@@ -33,3 +34,11 @@ photos = Table(
     ),
     info={"question": "What did people see, declare or correct?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "photos": """SELECT id AS photo_id, site, alert_id, report_id, added_at, "by", via, note, sha256, width, height, taken,
+  latitude, longitude, camera FROM photo""",
+    }

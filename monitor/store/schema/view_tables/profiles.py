@@ -1,7 +1,8 @@
-"""Columns of the public views on profiles measured by inclinometers."""
+"""Public views on profiles measured by inclinometers."""
 
 from sqlalchemy import Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 profile_latest = Table(
@@ -81,3 +82,29 @@ slip_depth = Table(
     comment="The depth of slip of every profile, or why there is none.",
     info={"question": "How deep does it slip?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    of_rows = (
+        "depth_m displacement_mm displacement_b_mm rate_mm_per_day rate_b_mm_per_day checksum_mm reading reading_change"
+    )
+    of_slip = "slip_depth_m slip_depth_low_m slip_depth_high_m displacement_mm rate_mm_per_day rate_sigma_mm_per_day"
+
+    def select(names: str, key: str, *, newest: bool = False, more: str = "") -> str:
+        mine = "o.series_id = s.id AND o.observed_at ="
+        last = f"JOIN series_latest l ON l.series_id = s.id JOIN observation o ON {mine} l.observed_at"
+        revision = (
+            "SELECT max(n.revision) FROM observation n WHERE n.series_id = s.id AND n.observed_at = o.observed_at"
+        )
+        return f"""SELECT s.site AS site, s.station AS station, o.observed_at, o.received_at,
+  {", ".join(f"{dialect.number(index)} AS {name}" for index, name in enumerate(names.split()))}{more}
+FROM series s {last if newest else "JOIN observation o ON o.series_id = s.id"}
+{dialect.rows_of(dialect.entry("o.extra", key))} WHERE s.quantity = 'depth_count' AND o.revision = ({revision})"""
+
+    reason = "".join(f", {dialect.item(6 + i)} AS reason{end}" for i, end in enumerate(("", "_id", "_values")))
+    return {
+        "profile_latest": select(of_rows, "rows", newest=True),
+        "profile_history": select(of_rows, "rows"),
+        "slip_depth": select(of_slip, "slip", more=reason),
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on readings, their gaps, summaries and offsets."""
+"""Public views on readings, their gaps, summaries and offsets."""
 
 from sqlalchemy import BigInteger, Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
 
 latest_observation = Table(
@@ -155,3 +156,55 @@ offsets = Table(
     comment="Declared offsets, revoked ones too.",
     info={"question": "What did people see, declare or correct?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+
+    def columns(row: str) -> str:
+        applied = f"""coalesce({
+            dialect.rounded(
+                f'''(SELECT sum(o.size) FROM offset_entry o
+    WHERE o.series_id = {row}.series_id AND o.at <= {row}.observed_at AND o.revoked_at IS NULL)''',
+                9,
+            )
+        }, 0.0)"""
+        return f"""SELECT {SERIES_COLUMNS}, s.unit AS unit, {row}.observed_at, {row}.received_at,
+  {row}.value_raw - {applied} AS value, {row}.value_raw, {applied} AS offset_applied, {row}.sigma,
+  {_flags(dialect, row)} AS flags, {row}.revision, {row}.solution
+FROM series s JOIN"""
+
+    return {
+        "latest_observation": f"{columns('l')} series_latest l ON l.series_id = s.id",
+        "observation_history": f"{columns('l')} observation l ON l.series_id = s.id",
+        "offsets": f"""SELECT e.id AS offset_id, {SERIES_COLUMNS}, e.unit, e.at, e.known_from, e.size, e.kind, e.author, e.reason,
+  e.confirmed_at, e.confirmed_by, e.revoked_at, e.revoked_by
+FROM offset_entry e JOIN series s ON s.id = e.series_id""",
+        "reading_gaps": f"""SELECT {SERIES_COLUMNS}, g.from_at, g.to_at, g.missing, g.found_at, g.filled_at
+FROM series s JOIN reading_gap g ON g.series_id = s.id""",
+        "sequence_gaps": """SELECT id AS gap_id, site, station, source, boot_id, from_seq, to_seq, to_seq - from_seq + 1 AS missing,
+  from_at, to_at, detected_at, requested_at, filled_at
+FROM sequence_gap""",
+        "observation_summaries": """SELECT s.site, s.station, s.quantity, s.unit, o.starts_at, o.span_s, o.median, o.minimum, o.maximum,
+  o.mean, o."count", o.flagged, o.made_at
+FROM observation_summary o JOIN series s ON s.id = o.series_id""",
+    }
+
+
+def _flags(dialect: Dialect, row: str) -> str:
+    """Combine the flags that a revision arrived with and later ones. The newest entry of a flag decides."""
+    key = f"series_id = {row}.series_id AND observed_at = {row}.observed_at AND revision = {row}.revision"
+    if dialect.sqlite:
+        joined = "group_concat(flag, ',')"
+        arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({row}.flags, ',', '\",\"') || '\"]')"
+    else:
+        joined = "string_agg(flag, ',' ORDER BY flag COLLATE \"C\")"
+        arrival = f"SELECT unnest(string_to_array({row}.flags, ',')) AS flag"
+    return f"""CASE WHEN NOT EXISTS (SELECT 1 FROM observation_flag WHERE {key}) THEN {row}.flags ELSE (
+  SELECT coalesce({joined}, '') FROM (SELECT flag FROM (
+    SELECT a.flag AS flag, 0 AS set_by, -1 AS withdrawn_by FROM ({arrival}) a WHERE a.flag <> ''
+    UNION ALL
+    SELECT CASE WHEN substr(flag, 1, 1) = '-' THEN substr(flag, 2) ELSE flag END,
+      CASE WHEN substr(flag, 1, 1) = '-' THEN -1 ELSE id END, CASE WHEN substr(flag, 1, 1) = '-' THEN id ELSE -1 END
+    FROM observation_flag WHERE {key}
+  ) every_word GROUP BY flag HAVING max(set_by) > max(withdrawn_by) ORDER BY flag) standing) END"""

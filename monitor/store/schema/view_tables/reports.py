@@ -1,7 +1,8 @@
-"""Columns of the public views on issued reports."""
+"""Public views on issued reports."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 issued_reports = Table(
@@ -21,3 +22,13 @@ issued_reports = Table(
     comment="Bulletins and shift reports that the service issued.",
     info={"question": "Is the service well, and who did what?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "issued_reports": """SELECT r.id AS report_id, r.site, r.kind, r.from_at, r.to_at, r.made_at, r.language, r.facts_sha256,
+  r.code_version, (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id) AS mails,
+  (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id AND m.state = 'delivered') AS delivered
+FROM issued_report r""",
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on footprints detected on image scenes."""
+"""Public views on footprints detected on image scenes."""
 
 from sqlalchemy import Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 scene_polygons = Table(
@@ -100,3 +101,19 @@ scene_changes = Table(
     ),
     info={"question": "Where did the ground change on an image?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
+  g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
+  g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.caution_id, g.caution_values, g.near_stations,
+  g.susceptibility, g.susceptibility_map, CASE WHEN g.model IN ('sar', 'index') THEN g.model ELSE 'network' END AS method
+FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
+WHERE g.change <> 'withdrawn'""",
+        "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, g."class", h.judged_at, h.change, h.parent_id, h.grown_m2,
+  h.since_at, h.first_seen_at, h.caution, h.caution_id, h.caution_values
+FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
+  JOIN scene_footprint g ON g.scene_hash = h.scene_hash AND g.model_hash = h.model_hash AND g.polygon_id = h.polygon_id""",
+    }

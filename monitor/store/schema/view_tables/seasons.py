@@ -1,7 +1,8 @@
-"""Columns of the public views on seasonal components of series."""
+"""Public views on seasonal components of series."""
 
 from sqlalchemy import Column, Double, Integer, Table, Text
 
+from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
 
 series_seasons = Table(
@@ -99,3 +100,19 @@ season_hours = Table(
     ),
     info={"question": "What is usual for the season and the hour?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "series_seasons": f"""SELECT {SERIES_COLUMNS}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
+  n.last_at, n.reason, n.reason_id, n.reason_values, n.method, n.trend_strength, n.season_strength, n.season_range, n.day_strength, n.day_range,
+  n.parameters, n.code_version
+FROM season n JOIN series s ON s.id = n.series_id""",
+        "season_hours": f"""SELECT {SERIES_COLUMNS}, s.unit AS unit, CAST({dialect.item(0)} AS integer) AS hour_utc,
+  CAST({dialect.item(1)} AS double precision) AS season
+FROM season n JOIN series s ON s.id = n.series_id {dialect.rows_of("n.day_parts")}""",
+        "season_components": f"""SELECT {SERIES_COLUMNS}, s.unit AS unit, n.grid, {dialect.item(0)} AS at,
+  {", ".join(f"CAST({dialect.item(k)} AS double precision) AS {name}" for k, name in enumerate(("value", "trend", "season", "remainder"), 1))}
+FROM season n JOIN series s ON s.id = n.series_id {dialect.rows_of("n.components")}""",
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on the state of the service."""
+"""Public views on the state of the service."""
 
 from sqlalchemy import Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 service_checks = Table(
@@ -22,3 +23,11 @@ service_checks = Table(
     comment="What the service stands on, as it was found last.",
     info={"question": "Is the service well, and who did what?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, found_id, found_values, remedy, remedy_id, remedy_values
+FROM service_check""",
+    }

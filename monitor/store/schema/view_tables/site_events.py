@@ -1,7 +1,8 @@
-"""Columns of the public views on field reports and declared events."""
+"""Public views on field reports and declared events."""
 
 from sqlalchemy import BigInteger, Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 reports = Table(
@@ -48,3 +49,17 @@ site_events = Table(
     comment="Work, blasting, reservoir operation, earthquakes.",
     info={"question": "What did people see, declare or correct?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "reports": """SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url,
+  coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
+FROM report""",
+        "site_events": """SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by",
+  via, (SELECT count(*) FROM event_confirmation k
+    WHERE k.event_id = site_event.id AND k.withdrawn_at IS NULL) AS confirmations,
+  withdrawn_at, withdrawn_by
+FROM site_event""",
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on the level of each site, its site files and declared maintenance."""
+"""Public views on the level of each site, its site files and declared maintenance."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 site_status = Table(
@@ -116,3 +117,28 @@ site_proposals = Table(
     comment="Site files that were proposed, and what became of them.",
     info={"question": "Which site file was in force, and what was proposed?"},
 )
+
+
+def select_views(dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    open_alerts = "SELECT count(*) FROM alert a WHERE a.site = p.id AND a.closed_at IS NULL AND NOT a.exercise"
+    # `[[relative]]` of a site file makes a station STATION-rel of each station that it measures against a reference.
+    measured = "substr(k.id, 1, length(k.id) - 4)"
+    relative_to = f"""SELECT {dialect.joined("r.reference")} FROM (SELECT DISTINCT k.reference FROM station k
+  WHERE k.site = p.id AND k.declared AND k.reference IS NOT NULL AND substr(k.id, length(k.id) - 3) = '-rel'
+    AND EXISTS (SELECT 1 FROM station m WHERE m.site = k.site AND m.id = {measured}) ORDER BY k.reference) r"""
+    return {
+        "site_status": f"""SELECT p.id AS site, t.level, {dialect.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
+  t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
+  ({open_alerts}) AS active_alerts,
+  ({open_alerts} AND a.ledger <> 'advice' AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
+  coalesce(t.config_sha256, p.config_sha256) AS config_version, ({relative_to}) AS relative_to
+FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
+        "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
+FROM maintenance""",
+        "site_proposals": """SELECT id AS proposal_id, site, sha256, base_sha256, author, reason, proposed_at, state, differences, effect,
+  loosens_high, approved_by, second_by, decided_at, decision_reason,
+  decision_reason_id, decision_reason_values FROM site_proposal""",
+        "config_versions": """SELECT site, sha256 AS config_version, loaded_at, author, reason, reason_id, reason_values, code_version,
+  source FROM config_version""",
+    }

@@ -1,7 +1,8 @@
-"""Columns of the public views on file sources."""
+"""Public views on file sources."""
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 sources = Table(
@@ -38,3 +39,13 @@ sources = Table(
     ),
     info={"question": "What could not be read, or came late?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "sources": """SELECT source, site, kind, address, polled_at, new_at, CASE WHEN error IS NULL THEN 'ok' ELSE 'failed' END AS outcome,
+  error, error_id, error_values, error_since, failures, next_at, CASE WHEN error IS NOT NULL THEN coalesce(success_at, since_at) END AS silent_since,
+  rows_new AS values_new, rows_all AS values_all
+FROM source_poll""",
+    }

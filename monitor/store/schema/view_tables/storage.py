@@ -1,7 +1,8 @@
-"""Columns of the public views on backups and retention."""
+"""Public views on backups and retention."""
 
 from sqlalchemy import BigInteger, Column, Double, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 backups = Table(
@@ -34,3 +35,13 @@ retention_runs = Table(
     comment="What each run of retention did, a line for each table or quantity.",
     info={"question": "Is the service well, and who did what?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "retention_runs": """SELECT id AS run_id, at, what, before_at, removed, summaries, seconds, longest_ms
+FROM retention_run""",
+        "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
+FROM backup_run""",
+    }

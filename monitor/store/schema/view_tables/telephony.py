@@ -1,7 +1,8 @@
-"""Columns of the public views on replies by telephone and orders to sirens."""
+"""Public views on replies by telephone and orders to sirens."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
+from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
 
 message_replies = Table(
@@ -47,3 +48,17 @@ siren_orders = Table(
     comment="Orders to sirens and signs by MQTT, and what they answered.",
     info={"question": "Who was notified, did it arrive, and who answered?"},
 )
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "message_replies": """SELECT r.id AS reply_id, r.at, r.way, r.outcome, r.alert_id, a.site, r.person
+FROM reply r LEFT JOIN alert a ON a.id = r.alert_id""",
+        "siren_orders": """SELECT o.id AS order_id, o.site, o.topic, o.sequence, o.notification_id, o.wanted, o.level, o.level_name, o.exercise,
+  CASE WHEN o.confirmed_at IS NOT NULL AND o.said = o.wanted THEN CASE o.wanted WHEN 'on' THEN 'confirmed' ELSE o.wanted END
+    WHEN o.confirmed_at IS NOT NULL THEN 'refused'
+    WHEN EXISTS (SELECT 1 FROM siren_order n WHERE n.topic = o.topic AND n.sequence > o.sequence) THEN 'replaced'
+    ELSE 'ordered' END AS state,
+  o.ordered_at, o.sent_at, o.valid_until, o.times, o.confirmed_at, o.confirmed_by, o.said FROM siren_order o""",
+    }
