@@ -26,6 +26,7 @@ from monitor.store.alerting import outbox
 from monitor.store.alerting.duty import find_on_duty
 from monitor.store.database.engine import Database
 from monitor.store.pages import load_cards, load_open_alerts
+from monitor.store.schema.view_tables.instruments import InstrumentRow
 from monitor.store.schema.views import load_view
 
 _LOG = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     for each, some in ((_ALERT, alarms), (_SUGGESTION, advice)):
         lines += [each(n=a["alert_id"], text=a["reason"]) for a in some[:LISTED]]
         lines += [_MORE(n=len(some) - LISTED)] if len(some) > LISTED else []
-    board = load_view(c, "instrument_health", order_by=("instrument",), site=site.id)
+    board = load_view(c, "instrument_health", InstrumentRow, order_by=("instrument",), site=site.id)
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
     lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
     lines += [_SEE(names=NameList(tuple(sick[:LISTED])))] if sick else []

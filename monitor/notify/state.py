@@ -21,7 +21,8 @@ from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
 from monitor.store.alerting.outbox import last_event_id, load_alert_events
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.schema.view_rows import AlertRow, SiteStatusRow
+from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
 
@@ -198,9 +199,9 @@ class StatePublisher:
         self._publish_events(now)
         with self._db.read() as c:
             entry, head = find_head(c)
-            sites = load_view(c, "site_status", order_by=["site"])
+            sites = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
             # every second: the frozen inputs of hundreds of open alerts are tens of megabytes
-            alerts = load_view(c, "active_alerts", order_by=["-level", "alert_id"], without="evidence")
+            alerts = load_view(c, "active_alerts", AlertRow, order_by=["-level", "alert_id"], without="evidence")
         if self._publisher.connections != self._connection:  # a new broker or session: tell all again
             self._connection = self._publisher.connections
             self._sent.clear()

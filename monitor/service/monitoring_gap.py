@@ -9,7 +9,7 @@ from monitor.domain.instants import parse
 from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
 from monitor.store.database.engine import Database
 from monitor.store.readings.gaps import Outage, add_outage
-from monitor.store.schema.view_rows import SiteStatusRow
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.service_state import find_stamp, stamp
 
 GOOD: Final = "ingest.good"  # stamp: the last instant at which all was read

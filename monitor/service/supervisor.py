@@ -47,6 +47,8 @@ from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import Quota, add_rejected
+from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import DeniedMessages, find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
@@ -243,7 +245,7 @@ class Supervisor:
         """Keep what is needed when the database is away: the sites in force and their last levels."""
         self._known = list(load_in_force(c))
         self._languages |= {r.name: r.language for r in gather_recipients(self._known)}
-        rows = load_view(c, "site_status", order_by=["site"])
+        rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
         self._levels = [
             LAST_LEVEL(
                 site=row["site"],
@@ -334,7 +336,7 @@ class Supervisor:
                 with db.read() as c:  # first: a database that takes no writes still answers what the last levels are
                     self._read_known(c)
                     if not self._has_written:  # alarms of the run before end once their client ids are quiet
-                        keys = [row["key"] for row in load_view(c, "active_alerts")]
+                        keys = [row["key"] for row in load_view(c, "active_alerts", AlertRow)]
                         self._contested |= {key for key in keys if key.startswith(CONTESTED_KEY)}
                 with db.write() as c:
                     if lines:

@@ -33,16 +33,12 @@ from monitor.store.schema.scenes import scene, scene_footprint
 from monitor.store.schema.site_events import report, site_event
 from monitor.store.schema.sites import site as site_table
 from monitor.store.schema.sites import station as station_table
-from monitor.store.schema.view_rows import (
-    AlertEventRow,
-    AlertRow,
-    DeliveryRow,
-    MessageRow,
-    ReadingRow,
-    ScenePolygonRow,
-    SiteStatusRow,
-    StationHealthRow,
-)
+from monitor.store.schema.view_tables.alerts import AlertEventRow, AlertRow
+from monitor.store.schema.view_tables.delivery import DeliveryRow, MessageRow
+from monitor.store.schema.view_tables.instruments import StationHealthRow
+from monitor.store.schema.view_tables.readings import ReadingRow
+from monitor.store.schema.view_tables.scenes import ScenePolygonRow
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
@@ -120,7 +116,7 @@ def count_states(states: Mapping[str, int]) -> list[Message]:
 
 def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
     """Active sites with their status, the most dangerous first: all, one, or some."""
-    status = {row["site"]: row for row in load_view(c, "site_status", site=site)}
+    status = {row["site"]: row for row in load_view(c, "site_status", SiteStatusRow, site=site)}
     h, counts = (
         table("station_health", *map(column, ("site", "station", "state"))).c,
         defaultdict[str, dict[str, int]](dict),
@@ -210,9 +206,9 @@ class StationCard:
 
 def load_stations(c: Connection, site: str) -> list[StationCard]:
     """The stations of a site by id, those on stable ground last."""
-    health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
+    health = {row["station"]: row for row in load_view(c, "station_health", StationHealthRow, site=site)}
     series: dict[str, list[ReadingRow]] = {}
-    for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
+    for row in load_view(c, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
@@ -224,7 +220,7 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
 def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
     order = ["exercise", "-level", "-raised_at", "-alert_id"]
-    return load_view(c, "active_alerts", order_by=order, without="evidence", site=site)
+    return load_view(c, "active_alerts", AlertRow, order_by=order, without="evidence", site=site)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +338,7 @@ def _load_scenes(
 def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
     """Polygons of one scene, the largest first."""
     which = {"site": site, "scene_hash": scene_hash}
-    rows = load_view(c, "scene_polygons", order_by=["-area_m2", "polygon_id"], limit=500, **which)
+    rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **which)
     for row in rows:
         row["geometry"] = json.loads(str(row["geometry"]))
     return rows
@@ -517,15 +513,17 @@ class AlertPage(TypedDict):
 
 def load_alert_page(c: Connection, alert_id: int) -> AlertPage | None:
     """One alert with events, notifications and outcomes; None when it does not exist."""
-    rows = load_view(c, "alert_history", alert_id=alert_id)
+    rows = load_view(c, "alert_history", AlertRow, alert_id=alert_id)
     if not rows:
         return None
     return {
         "alert": rows[0],
-        "events": load_view(c, "alert_events", order_by=["sequence"], alert_id=alert_id),
-        "deliveries": load_view(c, "deliveries", order_by=["-notification_id"], limit=200, alert_id=alert_id),
+        "events": load_view(c, "alert_events", AlertEventRow, order_by=["sequence"], alert_id=alert_id),
+        "deliveries": load_view(
+            c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
+        ),
         "notifications": load_view(
-            c, "notification_status", order_by=["-notification_id"], limit=200, alert_id=alert_id
+            c, "notification_status", MessageRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
         ),
         "outcomes": load_view(c, "alert_outcomes", order_by=["-at"], alert_id=alert_id),
     }
@@ -592,7 +590,7 @@ def load_history(
 ) -> list[AlertRow]:
     """Alerts, newest first, without their evidence."""
     name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
-    return load_view(c, name, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)
+    return load_view(c, name, AlertRow, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)
 
 
 def count_open(c: Connection) -> dict[tuple[str, str], int]:

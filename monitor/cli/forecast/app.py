@@ -12,7 +12,6 @@ from monitor.cli.identity import name_helper
 
 if TYPE_CHECKING:
     from monitor.store.database.engine import Database
-    from monitor.store.schema.view_rows import WhyNotShownRow
 
 MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
@@ -46,10 +45,11 @@ def hindcast(site: session.SiteOption) -> None:
 
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
     """Why series and models have no forecast that is shown: those that lack the same in one line."""
+    from monitor.store.schema.view_tables.forecasts import WhyNotShownRow
     from monitor.store.schema.views import load_view
 
     with db.read() as c:
-        rows = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), site=site)
+        rows = load_view(c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), site=site)
     same: dict[tuple[str, str], list[WhyNotShownRow]] = {}
     for row in rows:
         same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)

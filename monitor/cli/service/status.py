@@ -45,6 +45,7 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import PollState, load_polls
 from monitor.store.scenes.arrivals import SceneRow, load_waiting
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 
@@ -97,7 +98,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
     with suppress(ConfigError):  # a folder that is not there holds none
         declared = scan_sites(service.paths.sites)[0]
     with db.read() as c:
-        rows = load_view(c, "site_status", order_by=["site"])
+        rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
         found = StoredStatus(
             stamps=load_stamps(c),
             tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},

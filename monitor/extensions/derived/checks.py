@@ -12,6 +12,7 @@ from monitor.domain.site import Site
 from monitor.extensions.derived.cost import estimate_cost
 from monitor.extensions.derived.plans import Plan, plan_site
 from monitor.store.database.engine import Database
+from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.views import load_view
 
 LASTS_S: Final = 600.0
@@ -38,7 +39,7 @@ def read_agreement(db: Database, sites: Mapping[str, Site], now: datetime) -> Ag
     for site in sites.values():
         plans = [plan for plan in plan_site(site).each if plan.calculation.agree_within]
         with db.read() as c:
-            rows = load_view(c, "latest_observation", site=site.id) if plans else []
+            rows = load_view(c, "latest_observation", ReadingRow, site=site.id) if plans else []
         newest = {(row["station"], row["quantity"]): row for row in rows}
         for plan in plans:
             there = [(newest[place], scale / plan.scale) for place, scale in plan.scales.items() if place in newest]

@@ -17,7 +17,7 @@ from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site, Team
 from monitor.extensions.duty import store as duty
 from monitor.extensions.duty.rota import NOBODY
-from monitor.store.schema.view_rows import AlertRow
+from monitor.store.schema.view_tables.alerts import AlertRow
 
 _NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")
 _WHICH_TEAM: Final = Template("duty.which_team", "team: one of {names}")

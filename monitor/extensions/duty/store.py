@@ -27,7 +27,9 @@ from monitor.store.schema.duty import duty_handover, duty_override, duty_rota, d
 from monitor.store.schema.site_events import report
 from monitor.store.schema.sites import maintenance as maintenance_table
 from monitor.store.schema.sites import site as site_table
-from monitor.store.schema.view_rows import AlertRow
+from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.store.schema.view_tables.instruments import InstrumentRow
+from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 
 _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
@@ -350,10 +352,12 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
     """
     last = c.execute(select(func.max(duty_handover.c.signed_at)).where(duty_handover.c.site == site)).scalar()
     since = last or now - FIRST_PERIOD
-    status = load_view(c, "site_status", site=site)
+    status = load_view(c, "site_status", SiteStatusRow, site=site)
     rows = [
         row
-        for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
+        for row in load_view(
+            c, "active_alerts", AlertRow, order_by=("-level", "-alert_id"), without="evidence", site=site
+        )
         if not row["exercise"] and row["ledger"] != "advice"
     ]
     sentences = describe(c, rows[:MOST])
@@ -364,7 +368,7 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
     ]
     sick = [
         {name: value for name, value in row.items() if name in SICK_FACTS}
-        for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
+        for row in load_view(c, "instrument_health", InstrumentRow, order_by=("instrument",), site=site)
         if row["state"] not in WELL
     ]
     r, m = report.c, maintenance_table.c

@@ -19,7 +19,7 @@ from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.store.pages import StationCard, load_stations
 from monitor.store.readings.observations import count_epochs, load_epochs
-from monitor.store.schema.view_rows import ReadingRow
+from monitor.store.schema.view_tables.readings import ReadingRow
 
 CONFORMANCE: Final = (
     "http://www.opengis.net/spec/iot_sensing/1.1/req/datamodel",

@@ -16,7 +16,7 @@ from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.readings.gaps import Gap, load_gaps
-from monitor.store.schema.view_rows import FindingRow
+from monitor.store.schema.view_tables.instruments import FindingRow
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import SiteSnapshot, name_stations
 from monitor.web.parts.documents import draw_line

@@ -8,7 +8,7 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
 from monitor.extensions.points.store.looks import load_largest, load_newest_issues
-from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
+from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 
 app = Commands(help=__doc__)
@@ -35,7 +35,9 @@ def points(
             narrow_to_reader(c, site)
             issues = load_newest_issues(c, site)
             if pid is not None:
-                rows = load_view(c, "point_forecasts", order_by=("point_set", "horizon"), site=site, pid=pid)
+                rows = load_view(
+                    c, "point_forecasts", PointForecastRow, order_by=("point_set", "horizon"), site=site, pid=pid
+                )
             else:
                 rows = load_largest(c, site, most) if most else []
     for one in issues:

@@ -14,7 +14,7 @@ from monitor.domain.language.rendering import translate_all
 from monitor.extensions.points.store.looks import load_looks, load_newest_issues
 from monitor.extensions.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from monitor.extensions.points.store.rates import Box, PointRate, load_rates
-from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
+from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Early
 from monitor.web.parts.collect import SiteSnapshot, read_site
@@ -135,7 +135,9 @@ def read_point(
         if one is None:
             raise NotFoundError(_NO_SET(site=site, name=set_))
         found = load_point(seen.c, one, pid, seen.now)
-        ahead = load_rows(seen.c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
+        ahead = load_rows(
+            seen.c, "point_forecasts", PointForecastRow, order_by=["horizon"], site=site, point_set=set_, pid=pid
+        )
     head = {"site": site, "set": set_, "pid": pid, "direction": one.direction, "unit": "mm"}
     return translate_all({**head, **found, "forecast": [{name: row[name] for name in _AHEAD} for row in ahead]})
 
@@ -158,9 +160,16 @@ def list_point_forecasts(
     """Newest issues of satellite points, an entry per horizon; with `pid` the forecasts of that point."""
     with read_site(request, site) as seen:
         if pid is None:
-            return load_rows(seen.c, "point_forecast_issues", order_by=["-issue_id", "horizon"], limit=limit, site=site)
+            return load_rows(
+                seen.c,
+                "point_forecast_issues",
+                PointIssueRow,
+                order_by=["-issue_id", "horizon"],
+                limit=limit,
+                site=site,
+            )
         order = ["point_set", "horizon"]
-        return load_rows(seen.c, "point_forecasts", order_by=order, limit=limit, site=site, pid=pid)
+        return load_rows(seen.c, "point_forecasts", PointForecastRow, order_by=order, limit=limit, site=site, pid=pid)
 
 
 def _read_box(text: str | None) -> Box:

@@ -22,7 +22,7 @@ from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.outbox import notification
 from monitor.store.schema.photos import photo
 from monitor.store.schema.sites import config_version
-from monitor.store.schema.view_rows import PhotoRow
+from monitor.store.schema.view_tables.photos import PhotoRow
 
 Rows = list[dict[str, Any]]
 _WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # what people said to questions

@@ -20,7 +20,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.models import model, model_proof, model_transition
-from monitor.store.schema.view_rows import MarkedFootprint
+from monitor.store.schema.view_tables.scenes import MarkedFootprint
 
 LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
 FORECASTS, OUTLINES = "forecasts", "outlines"  # how people read what was tested; a detector has its own name

@@ -27,7 +27,7 @@ from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
 from monitor.store.schema.readings import observation, observation_flag, offset_entry, series, series_latest
 from monitor.store.schema.sites import station
-from monitor.store.schema.view_rows import ReadingRow
+from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]

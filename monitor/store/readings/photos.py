@@ -15,7 +15,7 @@ from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.photos import photo
 from monitor.store.schema.site_events import report
-from monitor.store.schema.view_rows import PhotoRow
+from monitor.store.schema.view_tables.photos import PhotoRow
 from monitor.store.schema.views import load_view
 
 MOST_OF_ONE: Final = 100  # of one alert or report
@@ -94,7 +94,7 @@ def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int 
 
 def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[PhotoRow]:
     """Photos by site or alert, the newest first, without the pictures."""
-    return load_view(c, "photos", order_by=("-added_at", "-photo_id"), limit=limit, **which)
+    return load_view(c, "photos", PhotoRow, order_by=("-added_at", "-photo_id"), limit=limit, **which)
 
 
 def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> bytes:

@@ -16,7 +16,7 @@ from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
-from monitor.store.schema.view_rows import MarkedFootprint
+from monitor.store.schema.view_tables.scenes import MarkedFootprint
 
 _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()
 _IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()

@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, NamedTuple, overload
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from sqlalchemy import Column, Connection, Table, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from forecasting.message import gather
 from monitor.domain.errors import NotFoundError, StoreError
-from monitor.store.schema import view_rows as r
 from monitor.store.schema.view_tables.all import select_views, view_metadata
+
+Row = TypeVar("Row")
 
 _MARK: Final = "slopeward view"
 # Limits of a reader's role on PostgreSQL. A session cannot change the connection limit and `temp_file_limit`. It can
@@ -64,48 +65,14 @@ def views_are_current(connection: Connection) -> bool:
 
 
 @overload
-def load_view(connection: Connection, name: Literal["site_status"], **query: Any) -> list[r.SiteStatusRow]: ...
+def load_view(connection: Connection, name: str, /, **query: Any) -> list[dict[str, Any]]: ...
 @overload
-def load_view(connection: Connection, name: Literal["station_health"], **query: Any) -> list[r.StationHealthRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["latest_observation"], **query: Any) -> list[r.ReadingRow]: ...
-@overload
-def load_view(
-    connection: Connection, name: Literal["active_alerts", "alert_history"], **query: Any
-) -> list[r.AlertRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["notification_status"], **query: Any) -> list[r.MessageRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["deliveries"], **query: Any) -> list[r.DeliveryRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["alert_events"], **query: Any) -> list[r.AlertEventRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["photos"], **query: Any) -> list[r.PhotoRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["instrument_health"], **query: Any) -> list[r.InstrumentRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["instrument_findings"], **query: Any) -> list[r.FindingRow]: ...
-@overload
-def load_view(
-    connection: Connection, name: Literal["instrument_availability"], **query: Any
-) -> list[r.AvailabilityRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["latest_forecast"], **query: Any) -> list[r.IssuedForecastRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["scene_polygons"], **query: Any) -> list[r.ScenePolygonRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["why_not_shown"], **query: Any) -> list[r.WhyNotShownRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["model_gates"], **query: Any) -> list[r.ModelGateRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["point_forecast_issues"], **q: Any) -> list[r.PointIssueRow]: ...
-@overload
-def load_view(connection: Connection, name: Literal["point_forecasts"], **query: Any) -> list[r.PointForecastRow]: ...
-@overload
-def load_view(connection: Connection, name: str, **query: Any) -> list[Any]: ...
+def load_view(connection: Connection, name: str, row_type: type[Row], /, **query: Any) -> list[Row]: ...
 def load_view(
     connection: Connection,
     name: str,
+    row_type: Any = None,
+    /,
     *,
     order_by: Sequence[str] = (),
     limit: int | None = None,
@@ -115,11 +82,13 @@ def load_view(
     """Load rows of a view as dictionaries.
 
     Rows are the same on both databases: booleans are `bool`; instants and JSON are text. A text with the columns
-    `NAME_id` and `NAME_values` becomes one `Message` under `NAME`. The row types are declared in `view_rows.py`.
+    `NAME_id` and `NAME_values` becomes one `Message` under `NAME`.
 
     Args:
         connection: an open connection.
         name: the name of the view.
+        row_type: the `TypedDict` of the rows, which the module of the view declares. Without it, rows are plain
+            dictionaries.
         order_by: names of columns, with a leading `-` for descending order.
         limit: the largest number of rows.
         without: the name of a column to leave out, because its text is long.
@@ -128,7 +97,11 @@ def load_view(
 
     Raises:
         NotFoundError: there is no such view or column.
+        TypeError: the view has another row type.
     """
+    declared = _find_view(name).info.get("row")
+    if row_type not in (None, declared):
+        raise TypeError(f"rows of the view {name!r} are of type {declared}, not {row_type}")
     rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals)
     return [gather(row) for row in rows]
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Value, gather
 from monitor.store.alerting.sites import load_place_names
-from monitor.store.schema.view_rows import DeliveryRow, MessageRow
+from monitor.store.schema.view_tables.delivery import DeliveryRow, MessageRow
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of
 

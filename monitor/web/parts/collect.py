@@ -40,7 +40,10 @@ from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.photos import NO_ALERT, load_photos
-from monitor.store.schema.view_rows import AlertEventRow, AlertRow, DeliveryRow, PhotoRow
+from monitor.store.schema.view_tables.alerts import AlertEventRow, AlertRow
+from monitor.store.schema.view_tables.delivery import DeliveryRow
+from monitor.store.schema.view_tables.photos import PhotoRow
+from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
@@ -275,7 +278,7 @@ def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[
     rates = sorted(load_rates(c, site_id), key=lambda one: (one.level, one.share))
     found = {one.criterion: PresentValue(one.rate, one.unit, one.station) for one in rates}
     levels = [] if site is None else [k for k in site.criteria if k.kind.is_level and k.thresholds]
-    newest = load_view(c, "latest_observation", site=site_id) if levels else []
+    newest = load_view(c, "latest_observation", ReadingRow, site=site_id) if levels else []
     for criterion in levels:
         _, sign = bound_of(criterion.thresholds[0])
         read = [r for r in newest if r["station"] in criterion.stations and r["quantity"] == criterion.quantity]

@@ -29,7 +29,8 @@ from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.duty import find_on_duty, list_chain
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
-from monitor.store.schema.view_rows import AlertRow
+from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.store.schema.view_tables.instruments import StationHealthRow
 from monitor.store.schema.views import load_view
 
 
@@ -186,7 +187,7 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
     movements = timeline.load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
-    for health in load_view(c, "station_health", site=frozenset(movements)) if movements else ():
+    for health in load_view(c, "station_health", StationHealthRow, site=frozenset(movements)) if movements else ():
         states.setdefault(health["site"], {})[health["station"]] = health["state"]
     motions = {
         site: describe_motion(rows, now, watched.get(site, set()), states.get(site, {}))

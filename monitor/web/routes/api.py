@@ -14,7 +14,9 @@ from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.arrivals import NO_SCENE
-from monitor.store.schema.view_rows import AlertRow, IssuedForecastRow, MessageRow, WhyNotShownRow
+from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.store.schema.view_tables.delivery import MessageRow
+from monitor.store.schema.view_tables.forecasts import IssuedForecastRow, WhyNotShownRow
 from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
@@ -87,7 +89,7 @@ def list_forecasts(
     which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
     order = ["station", "quantity", "model", "horizon_s"]
     with read_site(request, site) as seen:
-        rows = load_view(seen.c, "latest_forecast", order_by=order, **which)
+        rows = load_view(seen.c, "latest_forecast", IssuedForecastRow, order_by=order, **which)
     return [row for row in rows if shown is None or row["shown"] == shown][:limit]
 
 
@@ -95,7 +97,9 @@ def list_forecasts(
 def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
     """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
     with read_site(request, site) as seen:
-        return load_view(seen.c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
+        return load_view(
+            seen.c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
+        )
 
 
 @router.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
@@ -156,7 +160,7 @@ def list_notifications(
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
         which: dict[str, Any] = {"site": narrow(request, site), "state": state}
-        rows = load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
+        rows = load_view(c, "notification_status", MessageRow, order_by=["-notification_id"], limit=limit, **which)
         return redactor_of(request, c).cover_messages(rows)
 
 

@@ -14,7 +14,9 @@ from monitor.store.alerting.answers import load_states
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.view_rows import IssuedForecastRow, WhyNotShownRow
+from monitor.store.schema.view_tables.delivery import DeliveryRow
+from monitor.store.schema.view_tables.forecasts import IssuedForecastRow, WhyNotShownRow
+from monitor.store.schema.view_tables.models import ModelGateRow
 from monitor.store.schema.views import load_view
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import redactor_of
@@ -134,11 +136,13 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         declared = seen.declared
         awaited = list_awaited(c, filter(None, [declared]), seen.now)
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
-        newest = [row for row in load_view(c, "latest_forecast", site=site) if row["shown"]]
+        newest = [row for row in load_view(c, "latest_forecast", IssuedForecastRow, site=site) if row["shown"]]
         compared = frozenset({LINE, *(row["model"] for row in newest)})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
-        lacks = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
-        gates = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
+        lacks = load_view(
+            c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
+        )
+        gates = load_view(c, "model_gates", ModelGateRow, order_by=("horizon_s", "model", "model_hash"), site=site)
         gates = [row for row in gates if row["model_state"] != "retired"]
         rolled, explained = queries.load_rolled(c, site), load_explanations(c, site)
     values = {"units": units, "gates": gates, "explained": explained}
@@ -221,7 +225,9 @@ def show_notifications(request: Request, state: Annotated[str | None, Query()] =
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
         sites = narrow(request, None)
-        rows = load_view(c, "deliveries", order_by=["-notification_id"], limit=300, site=sites, state=state or None)
+        rows = load_view(
+            c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=300, site=sites, state=state or None
+        )
         rows = redactor_of(request, c).cover_messages(rows)
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}

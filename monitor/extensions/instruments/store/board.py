@@ -15,7 +15,7 @@ from monitor.extensions.instruments.store.readings import load_newest_stamps
 from monitor.store.readings.messages import DENIED
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.ingest import rejected_message
-from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
+from monitor.store.schema.view_tables.instruments import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import DeniedMessages, find_stamp
 
@@ -58,9 +58,9 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
     """
     only: dict[str, Any] = {"site": site, "instrument": instrument}
-    findings = _group(load_view(c, "instrument_findings", order_by=("since",), **only))
-    months = _group(load_view(c, "instrument_availability", order_by=("-month",), **only))
-    rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
+    findings = _group(load_view(c, "instrument_findings", FindingRow, order_by=("since",), **only))
+    months = _group(load_view(c, "instrument_availability", AvailabilityRow, order_by=("-month",), **only))
+    rows = load_view(c, "instrument_health", InstrumentRow, order_by=("site", "instrument"), **only)
     a, causes = alert.c, dict[int, Parent]()
     for number, name in c.execute(select(a.id, a.key).where(a.id.in_({row["parent_alert_id"] for row in rows}))):
         kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901

@@ -21,7 +21,7 @@ from monitor.store.schema.points import (
     point_look,
     point_set,
 )
-from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
+from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 
 
@@ -255,7 +255,11 @@ def load_newest_issues(c: Connection, site: str) -> list[PointIssueRow]:
     i = point_issue.c
     newest = select(func.max(i.id)).where(i.site == site, i.ended_at.is_not(None)).group_by(i.point_set_id)
     ids = frozenset(c.execute(newest).scalars())
-    return load_view(c, "point_forecast_issues", order_by=("point_set", "horizon"), issue_id=ids) if ids else []
+    return (
+        load_view(c, "point_forecast_issues", PointIssueRow, order_by=("point_set", "horizon"), issue_id=ids)
+        if ids
+        else []
+    )
 
 
 def load_largest(c: Connection, site: str, most: int) -> list[PointForecastRow]:
@@ -278,6 +282,6 @@ def load_largest(c: Connection, site: str, most: int) -> list[PointForecastRow]:
         )
         pids = frozenset(c.execute(names).scalars())
         which = {"site": site, "point_set": one["point_set"], "horizon": number, "pid": pids}
-        rows = load_view(c, "point_forecasts", **which) if pids else []
+        rows = load_view(c, "point_forecasts", PointForecastRow, **which) if pids else []
         found += sorted(rows, key=lambda row: (-abs((row["q50"] or 0.0) - row["value_mm"]), row["pid"]))
     return found

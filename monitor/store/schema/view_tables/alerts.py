@@ -1,9 +1,47 @@
 """Public views on alerts, their events and outcomes."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class AlertRow(TypedDict):
+    """A row of `active_alerts` or `alert_history`. Pages load it without the column `evidence`."""
+
+    alert_id: int
+    site: str
+    ledger: str
+    key: str
+    level: int
+    peak_level: int
+    level_name: str
+    state: str
+    exercise: bool
+    raised_at: str
+    data_time: str | None
+    reason: str
+    evidence: str | None
+    evidence_sha256: str
+    config_version: str
+    acknowledged_at: str | None
+    closed_at: str | None
+
+
+class AlertEventRow(TypedDict):
+    """A row of `alert_events`."""
+
+    alert_id: int
+    at: str
+    from_state: str | None
+    to_state: str
+    from_level: int | None
+    to_level: int
+    actor: str
+    reason: str
+
 
 active_alerts = Table(
     "active_alerts",
@@ -38,7 +76,7 @@ active_alerts = Table(
     Column("acknowledged_by", Text, comment="by whom"),
     Column("closed_at", Text, comment="when it was closed", info={"unit": "time"}),
     comment="Alerts that are not closed.",
-    info={"question": "What is alarmed, what happened to it, and was it true?"},
+    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertRow},
 )
 
 alert_history = Table(
@@ -74,7 +112,7 @@ alert_history = Table(
     Column("acknowledged_by", Text, comment="by whom"),
     Column("closed_at", Text, comment="when it was closed", info={"unit": "time"}),
     comment="Every alert ever raised.",
-    info={"question": "What is alarmed, what happened to it, and was it true?"},
+    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertRow},
 )
 
 alert_events = Table(
@@ -98,7 +136,7 @@ alert_events = Table(
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     comment="Every step of every alert, in order of `sequence`.",
-    info={"question": "What is alarmed, what happened to it, and was it true?"},
+    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertEventRow},
 )
 
 alert_outcomes = Table(

@@ -1,9 +1,35 @@
 """Public views on notifications, digests and channel tests."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class MessageRow(TypedDict):
+    """Columns that `notification_status` and `deliveries` have in common."""
+
+    notification_id: int
+    alert_id: int
+    site: str
+    recipient: str
+    channel: str
+    state: str
+    queued_at: str
+    sent_at: str | None
+    confirmed_at: str | None
+    confirmed_by: str | None
+
+
+class DeliveryRow(MessageRow):
+    """A row of `deliveries`."""
+
+    kind: str
+    received_at: str | None
+    why: str | None
+
 
 notification_status = Table(
     "notification_status",
@@ -42,7 +68,7 @@ notification_status = Table(
     Column("subject_values", Text, comment="values of that message, JSON"),
     Column("idempotency_key", Text, comment="the same at every try"),
     comment="The outbox: one row per event, recipient and channel.",
-    info={"question": "Who was notified, did it arrive, and who answered?"},
+    info={"question": "Who was notified, did it arrive, and who answered?", "row": MessageRow},
 )
 
 deliveries = Table(
@@ -88,7 +114,7 @@ deliveries = Table(
     Column("subject_id", Text, comment="id of the message in `subject`"),
     Column("subject_values", Text, comment="values of that message, JSON"),
     comment=("The same messages by what became of them, in words for people: one row per recipient and channel."),
-    info={"question": "Who was notified, did it arrive, and who answered?"},
+    info={"question": "Who was notified, did it arrive, and who answered?", "row": DeliveryRow},
 )
 
 digests = Table(

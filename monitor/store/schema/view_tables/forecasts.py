@@ -1,11 +1,51 @@
 """Public views on forecasts and their scores."""
 
-from typing import Final
+from typing import Final, TypedDict
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class IssuedForecastRow(TypedDict):
+    """A row of `latest_forecast`."""
+
+    station: str
+    quantity: str
+    unit: str
+    issued_at: str
+    data_until: str
+    target_at: str
+    horizon_s: float
+    q025: float | None
+    q10: float | None
+    q50: float | None
+    q90: float | None
+    q975: float | None
+    model: str
+    model_hash: str | None
+    baseline: str | None
+    baseline_q50: float | None
+    replaces: str | None
+    data_value: float
+    shown: bool
+    reason: str
+
+
+class WhyNotShownRow(TypedDict):
+    """A row of `why_not_shown`: a series and a model without a shown forecast."""
+
+    site: str
+    station: str
+    quantity: str
+    model: str
+    horizon_s: float
+    issued_at: str
+    reason: str
+    lacking: str
+    earliest_at: str | None
+
 
 latest_forecast = Table(
     "latest_forecast",
@@ -65,7 +105,7 @@ latest_forecast = Table(
         "be shown. When the data end, the last issue stays: look at `data_until`. Rows of `kinematic` are "
         "there only while the newest issue has them."
     ),
-    info={"question": "What will it do next, and how likely is a bound to be crossed?"},
+    info={"question": "What will it do next, and how likely is a bound to be crossed?", "row": IssuedForecastRow},
 )
 
 forecast_history = Table(
@@ -197,7 +237,7 @@ why_not_shown = Table(
         "Of the newest issue every series and model that has no shown forecast: forecasts that were "
         "withheld, networks that are not trained, or not let through."
     ),
-    info={"question": "Why is there no forecast, and from when on?"},
+    info={"question": "Why is there no forecast, and from when on?", "row": WhyNotShownRow},
 )
 
 forecast_vs_observed = Table(

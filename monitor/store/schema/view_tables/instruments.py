@@ -1,9 +1,72 @@
 """Public views on the condition of instruments."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class StationHealthRow(TypedDict):
+    """A row of `station_health`."""
+
+    site: str
+    station: str
+    state: str | None
+    since: str | None
+    reason: str | None
+    newest_at: str | None
+
+
+class InstrumentRow(TypedDict):
+    """A row of `instrument_health`."""
+
+    site: str
+    instrument: str
+    state: str
+    since: str | None
+    reason: str
+    action: str
+    votes: bool
+    parent_alert_id: int | None
+    base: str | None
+    logger: str | None
+    gateway: str | None
+    power: str | None
+    newest_at: str | None
+    battery_v: float | None
+    battery_percent: float | None
+    battery_empty_at: str | None
+    battery_method: str
+    calibrated_on: str | None
+    calibration_age_days: int | None
+    calibration_due_on: str | None
+    spark_of: str | None
+    spark: str | None
+    judged_at: str | None
+
+
+class FindingRow(TypedDict):
+    """A row of `instrument_findings`."""
+
+    site: str
+    instrument: str
+    state: str
+    since: str
+    reason: str
+    action: str
+
+
+class AvailabilityRow(TypedDict):
+    """A row of `instrument_availability`."""
+
+    site: str
+    instrument: str
+    month: str
+    expected: int
+    availability: float
+
 
 station_health = Table(
     "station_health",
@@ -25,7 +88,7 @@ station_health = Table(
     ),
     Column("votes", Boolean, comment="its vote counts"),
     comment="One row per station, declared or seen; null state = never evaluated.",
-    info={"question": "Which instruments need something?"},
+    info={"question": "Which instruments need something?", "row": StationHealthRow},
 )
 
 instrument_health = Table(
@@ -90,7 +153,7 @@ instrument_health = Table(
         "One row per declared station: what decisions see of it, and what the job `instruments` found "
         "every quarter of an hour. Nothing here changes a level."
     ),
-    info={"question": "Which instruments need something?"},
+    info={"question": "Which instruments need something?", "row": InstrumentRow},
 )
 
 instrument_findings = Table(
@@ -107,7 +170,7 @@ instrument_findings = Table(
     Column("action_id", Text, comment="id of the message in `action`"),
     Column("action_values", Text, comment="values of that message, JSON"),
     comment="All that the job found wrong and that goes on; `instrument_health` shows the gravest of them.",
-    info={"question": "Which instruments need something?"},
+    info={"question": "Which instruments need something?", "row": FindingRow},
 )
 
 instrument_availability = Table(
@@ -120,7 +183,7 @@ instrument_availability = Table(
     Column("received", Integer, comment="epochs that came, at most as many"),
     Column("availability", Double, comment="their share", info={"unit": "1"}),
     comment="What share of the epochs of a month came; the present month counts up to the last look.",
-    info={"question": "Which instruments need something?"},
+    info={"question": "Which instruments need something?", "row": AvailabilityRow},
 )
 
 

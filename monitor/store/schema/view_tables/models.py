@@ -1,9 +1,22 @@
 """Public views on trained models."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class ModelGateRow(TypedDict):
+    """A row of `model_gates`: the release state of a model at one horizon."""
+
+    model: str
+    model_hash: str
+    model_state: str
+    horizon_s: float
+    state: str
+
 
 model_gates = Table(
     "model_gates",
@@ -52,7 +65,7 @@ model_gates = Table(
         "How every trained forecaster stands at each horizon: in the shadow, or shown, and the rolling "
         "record (newest 30 scored issue times) that says so."
     ),
-    info={"question": "Why is there no forecast, and from when on?"},
+    info={"question": "Why is there no forecast, and from when on?", "row": ModelGateRow},
 )
 
 model_transitions = Table(

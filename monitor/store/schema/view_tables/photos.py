@@ -1,9 +1,23 @@
 """Public views on photos."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class PhotoRow(TypedDict):
+    """A row of `photos`."""
+
+    photo_id: int
+    site: str
+    alert_id: int | None
+    added_at: str
+    by: str
+    note: str
+
 
 photos = Table(
     "photos",
@@ -32,7 +46,7 @@ photos = Table(
         "`photo` and on the page. Place, time and camera are what the camera said; nobody has proven "
         "them."
     ),
-    info={"question": "What did people see, declare or correct?"},
+    info={"question": "What did people see, declare or correct?", "row": PhotoRow},
 )
 
 

@@ -1,9 +1,45 @@
 """Public views on satellite (InSAR) points."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class PointIssueRow(TypedDict):
+    """A row of `point_forecast_issues`: an issue at one horizon. An issue that failed has no horizon."""
+
+    point_set: str
+    issue_id: int
+    known_at: str
+    points: int
+    withheld: int
+    horizon: int | None
+    target_at: str
+    model: str
+    held_out_inside_80: float
+    held_out_error_mm: float
+    held_out_persistence_mm: float
+    held_out_trend_mm: float
+    reason: str
+
+
+class PointForecastRow(TypedDict):
+    """A row of `point_forecasts`: a point at one horizon. A withheld forecast has no quantiles."""
+
+    pid: str
+    latitude: float
+    longitude: float
+    horizon: int
+    target_at: str
+    value_mm: float
+    q10: float | None
+    q50: float | None
+    q90: float | None
+    reason: str
+
 
 insar_points = Table(
     "insar_points",
@@ -201,7 +237,7 @@ point_forecasts = Table(
         "The newest forecast of each satellite point, a row per horizon. An older issue is no longer "
         "here; it can be made again from the readings."
     ),
-    info={"question": "What do satellite points do?"},
+    info={"question": "What do satellite points do?", "row": PointForecastRow},
 )
 
 point_forecast_issues = Table(
@@ -249,7 +285,7 @@ point_forecast_issues = Table(
         "rule did on dates that it had not seen. Where none could be made there is one row without a "
         "horizon."
     ),
-    info={"question": "What do satellite points do?"},
+    info={"question": "What do satellite points do?", "row": PointIssueRow},
 )
 
 

@@ -1,9 +1,30 @@
 """Public views on readings, their gaps, summaries and offsets."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Column, Double, Integer, Table, Text
 
 from monitor.store.schema.dialect import SERIES_COLUMNS, Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class ReadingRow(TypedDict):
+    """A row of `latest_observation` or `observation_history`."""
+
+    site: str
+    station: str
+    quantity: str
+    unit: str
+    observed_at: str
+    received_at: str
+    value: float
+    value_raw: float
+    offset_applied: float
+    sigma: float | None
+    flags: str
+    revision: int
+    solution: str
+
 
 latest_observation = Table(
     "latest_observation",
@@ -30,7 +51,7 @@ latest_observation = Table(
         "The newest epoch of every series that is not stamped in the future, in its newest revision. One "
         "seek per series."
     ),
-    info={"question": "What was measured, and what is missing?"},
+    info={"question": "What was measured, and what is missing?", "row": ReadingRow},
 )
 
 observation_history = Table(
@@ -57,7 +78,7 @@ observation_history = Table(
     comment=(
         "Every revision of every epoch. Always give site, station and a span of `observed_at`: it may be very long."
     ),
-    info={"question": "What was measured, and what is missing?"},
+    info={"question": "What was measured, and what is missing?", "row": ReadingRow},
 )
 
 observation_summaries = Table(

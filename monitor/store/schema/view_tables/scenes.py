@@ -1,9 +1,38 @@
 """Public views on footprints detected on image scenes."""
 
+from typing import NotRequired, TypedDict
+
 from sqlalchemy import Column, Double, Table, Text
 
+from detection.geojson import Geometry
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class MarkedFootprint(TypedDict):
+    """A footprint with the model that detected it."""
+
+    model_hash: str
+    method: str
+    # Set by the caller: the model has no passed test for this site.
+    unproven: NotRequired[bool]
+
+
+class ScenePolygonRow(MarkedFootprint):
+    """A row of `scene_polygons`. The caller deserialises `geometry`."""
+
+    polygon_id: str
+    change: str
+    area_m2: float
+    mean_probability: float
+    geometry: Geometry
+    min_lon: float
+    min_lat: float
+    max_lon: float
+    max_lat: float
+    nearest_station: str | None
+    distance_m: float | None
+
 
 scene_polygons = Table(
     "scene_polygons",
@@ -63,7 +92,7 @@ scene_polygons = Table(
         ),
     ),
     comment="Footprints found on scenes.",
-    info={"question": "Where did the ground change on an image?"},
+    info={"question": "Where did the ground change on an image?", "row": ScenePolygonRow},
 )
 
 scene_changes = Table(

@@ -1,9 +1,35 @@
 """Public views on the level of each site, its site files and declared maintenance."""
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.metadata import view_metadata
+
+
+class SiteStatusRow(TypedDict):
+    """A row of `site_status`."""
+
+    site: str
+    # None for a site that was never evaluated, as are the columns that result from an evaluation.
+    level: int | None
+    level_name: str | None
+    level_source: str | None
+    since: str | None
+    evaluated_at: str | None
+    observability: str | None
+    reachable_level: int | None
+    health: str | None
+    movement_stage: str | None
+    trend: str | None
+    newest_at: str | None
+    catching_up: bool | None
+    active_alerts: int
+    unacknowledged: int
+    config_version: str
+    relative_to: str | None
+
 
 site_status = Table(
     "site_status",
@@ -51,7 +77,7 @@ site_status = Table(
         ),
     ),
     comment="One row per active site; null level = never evaluated. Drills are not counted.",
-    info={"question": "How do all slopes stand?"},
+    info={"question": "How do all slopes stand?", "row": SiteStatusRow},
 )
 
 maintenance_windows = Table(

@@ -14,7 +14,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.store.schema.view_rows import IssuedForecastRow
+from monitor.store.schema.view_tables.forecasts import IssuedForecastRow
 from monitor.store.schema.views import load_view
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
@@ -115,7 +115,7 @@ def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: dat
     if single is None:
         return SeriesForecasts(None, high, [], None, None, [])
     which: dict[str, Any] = {"site": single.site, "station": single.station, "quantity": single.quantity}
-    issues = load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
+    issues = load_view(c, "latest_forecast", IssuedForecastRow, order_by=["model", "horizon_s"], **which)
     newest = max((row["issued_at"] for row in issues), default=None)
     # nothing of an earlier issue stands where the newest one shows nothing
     shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
