@@ -303,6 +303,16 @@ class RetentionSection(Section):
     photos_s: Retention = Field(default=None, alias="photos")
     quantities: dict[str, ThinningSection] = Field(default_factory=dict)
 
+    def ages_s(self) -> dict[str, float | None]:
+        """Return the age in seconds for each key of the section. None keeps all rows."""
+        return {
+            "observations": self.observations_s,
+            "forecasts": self.forecasts_s,
+            "scores": self.scores_s,
+            "quarantine": self.quarantine_s,
+            "photos": self.photos_s,
+        }
+
     @field_validator("quantities")
     @classmethod
     def _are_known(cls, value: dict[str, ThinningSection]) -> dict[str, ThinningSection]:

@@ -23,7 +23,8 @@ from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun, Thinning
+from monitor.store.upkeep.prune import RetentionRun
+from monitor.store.upkeep.retention import SUMMARY_SPANS_S, RetentionLimits, Thinning
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
@@ -68,22 +69,21 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 
 def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
-    """What may go, by the configuration and by how far back the decisions of each site look."""
-    kept = config.retention
-    sites = db.run_read(_load_sites, config)
-    reaches: dict[str, float] = {}
-    for site in sites:
-        reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
-    ages_s = (kept.observations_s, kept.forecasts_s, kept.quarantine_s, kept.scores_s, kept.photos_s)
-    observations, forecasts, quarantine, scores, photos = (
-        None if age_s is None else now - timedelta(seconds=age_s) for age_s in ages_s
+    """Return which rows may be deleted, by the configuration and by how far back the decisions of each site look."""
+    retention = config.retention
+    reaches_s: dict[str, float] = {}
+    for site in db.run_read(_load_sites, config):
+        reaches_s[site.id] = max(reaches_s.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
+    return RetentionLimits(
+        before_at={
+            key: now - timedelta(seconds=age_s) for key, age_s in retention.ages_s().items() if age_s is not None
+        },
+        quantities={
+            name: Thinning(now - timedelta(seconds=section.raw_s), SUMMARY_SPANS_S.get(section.then, 0))
+            for name, section in retention.quantities.items()
+        },
+        needed_from={site_id: now - timedelta(seconds=reach) for site_id, reach in reaches_s.items()},
     )
-    needed_from = {name: now - timedelta(seconds=reach) for name, reach in reaches.items()}
-    quantities = {
-        name: Thinning(now - timedelta(seconds=one.raw_s), SPANS.get(one.then, 0))
-        for name, one in kept.quantities.items()
-    }
-    return RetentionLimits(observations, forecasts, quarantine, scores, photos, needed_from, quantities)
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypedDict
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from forecasting.message import gather
 from monitor.domain.errors import StoreError
 from monitor.store.database.rows import add_row, load_records, match_given, save_rows
 from monitor.store.schema.service import job_run, service_check, service_state
+from monitor.store.upkeep.retention import RetentionRule, Sweep, sweep_table
 
 
 def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:
@@ -158,3 +159,10 @@ def load_checks(c: Connection) -> dict[str, StoredCheck]:
         r.name: StoredCheck(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
         for r in rows
     }
+
+
+def _finished_runs(_sweep: Sweep, before_at: datetime) -> ColumnElement[bool]:
+    return and_(job_run.c.started_at < before_at, job_run.c.state != "running")
+
+
+RETENTION_RULES: Final = (RetentionRule("forecasts", "finished job runs", sweep_table(job_run, _finished_runs)),)

@@ -23,7 +23,7 @@ from monitor.jobs import housekeeping
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
-from monitor.store.upkeep import backup, migrate, proof, prune, publish
+from monitor.store.upkeep import backup, migrate, proof, prune, publish, retention, subjects
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
@@ -136,7 +136,7 @@ def verify_all(
 def prune_old(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from when on rows would go, and delete none")] = False,
 ) -> None:
-    """Delete what [retention] allows: unscored forecasts, evaluations, observations; never what evidence cites.
+    """Delete old rows as [retention] allows, and never rows that evidence cites.
 
     Example: slopeward db prune
     """
@@ -145,20 +145,10 @@ def prune_old(
     with open_database() as db:
         limits = housekeeping.find_limits(db, service, now)
         if dry_run:
-            for what, before_at in {
-                "observations": limits.observations_before_at,
-                **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
-                "forecasts": limits.forecasts_before_at,
-                "scores": limits.scores_before_at,
-                "quarantine": limits.quarantine_before_at,
-                "photos": limits.photos_before_at,
-            }.items():
-                line = (
-                    f"{what}: all are kept"
-                    if before_at is None
-                    else f"{what}: those before {format_iso(before_at)} may go"
-                )
-                show({"what": what, "before": None if before_at is None else format_iso(before_at)}, line)
+            for key, rows in retention.list_keys(subjects.retention_rules()).items():
+                _show_limit(key, limits.before_at.get(key), ", ".join(rows))
+            for name, thinning in limits.quantities.items():
+                _show_limit(f"observations of {name}", thinning.before_at, f"readings of {name}")
             return
         sweep = prune.RetentionRun(db, limits, now)
         sweep.run()
@@ -168,6 +158,12 @@ def prune_old(
                 audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
     require_any(any(total.values()), "nothing is older than retention allows")
     show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
+
+
+def _show_limit(what: str, before_at: datetime | None, rows: str) -> None:
+    before = None if before_at is None else format_iso(before_at)
+    line = f"{what}: all are kept" if before is None else f"{what}: before {before} may go: {rows}"
+    show({"what": what, "before": before, "rows": rows}, line)
 
 
 @app.command("grant-readonly")

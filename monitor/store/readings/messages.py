@@ -16,6 +16,7 @@ from monitor.store.database.engine import insert
 from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema.ingest import quarantine_source, rejected_message, sequence_gap, sequence_state
+from monitor.store.upkeep.retention import Deleted, RetentionRule, Sweep
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
 BEGINNING_BYTES: Final = 1 << 16  # of a larger one, to see what it was; its true size is stored beside
@@ -422,3 +423,14 @@ def drop_waiting(connection: Connection, topic: str, client: str) -> int:
     """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
     r = rejected_message.c
     return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)
+
+
+def _sweep_quarantine(sweep: Sweep, before_at: datetime) -> None:
+    def prune(connection: Connection) -> Deleted:
+        return Deleted(prune_quarantine(connection, before_at, sweep.rows_at_once))
+
+    while sweep.step("rejected_message", before_at, prune):
+        pass
+
+
+RETENTION_RULES: Final = (RetentionRule("quarantine", "messages that could not be read", _sweep_quarantine),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from forecasting.message import Figure, Template
 from monitor.domain.actor import Actor
@@ -17,6 +17,7 @@ from monitor.store.schema.photos import photo
 from monitor.store.schema.site_events import report
 from monitor.store.schema.view_tables.photos import PhotoRow
 from monitor.store.schema.views import load_view
+from monitor.store.upkeep.retention import RetentionRule, Sweep, sweep_table
 
 MOST_OF_ONE: Final = 100  # of one alert or report
 MOST_A_DAY: Final = 200  # of one account
@@ -112,3 +113,13 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
     """The pictures of an alert by number, for its audit pack."""
     p = photo.c
     return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
+
+
+def _photos_without_open_alert(_sweep: Sweep, before_at: datetime) -> ColumnElement[bool]:
+    has_open_alert = select(alert.c.id).where(alert.c.id == photo.c.alert_id, alert.c.closed_at.is_(None)).exists()
+    return and_(photo.c.added_at < before_at, ~has_open_alert)
+
+
+RETENTION_RULES: Final = (
+    RetentionRule("photos", "photos of reports and of closed alerts", sweep_table(photo, _photos_without_open_alert)),
+)

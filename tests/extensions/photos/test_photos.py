@@ -27,7 +27,8 @@ from monitor.store.readings.photos import PhotoMetadata, add_photo
 from monitor.store.schema.alerts import alert as alert_table
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.views import load_view
-from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import RetentionRun
+from monitor.store.upkeep.retention import RetentionLimits
 from monitor.web.routes import acts
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
@@ -246,9 +247,7 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
     later = NOW + timedelta(days=400)
 
     def sweep():
-        RetentionRun(
-            filled_sqlite, RetentionLimits(None, None, photos_before_at=later - timedelta(days=365)), later
-        ).run()
+        RetentionRun(filled_sqlite, RetentionLimits({"photos": later - timedelta(days=365)}), later).run()
         return len(ask(filled_sqlite, load_view, "photos"))
 
     assert sweep() == 1

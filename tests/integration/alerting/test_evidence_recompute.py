@@ -44,7 +44,8 @@ from monitor.store.schema.readings import observation
 from monitor.store.schema.sites import config_version
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import RetentionRun
+from monitor.store.upkeep.retention import RetentionLimits
 from tests.data.seized import without_keys
 from tests.data.site_text import criterion
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
@@ -119,7 +120,9 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
-    sweep = RetentionRun(bench.database, RetentionLimits(later - timedelta(days=1), later - timedelta(days=1)), later)
+    sweep = RetentionRun(
+        bench.database, RetentionLimits(dict.fromkeys(("observations", "forecasts"), later - timedelta(days=1))), later
+    )
     sweep.run()
     assert sum(sweep.removed().values()) > 50
     copy = tmp_path / ("copy.db" if bench.database.is_sqlite else "copy.dump")

@@ -24,6 +24,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema.ingest import rejected_message, sequence_state
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep import prune
+from monitor.store.upkeep.retention import RetentionLimits
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 LIMITS = """
@@ -281,7 +282,7 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        prune.RetentionRun(database, prune.RetentionLimits(None, None, now - timedelta(days=90)), now).run()
+        prune.RetentionRun(database, RetentionLimits({"quarantine": now - timedelta(days=90)}), now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before

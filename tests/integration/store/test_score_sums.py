@@ -13,7 +13,8 @@ from monitor.store.readings.renames import apply_renames
 from monitor.store.schema.dialect import Dialect
 from monitor.store.schema.forecasts import forecast, forecast_month
 from monitor.store.schema.readings import series as series_table
-from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import RetentionRun
+from monitor.store.upkeep.retention import RetentionLimits
 from tests.data.store_rows import forecast_row, tell
 
 NOW = datetime(2026, 3, 9, tzinfo=UTC)
@@ -128,7 +129,7 @@ def test_views_of_scores_answer_as_if_all_scores_were_read(database):
             assert add_scores(c, some, NOW) == {one.forecast_id for one in some}
             assert add_scores(c, some[:5], NOW) == set()
         assert_equal_rows(database)
-    limits = RetentionLimits(None, None, scores_before_at=NOW - r.choice((69, 68, 8)) * DAY)
+    limits = RetentionLimits({"scores": NOW - r.choice((69, 68, 8)) * DAY})
     assert RetentionRun(database, limits, NOW, pause=lambda _: None).run()["forecast_score"].removed
     assert_equal_rows(database)
     site = Site("s", "S", 46.0, 8.0, "UTC", (), (Station("C", was=("A",)),), ())

@@ -23,8 +23,9 @@ from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.service.one_core import hold_alone
+from monitor.store.alerting.cited_spans import load_cited_spans
 from monitor.store.database.engine import Database
-from monitor.store.readings import observations
+from monitor.store.readings import observations, retention
 from monitor.store.schema import views
 from monitor.store.schema.alerts import alert_event
 from monitor.store.schema.evaluations import decision, evaluation
@@ -35,6 +36,7 @@ from monitor.store.schema.view_tables.all import view_metadata
 from monitor.store.upkeep import backup, migrate, prune, publish
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
+from monitor.store.upkeep.retention import RetentionLimits, Thinning
 from tests.data import site_text
 from tests.data.filled import NOW, PASSWORD, days
 from tests.data.store_rows import ask, tell
@@ -144,7 +146,7 @@ def prune_all(database, limits, now=NOW):
 
 
 NORTH = "displacement_north"
-THINNED = prune.RetentionLimits(None, None, quantities={NORTH: prune.Thinning(NOW - days(10), 86400)})
+THINNED = RetentionLimits(quantities={NORTH: Thinning(NOW - days(10), 86400)})
 
 
 def count(c, table, *where):
@@ -164,7 +166,7 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
         scored, every = count(c, forecast_score), count(c, observation)
         cited_at = {row.data_time for row in c.execute(select(alert_event.c.data_time))}
         kept = epochs_of(c, observation, observation.c.observed_at.in_(cited_at))
-    removed = prune_all(filled_database, prune.RetentionLimits(far, far))
+    removed = prune_all(filled_database, RetentionLimits({"observations": far, "forecasts": far}))
     assert (removed["web_session"], removed["evaluation"], removed["forecast"] > 0) == (1, 2, True)
     with filled_database.read() as c:
         assert kept | epochs_of(c, series_latest) <= epochs_of(c, observation)
@@ -177,8 +179,8 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
 
 def test_what_is_young_or_kept_forever_stays(filled_database):
     before = told(filled_database)
-    assert not any(prune_all(filled_database, prune.RetentionLimits(None, None)).values())
-    assert not any(prune_all(filled_database, prune.RetentionLimits(None, NOW - days(90))).values())
+    assert not any(prune_all(filled_database, RetentionLimits()).values())
+    assert not any(prune_all(filled_database, RetentionLimits({"forecasts": NOW - days(90)})).values())
     assert told(filled_database) == before
 
 
@@ -193,7 +195,7 @@ def readings_of(c, station, quantity):
 def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_database):
     with filled_database.read() as c:
         before, others = readings_of(c, "G1", NORTH), readings_of(c, "G1", "displacement_east")
-        cited = prune.load_cited(c)
+        cited = load_cited_spans(c)
     removed = prune_all(filled_database, THINNED)
     with filled_database.read() as c:
         after = readings_of(c, "G1", NORTH)
@@ -239,14 +241,14 @@ def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
     needed = {"north-bench": NOW - days(20)}
     every = ask(filled_database, readings_of, "G1", "displacement_east")
     before = {one for one in every if one.observed_at >= needed["north-bench"]}
-    prune_all(filled_database, prune.RetentionLimits(NOW + days(400), None, needed_from=needed))
+    prune_all(filled_database, RetentionLimits({"observations": NOW + days(400)}, needed_from=needed))
     assert before
     assert before <= set(ask(filled_database, readings_of, "G1", "displacement_east"))
 
 
 def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
     """The span is left to the next run: what was counted is no longer what is there."""
-    real, came, o = prune._make_summaries, [], observation.c
+    real, came, o = retention._make_summaries, [], observation.c
 
     def slip_in(c, series_id, start, *rest):
         found = real(c, series_id, start, *rest)
@@ -259,7 +261,7 @@ def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_datab
             tell(filled_database, observations.add_observations, [item], NOW)
         return found
 
-    monkeypatch.setattr(prune, "_make_summaries", slip_in)
+    monkeypatch.setattr(retention, "_make_summaries", slip_in)
     prune_all(filled_database, THINNED)
     assert ask(filled_database, count, observation, o.observed_at == came[0]) == 1
     monkeypatch.undo()
@@ -270,9 +272,9 @@ def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_datab
 
 def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled_database):
     far, scored = NOW + days(400), ask(filled_database, count, forecast_score)
-    removed = prune_all(filled_database, prune.RetentionLimits(None, None, scores_before_at=far))
+    removed = prune_all(filled_database, RetentionLimits({"scores": far}))
     assert 0 < removed["forecast_score"] <= scored
-    assert prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))["forecast"] > 0
+    assert prune_all(filled_database, RetentionLimits({"forecasts": far, "scores": far}))["forecast"] > 0
     assert ask(filled_database, verify) == []
 
 
@@ -284,7 +286,7 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
     facts = {"site": "s", "at": NOW, "code_version": "1", "config_sha256": "", "evidence_sha256": ""}
     with database.write() as c:
         c.execute(insert(decision), [{**facts, "id": k, "evidence": one} for k, one in enumerate(texts, 1)])
-        spans = [[one.isoformat()[:16] for one in span] for span in prune.load_cited(c)]
+        spans = [[one.isoformat()[:16] for one in span] for span in load_cited_spans(c)]
     assert spans == [["2026-01-05T00:00", "2026-01-05T12:00"], ["2026-02-01T00:00", "2026-02-01T00:00"]]
 
 

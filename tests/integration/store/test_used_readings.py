@@ -19,6 +19,7 @@ from monitor.store.schema.points import point_observation, point_set
 from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
+from monitor.store.upkeep.retention import RetentionLimits
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
@@ -88,7 +89,8 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         for flag in ("doubtful", "-doubtful", "snow"):
             add_flag(c, series_id, middle, flag, slope.now)
     slope.live(4)
-    limits = prune.RetentionLimits(*[slope.now + 399 * HOUR] * 3)
+    before_at = slope.now + 399 * HOUR
+    limits = RetentionLimits(dict.fromkeys(("observations", "forecasts", "quarantine"), before_at))
     prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
     with slope.database.write() as c:
         assert list(find_altered(c)) == []
