@@ -26,7 +26,8 @@ from monitor.service.clock import (
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import Schedule
 from monitor.store.database.engine import Database
-from monitor.store.upkeep.clock_steps import set_back, withdraw_future
+from monitor.store.readings.clock_steps import withdraw_future
+from monitor.store.upkeep.clock_steps import set_back
 
 _CHECK_TIME_SERVICE: Final = Template(
     "service.clock.look_at", "{text}: look at its time service; all waiting times go on"

@@ -10,22 +10,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, UniqueConstraint, and_, delete, exists, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    UniqueConstraint,
+    and_,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.actor import Actor
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest
-from monitor.store.schema.anomalies import anomaly_label
 from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.forecasts import forecast, forecast_month, forecast_score
-from monitor.store.schema.points import point_happening, point_look
 from monitor.store.schema.readings import observation, series
+from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.service import service_state
 from monitor.store.schema.sites import station as station_table
 from monitor.store.schema.tables import metadata
-from monitor.store.score_sums import sum_up_joined
+from monitor.store.upkeep import subjects
 
 ACTION: Final = "station.rename"
 _UNIT: Final = Template("rename.unit", "{old} was {unit} and {new} is {other}: two instruments, {quantity} of both")
@@ -33,7 +43,9 @@ _CLASH: Final = Template(
     "rename.clash",
     "{old} and {new} are two instruments: {n} readings of {quantity} differ at common instants, the first of {at}",
 )
-_LABELS: Final = Template("rename.labels", "people have judged anomalies of {quantity} of {old} and of {new}")
+_SEALED: Final = Template(
+    "rename.sealed", "{old} and {new} both have rows on {quantity} in the table {table}, whose rows never change"
+)
 _SERIES: Final = series.c
 
 
@@ -119,21 +131,8 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         if not list(_compare(c, pair)):
             _join(c, *pair.ids)
             count += 1
-    # every table whose rows name a station of a site: one that is added later is renamed as well
-    for table in (one for one in metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c}):
-        k = table.c
-        mine = and_(k.site == site, k.station == old)
-        other = table.alias()
-        for names in _list_keys(table):
-            if "station" in names:  # what the new id has already
-                same = [other.c[n] == (new if n == "station" else k[n]) for n in names]
-                if table is not series:
-                    c.execute(delete(table).where(mine, exists().where(*same)))
-                mine = and_(mine, ~exists().where(*same))
-        count += c.execute(update(table).where(mine).values(station=new)).rowcount
-    h, scan = point_happening, point_look.c
-    looks = select(scan.id).where(scan.site == site)
-    count += c.execute(update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)).rowcount
+    for column in _list_columns("names", "station"):
+        count += _rename_column(c, column, site, old, new)
     s, end = service_state, f":{site}/{old}"
     stamps = set(c.execute(select(s.c.name)).scalars())
     for name in (one for one in stamps if one.endswith(end)):
@@ -148,6 +147,38 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
     if not is_left:
         c.execute(delete(station_table).where(station_table.c.site == site, station_table.c.id == old))
     return count
+
+
+def _list_columns(key: str, value: str) -> list[Column[Any]]:
+    """Return the columns of all tables whose `info` has this value."""
+    return [column for table in metadata.sorted_tables for column in table.c if column.info.get(key) == value]
+
+
+def _rename_column(c: Connection, column: Column[Any], site: str, old: str, new: str) -> int:
+    """Rename a station in one table. Rows that the new id has already are deleted under the old id."""
+    table = column.table
+    is_old = and_(_is_of_site(table, site), column == old)
+    twin = table.alias()
+    for names in _list_keys(table):
+        if column.name not in names:
+            continue
+        twin_exists = exists().where(*(twin.c[n] == (new if n == column.name else table.c[n]) for n in names))
+        # A series that has readings under both ids is joined by `_join`, or stays.
+        if table is not series:
+            c.execute(delete(table).where(is_old, twin_exists))
+        is_old = and_(is_old, ~twin_exists)
+    return c.execute(update(table).where(is_old).values({column.name: new})).rowcount
+
+
+def _is_of_site(table: Table, site: str) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to a site, by its column `site` or that of the row it refers to."""
+    if "site" in table.c:
+        return table.c.site == site
+    for foreign_key in table.foreign_keys:
+        parent = foreign_key.column.table
+        if "site" in parent.c:
+            return foreign_key.parent.in_(select(foreign_key.column).where(parent.c.site == site))
+    raise ValueError(f"rows of {table.name!r} name a station, but neither they nor their parents have a site")
 
 
 def _list_keys(table: Table) -> list[list[str]]:
@@ -179,9 +210,21 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
     ).one()
     if count:
         yield _CLASH(**names, n=Figure(count, "d"), at=Timestamp.of(first))
-    k = anomaly_label.c  # sealed: such rows never change
-    if len(c.execute(select(k.series_id).where(k.series_id.in_(pair.ids)).distinct()).all()) > 1:
-        yield _LABELS(**names)
+    for column in _list_unchangeable():
+        owners = select(column).where(column.in_(pair.ids)).distinct()
+        if len(c.execute(owners).all()) > 1:
+            yield _SEALED(**names, table=column.table.name)
+
+
+def _list_unchangeable() -> list[Column[Any]]:
+    """Return the columns with ids of series in tables whose rows never change."""
+    columns = _list_columns("refers_to", "series.id")
+    return [column for column in columns if _never_changes(column.table)]
+
+
+def _never_changes(table: Table) -> bool:
+    rule = table.info.get("sealed")
+    return isinstance(rule, SealedColumns) and rule.only_added
 
 
 def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], Sequence[ColumnElement[bool]]]:
@@ -192,26 +235,44 @@ def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], S
     )
 
 
-def _join(c: Connection, stays: int, goes: int) -> None:
-    if c.execute(select(func.count()).where(anomaly_label.c.series_id == goes)).scalar_one():
-        stays, goes = goes, stays
-    join_latest(c, stays, goes)
+def _join(c: Connection, kept_id: int, removed_id: int) -> None:
+    """Let one series take over all rows of another one, and delete that series.
+
+    The series that rows refer to that never change is kept.
+    """
+    for column in _list_unchangeable():
+        if c.execute(select(func.count()).select_from(column.table).where(column == removed_id)).scalar_one():
+            kept_id, removed_id = removed_id, kept_id
+            break
+    join_latest(c, kept_id, removed_id)
     o, other = observation.c, observation.alias()
-    at_once, _ = _match(other.c, stays)
-    c.execute(delete(observation).where(o.series_id == goes, exists().where(*at_once)))
-    for table in metadata.sorted_tables:
-        k = table.c
-        if "series_id" not in k or table in (anomaly_label, forecast_month):
+    at_once, _ = _match(other.c, kept_id)
+    c.execute(delete(observation).where(o.series_id == removed_id, exists().where(*at_once)))
+    for column in _list_columns("refers_to", "series.id"):
+        if not _never_changes(column.table):
+            _take_over(c, column, kept_id, removed_id)
+    subjects.series_joined(c, kept_id, removed_id)
+    c.execute(delete(series).where(_SERIES.id == removed_id))
+
+
+def _take_over(c: Connection, column: Column[Any], kept_id: int, removed_id: int) -> None:
+    """Move the rows of one series to another one. Rows that the kept series has already are deleted."""
+    table = column.table
+    twin = table.alias()
+    for names in _list_keys(table):
+        if column.name not in names:
             continue
-        twin = table.alias()
-        for names in _list_keys(table):
-            if "series_id" in names:
-                same = [twin.c[n] == (stays if n == "series_id" else k[n]) for n in names]
-                doomed = and_(k.series_id == goes, exists().where(*same))
-                if table is forecast:
-                    score = forecast_score
-                    c.execute(delete(score).where(score.c.forecast_id.in_(select(k.id).where(doomed))))
-                c.execute(delete(table).where(doomed))
-        c.execute(update(table).where(k.series_id == goes).values(series_id=stays))
-    sum_up_joined(c, stays, goes)
-    c.execute(delete(series).where(_SERIES.id == goes))
+        same = [twin.c[n] == (kept_id if n == column.name else table.c[n]) for n in names]
+        is_double = and_(column == removed_id, exists().where(*same))
+        for child in _list_children(table):
+            parent_key = table.c[child.info["refers_to"].partition(".")[2]]
+            c.execute(delete(child.table).where(child.in_(select(parent_key).where(is_double))))
+        c.execute(delete(table).where(is_double))
+    c.execute(update(table).where(column == removed_id).values({column.name: kept_id}))
+
+
+def _list_children(table: Table) -> list[Column[Any]]:
+    """Return the columns that refer to rows of a table."""
+    return [
+        column for key in table.primary_key.columns for column in _list_columns("refers_to", f"{table.name}.{key.name}")
+    ]

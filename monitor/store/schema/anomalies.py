@@ -9,7 +9,7 @@ from monitor.store.schema.types import BigId, Instant, Json, finite, translatabl
 anomaly = Table(
     "anomaly",
     metadata,
-    Column("series_id", BigId, primary_key=True),
+    Column("series_id", BigId, primary_key=True, info={"refers_to": "series.id"}),
     Column("at", Instant, primary_key=True),
     Column("detector", String(64), primary_key=True),
     Column("score", Double, nullable=False),
@@ -61,7 +61,7 @@ anomaly_label = Table(
     "anomaly_label",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("series_id", BigId, nullable=False),
+    Column("series_id", BigId, nullable=False, info={"refers_to": "series.id"}),
     Column("from_at", Instant, nullable=False),
     Column("to_at", Instant, nullable=False),
     Column("verdict", String(16), nullable=False),

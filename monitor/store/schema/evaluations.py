@@ -21,6 +21,10 @@ _HELD: Final[Mapping[str, Any]] = {
     "unheard": {},
 }
 
+# Keys of the decision memory under which the service stores instants of its own clock, in seconds since 1970. Deadlines
+# of votes and instants of steps are times of data.
+_OWN_CLOCK_KEYS: Final = frozenset({"started_s", "since_s", "seen_s", "known_s", "asked", "common", "unheard", "held"})
+
 
 def _select_held(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Replace the decision memory of a row of `site_state` by the keys in `_HELD` that are not empty.
@@ -57,7 +61,13 @@ site_state = Table(
     Column("trend", Text, nullable=True),
     Column("newest_at", Instant, nullable=True),
     Column("config_sha256", Text, nullable=False),
-    Column("state", Json, nullable=False, comment="ladder memory: dwell, votes, pending steps, holds"),
+    Column(
+        "state",
+        Json,
+        nullable=False,
+        comment="ladder memory: dwell, votes, pending steps, holds",
+        info={"own_clock_keys": _OWN_CLOCK_KEYS},
+    ),
     Column(
         "catching_up",
         Boolean,
@@ -76,7 +86,7 @@ station_state = Table(
     "station_state",
     metadata,
     Column("site", String(64), primary_key=True),
-    Column("station", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True, info={"names": "station"}),
     Column("state", Text, nullable=False),
     Column("since", Instant, nullable=False),
     *translatable_text("reason", nullable=False),
@@ -93,7 +103,7 @@ forecast_chance = Table(
     metadata,
     Column("site", String(64), primary_key=True),
     Column("criterion", String(64), primary_key=True),
-    Column("station", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True, info={"names": "station"}),
     Column("level", Integer, primary_key=True),
     Column("evaluated_at", Instant, nullable=False),
     Column("data_until", Instant, nullable=False),
@@ -113,7 +123,7 @@ rate_now = Table(
     metadata,
     Column("site", String(64), primary_key=True),
     Column("criterion", String(64), primary_key=True),
-    Column("station", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True, info={"names": "station"}),
     Column("quantity", Text, nullable=False),
     Column("unit", Text, nullable=False),
     Column("level", Integer, nullable=False),
@@ -158,7 +168,7 @@ decision = Table(
     Column("config_sha256", String(64), nullable=False),
     Column("evidence_sha256", String(64), nullable=False),
     # SQLite has to read a long text in full to get at the columns after it, so this column is the last.
-    Column("evidence", Text, nullable=False),
+    Column("evidence", Text, nullable=False, info={"sha256": "evidence_sha256"}),
     comment="frozen inputs of a level change: recomputable bit for bit",
     info={"sealed": SealedColumns(left_out=frozenset({"evidence"}), only_added=True)},
 )

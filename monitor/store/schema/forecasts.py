@@ -9,7 +9,7 @@ forecast = Table(
     "forecast",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("series_id", BigId, nullable=False),
+    Column("series_id", BigId, nullable=False, info={"refers_to": "series.id"}),
     Column("issued_at", Instant, nullable=False),
     Column("data_until", Instant, nullable=False),
     Column("as_of_received_at", Instant, nullable=False),
@@ -65,7 +65,7 @@ forecast_withheld = Table(
     "forecast_withheld",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("series_id", BigId, nullable=False),
+    Column("series_id", BigId, nullable=False, info={"refers_to": "series.id"}),
     Column("issued_at", Instant, nullable=False),
     Column("model", Text, nullable=False),
     *translatable_text("reason", nullable=False),
@@ -78,7 +78,7 @@ forecast_withheld = Table(
 forecast_score = Table(
     "forecast_score",
     metadata,
-    Column("forecast_id", BigId, primary_key=True, autoincrement=False),
+    Column("forecast_id", BigId, primary_key=True, autoincrement=False, info={"refers_to": "forecast.id"}),
     Column("observed_at", Instant, nullable=False),
     Column("observed", Double, nullable=False),
     Column("error", Double, nullable=False),
@@ -121,7 +121,7 @@ forecast_score = Table(
 forecast_month = Table(
     "forecast_month",
     metadata,
-    Column("series_id", BigId, primary_key=True),
+    Column("series_id", BigId, primary_key=True, info={"refers_to": "series.id"}),
     Column("model", String(64), primary_key=True),
     Column("horizon_s", Double, primary_key=True),
     Column("month", String(7), primary_key=True),
@@ -150,7 +150,7 @@ forecast_month = Table(
 conformal_state = Table(
     "conformal_state",
     metadata,
-    Column("series_id", BigId, primary_key=True),
+    Column("series_id", BigId, primary_key=True, info={"refers_to": "series.id"}),
     Column("model", String(64), primary_key=True),
     Column("horizon_s", Double, primary_key=True),
     Column("nominal", Double, primary_key=True),
@@ -163,7 +163,7 @@ conformal_state = Table(
 season = Table(
     "season",
     metadata,
-    Column("series_id", BigId, primary_key=True, autoincrement=False),
+    Column("series_id", BigId, primary_key=True, autoincrement=False, info={"refers_to": "series.id"}),
     Column("computed_at", Instant, nullable=False),
     Column("grid", String(8), nullable=False),
     Column("period_rows", Integer, nullable=False),

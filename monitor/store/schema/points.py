@@ -107,7 +107,7 @@ point_happening = Table(
     Column("latitude", Double, nullable=True),
     Column("longitude", Double, nullable=True),
     Column("radius_m", Double, nullable=True),
-    Column("station", Text, nullable=True),
+    Column("station", Text, nullable=True, info={"names": "station"}),
     Column("distance_m", Double, nullable=True),
     *translatable_text("compared_with", nullable=False),
     UniqueConstraint("point_look_id", "number", name="uq_point_happening"),

@@ -19,24 +19,13 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 from sqlalchemy.exc import DBAPIError
 
 from monitor.domain.errors import SlopewardError, StoreError
-from monitor.store.alerting.decision_seals import SEAL
 from monitor.store.database import audit
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.anomalies import anomaly
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.forecasts import forecast, forecast_withheld
-from monitor.store.schema.movement import failure_time
-from monitor.store.schema.readings import observation, observation_flag, offset_entry, series, series_latest
-from monitor.store.schema.reports import issued_report
-from monitor.store.schema.sites import config_version
 from monitor.store.schema.tables import metadata
 from monitor.store.schema.types import INSTANT_WIDTH, Instant
-from monitor.store.upkeep import backup, migrate
-from monitor.store.upkeep.used_readings import find_altered
+from monitor.store.upkeep import backup, migrate, subjects
 
 NO_SCRATCH: Final = 3  # status of the process of `prove_apart`
 SCRATCH: Final = "slopeward_proof_"
@@ -198,22 +187,6 @@ def main(words: list[str]) -> int:
     return 0
 
 
-# child column -> parent table: references that are no foreign keys, because their rows come by the million
-_REFERENCES: Final = tuple(
-    (table.c.series_id, series.c.id)
-    for table in (
-        observation,
-        observation_flag,
-        series_latest,
-        offset_entry,
-        forecast,
-        forecast_withheld,
-        failure_time,
-        anomaly,
-    )
-)
-
-
 def verify(
     connection: Connection, audit_head: str | None = None, note: Callable[[int, int], None] = lambda *_: None
 ) -> list[str]:
@@ -228,75 +201,48 @@ def verify(
     """
     return [
         *verify_chain(connection, audit_head),
-        *_verify_hashes(connection),
-        *_verify_orders(connection),
+        *(finding for table in metadata.sorted_tables for finding in _verify_hashes(connection, table)),
+        *subjects.verify_database(connection, note),
         *find_unsealed(connection),
-        *find_altered(connection, note),
-        *_verify_references(connection),
+        *_verify_file(connection),
+        *(finding for table in metadata.sorted_tables for finding in _verify_references(connection, table)),
         *(finding for table in metadata.sorted_tables for finding in _verify_values(connection, table)),
     ]
 
 
-def _verify_hashes(connection: Connection) -> Iterator[str]:
-    d, v = decision.c, config_version.c
-    frozen = connection.execute(select(d.id, d.evidence, d.evidence_sha256).execution_options(yield_per=500))
-    for row in frozen:
-        if hashlib.sha256(row.evidence.encode()).hexdigest() != row.evidence_sha256:
-            yield f"decision {row.id}: the frozen evidence does not match its hash"
-    # against the hash that the audit log chains: who alters both must rewrite the log
-    e = audit_entry.c
-    hashes = {f"decision:{row.id}": row.evidence_sha256 for row in connection.execute(select(d.id, d.evidence_sha256))}
-    sealed = connection.execute(select(e.subject, e.detail).where(e.action == SEAL).execution_options(yield_per=2000))
-    for subject, detail in sealed:
-        if subject not in hashes:
-            yield f"{subject}: its frozen inputs are gone"
-        elif f'"evidence_sha256":"{hashes[subject]}"' not in detail:
-            yield f"{subject}: the audit log names another hash of its frozen inputs"
-    for version in connection.execute(select(v.id, v.site, v.source, v.sha256)):
-        if hashlib.sha256(version.source.encode()).hexdigest() != version.sha256:
-            yield f"config version {version.id} of {version.site}: the stored file does not match its hash"
-    r = issued_report.c
-    kept = select(r.id, r.facts, r.facts_sha256).execution_options(yield_per=50)
-    for issued in connection.execute(kept):
-        if hashlib.sha256(issued.facts.encode()).hexdigest() != issued.facts_sha256:
-            yield f"issued_report {issued.id}: the facts stored with it do not match their hash"
-
-
-def _verify_orders(connection: Connection) -> Iterator[str]:
-    """A sealed decision that changed the hazard level has written an event of an alert."""
-    d, e, a = decision.c, alert_event.c, audit_entry.c
-    subjects = {*connection.execute(select(a.subject).where(a.action == SEAL)).scalars()}
-    cited = select(e.decision_id).where(e.decision_id.is_not(None))
-    for i in connection.execute(select(d.id).where(d.id.not_in(cited)).order_by(d.id)).scalars().all():
-        if f"decision:{i}" not in subjects:
+def _verify_hashes(connection: Connection, table: Table) -> Iterator[str]:
+    keys = list(table.primary_key.columns)
+    for column in table.c:
+        if "sha256" not in column.info:
             continue
-        try:
-            frozen = json.loads(connection.execute(select(d.evidence).where(d.id == i)).scalar_one())
-        except ValueError:
-            continue  # its hash names it
-        if "act" not in frozen:
-            evidence = frozen.get("outcome", {}).get("evidence") or {}
-            before, after = evidence.get("level_before"), evidence.get("level")
-        elif frozen["act"] == "level.set":
-            before, after = frozen["memory"].get("level"), frozen["after"].get("level")
-        else:
-            continue  # an answer to a question moves the level by the evaluation that follows it
-        if before != after:
-            yield f"decision {i}: it changed the level from {before} to {after}; no alert_event cites it"
+        digest = table.c[column.info["sha256"]]
+        rows = connection.execute(select(*keys, column, digest).execution_options(yield_per=50))
+        for *key, content, sha256 in rows:
+            if hashlib.sha256(content.encode()).hexdigest() != sha256:
+                row = " ".join([table.name, *map(str, key)])
+                yield f"{row}: the column {column.name} does not match its hash in {digest.name}"
 
 
-def _verify_references(connection: Connection) -> Iterator[str]:
-    if connection.dialect.name == "sqlite":
-        if (state := connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()) != "ok":
-            yield f"file: {state}"
-        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-            yield f"{row[0]} row {row[1]}: refers to a row of {row[2]} that is not there"
-    for child, parent in _REFERENCES:
-        lost = connection.execute(
-            select(func.count()).select_from(child.table).where(~select(parent).where(parent == child).exists())
-        ).scalar_one()
+def _verify_file(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name != "sqlite":
+        return
+    if (state := connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()) != "ok":
+        yield f"file: {state}"
+    for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"{row[0]} row {row[1]}: refers to a row of {row[2]} that is not there"
+
+
+def _verify_references(connection: Connection, table: Table) -> Iterator[str]:
+    """Verify references that are no foreign keys, because tables with millions of rows would become slow."""
+    for column in table.c:
+        if "refers_to" not in column.info:
+            continue
+        parent_table, _, parent_column = column.info["refers_to"].partition(".")
+        parent = metadata.tables[parent_table].c[parent_column]
+        is_lost = column.is_not(None) & ~select(parent).where(parent == column).exists()
+        lost = connection.execute(select(func.count()).select_from(table).where(is_lost)).scalar_one()
         if lost:
-            yield f"{child.table.name}: {lost} rows refer to a series that is not there"
+            yield f"{table.name}: {lost} rows refer to a {parent_table} that is not there"
 
 
 def _verify_values(connection: Connection, table: Table) -> Iterator[str]:

@@ -110,9 +110,9 @@ def test_no_copy_is_put_under_a_running_service(database, tmp_path, client_progr
 
 # ---- proof -----------------------------------------------------------------------------------------------------
 ATTACKS = (
-    ("UPDATE decision SET evidence = '{}' WHERE id = 2", "decision 2: the frozen evidence does not match"),
-    ("UPDATE config_version SET source = source || '#'", "the stored file does not match its hash"),
-    ("UPDATE issued_report SET facts = '{}'", "the facts stored with it do not match their hash"),
+    ("UPDATE decision SET evidence = '{}' WHERE id = 2", "decision 2: the column evidence does not match its hash"),
+    ("UPDATE config_version SET source = source || '#'", "the column source does not match its hash"),
+    ("UPDATE issued_report SET facts = '{}'", "the column facts does not match its hash"),
     ("UPDATE audit_entry SET actor = 'eve' WHERE id = 1", "audit entry 1"),
     ("DELETE FROM series WHERE quantity = 'rain'", "observation: 238 rows refer to a series that is not there"),
     ("UPDATE alert SET raised_at = '2026-03-01 06:00'", "alert.raised_at: 5 times are not in the one spelling"),

@@ -12,6 +12,7 @@ from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.store.alerting.events import ChangeDetector, add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.alerting.reports import add_report
+from monitor.store.alerting.used_readings import AT_ONCE, MOST, find_altered
 from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.evaluations import decision
@@ -20,7 +21,6 @@ from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.retention import RetentionLimits
-from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 from tests.fixtures.databases import ON_SQLITE
@@ -98,7 +98,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         clock_steps.set_back(c, 7200.0, slope.now - 2 * HOUR)
         assert list(find_altered(c)) == []
     noted = []
-    monkeypatch.setattr("monitor.store.upkeep.used_readings.AT_ONCE", 50)
+    monkeypatch.setattr("monitor.store.alerting.used_readings.AT_ONCE", 50)
     assert list(ask(slope.database, find_altered, lambda n, of: noted.append((n, of)))) == []
     assert noted[-1][0] == noted[-1][1]
     assert 1 < len(noted) <= noted[-1][1] < AT_ONCE

@@ -1,0 +1,42 @@
+"""The tables describe in their `info` what storage needs to know of them."""
+
+from sqlalchemy import BigInteger
+
+from monitor.store.schema.tables import metadata
+from monitor.store.schema.types import Instant, Json
+
+COLUMNS = [column for table in metadata.sorted_tables for column in table.c]
+
+
+def test_every_reference_by_name_exists() -> None:
+    for column in COLUMNS:
+        if "refers_to" in column.info:
+            table, _, name = column.info["refers_to"].partition(".")
+            assert name in metadata.tables[table].c, column
+        if "sha256" in column.info:
+            assert column.info["sha256"] in column.table.c, column
+
+
+def test_every_id_of_a_series_refers_to_it() -> None:
+    ids = [column for column in COLUMNS if column.name == "series_id"]
+    assert len(ids) > 10
+    assert all(column.info.get("refers_to") == "series.id" for column in ids)
+
+
+def test_every_station_is_found_when_it_is_renamed() -> None:
+    stations = [column for column in COLUMNS if column.name == "station"]
+    assert len(stations) > 10
+    assert all(column.info.get("names") == "station" for column in stations)
+
+
+def test_only_instants_are_moved_with_the_clock() -> None:
+    own = [column for column in COLUMNS if "own_clock" in column.info]
+    assert len(own) > 5
+    assert all(isinstance(column.type, Instant) for column in own)
+    assert all(isinstance(column.type, Json) for column in COLUMNS if "own_clock_keys" in column.info)
+
+
+def test_references_have_the_type_of_what_they_refer_to() -> None:
+    for column in COLUMNS:
+        if "refers_to" in column.info:
+            assert isinstance(column.type, BigInteger), column
