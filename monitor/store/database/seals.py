@@ -41,8 +41,10 @@ from monitor.store.schema.types import Instant, Json
 
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"
-AT_ONCE: Final = 500  # rows in one entry
-_DIGITS: Final = 32  # hexadecimal, of a SHA-256
+# Rows in one entry of the audit log.
+AT_ONCE: Final = 500
+# Hexadecimal digits that are kept of a SHA-256.
+_DIGITS: Final = 32
 
 Key = tuple[Any, ...]
 Rows = dict[Key, str]
@@ -124,19 +126,25 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
 
 
 class Sealing:
-    """The acts and the touched rows of one write transaction, until its end."""
+    """Audited acts and changed rows of one write transaction.
+
+    Attributes:
+        acts: arguments of `append_entry`, collected by `add_audit`.
+    """
 
     def __init__(self) -> None:
         self.acts: list[tuple[Any, ...]] = []
         self._before: dict[str, dict[Key, str | None]] = {}
-        self._floors: dict[str, int] = {}  # highest id before the first insert
+        # The highest id of each table before the first INSERT of this transaction.
+        self._floors: dict[str, int] = {}
 
     def watch(self, c: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]) -> None:
-        """Note the rows that a statement is about to touch, as they were before it.
+        """Store the digests of the rows that a statement will change, before it is executed.
 
         Args:
-            statement: what is about to be executed; nothing is noted unless it changes a sealed table.
-            parameters: what is given with it, one mapping for each row of an insert.
+            c: the connection of the transaction.
+            statement: the statement. Statements that change no sealed table are ignored.
+            parameters: the parameters of the statement, one mapping for each row of an INSERT.
         """
         if not isinstance(statement, Insert | Update | Delete):
             return
@@ -145,34 +153,40 @@ class Sealing:
             return
         name = sealed.table.name
         if not isinstance(statement, Insert):
-            some = true() if statement.whereclause is None else statement.whereclause
-            self._note(sealed, c.execute(_plan_all(name).where(some).with_for_update()), ())
+            which = true() if statement.whereclause is None else statement.whereclause
+            self._store_before(sealed, c.execute(_plan_all(name).where(which).with_for_update()), ())
         elif (key := sealed.keys[0]).name != "id":
             if not all(key.name in row for row in parameters):
                 parameters = [statement.compile(dialect=c.dialect).params]
-            names = [row[key.name] for row in parameters]
-            self._note(sealed, c.execute(_plan_by_name(name), {"keys": names}), [(one,) for one in names])
+            keys = [row[key.name] for row in parameters]
+            existing = c.execute(_plan_by_name(name), {"keys": keys})
+            self._store_before(sealed, existing, [(key_value,) for key_value in keys])
         elif name not in self._floors:
             self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
 
-    def _note(self, sealed: SealedTable, rows: Iterable[Any], absent: Iterable[Key]) -> None:
-        known = self._before.setdefault(sealed.table.name, {})
+    def _store_before(self, sealed: SealedTable, rows: Iterable[Any], absent: Iterable[Key]) -> None:
+        before = self._before.setdefault(sealed.table.name, {})
         for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
-            known.setdefault(key, digest)
+            before.setdefault(key, digest)
 
     def close(self, c: Connection, now: datetime) -> None:
-        """Write the acts into the audit log, and behind them the seals of what was touched: the last act of all."""
+        """Append the acts and then the seals of all changed rows to the audit log.
+
+        Call it last in the transaction, because it serialises all transactions that write to the audit log.
+        """
         changed: dict[str, dict[Key, str | None]] = {}
         for name, before in self._before.items():
-            found, keys = dict[Key, str](), list(before)
+            after: Rows = {}
+            keys = list(before)
             for start in range(0, len(keys), AT_ONCE):
                 rows = c.execute(_plan_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
-                found |= _digest_all(_sealed(name), rows)
-            changed[name] = {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
+                after |= _digest_all(_sealed(name), rows)
+            changed[name] = {key: after.get(key) for key, digest in before.items() if after.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
             return
         lock_log(c)
-        # under the lock, or a row of another transaction that is not through yet would be sealed as it was
+        # New rows are read under the lock. Otherwise a row of another transaction that is not committed yet could be
+        # sealed with its old content.
         for name, floor in self._floors.items():
             sealed = _sealed(name)
             rows = c.execute(_plan_all(name).where(sealed.keys[0] > floor))
@@ -184,7 +198,14 @@ class Sealing:
 
 
 def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, **more: str) -> None:
-    """Append the seals of rows to the audit log; None stands for a row that was deleted."""
+    """Append the seals of rows to the audit log.
+
+    Args:
+        c: an open write transaction with the lock of the audit log.
+        seals: digests by name of the row. None means that the row was deleted.
+        now: the present.
+        more: further details of the entries.
+    """
     names = list(seals)
     for start in range(0, len(names), AT_ONCE):
         detail = {"rows": {name: seals[name] for name in names[start : start + AT_ONCE]}, **more}
@@ -192,15 +213,18 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
 
 
 class GoneRow(str):
-    """What is said of a row that is gone, and so cannot say itself what it belonged to."""
+    """A finding about a row that no longer exists, so that its other columns cannot be read."""
 
     __slots__ = ()
 
 
 def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tuple[str | None, int]]:
-    """The newest seal of each row by its name, with the number of its audit entry.
+    """Return the newest seal of each row by name, with the number of its audit entry.
 
-    `resealed`: takes a line for each row that never changes and was sealed again with another content.
+    Args:
+        c: an open connection.
+        resealed: a list to which a line is appended for each row that never changes and was sealed again with another
+            digest.
     """
     e = audit_entry.c
     fixed = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
@@ -215,7 +239,7 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
 
 
 def read_seals(detail: str) -> dict[str, str | None]:
-    """The seals that one entry bears; none where it was altered, which the walk along the chain names."""
+    """Return the seals of one audit entry. An altered entry has none; `verify_chain` reports it."""
     try:
         return {str(name): digest for name, digest in json.loads(detail)["rows"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -223,15 +247,18 @@ def read_seals(detail: str) -> dict[str, str | None]:
 
 
 def find_unsealed(c: Connection) -> Iterator[str]:
-    """Compare every sealed row with the audit log, both ways.
+    """Compare every sealed row with the audit log, in both directions.
+
+    Seals of tables that no installed feature declares are left out, because their rows cannot be read.
 
     Yields:
-        One line for each row that is altered, that no entry knows, or that is gone.
+        One line for each row that was altered, that has no entry, or that no longer exists.
     """
+    tables = load_sealed_tables()
     resealed: list[str] = []
     seals = load_seals(c, resealed)
     yield from resealed
-    for sealed in load_sealed_tables().values():
+    for sealed in tables.values():
         for key, digest in _digest_each(sealed, _stream(c, sealed)):
             name = sealed.name(key)
             seal, entry_id = seals.pop(name, (None, 0))
@@ -240,11 +267,12 @@ def find_unsealed(c: Connection) -> Iterator[str]:
             elif seal != digest:
                 yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
     for name, (seal, entry_id) in seals.items():
-        if seal is not None:
+        if seal is not None and name.partition(" ")[0] in tables:
             yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
 
 
-@cache  # put together once, as those below: each transaction asks
+# These queries are built once, because every write transaction uses them.
+@cache
 def _plan_all(name: str) -> Select[Any]:
     return select(*_sealed(name).columns)
 
@@ -262,7 +290,8 @@ def _plan_by_keys(name: str) -> Select[Any]:
 
 
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
-    name, keys = sealed.table.name, [key.name for key in sealed.keys]
+    name = sealed.table.name
+    keys = [key.name for key in sealed.keys]
     for row in rows:
         values = row._mapping  # noqa: SLF001 - the public name of a row's mapping
         yield tuple(values[key] for key in keys), digest_row(name, values)
@@ -274,5 +303,6 @@ def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
 
 def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
     query = _plan_all(sealed.table.name).order_by(*sealed.keys).execution_options(yield_per=2000)
-    with c.execute(query) as rows:  # who has heard enough leaves no cursor open in the server
+    # Closes the cursor in the server also if the caller stops early.
+    with c.execute(query) as rows:
         yield from rows

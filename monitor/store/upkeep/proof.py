@@ -216,7 +216,8 @@ def _verify_hashes(connection: Connection, table: Table) -> Iterator[str]:
         if "sha256" not in column.info:
             continue
         digest = table.c[column.info["sha256"]]
-        rows = connection.execute(select(*keys, column, digest).execution_options(yield_per=50))
+        query = select(*keys, column, digest).where(column.is_not(None))
+        rows = connection.execute(query.execution_options(yield_per=50))
         for *key, content, sha256 in rows:
             if hashlib.sha256(content.encode()).hexdigest() != sha256:
                 row = " ".join([table.name, *map(str, key)])

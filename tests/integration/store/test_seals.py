@@ -203,3 +203,9 @@ def test_a_forged_seal_of_a_row_that_never_changes_is_named(filled_database):
         (finding,) = findings(c)
         assert finding.startswith("alert_event 1: audit entry ")
         assert finding.endswith("seals another content; such a row never changes")
+
+
+def test_seals_of_a_feature_that_is_not_installed_are_left_out(filled_database):
+    with filled_database.engine.connect() as c, c.begin():
+        write_seals(c, {"table_of_an_absent_feature 1": "0" * 32}, NOW)
+        assert findings(c) == []
