@@ -1,7 +1,7 @@
-"""A station that was renamed keeps its history: its rows are named anew, once, in the transaction that says so.
+"""Rename a station in all tables, so that it keeps its history.
 
-What decisions froze stays as it was, under the id of its time. The audit log keeps each renaming, so that frozen inputs
-find their rows again.
+Frozen inputs of decisions keep the id of their time. The audit log has an entry for each renaming, so that the rows for
+frozen inputs can still be found.
 """
 
 import json
@@ -51,7 +51,7 @@ _SERIES: Final = series.c
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """That a station was named anew, and when."""
+    """When a station of a site was renamed."""
 
     at: datetime
     site: str
@@ -66,12 +66,12 @@ class _Pair:
 
     @property
     def ids(self) -> tuple[int, int]:
-        """The older one, which stays, and the one whose readings go over to it."""
+        """The older series, which is kept, and the series whose readings it takes over."""
         return min(self.old.id, self.new.id), max(self.old.id, self.new.id)
 
 
 def find_clashes(c: Connection, site: Site) -> list[Message]:
-    """Why stations cannot be one with those that they are said to have been: both measured, and not the same."""
+    """Return why renamed stations cannot be joined with their former ids: both have readings, and these differ."""
     return [
         line
         for old, new in find_renamed(site).items()
@@ -81,14 +81,18 @@ def find_clashes(c: Connection, site: Site) -> list[Message]:
 
 
 def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> Mapping[str, str]:
-    """Name the rows of stations that the site file renames; what was named before stays as it is.
+    """Rename the stations that the site file declares as renamed. Stations that were renamed before are left out.
 
     Args:
+        c: an open write transaction.
         site: the declaration that is put in force.
-        merge: also join what came under both ids; only where no other process stores readings, for a series goes.
+        actor: who puts it in force.
+        now: the present.
+        merge: also join readings that were stored under both ids. This deletes a series, so that no other process may
+            store readings at the same time.
 
     Returns:
-        What was renamed: old ids, each with the new one.
+        The new id of each station that was renamed, by old id.
     """
     done = {}
     for old, new in find_renamed(site).items():
@@ -100,7 +104,7 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
 
 
 def load_renamings(c: Connection) -> list[Renaming]:
-    """All renamings, oldest first."""
+    """Return all renamings, oldest first."""
     e = audit_entry.c
     found = []
     for row in c.execute(select(e.at, e.detail).where(e.action == ACTION).order_by(e.id)):
@@ -110,7 +114,7 @@ def load_renamings(c: Connection) -> list[Renaming]:
 
 
 def call_today(renamings: Iterable[Renaming], site: str, station: str, at: datetime) -> str:
-    """The id of today of a station that had another one at an instant.
+    """Return the present id of a station that had another id at an instant.
 
     >>> from monitor.domain.instants import parse
     >>> moved = [Renaming(parse(f"2026-0{n}-01T00:00:00Z"), "north", *ids) for n, ids in ((2, "AB"), (4, "BC"))]
@@ -137,11 +141,13 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
     stamps = set(c.execute(select(s.c.name)).scalars())
     for name in (one for one in stamps if one.endswith(end)):
         fresh = f"{name.removesuffix(end)}:{site}/{new}"
-        if fresh in stamps:  # what the new id says of itself counts
+        # A stamp that the new id has already is kept.
+        if fresh in stamps:
             c.execute(delete(s).where(s.c.name == name))
             continue
         detail = c.execute(select(s.c.detail).where(s.c.name == name)).scalar_one()
-        detail.pop("asked", None)  # it is asked anew under the new id
+        # The question is asked again under the new id.
+        detail.pop("asked", None)
         count += c.execute(update(s).where(s.c.name == name).values(name=fresh, detail=detail)).rowcount
     is_left = c.execute(select(func.count()).where(_SERIES.site == site, _SERIES.station == old)).scalar_one()
     if not is_left:
