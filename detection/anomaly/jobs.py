@@ -44,7 +44,7 @@ from detection.anomaly.running.state import RUNNING, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
 from forecasting.message import Figure, NameList, Template, spread
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 _SHORT: Final = Template(
     "vote.short",

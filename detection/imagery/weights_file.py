@@ -4,11 +4,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from detection.imagery.errors import ModelError
-from forecasting.measured_weights import INSTALL, find_weights
+
+# The distribution with the weights that were trained on measured data. A checkout has them beside the code.
+DISTRIBUTION: Final = "slopeward_weights"
+INSTALL: Final = "weights that learnt from measured data: pip install 'slopeward[weights]'"
+
+
+def find_weights(folder: Path, part: str) -> Path:
+    """Return the folder of weights in a checkout, else that part of the distribution; either may be missing."""
+    spec = None if folder.is_dir() else find_spec(DISTRIBUTION)
+    places = (spec and spec.submodule_search_locations) or ()
+    return Path(places[0]) / part if places else folder
+
 
 WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent / "weights"
 MEASURED_FOLDER: Final = find_weights(WEIGHTS_FOLDER / "measured", "scenes")
@@ -173,7 +185,7 @@ def weights_path(weights: str) -> Path:
         raise ModelError(f"{weights}: cannot be read ({error.strerror})") from None
     if not is_there:
         known = ", ".join(file.stem for file in list_shipped())
-        hint = "" if MEASURED_FOLDER.is_dir() else f"; {INSTALL()}"
+        hint = "" if MEASURED_FOLDER.is_dir() else f"; {INSTALL}"
         raise ModelError(f"no weights at {weights}; shipped: {known}{hint}")
     return path
 

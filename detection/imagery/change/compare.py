@@ -56,7 +56,7 @@ from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, str
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
 from detection.imagery.scene.border import list_doubtful
 from forecasting.message import Figure, Message, Template, error_text
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 OUTLINES = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")

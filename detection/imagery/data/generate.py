@@ -12,7 +12,7 @@ import shapely.affinity
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 BANDS = ("B2", "B3", "B4", "B8")
 PIXEL_M = 10.0

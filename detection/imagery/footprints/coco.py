@@ -17,7 +17,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import burn, shapes_of, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.untrusted import open_raster
-from forecasting.whole_file import write_json
+from detection.whole_file import write_json
 
 _DIGITS: Final = 13  # of a hash: whole numbers below 2^53 are the same in every language
 

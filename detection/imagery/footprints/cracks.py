@@ -25,7 +25,7 @@ from detection.imagery.raster.components import Read
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, read_grid
 from detection.imagery.raster.skeleton import Skeleton, find_skeleton, link
-from forecasting.whole_file import replacing, write_json
+from detection.whole_file import replacing, write_json
 
 DECIMALS: Final = 8  # of a degree: a millimetre
 SHORTEST_PX: Final = 4  # of a skeleton: less has no direction

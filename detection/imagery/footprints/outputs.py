@@ -37,7 +37,7 @@ from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, p
 from detection.imagery.scene.reader import CELL_PX
 from detection.imagery.scene.scene import Scene, read_scene
 from forecasting.message import gather, spread
-from forecasting.whole_file import flush_file
+from detection.whole_file import flush_file
 
 # Flags of a pixel, added up.
 EDGE, EMPTY, UNREADABLE = 1, 2, 4

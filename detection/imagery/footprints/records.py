@@ -8,7 +8,7 @@ from typing import Any, Final, NotRequired, TypedDict, cast
 
 from detection.geojson import Geometry
 from forecasting.message import Message, Template
-from forecasting.whole_file import write_json
+from detection.whole_file import write_json
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height

@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from detection.imagery.errors import ModelError
 from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES: Final = 128 << 20

@@ -20,7 +20,7 @@ from detection.imagery.errors import OtherRunError, TrainingPausedError, Trainin
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.registry import build
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Scorer = Callable[[torch.nn.Module], tuple[float, float]]

@@ -27,7 +27,7 @@ from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError
 from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
 from detection.imagery.raster.local_grid import describe_local_grid, original_of
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 # Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
 RUNS: Final = {"compress": "packbits"}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pmtiles.tile import Compression, HeaderDict, TileType
 from pmtiles.writer import Writer
 
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 HEAD_BYTES: Final = 127
 FIRST_BYTES: Final = 16384  # header and root directory fit into what a reader asks for first

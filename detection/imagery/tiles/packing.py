@@ -9,7 +9,7 @@ from pmtiles.tile import Compression, SpecVersionUnsupported, deserialize_header
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, bounds_of
 from detection.imagery.tiles.records import Tiles, TilesRequest
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 MAGIC: Final = b"PMTiles"
 SQLITE: Final = b"SQLite format 3\0"

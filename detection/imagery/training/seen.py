@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values, list_starts
 from detection.imagery.errors import ModelError
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 MOST: Final = 100_000  # digests of a file, 800 kB; of more pictures the smallest ones are kept, which is a fair sample
 SUFFIX: Final = ".seen.npy"

@@ -1,0 +1,57 @@
+"""Files of the imagery and anomaly library are replaced whole or not at all."""
+
+import os
+import time
+
+import pytest
+
+from detection.whole_file import ABANDONED_AFTER_S, replacing, write_json
+
+
+def test_file_is_replaced_when_the_block_ends(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["a.json"])
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_failed_block_leaves_the_old_file(error, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path, flush=True) as partial:
+        partial.write_text("half")
+        raise error
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["a.json"])
+
+
+def test_content_is_flushed_before_the_rename(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "weights", []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_size, path.exists())))
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(b"1234")
+    assert flushed == [(4, False)]
+
+
+def test_concurrent_writers_do_not_share_a_partial_file(tmp_path):
+    path = tmp_path / "weights"
+    with replacing(path) as first:
+        first.write_text("first")
+        write_json(path, ["second"])
+        assert path.read_text() == '["second"]\n'
+    assert (path.read_text(), os.listdir(tmp_path)) == ("first", ["weights"])
+
+
+def test_partial_files_of_killed_processes_are_removed_after_a_day(tmp_path):
+    path, other = tmp_path / "a[1].db", tmp_path / ".b.db.1234.part"
+    old, young = tmp_path / ".a[1].db.11111111.part", tmp_path / ".a[1].db.22222222.part"
+    journal = old.with_name(f"{old.name}-journal")  # of SQLite
+    for partial in (old, journal, young, other):
+        partial.write_text("half")
+    for partial in (old, journal, other):
+        os.utime(partial, (time.time() - ABANDONED_AFTER_S - 60,) * 2)
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, young.name, other.name}
