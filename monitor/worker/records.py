@@ -13,12 +13,16 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
+from forecasting.reasons import Reason, reason_from_json
+from monitor.text.reasons import SupportsReason, describe
 
 Request = TypeVar("Request")
 Answered = TypeVar("Answered")
 Record = TypeVar("Record")
 Read = Callable[[Any], Any]
 SHOWN = 60  # characters of a key of somebody else
+REASONS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {Reason: reason_from_json}
+"""The class of reasons of each library, and how one is read."""
 FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a message may be spelled
 
 
@@ -86,7 +90,7 @@ def _messages_to_plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, list | tuple) and value and isinstance(value[0], str | tuple):
         return [_messages_to_plain(one) for one in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: one.to_json() if isinstance(one, Message) else one for key, one in value.items()}
     return value
 
@@ -97,9 +101,9 @@ def _reader(kind: Any) -> Read:
     if kind is Any:
         return lambda value: value
     if origin in {Union, types.UnionType}:
-        (other,) = (part for part in parts if part is not types.NoneType)
-        read = _reader(other)
-        return lambda value: None if value is None else read(value)
+        return _union_reader([part for part in parts if part is not types.NoneType], optional=types.NoneType in parts)
+    if kind in REASONS:
+        return functools.partial(_read_reason, kind)
     if origin is tuple and parts[-1] is not Ellipsis:
         return _pair_reader(tuple(map(_reader, parts)))
     if origin in {tuple, list, Sequence}:
@@ -111,6 +115,35 @@ def _reader(kind: Any) -> Read:
     if kind is datetime:
         return _read_instant
     return read_text if kind is str else _plain_reader(kind)
+
+
+def _union_reader(kinds: Sequence[Any], *, optional: bool) -> Read:
+    """Read a value of one kind, or a text or a reason; with `optional` also None."""
+    reasons = [kind for kind in kinds if kind in REASONS]
+    others = [kind for kind in kinds if kind not in REASONS]
+    if len(reasons) + len(others) > 1 and (len(reasons), others) != (1, [str]):
+        raise TypeError(f"a record cannot hold a value of several kinds: {kinds}")
+    read_other = _reader((others or reasons)[0])
+    read_reason = _reader(reasons[0]) if reasons else read_other
+
+    def read(value: Any) -> Any:
+        if optional and value is None:
+            return None
+        return (read_other if isinstance(value, str) else read_reason)(value)
+
+    return read
+
+
+def _read_reason(kind: type, value: Any) -> SupportsReason:
+    """Read a reason of a library that can be described; `RecordError` for anything else."""
+    try:
+        if value.keys() != {"code", "values"}:
+            raise RecordError("expected a reason")
+        reason = REASONS[kind](value)
+        describe(reason)
+    except Exception:  # values of somebody else can fail in any way
+        raise RecordError("expected a reason") from None
+    return reason
 
 
 def _plain_reader(kind: type) -> Read:

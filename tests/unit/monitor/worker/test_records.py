@@ -13,6 +13,7 @@ import pytest
 
 from detection.geojson import Geometry
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
+from forecasting.reasons import Reason, join_reasons
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
 from tests.tables import tabulated
@@ -142,6 +143,38 @@ def say(program, *words):
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     assert not done.stderr
     return done.stdout.splitlines()
+
+
+@dataclass(frozen=True)
+class Answer:
+    reason: Reason
+    other: str | Reason = ""
+    optional: Reason | None = None
+
+
+PART = Reason("text.of", {"name": "B", "text": "C"})
+REASON = join_reasons([Reason("text.of", {"name": "A", "text": PART}), PART])
+
+
+@pytest.mark.parametrize("answer", [Answer(REASON), Answer(REASON, "plain"), Answer(REASON, REASON, REASON)])
+def test_a_reason_crosses_with_its_code_and_values(answer):
+    assert read_record(Answer, json.loads(json.dumps(answer, default=record_to_plain))) == answer
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        None,
+        "text.of",
+        {"code": "no.such.code", "values": {}},
+        {"code": "text.of", "values": {"name": "A"}},
+        {"code": "text.of", "values": {"name": "A", "text": {"code": "no.such.code", "values": {}}}},
+        {"code": "text.of", "values": {"name": "A", "text": "B"}, "text": "C"},
+    ],
+)
+def test_a_reason_without_a_text_is_refused(reason):
+    with pytest.raises(RecordError, match="reason: expected a reason"):
+        read_record(Answer, {"reason": reason})
 
 
 def test_what_stays_is_left_out_of_later_looks():

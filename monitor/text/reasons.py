@@ -1,0 +1,70 @@
+"""Turns the reason codes of the libraries into messages.
+
+`forecasting` and `detection` return a code with values. The module named after the library contains a sentence for each
+code. Code that stores or shows what a library returned calls `describe` once, at the boundary.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, overload, runtime_checkable
+
+from forecasting.message import LISTED, TEXT_OF, Message, error_text, join
+from monitor.text.forecasting import TEXTS as FORECASTING_TEXTS
+from monitor.text.formats import ReasonText, by_code, reason_text
+
+COMMON_TEXTS: Final = by_code(reason_text(TEXT_OF))  # of codes that both libraries use
+TEXTS: Final[Mapping[str, ReasonText]] = {**COMMON_TEXTS, **FORECASTING_TEXTS}
+
+
+@runtime_checkable
+class SupportsReason(Protocol):
+    """A reason of any library: a code and its values."""
+
+    @property
+    def code(self) -> str:
+        """The code, which is the id of a template."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values by name: text, numbers, other reasons, or tuples of these."""
+
+
+@overload
+def describe(reason: SupportsReason) -> Message: ...
+@overload
+def describe(reason: str | SupportsReason) -> str: ...
+def describe(reason: str | SupportsReason) -> str:
+    """Return the message for a reason; text is returned unchanged.
+
+    >>> from forecasting.reasons import Reason
+    >>> text = describe(Reason("text.of", {"name": "survey.xlsx", "text": "the sheet is empty"}))
+    >>> text, text.id
+    ('survey.xlsx: the sheet is empty', 'text.of')
+
+    Raises:
+        KeyError: there is no text for this code.
+        ValueError: the reason lacks a value that its text needs, or has one more.
+    """
+    if isinstance(reason, str):
+        return reason
+    values = {name: _describe_value(value) for name, value in reason.values.items()}
+    if reason.code == LISTED.id:
+        return join(values["parts"])
+    return TEXTS[reason.code](values)
+
+
+def _describe_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_describe_value(part) for part in value)
+    if isinstance(value, str | int | float):
+        return value
+    return describe(value)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what an error of a library says, as a message if the error has a reason code.
+
+    >>> describe_error(OSError(2, "gone"))
+    '[Errno 2] gone'
+    """
+    reason = getattr(error, "reason", None)
+    return describe(reason) if isinstance(reason, SupportsReason) else error_text(error)
