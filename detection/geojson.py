@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final, NotRequired, TypedDict
 
-from forecasting.message import Template
+from detection.reasons import Reason, ReasonedError
 
-NO_GEOJSON: Final = Template("geojson.none", "not GeoJSON")
+NO_GEOJSON: Final = Reason("geojson.none")
 _URN: Final = "urn:ogc:def:crs:"
 _LONLAT: Final = (
     None,
@@ -47,8 +47,8 @@ class FeatureCollection(TypedDict):
     features: Sequence[Feature]
 
 
-class GeoJsonError(ValueError):
-    """No GeoJSON, in words that follow the name of the file."""
+class GeoJsonError(ReasonedError, ValueError):
+    """The content is not GeoJSON, or its coordinates cannot be used; the explanation does not name the file."""
 
 
 def parse_features(content: str | bytes) -> tuple[list[dict[str, Any]], Any]:
@@ -77,7 +77,7 @@ def parse_features(content: str | bytes) -> tuple[list[dict[str, Any]], Any]:
             for one in features
         ], name
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise GeoJsonError(NO_GEOJSON()) from None
+        raise GeoJsonError(NO_GEOJSON) from None
 
 
 def is_lonlat(name: object) -> bool:

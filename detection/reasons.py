@@ -112,15 +112,19 @@ def split_explanation(explanation: Explanation) -> tuple[Explanation, ...]:
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------
-def reasons_to_json(value: Any, describe: Describe = str) -> Any:
-    """Replace every reason in plain data by an object with its text, code and values.
+def reasons_to_json(value: Any, describe: Describe | None = None) -> Any:
+    """Replace every reason in plain data by an object with its code and values.
 
-    >>> reasons_to_json({"doubts": [Reason("caution.cloud")], "by": "Eva"}, describe=lambda reason: "beside a cloud")
-    {'doubts': [{'text': 'beside a cloud', 'code': 'caution.cloud', 'values': {}}], 'by': 'Eva'}
+    Args:
+        describe: adds the text of each outermost reason, for files that people read.
+
+    >>> reasons_to_json({"doubts": [Reason("caution.cloud")], "by": "Eva"})
+    {'doubts': [{'code': 'caution.cloud', 'values': {}}], 'by': 'Eva'}
     """
     if isinstance(value, Reason):
-        values = {name: reasons_to_json(one, describe) for name, one in value.values.items()}
-        return {"text": describe(value), "code": value.code, "values": values}
+        values = {name: reasons_to_json(one) for name, one in value.values.items()}
+        found = {"code": value.code, "values": values}
+        return found if describe is None else {"text": describe(value), **found}
     if isinstance(value, Mapping):
         return {key: reasons_to_json(one, describe) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -136,7 +140,7 @@ def reasons_from_json(value: Any) -> Any:
     True
     """
     if isinstance(value, Mapping):
-        if value.keys() == {"text", "code", "values"}:
+        if value.keys() - {"text"} == {"code", "values"}:
             values = {name: _to_tuple(reasons_from_json(one)) for name, one in value["values"].items()}
             return Reason(value["code"], values)
         return {key: reasons_from_json(one) for key, one in value.items()}
@@ -146,4 +150,4 @@ def reasons_from_json(value: Any) -> Any:
 
 
 def _to_tuple(value: Any) -> Value:
-    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value  # type: ignore[no-any-return]
+    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value

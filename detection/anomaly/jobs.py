@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,24 +43,8 @@ from detection.anomaly.registry import (
 from detection.anomaly.running.state import RUNNING, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
-from forecasting.message import Figure, NameList, Template, spread
+from detection.reasons import Reason, reasons_to_json
 from detection.whole_file import replacing
-
-_SHORT: Final = Template(
-    "vote.short",
-    "{months} sensor-months were held out: {needed} are needed to count {budget} false alarms per sensor-month",
-)
-_LOUD: Final = Template(
-    "vote.loud", "{rate} alarms per sensor-month on held-out time, more than the budget of {budget}"
-)
-_NO_GAIN: Final = Template(
-    "vote.no_gain",
-    "it cannot be compared with the best of {names} at equal false alarms; {needed} is needed",
-)
-_SMALL_GAIN: Final = Template(
-    "vote.small_gain",
-    "it finds {gain} in recall against the best of {names} at equal false alarms; {needed} is needed",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,17 +209,17 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
                 ready[name] = train_detector(name, samples, budget, seed)
         rows = run_bench(samples, tuple(ready), budget, (seed,), ready)
         gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
-    found = []
+    reasons = []
     if not np.isfinite(heldout_rate) or heldout.months * budget < COUNTABLE:
-        needed = Figure(COUNTABLE / budget, ".0f")
-        found.append(_SHORT(months=Figure(heldout.months, ".1f"), needed=needed, budget=budget))
+        needed = COUNTABLE / budget
+        reasons.append(Reason("vote.short", {"months": heldout.months, "needed": needed, "budget": budget}))
     elif heldout_rate > budget:
-        found.append(_LOUD(rate=Figure(heldout_rate, ".3g"), budget=budget))
+        reasons.append(Reason("vote.loud", {"rate": heldout_rate, "budget": budget}))
     if detector.name in NETWORKS and (gain is None or gain < VOTE_GAIN):
-        least, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
         if gain is None:
-            found.append(_NO_GAIN(names=best, needed=least))
+            reasons.append(Reason("vote.no_gain", {"names": SIMPLE, "needed": VOTE_GAIN}))
         else:
-            found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=least))
-    card["may_vote"], card["may_not_vote_because"] = not found, spread(found)
+            reasons.append(Reason("vote.small_gain", {"gain": gain, "names": SIMPLE, "needed": VOTE_GAIN}))
+    card["may_vote"] = not reasons
+    card["may_not_vote_because"] = reasons_to_json(reasons)
     return card

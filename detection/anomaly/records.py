@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from detection.reasons import Explanation, ReasonedError
 
-class AnomalyError(Exception):
+
+class AnomalyError(ReasonedError):
     """Root of all known errors here; its text is one line that says what is wrong."""
 
 
@@ -88,7 +90,7 @@ class ReadingScore:
     threshold: float
     kind: str
     alerted: bool
-    compared_with: str = ""  # its own past, and other series where there are enough; in words
+    compared_with: Explanation = ""  # its own past, and other series where there are enough
 
 
 @dataclass(frozen=True, slots=True)

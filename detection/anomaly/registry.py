@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.message import NameList, Template, Term
+from detection.reasons import Explanation, Reason, Value
 
 if TYPE_CHECKING:  # the core and the page read the names alone, and start without numpy
     from detection.anomaly.stages import Array
@@ -48,31 +48,28 @@ COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", 
 
 SUMS: Final = frozenset({"creep"})  # of these parts a threshold is a sum of readings, and of the others a size
 
-# What of the own past the score of each detector was compared with; of `rules` by the kind that it gives.
+USUAL_INCREMENTS: Final = "usual-increments"
+# The part of a series' own past that the score of each detector was compared with; of `rules` also by the kind of the
+# score, after a space.
 COMPARED: Final[Mapping[str, str]] = {
-    "persistence-z": "the median of its last 7 days",
-    "robust-z": "its last reading",
-    "ewma": "the line of its last 60 days",
-    "slope-change": "its slope of the 60 days before",
-    "variance": "its usual increments",
-    "rules": "its last 7 to 10 days",
-    "rules drift": "the lines of its last 30 and 60 days",
-    "rules noise": "its usual increments",
-    "ae": "what a network expects of its last 30 readings",
-    "conv-ae": "what a network expects of its last 30 readings",
-    "lstm-ae": "what a network expects of its last 30 readings",
-    "gru-ae": "what a network expects of its last 30 readings",
-    "vae": "what a network expects of its last 30 readings",
-    "flatline": "its usual resolution",
-    "replay": "its earlier readings",
-    "unit-jump": "its level and noise before",
-    "timing": "its usual interval",
+    "persistence-z": "median-of-7-days",
+    "robust-z": "last-reading",
+    "ewma": "line-of-60-days",
+    "slope-change": "slope-of-60-days",
+    "variance": USUAL_INCREMENTS,
+    "rules": "last-7-to-10-days",
+    "rules drift": "lines-of-30-and-60-days",
+    "rules noise": USUAL_INCREMENTS,
+    "ae": "network-on-30-readings",
+    "conv-ae": "network-on-30-readings",
+    "lstm-ae": "network-on-30-readings",
+    "gru-ae": "network-on-30-readings",
+    "vae": "network-on-30-readings",
+    "flatline": "usual-resolution",
+    "replay": "earlier-readings",
+    "unit-jump": "level-and-noise",
+    "timing": "usual-interval",
 }
-
-PAST: Final = Template("compared.past", "{past}")
-_OTHERS: Final = Template("compared.others", "{past}, and with {n} other series")
-_ALL_NAMED: Final = Template("compared.named", "{past}, and with {n} other series ({names})")
-_SOME_NAMED: Final = Template("compared.among", "{past}, and with {n} other series ({names} among them)")
 
 
 def list_detectors() -> list[str]:
@@ -85,21 +82,27 @@ def list_served() -> list[str]:
     return [*list_detectors(), *CHECKS]
 
 
-def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> str:
-    """What a score of this kind was compared with, in words; empty for a detector of another version.
+def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> Explanation:
+    """Return what a score of this kind was compared with; empty for a detector of another version.
 
-    >>> compared_with("rules", "drift"), compared_with("rules", "spike", 3, ("G2", "G3", "G4"))
-    ('the lines of its last 30 and 60 days', 'its last 7 to 10 days, and with 3 other series (G2, G3 and G4)')
-    >>> compared_with("rules", "noise", 17, ("G2", "G3"))
-    'its usual increments, and with 17 other series (G2 and G3 among them)'
+    Args:
+        others: how many other series were compared.
+        named: the names of the most important ones, or of all.
+
+    >>> print(compared_with("rules", "drift"))
+    compared.past: past=lines-of-30-and-60-days
+    >>> print(compared_with("rules", "noise", 17, ("G2", "G3")))
+    compared.among: past=usual-increments, n=17, names=[G2, G3]
     """
-    past = Term(COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, ""))
+    past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
     if not others:
-        return PAST(past=past) if past.word else ""
+        return Reason("compared.past", {"past": past}) if past else ""
     if not named:
-        return _OTHERS(past=past, n=others)
-    form = _ALL_NAMED if len(named) == others else _SOME_NAMED
-    return form(past=past, n=others, names=NameList(tuple(named), conjunction=True))
+        return Reason("compared.others", {"past": past, "n": others})
+    values: Mapping[str, Value] = {"past": past, "n": others, "names": tuple(named)}
+    if len(named) == others:
+        return Reason("compared.named", values)
+    return Reason("compared.among", values)
 
 
 def load_rule(name: str) -> "Callable[[Series], Array]":

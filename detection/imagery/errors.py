@@ -4,23 +4,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forecasting.message import TEXT_OF, Message
+from detection.reasons import OF, Explanation, Reason, ReasonedError
 
 
-def hide_folder(text: str, folder: Path) -> str:
-    """What an error says without a folder before the names of its files: people read it, and paths are the server's.
+def hide_folder(explanation: Explanation, folder: Path) -> Explanation:
+    """Remove a folder of the server from the paths in an explanation that people read.
 
-    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in")), hide_folder(TEXT_OF(name="/in/a", text="b"), Path("/in"))
-    ('s1/B4.tif: is torn', 'a: b')
+    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in"))
+    's1/B4.tif: is torn'
+    >>> print(hide_folder(Reason("text.of", {"name": "/in/a.tif", "text": Reason("tiles.empty")}), Path("/in")))
+    text.of: name=a.tif, text=(tiles.empty)
     """
-    if isinstance(text, Message):
-        name = text.values.get("name")
-        is_named = text.id == TEXT_OF.id and isinstance(name, str)
-        return TEXT_OF(name=hide_folder(str(name), folder), text=text.values["text"]) if is_named else text
-    return text.replace(f"{folder}/", "")
+    if isinstance(explanation, str):
+        return explanation.replace(f"{folder}/", "")
+    if explanation.code == OF:
+        name = str(explanation.values["name"]).replace(f"{folder}/", "")
+        return Reason(OF, {**explanation.values, "name": name})
+    return explanation
 
 
-class ImageryError(Exception):
+class ImageryError(ReasonedError):
     """Root of everything this library raises on purpose; `path` is the file that it is about, where that is known."""
 
     path: Path | None = None
@@ -90,9 +93,8 @@ class DoubtedError(UnfitError):
     `cost` is what such a quality costs them in F1, by their card; None where that does not say.
     """
 
-    def __init__(self, text: str, cost: float | None) -> None:
-        """Keep both."""
-        super().__init__(text)
+    def __init__(self, explanation: Explanation, cost: float | None) -> None:
+        super().__init__(explanation)
         self.cost = cost
 
 
@@ -103,8 +105,8 @@ class FinerError(DomainError):
         trained_m: side of those.
     """
 
-    def __init__(self, text: str, trained_m: float) -> None:
-        super().__init__(text)
+    def __init__(self, explanation: Explanation, trained_m: float) -> None:
+        super().__init__(explanation)
         self.trained_m = trained_m
 
 

@@ -12,6 +12,7 @@ from detection.imagery.raster.areas import GEOD
 from detection.imagery.raster.geojson import move_to_lonlat
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
+from detection.reasons import explain_file
 from detection.susceptibility.vectors import read_vectors
 
 FIELD: Final = "kind"
@@ -63,7 +64,7 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     try:
         moved = move_to_lonlat(flat, found.crs)
     except GeoJsonError as error:
-        raise LearningError(f"{path}: {error}") from None
+        raise LearningError(explain_file(path, error.explanation)) from None
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
     notes = [*found.notes, *(f"{path.name}: {line}" for line in lines)]
     if count := int((usable & ~placed).sum()):

@@ -21,6 +21,7 @@ from detection.geojson import GeoJsonError
 from detection.imagery.raster.geojson import read_features
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.reading.shapes import join_rings
+from detection.reasons import explain_file
 from detection.susceptibility.study import VectorError
 
 MOST_BYTES: Final = 512 << 20
@@ -68,7 +69,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     except OSError as error:
         raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
-        raise VectorError(f"{path}: {error}") from None
+        raise VectorError(explain_file(path, error.explanation)) from None
     except _DAMAGED as error:
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
     pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]

@@ -287,8 +287,9 @@ def _call(command: Any, verb: str, words: list[str]) -> int:
 def _describe(error: Exception) -> str:
     from monitor.domain.errors import SlopewardError
     from monitor.domain.extras import explain_missing
+    from monitor.text.reasons import describe_error
 
-    text = " ".join(str(error).split())
+    text = " ".join(describe_error(error).split())
     if isinstance(error, SlopewardError):
         return text
     if (missing := explain_missing(error)) is not None:

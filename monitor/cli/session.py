@@ -29,6 +29,7 @@ from monitor.domain.site import Site
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
+from monitor.text.reasons import describe_error
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
@@ -281,7 +282,7 @@ def ending_at(*nothing: type[Exception]) -> Iterator[None]:
     try:
         yield
     except nothing as error:
-        print_note(str(error))
+        print_note(describe_error(error))
         raise typer.Exit(NOTHING) from None
 
 

@@ -42,6 +42,7 @@ from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
+from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 from monitor.worker.records import WorkerTask
 
@@ -355,7 +356,7 @@ def _row(
         one.alerted and one.score > threshold,
         None if checkpoint is None else checkpoint.model_hash,
         factor,
-        one.compared_with,
+        describe(one.compared_with),
     )
 
 
@@ -370,5 +371,5 @@ def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> Anomal
         budget,
         one.kind,
         alerted=True,
-        compared_with=compared_with(CHECK_OF[one.kind], one.kind),
+        compared_with=describe(compared_with(CHECK_OF[one.kind], one.kind)),
     )

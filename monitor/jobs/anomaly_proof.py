@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
+from detection.reasons import Reason
 from forecasting.message import Template
 from monitor.domain.actor import Actor
 from monitor.domain.instants import from_epoch_s, go_on
@@ -17,7 +18,8 @@ from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import ModelTest, add_proof, list_subjects, load_proof_facts
 from monitor.store.models.registry import ModelRow
-from monitor.worker.records import read_text
+from monitor.text.reasons import describe
+from monitor.worker.records import read_record
 
 _SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
 _SILENT: Final = Template("proof.silent", "its card says no more")()
@@ -45,7 +47,8 @@ def keep_test(
     asking = find_asking(site, str(card["detector"]))
     if asking is None:
         return None
-    against = [*map(read_text, card["may_not_vote_because"])] or [_SILENT]
+    reasons = read_record(list[Reason], card["may_not_vote_because"])
+    against = [*map(describe, reasons)] or [_SILENT]
     proof = ModelTest(
         "anomaly",
         str(card["detector"]),

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, overload, runtime_checkable
 
 from forecasting.message import LISTED, TEXT_OF, Message, error_text, join
+from monitor.text.detection import TEXTS as DETECTION_TEXTS
 from monitor.text.forecasting import TEXTS as FORECASTING_TEXTS
 from monitor.text.formats import ReasonText, by_code, reason_text
 
 COMMON_TEXTS: Final = by_code(reason_text(TEXT_OF))  # of codes that both libraries use
-TEXTS: Final[Mapping[str, ReasonText]] = {**COMMON_TEXTS, **FORECASTING_TEXTS}
+TEXTS: Final[Mapping[str, ReasonText]] = {**COMMON_TEXTS, **DETECTION_TEXTS, **FORECASTING_TEXTS}
 
 
 @runtime_checkable
@@ -58,6 +59,24 @@ def _describe_value(value: Any) -> Any:
     if isinstance(value, str | int | float):
         return value
     return describe(value)
+
+
+def describe_within(value: Any) -> Any:
+    """Return plain data with a message in place of every reason.
+
+    >>> from detection.reasons import Reason
+    >>> describe_within({"warnings": [Reason("tiles.empty")], "pixels": 4})
+    {'warnings': ['no pixel shows anything'], 'pixels': 4}
+    """
+    if isinstance(value, Mapping):
+        return {key: describe_within(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [describe_within(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(describe_within(item) for item in value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return describe(value) if isinstance(value, SupportsReason) else value
 
 
 def describe_error(error: BaseException) -> str:

@@ -31,6 +31,7 @@ from typing import Any, Final, Protocol
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import AwayError, JobError, KilledError
 from monitor.domain.extras import explain_missing
+from monitor.text.reasons import describe_error
 from monitor.worker import sandbox
 from monitor.worker.memory import end_without_cleanup, without_looks
 from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
@@ -410,7 +411,7 @@ def run_each(
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000]
+    return f"{type(error).__name__}: {' '.join(describe_error(error).split())}"[:1000]
 
 
 def _follow_leash() -> None:

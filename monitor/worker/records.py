@@ -12,8 +12,11 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from detection.reasons import Reason as DetectionReason
+from detection.reasons import reasons_from_json as read_detection_reason
 from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
-from forecasting.reasons import Reason, reason_from_json
+from forecasting.reasons import Reason as ForecastingReason
+from forecasting.reasons import reason_from_json as read_forecasting_reason
 from monitor.text.reasons import SupportsReason, describe
 
 Request = TypeVar("Request")
@@ -21,7 +24,10 @@ Answered = TypeVar("Answered")
 Record = TypeVar("Record")
 Read = Callable[[Any], Any]
 SHOWN = 60  # characters of a key of somebody else
-REASONS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {Reason: reason_from_json}
+REASONS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {
+    DetectionReason: read_detection_reason,
+    ForecastingReason: read_forecasting_reason,
+}
 """The class of reasons of each library, and how one is read."""
 FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a message may be spelled
 

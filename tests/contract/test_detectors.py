@@ -28,6 +28,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema.anomalies import anomaly as anomaly_table
 from monitor.store.schema.models import model
 from monitor.store.upkeep.proof import verify
+from monitor.text.detection import PASTS
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 CHEAP = (*COMPOSITES, *RULES, *CHECKS)
@@ -71,7 +72,7 @@ def with_plan(site: Site, *detectors: str, budget: float) -> Site:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_every_detector_without_a_network_is_counted_and_served(database: Database, service: ServiceConfig) -> None:
     assert set(CHEAP) | set(NETWORKS) == set(list_served()) <= set(COMPARED)
-    assert set(COMPARED.values()) <= WORDS  # so each has its translation
+    assert set(PASTS.values()) <= WORDS  # so each has its translation
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))
     now = fill(database, site, 600)

@@ -1,17 +1,19 @@
-"""A detection asked for by plain words, as tests write them."""
+"""Detections with plain options, and results with the text of their reasons."""
 
 from pathlib import Path
 
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints.options import DetectionOptions
+from monitor.text.reasons import describe, describe_within
 
 PATHS = {"scene_path", "out_dir", "dem", "prior", "aoi"}
 
 
 def read_options(asked):
     given = {key: one for key, one in asked.items() if one is not None}
-    return DetectionOptions(**{key: Path(one) if key in PATHS else one for key, one in given.items()})
+    plain = {key: Path(one) if key in PATHS else one for key, one in given.items()}
+    return DetectionOptions(**plain, describe=describe)
 
 
 def detect(asked, *progress):
-    return detecting.detect(read_options(asked), *progress)
+    return describe_within(detecting.detect(read_options(asked), *progress))

@@ -22,10 +22,10 @@ from detection.anomaly.points.records import (
 )
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.records import RUN_GAP_S, InputError, ThresholdError
-from detection.anomaly.registry import PAST
+from detection.anomaly.registry import USUAL_INCREMENTS
 from detection.anomaly.stages import Array, beyond_line, beyond_median, count_steps
 from detection.anomaly.windows import Series
-from forecasting.message import Figure, Message, Template, Term, error_text
+from detection.reasons import Reason, explain_error
 
 RULES: Final = "rules"  # the one detector, with the whole budget
 FAR: Final = 3.0  # scales: so far a point went with the others
@@ -34,33 +34,24 @@ USUAL_FROM: Final = 75  # of a thousand drawn points; of 60 points 83
 MOST: Final = 2000  # alarms of a table, the strongest
 BUDGET: Final = 0.001  # false alarms per point and month: of ten thousand points ten a month
 Mask = NDArray[np.bool_]
-_FEW: Final = Template("points.few", "{n} acquisitions: at least {needed} are needed")
-_UNUSUAL: Final = Template(
-    "points.unusual",
-    "{n} acquisitions of {points} points are too few to say what is usual: nothing is scored before about {needed} "
-    "acquisitions without holes",
-)
-_NO_THRESHOLD: Final = Template("points.no_threshold", "no threshold holds this budget on this record")()
-_MEDIAN: Final = Template("compared.median", "the median of its last {n} acquisitions")
-_LINE: Final = Template("compared.line", "the line of its last {n} acquisitions")
-_POINTS: Final = Template("compared.points", "{past}, and with {n} other points")
 
 
 def count_thresholds(request: PointThresholdRequest) -> PointThresholds:
     """Count thresholds on points, as `train_detector` does on the series of a site."""
     values, step_s = request.table.values, request.table.step_s
     if values.shape[1] < FEWEST_ACQUISITIONS:
-        return PointThresholds({}, _FEW(n=values.shape[1], needed=FEWEST_ACQUISITIONS))
+        return PointThresholds({}, Reason("points.few", {"n": values.shape[1], "needed": FEWEST_ACQUISITIONS}))
     times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
         counted = train_detector(RULES, samples, request.budget, 0).thresholds
     except ThresholdError:  # its own words are of sensors and tails
-        return PointThresholds({}, _UNUSUAL(n=values.shape[1], points=len(values), needed=USUAL_FROM))
+        counts = {"n": values.shape[1], "points": len(values), "needed": USUAL_FROM}
+        return PointThresholds({}, Reason("points.unusual", counts))
     except InputError as error:
-        return PointThresholds({}, error_text(error))
+        return PointThresholds({}, explain_error(error))
     found = {part: one.value for part, one in counted.items()}
-    return PointThresholds({RULES: found}, "" if found else _NO_THRESHOLD)
+    return PointThresholds({RULES: found}, "" if found else Reason("points.no_threshold"))
 
 
 def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
@@ -111,18 +102,21 @@ def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
     )
 
 
-def compared_with(part: str, step_s: float, others: int) -> Message:
-    """What the score of a part was compared with, in words.
+def compared_with(part: str, step_s: float, others: int) -> Reason:
+    """Return what the score of a part was compared with: its own past, and other points if there were any.
 
-    >>> compared_with("bend", 518400.0, 3999)
-    'the line of its last 15 acquisitions, and with 3999 other points'
+    >>> print(compared_with("bend", 518400.0, 3999))
+    compared.points: past=(compared.line: n=15), n=3999
     """
-    one = PARTS[part]
-    width = count_steps(step_s, one.days, one.at_least)
-    past = PAST(past=Term("its usual increments")) if part == "noise" else _MEDIAN(n=width)
-    if one.residual is beyond_line:
-        past = _LINE(n=width)
-    return _POINTS(past=past, n=Figure(others, "d")) if others else past
+    definition = PARTS[part]
+    width = count_steps(step_s, definition.days, definition.at_least)
+    if definition.residual is beyond_line:
+        past = Reason("compared.line", {"n": width})
+    elif part == "noise":
+        past = Reason("compared.past", {"past": USUAL_INCREMENTS})
+    else:
+        past = Reason("compared.median", {"n": width})
+    return Reason("compared.points", {"past": past, "n": others}) if others else past
 
 
 class _Scores:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detection.anomaly.stages import Array
+from detection.reasons import Explanation
 
 Thresholds = dict[str, dict[str, float]]  # detector -> part -> threshold
 
@@ -29,7 +30,7 @@ class PointThresholds:
     """Thresholds by detector and part, or in `reason` why there are none."""
 
     thresholds: Thresholds
-    reason: str = ""
+    reason: Explanation = ""
 
 
 @dataclass(frozen=True, slots=True)

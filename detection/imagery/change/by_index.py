@@ -15,11 +15,11 @@ from detection.imagery.change.compare import OUTLINES, write_outlines
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import (
     REGISTERED_PX,
-    WHITE_OF,
     Block,
     Image,
     can_register,
     describe_registration,
+    describe_white,
     describe_white_ground,
     find_season,
     find_white_ground,
@@ -30,7 +30,6 @@ from detection.imagery.change.guards import (
     move_grid,
 )
 from detection.imagery.change.records import (
-    NOT_COMPARED,
     ChangedAreas,
     Comparison,
     FootprintChange,
@@ -48,7 +47,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid
 from detection.imagery.scene.registration import ImageShift
-from forecasting.message import Figure, Message, Template, error_text, join
+from detection.reasons import Describe, Explanation, Reason, explain_error, join_explanations
 
 # Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.
 LEAST_CHANGE: Final = 0.06
@@ -60,21 +59,6 @@ RISE_MOST: Final = 0.4
 REDDEST_SHARE: Final = 0.001
 THRESHOLD: Final = 0.5
 INDEX_OUTLINES: Final = "change-index.geojson"
-_SHIFTED: Final = Template("change.shifted", "no change is claimed against {day}: its image lies {shift} px off")
-_OUT_OF_REACH: Final = Template(
-    "change.out_of_reach",
-    "the index would have to rise by {limit} to count, and ground that becomes bare raises it by {most} at most: the "
-    "images differ too much",
-)
-_COLOURLESS: Final = Template(
-    "change.no_red_green", "one of the images has no red and green, which the index is made of"
-)
-_BY_INDEX: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
-_FOUND_BY_INDEX: Final = Template(
-    "change.index_beside",
-    "outlines that became barer since {day} by an index of red and green, beside the network: {outlines} ({area} m²), "
-    "not found by the network: {alone}; they are advice",
-)
 RED_GREEN: Final = "B4", "B3"
 
 
@@ -96,17 +80,23 @@ class IndexComparison:
     shared: frozenset[str]  # polygon_ids of those that meet a new or grown outline of the network
     alone: frozenset[str]  # polygon_ids of the new or grown outlines of the network that meet none of the index
 
-    def sum_up(self) -> Message | None:
+    def sum_up(self) -> Reason | None:
         """What the index found, in one line beside what the network found; None where it compared nothing."""
         if self.found.limit is None:
             return None
         outlines = self.date.outlines
-        area = Figure(sum(one.area_m2 for one in outlines), ",.0f")
-        day, alone = self.found.compared[0].acquired_at.date().isoformat(), len(outlines) - len(self.shared)
-        return _FOUND_BY_INDEX(outlines=len(outlines), area=area, day=day, alone=alone)
+        return Reason(
+            "change.index_beside",
+            {
+                "day": self.found.compared[0].acquired_at.date().isoformat(),
+                "outlines": len(outlines),
+                "area": sum(one.area_m2 for one in outlines),
+                "alone": len(outlines) - len(self.shared),
+            },
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """Return all of it as plain data; reasons stay as they are."""
         outlines = [
             {
                 **outline_to_json(one),
@@ -119,10 +109,15 @@ class IndexComparison:
 
 
 def add_index_comparison(
-    newer: StoredDate, by_network: Comparison, earlier: Iterable[StoredDate], out_dir: Path | None = None
+    newer: StoredDate,
+    by_network: Comparison,
+    earlier: Iterable[StoredDate],
+    out_dir: Path | None = None,
+    *,
+    describe: Describe = str,
 ) -> IndexComparison:
     """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
-    date, found = compare_by_index(newer, earlier, out_dir, with_network=True)
+    date, found = compare_by_index(newer, earlier, out_dir, with_network=True, describe=describe)
     changed = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
     own, others = (shapes_of([one.geometry for one in some]) for some in (date.outlines, changed))
     theirs, ours = (set(met.tolist()) for met in shapely.STRtree(own).query(others, "intersects"))
@@ -135,16 +130,25 @@ def add_index_comparison(
 
 
 def compare_by_index(
-    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, with_network: bool = False
+    newer: StoredDate,
+    earlier: Iterable[StoredDate],
+    out_dir: Path | None = None,
+    *,
+    with_network: bool = False,
+    describe: Describe = str,
 ) -> tuple[StoredDate, Comparison]:
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
-    `out_dir`: where `change.geojson` is written; None: nowhere. `with_network`: a network read the newer date, and
-    says of it what it can: the file is `change-index.geojson`.
+    Args:
+        newer: the date that is compared.
+        earlier: the dates before it, in any order.
+        out_dir: where `change.geojson` is written; None: nowhere.
+        with_network: a network read the newer date too, so the file is `change-index.geojson`.
+        describe: text of the cautions in the file.
 
     Returns the date with the outlines of what became bare, and a word on each.
     """
-    warnings: list[Message] = []
+    warnings: list[Explanation] = []
     grid, file = read_grid(Path(newer.prob)), INDEX_OUTLINES if with_network else OUTLINES
     with Image(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
@@ -152,13 +156,13 @@ def compare_by_index(
                 with Image(older, grid) as then:
                     date, found = _compare(newer, older, now, then, with_network=with_network)
             except (ImageryError, KeyError) as error:
-                reason = hide_folder(error_text(error), Path(older.scene_path).parent)
-                warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=reason))
+                why = hide_folder(explain_error(error), Path(older.scene_path).parent)
+                warnings.append(Reason("change.not_compared", {"scene": str(older.acquired_at.date()), "text": why}))
             else:
                 found = replace(found, warnings=(*warnings, *found.warnings))
                 if out_dir is None:
                     return date, found
-                write_outlines(date, found, out_dir / file)
+                write_outlines(date, found, out_dir / file, describe)
                 return date, replace(found, outputs={"outlines": str(out_dir / file)})
     areas = {newer.classes[0]: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
     return replace(newer, polygons=()), Comparison({}, (), areas=areas, warnings=tuple(warnings))
@@ -175,7 +179,7 @@ def _compare(
 ) -> tuple[StoredDate, Comparison]:
     day, grid = older.acquired_at.date().isoformat(), now.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now, then)):
-        raise BandMissingError(_COLOURLESS())
+        raise BandMissingError(Reason("change.no_red_green"))
     shift, ratios, distortion_px = lay_together(now, then)
     if registered is None and shift is not None and can_register(shift):
         with Image(older, move_grid(grid, shift)) as moved:
@@ -183,13 +187,14 @@ def _compare(
             if left is not None and left.px <= REGISTERED_PX:
                 date, found = _compare(newer, older, now, moved, with_network=with_network, registered=shift)
                 return date, replace(found, warnings=(describe_registration(day, shift), *found.warnings))
-    cautions = [*([_BY_INDEX()] if with_network else newer.doubts), *find_season(ratios, 0.0, 0.0)]
+    own_doubts = (Reason("caution.by_index"),) if with_network else newer.doubts
+    cautions: list[Explanation] = [*own_doubts, *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
     cautions += list_distortion(distortion_px)
     measured = make_date_comparison(older, shift, ratios, cautions, registered)
     outlines: tuple[KnownOutline, ...] = ()
-    warnings: list[Message] = []
+    warnings: list[Explanation] = []
     joint, limit = 0, None
     if measured.claimed:
         step = _measure_step(now, then)
@@ -197,7 +202,7 @@ def _compare(
         outlines, joint = _find_bare(newer, older, now, then, step)
     else:
         assert shift is not None
-        warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
+        warnings.append(Reason("change.shifted", {"day": day, "shift": shift.px}))
     words = {
         one.polygon_id: FootprintChange(
             change="new",
@@ -207,7 +212,7 @@ def _compare(
             root_id=one.polygon_id,
             first_seen_at=newer.acquired_at,
             anchor_scene=newer.scene_hash,
-            caution=join(cautions),
+            caution=join_explanations(cautions),
         )
         for one in outlines
     }
@@ -220,7 +225,7 @@ def _compare(
             if white is None
             else [one.polygon_id for one, lies in zip(outlines, white.lies_at(drawn), strict=True) if lies]
         )
-        words |= {name: words[name].doubted(WHITE_OF(day=seen)) for name in lying}
+        words |= {name: words[name].doubted(describe_white(seen)) for name in lying}
         warnings += untold if with_network else [*untold, *describe_white_ground(white, seen, len(lying))]
     share = joint / (grid.width * grid.height)
     areas = ChangedAreas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
@@ -295,6 +300,6 @@ def _measure_step(now: Image, then: Image) -> IndexLimits:
     deviation = 1.4826 * float(np.median(np.abs(moved - median)))
     bound = max(LEAST_CHANGE, DEVIATIONS * deviation)
     if bound > RISE_MOST:
-        raise ImageryError(_OUT_OF_REACH(limit=Figure(bound, ".2f"), most=Figure(RISE_MOST, ".1f")))
+        raise ImageryError(Reason("change.out_of_reach", {"limit": bound, "most": RISE_MOST}))
     usual, reddest = np.quantile(one[seen], [0.5, 1 - REDDEST_SHARE])
     return IndexLimits(median, bound, float(max(usual + RISE_MOST, reddest)))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from detection.imagery.raster.components import EIGHT, NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pixels, window_around
 from detection.imagery.raster.reading.values import HEIGHT
-from forecasting.message import Figure, Template, Term
+from detection.reasons import Explanation, Reason
 
 # Values of the change raster.
 NOTHING, NEW, KNOWN, GONE = 0, 1, 2, 3
@@ -161,10 +161,6 @@ def keep_lines(
 
 
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
-_SEEN: Final = Template("caution.seen", "seen on {day}, not on {other}")
-_BELOW: Final = Template("caution.below", "just below the threshold on {day}")
-_OTHER_CLASS: Final = Template("caution.other_class", "lies where {kind} was seen before")
-_FLAT: Final = Template("caution.flat", "flat ground ({slope} degrees)")
 FLAT_DEG = 5.0
 MARGIN_PX = 6
 # A new outline of which more than this share was of another class before is doubtful.
@@ -254,7 +250,7 @@ class ChangeClassifier:
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
         change = self._make_change("grown" if grown else "known", polygon, known, since, cautions)
         if again and not grown:
-            change = change.doubted(_SEEN(day=known_at.day, other=date.day))
+            change = change.doubted(Reason("caution.seen", {"day": known_at.day, "other": date.day}))
         if grown:
             change = self._gate(replace(change, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
         return change, touched
@@ -277,9 +273,11 @@ class ChangeClassifier:
                 before = lay_before(self.dates, box, other)[0]
                 seen = np.count_nonzero(body & (before >= self.least) & (before != NODATA))
                 if seen > OTHER_SHARE * np.count_nonzero(body):
-                    doubts.append(_OTHER_CLASS(kind=Term(other)))
+                    doubts.append(Reason("caution.other_class", {"kind": other}))
         change = self._make_change("new" if new else "known", polygon, None, date, doubts)
-        return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
+        if new:
+            return self._gate(change, body, box)
+        return change.doubted(Reason("caution.below", {"day": date.day}))
 
     def _doubts(
         self,
@@ -287,7 +285,7 @@ class ChangeClassifier:
         steps: NDArray[np.uint8],
         source: NDArray[np.uint8],
         claim: Callable[[NDArray[np.uint8]], bool | None],
-    ) -> list[str]:
+    ) -> list[Explanation]:
         """The cautions of dates without whose pixels a claim would not stand."""
         numbers = [k for k, d in enumerate(self.dates[:DATES_MOST]) if d.cautions and (source[body] == k).any()]
         if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
@@ -300,7 +298,7 @@ class ChangeClassifier:
         polygon: KnownOutline,
         parent: KnownOutline | None,
         since: Date | None,
-        cautions: Iterable[str] = (),
+        cautions: Iterable[Explanation] = (),
     ) -> FootprintChange:
         own = self.own.facts
         first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
@@ -373,7 +371,7 @@ class ChangeClassifier:
         slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
         slopes = slopes[np.isfinite(slopes)]
         if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
-            return change.doubted(_FLAT(slope=Figure(steepest, ".0f")))
+            return change.doubted(Reason("caution.flat", {"slope": steepest}))
         return change
 
     def _pixel_m2(self, box: Box) -> float:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import shapely
@@ -17,10 +16,10 @@ from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_befo
 from detection.imagery.change.guards import (
     REGISTERED_PX,
     SHIFT_MOST_PX,
-    WHITE_OF,
     Image,
     can_register,
     describe_registration,
+    describe_white,
     describe_white_ground,
     find_season,
     find_white_ground,
@@ -34,7 +33,6 @@ from detection.imagery.change.guards import (
     scene_of,
 )
 from detection.imagery.change.records import (
-    NOT_COMPARED,
     ChangedAreas,
     Comparison,
     FootprintChange,
@@ -46,7 +44,7 @@ from detection.imagery.change.records import (
     record_to_json,
 )
 from detection.imagery.errors import ImageryError, OutputError
-from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
+from detection.imagery.footprints.cautions import BORDER, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.preview import LONGEST_PX, draw_outline, paint_scene
 from detection.imagery.footprints.records import SceneDetection
@@ -55,21 +53,22 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
 from detection.imagery.scene.border import list_doubtful
-from forecasting.message import Figure, Message, Template, error_text
+from detection.reasons import Describe, Explanation, Reason
 from detection.whole_file import replacing
 
 OUTLINES = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
 
 
-def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
-    """Write a FeatureCollection (RFC 7946) by temporary name and rename."""
+def write_outlines(date: StoredDate, found: Comparison, path: Path, describe: Describe = str) -> None:
+    """Write a FeatureCollection (RFC 7946) by temporary name and rename; `describe`: text of the cautions."""
     rows: list[tuple[PlacedOutline, FootprintChange]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     rows += [(one.outline, one.change) for one in found.vanished]
     shared = {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat()}
     features = []
     for outline, change in rows:
         values = record_to_json(change)
+        values["caution"] = None if change.caution is None else describe(change.caution)
         features.append(
             {
                 "type": "Feature",
@@ -130,14 +129,6 @@ def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | N
     return areas
 
 
-_COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")
-_ANOTHER: Final = Template("change.another", "{file} is of another scene now")
-_SHIFTED: Final = Template(
-    "change.shifted_by",
-    "no change is claimed against {day}: its image lies {shift} px off ({columns} columns, {rows} rows)",
-)
-
-
 PICTURE = "change.png"
 COLOURS = {
     "new": (255, 40, 40),
@@ -167,7 +158,12 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | No
 
 
 def compare(
-    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, guards: bool = True
+    newer: StoredDate,
+    earlier: Iterable[StoredDate],
+    out_dir: Path | None = None,
+    *,
+    guards: bool = True,
+    describe: Describe = str,
 ) -> Comparison:
     """Say what changed on one date against the earlier ones, each pixel against the newest that shows it.
 
@@ -175,12 +171,13 @@ def compare(
         earlier: dates before it, of the same model, in any order; their footprints may carry what is known of them.
         out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.
+        describe: text of the cautions in the files.
 
     Raises ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
     """
     newer = replace(newer, polygons=tuple(map(open_geometry, newer.outlines)))
     grid = read_grid(Path(newer.prob))
-    warnings: list[str] = []
+    warnings: list[Explanation] = []
     with ExitStack() as stack:
         own = _make_date(stack, newer, grid, grid)
         if not _is_kept(own):
@@ -205,12 +202,12 @@ def compare(
             if reasons and change.since_at is None:
                 changes[name] = change.doubted(*reasons)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
-    warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
+    warnings += [Reason("change.compared", {"scene": d.day, "text": text}) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
         warnings.append(f"{1 - found.joint_share:.1%} of the pixels are shown on one date only: no change")
     outputs = {}
     if out_dir and usable:
-        write_outlines(newer, found, out_dir / OUTLINES)
+        write_outlines(newer, found, out_dir / OUTLINES, describe)
         files = {"change": FILE, "outlines": OUTLINES}
         if _draw(newer, grid, found, out_dir):
             files["picture"] = PICTURE
@@ -224,7 +221,7 @@ def _doubt(
     own: Date,
     dates: list[Date],
     grid: Grid,
-    warnings: list[str],
+    warnings: list[Explanation],
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """What is advice: on a scene unlike the training, beside a border or a cloud, on or beside white.
 
@@ -233,7 +230,10 @@ def _doubt(
     names = [one.polygon_id for one in own.facts.outlines]
     shapes = [one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]
     outlines = to_pixels(shapes_of(shapes), grid)
-    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
+    borders = [
+        (BORDER, own.doubtful),
+        *((Reason("caution.border_of", {"day": date.day}), date.doubtful) for date in dates),
+    ]
     doubts = doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy)
     judged = [*(changes[name] for name in names), *(one.change for one in vanished)]
     words = [change.doubted(*why) for change, why in zip(judged, doubts, strict=True)]
@@ -243,7 +243,7 @@ def _doubt(
         dated = [k for k, change in enumerate(words) if date is own or change.since_at == date.at]
         lying = [k for k, lies in zip(dated, date.white.lies_at(outlines[dated]), strict=True) if lies]
         for place in lying:
-            words[place] = words[place].doubted(WHITE_OF(day=date.day))
+            words[place] = words[place].doubted(describe_white(date.day))
         warnings += describe_white_ground(date.white, date.day, len(lying))
     gone = zip(vanished, words[len(names) :], strict=True)
     return dict(zip(names, words, strict=False)), [replace(one, change=change) for one, change in gone]
@@ -291,17 +291,18 @@ def _is_kept(date: Date) -> bool:
     return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
 
 
-def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: list[str]) -> Date | None:
+def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: list[Explanation]) -> Date | None:
     """One earlier date, or None with a warning where its kept files do not serve."""
     day = facts.acquired_at.date().isoformat()
     try:
         date = _make_date(stack, facts, read_grid(Path(facts.prob)), grid)
         date.cautions = list(facts.doubts)
     except ImageryError as error:
-        warnings.append(NOT_COMPARED(scene=day, text=error_text(error)))
+        warnings.append(Reason("change.not_compared", {"scene": day, "text": error.explanation}))
         return None
     if not _is_kept(date):
-        warnings.append(NOT_COMPARED(scene=day, text=_ANOTHER(file=facts.prob)))
+        another = Reason("change.another", {"file": facts.prob})
+        warnings.append(Reason("change.not_compared", {"scene": day, "text": another}))
         return None
     date.polygons = [open_geometry(one) for one in facts.outlines if not one.is_gone]
     date.outlines = list(to_pixels(shapes_of([one.geometry for one in date.polygons]), grid))
@@ -314,7 +315,7 @@ def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: 
     return date
 
 
-def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
+def _guard(date: Date, own: Date, image: Image, warnings: list[Explanation]) -> None:
     least, kind = threshold_steps(own.facts.threshold), own.facts.classes[0]
     # that of a registered date is moved
     grid = next(iter(date.layers.values())).grid
@@ -339,7 +340,7 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
 
 
-def _register(stack: ExitStack, date: Date, own: Date, image: Image, grid: Grid, warnings: list[str]) -> Date:
+def _register(stack: ExitStack, date: Date, own: Date, image: Image, grid: Grid, warnings: list[Explanation]) -> Date:
     """Return the date moved onto the newer one if its image is shifted, else the date as it is.
 
     A date that is still off after the move stays as it is, so no change is claimed against it.
@@ -358,11 +359,9 @@ def _register(stack: ExitStack, date: Date, own: Date, image: Image, grid: Grid,
     return moved
 
 
-def _describe_shift(date: Date) -> Message:
+def _describe_shift(date: Date) -> Reason:
     assert date.shift is not None
-    return _SHIFTED(
-        day=date.day,
-        shift=Figure(date.shift.px, ".1f"),
-        columns=Figure(date.shift.columns, "+.1f"),
-        rows=Figure(date.shift.rows, "+.1f"),
+    shift = date.shift
+    return Reason(
+        "change.shifted_by", {"day": date.day, "shift": shift.px, "columns": shift.columns, "rows": shift.rows}
     )

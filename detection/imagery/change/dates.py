@@ -15,6 +15,7 @@ from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn
 from detection.imagery.scene.registration import ImageShift
+from detection.reasons import Explanation
 
 # So many earlier dates are looked at, the newest first.
 DATES_MOST = 5
@@ -31,7 +32,7 @@ class Date:
     shift: ImageShift | None = None
     registered: ImageShift | None = None  # the shift that was corrected; `shift` is what is left
     ratios: tuple[float, ...] | None = None
-    cautions: list[str] = field(default_factory=list)
+    cautions: list[Explanation] = field(default_factory=list)
     polygons: list[KnownOutline] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that proves nothing (rims of clouds), in pixels

@@ -29,7 +29,7 @@ from detection.imagery.scene.registration import (
 )
 from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
-from forecasting.message import Figure, Message, Template
+from detection.reasons import Explanation, Reason
 
 # Above this shift between two images, pixels, the older one is first moved onto the newer one.
 SHIFT_MOST_PX = 1.5
@@ -37,21 +37,10 @@ SHIFT_MOST_PX = 1.5
 REGISTER_MOST_PX = 24.0
 # A moved image may be off by this much, pixels; otherwise it is distorted, and no change is claimed.
 REGISTERED_PX = 1.0
-REGISTERED: Final = Template(
-    "change.registered",
-    "the image of {day} was {shift} px off ({columns} columns, {rows} rows) and was moved onto the newer image",
-)
 # Images whose corners are farther apart than this beyond their common shift, pixels, are rotated or distorted.
 DISTORTED_PX = 1.0
-DISTORTED: Final = Template(
-    "caution.distorted",
-    "the images are rotated or distorted against each other, by {shift} px at their corners",
-)
 # Outlines of one ground differ by more than a pixel where the pixels of two dates differ by more than this factor.
 PIXEL_RATIO = 1.1
-OTHER_PIXELS: Final = Template(
-    "caution.pixels", "the images have pixels of different size: {pixel} m, and {other} m on {day}"
-)
 # Share of landslide pixels before over the share after beyond which the two dates do not compare.
 SHARE_RATIO = 5.0
 # Medians of a band may differ by this factor between two dates of one season: below the 1.26 to 1.44 of the measured
@@ -67,22 +56,6 @@ NEAR_PX: Final = 2
 NARROWEST: Final = np.ones((2, 2), bool)
 # White ground is told from this share of an image on, also where no outline lies beside it.
 REPORTED_SHARE: Final = 0.05
-WHITE_OF: Final = Template(
-    "caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground"
-)
-_WHITE_SHARE: Final = Template(
-    "change.white",
-    "{area} km² ({share} %) of the image of {day} is white (snow, ice or cloud, or pale bare ground): outlines on or "
-    "beside it, {outlines} here, count for no warning level",
-)
-_NO_BANDS: Final = Template(
-    "change.white_bands", "snow and cloud were not looked for on the image of {day}: it has no red, green and blue"
-)
-_PIXELS: Final = Template(
-    "change.white_pixels",
-    "snow and cloud were not looked for on the image of {day}: it has pixels of {pixel} m, and their rule was "
-    "measured at {least} to {most} m",
-)
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they are valid
 
 
@@ -102,7 +75,7 @@ def make_date_comparison(
     date: StoredDate,
     shift: ImageShift | None,
     ratios: tuple[float, ...] | None,
-    cautions: Sequence[str],
+    cautions: Sequence[Explanation],
     registered: ImageShift | None = None,
 ) -> DateComparison:
     """What was measured between a newer date and this one, for the record."""
@@ -121,14 +94,9 @@ def move_grid(grid: Grid, shift: ImageShift) -> Grid:
     return replace(grid, transform=grid.moved(-shift.columns, -shift.rows))
 
 
-def describe_registration(day: str, shift: ImageShift) -> Message:
-    """Return the line that reports a corrected shift."""
-    return REGISTERED(
-        day=day,
-        shift=Figure(shift.px, ".1f"),
-        columns=Figure(shift.columns, "+.1f"),
-        rows=Figure(shift.rows, "+.1f"),
-    )
+def describe_registration(day: str, shift: ImageShift) -> Reason:
+    """Return the warning that reports a corrected shift."""
+    return Reason("change.registered", {"day": day, "shift": shift.px, "columns": shift.columns, "rows": shift.rows})
 
 
 def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None, float | None]:
@@ -158,19 +126,19 @@ def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tup
     return shift, median_ratios(now, then, valid), distortion_px
 
 
-def list_distortion(distortion_px: float | None) -> list[Message]:
+def list_distortion(distortion_px: float | None) -> list[Reason]:
     """Return the caution on images that no shift brings onto each other; none where they fit."""
     if distortion_px is None or distortion_px <= DISTORTED_PX:
         return []
-    return [DISTORTED(shift=Figure(distortion_px, ".1f"))]
+    return [Reason("caution.distorted", {"shift": distortion_px})]
 
 
-def list_pixels(newer: Grid, older: Grid, day: str) -> list[Message]:
+def list_pixels(newer: Grid, older: Grid, day: str) -> list[Reason]:
     """Return the caution on two dates of different resolution; none where their pixels have about the same size."""
     own, other = (math.sqrt(ground_m2(grid, grid.width / 2, grid.height / 2)) for grid in (newer, older))
     if max(own, other) <= PIXEL_RATIO * min(own, other):
         return []
-    return [OTHER_PIXELS(pixel=Figure(own, ".3g"), other=Figure(other, ".3g"), day=day)]
+    return [Reason("caution.pixels", {"pixel": own, "other": other, "day": day})]
 
 
 def find_season(ratios: tuple[float, ...] | None, before: float, after: float) -> list[str]:
@@ -279,19 +247,25 @@ class WhiteGround:
         return find_white(*_stack([self._image.layer(name).read(*box) for name in COLOURS]), self._light)
 
 
-def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:
-    """The white ground of the image of a date; None with a line that says why it was not looked for.
+def describe_white(day: str) -> Reason:
+    """Return the caution on an outline on or beside white ground of the image of a day."""
+    return Reason("caution.white", {"day": day})
+
+
+def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Reason]]:
+    """The white ground of the image of a date; None with a warning that says why it was not looked for.
 
     An image that cannot be read is the trouble of the guards, and said by them.
     """
     try:
         bands = image.scene.bands
         if not set(COLOURS) <= set(bands):
-            return None, [_NO_BANDS(day=day)]
+            return None, [Reason("change.white_bands", {"day": day})]
         pixel_m = geodesic_pixel_m2(read_grid(bands[COLOURS[0]].path)) ** 0.5
         if not holds_at(pixel_m):
-            least, most = (Figure(one, ".2g") for one in PIXELS_M)
-            return None, [_PIXELS(day=day, pixel=Figure(pixel_m, ".3g"), least=least, most=most)]
+            least, most = PIXELS_M
+            why = Reason("change.white_pixels", {"day": day, "pixel": pixel_m, "least": least, "most": most})
+            return None, [why]
         values, valid = image.sample_colours()
         light = measure_light(values[:, valid])
         return (None if light is None else WhiteGround(image, light)), []
@@ -299,9 +273,9 @@ def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[
         return None, []
 
 
-def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Message]:
+def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Reason]:
     """How much of an image is white, where that is much or takes outlines their vote."""
     if white is None or not (outlines or white.share >= REPORTED_SHARE):
         return []
-    area, share = Figure(white.area_m2 / 1e6, ".2f"), Figure(100 * white.share, ".1f")
-    return [_WHITE_SHARE(area=area, share=share, day=day, outlines=outlines)]
+    area_km2, share = white.area_m2 / 1e6, 100 * white.share
+    return [Reason("change.white", {"area": area_km2, "share": share, "day": day, "outlines": outlines})]

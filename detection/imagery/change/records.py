@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import Box, FootprintJson, Window
-from forecasting.message import Template, join, list_parts, spread
+from detection.reasons import Explanation, join_explanations, split_explanation
 
-NOT_COMPARED: Final = Template("change.not_compared", "not compared with {scene}: {text}")
 LANDSLIDE = "landslide"
 
 
@@ -57,7 +56,7 @@ class StoredDate:
     doubtful: tuple[Window, ...] = ()  # windows that may hold a border: what is found or compared there is advice
     # windows beside clouds: what is found there is advice, and they prove nothing to other dates
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[str, ...] = ()  # why it lies outside of what the network was trained on
+    doubts: tuple[Explanation, ...] = ()  # why it lies outside of what the network was trained on
     dem: str | None = None  # heights in place of the scene's own
     polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
@@ -78,9 +77,9 @@ class FootprintChange:
     root_id: str  # the first footprint of its line
     first_seen_at: datetime | None  # when the first image of its line was taken
     anchor_scene: str  # the date on which its outline was last declared
-    caution: str | None  # why it is advice only
+    caution: Explanation | None  # why it is advice only
 
-    def doubted(self, *cautions: str) -> "FootprintChange":
+    def doubted(self, *cautions: Explanation) -> "FootprintChange":
         """The same with more cautions, each said once."""
         return replace(self, caution=join_cautions(self.caution, *cautions))
 
@@ -101,7 +100,7 @@ class DateComparison:
     acquired_at: datetime  # when it was taken
     shift_px: Mapping[str, float] | None  # between the images; None: not measured
     median_ratios: tuple[float, ...] | None  # of the bands, newer over older; None: not measured
-    cautions: tuple[str, ...]  # why change against it is advice only
+    cautions: tuple[Explanation, ...]  # why change against it is advice only
     claimed: bool  # whether change against it is claimed at all
     registered_px: Mapping[str, float] | None = None  # by how much it was moved before; `shift_px` is what is left
 
@@ -124,7 +123,7 @@ class Comparison:
     vanished: tuple[VanishedFootprint, ...]  # footprints of before that are gone
     compared: tuple[DateComparison, ...] = ()  # what was measured with each earlier date
     areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
-    warnings: tuple[str, ...] = ()  # one sentence each
+    warnings: tuple[Explanation, ...] = ()  # one sentence each
     outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of what was written
     # by the index, the change from which on a pixel counts, beyond that of the whole scene; else None
     limit: float | None = None
@@ -135,20 +134,20 @@ class Comparison:
         return next(iter(self.areas.values())).joint_share
 
     def to_json(self) -> dict[str, Any]:
-        """What was measured, as it is kept with the changes (JSON)."""
+        """Return what was measured as plain data; reasons stay as they are."""
         first, *others = self.areas.values()
         more = {"classes": {kind: record_to_json(areas) for kind, areas in self.areas.items()}} if others else {}
         return {
             "compared": [record_to_json(one) for one in self.compared],
             "pixels": {**record_to_json(first), **more},
-            "warnings": spread(self.warnings),
+            "warnings": list(self.warnings),
             "outputs": dict(self.outputs),
             **({} if self.limit is None else {"limit": self.limit}),
         }
 
 
 def comparison_to_json(found: Comparison) -> dict[str, Any]:
-    """All that changed, as JSON has it."""
+    """Return all that changed as plain data; reasons stay as they are."""
     return {
         "changes": {name: record_to_json(change) for name, change in found.changes.items()},
         "vanished": [vanished_to_json(one) for one in found.vanished],
@@ -157,10 +156,10 @@ def comparison_to_json(found: Comparison) -> dict[str, Any]:
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
-    """A record as JSON has it, one level deep: instants in ISO, tuples as lists."""
+    """Return a record as plain data, one level deep: instants in ISO, tuples as lists; reasons stay as they are."""
     values = {one.name: getattr(record, one.name) for one in fields(record)}
     return {
-        name: value.isoformat() if isinstance(value, datetime) else spread(value) if isinstance(value, tuple) else value
+        name: value.isoformat() if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
         for name, value in values.items()
     }
 
@@ -220,7 +219,7 @@ def open_geometry(outline: KnownOutline) -> KnownOutline:
     return replace(outline, geometry=json.loads(given)) if isinstance(given, str) else outline
 
 
-def join_cautions(*cautions: str | None) -> str | None:
-    """Cautions as one line, each said once; None where there is none."""
-    found = dict.fromkeys(part for caution in cautions if caution for part in list_parts(caution))
-    return join(found) if found else None
+def join_cautions(*cautions: Explanation | None) -> Explanation | None:
+    """Combine cautions, each once; None if there is none."""
+    parts = dict.fromkeys(part for caution in cautions if caution for part in split_explanation(caution))
+    return join_explanations(parts) if parts else None

@@ -17,36 +17,18 @@ from detection.imagery.scene.scene import Scene
 from detection.imagery.scene.white import PIXELS_M, holds_at
 from detection.imagery.training.domain import find_season
 from detection.imagery.weights_file import ModelCard
-from forecasting.message import Figure, Message, Template, join
+from detection.reasons import Explanation, Reason, join_explanations
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
-BORDER: Final = Template(
-    "caution.border", "touches nearly black ground at the edge of the scene, which may be a border"
-)()
-BORDER_OF: Final = Template(
-    "caution.border_of", "touches nearly black ground at the edge of the scene of {day}, which may be a border"
-)
-CLOUD: Final = Template("caution.cloud", "lies beside a cloud, whose rim can look like a landslide")()
-ONE_DATE: Final = Template("caution.one_date", "one date only: a footprint may be old, or bare ground; it is advice")()
-_OUTSIDE: Final = Template("caution.outside", "outside of the training of {model}: {text}")
-_INDEX_ALONE: Final = Template("caution.index_alone", "change of an index between dates goes on alone, as advice")()
-_NO_CLOUDS: Final = Template(
-    "caution.no_clouds",
-    "white clouds were not looked for, as nobody knows the size of these pixels and their rule was measured at "
-    "{least} to {most} m; mask the clouds",
-)
-_NO_CLOUDS_AT: Final = Template(
-    "caution.no_clouds_at",
-    "white clouds were not looked for in pixels of {pixel} m, as their rule was measured at {least} to {most} m; "
-    "mask the clouds",
-)
-_UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
+BORDER: Final = Reason("caution.border")
+CLOUD: Final = Reason("caution.cloud")
+ONE_DATE: Final = Reason("caution.one_date")
 
 
 def list_cautions(
     scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
-) -> list[str]:
+) -> list[Explanation]:
     """Return the cautions of a result, one sentence each."""
     return [
         *_list_training(result, card),
@@ -59,16 +41,18 @@ def list_cautions(
     ]
 
 
-def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
+def _list_training(result: SceneDetection, card: ModelCard) -> list[Explanation]:
     if card["name"] == INDEX:
-        return [join([*result["doubts"], _INDEX_ALONE])]
-    found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
+        return [join_explanations([*result["doubts"], Reason("caution.index_alone")])]
+    found: list[Explanation] = [
+        Reason("caution.outside", {"model": card["name"], "text": doubt}) for doubt in result["doubts"]
+    ]
     if card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
     return found
 
 
-def _list_edges(result: SceneDetection) -> Iterator[str]:
+def _list_edges(result: SceneDetection) -> Iterator[Explanation]:
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border for border in result["borders"] if border["share"]]
     for fill in result["fills"]:
@@ -88,7 +72,7 @@ def _list_edges(result: SceneDetection) -> Iterator[str]:
             )
 
 
-def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[str]:
+def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[Explanation]:
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         yield f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})"
@@ -113,7 +97,7 @@ def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Ite
         )
 
 
-def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[str]:
+def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[Explanation]:
     by_index = card["name"] == INDEX
     if result["read_at"]:
         yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
@@ -155,16 +139,18 @@ def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, place
 
 
 def doubt_outlines(
-    outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[Message, Any]], cloudy: Any
-) -> list[list[str]]:
-    """Why each outline is advice: a scene unlike the training, what may be a border, a cloud.
+    outlines: Any, doubts: Sequence[Explanation], borders: Iterable[tuple[Reason, Any]], cloudy: Any
+) -> list[list[Explanation]]:
+    """Return why each outline is advice: a scene unlike the training, a possible border, a cloud.
 
     `outlines` and the ground of borders and clouds are in pixels; without such ground anything of their length will do.
     """
-    coarser = [caution for caution in doubts if isinstance(caution, Message) and caution.id == COARSER.id]
-    unlike = [caution for caution in doubts if caution not in coarser]
-    shared = [_UNLIKE(text=join(unlike)), *coarser] if unlike else coarser
-    reasons: list[list[str]] = [[*shared] for _ in outlines]
+    coarser = [doubt for doubt in doubts if isinstance(doubt, Reason) and doubt.code == COARSER]
+    unlike = [doubt for doubt in doubts if doubt not in coarser]
+    shared: list[Explanation] = [*coarser]
+    if unlike:
+        shared.insert(0, Reason("caution.unlike", {"text": join_explanations(unlike)}))
+    reasons: list[list[Explanation]] = [[*shared] for _ in outlines]
     for caution, ground in [*borders, (CLOUD, cloudy)]:
         if ground is not None:
             for place in np.flatnonzero(shapely.intersects(outlines, ground)):
@@ -172,7 +158,7 @@ def doubt_outlines(
     return reasons
 
 
-def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[str]:
+def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[Explanation]:
     """White clouds; that none were looked for, where weights look for them and pixels have another size."""
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
@@ -182,13 +168,16 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
         )
     pixel_m = (result["read_at"] or {}).get("pixel_m") or find_pixel_m(grid)
     if card["radiometry"]["stretch"] in LOCAL and not holds_at(pixel_m):
-        limits = {"least": Figure(PIXELS_M[0], ".2g"), "most": Figure(PIXELS_M[1], ".2g")}
-        yield _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
+        least, most = PIXELS_M
+        if pixel_m is None:
+            yield Reason("caution.no_clouds", {"least": least, "most": most})
+        else:
+            yield Reason("caution.no_clouds_at", {"pixel": pixel_m, "least": least, "most": most})
 
 
-def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]:
-    """That `auto` read a scene on larger pixels than its own, of `pixel_m`; nothing where it did not."""
-    return [COARSER(at=at_m, pixel=Figure(pixel_m, ".3g"))] if at_m and pixel_m else []
+def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Reason]:
+    """Return the doubt that `auto` read a scene on larger pixels than its own, of `pixel_m`; empty if it did not."""
+    return [Reason(COARSER, {"at": at_m, "pixel": pixel_m})] if at_m and pixel_m else []
 
 
 def _latitude(grid: Grid) -> float | None:

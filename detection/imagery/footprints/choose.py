@@ -23,27 +23,8 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
 from detection.imagery.weights_file import MEASURED_FOLDER, ModelCard, describe_own
-from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
+from detection.reasons import OF, Explanation, Reason, ReasonedError, explain_file, join_explanations
 
-PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
-_UNUSED: Final = Template("weights.unused", "no network was used")()
-_NONE_FITS: Final = Template("weights.none_fits", "no network fits this image")()
-_UNFIT: Final = Template("weights.unfit", "{model} does not fit: {text}")
-_NONE_SERVES: Final = Template(
-    "weights.none_serves", "your own weights {weights} cannot be read: no network serves instead"
-)
-_SHIPPED_SERVE: Final = Template(
-    "weights.shipped_serve", "your own weights {weights} cannot be read: shipped weights serve instead"
-)
-_OTHERS_SERVE: Final = Template(
-    "weights.others_serve", "your own weights {weights} cannot be read: others serve instead"
-)
-_NOR_COARSER: Final = Template("weights.nor_coarser", "{text}, and read at {at} m: {text2}")
-_FEW_PIXELS: Final = Template("weights.few_pixels", "{width} x {height} pixels are too few to know ground by")
-_ALL_THE_SAME: Final = Template(
-    "weights.all_the_same", "{command} reads it coarser all the same; {command2} learns a network for such pixels"
-)
-_NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 # Sides of a scene that is read coarser without being asked to: smaller ones say too little of what it shows.
 COARSER_LEAST_PX: Final = 64
@@ -57,9 +38,9 @@ class WeightsRefusal(NamedTuple):
     """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
 
     weights: str
-    why: str
+    why: Explanation
     broken: bool = False
-    mend: Message | None = None
+    mend: Reason | None = None
 
     def to_json(self) -> RefusalFacts:
         """As JSON has it; what serves instead follows from it."""
@@ -108,7 +89,7 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
             if isinstance(error, DoubtedError):
                 doubted.append((error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
-            refused.append(WeightsRefusal(weights, _strip(error, options), broken))
+            refused.append(WeightsRefusal(weights, strip_scene(error, options.scene_path), broken))
     for coarser_m, place in () if doubted else sorted(finer):
         one = refused[place]
         try:
@@ -116,7 +97,10 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         except REFUSES as error:
             if isinstance(error, DoubtedError):
                 doubted.append((error.cost, place, coarser_m))
-            why = _NOR_COARSER(text=one.why, at=coarser_m, text2=_strip(error, options))
+            why = Reason(
+                "weights.nor_coarser",
+                {"text": one.why, "at": coarser_m, "text2": strip_scene(error, options.scene_path)},
+            )
             refused[place] = one._replace(why=why)
     for _, place, at_m in sorted(
         doubted, key=lambda one: UNKNOWN_COST if one[0] is None else one[0]
@@ -131,36 +115,42 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     try:
         return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
-        text = join([*describe_refusals(refused), _NOR_DATES(text=_strip(error, options))])
-        raise type(error)(TEXT_OF(name=str(options.scene_path), text=text)) from None
+        nor_dates = Reason("weights.nor_dates", {"text": strip_scene(error, options.scene_path)})
+        reasons = join_explanations([*describe_refusals(refused), nor_dates])
+        raise type(error)(explain_file(options.scene_path, reasons)) from None
 
 
 REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
-def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
-    """Why no network was used, and why each does not fit."""
+def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Reason]:
+    """Return why no network was used, and why each does not fit."""
     if not refused:
-        return [_UNUSED]
+        return [Reason("weights.unused")]
+    unfit = [Reason("weights.unfit", {"model": one.weights, "text": one.why}) for one in refused]
     mends = [one.mend for one in refused if one.mend is not None]
-    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
+    return [Reason("weights.none_fits"), *unfit, *mends]
 
 
-def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
-    """The commands that read a scene of finer pixels all the same.
+def describe_mend(scene: Path, weights: str, trained_m: float) -> Reason:
+    """Return the commands that read a scene of finer pixels all the same.
 
-    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
+    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).values["command"]
     "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
     """
     detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
     learn = ["slopeward", "scenes", "learn", str(scene.parent), "--outlines", "FILE"]
-    return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
+    return Reason("weights.all_the_same", {"command": shlex.join(detect), "command2": shlex.join(learn)})
 
 
-def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
-    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice."""
-    template = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
-    return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
+def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Reason]:
+    """Return which weights of one's own cannot be read, and which are `used` instead: a fault that needs repair."""
+    own = [describe_own(one.weights) for one in refused if one.broken]
+    if used == INDEX:
+        return [Reason("weights.none_serves", {"weights": name}) for name in own]
+    if used in SHIPPED:
+        return [Reason("weights.shipped_serve", {"weights": name}) for name in own]
+    return [Reason("weights.others_serve", {"weights": name}) for name in own]
 
 
 def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
@@ -175,17 +165,17 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
     if not brought and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
-        why = PIXELS(pixel=Figure(pixel_m, ".3g"), trained=trained_m)
+        why = Reason("weights.pixels", {"pixel": pixel_m, "trained": trained_m})
         raise FinerError(why, trained_m) if pixel_m < trained_m else UnfitError(why)
 
 
 def check_size(grid: Grid) -> None:
     """Refuse to read a scene coarser, unasked, that has next to no pixels then; raises UnfitError: it has."""
     if min(grid.width, grid.height) < COARSER_LEAST_PX:
-        raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
+        raise UnfitError(Reason("weights.few_pixels", {"width": grid.width, "height": grid.height}))
 
 
-def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
+def check_doubts(doubts: Sequence[Explanation], card: ModelCard) -> None:
     """Refuse weights that nobody named for a scene unlike their training.
 
     Raises:
@@ -194,12 +184,16 @@ def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
     """
     if card.get("domain") is None:
         raise UnfitError("its card does not say what it was trained on")
-    if doubts and all(isinstance(one, Message) and one.id in READABLE for one in doubts):
-        raise DoubtedError(join(doubts), find_cost(doubts, card))
+    if doubts and all(isinstance(one, Reason) and one.code in READABLE for one in doubts):
+        raise DoubtedError(join_explanations(doubts), find_cost(doubts, card))
     if doubts:
-        raise UnfitError(join(doubts))
+        raise UnfitError(join_explanations(doubts))
 
 
-def _strip(error: Exception, options: DetectionOptions) -> str:
-    why = error_text(error)
-    return why if isinstance(why, Message) else why.removeprefix(f"{options.scene_path}: ")
+def strip_scene(error: ReasonedError, scene_path: Path) -> Explanation:
+    """Return the explanation of an error without the path of the scene before it."""
+    why = error.explanation
+    if isinstance(why, str):
+        return why.removeprefix(f"{scene_path}: ")
+    is_named = why.code == OF and why.values["name"] == str(scene_path)
+    return why.values["text"] if is_named else why  # type: ignore[return-value]  # the text is an explanation

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,16 +87,13 @@ from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, hash_file, list_masks, read_scene, scene_hash
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
-from forecasting.message import Template, join
+from detection.reasons import Explanation, Reason, explain_file, join_explanations
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
 
 log = logging.getLogger(__name__)
 
-_TOO_LONG: Final = Template(
-    "weights.too_long", "it would be read as {width} x {height} pixels of {pixel} m, which takes too long"
-)
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
@@ -219,9 +216,9 @@ def _write(
     """Write the files of a result, all or those that its rows rest on; none without a folder."""
     unreadable, out_dir = opened.reader.unreadable, options.out_dir
     if out_dir and options.later:
-        write_first(result, steps, work, out_dir, unreadable)
+        write_first(result, steps, work, out_dir, unreadable, options.describe)
     elif out_dir:
-        write_outputs(result, scene, steps, work, out_dir, unreadable, progress)
+        write_outputs(result, scene, steps, work, out_dir, unreadable, progress, options.describe)
 
 
 def _set_aside(
@@ -255,7 +252,7 @@ def _add_cautions(result: SceneDetection, grid: Grid) -> None:
         outlines = to_pixels(drawn, grid) if grid.placed else drawn
     reasons = doubt_outlines(outlines, result["doubts"], [(BORDER, doubtful)], cloudy)
     for polygon, why in zip(polygons, reasons, strict=True):
-        polygon["caution"] = join(why) if why else None
+        polygon["caution"] = join_explanations(why) if why else None
 
 
 def _load(weights: str) -> "SegmentationModel | IndexModel":
@@ -304,7 +301,8 @@ def _fit_pixels(
         size, limit = read_at.width * read_at.height, options.limits.pixels
         described = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
         if options.weights == AUTO and size > min(limit, BROUGHT_MOST_PX):
-            raise UnfitError(_TOO_LONG(width=read_at.width, height=read_at.height, pixel=read_at.pixel_m))
+            values = {"width": read_at.width, "height": read_at.height, "pixel": read_at.pixel_m}
+            raise UnfitError(Reason("weights.too_long", values))
         if size > limit:
             raise TooLargeError(f"{opened.scene.path}: {described}, the limit is {limit:,}")
     return seen, read_at
@@ -319,7 +317,7 @@ def _measure(
     progress: Callable[[float], None] = lambda _: None,
     *,
     doubted: bool,
-) -> tuple[RadiometricStretch, list[str]]:
+) -> tuple[RadiometricStretch, list[Explanation]]:
     """The stretch of a scene as the network sees it, and why it lies outside of the training.
 
     `doubted`: though it does; else weights that nobody named refuse it then.
@@ -345,7 +343,8 @@ def _measure(
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
         mend = describe_mend(scene.path, options.weights, error.trained_m)
-        raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
+        refused_by = Reason("weights.refused_finer", {"model": name, "text": error.explanation, "mend": mend})
+        raise FinerError(explain_file(scene.path, refused_by), error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
         prefix = "" if options.weights == AUTO else f"refused by {name}: "

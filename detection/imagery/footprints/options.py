@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits
+from detection.reasons import Describe
 
 FORMATS = ("gpkg", "geojson")
 
@@ -45,6 +46,7 @@ class DetectionOptions:
     later: bool = False  # only what the rows of a scene rest on is written; `outputs.make_files` makes the other files
     max_pixels: int = LIMITS.pixels  # largest raster that is taken
     max_bands: int = LIMITS.bands  # most bands of a raster
+    describe: Describe = str  # text of the cautions and warnings in the files
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant (ValueError)."""

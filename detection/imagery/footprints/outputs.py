@@ -29,14 +29,21 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneDetection, SceneFilesRequest, SceneFilesResult
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    FootprintJson,
+    SceneDetection,
+    SceneFilesRequest,
+    SceneFilesResult,
+)
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.reader import CELL_PX
 from detection.imagery.scene.scene import Scene, read_scene
-from forecasting.message import gather, spread
+from detection.reasons import Describe, explain_error, reasons_from_json, reasons_to_json
 from detection.whole_file import flush_file
 
 # Flags of a pixel, added up.
@@ -165,23 +172,34 @@ def write_outputs(
     out_dir: Path,
     unreadable: Collection[tuple[int, int]] = (),
     progress: Callable[[float], None] = lambda _: None,
+    describe: Describe = str,
 ) -> None:
     """Write all files of a result into `work` and rename them into `out_dir`, the record last.
 
-    `progress` is told the share of the files that is written; each raster, the vectors, the picture count alike.
+    Args:
+        progress: called with the share of the files that is written; each raster, the vectors and the picture count
+            alike.
+        describe: text of the warnings and cautions.
     """
     progress(0.0)
     _label_prob(result, steps)
     _pack_prob(steps.path, work)
     progress(0.2)
-    _write_others(result, steps, work, unreadable, progress)
-    write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
-    _place(result, steps.grid, work, out_dir)
+    stored: SceneDetection = reasons_to_json(result, describe)
+    _write_others(stored, steps, work, unreadable, progress)
+    write_preview(scene, stored["polygons"], work / FILES["preview"], steps.grid)
+    _place(stored, steps.grid, work, out_dir)
+    result["qa"], result["outputs"] = stored["qa"], stored["outputs"]
     progress(1.0)
 
 
 def write_first(
-    result: SceneDetection, steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
+    result: SceneDetection,
+    steps: ByteRaster,
+    work: Path,
+    out_dir: Path,
+    unreadable: Collection[tuple[int, int]],
+    describe: Describe = str,
 ) -> None:
     """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
 
@@ -194,7 +212,7 @@ def write_first(
     result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
-    _write_record(work / MAKING, {"making": making, **result})
+    _write_record(work / MAKING, {"making": making, **reasons_to_json(result, describe)})
     for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
     _move((FILES["prob"], MAKING), work, out_dir)
@@ -210,7 +228,7 @@ def make_files(request: SceneFilesRequest) -> SceneFilesResult:
         with placing({"into": request.into, "affine": request.affine} if request.into else None):
             return _make_files(request)
     except (ImageryError, OSError) as error:
-        return SceneFilesResult(error=str(error))
+        return SceneFilesResult(error=explain_error(error))
 
 
 def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
@@ -218,7 +236,7 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
     if not (out_dir / MAKING).exists():
         return SceneFilesResult()
     with open_workplace(out_dir) as work:
-        stored = _read_record(out_dir / MAKING, "making")
+        stored = _read_stored(out_dir / MAKING, "making")
         if stored is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
@@ -292,6 +310,7 @@ def _write_others(
         rows = (
             {
                 **footprint,
+                "caution": _caution_text(footprint),
                 "touches_edge": int(footprint["touches_edge"]),
                 "touches_nodata": int(footprint["touches_nodata"]),
                 **shared,
@@ -363,15 +382,20 @@ def _list_features(result: SceneDetection) -> Iterator[Feature]:
             "geometry": footprint["geometry"],
             "properties": {
                 **{key: value for key, value in footprint.items() if key not in {"geometry", "bbox"}},
+                "caution": _caution_text(footprint),
                 **shared,
             },
         }
 
 
+def _caution_text(footprint: FootprintJson) -> str | None:
+    """Return the text of the caution of a footprint as it is stored."""
+    caution: Any = footprint.get("caution")
+    return None if caution is None else str(caution["text"] if isinstance(caution, dict) else caution)
+
+
 def _write_record(path: Path, record: Mapping[str, object]) -> None:
-    """Write a record; messages keep their id and values, but for those of single outlines."""
-    content = {key: value if key == "polygons" else spread(value) for key, value in record.items()}
-    path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
@@ -394,9 +418,15 @@ def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False)
 
 
 def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
-    """What a record says; None where it is not there, is torn, or lacks the key that it must have."""
+    """Read a record with its reasons; see `_read_stored`."""
+    stored = _read_stored(path, key)
+    return None if stored is None else reasons_from_json(stored)
+
+
+def _read_stored(path: Path, key: str = "") -> dict[str, Any] | None:
+    """Read a record as it was stored; None if it is missing, torn, or lacks the key that it must have."""
     try:
-        stored = gather(json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return stored if isinstance(stored, dict) and (not key or key in stored) else None

@@ -1,13 +1,12 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 from detection.geojson import Geometry
-from forecasting.message import Message, Template
+from detection.reasons import Explanation
 from detection.whole_file import write_json
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
@@ -15,9 +14,8 @@ Window = tuple[int, int, int, int]  # column, row, width, height
 # In place of the name of weights: those that fit a scene (see `choose`), or none: change of an index between dates.
 AUTO: Final = "auto"
 INDEX: Final = "index"
-UNREAD: Final = "no network was used", "no network fits this image", "no network serves"  # of warnings, see `choose`
-# Of doubts: `auto` read a scene on larger pixels than its own, since no network knows those.
-COARSER: Final = Template("pixels.coarser", "read coarser: at {at} m, the scene has {pixel} m")
+# Code of the doubt that `auto` read a scene on larger pixels than its own, since no network knows those.
+COARSER: Final = "pixels.coarser"
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"
@@ -28,9 +26,9 @@ def is_making(folder: Path) -> bool:
     return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
 
 
-def note_failure(folder: Path, error: str) -> None:
+def note_failure(folder: Path, error: Explanation) -> None:
     """Say beside the results why files could not be made; an OSError where that cannot be written either."""
-    write_json(folder / NOT_MADE, {"error": error})
+    write_json(folder / NOT_MADE, {"error": str(error)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class SceneFilesRequest:
 class SceneFilesResult:
     """What came of it; `error` says in one line why they are not there."""
 
-    error: str = ""
+    error: Explanation = ""
 
 
 # A footprint as JSON has it, see `Footprint`; of an outline that an index found only what is known of it.
@@ -101,7 +99,7 @@ FootprintJson = TypedDict(
         "max_elevation_m": float | None,
         "prior": float | None,
         "shadow_share": float | None,
-        "caution": str | None,
+        "caution": Explanation | None,
     },
     total=False,
 )
@@ -134,7 +132,7 @@ class Footprint:
     prior: float | None  # mean susceptibility
     shadow_share: float | None  # of its pixels
     # why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`)
-    caution: str | None = None
+    caution: Explanation | None = None
 
     def to_json(self) -> FootprintJson:
         """As JSON has it."""
@@ -146,7 +144,7 @@ class RefusalFacts(TypedDict):
     """Weights that were not used, see `choose.WeightsRefusal`."""
 
     weights: str
-    why: str
+    why: Explanation
     broken: bool
 
 
@@ -217,7 +215,7 @@ class DetectionPlan(GridFacts):
     tiles: int
     estimated_cpu_s: float
     estimated_memory_mib: int
-    warnings: list[str]
+    warnings: list[Explanation]
 
 
 class SceneDetection(DetectionFacts, GridFacts):
@@ -230,23 +228,13 @@ class SceneDetection(DetectionFacts, GridFacts):
     flip_pixels: int
     terrain: dict[str, float] | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
-    doubts: list[str]  # why the scene lies outside of what the network was trained on
+    doubts: list[Explanation]  # why the scene lies outside of what the network was trained on
     fills: list[float]  # nodata that is declared nowhere
     borders: list[dict[str, Any]]  # see `border.Border`
     cloudy: list[list[int]]  # windows beside clouds
     calibration: dict[str, Any]  # gain, offset, source
     # side of the scene's own pixels where `auto` read it on larger ones, since no network knows its own
     coarser_than_m: float | None
-    warnings: list[str]
+    warnings: list[Explanation]
     polygons: list[FootprintJson]
     outputs: dict[str, Any]  # name -> path, and `bounds` of the preview
-
-
-def find_coarser(doubts: Iterable[str]) -> str | None:
-    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not."""
-    return next((one for one in doubts if isinstance(one, Message) and one.id == COARSER.id), None)
-
-
-def explain_unread(warnings: Iterable[str]) -> str:
-    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would."""
-    return next((str(one) for one in warnings if any(mark in str(one) for mark in UNREAD)), UNREAD[0])

@@ -43,7 +43,7 @@ from detection.imagery.tiles.web_grid import (
     frame_tile,
     span_tiles,
 )
-from forecasting.message import TEXT_OF, Template, error_text
+from detection.reasons import Reason, explain_error, explain_file
 
 Tile = NDArray[np.uint8]  # bands x 512 x 512
 Draw = Callable[[int, int, int], Tile | None]
@@ -127,7 +127,6 @@ def write_pyramid(
 
 log = logging.getLogger(__name__)
 
-_EMPTY: Final = Template("tiles.empty", "no pixel shows anything")()
 FINEST: Final = 21
 AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a telephone
 MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
@@ -165,7 +164,7 @@ def make_tiles(request: SceneTilesRequest) -> Tiles:
                 draw_probability(request.prob, probability)
             return draw_scene(request)
     except (ImageryError, OSError) as error:
-        return Tiles(error=error_text(error))
+        return Tiles(error=explain_error(error))
 
 
 def draw_scene(request: SceneTilesRequest) -> Tiles:
@@ -194,7 +193,7 @@ def draw_scene(request: SceneTilesRequest) -> Tiles:
         encoding = TileEncoding("webp", _fold_picture, _encode_picture)
         found = _write(read, reader.grid, request.scene, request.out_dir / SCENE_FILES["scene"], encoding, about)
         if not found.tiles:
-            raise NoValidPixelsError(TEXT_OF(name=str(request.scene), text=_EMPTY))
+            raise NoValidPixelsError(explain_file(request.scene, Reason("tiles.empty")))
         return found
 
 
@@ -240,7 +239,7 @@ def _write(read: Read, grid: Grid, path: Path, out: Path, encoding: TileEncoding
                 resampling=Resampling.average if frame.a > 2 * extent.step_m else Resampling.bilinear,
             )
         except RasterioError:
-            raise TruncatedRasterError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
+            raise TruncatedRasterError(explain_file(path, OFF_GRID)) from None
         return tile if tile.any() else None
 
     return write_pyramid(out, extent, zooms, draw, encoding, about)

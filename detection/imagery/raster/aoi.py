@@ -19,6 +19,7 @@ from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster, read_grid, window_below
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.imagery.raster.untrusted import open_raster
+from detection.reasons import explain_file
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512
@@ -94,7 +95,7 @@ def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, 
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
-        raise AoiError(f"{aoi}: {error}") from None
+        raise AoiError(explain_file(aoi, error.explanation)) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
     if not held:

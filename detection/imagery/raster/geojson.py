@@ -16,14 +16,10 @@ from shapely.geometry import shape
 from detection.geojson import NO_GEOJSON, Feature, GeoJsonError, Geometry, parse_features
 from detection.imagery.raster.areas import Outlines, map_outline
 from detection.imagery.raster.grid import LONLAT
-from forecasting.message import Template
+from detection.reasons import Reason
 
 MOST_BYTES: Final = 64 << 20
 _LONGEST_NAME: Final = 100  # of a system; a longer one, or one with `=`, describes it: it could name files of ours
-_UNKNOWN: Final = Template("geojson.system", "its coordinates are in '{name}', which nobody knows")
-_BEYOND: Final = Template(
-    "geojson.beyond", "coordinates beyond longitude and latitude; no member `crs` says that they are others"
-)
 
 
 def list_features(records: Iterable[Any]) -> list[Feature]:
@@ -53,7 +49,7 @@ def _find_crs(name: Any) -> pyproj.CRS:
             crs = pyproj.CRS.from_user_input(name)
             if crs.is_geographic or crs.is_projected:
                 return crs
-    raise GeoJsonError(_UNKNOWN(name=str(name)[:60]))
+    raise GeoJsonError(Reason("geojson.system", {"name": str(name)[:60]}))
 
 
 def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
@@ -66,7 +62,7 @@ def move_to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
     try:
         return map_outline(shapes, pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform)
     except ProjError:
-        raise GeoJsonError(_UNKNOWN(name=crs.name[:60])) from None
+        raise GeoJsonError(Reason("geojson.system", {"name": crs.name[:60]})) from None
 
 
 def to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
@@ -74,7 +70,7 @@ def to_lonlat(shapes: Outlines, crs: pyproj.CRS) -> Outlines:
     placed = move_to_lonlat(shapes, crs)
     bounds = np.abs(shapely.bounds(placed))  # of an empty one nan, which is not beyond
     if (bounds > (360.0, 90.0, 360.0, 90.0)).any():
-        raise GeoJsonError(_BEYOND())
+        raise GeoJsonError(Reason("geojson.beyond"))
     return placed
 
 
@@ -86,4 +82,4 @@ def place_geometries(geometries: Sequence[Any], name: Any) -> list[Geometry]:
     except GeoJsonError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, shapely.errors.ShapelyError):
-        raise GeoJsonError(NO_GEOJSON()) from None
+        raise GeoJsonError(NO_GEOJSON) from None

@@ -43,7 +43,7 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
         joined = join_tiles(dem, ground, work / FILE)
         tiles = sorted((tile.relative_to(root).as_posix(), hash_file(tile)) for tile in joined.tiles)
     except ImageryError as error:
-        raise HeightsError(str(error)) from None
+        raise HeightsError(error.explanation) from None
     except (OSError, RasterioError) as error:
         raise HeightsError(f"{dem}: cannot be brought together ({error})") from None
     return SceneHeights(work / FILE, tuple(tiles), joined.notes)

@@ -10,19 +10,13 @@ from detection.imagery.raster.areas import geodesic_pixel_m2, resample_grid
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.weights_file import ModelCard
-from forecasting.message import Figure, Message, Template
+from detection.reasons import Reason
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 Read = Callable[[int, int, int, int], Pixels]
 """Values bands x height x width of a window (column, row, width, height), and where they are valid."""
 # Pixels that differ by less are read as they are: at 0.9, 1.1 and 1.25 times those of its training `bijie` gains
 # nothing by being shown others, at 1.33 times it does.
-_READ_AT: Final = Template("pixels.read_at", "read at {at} m, the pixels of its training; the image has {pixel} m")
-_READ_NEAR: Final = Template(
-    "pixels.read_near",
-    "read at {at} m, near the {trained} m of its training; the image has {pixel} m, and what is small in it may be "
-    "missed",
-)
 TOLERANCE: Final = 1.26
 # Up to here the two nearest centres make a pixel: at twice the size they are their mean. `bijie` was trained on crops
 # made smaller so; the mean of all below is more blurred than they are, and worse by .02 F1 at half as large again.
@@ -90,12 +84,12 @@ def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt 
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def describe_pixels(at_m: float, grid: Grid, card: ModelCard) -> Message:
-    """Say at which pixels a scene was read that has others."""
+def describe_pixels(at_m: float, grid: Grid, card: ModelCard) -> Reason:
+    """Return the caution on a scene that was read on pixels of another size than its own."""
     pixel_m, trained_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"])
     if pixel_m < trained_m:
-        return _READ_AT(at=at_m, pixel=Figure(pixel_m, ".3g"))
-    return _READ_NEAR(at=at_m, trained=trained_m, pixel=Figure(pixel_m, ".3g"))
+        return Reason("pixels.read_at", {"at": at_m, "pixel": pixel_m})
+    return Reason("pixels.read_near", {"at": at_m, "trained": trained_m, "pixel": pixel_m})
 
 
 def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int, int]) -> Pixels:

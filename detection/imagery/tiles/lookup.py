@@ -20,7 +20,6 @@ from pmtiles.tile import Compression, Entry, TileType
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, bounds_of
 from detection.imagery.tiles.records import METADATA_FILE
-from forecasting.message import gather
 
 LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
@@ -160,7 +159,7 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     """What was said of the tiles of a folder; None where they were not cut."""
     try:
         with _regular(folder / METADATA_FILE) as (file, _):
-            found = gather(json.loads(os.pread(file, LONGEST_METADATA, 0)))
+            found = json.loads(os.pread(file, LONGEST_METADATA, 0))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

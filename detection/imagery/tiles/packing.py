@@ -9,6 +9,7 @@ from pmtiles.tile import Compression, SpecVersionUnsupported, deserialize_header
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, bounds_of
 from detection.imagery.tiles.records import Tiles, TilesRequest
+from detection.reasons import explain_error
 from detection.whole_file import replacing
 
 MAGIC: Final = b"PMTiles"
@@ -24,7 +25,7 @@ def take_tiles(request: TilesRequest) -> Tiles:
     try:
         return copy_tiles(request.source, request.out)
     except (ImageryError, OSError) as error:
-        return Tiles(error=str(error))
+        return Tiles(error=explain_error(error))
 
 
 def copy_tiles(source: Path, out: Path) -> Tiles:

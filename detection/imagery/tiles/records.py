@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from detection.reasons import Explanation
+
 # Colours of probabilities, faint to certain: Matplotlib's inferno, without what is too dark or too pale on an image.
 RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
 SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
@@ -55,4 +57,4 @@ class Tiles:
     kind: str = ""  # of them: png, jpg, webp, mvt
     zooms: tuple[int, int] = (0, 0)  # lowest, highest
     bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # west, south, east, north in degrees
-    error: str = ""  # empty where there are some
+    error: Explanation = ""  # empty where there are some

@@ -125,4 +125,4 @@ def make_relief(request: ReliefRequest) -> Tiles:
         with placing(local):
             return draw_relief(request.dem, request.out)
     except ImageryError as error:
-        return Tiles(error=str(error))
+        return Tiles(error=error.explanation)

@@ -12,12 +12,9 @@ from rasterio.warp import transform, transform_bounds
 
 from detection.imagery.errors import NoCrsError
 from detection.imagery.raster.grid import Grid
-from forecasting.message import TEXT_OF, Template
+from detection.reasons import Reason, explain_file
 
-_NO_PLACE: Final = Template("tiles.no_place", "has no place on the ground")()
-OFF_GRID: Final = Template("tiles.off_grid", "cannot be brought onto the grid of web maps")()
-_BEYOND: Final = Template("tiles.beyond", "lies beyond the grid of web maps (85 degrees north or south)")()
-_TOO_WIDE: Final = Template("tiles.too_wide", "crosses the date line, or is wider than half of the world")()
+OFF_GRID: Final = Reason("tiles.off_grid")
 WEB: Final = "EPSG:3857"
 HALF_M: Final = 20_037_508.342789244  # of its side
 SIDE_PX: Final = 512
@@ -43,16 +40,16 @@ class WebMapExtent:
 def find_extent(grid: Grid, path: Path) -> WebMapExtent:
     """Where a grid lies on that of web maps; raises NoCrsError: it has no place there."""
     if not grid.placed:
-        raise NoCrsError(TEXT_OF(name=str(path), text=_NO_PLACE))
+        raise NoCrsError(explain_file(path, Reason("tiles.no_place")))
     try:
         x, y = grid.to_crs(np.array([0, grid.width, 0, grid.width]), np.array([0, 0, grid.height, grid.height]))
         west, south, east, north = transform_bounds(grid.crs_wkt, WEB, x.min(), y.min(), x.max(), y.max())
     except RasterioError:
-        raise NoCrsError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
+        raise NoCrsError(explain_file(path, OFF_GRID)) from None
     if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
-        raise NoCrsError(TEXT_OF(name=str(path), text=_BEYOND))
+        raise NoCrsError(explain_file(path, Reason("tiles.beyond")))
     if east - west > HALF_M:
-        raise NoCrsError(TEXT_OF(name=str(path), text=_TOO_WIDE))
+        raise NoCrsError(explain_file(path, Reason("tiles.too_wide")))
     # of the pixel in the middle; a turned grid does not fill its box
     column, row = grid.width / 2, grid.height / 2
     own = grid.to_crs(np.array([column, column + 1, column]), np.array([row, row, row + 1]))

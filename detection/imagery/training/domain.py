@@ -25,7 +25,7 @@ from detection.imagery.training.grain import (
     measure_smear,
 )
 from detection.imagery.weights_file import ModelCard, Steadiness, TrainingDomain
-from forecasting.message import Figure, NameList, Template, Term, join
+from detection.reasons import Explanation, Reason
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -82,30 +82,13 @@ SWAPPED_MOST: Final = 0.8
 LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
-_OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
-_OTHER_MONTHS: Final = Template("domain.months", "taken in {month}, trained on images of {months}")
-INTERPOLATED: Final = Template(
-    "domain.interpolated",
-    "steps differ by {seen} from the next, trained on {limit} and more: interpolated from other pixels, or blurred",
-)
-_EVEN_READ: Final = Template(
-    "domain.even", "the grain is as even as {seen}, trained on {limit} at most: noise, or evenly covered ground"
-)
-_NEIGHBOURS: Final = Template(
-    "domain.neighbours", "correlation of neighbouring pixels {seen}, trained on {limit} and more"
-)
+# Codes of doubts about the quality of a scene that other modules recognise.
+INTERPOLATED: Final = "domain.interpolated"
+NOISY: Final = "domain.noisy"
+# A scene about which only these doubts exist can be read, as advice.
+READABLE: Final = frozenset({INTERPOLATED, NOISY, "domain.even", "domain.neighbours", "domain.noisy_steps"})
 _STEPS: Final = "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}"
-_NOISY_STEPS: Final = Template(
-    "domain.noisy_steps",
-    "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}: each band has noise of its own",
-)
 _BANDS: Final = "correlation of bands {seen}, trained on {limit} and more"
-NOISY: Final = Template(
-    "domain.noisy", "noise of about {seen} counts of 255; beyond {limit} these weights miss or invent landslides"
-)
-_TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts of 255; no more than {limit} was tried")
-# A scene of which nothing but this is said can be read, as advice.
-READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {seen}, trained on {limit} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
 _SMEARED: Final = "one direction is {seen} times as crisp as that across it, trained on {limit}: did the camera move?"
@@ -341,7 +324,7 @@ def find_doubts(
     stretch: RadiometricStretch,
     card: ModelCard,
     own: tuple[BandReader, RadiometricStretch] | None = None,
-) -> list[str]:
+) -> list[Explanation]:
     """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
 
     Args:
@@ -365,7 +348,11 @@ def find_doubts(
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
-    found = [*([missing] if missing else []), *_list_outside(looks, domain, light=light), *disorder.values()]
+    found: list[Explanation] = [
+        *([missing] if missing else []),
+        *_list_outside(looks, domain, light=light),
+        *disorder.values(),
+    ]
     readings = [one for one in (own_looks, looks) if one]
     image = own[0] if own else reader
     found += _list_texture(readings, domain, is_picture=image.spectral_types == {PICTURE})
@@ -379,7 +366,7 @@ def find_doubts(
     return found + _list_swapped(looks, domain)
 
 
-def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[str]:
+def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[Reason]:
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
@@ -388,7 +375,7 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     others = reader.spectral_types - trained
     if trained != {PICTURE} or stretch.maxima is not None or not others:
         return []
-    return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
+    return [Reason("domain.types", {"types": tuple(sorted(others)), "trained": PICTURE})]
 
 
 def check_ground(
@@ -431,7 +418,7 @@ def _list_colours(reader: BandReader, domain: TrainingDomain | None) -> list[int
     return [reader.names.index(name) for name in COLOURS]
 
 
-def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> str | None:
+def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> Explanation | None:
     """Say that the month of a scene lies outside of the training, or that this cannot be known where it matters.
 
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
@@ -439,16 +426,16 @@ def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> s
     Args:
         latitude: of its centre; None where it has no place.
 
-    >>> find_season({"season": [5, 6]}, 12, 46.0)
-    'taken in December, trained on images of May, June'
+    >>> print(find_season({"season": [5, 6]}, 12, 46.0))
+    domain.months: month=December, months=[May, June]
     >>> find_season({"season": [5, 6]}, 7, 46.0) is None, find_season({"season": None}, 12, 5.0) is None
     (True, True)
     """
     if known := domain.get("season"):
         if min((month - one) % 12 for one in known) <= 1 or min((one - month) % 12 for one in known) <= 1:
             return None
-        trained = join((Term(month_name[one]) for one in known), ", ")
-        return _OTHER_MONTHS(month=Term(month_name[month]), months=trained)
+        trained = tuple(month_name[one] for one in known)
+        return Reason("domain.months", {"month": month_name[month], "months": trained})
     if latitude is None or abs(latitude) <= TROPIC_DEG or month not in (WINTER if latitude > 0 else SOUTHERN_WINTER):
         return None
     why = domain.get("season_note") or "the card does not say"
@@ -580,17 +567,19 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
     return found
 
 
-def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
-    found = {}
-    for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
-        seen, least = _collect(looks, name), float(cast("float", domain.get(f"{name}_least")))
-        if _is_usual(seen < least - ORDER_SLACK):
-            found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
+def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, Explanation]:
+    found: dict[str, Explanation] = {}
+    seen, least = _collect(looks, "correlation"), float(cast("float", domain.get("correlation_least")))
+    if _is_usual(seen < least - ORDER_SLACK):
+        found["correlation"] = _BANDS.format(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
+    seen, least = _collect(looks, "smoothness"), float(cast("float", domain.get("smoothness_least")))
+    if _is_usual(seen < least - ORDER_SLACK):
+        found["smoothness"] = Reason("domain.neighbours", {"seen": f"{np.median(seen):.2f}", "limit": f"{least:.2f}"})
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
         by_noise = _is_slight(looks) and _correlate_steps(looks, less_noise=True) >= least_steps - ORDER_SLACK
-        template = _NOISY_STEPS if by_noise else _STEPS.format
-        found["steps"] = template(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
+        values = {"seen": f"{steps:.2f}", "limit": f"{least_steps:.2f}"}
+        found["steps"] = Reason("domain.noisy_steps", values) if by_noise else _STEPS.format(**values)
     return found
 
 
@@ -605,8 +594,12 @@ def _format_apart(seen: float, limit: float) -> tuple[str, str]:
 
 
 def _list_beyond(
-    looks: list[WindowStatistics], domain: TrainingDomain, key: str, template: Callable[..., str], slack: float = 1.0
-) -> list[str]:
+    looks: list[WindowStatistics],
+    domain: TrainingDomain,
+    key: str,
+    explain: Callable[..., Explanation],
+    slack: float = 1.0,
+) -> list[Explanation]:
     """Whether most windows lie beyond a limit of the card, a measure and `most` or `least`; not where it has none."""
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
@@ -614,10 +607,10 @@ def _list_beyond(
     if not _is_usual(sign * seen > sign * slack * limit):
         return []
     usual, most = _format_apart(np.median(seen), limit)
-    return [template(seen=usual, limit=most)]
+    return [explain(seen=usual, limit=most)]
 
 
-def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
+def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[Reason]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
@@ -626,27 +619,36 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None)
         return []
     noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
     if noise > NOISE_SLACK * tried:
-        return [_TOO_NOISY(seen=Figure(noise, ".0f"), limit=f"{tried:g}")]
-    return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
+        return [Reason("domain.too_noisy", {"seen": noise, "limit": f"{tried:g}"})]
+    return [Reason(NOISY, {"seen": noise, "limit": f"{held:g}"})]
 
 
-def _list_texture(readings: list[list[WindowStatistics]], domain: TrainingDomain, *, is_picture: bool) -> list[str]:
+def _explain_even(seen: str, limit: str) -> Reason:
+    return Reason("domain.even", {"seen": seen, "limit": limit})
+
+
+def _list_texture(
+    readings: list[list[WindowStatistics]], domain: TrainingDomain, *, is_picture: bool
+) -> list[Explanation]:
     """What no photograph of ground has: one tint, an even grain, steps that hardly differ, pixels that repeat, night.
 
     `readings`: of the scene as it is, and on the pixels that the network sees: what was brought to other pixels is
     smoother than the image, or the image smoother than it.
     """
-    first, found = readings[0], list[str]()
+    first, found = readings[0], list[Explanation]()
     if len(first[0].median) > 1 and _is_usual((alike := _collect(first, "correlation")) > ALIKE):
         found.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
     found += _list_beyond(first, domain, "grain_most", _EVEN.format, EVEN_MOST) or _list_beyond(
-        first, domain, "grain_most", _EVEN_READ
+        first, domain, "grain_most", _explain_even
     )
     crisp, least = [_collect(looks, "crispness") for looks in readings], float(domain.get("crispness_least", 0.0))
     if all(_is_usual(seen < CRISPNESS_SLACK * least) for seen in crisp):
         most, limit = _format_apart(max(map(np.median, crisp)), least)
         drawn = all(_is_usual(seen < BLURRED_LEAST) for seen in crisp)
-        found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
+        if drawn:
+            found.append(_DRAWN.format(most, limit))
+        else:
+            found.append(Reason(INTERPOLATED, {"seen": most, "limit": limit}))
     repeats = [_collect(looks, "repeats") for looks in readings]
     if all(_is_usual(seen > REPEATS_MOST) for seen in repeats):
         share = min(map(np.median, repeats))

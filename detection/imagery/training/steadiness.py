@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from detection.imagery.data.patches import Patches
 from detection.imagery.training.domain import INTERPOLATED, NOISY
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.weights_file import ModelCard, Steadiness
-from forecasting.message import Message, to_english
+from detection.reasons import Explanation, Reason
 
 PLAIN: Final = "plain"
 # Noise that costs weights no more F1 than this is held by them.
@@ -59,20 +59,20 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadines
     }
 
 
-def find_cost(doubts: Sequence[str], card: ModelCard) -> float | None:
+def find_cost(doubts: Sequence[Explanation], card: ModelCard) -> float | None:
     """What these doubts about the quality of a scene cost its weights in F1, by their card; None where none says so.
 
     >>> card = {"steadiness": {"f1": {"plain": 0.6, "bilinear": 0.5, "blur": 0.55}}}
-    >>> round(find_cost([INTERPOLATED(seen="0.9", limit="1.2")], card), 3), find_cost([], card), find_cost([], {})
+    >>> round(find_cost([Reason(INTERPOLATED)], card), 3), find_cost([], card), find_cost([], {})
     (0.1, 0.0, None)
     """
     if not (steadiness := card.get("steadiness")):
         return None
     f1, losses = steadiness["f1"], set[str]()
-    for one in doubts:
-        if isinstance(one, Message) and one.id == INTERPOLATED.id:
+    for reason in (doubt for doubt in doubts if isinstance(doubt, Reason)):
+        if reason.code == INTERPOLATED:
             losses |= {"bilinear", "blur"}
-        if isinstance(one, Message) and one.id == NOISY.id:
-            seen = float(to_english(one.values["seen"]))
-            losses.add(f"noise of {min((n for n in NOISE_COUNTS if n >= seen), default=max(NOISE_COUNTS)):g}")
+        if reason.code == NOISY:
+            counts = round(float(cast("float", reason.values["seen"])), 1)
+            losses.add(f"noise of {min((n for n in NOISE_COUNTS if n >= counts), default=max(NOISE_COUNTS)):g}")
     return max((float(f1[PLAIN] - f1[loss]) for loss in losses & f1.keys()), default=0.0)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.anomaly.registry import NETWORKS, list_detectors
-from forecasting.message import gather
+from detection.reasons import reasons_from_json
 from monitor.cli import session
 from monitor.cli.anomaly import labels
 from monitor.store.models.registry import find_active
+from monitor.text.reasons import describe
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
@@ -69,7 +70,8 @@ def _check_detectors(names: list[str] | None) -> list[str]:
 def _describe(card: Mapping[str, Any]) -> str:
     held = card["heldout_alarms_per_sensor_month"]
     held_out = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
-    vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(gather(card['may_not_vote_because']))}"
+    reasons = map(describe, reasons_from_json(card["may_not_vote_because"]))
+    vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(reasons)}"
     return (
         f"threshold {card['threshold']:.3g} for {card['budget_per_sensor_month']:g} false alarms per sensor-month; "
         f"{held_out} on {card['heldout_months']:.1f} held-out sensor-months; {vote}"

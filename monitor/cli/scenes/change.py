@@ -13,6 +13,7 @@ from monitor.cli.scenes.earlier import check_past, describe_change, describe_ind
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.domain.errors import SlopewardError
+from monitor.text.reasons import describe, describe_within
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
@@ -88,13 +89,14 @@ def _compare_date(
 
     earlier = [known for _, known in dates]
     if result["model"] == INDEX:
-        date, found = compare_by_index(date, earlier, target)
+        date, found = compare_by_index(date, earlier, target, describe=describe)
         return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
-    found = compare_outlines(date, [known for by, known in dates if by == result["model_hash"]], target)
+    same = [known for by, known in dates if by == result["model_hash"]]
+    found = compare_outlines(date, same, target, describe=describe)
     line = f"{result['model']}: {describe_change(date, found)}"
     if not earlier:
         return ComparedDate(date, found, None, line)
-    index_found = add_index_comparison(date, found, earlier, target)
+    index_found = add_index_comparison(date, found, earlier, target, describe=describe)
     line += f"\n{date.acquired_at:%Y-%m-%d}: {describe_index_comparison(index_found)}"
     return ComparedDate(date, found, index_found, line)
 
@@ -111,7 +113,7 @@ def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) 
     if index_found is not None:
         warnings += index_found.found.warnings
         outputs |= {f"index_{name}": file for name, file in index_found.found.outputs.items()}
-    return {
+    answer = {
         "scene": str(scene),
         "acquired_at": result["acquired_at"],
         "model": result["model"],
@@ -124,3 +126,5 @@ def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) 
         "warnings": not_alone(dict.fromkeys(warnings)),
         "outputs": outputs,
     }
+    described: dict[str, Any] = describe_within(answer)
+    return described

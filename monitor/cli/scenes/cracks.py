@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from detection.imagery.errors import ImageryError, ModelError
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from forecasting.message import error_text
 from monitor.cli.session import print_note
+from monitor.text.reasons import describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.records import StoredDate
@@ -33,7 +33,7 @@ def add_cracks(
         try:
             compared = compare_cracks(cracks, *dates)
         except ImageryError as error:
-            print_note(f"warning: cracks: {error_text(error)}")
+            print_note(f"warning: cracks: {describe_error(error)}")
     rows = [one.to_json() | ({} if compared is None else asdict(compared.changes[one.crack_id])) for one in cracks]
     facts: dict[str, object] = {"cracks": rows, "crack_files": write_cracks(rows, answer, out_dir)}
     length_m = sum(one.length_m or 0.0 for one in cracks)

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
+from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
 from monitor.cli.scenes.cracks import add_cracks
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, list_dates, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
 from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.domain.errors import RefusedError
+from monitor.jobs.scenes.remarks import explain_unread, find_coarser
+from monitor.text.reasons import describe, describe_error, describe_within
 
 if TYPE_CHECKING:
     from detection.imagery.footprints.coco import CocoInstances
     from detection.imagery.footprints.options import DetectionOptions
+    from detection.reasons import Explanation
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
@@ -184,7 +187,7 @@ def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part:
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.heights import gather_heights
 
-    options = DetectionOptions(scene, dem=named.dem, **chosen)
+    options = DetectionOptions(scene, dem=named.dem, describe=describe, **chosen)
     if named.dem is None or not named.dem.is_dir():
         return options
     heights = gather_heights(named.dem, scene, named.work / part)
@@ -211,7 +214,7 @@ def _detect_one(
     since, compared = "", None
     options = _make_options(chosen, scene, named, "heights")
     if dry_run:
-        plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
+        plan: DetectionPlan = describe_within({**survey(options), "scene": str(named.scene)})
         _warn(plan["warnings"], named)
         show_in_order(plan, _format_plan(plan))
         return 0
@@ -237,11 +240,12 @@ def _detect_one(
         instances.add(str(named.scene), answer, read_own_grid(scene, answer))
         if named.work in chosen["out_dir"].parents:
             answer["outputs"] = {}
-    facts, lines = dict[str, object](), _format_answer(answer, since)
+    facts, described = dict[str, object](), describe_within(answer)
+    lines = _format_answer(described, since)
     if named.cracks:
         facts, line = add_cracks(answer, chosen["out_dir"], compared)
         lines = f"{lines}\n{line}"
-    show_in_order({"scene": str(named.scene), **answer, **facts}, lines)
+    show_in_order({"scene": str(named.scene), **described, **facts}, lines)
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 
@@ -252,9 +256,9 @@ def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
     try:
         return work()
     except NoValidPixelsError as error:
-        return _refuse(named, str(error), NOTHING)
+        return _refuse(named, describe_error(error), NOTHING)
     except (ImageryError, RefusedError) as error:
-        return _refuse(named, str(error), 1)
+        return _refuse(named, describe_error(error), 1)
     except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
         # a fault of ours, or of the machine, with one file: the scenes after it are still read
         why = f"{named.scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
@@ -268,22 +272,22 @@ def _refuse(named: _NamedScene, why: str, code: int) -> int:
     return code
 
 
-def _warn(warnings: Iterable[str], named: _NamedScene) -> None:
+def _warn(warnings: "Iterable[Explanation]", named: _NamedScene) -> None:
     for warning in warnings:
-        print_note(f"warning: {named.format_text(warning)}")
+        print_note(f"warning: {named.format_text(describe(warning))}")
 
 
 def _format_answer(answer: SceneDetection, since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
-        + (f", {coarser}" if (coarser := find_coarser(answer["doubts"])) else "")
+        + (f", {coarser}" if (coarser := find_coarser(map(describe, answer["doubts"]))) else "")
     ]
     found = answer["polygons"]
     for kind in answer["classes"]:
         own = [footprint for footprint in found if footprint["class"] == kind]
         if not own and answer["model"] == INDEX:
-            lines.append(f"no footprints ({kind}): {explain_unread(answer['warnings'])}")
+            lines.append(f"no footprints ({kind}): {explain_unread(map(describe, answer['warnings']))}")
         elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:

@@ -10,11 +10,13 @@ from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.cli.session import print_note, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
+from monitor.text.reasons import describe, describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
     from detection.imagery.footprints.options import DetectionOptions
+    from detection.reasons import Explanation
 
 WORDS = ("new", "grown", "known", "single")
 
@@ -51,7 +53,7 @@ def check_order(scene: Path, pre: Path) -> None:
         raise SceneError(f"{pre}: taken {before:%Y-%m-%d %H:%M}, not before {scene} ({taken:%Y-%m-%d %H:%M})")
 
 
-def not_alone(warnings: Iterable[str]) -> list[str]:
+def not_alone(warnings: "Iterable[Explanation]") -> "list[Explanation]":
     """Warnings of one of several dates: that it is one date only is not so."""
     from detection.imagery.footprints.cautions import ONE_DATE
 
@@ -68,9 +70,9 @@ def detect_before(
     try:
         found = detect(replace(options, out_dir=options.out_dir / "pre", aoi=None), progress)
     except NoValidPixelsError as error:
-        print_note(f"nothing to compare with: {error}")
+        print_note(f"nothing to compare with: {describe_error(error)}")
         return None
-    warn(f"{options.scene_path.name}: {warning}" for warning in not_alone(found["warnings"]))
+    warn(f"{options.scene_path.name}: {describe(warning)}" for warning in not_alone(found["warnings"]))
     return found
 
 
@@ -88,14 +90,14 @@ def compare_with(
     own, before = list_dates(answer, earlier, options, pre)
     out = options.out_dir
     if answer["model"] == INDEX:
-        own, found = compare_by_index(own, [before], out)
-        warn(found.warnings)
+        own, found = compare_by_index(own, [before], out, describe=describe)
+        warn(map(describe, found.warnings))
         answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
         return answer, comparison_to_json(found), describe_change(own, found, by_index=True)
     is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
-    found = compare(own, [before] if is_read else [], out)
-    index_found = add_index_comparison(own, found, [before], out)
-    warn(dict.fromkeys((*found.warnings, *index_found.found.warnings)))
+    found = compare(own, [before] if is_read else [], out, describe=describe)
+    index_found = add_index_comparison(own, found, [before], out, describe=describe)
+    warn(map(describe, dict.fromkeys((*found.warnings, *index_found.found.warnings))))
     line = f"{describe_change(own, found)}\n{describe_index_comparison(index_found)}"
     if not is_read:
         line = describe_change(index_found.date, index_found.found, by_index=True)
@@ -117,7 +119,7 @@ def describe_index_comparison(comparison: "IndexComparison") -> str:
     found, outlines = comparison.found, comparison.date.outlines
     head = "by the index of red and green, as advice: "
     if found.limit is None or not found.joint_share:
-        why = str(next(iter(found.warnings), "the dates show no ground in common"))
+        why = str(describe(next(iter(found.warnings), "the dates show no ground in common")))
         return head + (why if why.startswith("not compared") else f"not compared: {why}")
     area = sum(one.area_m2 for one in outlines)
     return (
@@ -131,7 +133,7 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
     """One line on what became of the footprints of a date; where nothing was compared, why."""
     parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
-        why = str(next(iter(found.warnings), "the dates show no ground in common"))
+        why = str(describe(next(iter(found.warnings), "the dates show no ground in common")))
         return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
     limit = "" if found.limit is None else f"rise of {found.limit:.2f} or more, "

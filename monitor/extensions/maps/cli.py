@@ -11,6 +11,7 @@ from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
 from detection.susceptibility.records import PictureRequest, PictureResult
 from monitor.cli.session import Commands, pick_site, read_service, show
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.text.reasons import describe
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
@@ -92,7 +93,7 @@ def _make_room(file: Path) -> Path:
 
 def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
-        raise RefusedError(found.error)
+        raise RefusedError(describe(found.error))
     facts = {"file": str(out), **asdict(found), "bytes": out.stat().st_size}
     del facts["error"]
     show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {found.zooms[0]} to {found.zooms[1]}")

@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from detection.geojson import GeoJsonError, Geometry, is_lonlat, parse_features
-from forecasting.message import Figure, Template, error_text
+from forecasting.message import Figure, Template
 from monitor.domain.errors import RefusedError
 from monitor.extensions.outlines.store import LANDSLIDE, read_ring
+from monitor.text.reasons import describe_error
 
 MOST_FEATURES: Final = 500
 MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
@@ -44,7 +45,7 @@ def read_collection(content: str, kind: str) -> list[Brought]:
             placed = place_geometries([polygon for _, polygon, _ in found], system)
             found = [(own, polygon, note) for (own, _, note), polygon in zip(found, placed, strict=True)]
     except GeoJsonError as error:
-        raise RefusedError(error_text(error)) from None
+        raise RefusedError(describe_error(error)) from None
     if not found:
         raise RefusedError(_NONE())
     if len(found) > MOST_FEATURES:

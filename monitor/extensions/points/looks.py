@@ -36,6 +36,7 @@ from monitor.extensions.points.store.tables import load_point_table
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
+from monitor.text.reasons import describe
 from monitor.worker.compute import is_stopping
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
@@ -121,7 +122,7 @@ def detect_alarms(
     from_at = first_at if request.from_at is None else format_iso(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
-        return replace(empty, digest=_digest(request, empty), reason=counted.reason)
+        return replace(empty, digest=_digest(request, empty), reason=describe(counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
     found, dates_of = _TableTotals(), dict[int, list[str]]()
@@ -238,7 +239,7 @@ def _name(
             one.score,
             one.threshold,
             one.size_mm,
-            compared_with(one.part, step_s, one.others),
+            describe(compared_with(one.part, step_s, one.others)),
         )
         for point, at, one in ordered
     ]
@@ -274,7 +275,7 @@ def _describe_common(
         radius_m=None,
         station=None,
         distance_m=None,
-        compared_with=compared_with("level", step_s, 0),
+        compared_with=describe(compared_with("level", step_s, 0)),
         members=members,
     )
 

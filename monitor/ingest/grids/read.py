@@ -31,6 +31,7 @@ from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, fin
 from monitor.ingest.grids.quality import NONE, Footing, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.store.readings.points import Point, PointValue
+from monitor.text.reasons import describe_error
 
 TAGGED: Final = 8  # bands whose tags are read
 _UNIT_KEYS: Final = frozenset({"UNIT", "UNITS", "GRIB_UNIT"})  # tags that say what GeoTIFF has an element for
@@ -56,7 +57,8 @@ def open_geotiff(
             source = stack.enter_context(open_raster(path))
             yield _read_stack(path, source, stack, ends=ends, mask=mask, companions=companions)
     except (ImageryError, RasterioError, OSError, ValueError, MemoryError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
+        text = " ".join(describe_error(error).split()).removeprefix(f"{path}: ")
+        raise ConfigError(f"{path}: {text[:300]}") from None
 
 
 def _read_stack(

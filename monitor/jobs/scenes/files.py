@@ -15,6 +15,7 @@ from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import list_names
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
+from monitor.text.reasons import describe
 from monitor.worker import compute
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, Request, WorkerTask
@@ -45,7 +46,7 @@ def make_left(
         request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *site.scenes.placed)
         made = run_behind(config, MAKE_FILES, request, scene, folder)
         if made.error:
-            log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
+            log.warning("%s: files of %s are not made: %s", site.id, row.name, describe(made.error))
             with suppress(OSError):  # on a full disk they are tried again
                 note_failure(folder, made.error)
 

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import AUTO, INDEX, explain_unread, find_coarser
+from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
-from forecasting.message import Template, Timestamp, error_text, gather
+from forecasting.message import Template, Timestamp, gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, JobError
 from monitor.domain.extension import find_functions
@@ -25,6 +25,7 @@ from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
+from monitor.jobs.scenes.remarks import explain_unread, find_coarser
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
     READ_ONE,
@@ -41,6 +42,7 @@ from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
+from monitor.text.reasons import describe_error
 from monitor.worker import compute
 from monitor.worker.configured import list_checkpoint, run_in_worker
 from monitor.worker.lock import hold
@@ -100,7 +102,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             raise  # the service is stopping
         except Exception as error:
             log.exception("%s: %s", site.id, name)
-            line, failed = lacks.FAILED(text=error_text(error)), failed or error
+            line, failed = lacks.FAILED(text=describe_error(error)), failed or error
         if line == READ:
             read.add(name)
         elif line is not None:

@@ -15,8 +15,8 @@ from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
 from detection.imagery.change.radar_records import METHOD, RadarChange, RadarRequest
-from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
-from detection.imagery.errors import ImageryError, hide_folder
+from detection.imagery.change.records import FootprintChange, PlacedOutline, join_cautions, open_geometry
+from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
 from detection.imagery.footprints.records import Circle, MeasuredPlace
@@ -25,8 +25,11 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
-from forecasting.message import Figure, Message, NameList, Template, error_text, spread
+from detection.reasons import Reason
+from forecasting.message import Figure, Message, Template, spread
+from monitor.jobs.scenes.remarks import hide_folder
 from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneRequest
+from monitor.text.reasons import describe, describe_error
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
 OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
@@ -79,10 +82,11 @@ def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[
 
 
 def _describe_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
-    text = error_text(error)
+    text = describe_error(error)
     for date in dates:
         text = hide_folder(text, Path(date.scene_path).parent)
-    return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=text)
+    days = tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)
+    return describe(Reason("change.not_compared", {"scene": days, "text": text}))
 
 
 def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
@@ -237,7 +241,7 @@ def _classify_changes(
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
             first_seen_at=first,
             anchor_scene=own_hash,
-            caution=caution,
+            caution=None if caution is None else describe(caution),
         )
     return changes
 

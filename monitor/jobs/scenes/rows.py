@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.scenes import arrivals
 from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.versions import name_origin
+from monitor.text.detection import read_reason
+from monitor.text.reasons import describe
 
 # Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
 DATES_MOST: Final = 24
@@ -67,7 +69,7 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
                 classes=tuple(run.get("classes") or [records.LANDSLIDE]),
                 doubtful=tuple(map(tuple, run.get("doubtful") or ())),
                 cloudy=tuple(map(tuple, run.get("cloudy") or ())),
-                doubts=tuple(run.get("doubts") or ()),
+                doubts=tuple(map(read_reason, run.get("doubts") or ())),
                 prints=tuple(print_ for _, print_ in list_names(row)),
                 polygons=outlines.get(row.scene_hash),
                 valid_share=row.valid_share,
@@ -118,7 +120,7 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     for one in answer.judgements:
         arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
         changes = [
-            arrivals.ChangeAssessment(polygon_id, **asdict(change))
+            arrivals.ChangeAssessment(polygon_id, **asdict(_describe_caution(change)))
             for polygon_id, change in sorted(one.changes.items())
         ]
         news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
@@ -126,6 +128,10 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
         arrivals.save_comparison(c, one.scene_hash, one.described)
     return news, changed
+
+
+def _describe_caution(change: records.FootprintChange) -> records.FootprintChange:
+    return change if change.caution is None else replace(change, caution=describe(change.caution))
 
 
 def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, version: int = 1) -> int:

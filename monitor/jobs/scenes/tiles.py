@@ -6,20 +6,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.errors import hide_folder
 from detection.imagery.tiles.lookup import read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
-from forecasting.message import Template, spread
+from forecasting.message import Template, gather, spread
 from forecasting.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.scenes.files import find_image, is_left, make_left, run_behind
 from monitor.jobs.scenes.inbox import has_unread
+from monitor.jobs.scenes.remarks import hide_folder
 from monitor.jobs.scenes.rows import pick_newest
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.service_state import IDLE
+from monitor.text.reasons import describe
 from monitor.worker.records import WorkerTask
 
 CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
@@ -76,7 +77,7 @@ def _cut_first(
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """
     folder = Path(due.out_dir or "")
-    noted, kept = read_metadata(folder) or {}, {row.out_dir for row in newest}
+    noted, kept = gather(read_metadata(folder)) or {}, {row.out_dir for row in newest}
     if not _has_room(folder) and noted.get("of") == _mark(due) and noted.get("error") == NO_ROOM:
         return IDLE
     for row in rows:
@@ -93,7 +94,7 @@ def _has_room(folder: Path) -> bool:
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
     folder = Path(row.out_dir or "")
-    noted = read_metadata(folder)
+    noted = gather(read_metadata(folder))
     if not folder.is_dir():
         return True
     if noted is None or noted.get("of") != _mark(row) or noted.get("error") == NO_ROOM:
@@ -106,7 +107,7 @@ def _mark(row: SceneRow) -> list[str]:
 
 
 def _note_result(row: SceneRow, found: Tiles) -> str:
-    folder, error = Path(row.out_dir or ""), found.error
+    folder, error = Path(row.out_dir or ""), describe(found.error)
     if error:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import describe_own
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.changes import health_alarm
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
+from monitor.jobs.scenes.remarks import hide_folder
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.alerting.alerts import load_alerts, notify_site
 from monitor.store.database.engine import Database

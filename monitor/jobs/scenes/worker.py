@@ -25,12 +25,13 @@ from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
-from forecasting.message import error_text
+from forecasting.message import spread
 from monitor.domain.extras import explain_missing
 from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
+from monitor.text.reasons import describe, describe_error, describe_within
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
@@ -48,7 +49,7 @@ def try_weights(request: tasks.WeightsTrial) -> tasks.WeightsTrialResult:
 
         load_model(request.path)
     except ModelError as error:
-        return tasks.WeightsTrialResult(f"cannot be read: {error}")
+        return tasks.WeightsTrialResult(f"cannot be read: {describe_error(error)}")
     except ModuleNotFoundError as error:
         if (missing := explain_missing(error)) is None:
             raise
@@ -65,9 +66,9 @@ def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
     except _LacksError:
         return tasks.SceneResult(lacks=True)
     except _WaitingError as waiting:
-        return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
+        return tasks.SceneResult(waiting=describe_error(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return tasks.SceneResult(error=error_text(error))
+        return tasks.SceneResult(error=describe_error(error))
 
 
 class _WaitingError(Exception):
@@ -96,9 +97,9 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     try:
         read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
-        raise _WaitingError(error_text(error), comes=True) from error
+        raise _WaitingError(describe_error(error), comes=True) from error
     except ModelError as error:
-        raise _WaitingError(error_text(error), comes=False) from error
+        raise _WaitingError(describe_error(error), comes=False) from error
     except ModuleNotFoundError as error:
         if (missing := explain_missing(error)) is None:
             raise
@@ -163,7 +164,9 @@ def _read_by_index(
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
-    date, found = compare_by_index(own, _list_optical(request, _list_gone(own, replaced)), request.out_dir)
+    date, found = compare_by_index(
+        own, _list_optical(request, _list_gone(own, replaced)), request.out_dir, describe=describe
+    )
     series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
 
@@ -176,7 +179,7 @@ def _add_index(
     own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
-    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
+    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=describe)
     if (line := compared.sum_up()) is None:
         return found
     outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
@@ -205,8 +208,8 @@ def _make_result(
         classes=own.classes,
         threshold=own.threshold,
         minimum_area_m2=own.minimum_area_m2,
-        warnings=(*answer["warnings"], *notes, *undrawn),
-        doubts=own.doubts,
+        warnings=(*map(describe, answer["warnings"]), *notes, *undrawn),
+        doubts=tuple(map(describe, own.doubts)),
         doubtful=own.doubtful,
         cloudy=own.cloudy,
         outputs=answer["outputs"],
@@ -232,7 +235,7 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
     for one in answer.get("refused", ()):
         with contextlib.suppress(ModelError):
             if one["weights"] in own:
-                found[read_weights(one["weights"]).model_hash] = one["why"] if one["broken"] else None
+                found[read_weights(one["weights"]).model_hash] = describe(one["why"]) if one["broken"] else None
     return found | ({answer["model_hash"]: None} if answer.get("weights") in own else {})
 
 
@@ -252,6 +255,7 @@ def _with_heights(
         owner=request.owner,
         prior=prior,
         later=True,
+        describe=describe,
     )
     if request.dem is None or scene.dem is not None:
         return detect(options), None, ()
@@ -259,7 +263,7 @@ def _with_heights(
         found = gather_heights(request.dem, Path(request.scene_path), work)
         return detect(replace(options, dem=found.path, dem_tiles=found.tiles)), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
-        return detect(options), None, (f"no terrain: {error}",)
+        return detect(options), None, (f"no terrain: {describe_error(error)}",)
 
 
 def _give_heights(
@@ -301,7 +305,7 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
         if dem is not None:
             draw_relief(Path(dem), out, RELIEF_TILES)
     except (ImageryError, OSError) as error:
-        return (f"no relief for the map: {error}",)
+        return (f"no relief for the map: {describe_error(error)}",)
     return ()
 
 
@@ -314,7 +318,7 @@ def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ..
         request.prior_picture.parent.mkdir(parents=True, exist_ok=True)
         show_map(request.prior, request.prior_picture)
     except (ImageryError, OSError) as error:
-        return None, (f"no susceptibility: {error}",)
+        return None, (f"no susceptibility: {describe_error(error)}",)
     return request.prior, ()
 
 
@@ -324,7 +328,8 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
 
 def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
-    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.to_json())
+    vanished = tuple(one.outline for one in found.vanished)
+    return tasks.DateAssessment(date.scene_hash, changes, vanished, spread(describe_within(found.to_json())))
 
 
 def _assess_dates(
@@ -333,7 +338,7 @@ def _assess_dates(
     request: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
-    first = compare(own, others, request.out_dir)
+    first = compare(own, others, request.out_dir, describe=describe)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
     found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]
     dates: list[records.StoredDate] = [*others, records.remember(own, first.changes)]
@@ -342,7 +347,7 @@ def _assess_dates(
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
         others_now = [d for d in dates if d.scene_hash != date.scene_hash]
         try:
-            judged = compare(bare, others_now, Path(date.out_dir))
+            judged = compare(bare, others_now, Path(date.out_dir), describe=describe)
         except ImageryError:
             continue  # its kept files are gone: what was judged of it stands
         found.append((bare, judged))

@@ -24,6 +24,7 @@ from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema.anomalies import anomaly, anomaly_label
 from monitor.store.schema.readings import series as series_table
+from monitor.text.reasons import describe
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
 MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
@@ -203,7 +204,7 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     most = max(score for score, _ in highest.values())
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
     against = [
-        read_columns(row, "compared_with") if row.compared_with else compared_with(row.detector, row.kind)
+        read_columns(row, "compared_with") if row.compared_with else describe(compared_with(row.detector, row.kind))
         for _, (_, row) in sorted(highest.items())
     ]
     return AnomalyRun(

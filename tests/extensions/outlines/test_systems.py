@@ -15,6 +15,8 @@ from detection.susceptibility.study import VectorError
 from monitor.domain.errors import RefusedError
 from monitor.extensions.outlines.acts import read_geometry
 from monitor.extensions.outlines.files import read_collection
+from monitor.text.reasons import describe_error
+from tests.data.described_errors import raises_text
 
 URN = "urn:ogc:def:crs:"
 LONLATS = (
@@ -89,9 +91,9 @@ def test_a_system_from_which_no_way_leads_is_refused_by_both_in_a_line(tmp_path_
     path.write_text(text)
     with pytest.raises(RefusedError, match="which nobody knows") as drawn:
         read_collection(text, "landslide")
-    with pytest.raises((VectorError, LearningError), match="which nobody knows") as learnt:
+    with raises_text((VectorError, LearningError), "which nobody knows") as learnt:
         read_labels(path)
-    assert str(learnt.value) == f"{path}: {drawn.value}"
+    assert describe_error(learnt.value) == f"{path}: {drawn.value}"
 
 
 def test_metres_without_a_system_are_refused_by_both(tmp_path):
@@ -99,5 +101,5 @@ def test_metres_without_a_system_are_refused_by_both(tmp_path):
     (tmp_path / "a.geojson").write_text(text)
     with pytest.raises(RefusedError, match="longitude, latitude"):
         read_geometry(text)
-    with pytest.raises(VectorError, match="beyond longitude and latitude"):
+    with raises_text(VectorError, "beyond longitude and latitude"):
         read_labels(tmp_path / "a.geojson")

@@ -47,6 +47,7 @@ from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from tests.data.described_errors import raises_text
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -149,7 +150,7 @@ def test_a_part_of_a_zip_is_measured_before_it_is_unpacked(tmp_path, monkeypatch
 def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     path = tmp_path / "aoi.geojson"
     path.write_text(content)
-    with pytest.raises(AoiError, match="not GeoJSON"):
+    with raises_text(AoiError, "not GeoJSON"):
         aoi.read_outlines(path)
     with pytest.raises(RefusedError, match="not GeoJSON"):
         read_geometry(content)

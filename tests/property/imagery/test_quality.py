@@ -19,6 +19,7 @@ from detection.imagery.training.domain import INTERPOLATED, NOISE_SLACK, READABL
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
 from detection.imagery.weights_file import read_weights
+from detection.reasons import Reason
 from tests.data.asked_detection import detect, read_options
 from tests.data.surveys.radar_pictures import write_picture
 from tests.tables import tabulated
@@ -89,12 +90,12 @@ def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held
     look = measure_window(draw_ground(1), np.ones((SIDE, SIDE), bool))._replace(noise=noise)
     said = list_noisy([look] * 3, steadiness)
     assert len(said) == (noise > NOISE_SLACK * held)
-    readable = bool(said) and said[0].id in READABLE
+    readable = bool(said) and said[0].code in READABLE
     assert readable == (NOISE_SLACK * held < noise <= NOISE_SLACK * max(NOISE_COUNTS))
     assert list_noisy([look] * 3, None) == list_noisy([], steadiness) == []
 
 
-INTERPOLATED_SCENE = INTERPOLATED(seen="0.90", limit="1.20")
+INTERPOLATED_SCENE = Reason(INTERPOLATED, {"seen": "0.90", "limit": "1.20"})
 
 
 def card_of(**f1: float) -> dict:
@@ -221,6 +222,6 @@ def test_a_scene_between_its_pixels_is_doubted_and_read_by_auto(tmp_path: Path, 
     path = write_picture(tmp_path / "a.tif", between.round().clip(1, 255).astype(np.uint8), 10.0)
     answer = detect({"scene_path": str(path), "weights": "auto", "threshold": 0.2})
     assert answer["model"] == "landslide4sense-standard"
-    assert [doubt.id for doubt in answer["doubts"]] == [INTERPOLATED.id]
+    assert [doubt.id for doubt in answer["doubts"]] == [INTERPOLATED]
     assert answer["polygons"]
     assert all("interpolated" in one["caution"] for one in answer["polygons"]), "advice, no vote"

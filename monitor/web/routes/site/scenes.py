@@ -14,7 +14,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
-from forecasting.message import Template
+from forecasting.message import Template, gather
 from monitor.domain.errors import NotFoundError, take_turn
 from monitor.domain.instants import format_instants
 from monitor.store import pages
@@ -45,7 +45,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s.taken_at, s.scene_hash), reverse=True)
     chosen = next((s for s in others if s.scene_hash == before), None) or choose_before(scene, others)
-    metadata = read_metadata(scene.folder) or {}
+    metadata = gather(read_metadata(scene.folder)) or {}
     return render(
         request,
         "scene.html",

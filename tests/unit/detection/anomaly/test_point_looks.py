@@ -11,6 +11,7 @@ from detection.anomaly.points.records import AcquisitionCounts, PointAlarmReques
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.threshold import DetectorThreshold
 from detection.anomaly.windows import Series
+from detection.reasons import Reason
 from tests.data.anomalies.drawn_points import STEP_S, draw_points, inject_points
 
 JUMP_MM = 27.7
@@ -125,6 +126,7 @@ def test_neighbours_that_alarm_about_one_time_are_one_line():
 
 def test_a_short_record_is_refused_in_words_and_each_part_says_what_it_compares_with():
     counted = count_thresholds(PointThresholdRequest(PointTable(np.zeros((30, 40)), STEP_S), BUDGET))
-    assert (counted.thresholds, counted.reason) == ({}, "40 acquisitions: at least 60 are needed")
-    assert compared_with("level", STEP_S, 0) == "the median of its last 5 acquisitions"
-    assert compared_with("noise", STEP_S, 12) == "its usual increments, and with 12 other points"
+    assert (counted.thresholds, counted.reason) == ({}, Reason("points.few", {"n": 40, "needed": 60}))
+    assert compared_with("level", STEP_S, 0) == Reason("compared.median", {"n": 5})
+    increments = Reason("compared.past", {"past": "usual-increments"})
+    assert compared_with("noise", STEP_S, 12) == Reason("compared.points", {"past": increments, "n": 12})

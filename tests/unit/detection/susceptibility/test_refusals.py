@@ -17,6 +17,7 @@ from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.study import read_study
 from detection.susceptibility.training import SusceptibilityTrainingRequest, train
 from detection.susceptibility.vectors import read_vectors
+from tests.data.described_errors import raises_text
 from tests.unit.detection.susceptibility.drawn_landscape import draw, write_geojson
 
 DAY = date(2026, 3, 1)
@@ -222,9 +223,8 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
 def test_damaged_vectors_are_one_line(tmp_path, content, line):
     path = tmp_path / "x.shp"
     path.write_bytes(content)
-    with pytest.raises(ImageryError, match=line) as caught:
+    with raises_text(ImageryError, line):
         read_vectors(path)
-    assert "\n" not in str(caught.value)
     path.with_suffix(".prj").write_text(LONLAT.to_wkt("WKT1_ESRI"))
     if content.startswith(struct.pack(">i", 9994)):
         with pytest.raises(ImageryError, match=r"cut off|damaged"):

@@ -16,6 +16,7 @@ from detection.imagery.raster.aoi import make_mask, read_outlines
 from detection.imagery.raster.grid import LONLAT, Grid
 from detection.imagery.raster.reading.shapes import join_rings, take_outlines
 from detection.susceptibility.vectors import read_vectors
+from tests.data.described_errors import raises_text
 from tests.data.surveys.rasters import write_raster
 
 
@@ -107,9 +108,8 @@ def test_the_named_system_and_a_byte_order_mark_are_honoured_by_all_who_read(tmp
 )
 def test_a_system_that_cannot_be_is_refused_in_one_line(tmp_path, ring, crs, line):
     path = write(tmp_path / "a.geojson", ring, crs)
-    with pytest.raises(AoiError, match=line) as caught:
+    with raises_text(AoiError, line):
         read_outlines(path)
-    assert "\n" not in str(caught.value)
 
 
 LINK = {"type": "link", "properties": {"href": "http://a.example/32632", "type": "proj4"}}
@@ -132,7 +132,7 @@ def test_every_way_to_name_a_system_and_a_feature_without_geometry(tmp_path, crs
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps(said))
     if line:
-        with pytest.raises(AoiError, match=line):
+        with raises_text(AoiError, line):
             read_outlines(path)
         return
     told = []

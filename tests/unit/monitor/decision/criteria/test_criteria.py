@@ -36,6 +36,7 @@ from monitor.domain.language.rendering import translate
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_groups
+from monitor.text.reasons import describe
 from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
@@ -377,7 +378,7 @@ def test_an_anomaly_says_its_kind_its_score_and_what_it_was_compared_with_in_any
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
     assert anomaly._explain(fact) == found
-    others = compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement"))
+    others = describe(compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement")))
     fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
     text = (
         "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "
