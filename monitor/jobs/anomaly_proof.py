@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
-from detection.reasons import Reason
+from detection.reasons import Explanation
 from forecasting.message import Template
 from monitor.domain.actor import Actor
 from monitor.domain.instants import from_epoch_s, go_on
@@ -47,7 +47,7 @@ def keep_test(
     asking = find_asking(site, str(card["detector"]))
     if asking is None:
         return None
-    reasons = read_record(list[Reason], card["may_not_vote_because"])
+    reasons = read_record(list[Explanation], card["may_not_vote_because"])
     against = [*map(describe, reasons)] or [_SILENT]
     proof = ModelTest(
         "anomaly",

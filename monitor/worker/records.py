@@ -135,7 +135,8 @@ def _union_reader(kinds: Sequence[Any], *, optional: bool) -> Read:
     def read(value: Any) -> Any:
         if optional and value is None:
             return None
-        return (read_other if isinstance(value, str) else read_reason)(value)
+        is_reason = isinstance(value, dict) and "code" in value  # a message is an object with an id
+        return (read_reason if is_reason else read_other)(value)
 
     return read
 

@@ -10,7 +10,9 @@ from monitor.text.reasons import describe_error
 
 
 @contextmanager
-def raises_text(kind: type[Exception] | tuple[type[Exception], ...], match: str) -> Iterator[pytest.ExceptionInfo]:
+def raises_text(
+    kind: type[Exception] | tuple[type[Exception], ...], match: str
+) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Expect an error whose text is one line that contains a match of a regular expression."""
     with pytest.raises(kind) as caught:
         yield caught

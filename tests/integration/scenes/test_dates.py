@@ -196,7 +196,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
 
 
 def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
-    def compare(_own, dates, _out):
+    def compare(_own, dates, _out, **_options):
         raise LookupError(*(date.scene_hash for date in dates))
 
     monkeypatch.setattr(worker, "compare_by_index", compare)

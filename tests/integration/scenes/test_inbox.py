@@ -26,6 +26,7 @@ from monitor.store.schema.outlines import scene_unsure
 from monitor.store.schema.readings import observation
 from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
+from monitor.text.reasons import describe
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
@@ -292,7 +293,7 @@ def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
         (run,) = c.execute(select(scene.c.run)).scalars()
         (row,) = rows.load_dates(c, site.id)
         facts = load_footprint_facts(c, site.id, may(1), may(8))
-    assert [str(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]
+    assert [describe(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]
     assert facts
     assert all("read coarser" in str(one.caution) for one in facts)
     assert run

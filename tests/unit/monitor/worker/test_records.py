@@ -161,6 +161,12 @@ def test_a_reason_crosses_with_its_code_and_values(answer):
     assert read_record(Answer, json.loads(json.dumps(answer, default=record_to_plain))) == answer
 
 
+def test_a_message_crosses_in_the_place_of_a_reason():
+    text = join(["rain", Template("example.snow", "snow of {n} mm")(n=Figure(3.0))])
+    answer = read_record(Answer, json.loads(json.dumps(Answer(REASON, text), default=record_to_plain)))
+    assert is_same_text(answer.other, text)
+
+
 @pytest.mark.parametrize(
     "reason",
     [
