@@ -8,18 +8,11 @@ from typing import Final
 from forecasting.kinematics.cells import Speed
 from forecasting.kinematics.noise import median, quantile
 from forecasting.kinematics.velocity import DAY_S
-from forecasting.message import Figure, Message, Template, join
+from forecasting.reasons import Reason
 
 UNUSUAL = 0.9  # quantile of the past that the present must exceed
 TIMES_USUAL = 2.0  # times the median of the past
 FEWEST_PAST = 4
-_TOO_SHORT: Final = Template("failure.short_past", "the past is too short to compare with")()
-_USUAL: Final = Template(
-    "failure.usual", "velocity {velocity} mm/day <= {times} times the median {median} mm/day of the past"
-)
-_NOT_RARE: Final = Template(
-    "failure.not_rare", "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past"
-)
 
 
 def find_onset(speeds: Iterable[Speed]) -> Speed | None:
@@ -46,23 +39,23 @@ def find_onset(speeds: Iterable[Speed]) -> Speed | None:
     return lowest
 
 
-def is_unusual(rate: float, past: Sequence[float]) -> Message | None:
-    """Why a velocity is not beyond what the past has shown; None where it is.
+def is_unusual(rate: float, past: Sequence[float]) -> Reason | None:
+    """Return why a velocity is not beyond what the past has shown; None if it is.
 
     The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak. `past`:
     velocities before the onset, any order.
 
-    >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])
-    (True, 'velocity 2.5 mm/day <= 2 times the median 1.35 mm/day of the past')
+    >>> print(is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]), is_unusual(2.5, [1.0, 2.0, 1.5, 1.2]))
+    None failure.usual: velocity=2.5, times=2.0, median=1.35
     """
     if len(past) < FEWEST_PAST:
-        return _TOO_SHORT
+        return Reason("failure.short_past")
     middle = median(past)
     if rate <= TIMES_USUAL * middle:
-        return _USUAL(velocity=Figure(rate, ".3g"), times=TIMES_USUAL, median=Figure(middle, ".3g"))
+        return Reason("failure.usual", {"velocity": rate, "times": TIMES_USUAL, "median": middle})
     edge = quantile(sorted(past), UNUSUAL)
     if rate <= edge:
-        return _NOT_RARE(velocity=Figure(rate, ".3g"), percent=100 * UNUSUAL, quantile=Figure(edge, ".3g"))
+        return Reason("failure.not_rare", {"velocity": rate, "percent": 100 * UNUSUAL, "quantile": edge})
     return None
 
 
@@ -143,11 +136,7 @@ UNSETTLED = 0.15  # of the likelihood of the best exponent: above it another is 
 DISTURBED = (0.67, 0.82)  # scatter times late over early estimate: from where the law is not what moves the slope
 STRETCH = 2.0  # then: how much sooner and later it may be
 Fits = Sequence[InverseFit | None]  # one per exponent
-PASSED: Final = Template("failure.passed", "the predicted time has passed")()
-_TURNED: Final = Template("failure.turned", "the fit turned: 1/v no longer falls")()
-_CURVED: Final = Template("failure.curved", "1/v is curved: exponent {exponent} fits better than 2")
-_OPEN: Final = Template("failure.open", "the exponent is not settled: failure would be {leads}")
-_LEAD: Final = Template("failure.lead", "{days} days ahead with exponent {exponent}")
+PASSED: Final = Reason("failure.passed")
 
 
 def middle_lead_s(filters: Sequence[Fits], now_s: float) -> float:
@@ -208,29 +197,29 @@ def stretch_window(scatter: float, early_s: float, late_s: float) -> float:
     return STRETCH ** (log(share) / log(DISTURBED[1] / DISTURBED[0])) if share > 1.0 else 1.0
 
 
-def describe_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[Message, ...]:
-    """What to know of the exponent: another than 2 fits best, or the data leave it open and what that would mean."""
+def describe_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[Reason, ...]:
+    """Return remarks on the exponent: another one than 2 fits best, or the data do not settle it."""
     notes = []
     likely = max(range(len(ALPHAS)), key=weights.__getitem__)
     if likely != STRAIGHT:
-        notes.append(_CURVED(exponent=ALPHAS[likely][0]))
+        notes.append(Reason("failure.curved", {"exponent": ALPHAS[likely][0]}))
     gain = [weight / belief for weight, (_, belief) in zip(weights, ALPHAS, strict=True)]
     open_ends = []
     for a in (0, len(ALPHAS) - 1):
         leads = [f.failure_s - now_s for fits in filters if (f := fits[a]) is not None and f.slope < 0.0]
         if leads and gain[a] > UNSETTLED * max(gain):
-            days = Figure(max(0.0, median(leads)) / DAY_S, ".2g")
-            open_ends.append(_LEAD(days=days, exponent=ALPHAS[a][0]))
+            days = max(0.0, median(leads)) / DAY_S
+            open_ends.append(Reason("failure.lead", {"days": days, "exponent": ALPHAS[a][0]}))
     if open_ends:
-        notes.append(_OPEN(leads=join(open_ends, ", ")))
+        notes.append(Reason("failure.open", {"leads": tuple(open_ends)}))
     return tuple(notes)
 
 
-def why_ended(fits: Fits, now_s: float, share: float) -> Message | None:
-    """What withdraws a window: more than `share` of the lines rise, or lie in the past; else None."""
+def why_ended(fits: Fits, now_s: float, share: float) -> Reason | None:
+    """Return why a window is withdrawn: more than `share` of the lines rise or end in the past; else None."""
     known = [f for f in fits if f is not None]
     if sum(f.slope >= 0.0 for f in known) > share * len(known):
-        return _TURNED
+        return Reason("failure.turned")
     if sum(f.failure_s <= now_s for f in known) > share * len(known):
         return PASSED
     return None

@@ -27,7 +27,7 @@ from forecasting.kinematics.ensemble import (
 from forecasting.kinematics.noise import median
 from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
-from forecasting.message import Figure, Message, Template
+from forecasting.reasons import Reason
 
 # gates, each of which must hold
 SURE = 4.0  # standard errors that the velocity stands above nothing
@@ -44,18 +44,7 @@ STRIDE = 4  # velocities per window: closer ones say nothing new
 PAST = 48  # velocities that the past year is judged by
 LENGTHS, MOST_LENGTHS = 4, 10  # of windows in the ensemble, a factor of 1.4 apart; longer ones join up to the lead time
 NEVER = float("inf")
-TOO_YOUNG: Final = Template(
-    "failure.too_young", "no window was seen a day ago: what speeds up within a day may be the day's own cycle"
-)()
-_IN_A_ROW: Final = Template("failure.in_a_row", "{n} of {needed} looks in a row")
-_UNSURE: Final = Template("failure.unsure", "velocity {velocity} mm/day <= {errors} standard errors of {error} mm/day")
-_SLOWED: Final = Template("failure.slowed", "velocity {velocity} mm/day < {share} of the recent maximum {top} mm/day")
-_TOO_SHORT: Final = Template("failure.too_short", "too short since the onset for a fit")()
-_FEW_AGREE: Final = Template("failure.few_agree", "{n} of {count} filters agree")
-_SCATTERED: Final = Template("failure.scattered", "the estimates scatter more than the lead time")()
-_DISTURBED: Final = Template(
-    "failure.disturbed", "velocities scatter about the law beyond their noise: edges {times} times sooner and later"
-)
+TOO_YOUNG: Final = Reason("failure.too_young")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +67,19 @@ class FailureIssue:
     mid_s: float | None  # middle estimate
     to_s: float | None  # late edge
     trusted: bool  # all gates hold, three issues in a row
-    reasons: tuple[Message, ...]  # why not, or what to know
+    reasons: tuple[Reason, ...]  # why not, or what to know
     velocity: float | None  # velocity now; None where it could not be fitted
     velocity_error: float | None  # one standard error
     r2: float | None  # median over the filters that agree
     n_filters: int  # filters that could be judged
     n_agree: int  # those that see a failure to come
-    withdrawn: Message | None  # why the window that stood at the issue before no longer does
+    withdrawn: Reason | None  # why the window that stood at the issue before no longer does
     slowed: bool = False  # the motion itself has slowed down or turned, so that what was foretold of it is out of date
 
 
 @dataclass(frozen=True, slots=True)
 class _WindowFinding:
-    why: Message | None
+    why: Reason | None
     cell_s: float
     speed: Speed | None = None
     onset_s: float | None = None
@@ -100,9 +89,9 @@ class _WindowFinding:
     r2: float | None = None
     n_filters: int = 0
     n_agree: int = 0
-    doubts: tuple[Message, ...] = ()  # each takes the trust away
-    notes: tuple[Message, ...] = ()
-    ended: Message | None = None  # what withdraws a window that stands
+    doubts: tuple[Reason, ...] = ()  # each takes the trust away
+    notes: tuple[Reason, ...] = ()
+    ended: Reason | None = None  # what withdraws a window that stands
     slowed: bool = False
 
 
@@ -147,12 +136,12 @@ class Watch:
         if before is not None and shown is None:
             withdrawn = finding.ended or finding.why or PASSED
         reasons = [] if finding.why is None else [finding.why]
-        doubts: tuple[Message, ...] = ()
+        doubts: tuple[Reason, ...] = ()
         if shown is not None:
             doubts = shown.doubts + (() if self._seen_a_day_ago(i) else (TOO_YOUNG,))
             reasons += [*doubts, *shown.notes]
         elif finding.why is None:
-            reasons.append(_IN_A_ROW(n=row, needed=IN_A_ROW))
+            reasons.append(Reason("failure.in_a_row", {"n": row, "needed": IN_A_ROW}))
         now_s, speed = self.times_s[i], finding.speed
         edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
         early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
@@ -218,14 +207,14 @@ class Watch:
         if speed is None:
             return _WindowFinding(TOO_FEW, window.cell_s)
         if speed.rate <= SURE * speed.error:
-            why = _UNSURE(velocity=Figure(speed.rate, ".3g"), errors=SURE, error=Figure(speed.error, ".2g"))
+            why = Reason("failure.unsure", {"velocity": speed.rate, "errors": SURE, "error": speed.error})
             return _WindowFinding(
                 why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0
             )
         k = self.grains.last_cell(window, i)
         top = max(v for j in _trail(window, k) if (v := self.grains.rate(window, j)) is not None)
         if speed.rate < SLOWED * top:
-            why = _SLOWED(velocity=Figure(speed.rate, ".3g"), share=SLOWED, top=Figure(top, ".3g"))
+            why = Reason("failure.slowed", {"velocity": speed.rate, "share": SLOWED, "top": top})
             return _WindowFinding(why, window.cell_s, speed, ended=why, slowed=True)
         onset_s = self._onset_s(window, k)
         assert onset_s is not None, "the velocity of now is part of its own trail"
@@ -263,14 +252,15 @@ class Watch:
         filters, scatters = self._filters(i, lead)
         found = _WindowFinding(None, window.cell_s, speed, onset_s, n_filters=len(filters))
         if len(filters) < FEWEST_FILTERS:
-            return replace(found, why=_TOO_SHORT)
+            return replace(found, why=Reason("failure.too_short"))
         weights = compute_exponent_weights(filters)
         likely = max(range(len(ALPHAS)), key=weights.__getitem__)
         good = [fits for fits in filters if _foresees(fits[likely], now_s)]
         found = replace(found, n_agree=len(good))
         if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
             ended = why_ended([f[likely] for f in filters], now_s, 1.0 - AGREE)
-            return replace(found, why=ended or _FEW_AGREE(n=len(good), count=len(filters)), ended=ended)
+            few = Reason("failure.few_agree", {"n": len(good), "count": len(filters)})
+            return replace(found, why=ended or few, ended=ended)
         estimates = sorted(
             (fit.failure_s, weight)
             for fits in good
@@ -283,11 +273,11 @@ class Watch:
         margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.05 * (mid - now_s)
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
-            doubts.append(_SCATTERED)
+            doubts.append(Reason("failure.scattered"))
         notes = describe_exponents(good, weights, now_s)
         stretch = stretch_window(median(scatters), low - now_s, high - now_s)
         if stretch > 1.0:
-            notes += (_DISTURBED(times=Figure(stretch, ".2g")),)
+            notes += (Reason("failure.disturbed", {"times": stretch}),)
         r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
             found,

@@ -11,7 +11,7 @@ from math import fsum, hypot, sqrt
 from statistics import median
 from typing import Final
 
-from forecasting.message import Figure, Message, Template, Value
+from forecasting.reasons import Reason
 
 FEWEST: Final = 3  # readings of one side: fewer say nothing of its level
 TREND: Final = 6  # of one side: fewer say nothing of its pace
@@ -21,19 +21,6 @@ DAY_S: Final = 86400.0
 MEDIAN: Final = 1.2533  # error of a median, in those of a mean
 FACTORS: Final = (1000.0, 304.8, 100.0, 25.4, 10.0, 9.80665)  # between units that are taken for one another
 NEAR: Final = 0.05  # of such a factor
-NOTHING_BEFORE: Final = Template(
-    "replaced.before", "{n} usable readings before: the level before the work is not known"
-)
-NOTHING_AFTER: Final = Template(
-    "replaced.after", "{n} usable readings after: wait until the new sensor has sent {least} at least"
-)
-_TURNED: Final = Template("replaced.turned", "it goes the other way at the same pace: was its sign turned?")
-_FACTOR: Final = Template("replaced.factor", "its {what} is {factor} times the one of before: another unit?")
-_PACE: Final = Template("replaced.pace", "pace")
-_LEVEL: Final = Template("replaced.level", "level")
-_NO_PACE: Final = Template(
-    "replaced.no_pace", "too few readings say how fast the ground moves: what it did meanwhile is in it"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +46,7 @@ class ProposedOffset:
     motion_error: float  # one standard deviation of it; part of `error`
     gap_s: float  # between the last reading before and the first one after
     counts: tuple[int, int]  # readings that say it, before and after
-    doubts: tuple[Message, ...] = ()  # what an offset does not mend
+    doubts: tuple[Reason, ...] = ()  # what an offset does not mend
 
     @property
     def is_needed(self) -> bool:
@@ -69,8 +56,8 @@ class ProposedOffset:
 
 def propose_offset(
     times_s: Sequence[float], values: Sequence[float], from_s: float, to_s: float, noise: float = 0.0
-) -> ProposedOffset | Message:
-    """What to take from the readings of a new sensor; a message where nobody can say.
+) -> ProposedOffset | Reason:
+    """What to take from the readings of a new sensor; the reason if this cannot be measured.
 
     Args:
         from_s: begin of the work: what was read before it is of the old sensor.
@@ -85,9 +72,9 @@ def propose_offset(
     pairs = list(zip(times_s, values, strict=True))
     old, new = [p for p in pairs if p[0] < from_s][-MOST:], [p for p in pairs if p[0] >= to_s][:MOST]
     if len(old) < FEWEST:
-        return NOTHING_BEFORE(n=Figure(len(old), "d"))
+        return Reason("replaced.before", {"n": len(old)})
     if len(new) < FEWEST:
-        return NOTHING_AFTER(n=Figure(len(new), "d"), least=Figure(FEWEST, "d"))
+        return Reason("replaced.after", {"n": len(new), "least": FEWEST})
     before, after = _fit(old, old[-1][0], noise), _fit(new, new[0][0], noise)
     gap_s = after.at_s - before.at_s
     rates = [side.rate_per_day for side in (before, after) if side.rate_per_day is not None]
@@ -104,7 +91,7 @@ def propose_offset(
         motion_error,
         gap_s,
         (before.count, after.count),
-        tuple(doubts if rates else [*doubts, _NO_PACE()]),
+        tuple(doubts if rates else [*doubts, Reason("replaced.no_pace")]),
     )
 
 
@@ -124,22 +111,22 @@ def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> 
     return Side(edge_s, level, 2.0 * error, rate, rate_error, count)  # at the end of a line: twice as unsure
 
 
-def _find_doubts(before: Side, after: Side) -> list[Message]:
+def _find_doubts(before: Side, after: Side) -> list[Reason]:
     old, new = before.rate_per_day, after.rate_per_day
     sides = ((old, before), (new, after))
     sure = all(rate is not None and abs(rate) > CLEAR * side.rate_error_per_day for rate, side in sides)
     if sure and old is not None and new is not None:
         if old * new < 0.0 and abs(old + new) < max(abs(old), abs(new)) / 2.0:
-            return [_TURNED()]
+            return [Reason("replaced.turned")]
         if (factor := _find_factor(new / old)) is not None:
-            return [_FACTOR(what=_PACE(), factor=factor)]
+            return [Reason("replaced.factor", {"what": Reason("replaced.pace"), "factor": factor})]
     is_far = all(abs(side.level) > 10.0 * CLEAR * side.error for side in (before, after))
     if is_far and not sure and (factor := _find_factor(after.level / before.level)) is not None:
-        return [_FACTOR(what=_LEVEL(), factor=factor)]
+        return [Reason("replaced.factor", {"what": Reason("replaced.level"), "factor": factor})]
     return []
 
 
-def _find_factor(ratio: float) -> Value | None:
+def _find_factor(ratio: float) -> float | None:
     size = abs(ratio)
     near = [one for f in FACTORS for one in (f, 1.0 / f) if abs(size / one - 1.0) < NEAR]
-    return Figure(near[0], ".4g") if near else None
+    return near[0] if near else None

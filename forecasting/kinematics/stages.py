@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.velocity import DAY_S
-from forecasting.message import Duration, Figure, Message, Template, Term, join
+from forecasting.reasons import Reason, Value, join_reasons
 
 UP_ISSUES = 3
 DOWN_S = 14.0 * DAY_S
@@ -21,35 +21,7 @@ WINDOWS = 3  # velocity windows that must agree on an acceleration
 RANK = {"creep": 0, "step": 1, "intermediate": 1, "progressive": 2}
 StageState = dict[str, Any]  # JSON-ready; {} starts
 
-TOO_FEW: Final = Template("movement.too_few", "too few data for a velocity")()
-_STALE: Final = Template("movement.stale", "stale: no fresh data to judge by")()
-_NO_NEWS: Final = Template("movement.no_news", "no new datum since the last look")()
-_FAILING: Final = Template("movement.failing", "a trusted failure window stands")()
-_IN_WINDOW: Final = Template("movement.in_window", "{velocity} in {window}")
-_ACCELERATES: Final = Template(
-    "movement.accelerates", "accelerates in {count} windows, velocity {velocity} > {errors} standard errors"
-)
-_EXCEEDS: Final = Template("movement.exceeds", "velocity {velocity} > {bound}, which the site file warns of")
-_STILL: Final = Template("movement.still", "velocity {velocity} cannot be distinguished from zero")
-_WITH_ERROR: Final = Template("movement.with_error", "{velocity} ± {error}")
-_OVER_LOWEST: Final = Template(
-    "movement.over_lowest", "velocity {velocity} > {bound}, the lowest velocity the site file warns of"
-)
-_MOVES: Final = Template("movement.moves", "moves at {velocity}")
-_NO_REFERENCE: Final = Template(
-    "movement.no_reference", "no velocity of uniform creep is reviewed to compare that with"
-)()
-_V_EQ: Final = Template("movement.v_eq", "uniform creep of {velocity}")
-_USUAL: Final = Template("movement.usual", "its usual velocity of {velocity} (no uniform creep is reviewed)")
-_CREEP: Final = Template("movement.creep", "velocity {velocity} <= {reference}")
-_STEADY: Final = Template("movement.steady", "velocity {velocity} > {times} times {reference}, steady")
-_NOT_STEADY: Final = Template(
-    "movement.not_steady", "velocity {velocity} > {times} times {reference}, not steady for 14 days yet"
-)
-_BETWEEN: Final = Template("movement.between", "velocity {velocity} between {reference} and {times} times it")
-_LOOKS: Final = Template("movement.looks", "{stage} asked for in {n} of {needed} looks")
-_DAYS: Final = Template("movement.days", "{stage} asked for since {days} days")
-_STAYS: Final = Template("movement.stays", "stays {stage}")
+TOO_FEW: Final = Reason("movement.too_few")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +64,7 @@ class Movement:
     stage: str  # creep, intermediate, progressive, step, unknown
     trend: str  # none, linear, regressive, progressive
     probability: float | None  # of the stage from this look alone, 0 to 1; None for unknown
-    reasons: tuple[Message, ...]  # why, in words, the deciding one first
+    reasons: tuple[Reason, ...]  # the decisive one first
 
 
 def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
@@ -109,11 +81,11 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
     kept: StageState = dict(state or {})
     if facts.stale or facts.velocity is None or facts.velocity_error is None:
         kept["lower_since_s"], kept["up"], kept["up_to"] = None, 0, None
-        why = _STALE if facts.stale else TOO_FEW
+        why = Reason("movement.stale") if facts.stale else TOO_FEW
         return Movement("unknown", kept.get("trend", "none"), None, (why,)), kept
     if kept.get("at_s") is not None and facts.at_s <= kept["at_s"] and kept.get("stage"):
         share = _shares(facts)[_share_of(kept["stage"])]
-        return Movement(kept["stage"], kept["trend"], share, (_NO_NEWS,)), kept
+        return Movement(kept["stage"], kept["trend"], share, (Reason("movement.no_news"),)), kept
     first = kept.get("stage") is None
     requested, reasons = _find_stage(facts, kept)
     is_loud = any(abs(z) >= BENT for z in facts.accelerations_z)
@@ -132,57 +104,67 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
 
 
 # ---- one look ---------------------------------------------------------------------------------------------------
-def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
+def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Reason]]:
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
-    speed = _format_velocity(velocity, facts.window_s)
+    speed = _in_window(velocity, facts.window_s)
     bent = _bent_windows(facts, 1.0)
     if facts.failing:
-        return "progressive", [_FAILING]
+        return "progressive", [Reason("movement.failing")]
     if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        return "progressive", [_ACCELERATES(count=bent, velocity=speed, errors=SURE)]
+        return "progressive", [Reason("movement.accelerates", {"count": bent, "velocity": speed, "errors": SURE})]
     after_rise = kept.get("stage") in {"progressive", "step"}
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
     if (over := facts.exceeded) is not None:
-        reason = _EXCEEDS(velocity=_format_velocity(over.velocity, over.window_s), bound=_per_day(over.over))
+        exceeding = _in_window(over.velocity, over.window_s)
+        reason = Reason("movement.exceeds", {"velocity": exceeding, "bound": over.over})
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if velocity <= 2.0 * error:
-        shown = _WITH_ERROR(velocity=Figure(velocity, ".3g"), error=Figure(error, ".2g", "mm/day"))
-        return "creep", [_STILL(velocity=_format_window(shown, facts.window_s))]
-    reference, name = _reference(facts)
+        with_error = Reason("movement.with_error", {"velocity": velocity, "error": error})
+        return "creep", [Reason("movement.still", {"velocity": _in_window(with_error, facts.window_s)})]
+    reference = _reference(facts)
     if (most := _creep_most(facts)) is not None and velocity > most:
-        reason = _OVER_LOWEST(velocity=speed, bound=_per_day(most))
+        reason = Reason("movement.over_lowest", {"velocity": speed, "bound": most})
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if reference is None:
-        moves = join([_MOVES(velocity=speed), _NO_REFERENCE])
+        moves = join_reasons([Reason("movement.moves", {"velocity": speed}), Reason("movement.no_reference")])
         return _steady(after_rise=after_rise, slowed=slowed), [moves]
-    reference_text = name(velocity=_per_day(reference))
+    compared: dict[str, Value] = {
+        "velocity": speed,
+        "reference": Reason("movement.v_eq" if _is_reviewed(facts) else "movement.usual", {"velocity": reference}),
+    }
     if velocity <= reference:
-        return "creep", [_CREEP(velocity=speed, reference=reference_text)]
+        return "creep", [Reason("movement.creep", compared)]
     if velocity > FASTER * reference:
         quiet = kept.get("quiet_since_s")
-        how = _STEADY if quiet is not None and facts.at_s - quiet >= QUIET_S else _NOT_STEADY
-        reason = how(velocity=speed, times=FASTER, reference=reference_text)
+        is_steady = quiet is not None and facts.at_s - quiet >= QUIET_S
+        reason = Reason("movement.steady" if is_steady else "movement.not_steady", {**compared, "times": FASTER})
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     # between 1 and 1.5 v_eq neither is said: stay
     stays = kept.get("stage") or "creep"
     stays = "step" if stays == "progressive" else stays
-    return stays, [_BETWEEN(velocity=speed, reference=reference_text, times=FASTER)]
+    return stays, [Reason("movement.between", {**compared, "times": FASTER})]
 
 
 def _steady(*, after_rise: bool, slowed: bool) -> str:
     return "step" if after_rise and slowed else "intermediate"
 
 
-def _reference(facts: MovementFacts) -> tuple[float | None, Template]:
-    if facts.v_eq is not None and facts.v_eq > 0.0:
-        return facts.v_eq, _V_EQ
+def _is_reviewed(facts: MovementFacts) -> bool:
+    """Return whether a person has reviewed the velocity of uniform creep."""
+    return facts.v_eq is not None and facts.v_eq > 0.0
+
+
+def _reference(facts: MovementFacts) -> float | None:
+    """Return the reviewed velocity of uniform creep, else the usual velocity; None if neither is positive."""
+    if _is_reviewed(facts):
+        return facts.v_eq
     usual = facts.usual_velocity
-    return (usual if usual is not None and usual > 0.0 else None), _USUAL
+    return usual if usual is not None and usual > 0.0 else None
 
 
 def _creep_most(facts: MovementFacts) -> float | None:
     """The bound of the site file; None where a person reviewed what creep is here."""
-    return None if facts.v_eq is not None and facts.v_eq > 0.0 else facts.creep_most
+    return None if _is_reviewed(facts) else facts.creep_most
 
 
 def _bent_windows(facts: MovementFacts, sign: float) -> int:
@@ -204,7 +186,7 @@ def _bend(facts: MovementFacts) -> str:
 def _shares(facts: MovementFacts) -> tuple[float, float, float]:
     """Chances of creep, constant rate and progressive, were the errors Gaussian and this look the only one."""
     velocity, error = float(facts.velocity or 0.0), max(float(facts.velocity_error or 0.0), 1e-12)
-    reference, _ = _reference(facts)
+    reference = _reference(facts)
     limit = FASTER * reference if reference is not None else 2.0 * error
     if (most := _creep_most(facts)) is not None:
         limit = min(limit, most)
@@ -217,21 +199,13 @@ def _shares(facts: MovementFacts) -> tuple[float, float, float]:
     return 1.0 - moves, moves * (1.0 - bends), moves * bends
 
 
-def _per_day(velocity: float) -> Figure:
-    return Figure(velocity, ".3g", "mm/day")
+def _in_window(velocity: float | Reason, window_s: float | None) -> float | Reason:
+    """Add the window of a velocity, if it is known.
 
-
-def _format_velocity(velocity: float, window_s: float | None) -> Figure | Message:
-    """With its window, where one is known.
-
-    >>> _format_velocity(3.14159, 172800.0), _format_velocity(3.14159, None).english()
-    ('3.14 mm/day in 2 d', '3.14 mm/day')
+    >>> print(_in_window(3.14159, 172800.0), _in_window(3.14159, None))
+    movement.in_window: velocity=3.14159, window=172800.0 3.14159
     """
-    return _format_window(_per_day(velocity), window_s)
-
-
-def _format_window(velocity: Figure | Message, window_s: float | None) -> Figure | Message:
-    return velocity if window_s is None else _IN_WINDOW(velocity=velocity, window=Duration(window_s, "span"))
+    return velocity if window_s is None else Reason("movement.in_window", {"velocity": velocity, "window": window_s})
 
 
 def _share_of(stage: str) -> int:
@@ -243,7 +217,7 @@ def _normal(z: float) -> float:
 
 
 # ---- the state --------------------------------------------------------------------------------------------------
-def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Message]) -> None:
+def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Reason]) -> None:
     stage = kept.get("stage")
     if stage is None:
         # the first look decides alone, but progressive waits for its three
@@ -255,8 +229,8 @@ def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[
         if kept["up"] >= UP_ISSUES:
             kept["stage"], kept["up"], kept["up_to"] = kept["up_to"], 0, None
         else:
-            looks = _LOOKS(stage=Term(requested), n=kept["up"], needed=UP_ISSUES)
-            reasons.append(join([looks, _STAYS(stage=Term(stage))]))
+            looks = Reason("movement.looks", {"stage": requested, "n": kept["up"], "needed": UP_ISSUES})
+            reasons.append(join_reasons([looks, Reason("movement.stays", {"stage": stage})]))
         return
     kept["up"], kept["up_to"] = 0, None
     if RANK[requested] == RANK[stage]:  # a step stays labelled so until creep is seen
@@ -269,8 +243,8 @@ def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[
         kept["stage"] = "step" if stage == "progressive" else requested
         kept["lower_since_s"] = at_s if kept["stage"] != requested else None
     else:
-        days = _DAYS(stage=Term(requested), days=Figure((at_s - since) / DAY_S, ".1f"))
-        reasons.append(join([days, _STAYS(stage=Term(stage))]))
+        days = Reason("movement.days", {"stage": requested, "days": (at_s - since) / DAY_S})
+        reasons.append(join_reasons([days, Reason("movement.stays", {"stage": stage})]))
 
 
 def _turn(kept: StageState, bend: str) -> None:

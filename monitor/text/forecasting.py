@@ -1,7 +1,139 @@
 """The sentences for the reason codes of `forecasting`."""
 
-from typing import Final
+from typing import Any, Final
 
-from monitor.text.formats import by_code
+from forecasting.message import Figure, Message, Template, Term, Value
+from monitor.text.formats import ReasonText, by_code, duration, figure, joined, reason_text
 
-TEXTS: Final = by_code()
+
+def _velocity(value: Any) -> Value:
+    """Show a velocity in mm/day; with its window or error it is a message already."""
+    return value if isinstance(value, Message) else Figure(value, ".3g", "mm/day")
+
+
+_MOVEMENT: Final = (
+    reason_text(Template("movement.too_few", "too few data for a velocity")),
+    reason_text(Template("movement.stale", "stale: no fresh data to judge by")),
+    reason_text(Template("movement.no_news", "no new datum since the last look")),
+    reason_text(Template("movement.failing", "a trusted failure window stands")),
+    reason_text(Template("movement.in_window", "{velocity} in {window}"), velocity=_velocity, window=duration("span")),
+    reason_text(
+        Template(
+            "movement.accelerates", "accelerates in {count} windows, velocity {velocity} > {errors} standard errors"
+        ),
+        velocity=_velocity,
+    ),
+    reason_text(
+        Template("movement.exceeds", "velocity {velocity} > {bound}, which the site file warns of"),
+        velocity=_velocity,
+        bound=_velocity,
+    ),
+    reason_text(
+        Template("movement.still", "velocity {velocity} cannot be distinguished from zero"), velocity=_velocity
+    ),
+    reason_text(
+        Template("movement.with_error", "{velocity} ± {error}"),
+        velocity=figure(".3g"),
+        error=figure(".2g", "mm/day"),
+    ),
+    reason_text(
+        Template("movement.over_lowest", "velocity {velocity} > {bound}, the lowest velocity the site file warns of"),
+        velocity=_velocity,
+        bound=_velocity,
+    ),
+    reason_text(Template("movement.moves", "moves at {velocity}"), velocity=_velocity),
+    reason_text(Template("movement.no_reference", "no velocity of uniform creep is reviewed to compare that with")),
+    reason_text(Template("movement.v_eq", "uniform creep of {velocity}"), velocity=_velocity),
+    reason_text(
+        Template("movement.usual", "its usual velocity of {velocity} (no uniform creep is reviewed)"),
+        velocity=_velocity,
+    ),
+    reason_text(Template("movement.creep", "velocity {velocity} <= {reference}"), velocity=_velocity),
+    reason_text(
+        Template("movement.steady", "velocity {velocity} > {times} times {reference}, steady"), velocity=_velocity
+    ),
+    reason_text(
+        Template("movement.not_steady", "velocity {velocity} > {times} times {reference}, not steady for 14 days yet"),
+        velocity=_velocity,
+    ),
+    reason_text(
+        Template("movement.between", "velocity {velocity} between {reference} and {times} times it"),
+        velocity=_velocity,
+    ),
+    reason_text(Template("movement.looks", "{stage} asked for in {n} of {needed} looks"), stage=Term),
+    reason_text(Template("movement.days", "{stage} asked for since {days} days"), stage=Term, days=figure(".1f")),
+    reason_text(Template("movement.stays", "stays {stage}"), stage=Term),
+)
+
+_FAILURE: Final = (
+    reason_text(Template("failure.short_past", "the past is too short to compare with")),
+    reason_text(
+        Template("failure.usual", "velocity {velocity} mm/day <= {times} times the median {median} mm/day of the past"),
+        velocity=figure(".3g"),
+        median=figure(".3g"),
+    ),
+    reason_text(
+        Template(
+            "failure.not_rare",
+            "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past",
+        ),
+        velocity=figure(".3g"),
+        quantile=figure(".3g"),
+    ),
+    reason_text(Template("failure.passed", "the predicted time has passed")),
+    reason_text(Template("failure.turned", "the fit turned: 1/v no longer falls")),
+    reason_text(Template("failure.curved", "1/v is curved: exponent {exponent} fits better than 2")),
+    reason_text(Template("failure.open", "the exponent is not settled: failure would be {leads}"), leads=joined(", ")),
+    reason_text(Template("failure.lead", "{days} days ahead with exponent {exponent}"), days=figure(".2g")),
+    reason_text(
+        Template(
+            "failure.too_young",
+            "no window was seen a day ago: what speeds up within a day may be the day's own cycle",
+        )
+    ),
+    reason_text(Template("failure.in_a_row", "{n} of {needed} looks in a row")),
+    reason_text(
+        Template("failure.unsure", "velocity {velocity} mm/day <= {errors} standard errors of {error} mm/day"),
+        velocity=figure(".3g"),
+        error=figure(".2g"),
+    ),
+    reason_text(
+        Template("failure.slowed", "velocity {velocity} mm/day < {share} of the recent maximum {top} mm/day"),
+        velocity=figure(".3g"),
+        top=figure(".3g"),
+    ),
+    reason_text(Template("failure.too_short", "too short since the onset for a fit")),
+    reason_text(Template("failure.few_agree", "{n} of {count} filters agree")),
+    reason_text(Template("failure.scattered", "the estimates scatter more than the lead time")),
+    reason_text(
+        Template(
+            "failure.disturbed",
+            "velocities scatter about the law beyond their noise: edges {times} times sooner and later",
+        ),
+        times=figure(".2g"),
+    ),
+)
+
+_REPLACED_SENSOR: Final = (
+    reason_text(
+        Template("replaced.before", "{n} usable readings before: the level before the work is not known"),
+        n=figure("d"),
+    ),
+    reason_text(
+        Template("replaced.after", "{n} usable readings after: wait until the new sensor has sent {least} at least"),
+        n=figure("d"),
+        least=figure("d"),
+    ),
+    reason_text(Template("replaced.turned", "it goes the other way at the same pace: was its sign turned?")),
+    reason_text(
+        Template("replaced.factor", "its {what} is {factor} times the one of before: another unit?"),
+        factor=figure(".4g"),
+    ),
+    reason_text(Template("replaced.pace", "pace")),
+    reason_text(Template("replaced.level", "level")),
+    reason_text(
+        Template("replaced.no_pace", "too few readings say how fast the ground moves: what it did meanwhile is in it")
+    ),
+)
+
+TEXTS: Final[dict[str, ReasonText]] = by_code(*_MOVEMENT, *_FAILURE, *_REPLACED_SENSOR)

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from monitor.cli.session import Commands, options, print_if_json, print_json
 from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s
+from monitor.text.reasons import describe
 
 
 class FileOrVerb(TyperGroup):
@@ -136,8 +137,8 @@ def _issue_to_json(issue: Any) -> dict[str, Any]:
         "window_mid": _instant(issue.mid_s),
         "window_to": _instant(issue.to_s),
         "trusted": issue.trusted,
-        "reasons": list(issue.reasons),
-        "withdrawn": issue.withdrawn,
+        "reasons": [describe(reason) for reason in issue.reasons],
+        "withdrawn": None if issue.withdrawn is None else describe(issue.withdrawn),
         "velocity_mm_per_day": issue.velocity,
         "velocity_error_mm_per_day": issue.velocity_error,
         "r2": issue.r2,
@@ -148,11 +149,11 @@ def _issue_to_json(issue: Any) -> dict[str, Any]:
 
 def _line(issue: Any) -> str:
     if issue.from_s is None:
-        return f"{_instant(issue.data_until_s)}  withdrawn: {issue.withdrawn}"
+        return f"{_instant(issue.data_until_s)}  withdrawn: {describe(issue.withdrawn)}"
     mark = "trusted" if issue.trusted else "not trusted"
     window = f"{_instant(issue.from_s)} .. {_instant(issue.to_s)}, middle {_instant(issue.mid_s)}"
     return f"{_instant(issue.data_until_s)}  {window}  {mark}" + (
-        f": {'; '.join(issue.reasons)}" if issue.reasons else ""
+        f": {'; '.join(map(describe, issue.reasons))}" if issue.reasons else ""
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from forecasting.kinematics.replaced import ProposedOffset, propose_offset
-from forecasting.message import Message
+from forecasting.reasons import Reason
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
@@ -21,6 +21,7 @@ from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.schema.views import load_view
+from monitor.text.reasons import describe
 
 # these have no datum that a sensor could jump by
 _NO_LEVEL: Final = frozenset(
@@ -67,7 +68,7 @@ def propose(
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
             measured += isinstance(found, ProposedOffset)
-            show(*_describe_proposed(row, found))
+            show(*_describe_proposed(row, describe(found) if isinstance(found, Reason) else found))
     require_any(measured, "no series has readings enough before and after")
 
 
@@ -110,7 +111,7 @@ def _find_span(
     return found.from_at, min(found.to_at, found.ended_at or found.to_at)
 
 
-def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float) -> ProposedOffset | Message:
+def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float) -> ProposedOffset | Reason:
     now = datetime.now(UTC)
     usable = [
         (epoch_s(r.observed_at), r.value)
@@ -120,12 +121,13 @@ def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, no
     return propose_offset([at for at, _ in usable], [v for _, v in usable], epoch_s(begins), epoch_s(ends), noise)
 
 
-def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
+def _describe_proposed(row: SeriesRow, found: ProposedOffset | str) -> tuple[dict[str, Any], str]:
     name = f"{row.station} {row.quantity}"
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
-    if isinstance(found, Message):
+    if isinstance(found, str):
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
     at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
+    doubts = [str(describe(doubt)) for doubt in found.doubts]
     facts |= {
         "at": format_iso(at),
         "size": size,
@@ -135,7 +137,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
         "motion_error": found.motion_error,
         "gap_s": found.gap_s,
         "readings": list(found.counts),
-        "doubts": [str(one) for one in found.doubts],
+        "doubts": doubts,
     }
     old, new = found.counts
     line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
@@ -143,7 +145,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
         f"; beside it {found.motion:+.2g} ± {found.motion_error:.2g} {row.unit} may be motion of the "
         f"{format_duration(found.gap_s)} between, which stays"
     )
-    line += "".join(f"; {one}" for one in found.doubts)
+    line += "".join(f"; {doubt}" for doubt in doubts)
     if not found.is_needed:
         return facts, f"{line}: no offset is needed"
     facts["command"] = (

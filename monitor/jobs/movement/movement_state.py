@@ -33,6 +33,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, once_per_record
 from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, MovementMemory, ShownForecast
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
+from monitor.text.reasons import describe
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
 WARM_S: Final = 30.0 * 86400.0  # a series that is judged for the first time is looked at over its last month
@@ -314,7 +315,8 @@ class PathWatch:
 class MovementAssessment:
     """One update of one series."""
 
-    movement: Movement  # stage, trend, chance and reasons
+    movement: Movement  # stage, trend and chance
+    reasons: tuple[Message, ...]  # the decisive one first
     data_until_s: float | None  # newest datum looked at; None when there was none
     state: MovementMemory  # what the next update starts from
     velocity: Velocity | None = None  # at the newest look; None where none could be fitted
@@ -401,7 +403,8 @@ def assess_movement(
     if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
         remarks.append(_NOT_JOINED)
     return MovementAssessment(
-        replace(movement, reasons=(*movement.reasons, *remarks)) if remarks else movement,
+        movement,
+        (*map(describe, movement.reasons), *remarks),
         until_s,
         state,
         velocity,
@@ -595,14 +598,16 @@ def _take(
     """
     now_s = issue.data_until_s
     held = None if (window := state.get("window")) is None else BelievedWindow(**window)
+    gone = None if issue.withdrawn is None else describe(issue.withdrawn)
     if issue.from_s is None and held is not None:
         if held.from_s <= now_s < held.to_s and (held.trusted or not issue.slowed):
             found.append(_hold(held, now_s, issue))
             return
         if held.to_s <= now_s:
-            issue = replace(issue, withdrawn=_PASSED)
+            gone = _PASSED
     state["window"] = None
-    gone = issue.withdrawn or (join(issue.reasons or (_GONE,)) if issue.from_s is None else None)
+    if gone is None and issue.from_s is None:
+        gone = join(map(describe, issue.reasons)) if issue.reasons else _GONE
     if gone is not None:
         withdrawn.setdefault(INVERSE_VELOCITY, gone)  # what stood before this update went at the first such look
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
@@ -610,7 +615,7 @@ def _take(
         return
     taken = ("data_until_s", "from_s", "mid_s", "to_s", "trusted", "velocity", "onset_s", "r2", "n_filters", "n_agree")
     values = {name: getattr(issue, name) for name in taken}
-    found.append(BelievedWindow(method=INVERSE_VELOCITY, reasons=join(issue.reasons), **values))
+    found.append(BelievedWindow(method=INVERSE_VELOCITY, reasons=join(map(describe, issue.reasons)), **values))
     state["window"] = asdict(found[-1])
 
 
@@ -619,7 +624,11 @@ def _hold(held: BelievedWindow, now_s: float, issue: FailureIssue) -> BelievedWi
 
     It is not trusted any more: it holds a warning level that was reached, and raises none.
     """
-    stands = _STANDS(text=issue.withdrawn or join(issue.reasons or (_UNSEEN,)))
+    if issue.withdrawn is not None:
+        text = describe(issue.withdrawn)
+    else:
+        text = join(map(describe, issue.reasons)) if issue.reasons else _UNSEEN
+    stands = _STANDS(text=text)
     reasons = join([*list_parts(held.reasons), stands]) if held.reasons else stands
     return replace(
         held,
@@ -658,7 +667,7 @@ def _assess_silent(path: Path, state: MovementMemory, newest_s: float | None) ->
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
-    return MovementAssessment(Movement(movement.stage, movement.trend, None, (why,)), newest_s, state)
+    return MovementAssessment(replace(movement, probability=None, reasons=()), (why,), newest_s, state)
 
 
 # ---- the second estimator ----------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def _row(
         v_eq_mm_per_day=movement_state.v_eq_of(moving),
         inverse_velocity_day_per_mm=movement_state.inverse_of(velocity),
         probability=found.movement.probability,
-        reasons=join(found.movement.reasons),
+        reasons=join(found.reasons),
         state=found.state,
     )
 

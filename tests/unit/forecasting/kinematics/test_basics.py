@@ -15,6 +15,7 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import estimate_slopes, fit_slopes, fit_velocities, fit_velocity
+from forecasting.reasons import Reason, split_reason
 from tests.tables import tabulated
 
 DAY = 86_400.0
@@ -210,9 +211,9 @@ def test_between_one_and_one_and_a_half_v_eq_the_stage_stays() -> None:
 
 def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
     movement, _ = classify_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
-    assert "no uniform creep is reviewed" in movement.reasons[0]
+    assert movement.reasons[0].values["reference"] == Reason("movement.usual", {"velocity": 1.0})
     movement, _ = classify_stage({}, look(0, 3.0, v_eq=None))
-    assert "no velocity of uniform creep is reviewed" in movement.reasons[0]
+    assert Reason("movement.no_reference") in split_reason(movement.reasons[0])
 
 
 def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> None:
@@ -224,7 +225,10 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, **always)
     movement, _ = classify_stage({}, facts)
     assert movement.stage == "intermediate"
-    assert movement.reasons[0] == "velocity 30 mm/day in 7 d > 10 mm/day, which the site file warns of"
+    assert movement.reasons[0].code == "movement.exceeds"
+    assert movement.reasons[0].values["bound"] == 10.0
+    velocity = movement.reasons[0].values["velocity"]
+    assert velocity.values == {"velocity": pytest.approx(30.0, rel=0.01), "window": 7 * DAY}
     assert movement.probability is not None
     assert movement.probability > 0.99
     facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)

@@ -125,7 +125,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     whole = path(10 * 1440)
     state = judge(MOVING, whole).state
     stuck = judge(MOVING, replace(whole, stuck=True), state)
-    assert (stuck.movement.stage, stuck.movement.reasons) == ("unknown", ("the instrument repeats one value",))
+    assert (stuck.movement.stage, stuck.reasons) == ("unknown", ("the instrument repeats one value",))
     assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
     silent = judge(MOVING, whole, state, late_s=2 * H)
     assert (silent.movement.stage, silent.withdrawn) == ("unknown", {})
