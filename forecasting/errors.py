@@ -1,8 +1,16 @@
 """The errors of the library: one root, one class per cause."""
 
+from forecasting.reasons import Reason
+
 
 class ForecastingError(Exception):
-    """Root of every error that this library raises on purpose."""
+    """Root of every error that this library raises on purpose, constructed from a reason or an English sentence."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """The reason that the error was constructed from; None if that was a sentence."""
+        given = self.args[0] if self.args else None
+        return given if isinstance(given, Reason) else None
 
 
 class PanelError(ForecastingError):

@@ -5,6 +5,7 @@ The library has no sentence for a code. `monitor/text/forecasting.py` has one fo
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 Value: TypeAlias = "str | int | float | bool | Reason | tuple[Value, ...]"
@@ -41,6 +42,15 @@ def _show(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_show, value))}]"
     return str(value)
+
+
+def explain_file(path: Path, reason: Reason) -> Reason:
+    """Put the path of a file before the reason that concerns it.
+
+    >>> print(explain_file(Path("a.xlsx"), Reason("workbook.no_result", {"cells": "B2"})))
+    text.of: name=a.xlsx, text=(workbook.no_result: cells=B2)
+    """
+    return Reason(OF, {"name": str(path), "text": reason})
 
 
 def join_reasons(reasons: Iterable[Reason]) -> Reason:

@@ -13,12 +13,12 @@ import zipfile
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from forecasting.data.bounds import DAMAGED, check_part, read_part
 from forecasting.errors import RecipeError
-from forecasting.message import TEXT_OF, Template
+from forecasting.reasons import Reason, explain_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +27,6 @@ SHEET_BYTES = 1 << 26  # of one part as XML: a million cells
 MEMORY_BYTES = 1 << 30
 SECONDS = 120  # of processor time
 LONGEST_S = 600.0  # by the wall: a process that waits takes no processor time
-_NO_RESULT: Final = Template(
-    "workbook.no_result",
-    "formulas without a result in {cells}: whatever wrote the file did not calculate them; open it in a spreadsheet "
-    "program and save it",
-)
 UNCALCULATED = 3  # exit status of the process that reads
 CELLS_NAMED = 5
 _PERCENT_FORMATS = ("9", "10")  # 0% and 0.00%, which every workbook has
@@ -76,7 +71,8 @@ def read_sheets(
             "save the sheet as CSV"
         )
     if done.returncode == UNCALCULATED:
-        raise RecipeError(TEXT_OF(name=str(path), text=_NO_RESULT(cells=done.stderr.strip())))
+        no_result = Reason("workbook.no_result", {"cells": done.stderr.strip()})
+        raise RecipeError(explain_file(path, no_result))
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["unknown reason"])[-1]
         raise RecipeError(f"{path}: no workbook that can be read: {reason}")

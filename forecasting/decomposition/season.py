@@ -16,7 +16,7 @@ import numpy as np
 from forecasting.data.series import DAY_S, Floats, Ints
 from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.stl import configure, configure_two
-from forecasting.message import Message, Template
+from forecasting.reasons import Reason
 
 DAYS, MONTHS = 365, 12  # rows of one year on either grid
 PARTS: Final = 8  # of a day, where its season is found too: three hours each
@@ -28,19 +28,6 @@ LONGEST_GAP: Final = 0.25
 """Of a year: a gap is filled with the value before it, and a season cannot be found across a long one."""
 DAILY_UP_TO_S: Final = 1.5 * DAY_S
 """Usual spacing of readings up to which the grid is one of days; slower series are laid on months."""
-_NO_READINGS: Final = Template("season.no_readings", "no readings")()
-_TWO_YEARS: Final = {
-    "day": Template("season.years.day", "needs two full years: {n} of {needed} days"),
-    "month": Template("season.years.month", "needs two full years: {n} of {needed} months"),
-}
-_MOST_ROWS: Final = {
-    "day": Template("season.known.day", "needs 80 % of its days: {percent} % are known"),
-    "month": Template("season.known.month", "needs 80 % of its months: {percent} % are known"),
-}
-_GAP: Final = {
-    "day": Template("season.gap.day", "a gap of {n} days: no season is given across more than {most}"),
-    "month": Template("season.gap.month", "a gap of {n} months: no season is given across more than {most}"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,7 @@ class Season:
     rows: int = 0  # from the first reading to the last
     first_s: float = 0.0  # begin of the first row, epoch seconds; 0 without any reading
     last_s: float = 0.0  # begin of the last row
-    reason: str = ""  # why there is no split; empty where there is one
+    reason: Reason | None = None  # why there is no split; None if there is one
     at_s: tuple[float, ...] = ()  # begin of each observed row
     # what was observed, in the unit of the series, shape (n,); trend + season + remainder
     value: tuple[float, ...] = ()
@@ -72,15 +59,15 @@ class Season:
 
 
 def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
-    """Split a series into trend, season and remainder, or say why it cannot be.
+    """Split a series into trend, season and remainder, or return the reason why there is no split.
 
     >>> made = split_season([30.5 * 86400.0 * k for k in range(14)], [0.0] * 14)
-    >>> made.grid, made.reason
-    ('month', 'needs two full years: 14 of 24 months')
+    >>> print(made.grid, made.reason)
+    month season.years.month: n=14, needed=24
     """
     at, observed = np.asarray(times_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not at.size:
-        return Season("day", DAYS, reason=_NO_READINGS)
+        return Season("day", DAYS, reason=Reason("season.no_readings"))
     spacing_s = float(np.median(np.diff(at))) if at.size > 1 else np.inf
     daily = spacing_s <= DAILY_UP_TO_S
     grid, period = ("day", DAYS) if daily else ("month", MONTHS)
@@ -161,17 +148,21 @@ def _state(
     )
 
 
-def _why_not(series: Floats, grid: str, period: int) -> Message | None:
+def _why_not(series: Floats, grid: str, period: int) -> Reason | None:
     """Why there is no season; None where there is one."""
+    is_daily = grid == "day"
     least = YEARS * period
     if series.size < least:
-        return _TWO_YEARS[grid](n=series.size, needed=least)
+        values = {"n": series.size, "needed": least}
+        return Reason("season.years.day" if is_daily else "season.years.month", values)
     seen = np.flatnonzero(np.isfinite(series))
     if seen.size < KNOWN * series.size:
-        return _MOST_ROWS[grid](percent=100 * seen.size // series.size)
+        percent = 100 * seen.size // series.size
+        return Reason("season.known.day" if is_daily else "season.known.month", {"percent": percent})
     longest = int(np.diff(seen).max()) - 1
     if longest > LONGEST_GAP * period:
-        return _GAP[grid](n=longest, most=int(LONGEST_GAP * period))
+        values = {"n": longest, "most": int(LONGEST_GAP * period)}
+        return Reason("season.gap.day" if is_daily else "season.gap.month", values)
     return None
 
 

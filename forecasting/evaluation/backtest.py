@@ -13,7 +13,6 @@ from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
-from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
 from forecasting.serving.calibration import calibrate
 from forecasting.serving.jobs import drop_horizons
@@ -76,8 +75,7 @@ def _run_fold(
         if name in NETWORKS:
             dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
             for horizon_s, reason in dropped.items():
-                text = f"{name}: {format_horizon(horizon_s)} dropped: {reason}"
-                on_progress(TEXT_OF(name=f"fold {fold + 1}", text=text))
+                on_progress(f"fold {fold + 1}: {name}: {format_horizon(horizon_s)} dropped: {reason}")
             kept = tuple(h for h in horizons_s if h not in dropped)
             best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
             fans = [simple[horizons_s.index(h)] for h in kept]
@@ -88,7 +86,7 @@ def _run_fold(
                 )
                 by_horizon = dict(zip(kept, learnt, strict=True))
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
-                on_progress(TEXT_OF(name=f"fold {fold + 1}", text=f"{name} left out: {error}"))
+                on_progress(f"fold {fold + 1}: {name} left out: {error}")
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(

@@ -302,7 +302,7 @@ def _describe(error: Exception) -> str:
     for module, name in LIBRARY_ERRORS:
         root = getattr(sys.modules.get(module), name, None)
         if root is not None and isinstance(error, root):
-            return text
+            return " ".join(describe_error(error).split())
     return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see where)"
 
 

@@ -136,4 +136,24 @@ _REPLACED_SENSOR: Final = (
     ),
 )
 
-TEXTS: Final[dict[str, ReasonText]] = by_code(*_MOVEMENT, *_FAILURE, *_REPLACED_SENSOR)
+_SEASON: Final = (
+    reason_text(Template("season.no_readings", "no readings")),
+    reason_text(Template("season.years.day", "needs two full years: {n} of {needed} days")),
+    reason_text(Template("season.years.month", "needs two full years: {n} of {needed} months")),
+    reason_text(Template("season.known.day", "needs 80 % of its days: {percent} % are known")),
+    reason_text(Template("season.known.month", "needs 80 % of its months: {percent} % are known")),
+    reason_text(Template("season.gap.day", "a gap of {n} days: no season is given across more than {most}")),
+    reason_text(Template("season.gap.month", "a gap of {n} months: no season is given across more than {most}")),
+)
+
+_DATA: Final = (
+    reason_text(
+        Template(
+            "workbook.no_result",
+            "formulas without a result in {cells}: whatever wrote the file did not calculate them; open it in a "
+            "spreadsheet program and save it",
+        )
+    ),
+)
+
+TEXTS: Final[dict[str, ReasonText]] = by_code(*_MOVEMENT, *_FAILURE, *_REPLACED_SENSOR, *_SEASON, *_DATA)

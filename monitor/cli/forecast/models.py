@@ -14,6 +14,7 @@ from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import format_duration, format_iso, record_to_json
 from monitor.domain.names import list_names
+from monitor.text.reasons import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,9 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
                 else []
             )
         except ForecastingError as error:
-            session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            session.print_note(
+                f"{list_names(stations)}: {describe_error(error)}"
+            )  # the other records are scored all the same
             continue
         found += len(scores)
         if session.options().as_json:

@@ -11,6 +11,7 @@ import typer
 from monitor.cli.session import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
 from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.names import list_names
+from monitor.text.reasons import describe_error
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
@@ -133,7 +134,7 @@ def _score_trials(
     except ForecastingError as error:
         if alone:
             raise
-        print_note(f"{list_names(panel.stations)}: {error}")
+        print_note(f"{list_names(panel.stations)}: {describe_error(error)}")
     return scores, within_s
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
-from forecasting.message import TEXT_OF, Figure, Template, error_text
+from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.extras import require
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
+from monitor.text.reasons import describe_error
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 WORKBOOKS: Final = (".xlsx", ".xlsm")
@@ -156,7 +157,7 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
     try:
         return read_sheets(path, sheets, first=head is None and not sheets, rows=head, as_shown=True)
     except RecipeError as error:
-        raise ConfigError(error_text(error)) from None
+        raise ConfigError(describe_error(error)) from None
 
 
 def find_day_zero(path: Path) -> datetime | None:

@@ -16,6 +16,7 @@ from monitor.store.schema.anomalies import anomaly
 from monitor.store.schema.forecasts import forecast, forecast_score, season
 from monitor.store.schema.readings import series as series_table
 from monitor.store.schema.views import load_view
+from monitor.text.reasons import describe
 
 
 def count_issues(c: Connection) -> dict[str, int]:
@@ -78,7 +79,8 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
             for at, *values in zip(one.at_s, *columns, strict=True)
         ]
         day_parts = [[k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)]
-        facts = {"series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at}
+        facts: dict[str, Any] = {"series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at}
+        facts["reason"] = "" if one.reason is None else describe(one.reason)
         facts |= {"code_version": code_version(), "components": components, "day_parts": day_parts}
         save_rows(c, season, [fill_row(season, one, **facts)])
 

@@ -6,6 +6,7 @@ import pytest
 from forecasting.data.series import DAY_S
 from forecasting.decomposition.emd import first_mode, first_modes
 from forecasting.decomposition.season import PARTS, split_season
+from forecasting.reasons import Reason
 
 pytest.importorskip("statsmodels")
 MONTH_S = 365.25 / 12 * DAY_S
@@ -19,7 +20,7 @@ def wave(times_s):
 def test_parts_add_up_and_are_those_that_were_drawn():
     drawn = 0.5 * np.arange(60), wave(MIDDLES), np.random.default_rng(1).normal(0.0, 0.2, 60)
     made = split_season(MIDDLES.tolist(), sum(drawn).tolist())
-    assert (made.grid, made.period_rows, made.rows, made.reason) == ("month", 12, 60, "")
+    assert (made.grid, made.period_rows, made.rows, made.reason) == ("month", 12, 60, None)
     parts = np.array([made.trend, made.season, made.remainder])
     np.testing.assert_allclose(parts.sum(axis=0), made.value, atol=1e-9)
     assert np.abs(parts[1] - drawn[1]).max() < 0.5
@@ -34,18 +35,18 @@ def test_parts_add_up_and_are_those_that_were_drawn():
 def test_a_daily_series_with_gaps_is_split_on_days():
     times = np.arange(800.0)[np.random.default_rng(2).random(800) > 0.1] * DAY_S + 3600.0
     made = split_season(times.tolist(), wave(times).tolist())
-    assert (made.grid, made.period_rows, made.reason, len(made.at_s)) == ("day", 365, "", times.size)
+    assert (made.grid, made.period_rows, made.reason, len(made.at_s)) == ("day", 365, None, times.size)
     assert (made.at_s[0] % DAY_S, made.season_range) == (0.0, pytest.approx(6.0, rel=0.15))
 
 
 @pytest.mark.parametrize(
     ("times", "reason"),
     [
-        (MIDDLES[:14], "needs two full years: 14 of 24 months"),
-        (np.arange(430.0) * DAY_S, "needs two full years: 430 of 730 days"),
-        (np.delete(MIDDLES[:40], slice(10, 15)), "a gap of 5 months: no season is given across more than 3"),
-        (np.delete(MIDDLES, slice(0, 60, 3))[:30], "needs 80 % of its months: 68 % are known"),
-        (np.empty(0), "no readings"),
+        (MIDDLES[:14], Reason("season.years.month", {"n": 14, "needed": 24})),
+        (np.arange(430.0) * DAY_S, Reason("season.years.day", {"n": 430, "needed": 730})),
+        (np.delete(MIDDLES[:40], slice(10, 15)), Reason("season.gap.month", {"n": 5, "most": 3})),
+        (np.delete(MIDDLES, slice(0, 60, 3))[:30], Reason("season.known.month", {"percent": 68})),
+        (np.empty(0), Reason("season.no_readings")),
     ],
 )
 def test_what_cannot_be_told_is_not_invented(times, reason):
@@ -91,9 +92,9 @@ def test_hours_have_a_season_of_the_day_and_one_of_the_year():
 @pytest.mark.parametrize(
     ("days", "step_s", "gap", "method", "reason"),
     [
-        (500, 3600.0, 0, "", "needs two full years: 500 of 730 days"),
-        (800, 12 * 3600.0, 0, "STL", ""),
-        (800, 3 * 3600.0, 120, "", "a gap of 120 days: no season is given across more than 91"),
+        (500, 3600.0, 0, "", Reason("season.years.day", {"n": 500, "needed": 730})),
+        (800, 12 * 3600.0, 0, "STL", None),
+        (800, 3 * 3600.0, 120, "", Reason("season.gap.day", {"n": 120, "most": 91})),
     ],
 )
 def test_one_season_or_none_where_two_cannot_be_told(days, step_s, gap, method, reason):
